@@ -1,0 +1,3 @@
+//! `lunatic-exec`
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,3 @@
+//! `lunatic-prep`
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! What the two commands share.
+#![forbid(unsafe_code)]

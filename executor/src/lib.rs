@@ -1,0 +1,1 @@
+//! Processes, scheduling, signals and host functions.

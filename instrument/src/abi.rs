@@ -1,0 +1,42 @@
+//! The names and versions that the three rooms above share.
+//!
+//! An instrumented module imports two things from a reserved namespace, and nothing else in the module may
+//! touch them: the counter of remaining reductions, and the function that is called when it falls below zero.
+//!
+//! ```wat
+//! (import "lunatic::metering" "reductions" (global $reductions (mut i64)))
+//! (import "lunatic::metering" "yield" (func $yield))
+//!
+//! ;; a charge of $cost
+//! global.get $reductions
+//! i64.const $cost
+//! i64.sub
+//! global.set $reductions
+//! global.get $reductions
+//! i64.const 0
+//! i64.lt_s
+//! if
+//!   call $yield
+//! end
+//! ```
+//!
+//! Any engine can run such a module by supplying the two: a mutable `i64` global, and a function that adds a
+//! new slice to it (and does whatever it likes in between).
+
+/// The reserved import namespace. An input module that already imports from it is rejected.
+pub const METERING_MODULE: &str = "lunatic::metering";
+
+/// The imported mutable `i64` global that holds the remaining reductions of the running slice.
+pub const REDUCTIONS_GLOBAL: &str = "reductions";
+
+/// The imported function of type `() -> ()` that is called when the remaining reductions are below zero.
+pub const YIELD_FUNCTION: &str = "yield";
+
+/// The name of the custom section that marks a prepared module.
+pub const SECTION: &str = "lunatic.prep";
+
+/// The version of the `.lwasm` format: the layout of [`SECTION`] and of the inserted code.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The version of the cost model: what one reduction stands for.
+pub const COST_MODEL_VERSION: u32 = 1;

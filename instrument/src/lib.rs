@@ -1,0 +1,4 @@
+//! Makes a WebAssembly module preemptible.
+#![forbid(unsafe_code)]
+
+pub mod abi;

@@ -1,0 +1,170 @@
+//! What can go wrong, and whose fault it is.
+//!
+//! [`CompileError`] and [`LinkError`] are the module's fault, found before anything runs.
+//! [`InstantiateError`] is a limit or a trap during instantiation. [`Trap`] ends one activation.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::value::ExternType;
+
+/// An error that a host function raises: it ends the guest's activation as [`TrapKind::Host`], and whoever runs
+/// the store may downcast it.
+pub type HostError = Box<dyn Error + Send + Sync + 'static>;
+
+/// Why a module cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The bytes are not a valid module.
+    #[error("{message} (at offset 0x{offset:x})")]
+    Invalid {
+        /// What the validator found.
+        message: String,
+        /// Where in the file, in bytes.
+        offset: usize,
+    },
+    /// The module is valid, but uses something this engine refuses.
+    #[error("{what} is not supported (at offset 0x{offset:x})")]
+    Unsupported {
+        /// The feature's name.
+        what: String,
+        /// Where in the file, in bytes.
+        offset: usize,
+    },
+    /// The code generator failed; this is a bug of ours, reported instead of aborting.
+    #[error("code generation failed: {0}")]
+    Codegen(String),
+}
+
+/// Why a module cannot be linked: every import that could not be resolved, not just the first.
+#[derive(Debug)]
+pub struct LinkError {
+    /// All unresolved imports in declaration order.
+    pub missing: Vec<MissingImport>,
+}
+
+/// An import that could not be resolved.
+#[derive(Debug, Clone)]
+pub struct MissingImport {
+    /// The import's module name.
+    pub module: String,
+    /// The import's field name.
+    pub name: String,
+    /// What the module expects.
+    pub expected: ExternType,
+    /// What is there instead, where something of that name exists with another type.
+    pub found: Option<ExternType>,
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, import) in self.missing.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{}::{}: ", import.module, import.name)?;
+            match &import.found {
+                Some(found) => write!(f, "expected {}, found {found}", import.expected)?,
+                None => write!(f, "unknown {}", import.expected)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Error for LinkError {}
+
+/// Why an instance could not be created.
+#[derive(Debug, thiserror::Error)]
+pub enum InstantiateError {
+    /// The store's limits, or the host's memory, do not allow it.
+    #[error("{0}")]
+    Limit(String),
+    /// An active segment does not fit, or an initialiser trapped.
+    #[error(transparent)]
+    Trap(#[from] Box<Trap>),
+}
+
+/// Why a guest's activation ended early.
+#[derive(Debug)]
+pub struct Trap {
+    /// The reason.
+    pub kind: TrapKind,
+    /// The guest's frames, innermost first.
+    pub backtrace: Vec<Frame>,
+}
+
+/// The reasons of a trap.
+#[derive(Debug)]
+pub enum TrapKind {
+    /// `unreachable` was executed.
+    Unreachable,
+    /// A load, store or bulk memory operation outside its memory.
+    MemoryOutOfBounds,
+    /// A table access outside its table.
+    TableOutOfBounds,
+    /// `call_indirect` with an index outside its table.
+    UndefinedElement,
+    /// `call_indirect` of a null entry.
+    UninitializedElement,
+    /// `call_indirect` of a function of another type.
+    IndirectCallTypeMismatch,
+    /// A division by zero.
+    IntegerDivisionByZero,
+    /// A division or conversion whose result does not fit.
+    IntegerOverflow,
+    /// A conversion of NaN to an integer.
+    InvalidConversionToInteger,
+    /// The process's stack is used up.
+    StackOverflow,
+    /// A host function raised an error.
+    Host(HostError),
+}
+
+impl fmt::Display for TrapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrapKind::Unreachable => "unreachable",
+            TrapKind::MemoryOutOfBounds => "out of bounds memory access",
+            TrapKind::TableOutOfBounds => "out of bounds table access",
+            TrapKind::UndefinedElement => "undefined element",
+            TrapKind::UninitializedElement => "uninitialized element",
+            TrapKind::IndirectCallTypeMismatch => "indirect call type mismatch",
+            TrapKind::IntegerDivisionByZero => "integer divide by zero",
+            TrapKind::IntegerOverflow => "integer overflow",
+            TrapKind::InvalidConversionToInteger => "invalid conversion to integer",
+            TrapKind::StackOverflow => "call stack exhausted",
+            TrapKind::Host(error) => return error.fmt(f),
+        })
+    }
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl Error for Trap {}
+
+/// One guest frame of a backtrace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The function's index in its module.
+    pub function: u32,
+    /// The function's demangled name, where the module names it.
+    pub name: Option<String>,
+    /// The offset of the instruction in the module's bytes.
+    pub offset: Option<u32>,
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => f.write_str(name)?,
+            None => write!(f, "<function {}>", self.function)?,
+        }
+        match self.offset {
+            Some(offset) => write!(f, " (0x{offset:x})"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Host functions: how they are declared, and how a module's imports find them.
+//!
+//! A host function runs on the worker's stack, never on the process's. It answers at once
+//! ([`HostCall::Return`]), raises an error that ends the activation, or says that the guest has to wait
+//! ([`HostCall::Suspend`]): it then has left a note in the store's data of what it waits for, and whoever runs
+//! the store supplies the result with [`Store::resume`](crate::Store::resume).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::error::{HostError, LinkError};
+use crate::module::{Linked, Module};
+use crate::store::Caller;
+use crate::value::{FuncType, RawValue, ValType};
+
+/// What a host function says when it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostCall<R> {
+    /// The result.
+    Return(R),
+    /// The guest waits; [`Store::resume`](crate::Store::resume) is given the result.
+    Suspend,
+}
+
+/// The erased form of a host function: reads its arguments from the slots, writes its result to the first one.
+pub(crate) type RawHostFn<T> =
+    dyn Fn(&mut Caller<'_, T>, &mut [RawValue]) -> Result<HostCall<()>, HostError> + Send + Sync;
+
+/// A host function with its WebAssembly type.
+pub struct HostFunc<T> {
+    pub(crate) ty: FuncType,
+    pub(crate) call: Arc<RawHostFn<T>>,
+}
+
+impl<T> Clone for HostFunc<T> {
+    fn clone(&self) -> Self {
+        HostFunc { ty: self.ty.clone(), call: self.call.clone() }
+    }
+}
+
+/// A Rust type that is a WebAssembly parameter or result.
+pub trait WasmValue: Sized {
+    /// The WebAssembly type.
+    const TYPE: ValType;
+    /// From a slot.
+    fn from_raw(raw: RawValue) -> Self;
+    /// Into a slot.
+    fn into_raw(self) -> RawValue;
+}
+
+macro_rules! wasm_value {
+    ($($rust:ty => $wasm:ident, |$raw:ident| $from:expr, |$value:ident| $into:expr;)*) => {$(
+        impl WasmValue for $rust {
+            const TYPE: ValType = ValType::$wasm;
+            fn from_raw(raw: RawValue) -> Self { let $raw = raw.low; $from }
+            fn into_raw(self) -> RawValue { let $value = self; RawValue::from($into) }
+        }
+    )*};
+}
+
+wasm_value! {
+    u32 => I32, |raw| raw as u32, |value| u64::from(value);
+    i32 => I32, |raw| raw as u32 as i32, |value| u64::from(value as u32);
+    u64 => I64, |raw| raw, |value| value;
+    i64 => I64, |raw| raw as i64, |value| value as u64;
+    f32 => F32, |raw| f32::from_bits(raw as u32), |value| u64::from(value.to_bits());
+    f64 => F64, |raw| f64::from_bits(raw), |value| value.to_bits();
+}
+
+/// What a typed host function may return: nothing, a value, [`HostCall`] of either, or a `Result` of any of
+/// these whose error converts to a [`HostError`].
+pub trait HostResult {
+    /// The WebAssembly result type.
+    const TYPE: Option<ValType>;
+    /// Stores the result in the first slot.
+    fn store(self, slots: &mut [RawValue]) -> Result<HostCall<()>, HostError>;
+}
+
+impl HostResult for () {
+    const TYPE: Option<ValType> = None;
+    fn store(self, _: &mut [RawValue]) -> Result<HostCall<()>, HostError> {
+        Ok(HostCall::Return(()))
+    }
+}
+
+impl<V: WasmValue> HostResult for V {
+    const TYPE: Option<ValType> = Some(V::TYPE);
+    fn store(self, slots: &mut [RawValue]) -> Result<HostCall<()>, HostError> {
+        slots[0] = self.into_raw();
+        Ok(HostCall::Return(()))
+    }
+}
+
+impl<R: HostResult> HostResult for HostCall<R> {
+    const TYPE: Option<ValType> = R::TYPE;
+    fn store(self, slots: &mut [RawValue]) -> Result<HostCall<()>, HostError> {
+        match self {
+            HostCall::Return(result) => result.store(slots),
+            HostCall::Suspend => Ok(HostCall::Suspend),
+        }
+    }
+}
+
+impl<R: HostResult, E: Into<HostError>> HostResult for Result<R, E> {
+    const TYPE: Option<ValType> = R::TYPE;
+    fn store(self, slots: &mut [RawValue]) -> Result<HostCall<()>, HostError> {
+        self.map_err(Into::into)?.store(slots)
+    }
+}
+
+/// A Rust closure that can be a host function: its first parameter is a [`Caller`], the others (up to twelve)
+/// are [`WasmValue`]s, its result is a [`HostResult`].
+pub trait IntoHostFunc<T, P, R> {
+    /// The function with its type.
+    fn into_host_func(self) -> HostFunc<T>;
+}
+
+macro_rules! into_host_func {
+    ($($p:ident)*) => {
+        impl<T, R, F, $($p),*> IntoHostFunc<T, ($($p,)*), R> for F
+        where
+            F: Fn(&mut Caller<'_, T>, $($p),*) -> R + Send + Sync + 'static,
+            R: HostResult,
+            $($p: WasmValue),*
+        {
+            #[allow(non_snake_case, unused_mut, unused_variables)]
+            fn into_host_func(self) -> HostFunc<T> {
+                let params: Vec<ValType> = vec![$($p::TYPE),*];
+                let results: Vec<ValType> = R::TYPE.into_iter().collect();
+                let call = move |caller: &mut Caller<'_, T>, slots: &mut [RawValue]| {
+                    let mut next = slots.iter();
+                    $(let $p = $p::from_raw(*next.next().expect("the compiled call passes every parameter"));)*
+                    self(caller, $($p),*).store(slots)
+                };
+                HostFunc { ty: FuncType::new(params, results), call: Arc::new(call) }
+            }
+        }
+    };
+}
+
+into_host_func!();
+into_host_func!(A);
+into_host_func!(A B);
+into_host_func!(A B C);
+into_host_func!(A B C D);
+into_host_func!(A B C D E);
+into_host_func!(A B C D E G);
+into_host_func!(A B C D E G H);
+into_host_func!(A B C D E G H I);
+into_host_func!(A B C D E G H I J);
+into_host_func!(A B C D E G H I J K);
+into_host_func!(A B C D E G H I J K L);
+into_host_func!(A B C D E G H I J K L M);
+
+/// The host functions that a module may import, by module and field name.
+pub struct Linker<T> {
+    functions: HashMap<String, HashMap<String, HostFunc<T>>>,
+}
+
+impl<T: 'static> Default for Linker<T> {
+    fn default() -> Self {
+        Linker::new()
+    }
+}
+
+impl<T: 'static> Linker<T> {
+    /// A linker that knows nothing.
+    pub fn new() -> Linker<T> {
+        Linker { functions: HashMap::new() }
+    }
+
+    /// Declares a host function; a later one of the same name replaces it.
+    pub fn func<P, R>(&mut self, module: &str, name: &str, f: impl IntoHostFunc<T, P, R>) -> &mut Self {
+        self.functions.entry(module.into()).or_default().insert(name.into(), f.into_host_func());
+        self
+    }
+
+    /// Whether a host function of this name is declared.
+    pub fn contains(&self, module: &str, name: &str) -> bool {
+        self.get(module, name).is_some()
+    }
+
+    /// Resolves all imports of a module.
+    ///
+    /// # Errors
+    /// Every import that is missing or has another type. Imports of memories, tables and globals are always
+    /// missing here (the reserved counter excepted): a process owns what it uses.
+    pub fn link(&self, module: &Module) -> Result<Linked<T>, LinkError> {
+        Linked::resolve(module, |module, name| self.get(module, name).cloned())
+    }
+
+    fn get(&self, module: &str, name: &str) -> Option<&HostFunc<T>> {
+        self.functions.get(module)?.get(name)
+    }
+}
