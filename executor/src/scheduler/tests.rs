@@ -40,7 +40,8 @@ impl Task for Counter {
 }
 
 fn tree(scheduler: &Arc<Scheduler>, done: &Arc<AtomicUsize>, depth: usize) -> Arc<Counter> {
-    let then = if depth == 0 { Vec::new() } else { (0..3).map(|_| tree(scheduler, done, depth - 1)).collect() };
+    let then =
+        if depth == 0 { Vec::new() } else { (0..3).map(|_| tree(scheduler, done, depth - 1)).collect() };
     Arc::new(Counter {
         left: AtomicUsize::new(1 + depth % 3),
         done: done.clone(),

@@ -83,6 +83,18 @@ impl<T> Timers<T> {
         due.map(|due| (deadline, due))
     }
 
+    /// Takes a timer back if `may` says so of what is due. Whether it did.
+    pub(crate) fn cancel_if(&self, id: TimerId, may: impl FnOnce(&T) -> bool) -> bool {
+        let shard = &self.shards[id.0 as usize % SHARDS];
+        let allowed = {
+            let entries = shard.lock();
+            let deadline = entries.deadlines.get(&id).copied();
+            let due = deadline.and_then(|deadline| entries.by_deadline.get(&(deadline, id)));
+            due.is_some_and(may)
+        };
+        allowed && self.cancel(id).is_some()
+    }
+
     /// Runs `fire` for everything that is due, the earliest of each shard first. No lock is held meanwhile.
     pub(crate) fn fire(&self, now: u64, mut fire: impl FnMut(T)) {
         for shard in &self.shards {
