@@ -40,3 +40,10 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// The version of the cost model: what one reduction stands for.
 pub const COST_MODEL_VERSION: u32 = 1;
+
+/// The largest constant a charge may have: no verified module does more work than this between a charge and the
+/// next one of the same region (see [`crate::cost`]).
+///
+/// Large enough that almost no loop body or function needs a second charge, small enough that a slice of a few
+/// thousand reductions is overrun by about a slice at worst.
+pub const MAX_CHARGE: u32 = 10_000;

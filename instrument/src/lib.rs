@@ -1,4 +1,58 @@
 //! Makes a WebAssembly module preemptible.
+//!
+//! A process that runs Wasm is interrupted where the Wasm itself asks for it: [`prepare`] inserts *charges* that
+//! count reductions down and call `yield` when they are used up, at every function's entry and at every loop's
+//! beginning, each sized by the work that follows it. [`verify`] proves of any file, without trusting whoever made
+//! it, that no work in it escapes the count. What a charge looks like, and what a module so prepared imports, is
+//! written in [`abi`]; what a reduction is, in [`cost`].
+//!
+//! ```
+//! use lunatic_instrument::{Options, is_prepared, prepare, verify};
+//!
+//! // A loop that would run for ever, and keep its thread for ever.
+//! let endless = wat::parse_str("(module (func (export \"_start\") (loop (br 0))))")?;
+//! let prepared = prepare(&endless, &Options::default())?;
+//!
+//! // It is an ordinary module still. Any engine runs it that supplies the counter and the yield function.
+//! assert!(is_prepared(&prepared.bytes));
+//! let report = verify(&prepared.bytes)?;
+//! assert_eq!((report.functions, report.loops, report.charges), (1, 1, 2));
+//!
+//! // Whoever takes the checks out again is found out.
+//! assert!(verify(&endless).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The way of a module through this crate:
+//!
+//! ```text
+//! bytes ─▶ screen ─▶ rewrite (walrus) ─▶ finish ─▶ verify ─▶ Prepared
+//!          valid?    plan: what each     the       would we
+//!          limits    charge costs        mark      accept it?
+//! ```
+//!
+//! There is no unsafe code here, no I/O and no threads, and nothing about processes or compilers.
 #![forbid(unsafe_code)]
 
 pub mod abi;
+mod container;
+pub mod cost;
+mod error;
+mod features;
+mod finish;
+mod plan;
+mod prepare;
+mod rewrite;
+mod screen;
+#[cfg(test)]
+mod testing;
+mod verify;
+
+pub use container::{Manifest, inspect, is_prepared};
+pub use error::{
+    FunctionRef, Limit, ManifestError, PrepareError, Region, Reserved, VerifyError, VerifyErrorKind,
+};
+pub use features::FEATURES;
+pub use prepare::{Options, Prepared, Stats, prepare};
+pub use screen::{MAX_LOCALS, MAX_MODULE_BYTES, MAX_NESTING, MAX_SEARCH_STEPS};
+pub use verify::{Report, verify};

@@ -1,0 +1,146 @@
+//! The custom section that marks a prepared module.
+//!
+//! An `.lwasm` file is an ordinary core module with one custom section, `lunatic.prep`, of four numbers, each an
+//! unsigned LEB128 of at most 32 bits:
+//!
+//! ```text
+//! format version · cost-model version · largest charge allowed (the option) · largest charge present (the bound)
+//! ```
+//!
+//! The section is a statement, not a proof: it says which rules the file was written by, so that a file from
+//! another version is answered with "prepare it again" rather than with a puzzling complaint about its code. What
+//! it says about the code is checked by [`crate::verify`] from the code.
+//!
+//! Both versions come first so that every later format can still be told apart from this one.
+
+use wasm_encoder::{CustomSection, Encode};
+use wasmparser::{BinaryReader, Parser, Payload};
+
+use crate::abi::{COST_MODEL_VERSION, FORMAT_VERSION, SECTION};
+use crate::error::ManifestError;
+
+/// What the custom section of a prepared module says. The two versions are this crate's own, or it could not
+/// have been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manifest {
+    /// The largest charge that the module was allowed to have when it was prepared.
+    pub max_charge: u32,
+    /// The largest charge that it does have.
+    pub bound: u32,
+}
+
+impl Manifest {
+    /// The section's contents.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut data = Vec::new();
+        for number in [FORMAT_VERSION, COST_MODEL_VERSION, self.max_charge, self.bound] {
+            number.encode(&mut data);
+        }
+        data
+    }
+
+    /// Reads the section's contents.
+    pub(crate) fn decode(data: &[u8]) -> Result<Manifest, ManifestError> {
+        let mut reader = BinaryReader::new(data, 0);
+        let mut number = || reader.read_var_u32().map_err(|_| ManifestError::Malformed);
+        let format = number()?;
+        if format != FORMAT_VERSION {
+            return Err(ManifestError::FormatVersion(format));
+        }
+        let cost_model = number()?;
+        if cost_model != COST_MODEL_VERSION {
+            return Err(ManifestError::CostModelVersion(cost_model));
+        }
+        let manifest = Manifest { max_charge: number()?, bound: number()? };
+        if reader.eof() { Ok(manifest) } else { Err(ManifestError::Malformed) }
+    }
+
+    /// Appends the section to a module.
+    pub(crate) fn append_to(&self, module: &mut wasm_encoder::Module) {
+        module.section(&CustomSection { name: SECTION.into(), data: self.encode().into() });
+    }
+}
+
+/// Whether the bytes are a module that carries the mark of a prepared one.
+///
+/// This says what the file claims; whether the claim holds is [`crate::verify`]'s to say.
+#[must_use]
+pub fn is_prepared(wasm: &[u8]) -> bool {
+    !matches!(inspect(wasm), Err(ManifestError::Missing))
+}
+
+/// Reads what a module says about how it was prepared, without looking at its code.
+///
+/// # Errors
+///
+/// [`ManifestError::Missing`] if the bytes carry no mark (or are no module at all), and the others if there is one
+/// that this version cannot accept.
+pub fn inspect(wasm: &[u8]) -> Result<Manifest, ManifestError> {
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload {
+            Ok(Payload::CustomSection(section)) if section.name() == SECTION => {
+                return Manifest::decode(section.data());
+            }
+            // A component is not looked into: what is nested in it is not this module's mark.
+            Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    Err(ManifestError::Missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn module_with(data: &[u8]) -> Vec<u8> {
+        let mut module = wasm_encoder::Module::new();
+        module.section(&CustomSection { name: SECTION.into(), data: data.into() });
+        module.finish()
+    }
+
+    #[test]
+    fn a_manifest_is_read_as_it_was_written() {
+        let manifest = Manifest { max_charge: 10_000, bound: 77 };
+        let mut module = wasm_encoder::Module::new();
+        manifest.append_to(&mut module);
+        assert_eq!(inspect(&module.finish()), Ok(manifest));
+    }
+
+    #[test]
+    fn other_versions_are_told_to_prepare_again() {
+        for (data, expected) in [
+            (&[9, 1, 1, 1][..], ManifestError::FormatVersion(9)),
+            (&[9][..], ManifestError::FormatVersion(9)),
+            (&[1, 7, 1, 1][..], ManifestError::CostModelVersion(7)),
+        ] {
+            assert_eq!(inspect(&module_with(data)), Err(expected));
+            assert!(expected.to_string().contains("prepare it again with lunatic-prep"));
+        }
+    }
+
+    #[test]
+    fn what_is_short_long_or_malformed_is_refused() {
+        for data in [&[][..], &[1], &[1, 1, 1], &[1, 1, 1, 1, 0], &[1, 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff]] {
+            assert_eq!(inspect(&module_with(data)), Err(ManifestError::Malformed), "{data:?}");
+        }
+    }
+
+    #[test]
+    fn a_module_without_the_section_is_not_prepared() {
+        for bytes in [&b""[..], b"text", b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"] {
+            assert!(!is_prepared(bytes));
+        }
+        assert!(is_prepared(&module_with(b"")), "a malformed mark is a mark");
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_is_total(data: Vec<u8>) {
+            let _ = Manifest::decode(&data);
+            let _ = inspect(&module_with(&data));
+        }
+    }
+}

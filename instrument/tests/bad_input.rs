@@ -1,0 +1,241 @@
+//! What becomes of input that is wrong by accident or by intent: one clear error, never a panic.
+
+mod support;
+
+use lunatic_instrument::abi::SECTION;
+use lunatic_instrument::{
+    Limit, MAX_NESTING, ManifestError, Options, PrepareError, VerifyErrorKind, is_prepared, prepare, verify,
+};
+use support::{charges, prepared, with_cost, without};
+use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
+
+fn refused(wasm: &[u8]) -> PrepareError {
+    prepare(wasm, &Options::default()).expect_err("the module is not acceptable")
+}
+
+fn wasm(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("the test's module is well-formed")
+}
+
+/// A module of one function that is put together instruction by instruction.
+fn module_of(locals: u32, code: impl FnOnce(&mut Function)) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let mut functions = FunctionSection::new();
+    functions.function(0);
+    let mut function = Function::new([(locals, wasm_encoder::ValType::I32)]);
+    code(&mut function);
+    function.instruction(&Instruction::End);
+    let mut bodies = CodeSection::new();
+    bodies.function(&function);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&bodies);
+    module.finish()
+}
+
+#[test]
+fn what_is_not_wasm_is_called_that() {
+    for bytes in [&b""[..], b"\0as", b"#!/bin/sh\n", b"(module)", &[0xff; 100]] {
+        assert!(matches!(refused(bytes), PrepareError::NotWasm), "{bytes:?}");
+        assert!(matches!(verify(bytes).expect_err("no module").kind, VerifyErrorKind::NotWasm));
+    }
+}
+
+#[test]
+fn a_module_cut_off_anywhere_is_invalid() {
+    let whole = wasm("(module (memory 1) (func (export \"f\") (loop (br 0))) (data (i32.const 0) \"text\"))");
+    for length in 4..whole.len() {
+        match refused_unless_whole(&whole[..length]) {
+            None => {}
+            Some(PrepareError::Invalid(error)) => {
+                assert!(error.offset() as usize <= length, "{error} in {length} bytes");
+            }
+            Some(other) => panic!("{length} bytes: {other}"),
+        }
+    }
+    let message = refused(&whole[..whole.len() - 2]).to_string();
+    assert!(message.starts_with("invalid module: ") && message.contains("(at byte 0x"), "{message}");
+}
+
+/// A module may end after any section and be valid; otherwise the error.
+fn refused_unless_whole(wasm: &[u8]) -> Option<PrepareError> {
+    prepare(wasm, &Options::default()).err()
+}
+
+#[test]
+fn an_invalid_module_is_refused_with_its_place() {
+    let mistyped = module_of(0, |code| {
+        code.instruction(&Instruction::I32Const(1));
+    });
+    let message = refused(&mistyped).to_string();
+    assert!(message.starts_with("invalid module: type mismatch"), "{message}");
+    assert!(message.contains("(at byte 0x1b)"), "{message}");
+}
+
+#[test]
+fn a_component_is_told_what_to_build() {
+    let component = wat::parse_str("(component (core module))").expect("well-formed");
+    let message = refused(&component).to_string();
+    assert_eq!(message, "this is a component, not a core module: build for wasm32-wasip1");
+    assert!(matches!(verify(&component).expect_err("no module").kind, VerifyErrorKind::Component));
+    assert!(!is_prepared(&component));
+}
+
+#[test]
+fn unsupported_proposals_are_named() {
+    for (text, name) in [
+        ("(module (tag))", "exceptions"),
+        ("(module (memory i64 1))", "memory64"),
+        ("(module (type (struct)))", "gc"),
+        ("(module (memory 1 1 shared))", "threads"),
+        ("(module (func (param (ref 0))))", "function references"),
+    ] {
+        let error = refused(&wasm(text));
+        assert!(matches!(error, PrepareError::Unsupported(_)), "{error}");
+        let message = error.to_string().to_lowercase();
+        assert!(message.contains(name) && message.contains("at byte 0x"), "{name}: {message}");
+    }
+}
+
+#[test]
+fn the_reserved_namespace_is_reserved() {
+    for name in ["yield", "reductions", "anything"] {
+        let text = format!("(module (import \"lunatic::metering\" \"{name}\" (func)))");
+        let error = refused(&wasm(&text));
+        assert!(
+            matches!(&error, PrepareError::ReservedImport { name: found, .. } if found == name),
+            "{error}"
+        );
+    }
+    // The names are free to use anywhere else.
+    let text =
+        "(module (import \"env\" \"yield\" (func)) (global (export \"reductions\") (mut i64) (i64.const 0)))";
+    prepare(&wasm(text), &Options::default()).expect("nothing reserved is used");
+}
+
+#[test]
+fn deep_nesting_is_refused_before_it_costs_anything() {
+    let nested = |depth| {
+        module_of(0, move |code| {
+            for _ in 0..depth {
+                code.instruction(&Instruction::Block(wasm_encoder::BlockType::Empty));
+            }
+            for _ in 0..depth {
+                code.instruction(&Instruction::End);
+            }
+        })
+    };
+    let error = refused(&nested(50_000));
+    assert!(matches!(error, PrepareError::Limit { limit: Limit::Nesting, .. }), "{error}");
+    assert!(error.to_string().contains("10000"), "{error}");
+    // The function's own body counts as one.
+    prepare(&nested(MAX_NESTING - 1), &Options::default()).expect("within the limit");
+    // The verifier needs no such limit.
+    assert!(matches!(
+        verify(&nested(50_000)).expect_err("not prepared").kind,
+        VerifyErrorKind::MissingImport(_)
+    ));
+}
+
+#[test]
+fn many_locals_are_refused() {
+    let error = refused(&module_of(50_001, |_| {}));
+    assert!(matches!(error, PrepareError::Invalid(_)), "wasmparser's own limit: {error}");
+    prepare(&module_of(50_000, |_| {}), &Options::default()).expect("within the limit");
+
+    let text = format!(
+        "(module {})",
+        "(func (local i32 i64))".replace("i32 i64", &"i32 ".repeat(40_000)).repeat(201)
+    );
+    let error = refused(&wasm(&text));
+    assert!(matches!(error, PrepareError::Limit { limit: Limit::Locals, .. }), "{error}");
+}
+
+#[test]
+fn branches_that_would_be_searched_for_too_long_are_refused() {
+    let hostile = module_of(0, |code| {
+        let depth = 9_000;
+        for _ in 0..depth {
+            code.instruction(&Instruction::Block(wasm_encoder::BlockType::Empty));
+        }
+        for _ in 0..300_000 {
+            code.instruction(&Instruction::I32Const(0)).instruction(&Instruction::BrIf(depth));
+        }
+        for _ in 0..depth {
+            code.instruction(&Instruction::End);
+        }
+    });
+    let error = refused(&hostile);
+    assert!(matches!(error, PrepareError::Limit { limit: Limit::SearchSteps, .. }), "{error}");
+}
+
+#[test]
+fn a_table_of_very_many_targets_is_prepared() {
+    let table = module_of(0, |code| {
+        code.instruction(&Instruction::Block(wasm_encoder::BlockType::Empty));
+        code.instruction(&Instruction::I32Const(0));
+        code.instruction(&Instruction::BrTable(vec![0; 1_000_000].into(), 1));
+        code.instruction(&Instruction::End);
+    });
+    let prepared = prepare(&table, &Options::default()).expect("within the limits");
+    assert_eq!(prepared.stats.bound, 2);
+}
+
+#[test]
+fn preparing_twice_is_preparing_once() {
+    let once = prepared(&wasm("(module (func (loop (br 0))))"), 50);
+    let twice = prepare(&once, &Options::default()).expect("prepared as it should be");
+    assert_eq!(twice.bytes, once);
+    assert!(twice.stats.already_prepared);
+    assert_eq!((twice.stats.functions, twice.stats.loops, twice.stats.charges), (1, 1, 2));
+}
+
+#[test]
+fn a_prepared_module_edited_by_hand_is_refused_by_both() {
+    let module = prepared(&wasm("(module (func $spin (loop (br 0))))"), 10_000);
+    for charge in charges(&module) {
+        for edited in [without(&module, charge.range()), with_cost(&module, &charge, 0)] {
+            let error = verify(&edited).expect_err("edited").to_string();
+            assert!(error.contains("in function 1 \"spin\", at byte 0x"), "{error}");
+            let error = refused(&edited);
+            assert!(matches!(error, PrepareError::Tampered(_)), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_mark_on_a_module_is_not_believed() {
+    let mut unprepared = wasm("(module (func (loop (br 0))))");
+    let name = SECTION.as_bytes();
+    let manifest = [1, 1, 1, 1];
+    unprepared.extend([0, (1 + name.len() + manifest.len()) as u8, name.len() as u8]);
+    unprepared.extend(name);
+    unprepared.extend(manifest);
+    assert!(is_prepared(&unprepared));
+    let error = refused(&unprepared);
+    assert!(matches!(error, PrepareError::Tampered(_)), "{error}");
+}
+
+#[test]
+fn another_version_is_told_to_prepare_again() {
+    let mut module = prepared(&wasm("(module)"), 10_000);
+    let length = module.len();
+    // The manifest is the end of the file: two versions of a byte each, and two numbers of two bytes and one.
+    assert_eq!(module[length - 5..], [1, 1, 0x90, 0x4e, 0]);
+    module[length - 5] = 2;
+    let error = verify(&module).expect_err("another version");
+    assert!(matches!(error.kind, VerifyErrorKind::Manifest(ManifestError::FormatVersion(2))), "{error}");
+    assert!(error.to_string().contains("prepare it again with lunatic-prep"), "{error}");
+}
+
+#[test]
+fn sections_that_speak_of_the_old_code_are_left_out_and_listed() {
+    let text = r#"(module (func)
+        (@custom "producers" "\00") (@custom ".debug_info" "dwarf") (@custom "target_features" "\00")
+        (@custom "linking" "\02") (@custom "mine" "\01\02\03"))"#;
+    let prepared = prepare(&wasm(text), &Options::default()).expect("acceptable");
+    assert_eq!(prepared.stats.dropped_sections, [".debug_info", "linking"]);
+    let text = wasmprinter::print_bytes(&prepared.bytes).expect("well-formed");
+    assert!(text.contains(r#"(@custom "mine" (after code) "\01\02\03")"#), "{text}");
+    assert!(text.contains("target_features") && !text.contains("dwarf"), "{text}");
+}

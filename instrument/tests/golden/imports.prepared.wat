@@ -1,0 +1,39 @@
+(module
+  (type (;0;) (func))
+  (type (;1;) (func (param i32)))
+  (import "host" "log" (func $log (;0;) (type 1) (param i32)))
+  (import "host" "base" (global $base (;0;) i32))
+  (import "lunatic::metering" "reductions" (global (;1;) (mut i64)))
+  (import "lunatic::metering" "yield" (func (;1;) (type 0)))
+  (table $table (;0;) 2 funcref)
+  (global $count (;2;) (mut i32) global.get $base)
+  (export "count" (global $count))
+  (export "bump" (func $bump))
+  (elem (;0;) (i32.const 0) func $bump)
+  (func $bump (;2;) (type 0)
+    global.get 1
+    i64.const 9
+    i64.sub
+    global.set 1
+    global.get 1
+    i64.const 0
+    i64.lt_s
+    if ;; label = @1
+      call 1
+    end
+    global.get $count
+    i32.const 1
+    i32.add
+    global.set $count
+    global.get $count
+    call $log
+    i32.const 1
+    ref.func $bump
+    table.set $table
+  )
+  (@producers
+    (processed-by "walrus" "0.28.0")
+  )
+  (@custom "someone.else" (after code) "untouched")
+  (@custom "lunatic.prep" (after code) "\01\01\0c\09")
+)

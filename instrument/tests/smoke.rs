@@ -1,0 +1,69 @@
+//! The property of the fuzz target `instrument`, on a few hundred modules that are the same every time: whatever
+//! valid module goes in, what comes out is valid, verifies, and is the same when it is done again.
+
+use arbitrary::Unstructured;
+use wasm_smith::{Config, Module};
+
+use lunatic_instrument::{Options, PrepareError, is_prepared, prepare, verify};
+
+const MODULES: u64 = 300;
+
+/// The proposals that [`lunatic_instrument::FEATURES`] has.
+fn config() -> Config {
+    Config {
+        exceptions_enabled: false,
+        gc_enabled: false,
+        compact_imports_enabled: false,
+        memory64_enabled: false,
+        threads_enabled: false,
+        wide_arithmetic_enabled: false,
+        generate_custom_sections: true,
+        min_funcs: 5,
+        max_memories: 3,
+        max_tables: 3,
+        ..Config::default()
+    }
+}
+
+/// Bytes that look random: a linear congruential generator is enough to steer a generator of modules.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[test]
+fn any_module_can_be_prepared() {
+    let mut with_code = 0;
+    for seed in 0..MODULES {
+        let bytes = noise(seed, 8192);
+        let module =
+            Module::new(config(), &mut Unstructured::new(&bytes)).expect("enough bytes for a module");
+        let wasm = module.to_bytes();
+        let prepared = match prepare(&wasm, &Options::default()) {
+            Ok(prepared) => prepared,
+            Err(error) => panic!("module {seed}: {error}"),
+        };
+        let report = verify(&prepared.bytes).unwrap_or_else(|error| panic!("module {seed}: {error}"));
+        assert!(is_prepared(&prepared.bytes));
+        assert!(report.charges >= report.functions + report.loops, "module {seed}");
+        assert_eq!(prepare(&wasm, &Options::default()).expect("as before"), prepared, "module {seed}");
+        with_code += usize::from(report.loops > 0);
+    }
+    assert!(with_code > MODULES as usize / 4, "the generator still makes modules with loops: {with_code}");
+}
+
+#[test]
+fn proposals_that_are_not_supported_are_refused() {
+    for seed in 0..MODULES {
+        let bytes = noise(seed, 2048);
+        let module = Module::new(Config::default(), &mut Unstructured::new(&bytes)).expect("enough bytes");
+        match prepare(&module.to_bytes(), &Options::default()) {
+            Ok(_) | Err(PrepareError::Unsupported(_)) => {}
+            Err(error) => panic!("module {seed}: {error}"),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the tests of this room share: running modules, and finding the charges in them.
+#![allow(dead_code, reason = "each test file is a crate of its own and uses only part of this")]
+
+pub(crate) mod program;
+
+use std::ops::Range;
+
+use wasmi::{Engine, Extern, Func, Global, Linker, Module, Mutability, Store, Val};
+use wasmparser::{Operator, Parser, Payload};
+
+use lunatic_instrument::abi::{METERING_MODULE, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
+use lunatic_instrument::{Options, prepare};
+
+/// Prepares a module that is known to be acceptable.
+pub(crate) fn prepared(wasm: &[u8], max_charge: u32) -> Vec<u8> {
+    let mut options = Options::default();
+    options.max_charge = max_charge;
+    prepare(wasm, &options).expect("the module can be prepared").bytes
+}
+
+/// What running a module gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// The result of `run`, `None` if it trapped.
+    pub(crate) result: Option<i32>,
+    /// How many reductions were charged. Zero for a module that was not prepared.
+    pub(crate) charged: i64,
+    /// How often it yielded.
+    pub(crate) yields: u32,
+}
+
+/// Runs a module's `run`, with a slice of so many reductions to begin with and at every yield.
+pub(crate) fn run(wasm: &[u8], arguments: &[i32], slice: i64) -> Outcome {
+    let engine = Engine::default();
+    let module = Module::new(&engine, wasm).expect("the module is valid");
+    let mut store = Store::new(&engine, 0_u32);
+    let counter = Global::new(&mut store, Val::I64(slice), Mutability::Var);
+    let refill = Func::wrap(&mut store, move |mut caller: wasmi::Caller<'_, u32>| {
+        *caller.data_mut() += 1;
+        let Val::I64(left) = counter.get(&caller) else { unreachable!("the counter is an i64") };
+        counter.set(&mut caller, Val::I64(left + slice)).expect("the counter is mutable");
+    });
+    let mut linker = Linker::new(&engine);
+    for (name, item) in [(REDUCTIONS_GLOBAL, Extern::Global(counter)), (YIELD_FUNCTION, Extern::Func(refill))]
+    {
+        linker.define(METERING_MODULE, name, item).expect("each is defined once");
+    }
+    let instance = linker.instantiate_and_start(&mut store, &module).expect("all imports are there");
+    let function = instance.get_func(&store, "run").expect("the module exports `run`");
+    let arguments: Vec<Val> = arguments.iter().map(|value| Val::I32(*value)).collect();
+    let mut results = [Val::I32(0)];
+    let outcome = function.call(&mut store, &arguments, &mut results);
+    let Val::I64(left) = counter.get(&store) else { unreachable!("the counter is an i64") };
+    let yields = *store.data();
+    Outcome {
+        result: outcome.ok().and_then(|()| results[0].i32()),
+        charged: slice * (i64::from(yields) + 1) - left,
+        yields,
+    }
+}
+
+/// A charge in a module's bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct ChargeAt {
+    /// The bytes of each of its ten operators.
+    pub(crate) operators: Vec<Range<usize>>,
+    pub(crate) cost: i64,
+}
+
+impl ChargeAt {
+    /// The bytes of all of it.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.operators[0].start..self.operators[9].end
+    }
+}
+
+/// Finds the charges of a prepared module whose only mutable global is the counter.
+pub(crate) fn charges(wasm: &[u8]) -> Vec<ChargeAt> {
+    let mut charges = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let Payload::CodeSectionEntry(body) = payload.expect("well-formed") else { continue };
+        let mut reader = body.get_operators_reader().expect("well-formed");
+        let mut operators = Vec::new();
+        while !reader.eof() {
+            let (operator, start) = reader.read_with_offset().expect("well-formed");
+            operators.push((operator, start as usize..reader.original_position() as usize));
+        }
+        for window in operators.windows(10) {
+            if let (Operator::GlobalGet { .. }, Operator::I64Const { value }, Operator::I64Sub) =
+                (&window[0].0, &window[1].0, &window[2].0)
+            {
+                let operators = window.iter().map(|(_, range)| range.clone()).collect();
+                charges.push(ChargeAt { operators, cost: *value });
+            }
+        }
+    }
+    charges
+}
+
+/// The module with these bytes replaced by `nop`s.
+pub(crate) fn without(wasm: &[u8], range: Range<usize>) -> Vec<u8> {
+    const NOP: u8 = 0x01;
+    let mut mutant = wasm.to_vec();
+    mutant[range].fill(NOP);
+    mutant
+}
+
+/// The module with the constant of a charge replaced by another that is not longer.
+pub(crate) fn with_cost(wasm: &[u8], charge: &ChargeAt, cost: u32) -> Vec<u8> {
+    let mut mutant = wasm.to_vec();
+    // The first byte is the opcode, the rest the constant: a LEB128, padded to the length it had.
+    let constant = &mut mutant[charge.operators[1].clone()][1..];
+    let last = constant.len() - 1;
+    for (index, byte) in constant.iter_mut().enumerate() {
+        let more = if index < last { 0x80 } else { 0 };
+        *byte = (cost >> (7 * index)) as u8 & 0x7f | more;
+    }
+    mutant
+}
