@@ -1,11 +1,20 @@
 //! The engine: what all modules of a runtime share.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable};
+
+use crate::value::FuncType;
+use crate::vm::memory::MemoryPool;
+use crate::vm::stack::{RESERVE, StackPool};
 
 /// How code is generated and run; fixed for an [`Engine`].
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// Bytes of native stack of an activation, a multiple of the page size. Default: 256 KiB.
+    /// Bytes of native stack of an activation, rounded up to pages. Default: 256 KiB; at least 64 KiB.
     pub stack_size: usize,
 }
 
@@ -16,27 +25,79 @@ impl Default for EngineConfig {
 }
 
 /// A compiler for this machine, and the pools that instances draw on. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Engine {
-    pub(crate) inner: Arc<EngineInner>,
+    inner: Arc<EngineInner>,
 }
 
-#[derive(Debug)]
-pub(crate) struct EngineInner {
-    pub(crate) config: EngineConfig,
+struct EngineInner {
+    isa: OwnedTargetIsa,
+    /// One number per function type, so that an indirect call compares numbers. Types are never forgotten: there
+    /// are as many as distinct types that modules of this engine have declared.
+    type_ids: Mutex<HashMap<FuncType, u32>>,
+    stacks: Arc<StackPool>,
+    memories: Arc<MemoryPool>,
 }
 
 /// Why an engine cannot run on this machine.
 #[derive(Debug, thiserror::Error)]
 #[error("this machine is not supported: {0}")]
-pub struct EngineError(pub String);
+pub struct EngineError(String);
 
 impl Engine {
     /// An engine for the machine it runs on.
     ///
     /// # Errors
-    /// When Cranelift has no back end for it, or its signal handlers cannot be installed.
+    /// When Cranelift has no back end for it.
     pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
-        Ok(Engine { inner: Arc::new(EngineInner { config }) })
+        crate::sys::fault::install();
+        let stack_size = config.stack_size.max(4 * RESERVE).next_multiple_of(4 << 10);
+        let inner = EngineInner {
+            isa: native_isa().map_err(EngineError)?,
+            type_ids: Mutex::default(),
+            stacks: Arc::new(StackPool::new(stack_size)),
+            memories: Arc::default(),
+        };
+        Ok(Engine { inner: Arc::new(inner) })
     }
+
+    pub(crate) fn isa(&self) -> &OwnedTargetIsa {
+        &self.inner.isa
+    }
+
+    pub(crate) fn stacks(&self) -> &Arc<StackPool> {
+        &self.inner.stacks
+    }
+
+    pub(crate) fn memories(&self) -> &Arc<MemoryPool> {
+        &self.inner.memories
+    }
+
+    /// The engine's number of a function type.
+    pub(crate) fn type_id(&self, ty: &FuncType) -> u32 {
+        let mut ids = self.inner.type_ids.lock().expect("no panic while it is held");
+        let next = ids.len() as u32;
+        *ids.entry(ty.clone()).or_insert(next)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("target", &self.inner.isa.triple().to_string()).finish_non_exhaustive()
+    }
+}
+
+fn native_isa() -> Result<OwnedTargetIsa, String> {
+    let mut flags = settings::builder();
+    let mut set = |name: &str, value: &str| flags.set(name, value).map_err(|error| error.to_string());
+    set("opt_level", "speed")?;
+    // Backtraces follow frame pointers.
+    set("preserve_frame_pointers", "true")?;
+    // Prologues compare with the activation's limit instead.
+    set("enable_probestack", "false")?;
+    set("unwind_info", "false")?;
+    set("is_pic", "false")?;
+    set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
+    let builder = cranelift_native::builder()?;
+    builder.finish(settings::Flags::new(flags)).map_err(|error| error.to_string())
 }

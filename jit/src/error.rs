@@ -21,7 +21,7 @@ pub enum CompileError {
         /// What the validator found.
         message: String,
         /// Where in the file, in bytes.
-        offset: usize,
+        offset: u64,
     },
     /// The module is valid, but uses something this engine refuses.
     #[error("{what} is not supported (at offset 0x{offset:x})")]
@@ -29,7 +29,7 @@ pub enum CompileError {
         /// The feature's name.
         what: String,
         /// Where in the file, in bytes.
-        offset: usize,
+        offset: u64,
     },
     /// The code generator failed; this is a bug of ours, reported instead of aborting.
     #[error("code generation failed: {0}")]
@@ -75,6 +75,9 @@ impl Error for LinkError {}
 /// Why an instance could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum InstantiateError {
+    /// An import is missing or of another type.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// The store's limits, or the host's memory, do not allow it.
     #[error("{0}")]
     Limit(String),

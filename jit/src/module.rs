@@ -1,23 +1,50 @@
 //! A compiled module.
 
+use std::fmt;
 use std::sync::Arc;
 
+use crate::code::CodeImage;
+use crate::compile::{CodeLayout, Compiled, compile};
 use crate::engine::Engine;
-use crate::error::{CompileError, LinkError};
+use crate::error::{CompileError, Frame, LinkError, MissingImport, TrapKind};
 use crate::linker::HostFunc;
+use crate::shape::{Item, Shape};
 use crate::value::{ExternType, FuncType};
+use crate::vm::context::{VmFuncRef, VmOffsets};
+use crate::vm::template::Template;
 
 /// A module as native code, shared by all of its instances. Cheap to clone; the code is unmapped with the last
 /// clone or instance.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Module {
     pub(crate) inner: Arc<ModuleInner>,
 }
 
-#[derive(Debug)]
-pub(crate) struct ModuleInner {}
+pub(crate) struct ModuleInner {
+    pub(crate) engine: Engine,
+    pub(crate) shape: Shape,
+    pub(crate) offsets: VmOffsets,
+    pub(crate) type_ids: Vec<u32>,
+    pub(crate) code: CodeImage,
+    pub(crate) layout: CodeLayout,
+}
 
-/// A function of a module, by export name or table index, resolved once.
+impl ModuleInner {
+    /// The record of a function that runs in `context`.
+    pub(crate) fn record(&self, function: u32, context: *mut crate::vm::context::VmContextHead) -> VmFuncRef {
+        let type_id = self.type_ids[self.shape.functions[function as usize] as usize];
+        VmFuncRef { code: self.code.address(self.layout.function(function)), context, type_id }
+    }
+
+    /// The guest frame that a code address belongs to.
+    pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
+        let function = self.layout.function_of(self.code.piece_at(pc)?)?;
+        let (name, offset) = (self.shape.function_name(function), self.code.source_at(pc));
+        Some(Frame { function, name, offset })
+    }
+}
+
+/// A function of a module, resolved once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FuncIndex(pub(crate) u32);
 
@@ -26,50 +53,74 @@ impl Module {
     ///
     /// # Errors
     /// See [`CompileError`]; offsets are into `wasm`.
-    pub fn compile(_engine: &Engine, _wasm: &[u8]) -> Result<Module, CompileError> {
-        todo!()
+    pub fn compile(engine: &Engine, wasm: &[u8]) -> Result<Module, CompileError> {
+        let Compiled { shape, offsets, type_ids, code } = compile(engine, wasm)?;
+        let (engine, layout) = (engine.clone(), CodeLayout::new(&shape));
+        Ok(Module { inner: Arc::new(ModuleInner { engine, shape, offsets, type_ids, code, layout }) })
     }
 
     /// The imports in declaration order (without the reserved counter and yield): module, name, type.
     pub fn imports(&self) -> impl Iterator<Item = (&str, &str, ExternType)> {
-        std::iter::empty()
+        let shape = &self.inner.shape;
+        let ordinary = shape.imports.iter().filter(|import| !shape.is_reserved(import));
+        ordinary.map(|import| (&*import.module, &*import.name, shape.item_type(import.item)))
     }
 
     /// The exports: name and type.
     pub fn exports(&self) -> impl Iterator<Item = (&str, ExternType)> {
-        std::iter::empty()
+        let shape = &self.inner.shape;
+        shape.exports.iter().map(|(name, item)| (&**name, shape.item_type(*item)))
     }
 
     /// The exported function of this name.
-    pub fn exported_function(&self, _name: &str) -> Option<FuncIndex> {
-        todo!()
+    pub fn exported_function(&self, name: &str) -> Option<FuncIndex> {
+        match self.inner.shape.export(name)? {
+            Item::Func(function) => Some(FuncIndex(function)),
+            _ => None,
+        }
     }
 
     /// The function's type.
-    pub fn function_type(&self, _function: FuncIndex) -> FuncType {
-        todo!()
+    pub fn function_type(&self, function: FuncIndex) -> FuncType {
+        self.inner.shape.function_type(function.0).clone()
     }
 
     /// The start function, which an embedder calls before any other.
     pub fn start_function(&self) -> Option<FuncIndex> {
-        todo!()
+        self.inner.shape.start.map(FuncIndex)
     }
 
     /// Whether the module charges reductions, so that it can be preempted.
     pub fn is_metered(&self) -> bool {
-        todo!()
+        self.inner.shape.metering.is_some()
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module").field("functions", &self.inner.shape.functions.len()).finish_non_exhaustive()
     }
 }
 
 /// A module whose imports are resolved to host functions: what processes are instantiated from. Cheap to clone.
 pub struct Linked<T> {
-    inner: Arc<LinkedInner<T>>,
+    pub(crate) inner: Arc<LinkedInner<T>>,
 }
 
-struct LinkedInner<T> {
-    module: Module,
-    _functions: Vec<HostFunc<T>>,
+pub(crate) struct LinkedInner<T> {
+    pub(crate) module: Module,
+    /// The host function of each imported function; none for the reserved yield.
+    pub(crate) hosts: Arc<[Option<HostFunc<T>>]>,
+    /// The function records that all instances share.
+    pub(crate) records: Arc<[VmFuncRef]>,
+    pub(crate) template: Result<Template, TrapKind>,
 }
+
+// SAFETY: records and template are immutable, and lead to code that the module owns; host functions are Send and
+// Sync by their type.
+unsafe impl<T> Send for LinkedInner<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for LinkedInner<T> {}
 
 impl<T> Clone for Linked<T> {
     fn clone(&self) -> Self {
@@ -77,12 +128,46 @@ impl<T> Clone for Linked<T> {
     }
 }
 
-impl<T: 'static> Linked<T> {
+impl<T> fmt::Debug for Linked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Linked").field(self.module()).finish()
+    }
+}
+
+impl<T> Linked<T> {
     pub(crate) fn resolve(
-        _module: &Module,
-        _find: impl Fn(&str, &str) -> Option<HostFunc<T>>,
+        module: &Module,
+        find: impl Fn(&str, &str) -> Option<HostFunc<T>>,
     ) -> Result<Linked<T>, LinkError> {
-        todo!()
+        let shape = &module.inner.shape;
+        let mut hosts = Vec::new();
+        let mut missing = Vec::new();
+        for import in &shape.imports {
+            if shape.is_reserved(import) {
+                hosts.extend(matches!(import.item, Item::Func(_)).then_some(None));
+                continue;
+            }
+            let expected = shape.item_type(import.item);
+            let found = find(&import.module, &import.name);
+            match found {
+                Some(host) if ExternType::Func(host.ty.clone()) == expected => hosts.push(Some(host)),
+                found => missing.push(MissingImport {
+                    module: import.module.clone(),
+                    name: import.name.clone(),
+                    expected,
+                    found: found.map(|host| ExternType::Func(host.ty)),
+                }),
+            }
+        }
+        if !missing.is_empty() {
+            return Err(LinkError { missing });
+        }
+        let functions = 0..shape.functions.len() as u32;
+        let records: Arc<[VmFuncRef]> =
+            functions.map(|function| module.inner.record(function, std::ptr::null_mut())).collect();
+        let template = Template::new(shape, &records);
+        let inner = LinkedInner { module: module.clone(), hosts: hosts.into(), records, template };
+        Ok(Linked { inner: Arc::new(inner) })
     }
 
     /// The module.

@@ -1,11 +1,31 @@
 //! A store: the instances of one process, its data, and its one activation.
+//!
+//! The store's content never moves: native code, instances and the activation hold its address. While guest
+//! code runs, the store is reached through raw pointers only; the public methods take `&mut self`, so they
+//! cannot run meanwhile, and a [`Caller`] stands for that same exclusive access during a host call.
 
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use corosensei::stack::Stack;
 
 use crate::engine::Engine;
-use crate::error::{HostError, InstantiateError, Trap};
+use crate::error::{Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
+use crate::instantiate::{self, Supply};
+use crate::linker::{HostCall, HostFunc};
 use crate::module::{FuncIndex, Linked, Module};
-use crate::value::{RawValue, Value};
+use crate::shape::Item;
+use crate::translate::trap_kind;
+use crate::value::{ExternType, Limits, RawValue, ValType, Value};
+use crate::vm::activation::{Activation, Leave, Target};
+use crate::vm::context::{VmFuncRef, VmRuntime};
+use crate::vm::instance::{Imported, InstanceData, StoreCore};
+use crate::vm::libcalls::{Dispatch, Dispatched};
+use crate::vm::trap::{self, Pcs};
 
 /// What the instances of a store may use.
 #[derive(Clone, Copy, Debug)]
@@ -28,14 +48,21 @@ pub struct Func(pub(crate) usize);
 
 /// An instance in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instance(pub(crate) u32);
+pub struct Instance(u32);
+
+/// Something that an instance exports, to be imported by another of the same store.
+#[derive(Clone, Copy, Debug)]
+pub struct Export {
+    instance: Instance,
+    item: Item,
+}
 
 /// What the activation did until [`Store::resume`] returned.
 #[derive(Debug)]
 pub enum Progress {
     /// The slice is used up; resume it with [`Resume::Continue`].
     Yielded,
-    /// A host function said [`HostCall::Suspend`](crate::HostCall::Suspend); resume it with the result.
+    /// A host function said [`HostCall::Suspend`]; resume it with the result.
     Suspended,
     /// The function returned; its results are in [`Store::results`].
     Returned,
@@ -54,48 +81,216 @@ pub enum Resume {
     Fail(HostError),
 }
 
+/// The error of a host function that panicked: the guest is ended, the host goes on.
+#[derive(Debug, thiserror::Error)]
+#[error("a host function panicked: {0}")]
+pub struct HostPanic(String);
+
+/// The error of [`Store::call`] when a host function suspends: there is nobody to wait for.
+#[derive(Debug, thiserror::Error)]
+#[error("a host function suspended a call that cannot wait")]
+pub struct CannotWait;
+
 /// The instances of one process, its data, and at most one activation: a call into the guest that may be
 /// suspended at any charge or host call, moved to another thread, resumed there, or dropped.
 ///
 /// Dropping a store drops a suspended activation without unwinding: nothing on its stack owns anything.
 pub struct Store<T> {
-    data: T,
-    _marker: PhantomData<T>,
+    inner: NonNull<StoreInner<T>>,
+    _owns: PhantomData<StoreInner<T>>,
 }
 
-// SAFETY: skeleton.
+struct StoreInner<T> {
+    core: StoreCore,
+    engine: Engine,
+    /// The host functions of each instance's imports.
+    hosts: Vec<Arc<[Option<HostFunc<T>>]>>,
+    /// Result types, then results, of the activation.
+    result_types: Vec<ValType>,
+    results: Vec<Value>,
+    reductions: u64,
+    data: T,
+}
+
+// SAFETY: a store owns all that its pointers lead to, but for code, tables and records that are immutable and
+// shared by counted references. An activation may move: nothing on its stack is tied to a thread.
 unsafe impl<T: Send> Send for Store<T> {}
 
 impl<T: Send + 'static> Store<T> {
     /// An empty store.
-    pub fn new(_engine: &Engine, data: T, _limits: StoreLimits) -> Store<T> {
-        Store { data, _marker: PhantomData }
+    pub fn new(engine: &Engine, data: T, limits: StoreLimits) -> Store<T> {
+        let dispatch: Dispatch = dispatch::<T>;
+        let runtime = VmRuntime {
+            reductions: 0,
+            stack_limit: 0,
+            exit_frame: 0,
+            yielder: 0,
+            dispatch: dispatch as usize,
+            store: 0,
+        };
+        let core = StoreCore {
+            runtime,
+            limits,
+            memory_used: 0,
+            table_used: 0,
+            instances: Vec::new(),
+            activation: None,
+            slots: Vec::new(),
+            host_result: ptr::null_mut(),
+            host_error: None,
+            trap_handler: Cell::new(None),
+            stack_range: Cell::new((0, 0)),
+            fault: UnsafeCell::new(None),
+        };
+        let inner = Box::new(StoreInner {
+            core,
+            engine: engine.clone(),
+            hosts: Vec::new(),
+            result_types: Vec::new(),
+            results: Vec::new(),
+            reductions: 0,
+            data,
+        });
+        let inner = NonNull::from(Box::leak(inner));
+        // SAFETY: just allocated, and ours.
+        unsafe { (*inner.as_ptr()).core.runtime.store = inner.as_ptr() as usize };
+        Store { inner, _owns: PhantomData }
     }
 
     /// The embedder's data.
     pub fn data(&self) -> &T {
-        &self.data
+        &self.inner().data
     }
 
     /// The embedder's data.
     pub fn data_mut(&mut self) -> &mut T {
-        &mut self.data
+        &mut self.inner_mut().data
     }
 
     /// Creates an instance: memories, tables and globals are initialised, the start function is not run.
     ///
     /// # Errors
     /// See [`InstantiateError`].
-    pub fn instantiate(&mut self, _linked: &Linked<T>) -> Result<Instance, InstantiateError> {
-        todo!()
+    pub fn instantiate(&mut self, linked: &Linked<T>) -> Result<Instance, InstantiateError> {
+        let linked = &*linked.inner;
+        let template = linked.template.as_ref().map_err(|kind| {
+            let kind = match kind {
+                TrapKind::TableOutOfBounds => TrapKind::TableOutOfBounds,
+                _ => TrapKind::MemoryOutOfBounds,
+            };
+            InstantiateError::Trap(Box::new(Trap { kind, backtrace: Vec::new() }))
+        })?;
+        let data = instantiate::from_template(self.core(), &linked.module.inner, &linked.records, template)?;
+        Ok(self.add(data, linked.hosts.clone()))
+    }
+
+    /// Creates an instance whose imports are exports of other instances of this store, in declaration order and
+    /// without the reserved ones. The start function is not run.
+    ///
+    /// # Errors
+    /// See [`InstantiateError`]. After a trap, what the segments before it have written stays written.
+    pub fn instantiate_with(
+        &mut self,
+        module: &Module,
+        exports: &[Export],
+    ) -> Result<Instance, InstantiateError> {
+        let supplies = self.supplies(module, exports)?;
+        let no_hosts: Arc<[Option<HostFunc<T>>]> = Arc::from([]);
+        match instantiate::from_imports(self.core(), &module.inner, &supplies) {
+            Ok(data) => Ok(self.add(data, no_hosts)),
+            Err((error, remains)) => {
+                if let Some(data) = remains {
+                    self.add(data, no_hosts);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What an instance exports under this name.
+    pub fn export(&self, instance: Instance, name: &str) -> Option<Export> {
+        let item = self.instance_data(instance).module.shape.export(name)?;
+        Some(Export { instance, item })
+    }
+
+    /// The type of an export; a memory's or table's with its current size.
+    pub fn export_type(&self, export: Export) -> ExternType {
+        // SAFETY: nothing runs, and the descriptors live as long as their instance.
+        let data = self.instance_data(export.instance);
+        match (data.module.shape.item_type(export.item), export.item) {
+            (ExternType::Memory(limits), Item::Memory(index)) => {
+                // SAFETY: as above.
+                let length = unsafe { (*data.memory_descriptor(index)).length };
+                ExternType::Memory(Limits { min: length / crate::vm::memory::PAGE, ..limits })
+            }
+            (ExternType::Table(mut ty), Item::Table(index)) => {
+                // SAFETY: as above.
+                ty.limits.min = unsafe { (*data.table_descriptor(index)).length };
+                ExternType::Table(ty)
+            }
+            (ty, _) => ty,
+        }
+    }
+
+    /// The value of an exported global; `None` if the export is something else.
+    pub fn global(&self, export: Export) -> Option<Value> {
+        let Item::Global(index) = export.item else { return None };
+        let data = self.instance_data(export.instance);
+        let ty = data.module.shape.globals[index as usize].ty.content;
+        // SAFETY: nothing runs, and the cell lives as long as its instance.
+        Some(from_raw(ty, unsafe { *data.global(index) }))
     }
 
     /// Begins a call of a function of the instance; nothing runs before [`Store::resume`].
     ///
+    /// # Errors
+    /// When no stack is to be had.
+    ///
     /// # Panics
     /// When an activation exists already, or the arguments do not match the function's type.
-    pub fn begin(&mut self, _instance: Instance, _function: FuncIndex, _args: &[Value]) {
-        todo!()
+    pub fn begin(
+        &mut self,
+        instance: Instance,
+        function: FuncIndex,
+        args: &[Value],
+    ) -> Result<(), InstantiateError> {
+        let core = self.core();
+        let inner = self.inner_mut();
+        assert!(inner.core.activation.is_none(), "a store has one activation at a time");
+        let data = &inner.core.instances[instance.0 as usize];
+        let module = &data.module;
+        let ty = module.shape.function_type(function.0);
+        assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
+        let failed = |error: std::io::Error| InstantiateError::Limit(format!("no stack: {error}"));
+        let stack = inner.engine.stacks().take().map_err(failed)?;
+
+        let slots = &mut inner.core.slots;
+        slots.clear();
+        slots.extend(args.iter().map(|&arg| to_raw(arg)));
+        slots.resize(ty.params.len().max(ty.results.len()), RawValue::default());
+        inner.result_types.clear();
+        inner.result_types.extend_from_slice(&ty.results);
+        inner.results.clear();
+
+        // SAFETY: the record lives as long as its instance.
+        let record = unsafe { *data.record(function.0) };
+        let context = if record.context.is_null() { data.context() } else { record.context };
+        let entry = module.code.address(module.layout.entry(module.shape.functions[function.0 as usize]));
+        inner.core.runtime.stack_limit = stack.guest_limit();
+        inner.core.runtime.exit_frame = 0;
+        inner.core.stack_range.set((stack.limit().get(), stack.base().get()));
+        let target = Target {
+            entry,
+            context,
+            code: record.code,
+            slots: inner.core.slots.as_mut_ptr(),
+            // SAFETY: the core outlives the activation; only the field's address is taken.
+            runtime: unsafe { &raw mut (*core.as_ptr()).runtime },
+        };
+        // SAFETY: the store drops its activation before all that the target points to; code and trampoline have
+        // the type of the function.
+        inner.core.activation = Some(unsafe { Activation::new(stack, target) });
+        Ok(())
     }
 
     /// Runs the activation until it yields, suspends, returns or traps.
@@ -104,84 +299,380 @@ impl<T: Send + 'static> Store<T> {
     ///
     /// # Panics
     /// When there is no activation, or `how` does not fit its state.
-    pub fn resume(&mut self, _how: Resume, _slice: u64) -> Progress {
-        todo!()
+    pub fn resume(&mut self, how: Resume, slice: u64) -> Progress {
+        match how {
+            Resume::Continue => {}
+            Resume::Return(value) => self.complete_host_call(value),
+            Resume::Fail(error) => {
+                self.inner_mut().core.host_error = Some(error);
+                return self.raised();
+            }
+        }
+        let budget = self.grant(slice);
+        let leave = self.run();
+        let inner = self.inner_mut();
+        inner.reductions += (budget - inner.core.runtime.reductions).max(0) as u64;
+        match leave {
+            Leave::Yield => Progress::Yielded,
+            Leave::Host => Progress::Suspended,
+            Leave::Returned => self.returned(),
+            Leave::Raised => self.raised(),
+            Leave::Faulted => self.faulted(),
+        }
     }
 
     /// The results of the activation that has [returned](Progress::Returned).
     pub fn results(&self) -> &[Value] {
-        &[]
+        &self.inner().results
     }
 
     /// Calls a function and runs it to its end, whatever it costs.
     ///
     /// # Errors
-    /// The trap that ended it. A host function that suspends is an error here.
+    /// The trap that ended it. A host function that suspends is an error here: [`CannotWait`].
     pub fn call(
         &mut self,
-        _instance: Instance,
-        _function: FuncIndex,
-        _args: &[Value],
+        instance: Instance,
+        function: FuncIndex,
+        args: &[Value],
     ) -> Result<Vec<Value>, Box<Trap>> {
-        todo!()
+        self.call_in_slices(instance, function, args, i64::MAX as u64)
+    }
+
+    /// As [`Store::call`], yielding to the caller whenever a slice is used up. Slices of 0 yield at every charge.
+    ///
+    /// # Errors
+    /// As for [`Store::call`].
+    pub fn call_in_slices(
+        &mut self,
+        instance: Instance,
+        function: FuncIndex,
+        args: &[Value],
+        slice: u64,
+    ) -> Result<Vec<Value>, Box<Trap>> {
+        let trap = |error| Box::new(Trap { kind: TrapKind::Host(error), backtrace: Vec::new() });
+        self.begin(instance, function, args).map_err(|error| trap(error.into()))?;
+        let mut how = Resume::Continue;
+        loop {
+            match self.resume(how, slice) {
+                Progress::Yielded => how = Resume::Continue,
+                Progress::Suspended => how = Resume::Fail(CannotWait.into()),
+                Progress::Returned => return Ok(self.results().to_vec()),
+                Progress::Trapped(trap) => return Err(trap),
+            }
+        }
     }
 
     /// The reductions used since the store was created.
     pub fn reductions(&self) -> u64 {
-        todo!()
+        self.inner().reductions
     }
 
     /// Bytes of linear memory, over all memories.
     pub fn memory_size(&self) -> u64 {
-        todo!()
+        self.inner().core.memory_used
     }
 
     /// The exported memory named `memory` of the instance together with the embedder's data, for a result that
     /// is written when a suspended call completes.
-    pub fn memory_and_data(&mut self, _instance: Instance) -> Option<(&mut [u8], &mut T)> {
-        todo!()
+    pub fn memory_and_data(&mut self, instance: Instance) -> Option<(&mut [u8], &mut T)> {
+        let inner = self.inner_mut();
+        let data = &mut inner.core.instances[instance.0 as usize];
+        let memory = data.module.shape.main_memory?;
+        Some((data.memory(memory).bytes(), &mut inner.data))
     }
 
-    /// The names of the functions on the suspended stack, innermost first: what the process is doing.
-    pub fn backtrace(&self) -> Vec<crate::error::Frame> {
-        todo!()
+    /// The frames on the suspended activation's stack, innermost first: what the process is doing. Empty where
+    /// there is none, or it is in the middle of a bulk operation.
+    pub fn backtrace(&self) -> Vec<Frame> {
+        let core = &self.inner().core;
+        if core.activation.is_none() {
+            return Vec::new();
+        }
+        // SAFETY: the activation is suspended, so its stack does not change; the walk stays within it.
+        let pcs = unsafe { Pcs::walk(None, core.runtime.exit_frame, core.stack()) };
+        core.frames(pcs.iter())
+    }
+
+    fn inner(&self) -> &StoreInner<T> {
+        // SAFETY: the store owns it, and no guest code runs while its methods do.
+        unsafe { self.inner.as_ref() }
+    }
+
+    fn inner_mut(&mut self) -> &mut StoreInner<T> {
+        // SAFETY: as above, and the borrow is exclusive.
+        unsafe { self.inner.as_mut() }
+    }
+
+    fn core(&self) -> NonNull<StoreCore> {
+        // SAFETY: only the field's address is taken.
+        unsafe { NonNull::new_unchecked(&raw mut (*self.inner.as_ptr()).core) }
+    }
+
+    fn instance_data(&self, instance: Instance) -> &InstanceData {
+        &self.inner().core.instances[instance.0 as usize]
+    }
+
+    fn add(&mut self, data: Box<InstanceData>, hosts: Arc<[Option<HostFunc<T>>]>) -> Instance {
+        let inner = self.inner_mut();
+        inner.core.instances.push(data);
+        inner.hosts.push(hosts);
+        Instance(inner.core.instances.len() as u32 - 1)
+    }
+
+    /// Pairs the imports of a module with exports, checking types.
+    fn supplies(&mut self, module: &Module, exports: &[Export]) -> Result<Vec<Option<Supply>>, LinkError> {
+        let shape = &module.inner.shape;
+        let mut exports = exports.iter();
+        let (mut supplies, mut missing) = (Vec::new(), Vec::new());
+        for import in &shape.imports {
+            if shape.is_reserved(import) {
+                supplies.push(None);
+                continue;
+            }
+            let expected = shape.item_type(import.item);
+            let found = exports.next().map(|&export| (export, self.export_type(export)));
+            match found {
+                Some((export, ty)) if provides(&ty, &expected) => supplies.push(Some(self.supply(export))),
+                found => missing.push(MissingImport {
+                    module: import.module.clone(),
+                    name: import.name.clone(),
+                    expected,
+                    found: found.map(|(_, ty)| ty),
+                }),
+            }
+        }
+        if missing.is_empty() { Ok(supplies) } else { Err(LinkError { missing }) }
+    }
+
+    fn supply(&mut self, export: Export) -> Supply {
+        let data = &mut self.inner_mut().core.instances[export.instance.0 as usize];
+        let imported = |index| Imported { instance: NonNull::from(&**data), index };
+        match export.item {
+            Item::Memory(index) => Supply::Memory(imported(index)),
+            Item::Table(index) => Supply::Table(imported(index)),
+            Item::Global(index) => Supply::Global(data.global(index)),
+            Item::Func(index) => {
+                // SAFETY: the record lives as long as its instance.
+                let record = unsafe { *data.record(index) };
+                let context = if record.context.is_null() { data.context() } else { record.context };
+                Supply::Func(VmFuncRef { context, ..record })
+            }
+        }
+    }
+
+    fn complete_host_call(&mut self, value: RawValue) {
+        let core = &mut self.inner_mut().core;
+        assert!(!core.host_result.is_null(), "no host call is suspended");
+        // SAFETY: the routine that suspended left the address of its first slot, on the activation's stack.
+        unsafe { core.host_result.write(value) };
+        core.host_result = ptr::null_mut();
+    }
+
+    /// Sets the counter for a slice, less what the last one overshot.
+    fn grant(&mut self, slice: u64) -> i64 {
+        let runtime = &mut self.inner_mut().core.runtime;
+        let slice = i64::try_from(slice).unwrap_or(i64::MAX);
+        runtime.reductions = runtime.reductions.min(0).saturating_add(slice);
+        runtime.reductions
+    }
+
+    fn run(&mut self) -> Leave {
+        crate::sys::fault::prepare_thread();
+        let core = self.core();
+        // SAFETY: the activation is moved out for the time it runs, so that what the guest reaches through the
+        // store does not overlap it; the rest of the store is reached by raw pointers until it is back.
+        let mut activation = unsafe { (*core.as_ptr()).activation.take() }.expect("there is an activation");
+        // SAFETY: as above.
+        unsafe { (*core.as_ptr()).trap_handler.set(Some(activation.trap_handler())) };
+        let leave = trap::with_current(core.as_ptr(), || activation.resume());
+        // SAFETY: as above.
+        unsafe {
+            (*core.as_ptr()).trap_handler.set(None);
+            (*core.as_ptr()).activation = Some(activation);
+        }
+        leave
+    }
+
+    fn returned(&mut self) -> Progress {
+        let inner = self.inner_mut();
+        inner.core.activation = None;
+        let slots = inner.core.slots.iter();
+        inner.results = inner.result_types.iter().zip(slots).map(|(&ty, &raw)| from_raw(ty, raw)).collect();
+        Progress::Returned
+    }
+
+    fn raised(&mut self) -> Progress {
+        let backtrace = self.backtrace();
+        let core = &mut self.inner_mut().core;
+        core.activation = None;
+        core.host_result = ptr::null_mut();
+        let error = core.host_error.take().unwrap_or_else(|| HostPanic("no message".into()).into());
+        Progress::Trapped(Box::new(Trap { kind: TrapKind::Host(error), backtrace }))
+    }
+
+    fn faulted(&mut self) -> Progress {
+        let core = &mut self.inner_mut().core;
+        core.activation = None;
+        let fault = core.fault.get_mut().take().expect("the fault handler has recorded it");
+        let backtrace = core.frames(fault.pcs.iter());
+        Progress::Trapped(Box::new(Trap { kind: trap_kind(fault.code), backtrace }))
+    }
+}
+
+impl<T> Drop for Store<T> {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new`, and ours alone. The activation goes first: it points to all the rest.
+        unsafe {
+            (*self.inner.as_ptr()).core.activation = None;
+            drop(Box::from_raw(self.inner.as_ptr()));
+        }
+    }
+}
+
+impl<T> fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
     }
 }
 
 /// What a host function sees of the guest that called it.
 pub struct Caller<'a, T> {
-    data: &'a mut T,
+    inner: NonNull<StoreInner<T>>,
+    instance: u32,
+    _store: PhantomData<&'a mut T>,
 }
 
 impl<T> Caller<'_, T> {
     /// The embedder's data.
     pub fn data(&self) -> &T {
-        self.data
+        &self.inner().data
     }
 
     /// The embedder's data.
     pub fn data_mut(&mut self) -> &mut T {
-        self.data
+        &mut self.inner_mut().data
     }
 
     /// The memory that the calling instance exports as `memory`, together with the embedder's data.
     /// `None` if it exports none.
     pub fn memory_and_data(&mut self) -> Option<(&mut [u8], &mut T)> {
-        todo!()
+        let index = self.instance;
+        let inner = self.inner_mut();
+        let data = &mut inner.core.instances[index as usize];
+        let memory = data.module.shape.main_memory?;
+        Some((data.memory(memory).bytes(), &mut inner.data))
     }
 
     /// The memory that the calling instance exports as `memory`; `None` if it exports none.
     pub fn memory(&mut self) -> Option<&mut [u8]> {
-        todo!()
+        self.memory_and_data().map(|(memory, _)| memory)
+    }
+
+    /// The calling instance.
+    pub fn instance(&self) -> Instance {
+        Instance(self.instance)
     }
 
     /// The calling instance's module.
-    pub fn module(&self) -> &Module {
-        todo!()
+    pub fn module(&self) -> Module {
+        Module { inner: self.inner().core.instances[self.instance as usize].module.clone() }
     }
 
     /// Charges the guest for work done in the host. It yields at its next charge if this uses up its slice.
-    pub fn charge(&mut self, _reductions: u64) {
-        todo!()
+    pub fn charge(&mut self, reductions: u64) {
+        let counter = &mut self.inner_mut().core.runtime.reductions;
+        *counter = counter.saturating_sub_unsigned(reductions);
+    }
+
+    fn inner(&self) -> &StoreInner<T> {
+        // SAFETY: the guest is stopped in this call, and the caller stands for the exclusive access to its store.
+        unsafe { self.inner.as_ref() }
+    }
+
+    fn inner_mut(&mut self) -> &mut StoreInner<T> {
+        // SAFETY: as above.
+        unsafe { self.inner.as_mut() }
+    }
+}
+
+impl<T> fmt::Debug for Caller<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+/// Runs a host function. Called on the worker's stack; a panic becomes an error of the guest.
+///
+/// # Safety
+/// `store` is the address of a `StoreInner<T>` whose guest is stopped in this call, and `slots` hold a value for
+/// each parameter and room for each result of the import.
+unsafe fn dispatch<T>(store: usize, instance: u32, import: u32, slots: *mut RawValue) -> Dispatched {
+    let inner = store as *mut StoreInner<T>;
+    let call = || {
+        // SAFETY: by the contract; the list of host functions does not change while the guest runs.
+        let host = unsafe { (&(*inner).hosts)[instance as usize][import as usize].as_ref() };
+        let host = host.expect("the reserved yield has no trampoline that is called");
+        let count = host.ty.params.len().max(host.ty.results.len()).max(1);
+        // SAFETY: by the contract.
+        let slots = unsafe { std::slice::from_raw_parts_mut(slots, count) };
+        // SAFETY: the store exists.
+        let inner = unsafe { NonNull::new_unchecked(inner) };
+        (host.call)(&mut Caller { inner, instance, _store: PhantomData }, slots)
+    };
+    let error = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(HostCall::Return(()))) => return Dispatched::Returned,
+        Ok(Ok(HostCall::Suspend)) => return Dispatched::Suspend,
+        Ok(Err(error)) => error,
+        Err(panic) => HostPanic(panic_message(&*panic)).into(),
+    };
+    // SAFETY: by the contract.
+    unsafe { (*inner).core.host_error = Some(error) };
+    Dispatched::Raised
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+/// Whether something of type `found` may be imported as `expected`.
+fn provides(found: &ExternType, expected: &ExternType) -> bool {
+    let within = |found: Limits, expected: Limits| {
+        let max = match (found.max, expected.max) {
+            (_, None) => true,
+            (Some(found), Some(expected)) => found <= expected,
+            (None, Some(_)) => false,
+        };
+        found.min >= expected.min && max
+    };
+    match (found, expected) {
+        (ExternType::Memory(found), ExternType::Memory(expected)) => within(*found, *expected),
+        (ExternType::Table(found), ExternType::Table(expected)) => {
+            found.element == expected.element && within(found.limits, expected.limits)
+        }
+        (found, expected) => found == expected,
+    }
+}
+
+fn to_raw(value: Value) -> RawValue {
+    RawValue::from(match value {
+        Value::I32(value) => u64::from(value as u32),
+        Value::I64(value) => value as u64,
+        Value::F32(bits) => u64::from(bits),
+        Value::F64(bits) => bits,
+        Value::FuncRef(function) => function.map_or(0, |function| function.0 as u64),
+        Value::ExternRef(reference) => reference.map_or(0, |number| u64::from(number) + 1),
+    })
+}
+
+fn from_raw(ty: ValType, raw: RawValue) -> Value {
+    match ty {
+        ValType::I32 => Value::I32(raw.low as i32),
+        ValType::I64 => Value::I64(raw.low as i64),
+        ValType::F32 => Value::F32(raw.low as u32),
+        ValType::F64 => Value::F64(raw.low),
+        ValType::FuncRef => Value::FuncRef((raw.low != 0).then_some(Func(raw.low as usize))),
+        ValType::ExternRef => Value::ExternRef(raw.low.checked_sub(1).map(|number| number as u32)),
     }
 }

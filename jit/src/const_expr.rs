@@ -1,0 +1,98 @@
+//! Constant expressions: initialisers of globals, tables and segments.
+
+use crate::error::CompileError;
+use crate::shape::unsupported;
+
+/// A validated constant expression, in postfix order.
+#[derive(Clone, Debug)]
+pub(crate) struct ConstExpr {
+    ops: Vec<ConstOp>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ConstOp {
+    Push(u64),
+    Global(u32),
+    Function(u32),
+    I32Add,
+    I32Sub,
+    I32Mul,
+    I64Add,
+    I64Sub,
+    I64Mul,
+}
+
+/// What a constant expression may refer to.
+pub(crate) trait ConstScope {
+    /// The bits of a global.
+    fn global(&self, index: u32) -> u64;
+    /// The reference to a function, as a table would hold it.
+    fn function(&self, index: u32) -> u64;
+}
+
+impl ConstExpr {
+    /// The reference to a function.
+    pub(crate) fn function(index: u32) -> ConstExpr {
+        ConstExpr { ops: vec![ConstOp::Function(index)] }
+    }
+
+    pub(crate) fn read(expr: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, CompileError> {
+        use wasmparser::Operator;
+        let mut ops = Vec::with_capacity(1);
+        for operator in expr.get_operators_reader().into_iter_with_offsets() {
+            let (operator, offset) = operator?;
+            ops.push(match operator {
+                Operator::I32Const { value } => ConstOp::Push(u64::from(value as u32)),
+                Operator::I64Const { value } => ConstOp::Push(value as u64),
+                Operator::F32Const { value } => ConstOp::Push(u64::from(value.bits())),
+                Operator::F64Const { value } => ConstOp::Push(value.bits()),
+                Operator::RefNull { .. } => ConstOp::Push(0),
+                Operator::RefFunc { function_index } => ConstOp::Function(function_index),
+                Operator::GlobalGet { global_index } => ConstOp::Global(global_index),
+                Operator::I32Add => ConstOp::I32Add,
+                Operator::I32Sub => ConstOp::I32Sub,
+                Operator::I32Mul => ConstOp::I32Mul,
+                Operator::I64Add => ConstOp::I64Add,
+                Operator::I64Sub => ConstOp::I64Sub,
+                Operator::I64Mul => ConstOp::I64Mul,
+                Operator::End => break,
+                other => return Err(unsupported(&format!("{other:?} in a constant expression"), offset)),
+            });
+        }
+        Ok(ConstExpr { ops })
+    }
+
+    /// The expression's value as bits.
+    pub(crate) fn evaluate(&self, scope: &dyn ConstScope) -> u64 {
+        let mut stack: Vec<u64> = Vec::with_capacity(2);
+        for op in &self.ops {
+            let value = match *op {
+                ConstOp::Push(bits) => bits,
+                ConstOp::Global(index) => scope.global(index),
+                ConstOp::Function(index) => scope.function(index),
+                ConstOp::I32Add => binary32(&mut stack, u32::wrapping_add),
+                ConstOp::I32Sub => binary32(&mut stack, u32::wrapping_sub),
+                ConstOp::I32Mul => binary32(&mut stack, u32::wrapping_mul),
+                ConstOp::I64Add => binary64(&mut stack, u64::wrapping_add),
+                ConstOp::I64Sub => binary64(&mut stack, u64::wrapping_sub),
+                ConstOp::I64Mul => binary64(&mut stack, u64::wrapping_mul),
+            };
+            stack.push(value);
+        }
+        pop(&mut stack)
+    }
+}
+
+fn pop(stack: &mut Vec<u64>) -> u64 {
+    stack.pop().expect("the expression is validated")
+}
+
+fn binary32(stack: &mut Vec<u64>, op: fn(u32, u32) -> u32) -> u64 {
+    let (right, left) = (pop(stack) as u32, pop(stack) as u32);
+    u64::from(op(left, right))
+}
+
+fn binary64(stack: &mut Vec<u64>, op: fn(u64, u64) -> u64) -> u64 {
+    let (right, left) = (pop(stack), pop(stack));
+    op(left, right)
+}

@@ -1,0 +1,245 @@
+//! Making instances.
+//!
+//! There are two ways to the same result. A *linked* module (host functions only) takes the short one: its
+//! template says what everything starts as. A module that imports from other instances takes the long one,
+//! segment by segment in the order of the specification, so that what an earlier segment has written to a
+//! shared memory or table stays written when a later one traps.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::const_expr::{ConstExpr, ConstScope};
+use crate::error::{InstantiateError, Trap, TrapKind};
+use crate::module::ModuleInner;
+use crate::shape::{Item, SegmentMode};
+use crate::value::{Limits, RawValue};
+use crate::vm::context::VmFuncRef;
+use crate::vm::instance::{Imported, InstanceData, Records, StoreCore};
+use crate::vm::memory::{Memory, PAGE};
+use crate::vm::table::Table;
+use crate::vm::template::Template;
+
+/// What an import is given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Supply {
+    Func(VmFuncRef),
+    Memory(Imported),
+    Table(Imported),
+    Global(*mut RawValue),
+}
+
+/// An instance of a linked module.
+pub(crate) fn from_template(
+    core: NonNull<StoreCore>,
+    module: &Arc<ModuleInner>,
+    records: &Arc<[VmFuncRef]>,
+    template: &Template,
+) -> Result<Box<InstanceData>, InstantiateError> {
+    reserve(core, template.memory_bytes, template.table_entries)?;
+    let mut instance = new_instance(core, module, Records::Shared(records.clone()));
+    add_memories(&mut instance)?;
+    for (index, image) in template.tables.iter().enumerate() {
+        add_table(&mut instance, index as u32, image.clone());
+    }
+    for (index, global) in module.shape.globals.iter().enumerate() {
+        // The reserved counter, the only imported global, has no cell.
+        if global.init.is_some() {
+            // SAFETY: a defined global's cell lies in the context.
+            unsafe { instance.global(index as u32).write(RawValue::from(template.globals[index])) };
+        }
+    }
+    for (memory, start, range) in &template.data {
+        let data = &module.shape.data_bytes[range.clone()];
+        instance.memory(*memory).bytes()[*start as usize..][..data.len()].copy_from_slice(data);
+    }
+    Ok(instance)
+}
+
+/// An instance whose imports are supplied by others of the store, one for each import, of the right types. The
+/// reserved imports are supplied by nobody.
+pub(crate) fn from_imports(
+    core: NonNull<StoreCore>,
+    module: &Arc<ModuleInner>,
+    supplies: &[Option<Supply>],
+) -> Result<Box<InstanceData>, (InstantiateError, Option<Box<InstanceData>>)> {
+    let shape = &module.shape;
+    let memory_bytes: u64 =
+        defined(&shape.memories, shape.imported_memories).map(|limits| limits.min * PAGE).sum();
+    let entries: u64 = defined(&shape.tables, shape.imported_tables).map(|table| table.ty.limits.min).sum();
+    reserve(core, memory_bytes, entries).map_err(|error| (error, None))?;
+
+    let functions = 0..shape.functions.len() as u32;
+    let records: Box<[VmFuncRef]> =
+        functions.map(|function| module.record(function, std::ptr::null_mut())).collect();
+    let mut instance = new_instance(core, module, Records::Own(records));
+    import_all(&mut instance, supplies);
+    add_memories(&mut instance).map_err(|error| (error, None))?;
+    set_globals(&mut instance);
+    for (index, table) in shape.tables.iter().enumerate().skip(shape.imported_tables as usize) {
+        let fill = table.init.as_ref().map_or(0, |init| init.evaluate(&Scope(&instance)));
+        add_table(&mut instance, index as u32, vec![fill; table.ty.limits.min as usize].into());
+    }
+    match apply_segments(&mut instance) {
+        Ok(()) => Ok(instance),
+        // What it has written to shared tables may refer to its functions: the instance has to stay.
+        Err(kind) => Err((trap(kind), Some(instance))),
+    }
+}
+
+/// Evaluates the entries of an element segment from `start` into `entries`; the range is in bounds.
+pub(crate) fn element_values(instance: &InstanceData, segment: u32, start: u64, entries: &mut [u64]) {
+    let items = &instance.module.shape.elements[segment as usize].items[start as usize..];
+    for (entry, item) in entries.iter_mut().zip(items) {
+        *entry = item.evaluate(&Scope(instance));
+    }
+}
+
+struct Scope<'a>(&'a InstanceData);
+
+impl ConstScope for Scope<'_> {
+    fn global(&self, index: u32) -> u64 {
+        // SAFETY: the cell lives as long as its instance, and globals are set in order.
+        unsafe { (*self.0.global(index)).low }
+    }
+
+    fn function(&self, index: u32) -> u64 {
+        self.0.record(index) as u64
+    }
+}
+
+fn reserve(core: NonNull<StoreCore>, bytes: u64, entries: u64) -> Result<(), InstantiateError> {
+    // SAFETY: the store is the caller's, and nothing of it runs.
+    let core = unsafe { &mut *core.as_ptr() };
+    if !core.charge_memory(bytes) {
+        let limit = core.limits.max_memory;
+        return Err(InstantiateError::Limit(format!("{bytes} bytes of memory exceed the limit of {limit}")));
+    }
+    if !core.charge_table(entries) {
+        let limit = core.limits.max_table_elements;
+        return Err(InstantiateError::Limit(format!("{entries} table elements exceed the limit of {limit}")));
+    }
+    Ok(())
+}
+
+fn new_instance(core: NonNull<StoreCore>, module: &Arc<ModuleInner>, records: Records) -> Box<InstanceData> {
+    // SAFETY: the store is the caller's, and nothing of it runs.
+    let index = unsafe { (*core.as_ptr()).instances.len() } as u32;
+    InstanceData::new(module.clone(), core, index, records)
+}
+
+fn defined<V>(all: &[V], imported: u32) -> impl Iterator<Item = &V> {
+    all.iter().skip(imported as usize)
+}
+
+fn add_memories(instance: &mut InstanceData) -> Result<(), InstantiateError> {
+    let module = instance.module.clone();
+    let imported = module.shape.imported_memories;
+    for (index, &limits) in module.shape.memories.iter().enumerate().skip(imported as usize) {
+        let memory = add_memory(instance, index as u32, limits);
+        let failed = |error| InstantiateError::Limit(format!("no memory of {} pages: {error}", limits.min));
+        instance.memories.push(memory.map_err(failed)?);
+    }
+    Ok(())
+}
+
+fn add_memory(instance: &InstanceData, index: u32, limits: Limits) -> std::io::Result<Memory> {
+    let descriptor = instance.memory_descriptor(index);
+    // SAFETY: the descriptor lies in the instance's context, which is dropped after its memories.
+    unsafe { Memory::new(instance.module.engine.memories(), limits, descriptor) }
+}
+
+fn add_table(instance: &mut InstanceData, index: u32, entries: Arc<[u64]>) {
+    let max = instance.module.shape.tables[index as usize].ty.limits.max;
+    // SAFETY: the descriptor lies in the instance's context, which is dropped after its tables.
+    let table = unsafe { Table::new(entries, max, instance.table_descriptor(index)) };
+    instance.tables.push(table);
+}
+
+fn import_all(instance: &mut InstanceData, supplies: &[Option<Supply>]) {
+    let offsets = instance.module.offsets.clone();
+    let own = instance.context();
+    let module = instance.module.clone();
+    let mut records = Vec::new();
+    for (import, supply) in module.shape.imports.iter().zip(supplies) {
+        let Some(supply) = supply else { continue };
+        match *supply {
+            Supply::Func(record) => records.push((import.item, record)),
+            Supply::Memory(imported) => {
+                // SAFETY: the exporting instance belongs to the same store.
+                let descriptor = unsafe { imported.instance.as_ref().memory_descriptor(imported.index) };
+                let index = instance.imported_memories.len() as u32;
+                instance.import(offsets.memory(index), descriptor.cast());
+                instance.imported_memories.push(imported);
+            }
+            Supply::Table(imported) => {
+                // SAFETY: as above.
+                let descriptor = unsafe { imported.instance.as_ref().table_descriptor(imported.index) };
+                let index = instance.imported_tables.len() as u32;
+                instance.import(offsets.table(index), descriptor.cast());
+                instance.imported_tables.push(imported);
+            }
+            Supply::Global(cell) => {
+                let Item::Global(index) = import.item else {
+                    unreachable!("the supply has the import's type")
+                };
+                instance.import(offsets.global(index), cell.cast());
+            }
+        }
+    }
+    if let Records::Own(own_records) = &mut instance.records {
+        own_records.iter_mut().for_each(|record| record.context = own);
+        for (item, record) in records {
+            let Item::Func(index) = item else { unreachable!("the supply has the import's type") };
+            own_records[index as usize] = record;
+        }
+    }
+}
+
+fn set_globals(instance: &mut InstanceData) {
+    let module = instance.module.clone();
+    for (index, global) in module.shape.globals.iter().enumerate() {
+        if let Some(init) = &global.init {
+            let value = init.evaluate(&Scope(instance));
+            // SAFETY: a defined global's cell lies in the context.
+            unsafe { instance.global(index as u32).write(RawValue::from(value)) };
+        }
+    }
+}
+
+fn apply_segments(instance: &mut InstanceData) -> Result<(), TrapKind> {
+    let module = instance.module.clone();
+    for (index, segment) in module.shape.elements.iter().enumerate() {
+        if let SegmentMode::Active(table, offset) = &segment.mode {
+            let mut values = vec![0; segment.items.len()];
+            element_values(instance, index as u32, 0, &mut values);
+            let start = evaluate(instance, offset);
+            let table = instance.table(*table);
+            if start + values.len() as u64 > table.length() {
+                return Err(TrapKind::TableOutOfBounds);
+            }
+            if !values.is_empty() {
+                table.entries_mut()[start as usize..][..values.len()].copy_from_slice(&values);
+            }
+        }
+    }
+    for segment in &module.shape.data {
+        if let SegmentMode::Active(memory, offset) = &segment.mode {
+            let data = &module.shape.data_bytes[segment.bytes.clone()];
+            let start = evaluate(instance, offset);
+            let memory = instance.memory(*memory);
+            if start + data.len() as u64 > memory.length() {
+                return Err(TrapKind::MemoryOutOfBounds);
+            }
+            memory.bytes()[start as usize..][..data.len()].copy_from_slice(data);
+        }
+    }
+    Ok(())
+}
+
+fn evaluate(instance: &InstanceData, expr: &ConstExpr) -> u64 {
+    expr.evaluate(&Scope(instance))
+}
+
+fn trap(kind: TrapKind) -> InstantiateError {
+    InstantiateError::Trap(Box::new(Trap { kind, backtrace: Vec::new() }))
+}

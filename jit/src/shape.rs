@@ -1,0 +1,363 @@
+//! What a module declares: everything of its sections but the code.
+//!
+//! The parser's types end here; the rooms behind (translation, instances) know only these. A shape is filled
+//! section by section while the validator walks along, so indices in it are valid by the time it is complete.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use lunatic_instrument::abi;
+
+use crate::const_expr::ConstExpr;
+use crate::error::CompileError;
+use crate::value::{ExternType, FuncType, GlobalType, Limits, TableType, ValType};
+
+/// Where an import comes from, and which item of its index space it fills.
+#[derive(Debug)]
+pub(crate) struct Import {
+    pub(crate) module: String,
+    pub(crate) name: String,
+    pub(crate) item: Item,
+}
+
+/// An item of one of the four index spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    Func(u32),
+    Table(u32),
+    Memory(u32),
+    Global(u32),
+}
+
+/// A defined global and how it starts; imported ones have no initialiser.
+#[derive(Debug)]
+pub(crate) struct Global {
+    pub(crate) ty: GlobalType,
+    pub(crate) init: Option<ConstExpr>,
+}
+
+/// A table, its type and what its entries start as (null where `None`).
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) ty: TableType,
+    pub(crate) init: Option<ConstExpr>,
+}
+
+/// When a segment is applied.
+#[derive(Debug)]
+pub(crate) enum SegmentMode {
+    /// At instantiation, to the memory or table of this index.
+    Active(u32, ConstExpr),
+    /// By `memory.init` or `table.init`.
+    Passive,
+    /// Never: it only declares functions as referenceable.
+    Declared,
+}
+
+#[derive(Debug)]
+pub(crate) struct ElementSegment {
+    pub(crate) mode: SegmentMode,
+    pub(crate) items: Vec<ConstExpr>,
+}
+
+#[derive(Debug)]
+pub(crate) struct DataSegment {
+    pub(crate) mode: SegmentMode,
+    /// Where in [`Shape::data_bytes`].
+    pub(crate) bytes: Range<usize>,
+}
+
+/// The reserved imports of an instrumented module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Metering {
+    pub(crate) global: u32,
+    pub(crate) yield_function: u32,
+}
+
+/// Everything a module declares but its code.
+#[derive(Debug, Default)]
+pub(crate) struct Shape {
+    pub(crate) types: Vec<FuncType>,
+    pub(crate) imports: Vec<Import>,
+    /// Type index of every function, imported ones first.
+    pub(crate) functions: Vec<u32>,
+    pub(crate) imported_functions: u32,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) imported_tables: u32,
+    pub(crate) memories: Vec<Limits>,
+    pub(crate) imported_memories: u32,
+    pub(crate) globals: Vec<Global>,
+    pub(crate) imported_globals: u32,
+    pub(crate) exports: Vec<(String, Item)>,
+    pub(crate) export_names: HashMap<String, usize>,
+    /// The memory exported as `memory`, which host functions work on.
+    pub(crate) main_memory: Option<u32>,
+    pub(crate) start: Option<u32>,
+    pub(crate) elements: Vec<ElementSegment>,
+    pub(crate) data: Vec<DataSegment>,
+    pub(crate) data_bytes: Vec<u8>,
+    pub(crate) function_names: HashMap<u32, String>,
+    pub(crate) metering: Option<Metering>,
+}
+
+impl Shape {
+    /// The type of a function.
+    pub(crate) fn function_type(&self, function: u32) -> &FuncType {
+        &self.types[self.functions[function as usize] as usize]
+    }
+
+    pub(crate) fn item_type(&self, item: Item) -> ExternType {
+        match item {
+            Item::Func(index) => ExternType::Func(self.function_type(index).clone()),
+            Item::Table(index) => ExternType::Table(self.tables[index as usize].ty),
+            Item::Memory(index) => ExternType::Memory(self.memories[index as usize]),
+            Item::Global(index) => ExternType::Global(self.globals[index as usize].ty),
+        }
+    }
+
+    /// The exported item of this name.
+    pub(crate) fn export(&self, name: &str) -> Option<Item> {
+        self.export_names.get(name).map(|&index| self.exports[index].1)
+    }
+
+    /// Whether an import is one of the two that the engine itself supplies.
+    pub(crate) fn is_reserved(&self, import: &Import) -> bool {
+        import.module == abi::METERING_MODULE && self.metering.is_some()
+    }
+
+    pub(crate) fn read_types(&mut self, section: wasmparser::TypeSectionReader<'_>) -> Parsed {
+        for group in section {
+            let group = group?;
+            for (offset, ty) in group.into_types_and_offsets() {
+                match ty.composite_type.inner {
+                    wasmparser::CompositeInnerType::Func(ty) => self.types.push(func_type(&ty, offset)?),
+                    _ => return Err(unsupported("a garbage-collected type", offset)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_imports(&mut self, section: wasmparser::ImportSectionReader<'_>) -> Parsed {
+        for import in section.into_imports_with_offsets() {
+            let (offset, import) = import?;
+            let item = self.declare_import(import.ty, offset)?;
+            self.imports.push(Import { module: import.module.into(), name: import.name.into(), item });
+        }
+        self.recognise_metering();
+        Ok(())
+    }
+
+    fn declare_import(&mut self, ty: wasmparser::TypeRef, offset: u64) -> Result<Item, CompileError> {
+        use wasmparser::TypeRef;
+        Ok(match ty {
+            TypeRef::Func(type_index) | TypeRef::FuncExact(type_index) => {
+                self.functions.push(type_index);
+                self.imported_functions += 1;
+                Item::Func(self.functions.len() as u32 - 1)
+            }
+            TypeRef::Table(ty) => {
+                self.tables.push(Table { ty: table_type(&ty, offset)?, init: None });
+                self.imported_tables += 1;
+                Item::Table(self.tables.len() as u32 - 1)
+            }
+            TypeRef::Memory(ty) => {
+                self.memories.push(memory_limits(&ty));
+                self.imported_memories += 1;
+                Item::Memory(self.memories.len() as u32 - 1)
+            }
+            TypeRef::Global(ty) => {
+                self.globals.push(Global { ty: global_type(&ty, offset)?, init: None });
+                self.imported_globals += 1;
+                Item::Global(self.globals.len() as u32 - 1)
+            }
+            TypeRef::Tag(_) => return Err(unsupported("an exception tag", offset)),
+        })
+    }
+
+    /// Finds the counter and the yield function. A module that has only one of them, or with another type, is
+    /// not metered: its imports then are ordinary ones, which nobody supplies.
+    fn recognise_metering(&mut self) {
+        let find = |name: &str| {
+            let mut found =
+                self.imports.iter().filter(|i| i.module == abi::METERING_MODULE && i.name == name);
+            found.next().map(|import| import.item)
+        };
+        let counter_type = GlobalType { content: ValType::I64, mutable: true };
+        if let (Some(Item::Global(global)), Some(Item::Func(yield_function))) =
+            (find(abi::REDUCTIONS_GLOBAL), find(abi::YIELD_FUNCTION))
+            && self.globals[global as usize].ty == counter_type
+            && *self.function_type(yield_function) == FuncType::new([], [])
+        {
+            self.metering = Some(Metering { global, yield_function });
+        }
+    }
+
+    pub(crate) fn read_functions(&mut self, section: wasmparser::FunctionSectionReader<'_>) -> Parsed {
+        for type_index in section {
+            self.functions.push(type_index?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_tables(&mut self, section: wasmparser::TableSectionReader<'_>) -> Parsed {
+        for table in section.into_iter_with_offsets() {
+            let (offset, table) = table?;
+            let init = match table.init {
+                wasmparser::TableInit::RefNull => None,
+                wasmparser::TableInit::Expr(expr) => Some(ConstExpr::read(&expr)?),
+            };
+            self.tables.push(Table { ty: table_type(&table.ty, offset)?, init });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_memories(&mut self, section: wasmparser::MemorySectionReader<'_>) -> Parsed {
+        for memory in section {
+            self.memories.push(memory_limits(&memory?));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_globals(&mut self, section: wasmparser::GlobalSectionReader<'_>) -> Parsed {
+        for global in section.into_iter_with_offsets() {
+            let (offset, global) = global?;
+            let init = Some(ConstExpr::read(&global.init_expr)?);
+            self.globals.push(Global { ty: global_type(&global.ty, offset)?, init });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_exports(&mut self, section: wasmparser::ExportSectionReader<'_>) -> Parsed {
+        use wasmparser::ExternalKind;
+        for export in section.into_iter_with_offsets() {
+            let (offset, export) = export?;
+            let item = match export.kind {
+                ExternalKind::Func | ExternalKind::FuncExact => Item::Func(export.index),
+                ExternalKind::Table => Item::Table(export.index),
+                ExternalKind::Memory => Item::Memory(export.index),
+                ExternalKind::Global => Item::Global(export.index),
+                ExternalKind::Tag => return Err(unsupported("an exception tag", offset)),
+            };
+            if let (Item::Memory(index), "memory") = (item, export.name) {
+                self.main_memory = Some(index);
+            }
+            self.export_names.insert(export.name.into(), self.exports.len());
+            self.exports.push((export.name.into(), item));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_elements(&mut self, section: wasmparser::ElementSectionReader<'_>) -> Parsed {
+        use wasmparser::{ElementItems, ElementKind};
+        for element in section {
+            let element = element?;
+            let mode = match element.kind {
+                ElementKind::Active { table_index, offset_expr } => {
+                    SegmentMode::Active(table_index.unwrap_or(0), ConstExpr::read(&offset_expr)?)
+                }
+                ElementKind::Passive => SegmentMode::Passive,
+                ElementKind::Declared => SegmentMode::Declared,
+            };
+            let mut items = Vec::new();
+            match element.items {
+                ElementItems::Functions(functions) => {
+                    for function in functions {
+                        items.push(ConstExpr::function(function?));
+                    }
+                }
+                ElementItems::Expressions(_, expressions) => {
+                    for expression in expressions {
+                        items.push(ConstExpr::read(&expression?)?);
+                    }
+                }
+            }
+            self.elements.push(ElementSegment { mode, items });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_data(&mut self, section: wasmparser::DataSectionReader<'_>) -> Parsed {
+        for segment in section {
+            let segment = segment?;
+            let mode = match segment.kind {
+                wasmparser::DataKind::Active { memory_index, offset_expr } => {
+                    SegmentMode::Active(memory_index, ConstExpr::read(&offset_expr)?)
+                }
+                wasmparser::DataKind::Passive => SegmentMode::Passive,
+            };
+            let start = self.data_bytes.len();
+            self.data_bytes.extend_from_slice(segment.data);
+            self.data.push(DataSegment { mode, bytes: start..self.data_bytes.len() });
+        }
+        Ok(())
+    }
+
+    /// Reads function names. The section is advice: where it is malformed, the rest of it is ignored.
+    pub(crate) fn read_names(&mut self, section: wasmparser::NameSectionReader<'_>) {
+        for names in section.into_iter().map_while(Result::ok) {
+            if let wasmparser::Name::Function(functions) = names {
+                for name in functions.into_iter().map_while(Result::ok) {
+                    self.function_names.insert(name.index, name.name.into());
+                }
+            }
+        }
+    }
+
+    /// The demangled name of a function, where the module names it.
+    pub(crate) fn function_name(&self, function: u32) -> Option<String> {
+        self.function_names.get(&function).map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+    }
+}
+
+type Parsed = Result<(), CompileError>;
+
+impl From<wasmparser::BinaryReaderError> for CompileError {
+    fn from(error: wasmparser::BinaryReaderError) -> Self {
+        CompileError::Invalid { message: error.message().into(), offset: error.offset() }
+    }
+}
+
+pub(crate) fn unsupported(what: &str, offset: u64) -> CompileError {
+    CompileError::Unsupported { what: what.into(), offset }
+}
+
+/// The names of a wide arc of types are shared; this is the one place that decides which the engine takes.
+pub(crate) fn val_type(ty: wasmparser::ValType, offset: u64) -> Result<ValType, CompileError> {
+    Ok(match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => return Err(unsupported("the type v128 (SIMD)", offset)),
+        wasmparser::ValType::Ref(ty) => ref_type(ty, offset)?,
+    })
+}
+
+pub(crate) fn ref_type(ty: wasmparser::RefType, offset: u64) -> Result<ValType, CompileError> {
+    match ty {
+        wasmparser::RefType::FUNCREF => Ok(ValType::FuncRef),
+        wasmparser::RefType::EXTERNREF => Ok(ValType::ExternRef),
+        other => Err(unsupported(&format!("the reference type {other}"), offset)),
+    }
+}
+
+fn func_type(ty: &wasmparser::FuncType, offset: u64) -> Result<FuncType, CompileError> {
+    let list = |types: &[wasmparser::ValType]| -> Result<Vec<ValType>, CompileError> {
+        types.iter().map(|&ty| val_type(ty, offset)).collect()
+    };
+    Ok(FuncType::new(list(ty.params())?, list(ty.results())?))
+}
+
+fn table_type(ty: &wasmparser::TableType, offset: u64) -> Result<TableType, CompileError> {
+    let limits = Limits { min: ty.initial, max: ty.maximum };
+    Ok(TableType { element: ref_type(ty.element_type, offset)?, limits })
+}
+
+fn memory_limits(ty: &wasmparser::MemoryType) -> Limits {
+    Limits { min: ty.initial, max: ty.maximum }
+}
+
+fn global_type(ty: &wasmparser::GlobalType, offset: u64) -> Result<GlobalType, CompileError> {
+    Ok(GlobalType { content: val_type(ty.content_type, offset)?, mutable: ty.mutable })
+}

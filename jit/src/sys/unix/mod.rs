@@ -1,0 +1,10 @@
+//! Linux and other Unix systems.
+
+pub(crate) mod fault;
+mod mapping;
+#[cfg(target_os = "linux")]
+mod pagemap;
+mod reset;
+
+pub(crate) use mapping::Mapping;
+pub(crate) use reset::reset;

@@ -1,0 +1,192 @@
+//! How native code reaches what is outside the function: the vm context, memories, tables, globals, routines.
+//!
+//! Loads of things that a call may change (memory bases and lengths, globals) are ordinary loads in alias
+//! regions of their own, so that Cranelift merges them between calls and never across one. A yield is a call.
+
+use cranelift_codegen::ir::{
+    AliasRegion, AliasRegionData, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, Type, Value, types,
+};
+use cranelift_codegen::isa::TargetIsa;
+use cranelift_frontend::FunctionBuilder;
+
+use super::native_signature;
+use crate::shape::Shape;
+use crate::value::FuncType;
+use crate::vm::context::{Builtin, Place, VmContextHead, VmFuncRef, VmOffsets};
+
+/// What all functions of a module share during translation.
+#[derive(Clone, Copy)]
+pub(crate) struct ModuleEnvironment<'m> {
+    pub(crate) isa: &'m dyn TargetIsa,
+    pub(crate) shape: &'m Shape,
+    pub(crate) offsets: &'m VmOffsets,
+    /// The engine's number of each of the module's types.
+    pub(crate) type_ids: &'m [u32],
+}
+
+/// The alias regions: nothing in one overlaps anything in another.
+#[derive(Clone, Copy)]
+pub(crate) struct Regions {
+    /// The vm context and the tables' and memories' descriptions.
+    pub(crate) context: AliasRegion,
+    /// Linear memory.
+    pub(crate) memory: AliasRegion,
+    /// Table entries and function records.
+    pub(crate) table: AliasRegion,
+    /// Globals.
+    pub(crate) global: AliasRegion,
+    /// The counter of reductions.
+    pub(crate) counter: AliasRegion,
+}
+
+impl Regions {
+    pub(crate) fn declare(builder: &mut FunctionBuilder<'_>) -> Regions {
+        let mut next = 0;
+        let mut region = |description: &'static str| {
+            next += 1;
+            let data = AliasRegionData { user_id: next, description: description.into() };
+            builder.func.dfg.alias_regions.insert(data)
+        };
+        Regions {
+            context: region("vm context"),
+            memory: region("linear memory"),
+            table: region("table entries"),
+            global: region("globals"),
+            counter: region("reductions"),
+        }
+    }
+}
+
+/// Flags of an access that is aligned and cannot fault.
+pub(crate) fn trusted(region: AliasRegion) -> MemFlagsData {
+    MemFlagsData::trusted().with_alias_region(Some(region))
+}
+
+/// Flags of a load whose value never changes while the function runs.
+pub(crate) fn constant(region: AliasRegion) -> MemFlagsData {
+    trusted(region).with_readonly().with_can_move()
+}
+
+/// One function's access to its surroundings.
+pub(crate) struct Environment<'m> {
+    pub(crate) module: ModuleEnvironment<'m>,
+    pub(crate) context: Value,
+    pub(crate) regions: Regions,
+    builtin_signatures: [Option<SigRef>; Builtin::COUNT],
+    functions: std::collections::HashMap<u32, FuncRef>,
+    signatures: std::collections::HashMap<u32, SigRef>,
+}
+
+impl<'m> Environment<'m> {
+    pub(crate) fn new(module: ModuleEnvironment<'m>, context: Value, regions: Regions) -> Self {
+        Environment {
+            module,
+            context,
+            regions,
+            builtin_signatures: [None; Builtin::COUNT],
+            functions: Default::default(),
+            signatures: Default::default(),
+        }
+    }
+
+    pub(crate) fn runtime(&self, builder: &mut FunctionBuilder<'_>) -> Value {
+        let flags = constant(self.regions.context);
+        builder.ins().load(types::I64, flags, self.context, VmContextHead::RUNTIME)
+    }
+
+    /// The address of a descriptor or cell, and the offset to use with it.
+    pub(crate) fn locate(&self, builder: &mut FunctionBuilder<'_>, place: Place) -> (Value, i32) {
+        match place {
+            Place::Inline(offset) => (self.context, offset),
+            Place::Pointer(offset) => {
+                let flags = constant(self.regions.context);
+                (builder.ins().load(types::I64, flags, self.context, offset), 0)
+            }
+        }
+    }
+
+    /// The address of the record of a function.
+    pub(crate) fn function_record(&self, builder: &mut FunctionBuilder<'_>, function: u32) -> Value {
+        let flags = constant(self.regions.context);
+        let records = builder.ins().load(types::I64, flags, self.context, VmContextHead::FUNCTIONS);
+        builder.ins().iadd_imm_u(records, i64::from(function) * i64::from(VmFuncRef::SIZE))
+    }
+
+    /// The code and context to call for a record. A null context means this instance's own.
+    pub(crate) fn callee(&self, builder: &mut FunctionBuilder<'_>, record: Value) -> (Value, Value) {
+        let flags = trusted(self.regions.table).with_readonly();
+        let code = builder.ins().load(types::I64, flags, record, VmFuncRef::CODE);
+        let context = builder.ins().load(types::I64, flags, record, VmFuncRef::CONTEXT);
+        let context = builder.ins().select(context, context, self.context);
+        (code, context)
+    }
+
+    /// A reference to a function of this module, for a direct call.
+    pub(crate) fn direct(&mut self, builder: &mut FunctionBuilder<'_>, function: u32) -> FuncRef {
+        let shape = self.module.shape;
+        *self.functions.entry(function).or_insert_with(|| {
+            let ty = shape.function_type(function);
+            import_code(builder, function - shape.imported_functions, super::guest_signature(ty))
+        })
+    }
+
+    pub(crate) fn signature(&mut self, builder: &mut FunctionBuilder<'_>, type_index: u32) -> SigRef {
+        let ty: &FuncType = &self.module.shape.types[type_index as usize];
+        *self
+            .signatures
+            .entry(type_index)
+            .or_insert_with(|| builder.import_signature(super::guest_signature(ty)))
+    }
+
+    /// Calls a routine with the vm context before the given arguments.
+    pub(crate) fn call_builtin(
+        &mut self,
+        builder: &mut FunctionBuilder<'_>,
+        builtin: Builtin,
+        args: &[Value],
+    ) -> Option<Value> {
+        let (params, result) = builtin_type(builtin);
+        let isa = self.module.isa;
+        let signature = *self.builtin_signatures[builtin as usize]
+            .get_or_insert_with(|| builder.import_signature(native_signature(isa, params, result)));
+        let flags = constant(self.regions.context);
+        let builtins = builder.ins().load(types::I64, flags, self.context, VmContextHead::BUILTINS);
+        let code = builder.ins().load(types::I64, flags, builtins, builtin.offset());
+        let mut all = vec![self.context];
+        all.extend_from_slice(args);
+        let call = builder.ins().call_indirect(signature, code, &all);
+        builder.inst_results(call).first().copied()
+    }
+}
+
+/// Declares a reference to code of this module: `index` is the number of a definition in the code image.
+pub(crate) fn import_code(builder: &mut FunctionBuilder<'_>, index: u32, signature: Signature) -> FuncRef {
+    let signature = builder.import_signature(signature);
+    let name = builder
+        .func
+        .declare_imported_user_function(cranelift_codegen::ir::UserExternalName { namespace: 0, index });
+    builder.import_function(cranelift_codegen::ir::ExtFuncData {
+        name: cranelift_codegen::ir::ExternalName::user(name),
+        signature,
+        colocated: true,
+        patchable: false,
+    })
+}
+
+/// Parameter types (the vm context first) and result of each routine; `vm::libcalls` defines them.
+fn builtin_type(builtin: Builtin) -> (&'static [Type], Option<Type>) {
+    use types::{I32, I64};
+    match builtin {
+        Builtin::HostCall => (&[I64, I32, I64], None),
+        Builtin::Yield => (&[I64], None),
+        Builtin::MemoryGrow => (&[I64, I32, I64], Some(I64)),
+        Builtin::MemoryCopy => (&[I64, I32, I32, I64, I64, I64], Some(I32)),
+        Builtin::MemoryFill => (&[I64, I32, I64, I32, I64], Some(I32)),
+        Builtin::MemoryInit => (&[I64, I32, I32, I64, I64, I64], Some(I32)),
+        Builtin::DataDrop | Builtin::ElementDrop => (&[I64, I32], None),
+        Builtin::TableSet => (&[I64, I32, I64, I64], Some(I32)),
+        Builtin::TableGrow => (&[I64, I32, I64, I64], Some(I64)),
+        Builtin::TableFill => (&[I64, I32, I64, I64, I64], Some(I32)),
+        Builtin::TableCopy | Builtin::TableInit => (&[I64, I32, I32, I64, I64, I64], Some(I32)),
+    }
+}

@@ -1,0 +1,253 @@
+//! One function body: validated and translated in the same pass, then compiled.
+//!
+//! **The counter.** In a metered module the counter of reductions lives in an SSA variable: loaded on entry,
+//! stored before every call and return, loaded again after a call. In between a charge is a subtraction and a
+//! compare in registers. The call of the yield function, which a charge makes on its cold side, goes to a stub
+//! that clobbers nothing, so that the hot side keeps its registers.
+
+use cranelift_codegen::Context;
+use cranelift_codegen::ir::{
+    BlockArg, Function, GlobalValueData, InstBuilder, SourceLoc, UserFuncName, Value, types,
+};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use wasmparser::{FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources};
+
+use super::environment::{Environment, ModuleEnvironment, Regions, trusted};
+use super::stack::{Frame, FrameKind, Stacks};
+use super::{clif_type, guest_signature, operators};
+use crate::code::CompiledCode;
+use crate::compile::CodeLayout;
+use crate::error::CompileError;
+use crate::shape::val_type;
+use crate::vm::context::{VmContextHead, VmRuntime};
+
+/// A function body to compile.
+pub(crate) struct FunctionInput<'a> {
+    /// The function's index in its module.
+    pub(crate) index: u32,
+    pub(crate) body: FunctionBody<'a>,
+    pub(crate) validator: FuncToValidate<ValidatorResources>,
+}
+
+/// Compiles function bodies one after the other, keeping its allocations.
+#[derive(Default)]
+pub(crate) struct BodyTranslator {
+    builder_context: FunctionBuilderContext,
+    context: Option<Context>,
+    stacks: Stacks,
+    validation: FuncValidatorAllocations,
+}
+
+impl BodyTranslator {
+    pub(crate) fn compile(
+        &mut self,
+        module: ModuleEnvironment<'_>,
+        input: FunctionInput<'_>,
+    ) -> Result<CompiledCode, CompileError> {
+        let mut context = self.context.take().unwrap_or_else(Context::new);
+        context.clear();
+        let signature = guest_signature(module.shape.function_type(input.index));
+        context.func = Function::with_name_signature(UserFuncName::user(0, input.index), signature);
+        declare_stack_limit(&mut context.func);
+        self.translate(module, input, &mut context.func)?;
+        let code = CompiledCode::generate(module.isa, &mut context);
+        self.context = Some(context);
+        code
+    }
+
+    fn translate(
+        &mut self,
+        module: ModuleEnvironment<'_>,
+        input: FunctionInput<'_>,
+        function: &mut Function,
+    ) -> Result<(), CompileError> {
+        self.stacks.clear();
+        let mut validator = input.validator.into_validator(std::mem::take(&mut self.validation));
+        let builder = FunctionBuilder::new(function, &mut self.builder_context);
+        let mut translator = FunctionTranslator::enter(builder, module, &mut self.stacks, input.index);
+
+        let mut locals = input.body.get_locals_reader()?;
+        for _ in 0..locals.get_count() {
+            let offset = locals.original_position();
+            let (count, ty) = locals.read()?;
+            validator.define_locals(offset, count, ty)?;
+            translator.declare_locals(count, val_type(ty, offset)?);
+        }
+        let mut operators = input.body.get_operators_reader()?;
+        while !operators.eof() {
+            let (operator, offset) = operators.read_with_offset()?;
+            validator.op(offset, &operator)?;
+            translator.builder.set_srcloc(SourceLoc::new(offset as u32));
+            operators::translate(&mut translator, &operator, offset)?;
+        }
+        operators.finish()?;
+        translator.builder.seal_all_blocks();
+        translator.builder.finalize(module.isa.frontend_config());
+        self.validation = validator.into_allocations();
+        Ok(())
+    }
+}
+
+/// A function under translation.
+pub(crate) struct FunctionTranslator<'a, 'm> {
+    pub(crate) builder: FunctionBuilder<'a>,
+    pub(crate) environment: Environment<'m>,
+    pub(crate) stacks: &'a mut Stacks,
+    pub(crate) locals: Vec<Variable>,
+    /// The counter of reductions, in a metered module.
+    counter: Option<Counter>,
+}
+
+/// The counter's variable, and where it is stored between functions.
+#[derive(Clone, Copy)]
+struct Counter {
+    variable: Variable,
+    runtime: Value,
+}
+
+impl<'a, 'm> FunctionTranslator<'a, 'm> {
+    fn enter(
+        mut builder: FunctionBuilder<'a>,
+        module: ModuleEnvironment<'m>,
+        stacks: &'a mut Stacks,
+        index: u32,
+    ) -> Self {
+        let regions = Regions::declare(&mut builder);
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        builder.seal_block(entry);
+        let params = builder.block_params(entry).to_vec();
+
+        let environment = Environment::new(module, params[0], regions);
+        let mut translator =
+            FunctionTranslator { builder, environment, stacks, locals: Vec::new(), counter: None };
+        for &param in &params[1..] {
+            let ty = translator.builder.func.dfg.value_type(param);
+            let variable = translator.builder.declare_var(ty);
+            translator.builder.def_var(variable, param);
+            translator.locals.push(variable);
+        }
+        translator.load_counter_on_entry();
+        translator.push_body_frame(index);
+        translator
+    }
+
+    fn push_body_frame(&mut self, index: u32) {
+        let results = &self.environment.module.shape.function_type(index).results;
+        let exit = self.builder.create_block();
+        for &ty in results.iter() {
+            self.builder.append_block_param(exit, clif_type(ty));
+        }
+        self.stacks.frames.push(Frame {
+            kind: FrameKind::Block,
+            exit,
+            params: 0,
+            results: results.len(),
+            height: 0,
+            exit_used: false,
+        });
+    }
+
+    fn declare_locals(&mut self, count: u32, ty: crate::value::ValType) {
+        let ty = clif_type(ty);
+        let zero = match ty {
+            types::F32 => self.builder.ins().f32const(0.0),
+            types::F64 => self.builder.ins().f64const(0.0),
+            _ => self.builder.ins().iconst(ty, 0),
+        };
+        for _ in 0..count {
+            let variable = self.builder.declare_var(ty);
+            self.builder.def_var(variable, zero);
+            self.locals.push(variable);
+        }
+    }
+
+    fn load_counter_on_entry(&mut self) {
+        if self.environment.module.shape.metering.is_some() {
+            let runtime = self.environment.runtime(&mut self.builder);
+            let variable = self.builder.declare_var(types::I64);
+            self.counter = Some(Counter { variable, runtime });
+            self.load_counter();
+        }
+    }
+
+    /// The variable of the counter; only asked for by the reserved global's accesses.
+    pub(crate) fn counter_variable(&self) -> Variable {
+        self.counter.expect("the reserved global exists only in a metered module").variable
+    }
+
+    /// Makes the counter visible to whoever runs next: before a call or a return.
+    pub(crate) fn store_counter(&mut self) {
+        if let Some(Counter { variable, runtime }) = self.counter {
+            let value = self.builder.use_var(variable);
+            let flags = trusted(self.environment.regions.counter);
+            self.builder.ins().store(flags, value, runtime, VmRuntime::REDUCTIONS);
+        }
+    }
+
+    /// Takes over the counter from whoever ran: after a call.
+    pub(crate) fn load_counter(&mut self) {
+        if let Some(Counter { variable, runtime }) = self.counter {
+            let flags = trusted(self.environment.regions.counter);
+            let value = self.builder.ins().load(types::I64, flags, runtime, VmRuntime::REDUCTIONS);
+            self.builder.def_var(variable, value);
+        }
+    }
+
+    /// The charge's cold side: suspends at the stub, and clobbers no register.
+    pub(crate) fn yield_now(&mut self) {
+        if let Some(block) = self.builder.current_block() {
+            self.builder.set_cold_block(block);
+        }
+        self.store_counter();
+        let module = self.environment.module;
+        let stub = super::environment::import_code(
+            &mut self.builder,
+            CodeLayout::new(module.shape).yield_stub(),
+            super::trampoline::yield_stub_signature(),
+        );
+        self.builder.ins().call(stub, &[self.environment.context]);
+        self.load_counter();
+    }
+
+    /// Returns from the function with the topmost values.
+    pub(crate) fn return_top(&mut self, count: usize) {
+        self.store_counter();
+        let results = self.stacks.top(count).to_vec();
+        self.builder.ins().return_(&results);
+    }
+
+    /// Calls a routine that may charge, yield or change memories and tables.
+    pub(crate) fn call_builtin(
+        &mut self,
+        builtin: crate::vm::context::Builtin,
+        args: &[Value],
+    ) -> Option<Value> {
+        self.store_counter();
+        let result = self.environment.call_builtin(&mut self.builder, builtin, args);
+        self.load_counter();
+        result
+    }
+
+    /// Arguments for a jump that carries the topmost values.
+    pub(crate) fn branch_args(&self, count: usize) -> Vec<BlockArg> {
+        self.stacks.branch_args(count)
+    }
+}
+
+/// Lets the prologue compare the stack pointer with the running activation's limit.
+fn declare_stack_limit(function: &mut Function) {
+    let flags = cranelift_codegen::ir::MemFlagsData::trusted().with_readonly();
+    let flags = function.dfg.mem_flags.insert_unchecked(flags);
+    let context = function.create_global_value(GlobalValueData::VMContext);
+    let load = |base, offset: i32| GlobalValueData::Load {
+        base,
+        offset: offset.into(),
+        global_type: types::I64,
+        flags,
+    };
+    let runtime = function.create_global_value(load(context, VmContextHead::RUNTIME));
+    let limit = function.create_global_value(load(runtime, VmRuntime::STACK_LIMIT));
+    function.stack_limit = Some(limit);
+}

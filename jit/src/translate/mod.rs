@@ -1,0 +1,81 @@
+//! WebAssembly to Cranelift IR.
+//!
+//! `function` drives one function body operator by operator, with the operand and control stack of `stack`;
+//! `operators` holds one file per family; `environment` knows how native code reaches the vm context, and
+//! `bounds` is the one place that guards a memory access: a mistake there is a hole in the sandbox.
+//! `trampoline` builds the code at the borders: Rust to guest, guest to host function, guest to yield.
+
+mod bounds;
+mod environment;
+mod function;
+mod operators;
+mod stack;
+mod trampoline;
+
+use cranelift_codegen::ir::{AbiParam, Signature, Type, types};
+use cranelift_codegen::isa::{CallConv, TargetIsa};
+
+use crate::error::TrapKind;
+use crate::value::{FuncType, ValType};
+
+pub(crate) use environment::ModuleEnvironment;
+pub(crate) use function::{BodyTranslator, FunctionInput};
+pub(crate) use trampoline::{entry_trampoline, host_trampoline, yield_stub};
+
+/// The convention of guest functions: arguments and any number of results in registers, and tail calls.
+pub(crate) const GUEST_CONVENTION: CallConv = CallConv::Tail;
+
+/// The Cranelift type that carries a WebAssembly value. References are pointers or numbers, 0 is null.
+pub(crate) fn clif_type(ty: ValType) -> Type {
+    match ty {
+        ValType::I32 => types::I32,
+        ValType::I64 | ValType::FuncRef | ValType::ExternRef => types::I64,
+        ValType::F32 => types::F32,
+        ValType::F64 => types::F64,
+    }
+}
+
+/// The signature of a guest function: the vm context comes first.
+pub(crate) fn guest_signature(ty: &FuncType) -> Signature {
+    let mut signature = Signature::new(GUEST_CONVENTION);
+    signature.params.push(AbiParam::special(types::I64, cranelift_codegen::ir::ArgumentPurpose::VMContext));
+    signature.params.extend(ty.params.iter().map(|&ty| AbiParam::new(clif_type(ty))));
+    signature.returns.extend(ty.results.iter().map(|&ty| AbiParam::new(clif_type(ty))));
+    signature
+}
+
+/// The signature of a Rust routine that native code calls.
+pub(crate) fn native_signature(isa: &dyn TargetIsa, params: &[Type], result: Option<Type>) -> Signature {
+    let mut signature = Signature::new(isa.default_call_conv());
+    signature.params.extend(params.iter().map(|&ty| AbiParam::new(ty)));
+    signature.returns.extend(result.map(AbiParam::new));
+    signature
+}
+
+/// How the traps of WebAssembly are numbered in native code.
+pub(crate) mod trap_code {
+    use cranelift_codegen::ir::TrapCode;
+
+    pub(crate) const UNREACHABLE: TrapCode = TrapCode::unwrap_user(1);
+    pub(crate) const TABLE_OUT_OF_BOUNDS: TrapCode = TrapCode::unwrap_user(2);
+    pub(crate) const UNDEFINED_ELEMENT: TrapCode = TrapCode::unwrap_user(3);
+    pub(crate) const UNINITIALIZED_ELEMENT: TrapCode = TrapCode::unwrap_user(4);
+    pub(crate) const TYPE_MISMATCH: TrapCode = TrapCode::unwrap_user(5);
+}
+
+/// The reason that a trap code stands for.
+pub(crate) fn trap_kind(code: cranelift_codegen::ir::TrapCode) -> TrapKind {
+    use cranelift_codegen::ir::TrapCode;
+    match code {
+        TrapCode::STACK_OVERFLOW => TrapKind::StackOverflow,
+        TrapCode::HEAP_OUT_OF_BOUNDS => TrapKind::MemoryOutOfBounds,
+        TrapCode::INTEGER_OVERFLOW => TrapKind::IntegerOverflow,
+        TrapCode::INTEGER_DIVISION_BY_ZERO => TrapKind::IntegerDivisionByZero,
+        TrapCode::BAD_CONVERSION_TO_INTEGER => TrapKind::InvalidConversionToInteger,
+        trap_code::TABLE_OUT_OF_BOUNDS => TrapKind::TableOutOfBounds,
+        trap_code::UNDEFINED_ELEMENT => TrapKind::UndefinedElement,
+        trap_code::UNINITIALIZED_ELEMENT => TrapKind::UninitializedElement,
+        trap_code::TYPE_MISMATCH => TrapKind::IndirectCallTypeMismatch,
+        _ => TrapKind::Unreachable,
+    }
+}

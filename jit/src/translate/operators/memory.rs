@@ -1,0 +1,134 @@
+//! Loads, stores, and the bulk operations. Addresses come from `bounds` and nowhere else.
+
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, TrapCode, Type, Value, types};
+use wasmparser::{MemArg, Operator};
+
+use crate::translate::bounds;
+use crate::translate::environment::trusted;
+use crate::translate::function::FunctionTranslator;
+use crate::vm::context::{Builtin, VmMemory};
+
+pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<'_>) -> bool {
+    use types::{F32, F64, I32, I64};
+    match operator {
+        Operator::I32Load { memarg } => load(t, memarg, Opcode::Load, I32, 4),
+        Operator::I64Load { memarg } => load(t, memarg, Opcode::Load, I64, 8),
+        Operator::F32Load { memarg } => load(t, memarg, Opcode::Load, F32, 4),
+        Operator::F64Load { memarg } => load(t, memarg, Opcode::Load, F64, 8),
+        Operator::I32Load8S { memarg } => load(t, memarg, Opcode::Sload8, I32, 1),
+        Operator::I32Load8U { memarg } => load(t, memarg, Opcode::Uload8, I32, 1),
+        Operator::I32Load16S { memarg } => load(t, memarg, Opcode::Sload16, I32, 2),
+        Operator::I32Load16U { memarg } => load(t, memarg, Opcode::Uload16, I32, 2),
+        Operator::I64Load8S { memarg } => load(t, memarg, Opcode::Sload8, I64, 1),
+        Operator::I64Load8U { memarg } => load(t, memarg, Opcode::Uload8, I64, 1),
+        Operator::I64Load16S { memarg } => load(t, memarg, Opcode::Sload16, I64, 2),
+        Operator::I64Load16U { memarg } => load(t, memarg, Opcode::Uload16, I64, 2),
+        Operator::I64Load32S { memarg } => load(t, memarg, Opcode::Sload32, I64, 4),
+        Operator::I64Load32U { memarg } => load(t, memarg, Opcode::Uload32, I64, 4),
+        Operator::I32Store { memarg } | Operator::F32Store { memarg } | Operator::I64Store32 { memarg } => {
+            store(t, memarg, Opcode::Store, 4)
+        }
+        Operator::I64Store { memarg } | Operator::F64Store { memarg } => store(t, memarg, Opcode::Store, 8),
+        Operator::I32Store8 { memarg } | Operator::I64Store8 { memarg } => {
+            store(t, memarg, Opcode::Istore8, 1);
+        }
+        Operator::I32Store16 { memarg } | Operator::I64Store16 { memarg } => {
+            store(t, memarg, Opcode::Istore16, 2);
+        }
+        Operator::MemorySize { mem } => size(t, *mem),
+        Operator::MemoryGrow { mem } => {
+            let delta = pop_extended(t);
+            let memory = constant(t, *mem);
+            let old = t.call_builtin(Builtin::MemoryGrow, &[memory, delta]).expect("it has a result");
+            let old = t.builder.ins().ireduce(I32, old);
+            t.stacks.push(old);
+        }
+        Operator::MemoryFill { mem } => {
+            let count = pop_extended(t);
+            let byte = t.stacks.pop();
+            let start = pop_extended(t);
+            let memory = constant(t, *mem);
+            checked(t, Builtin::MemoryFill, &[memory, start, byte, count]);
+        }
+        Operator::MemoryCopy { dst_mem, src_mem } => copy(t, Builtin::MemoryCopy, *dst_mem, *src_mem),
+        Operator::MemoryInit { data_index, mem } => copy(t, Builtin::MemoryInit, *mem, *data_index),
+        Operator::DataDrop { data_index } => {
+            let segment = constant(t, *data_index);
+            t.call_builtin(Builtin::DataDrop, &[segment]);
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Flags of a checked access: any alignment, little-endian whatever the machine, and it does not fault.
+fn flags(t: &FunctionTranslator<'_, '_>) -> MemFlagsData {
+    MemFlagsData::new()
+        .with_notrap()
+        .with_endianness(cranelift_codegen::ir::Endianness::Little)
+        .with_alias_region(Some(t.environment.regions.memory))
+}
+
+fn load(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, opcode: Opcode, ty: Type, size: u8) {
+    let index = t.stacks.pop();
+    let at = bounds::check(&t.environment, &mut t.builder, memarg, index, size);
+    let flags = flags(t);
+    let ins = t.builder.ins();
+    let (address, offset) = (at.address, at.offset);
+    let value = match opcode {
+        Opcode::Sload8 => ins.sload8(ty, flags, address, offset),
+        Opcode::Uload8 => ins.uload8(ty, flags, address, offset),
+        Opcode::Sload16 => ins.sload16(ty, flags, address, offset),
+        Opcode::Uload16 => ins.uload16(ty, flags, address, offset),
+        Opcode::Sload32 => ins.sload32(flags, address, offset),
+        Opcode::Uload32 => ins.uload32(flags, address, offset),
+        _ => ins.load(ty, flags, address, offset),
+    };
+    t.stacks.push(value);
+}
+
+fn store(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, opcode: Opcode, size: u8) {
+    let (index, value) = t.stacks.pop2();
+    let at = bounds::check(&t.environment, &mut t.builder, memarg, index, size);
+    let flags = flags(t);
+    let wide = t.builder.func.dfg.value_type(value) == types::I64;
+    let ins = t.builder.ins();
+    match opcode {
+        Opcode::Istore8 => ins.istore8(flags, value, at.address, at.offset),
+        Opcode::Istore16 => ins.istore16(flags, value, at.address, at.offset),
+        _ if size == 4 && wide => ins.istore32(flags, value, at.address, at.offset),
+        _ => ins.store(flags, value, at.address, at.offset),
+    };
+}
+
+fn size(t: &mut FunctionTranslator<'_, '_>, memory: u32) {
+    let place = t.environment.module.offsets.memory(memory);
+    let (descriptor, at) = t.environment.locate(&mut t.builder, place);
+    let flags = trusted(t.environment.regions.context);
+    let length = t.builder.ins().load(types::I64, flags, descriptor, at + VmMemory::LENGTH);
+    let pages = t.builder.ins().ushr_imm_u(length, 16);
+    let pages = t.builder.ins().ireduce(types::I32, pages);
+    t.stacks.push(pages);
+}
+
+fn copy(t: &mut FunctionTranslator<'_, '_>, builtin: Builtin, to: u32, from: u32) {
+    let count = pop_extended(t);
+    let source = pop_extended(t);
+    let target = pop_extended(t);
+    let (to, from) = (constant(t, to), constant(t, from));
+    checked(t, builtin, &[to, from, target, source, count]);
+}
+
+fn checked(t: &mut FunctionTranslator<'_, '_>, builtin: Builtin, args: &[Value]) {
+    let failed = t.call_builtin(builtin, args).expect("it has a result");
+    t.builder.ins().trapnz(failed, TrapCode::HEAP_OUT_OF_BOUNDS);
+}
+
+fn constant(t: &mut FunctionTranslator<'_, '_>, value: u32) -> Value {
+    t.builder.ins().iconst(types::I32, i64::from(value))
+}
+
+fn pop_extended(t: &mut FunctionTranslator<'_, '_>) -> Value {
+    let value = t.stacks.pop();
+    t.builder.ins().uextend(types::I64, value)
+}

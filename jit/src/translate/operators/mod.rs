@@ -1,0 +1,38 @@
+//! WebAssembly's operators, a family a file.
+//!
+//! Each family says whether an operator is its own. Control operators are looked at even in unreachable code,
+//! where only their nesting counts; all others are skipped there.
+
+mod call;
+mod control;
+mod convert;
+mod memory;
+mod numeric;
+mod table;
+mod variable;
+
+use wasmparser::Operator;
+
+use super::function::FunctionTranslator;
+use crate::error::CompileError;
+use crate::shape::unsupported;
+
+/// Translates one validated operator.
+pub(crate) fn translate(
+    translator: &mut FunctionTranslator<'_, '_>,
+    operator: &Operator<'_>,
+    offset: u64,
+) -> Result<(), CompileError> {
+    if control::translate(translator, operator)
+        || translator.stacks.unreachable
+        || variable::translate(translator, operator)
+        || numeric::translate(translator, operator)
+        || memory::translate(translator, operator)
+        || convert::translate(translator, operator)
+        || call::translate(translator, operator)
+        || table::translate(translator, operator)
+    {
+        return Ok(());
+    }
+    Err(unsupported(&format!("the operator {operator:?}"), offset))
+}

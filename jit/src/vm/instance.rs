@@ -1,0 +1,278 @@
+//! Instances, and the part of a store that does not depend on the type of its data.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::{Cell, UnsafeCell};
+use std::collections::HashSet;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use corosensei::trap::CoroutineTrapHandler;
+
+use super::activation::{Activation, Leave};
+use super::context::{Place, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
+use super::libcalls;
+use super::memory::Memory;
+use super::table::Table;
+use super::trap::Fault;
+use crate::error::{Frame, HostError};
+use crate::module::ModuleInner;
+use crate::shape::SegmentMode;
+use crate::store::StoreLimits;
+use crate::value::RawValue;
+
+/// What a store is, but for its data. It never moves: native code and its instances point into it.
+pub(crate) struct StoreCore {
+    pub(crate) runtime: VmRuntime,
+    pub(crate) limits: StoreLimits,
+    /// Bytes of linear memory in use.
+    pub(crate) memory_used: u64,
+    /// Table entries in use.
+    pub(crate) table_used: u64,
+    /// Changes only while nothing runs.
+    pub(crate) instances: Vec<Box<InstanceData>>,
+    pub(crate) activation: Option<Activation>,
+    /// Arguments, then results, of the activation.
+    pub(crate) slots: Vec<RawValue>,
+    /// Where the result of a suspended host call goes; on the activation's stack.
+    pub(crate) host_result: *mut RawValue,
+    /// The error that a host function has raised.
+    pub(crate) host_error: Option<HostError>,
+    pub(crate) trap_handler: Cell<Option<CoroutineTrapHandler<Leave>>>,
+    /// Lowest and highest address of the activation's stack.
+    pub(crate) stack_range: Cell<(usize, usize)>,
+    /// Written by the fault handler of the thread that runs the store.
+    pub(crate) fault: UnsafeCell<Option<Fault>>,
+}
+
+impl StoreCore {
+    /// Reserves `bytes` of the memory limit.
+    pub(crate) fn charge_memory(&mut self, bytes: u64) -> bool {
+        charge(&mut self.memory_used, bytes, self.limits.max_memory)
+    }
+
+    /// Reserves `entries` of the table limit.
+    pub(crate) fn charge_table(&mut self, entries: u64) -> bool {
+        charge(&mut self.table_used, entries, self.limits.max_table_elements)
+    }
+
+    /// The frames that code addresses belong to; those outside of guest code are left out.
+    pub(crate) fn frames(&self, pcs: impl Iterator<Item = usize>) -> Vec<Frame> {
+        pcs.filter_map(|pc| self.instances.iter().find_map(|instance| instance.module.frame_at(pc))).collect()
+    }
+
+    /// Bytes from the bottom to the top of the activation's stack.
+    pub(crate) fn stack(&self) -> std::ops::Range<usize> {
+        let (low, high) = self.stack_range.get();
+        low..high
+    }
+}
+
+fn charge(used: &mut u64, amount: u64, limit: u64) -> bool {
+    match used.checked_add(amount) {
+        Some(total) if total <= limit => {
+            *used = total;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The function records of an instance.
+#[derive(Clone, Debug)]
+pub(crate) enum Records {
+    /// Those of all instances of a linked module; their contexts are null.
+    Shared(Arc<[VmFuncRef]>),
+    /// This instance's own, which may be called from other instances.
+    Own(Box<[VmFuncRef]>),
+}
+
+impl Records {
+    pub(crate) fn as_slice(&self) -> &[VmFuncRef] {
+        match self {
+            Records::Shared(records) => records,
+            Records::Own(records) => records,
+        }
+    }
+}
+
+/// An imported memory or table: where it is defined.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Imported {
+    pub(crate) instance: NonNull<InstanceData>,
+    pub(crate) index: u32,
+}
+
+/// An instance.
+pub(crate) struct InstanceData {
+    pub(crate) module: Arc<ModuleInner>,
+    pub(crate) core: NonNull<StoreCore>,
+    /// Its place in the store.
+    pub(crate) index: u32,
+    pub(crate) memories: Vec<Memory>,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) imported_memories: Vec<Imported>,
+    pub(crate) imported_tables: Vec<Imported>,
+    pub(crate) records: Records,
+    dropped_data: Dropped,
+    dropped_elements: Dropped,
+    context: ContextMemory,
+}
+
+impl InstanceData {
+    /// An instance with zeroed globals and no memories and tables yet. It must not move afterwards.
+    pub(crate) fn new(
+        module: Arc<ModuleInner>,
+        core: NonNull<StoreCore>,
+        index: u32,
+        records: Records,
+    ) -> Box<InstanceData> {
+        let context = ContextMemory::new(module.offsets.size());
+        let mut instance = Box::new(InstanceData {
+            core,
+            index,
+            memories: Vec::new(),
+            tables: Vec::new(),
+            imported_memories: Vec::new(),
+            imported_tables: Vec::new(),
+            records,
+            dropped_data: Dropped::default(),
+            dropped_elements: Dropped::default(),
+            context,
+            module,
+        });
+        let head = VmContextHead {
+            // SAFETY: the core outlives its instances; only the field's address is taken.
+            runtime: unsafe { &raw mut (*core.as_ptr()).runtime },
+            functions: instance.records.as_slice().as_ptr(),
+            builtins: libcalls::TABLE.as_ptr(),
+            instance: &raw mut *instance,
+        };
+        // SAFETY: the context begins with a head.
+        unsafe { instance.context().write(head) };
+        instance
+    }
+
+    /// The vm context.
+    pub(crate) fn context(&self) -> *mut VmContextHead {
+        self.context.address.as_ptr().cast()
+    }
+
+    /// The address of something at a byte offset of the context.
+    fn at(&self, offset: i32) -> *mut u8 {
+        debug_assert!((offset as usize) < self.context.layout.size());
+        // SAFETY: offsets come from this module's layout, which the context was allocated with.
+        unsafe { self.context.address.as_ptr().add(offset as usize) }
+    }
+
+    fn locate(&self, place: Place) -> *mut u8 {
+        match place {
+            Place::Inline(offset) => self.at(offset),
+            // SAFETY: imported items' pointers are written when the instance is made.
+            Place::Pointer(offset) => unsafe { self.at(offset).cast::<*mut u8>().read() },
+        }
+    }
+
+    /// Sets the pointer of an imported item.
+    pub(crate) fn import(&mut self, place: Place, address: *mut u8) {
+        let Place::Pointer(offset) = place else { unreachable!("an imported item is behind a pointer") };
+        // SAFETY: the slot is part of the context.
+        unsafe { self.at(offset).cast::<*mut u8>().write(address) };
+    }
+
+    pub(crate) fn memory_descriptor(&self, index: u32) -> *mut VmMemory {
+        self.locate(self.module.offsets.memory(index)).cast()
+    }
+
+    pub(crate) fn table_descriptor(&self, index: u32) -> *mut VmTable {
+        self.locate(self.module.offsets.table(index)).cast()
+    }
+
+    /// The cell of a global.
+    pub(crate) fn global(&self, index: u32) -> *mut RawValue {
+        self.locate(self.module.offsets.global(index)).cast()
+    }
+
+    /// The memory of this index, wherever it is defined.
+    pub(crate) fn memory(&mut self, index: u32) -> &mut Memory {
+        match index.checked_sub(self.module.shape.imported_memories) {
+            Some(defined) => &mut self.memories[defined as usize],
+            None => {
+                let imported = self.imported_memories[index as usize];
+                // SAFETY: the exporting instance lives as long as the store; it is another one than this, since
+                // imports come from instances that exist already.
+                unsafe { (*imported.instance.as_ptr()).memory(imported.index) }
+            }
+        }
+    }
+
+    /// The table of this index, wherever it is defined.
+    pub(crate) fn table(&mut self, index: u32) -> &mut Table {
+        match index.checked_sub(self.module.shape.imported_tables) {
+            Some(defined) => &mut self.tables[defined as usize],
+            None => {
+                let imported = self.imported_tables[index as usize];
+                // SAFETY: as for memories.
+                unsafe { (*imported.instance.as_ptr()).table(imported.index) }
+            }
+        }
+    }
+
+    /// The bytes of a data segment, none once it is dropped.
+    pub(crate) fn data_range(&self, segment: u32) -> std::ops::Range<usize> {
+        let data = &self.module.shape.data[segment as usize];
+        if self.dropped_data.contains(segment, &data.mode) { 0..0 } else { data.bytes.clone() }
+    }
+
+    /// The number of entries of an element segment, none once it is dropped.
+    pub(crate) fn element_count(&self, segment: u32) -> u64 {
+        let element = &self.module.shape.elements[segment as usize];
+        if self.dropped_elements.contains(segment, &element.mode) { 0 } else { element.items.len() as u64 }
+    }
+
+    pub(crate) fn drop_data(&mut self, segment: u32) {
+        self.dropped_data.0.insert(segment);
+    }
+
+    pub(crate) fn drop_elements(&mut self, segment: u32) {
+        self.dropped_elements.0.insert(segment);
+    }
+
+    /// The record of a function.
+    pub(crate) fn record(&self, function: u32) -> *const VmFuncRef {
+        &raw const self.records.as_slice()[function as usize]
+    }
+}
+
+/// Which segments are dropped. As long as none is dropped explicitly, those that are not passive count as such.
+#[derive(Debug, Default)]
+struct Dropped(HashSet<u32>);
+
+impl Dropped {
+    fn contains(&self, segment: u32, mode: &SegmentMode) -> bool {
+        !matches!(mode, SegmentMode::Passive) || self.0.contains(&segment)
+    }
+}
+
+/// The memory of a vm context.
+struct ContextMemory {
+    address: NonNull<u8>,
+    layout: Layout,
+}
+
+impl ContextMemory {
+    fn new(size: usize) -> ContextMemory {
+        let layout =
+            Layout::from_size_align(size, 16).expect("a context is far smaller than the address space");
+        // SAFETY: the head alone makes the size non-zero.
+        let address = unsafe { alloc_zeroed(layout) };
+        let address = NonNull::new(address).unwrap_or_else(|| handle_alloc_error(layout));
+        ContextMemory { address, layout }
+    }
+}
+
+impl Drop for ContextMemory {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and nothing runs in it any more.
+        unsafe { dealloc(self.address.as_ptr(), self.layout) };
+    }
+}

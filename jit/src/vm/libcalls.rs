@@ -1,0 +1,389 @@
+//! The routines that native code calls: host functions, the yield, and what is too rare or too large to inline.
+//!
+//! All run on the process's stack, so they obey its invariant (see `activation`): they own nothing while they
+//! may suspend, and whatever allocates, locks or calls foreign code goes to the worker's stack by
+//! [`on_worker_stack`], where a panic is caught. None may unwind.
+//!
+//! Bulk operations check their bounds first, then work in chunks and charge for each, so that a large one
+//! yields on its way and leaves a consistent state whenever it does. Their result is 0, or 1 for "out of bounds".
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::activation::{Exit, Leave};
+use super::context::{Builtin, VmContextHead, VmRuntime};
+use super::instance::{InstanceData, StoreCore};
+use super::memory::PAGE;
+use crate::value::RawValue;
+
+/// Bytes that a bulk operation moves between two charges.
+const CHUNK: u64 = 64 << 10;
+
+/// Bytes of bulk work that cost one reduction.
+const BYTES_PER_REDUCTION: u64 = 64;
+
+/// What [`VmRuntime::dispatch`] points to: runs the host function of an import, on the worker's stack.
+pub(crate) type Dispatch =
+    unsafe fn(store: usize, instance: u32, import: u32, slots: *mut RawValue) -> Dispatched;
+
+/// What the host function wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dispatched {
+    Returned,
+    Suspend,
+    Raised,
+}
+
+/// The addresses of all routines, in the order of [`Builtin`].
+pub(crate) static TABLE: Table = Table([
+    host_call as *const (),
+    yield_now as *const (),
+    memory_grow as *const (),
+    memory_copy as *const (),
+    memory_fill as *const (),
+    memory_init as *const (),
+    data_drop as *const (),
+    table_set as *const (),
+    table_grow as *const (),
+    table_fill as *const (),
+    table_copy as *const (),
+    table_init as *const (),
+    element_drop as *const (),
+]);
+
+/// An array of code addresses.
+pub(crate) struct Table([*const (); Builtin::COUNT]);
+
+// SAFETY: addresses of functions, never written.
+unsafe impl Sync for Table {}
+
+impl Table {
+    pub(crate) fn as_ptr(&self) -> *const usize {
+        self.0.as_ptr().cast()
+    }
+}
+
+type Context = *mut VmContextHead;
+
+/// The running activation's runtime.
+///
+/// # Safety
+/// The context is the one that native code passed; nothing else refers to its store's parts meanwhile.
+unsafe fn runtime<'a>(context: Context) -> &'a mut VmRuntime {
+    // SAFETY: a context always points to its store's runtime.
+    unsafe { &mut *(*context).runtime }
+}
+
+/// # Safety
+/// As for [`runtime`].
+unsafe fn instance<'a>(context: Context) -> &'a mut InstanceData {
+    // SAFETY: a context always points to its instance.
+    unsafe { &mut *(*context).instance }
+}
+
+/// # Safety
+/// As for [`runtime`].
+unsafe fn core<'a>(context: Context) -> &'a mut StoreCore {
+    // SAFETY: an instance's store outlives it.
+    unsafe { &mut *instance(context).core.as_ptr() }
+}
+
+/// Leaves native code; returns when the activation is resumed, maybe on another thread.
+///
+/// # Safety
+/// As for [`runtime`].
+unsafe fn suspend(context: Context, leave: Leave) {
+    // SAFETY: the running activation has set it; an `Exit` lives at the base of its stack.
+    let exit = unsafe { &*(runtime(context).yielder as *const Exit) };
+    exit.suspend(leave);
+}
+
+/// Runs `f` on the stack of the worker that resumed the activation. `None` if it panicked.
+///
+/// # Safety
+/// As for [`runtime`].
+unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Send) -> Option<R> {
+    // SAFETY: as in `suspend`.
+    let exit = unsafe { &*(runtime(context).yielder as *const Exit) };
+    exit.on_parent_stack(|| catch_unwind(AssertUnwindSafe(f)).ok())
+}
+
+/// Charges for bulk work, and yields if that uses up the slice.
+///
+/// # Safety
+/// As for [`runtime`].
+unsafe fn charge_bytes(context: Context, bytes: u64) {
+    // SAFETY: passed on.
+    let (runtime, metered) = unsafe { (runtime(context), instance(context).module.shape.metering.is_some()) };
+    runtime.reductions -= (bytes / BYTES_PER_REDUCTION) as i64;
+    if metered && runtime.reductions < 0 {
+        // The guest frame that called has not recorded itself: there is no backtrace to be had from here.
+        runtime.exit_frame = 0;
+        // SAFETY: passed on.
+        unsafe { suspend(context, Leave::Yield) };
+    }
+}
+
+/// Calls the host function of an import; `slots` hold the arguments, then the result.
+unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawValue) {
+    // SAFETY: native code passes its own context, and slots for every argument and result.
+    unsafe {
+        let (store, dispatch) = (runtime(context).store, runtime(context).dispatch);
+        let (index, address) = (instance(context).index, slots as usize);
+        let run = move || {
+            // SAFETY: a store sets its own dispatcher.
+            let dispatch: Dispatch = std::mem::transmute(dispatch);
+            dispatch(store, index, import, address as *mut RawValue)
+        };
+        match on_worker_stack(context, run) {
+            Some(Dispatched::Returned) => {}
+            Some(Dispatched::Suspend) => {
+                core(context).host_result = slots;
+                suspend(context, Leave::Host);
+            }
+            // The dispatcher catches panics itself; one that still gets here ends the guest like an error.
+            Some(Dispatched::Raised) | None => {
+                suspend(context, Leave::Raised);
+                // Resuming it would return to a guest whose call never happened.
+                std::process::abort();
+            }
+        }
+    }
+}
+
+/// The slice is used up.
+unsafe extern "C" fn yield_now(context: Context) {
+    // SAFETY: native code passes its own context.
+    unsafe { suspend(context, Leave::Yield) };
+}
+
+/// Grows a memory by `delta` pages: its old size in pages, or -1.
+unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u64 {
+    let address = context as usize;
+    let grow = move || {
+        let context = address as Context;
+        // SAFETY: native code passes its own context, and is stopped meanwhile.
+        let (core, memory) = unsafe { (core(context), instance(context).memory(memory)) };
+        let (old, bytes) = (memory.length(), delta * PAGE);
+        let possible = memory.length().checked_add(bytes).is_some_and(|length| length <= memory.max_length());
+        if !possible || !core.charge_memory(bytes) {
+            return None;
+        }
+        if !memory.grow(bytes) {
+            core.memory_used -= bytes;
+            return None;
+        }
+        Some(old / PAGE)
+    };
+    // SAFETY: as above.
+    unsafe { on_worker_stack(context, grow) }.flatten().unwrap_or(u64::MAX)
+}
+
+/// Whether `start + count` is within `length`.
+fn fits(start: u64, count: u64, length: u64) -> bool {
+    start.checked_add(count).is_some_and(|end| end <= length)
+}
+
+unsafe extern "C" fn memory_fill(context: Context, memory: u32, start: u64, byte: u32, count: u64) -> u32 {
+    // SAFETY: native code passes its own context; the base is derived again after every suspension.
+    unsafe {
+        if !fits(start, count, instance(context).memory(memory).length()) {
+            return 1;
+        }
+        let mut done = 0;
+        while done < count {
+            let size = CHUNK.min(count - done);
+            let base = instance(context).memory(memory).base();
+            base.add((start + done) as usize).write_bytes(byte as u8, size as usize);
+            done += size;
+            charge_bytes(context, size);
+        }
+    }
+    0
+}
+
+unsafe extern "C" fn memory_copy(
+    context: Context,
+    to: u32,
+    from: u32,
+    target: u64,
+    source: u64,
+    count: u64,
+) -> u32 {
+    // SAFETY: native code passes its own context; the bases are derived again after every suspension.
+    unsafe {
+        let inside = fits(target, count, instance(context).memory(to).length())
+            && fits(source, count, instance(context).memory(from).length());
+        if !inside {
+            return 1;
+        }
+        // Overlapping ranges: never overwrite what is still to be read.
+        let backwards = target > source;
+        let mut done = 0;
+        while done < count {
+            let size = CHUNK.min(count - done);
+            let at = if backwards { count - done - size } else { done };
+            let read = instance(context).memory(from).base().add((source + at) as usize);
+            let write = instance(context).memory(to).base().add((target + at) as usize);
+            std::ptr::copy(read, write, size as usize);
+            done += size;
+            charge_bytes(context, size);
+        }
+    }
+    0
+}
+
+unsafe extern "C" fn memory_init(
+    context: Context,
+    memory: u32,
+    segment: u32,
+    target: u64,
+    source: u64,
+    count: u64,
+) -> u32 {
+    // SAFETY: native code passes its own context.
+    unsafe {
+        let instance = instance(context);
+        let module = instance.module.as_ref() as *const crate::module::ModuleInner;
+        let shape = &(*module).shape;
+        let data = &shape.data_bytes[instance.data_range(segment)];
+        let memory = instance.memory(memory);
+        if !fits(source, count, data.len() as u64) || !fits(target, count, memory.length()) {
+            return 1;
+        }
+        let data = &data[source as usize..][..count as usize];
+        memory.bytes()[target as usize..][..data.len()].copy_from_slice(data);
+        charge_bytes(context, count);
+    }
+    0
+}
+
+unsafe extern "C" fn data_drop(context: Context, segment: u32) {
+    let address = context as usize;
+    // SAFETY: native code passes its own context, and is stopped meanwhile.
+    unsafe {
+        on_worker_stack(context, move || {
+            instance(address as Context).drop_data(segment);
+        });
+    }
+}
+
+unsafe extern "C" fn table_set(context: Context, table: u32, index: u64, value: u64) -> u32 {
+    let set = move |entries: &mut [u64]| entries[index as usize] = value;
+    // SAFETY: native code passes its own context.
+    unsafe { change_table(context, table, index, 1, set) }
+}
+
+/// Grows a table by `delta` entries: its old size, or -1.
+unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value: u64) -> u64 {
+    let address = context as usize;
+    let grow = move || {
+        let context = address as Context;
+        // SAFETY: native code passes its own context, and is stopped meanwhile.
+        let (core, table) = unsafe { (core(context), instance(context).table(table)) };
+        let old = table.length();
+        if !core.charge_table(delta) {
+            return None;
+        }
+        if !table.grow(delta, value) {
+            core.table_used -= delta;
+            return None;
+        }
+        Some(old)
+    };
+    // SAFETY: as above.
+    unsafe { on_worker_stack(context, grow) }.flatten().unwrap_or(u64::MAX)
+}
+
+unsafe extern "C" fn table_fill(context: Context, table: u32, start: u64, value: u64, count: u64) -> u32 {
+    let fill = move |entries: &mut [u64]| entries[start as usize..][..count as usize].fill(value);
+    // SAFETY: native code passes its own context.
+    unsafe { change_table(context, table, start, count, fill) }
+}
+
+unsafe extern "C" fn table_copy(
+    context: Context,
+    to: u32,
+    from: u32,
+    target: u64,
+    source: u64,
+    count: u64,
+) -> u32 {
+    let address = context as usize;
+    // SAFETY: native code passes its own context; the two tables may be one, so the source is taken by pointer
+    // after the target has become the instance's own, and `copy` takes overlapping ranges.
+    unsafe {
+        if !fits(source, count, instance(context).table(from).length()) {
+            return 1;
+        }
+        let copy = move |entries: &mut [u64]| {
+            let target = entries.as_mut_ptr().add(target as usize);
+            let source = instance(address as Context).table(from).entries().as_ptr().add(source as usize);
+            std::ptr::copy(source, target, count as usize);
+        };
+        change_table(context, to, target, count, copy)
+    }
+}
+
+unsafe extern "C" fn table_init(
+    context: Context,
+    table: u32,
+    segment: u32,
+    target: u64,
+    source: u64,
+    count: u64,
+) -> u32 {
+    let address = context as usize;
+    // SAFETY: native code passes its own context.
+    unsafe {
+        let length = instance(context).element_count(segment);
+        if !fits(source, count, length) {
+            return 1;
+        }
+        let init = move |entries: &mut [u64]| {
+            let entries = &mut entries[target as usize..][..count as usize];
+            crate::instantiate::element_values(instance(address as Context), segment, source, entries);
+        };
+        change_table(context, table, target, count, init)
+    }
+}
+
+unsafe extern "C" fn element_drop(context: Context, segment: u32) {
+    let address = context as usize;
+    // SAFETY: native code passes its own context, and is stopped meanwhile.
+    unsafe {
+        on_worker_stack(context, move || {
+            instance(address as Context).drop_elements(segment);
+        });
+    }
+}
+
+/// Changes `count` entries from `start` on the worker's stack (it may have to copy the table), then charges.
+///
+/// # Safety
+/// As for [`runtime`].
+unsafe fn change_table(
+    context: Context,
+    table: u32,
+    start: u64,
+    count: u64,
+    change: impl FnOnce(&mut [u64]) + Send,
+) -> u32 {
+    let address = context as usize;
+    let run = move || {
+        // SAFETY: passed on.
+        let table = unsafe { instance(address as Context).table(table) };
+        if !fits(start, count, table.length()) {
+            return 1;
+        }
+        if count > 0 {
+            change(table.entries_mut());
+        }
+        0
+    };
+    // SAFETY: passed on.
+    unsafe {
+        let failed = on_worker_stack(context, run).unwrap_or(1);
+        charge_bytes(context, count * size_of::<u64>() as u64);
+        failed
+    }
+}

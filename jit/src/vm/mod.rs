@@ -1,0 +1,11 @@
+//! What native code runs in: contexts, memories, tables, stacks, traps.
+
+pub(crate) mod activation;
+pub(crate) mod context;
+pub(crate) mod instance;
+pub(crate) mod libcalls;
+pub(crate) mod memory;
+pub(crate) mod stack;
+pub(crate) mod table;
+pub(crate) mod template;
+pub(crate) mod trap;

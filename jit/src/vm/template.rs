@@ -1,0 +1,95 @@
+//! What the instances of a linked module start from, computed once.
+//!
+//! A linked module imports host functions only, so nothing of its initial state depends on the instance: its
+//! globals are numbers, its tables hold the shared function records, its data lies at fixed places. A table's
+//! image is shared until the instance changes it; data is copied, because memory is the instance's own.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::context::VmFuncRef;
+use crate::const_expr::ConstScope;
+use crate::error::TrapKind;
+use crate::shape::{SegmentMode, Shape};
+
+/// The initial state of an instance.
+pub(crate) struct Template {
+    pub(crate) globals: Vec<u64>,
+    pub(crate) tables: Vec<Arc<[u64]>>,
+    /// Memory, offset, and where in the module's data.
+    pub(crate) data: Vec<(u32, u64, Range<usize>)>,
+    /// Entries of all tables.
+    pub(crate) table_entries: u64,
+    /// Bytes of all memories.
+    pub(crate) memory_bytes: u64,
+}
+
+/// Constant expressions over a module's own globals and records.
+struct Scope<'a> {
+    globals: &'a [u64],
+    records: &'a [VmFuncRef],
+}
+
+impl ConstScope for Scope<'_> {
+    fn global(&self, index: u32) -> u64 {
+        self.globals[index as usize]
+    }
+
+    fn function(&self, index: u32) -> u64 {
+        &raw const self.records[index as usize] as u64
+    }
+}
+
+impl Template {
+    /// The initial state, or the trap that every instantiation ends in.
+    pub(crate) fn new(shape: &Shape, records: &[VmFuncRef]) -> Result<Template, TrapKind> {
+        let mut globals = Vec::with_capacity(shape.globals.len());
+        for global in &shape.globals {
+            let scope = Scope { globals: &globals, records };
+            // Only the reserved counter is imported; its cell is never read.
+            globals.push(global.init.as_ref().map_or(0, |init| init.evaluate(&scope)));
+        }
+        let scope = Scope { globals: &globals, records };
+        let tables = table_images(shape, &scope)?;
+        let data = data_places(shape, &scope)?;
+        Ok(Template {
+            table_entries: tables.iter().map(|table| table.len() as u64).sum(),
+            memory_bytes: shape.memories.iter().map(|limits| limits.min * super::memory::PAGE).sum(),
+            tables,
+            data,
+            globals,
+        })
+    }
+}
+
+fn table_images(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<Arc<[u64]>>, TrapKind> {
+    let fill = |table: &crate::shape::Table| table.init.as_ref().map_or(0, |init| init.evaluate(scope));
+    let mut images: Vec<Vec<u64>> =
+        shape.tables.iter().map(|table| vec![fill(table); table.ty.limits.min as usize]).collect();
+    for segment in &shape.elements {
+        if let SegmentMode::Active(table, offset) = &segment.mode {
+            let start = offset.evaluate(scope) as usize;
+            let image = images[*table as usize].get_mut(start..);
+            let image = image.filter(|image| image.len() >= segment.items.len());
+            let image = image.ok_or(TrapKind::TableOutOfBounds)?;
+            for (entry, item) in image.iter_mut().zip(&segment.items) {
+                *entry = item.evaluate(scope);
+            }
+        }
+    }
+    Ok(images.into_iter().map(Arc::from).collect())
+}
+
+fn data_places(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<(u32, u64, Range<usize>)>, TrapKind> {
+    let mut places = Vec::new();
+    for segment in &shape.data {
+        if let SegmentMode::Active(memory, offset) = &segment.mode {
+            let (start, length) = (offset.evaluate(scope), segment.bytes.len() as u64);
+            if start + length > shape.memories[*memory as usize].min * super::memory::PAGE {
+                return Err(TrapKind::MemoryOutOfBounds);
+            }
+            places.push((*memory, start, segment.bytes.clone()));
+        }
+    }
+    Ok(places)
+}

@@ -1,0 +1,196 @@
+//! A metered guest can be suspended in the middle of anything, resumed on another thread, and dropped there.
+
+use lunatic_jit::{
+    Caller, Engine, EngineConfig, Instance, Linker, Module, Progress, Resume, Store, StoreLimits, TrapKind,
+    Value,
+};
+
+/// The imports and the charge of an instrumented module, by hand: what the instrumenter would insert.
+const METERING: &str = r#"
+    (import "lunatic::metering" "reductions" (global $reductions (mut i64)))
+    (import "lunatic::metering" "yield" (func $yield))
+"#;
+const CHARGE: &str = r#"
+    global.get $reductions i64.const 10 i64.sub global.set $reductions
+    global.get $reductions i64.const 0 i64.lt_s
+    if call $yield end
+"#;
+
+fn start(engine: &Engine, body: &str, linker: &Linker<()>) -> (Module, Store<()>, Instance) {
+    let wat = format!("(module {METERING} {body})").replace("CHARGE", CHARGE);
+    let module = Module::compile(engine, &wat::parse_str(wat).unwrap()).unwrap();
+    assert!(module.is_metered());
+    let mut store = Store::new(engine, (), StoreLimits::default());
+    let instance = store.instantiate(&linker.link(&module).unwrap()).unwrap();
+    (module, store, instance)
+}
+
+fn engine() -> Engine {
+    Engine::new(EngineConfig::default()).unwrap()
+}
+
+#[test]
+fn an_infinite_loop_yields_moves_to_another_thread_and_dies_there() {
+    let engine = engine();
+    let body = r#"(func $spin (export "spin") (loop $again CHARGE (br $again)))"#;
+    let (module, mut store, instance) = start(&engine, body, &Linker::new());
+    store.begin(instance, module.exported_function("spin").unwrap(), &[]).unwrap();
+    assert!(matches!(store.resume(Resume::Continue, 10_000), Progress::Yielded));
+    let used = store.reductions();
+    assert!((10_000..10_020).contains(&used), "{used}");
+    let store = std::thread::spawn(move || {
+        for _ in 0..100 {
+            assert!(matches!(store.resume(Resume::Continue, 10_000), Progress::Yielded));
+        }
+        let frames = store.backtrace();
+        assert_eq!(frames.len(), 1, "{frames:?}");
+        assert_eq!(frames[0].name.as_deref(), Some("spin"));
+        store
+    });
+    let store = store.join().unwrap();
+    assert!(store.reductions() >= 1_010_000);
+    // In the middle of the loop, and on a thread that it has never run on.
+    std::thread::spawn(move || drop(store)).join().unwrap();
+}
+
+#[test]
+fn a_yield_clobbers_nothing() {
+    // Twelve integers and six floats that stay live across the yield, in a loop whose result depends on all.
+    let mut body = String::from(r#"(func (export "mix") (param $n i64) (result i64)"#);
+    for i in 0..12 {
+        body += &format!("(local $i{i} i64)");
+    }
+    for i in 0..6 {
+        body += &format!("(local $f{i} f64)");
+    }
+    body += "(loop $again CHARGE";
+    for i in 0..12 {
+        let other = (i + 5) % 12;
+        body += &format!(
+            "(local.set $i{i} (i64.add (i64.mul (local.get $i{i}) (i64.const 31)) (i64.xor (local.get $i{other}) (local.get $n))))"
+        );
+    }
+    for i in 0..6 {
+        body += &format!(
+            "(local.set $f{i} (f64.add (f64.mul (local.get $f{i}) (f64.const 0.5)) (f64.convert_i64_s (local.get $i{i}))))"
+        );
+    }
+    body += "(br_if $again (i64.ne (local.tee $n (i64.sub (local.get $n) (i64.const 1))) (i64.const 0))))";
+    body += "(i64.const 0)";
+    for i in 0..12 {
+        body += &format!("(i64.xor (local.get $i{i}))");
+    }
+    for i in 0..6 {
+        body += &format!("(i64.xor (i64.reinterpret_f64 (local.get $f{i})))");
+    }
+    body += ")";
+    let engine = engine();
+    let (module, mut store, instance) = start(&engine, &body, &Linker::new());
+    let mix = module.exported_function("mix").unwrap();
+    let expected = store.call(instance, mix, &[Value::I64(500)]).unwrap();
+    assert_eq!(store.call_in_slices(instance, mix, &[Value::I64(500)], 0).unwrap(), expected);
+    assert_eq!(store.call_in_slices(instance, mix, &[Value::I64(500)], 35).unwrap(), expected);
+}
+
+#[test]
+fn the_count_is_exact_across_calls() {
+    let body = r#"
+        (func $leaf CHARGE)
+        (func (export "run") (param $n i32)
+            CHARGE
+            (loop $again CHARGE
+                (call $leaf) (call $leaf)
+                (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))"#;
+    let engine = engine();
+    let (module, mut store, instance) = start(&engine, body, &Linker::new());
+    let run = module.exported_function("run").unwrap();
+    store.call(instance, run, &[Value::I32(1000)]).unwrap();
+    // 10 at entry, and 10 for the loop and each of two leaves, a thousand times.
+    assert_eq!(store.reductions(), 10 + 30 * 1000);
+    store.call_in_slices(instance, run, &[Value::I32(1000)], 7).unwrap();
+    assert_eq!(store.reductions(), 2 * (10 + 30 * 1000));
+}
+
+#[test]
+fn a_host_function_charges_for_its_work() {
+    let mut linker = Linker::<()>::new();
+    linker.func("host", "work", |caller: &mut Caller<'_, ()>| caller.charge(5000));
+    let body = r#"
+        (func $after CHARGE)
+        (func (export "run") (call $work) (call $after))"#;
+    let wat = format!(r#"(import "host" "work" (func $work)) {body}"#);
+    let engine = engine();
+    let (module, mut store, instance) = start(&engine, &wat, &linker);
+    store.begin(instance, module.exported_function("run").unwrap(), &[]).unwrap();
+    assert!(matches!(store.resume(Resume::Continue, 1000), Progress::Yielded));
+    assert!(matches!(store.resume(Resume::Continue, 10_000), Progress::Returned));
+    assert_eq!(store.reductions(), 5010);
+}
+
+#[test]
+fn a_bulk_operation_yields_on_its_way() {
+    let body = r#"
+        (memory 64)
+        (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 4194304)))
+        (func (export "shift") (memory.copy (i32.const 1) (i32.const 0) (i32.const 4194303)))
+        (func (export "at") (param i32) (result i32) (i32.load8_u (local.get 0)))"#;
+    let engine = engine();
+    let (module, mut store, instance) = start(&engine, body, &Linker::new());
+    for name in ["fill", "shift"] {
+        store.begin(instance, module.exported_function(name).unwrap(), &[]).unwrap();
+        let mut yields = 0;
+        while let Progress::Yielded = store.resume(Resume::Continue, 1000) {
+            yields += 1;
+        }
+        assert!(yields > 30, "{name}: {yields}");
+    }
+    let at = module.exported_function("at").unwrap();
+    assert_eq!(store.call(instance, at, &[Value::I32(4194303)]).unwrap(), [Value::I32(1)]);
+}
+
+#[test]
+fn a_trap_after_a_yield_on_another_thread_is_still_a_trap() {
+    let body = r#"(func (export "run") (param $n i32)
+        (loop $again CHARGE
+            (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+        (drop (i32.div_u (i32.const 1) (local.get $n))))"#;
+    let engine = engine();
+    let (module, mut store, instance) = start(&engine, body, &Linker::new());
+    store.begin(instance, module.exported_function("run").unwrap(), &[Value::I32(100)]).unwrap();
+    assert!(matches!(store.resume(Resume::Continue, 100), Progress::Yielded));
+    std::thread::spawn(move || match store.resume(Resume::Continue, 10_000) {
+        Progress::Trapped(trap) => assert!(matches!(trap.kind, TrapKind::IntegerDivisionByZero), "{trap}"),
+        other => panic!("{other:?}"),
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn ten_thousand_suspended_guests_leave_nothing_behind() {
+    let engine = engine();
+    let body = r#"(memory 1) (func (export "spin") (loop $again CHARGE (br $again)))"#;
+    let (module, first, _) = start(&engine, body, &Linker::new());
+    drop(first);
+    let linked = Linker::<()>::new().link(&module).unwrap();
+    let spin = module.exported_function("spin").unwrap();
+    for _ in 0..10 {
+        let mut stores = Vec::new();
+        for _ in 0..1000 {
+            let mut store = Store::new(&engine, (), StoreLimits::default());
+            let instance = store.instantiate(&linked).unwrap();
+            store.begin(instance, spin, &[]).unwrap();
+            assert!(matches!(store.resume(Resume::Continue, 100), Progress::Yielded));
+            stores.push(store);
+        }
+        drop(stores);
+        let resident = resident_bytes();
+        assert!(resident < 400 << 20, "{resident}");
+    }
+}
+
+/// Resident memory of this process. One round of the test above touches about 40 MiB.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
