@@ -27,7 +27,9 @@ mod runtime;
 mod scheduler;
 mod stdio;
 
+pub use clock::{Clock, SimulatedClock, SystemClock};
 pub use config::{PreopenedDir, RuntimeConfig};
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{LoadError, RuntimeError};
 pub use program::Program;
-pub use runtime::{ExitStatus, Runtime, Stopper};
+pub use runtime::{ExitStatus, Parts, Runtime, Stopper};

@@ -9,6 +9,7 @@
 //!    dropped as they are, nothing is unwound.
 //! 5. What was written to standard output and error is flushed.
 
+use std::io::Write;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -44,6 +45,30 @@ pub struct Stopper {
     node: Arc<Node>,
 }
 
+/// What a node gets from outside, so that a test or a simulation can give something else.
+pub struct Parts {
+    /// Its time.
+    pub clock: Box<dyn Clock>,
+    /// Its randomness.
+    pub entropy: Box<dyn Entropy>,
+    /// Where standard output goes; written by one thread.
+    pub stdout: Box<dyn Write + Send>,
+    /// Where standard error and reports go; written by one thread.
+    pub stderr: Box<dyn Write + Send>,
+}
+
+impl Default for Parts {
+    /// The machine's.
+    fn default() -> Parts {
+        Parts {
+            clock: Box::new(SystemClock::default()),
+            entropy: Box::new(SystemEntropy),
+            stdout: Box::new(std::io::stdout()),
+            stderr: Box::new(std::io::stderr()),
+        }
+    }
+}
+
 /// How a program ended: the status that the command exits with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitStatus(pub i32);
@@ -54,40 +79,14 @@ impl Runtime {
     /// # Errors
     /// See [`RuntimeError`].
     pub fn new(config: RuntimeConfig) -> Result<Runtime, RuntimeError> {
-        let stdout = Output::start("stdout", std::io::stdout())?;
-        let stderr = Output::start("stderr", std::io::stderr())?;
-        Runtime::with_parts(
-            config,
-            Parts {
-                clock: Box::new(SystemClock::default()),
-                entropy: Box::new(SystemEntropy),
-                stdout,
-                stderr,
-            },
-        )
+        Runtime::with_parts(config, Parts::default())
     }
 
-    /// A node whose output goes elsewhere.
+    /// A node with a clock, randomness and output of the caller's choice.
     ///
     /// # Errors
     /// See [`RuntimeError`].
-    pub fn with_output(
-        config: RuntimeConfig,
-        stdout: impl std::io::Write + Send + 'static,
-        stderr: impl std::io::Write + Send + 'static,
-    ) -> Result<Runtime, RuntimeError> {
-        Runtime::with_parts(
-            config,
-            Parts {
-                clock: Box::new(SystemClock::default()),
-                entropy: Box::new(SystemEntropy),
-                stdout: Output::start("stdout", stdout)?,
-                stderr: Output::start("stderr", stderr)?,
-            },
-        )
-    }
-
-    fn with_parts(config: RuntimeConfig, parts: Parts) -> Result<Runtime, RuntimeError> {
+    pub fn with_parts(config: RuntimeConfig, parts: Parts) -> Result<Runtime, RuntimeError> {
         if config.workers == 0 {
             return Err(RuntimeError::Zero("the number of workers"));
         }
@@ -105,8 +104,8 @@ impl Runtime {
             clock: parts.clock,
             entropy: parts.entropy,
             stdin: Input::new(),
-            stdout: parts.stdout,
-            stderr: parts.stderr,
+            stdout: Output::start("stdout", parts.stdout)?,
+            stderr: Output::start("stderr", parts.stderr)?,
             slice: config.slice,
             unmetered: config.unmetered,
             scheduler: OnceLock::new(),
@@ -164,14 +163,6 @@ impl Stopper {
     pub fn stop(&self, status: ExitStatus) {
         self.node.finish(status.0);
     }
-}
-
-/// What a node gets from outside.
-struct Parts {
-    clock: Box<dyn Clock>,
-    entropy: Box<dyn Entropy>,
-    stdout: Output,
-    stderr: Output,
 }
 
 /// What the first process may do: everything but exceed the command's limits.

@@ -4,7 +4,9 @@
 //! children take no memory of instances, and what an instance lacks is reported where it is known whose fault
 //! it is.
 
-use lunatic_jit::{FuncIndex, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value};
+use lunatic_jit::{
+    FuncIndex, FuncType, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value,
+};
 
 use super::data::ProcessData;
 use super::exit::{ExitReason, Limit};
@@ -44,7 +46,6 @@ enum Phase {
     Start,
     Initialize,
     Entry,
-    Done,
 }
 
 impl Body {
@@ -83,12 +84,9 @@ impl Body {
         let Some(Stage::Running(running)) = &mut self.stage else {
             unreachable!("a body that failed to start has ended")
         };
-        if running.phase == Phase::Done {
-            return Ok((Progress::Returned, 0));
-        }
         let before = running.store.reductions();
         let mut progress = running.store.resume(how, slice);
-        if matches!(progress, Progress::Returned) && running.begin_next(&self.entry) {
+        if matches!(progress, Progress::Returned) && running.begin_next(&self.entry)? {
             progress = Progress::Yielded;
         }
         Ok((progress, running.store.reductions() - before))
@@ -113,9 +111,9 @@ impl Body {
         match store.instantiate(&module) {
             Ok(instance) => {
                 let mut running = Running { store, instance, phase: Phase::Start };
-                running.begin(Phase::Start, &self.entry);
+                let begun = running.begin(Phase::Start, &self.entry);
                 self.stage = Some(Stage::Running(running));
-                Ok(())
+                begun
             }
             Err(error) => {
                 self.stage = Some(Stage::Failed(store));
@@ -127,41 +125,40 @@ impl Body {
 
 impl Running {
     /// Begins the call after the one that returned. Returns whether there is one.
-    fn begin_next(&mut self, entry: &Entry) -> bool {
+    fn begin_next(&mut self, entry: &Entry) -> Result<bool, ExitReason> {
         match self.phase {
-            Phase::Start => self.begin(Phase::Initialize, entry),
-            Phase::Initialize => self.begin(Phase::Entry, entry),
-            Phase::Entry | Phase::Done => self.phase = Phase::Done,
+            Phase::Start => self.begin(Phase::Initialize, entry)?,
+            Phase::Initialize => self.begin(Phase::Entry, entry)?,
+            Phase::Entry => return Ok(false),
         }
-        self.phase != Phase::Done
+        Ok(true)
     }
 
     /// Begins the call of a phase, or of the first one after it that the module has.
-    fn begin(&mut self, phase: Phase, entry: &Entry) {
+    fn begin(&mut self, phase: Phase, entry: &Entry) -> Result<(), ExitReason> {
         let module = self.store.data().module.module().clone();
-        if phase == Phase::Start {
-            if let Some(start) = module.start_function() {
-                self.phase = Phase::Start;
-                return self.store.begin(self.instance, start, &[]);
-            }
-        }
-        if phase != Phase::Entry {
-            let initialize = module.exported_function(INITIALIZE).filter(|function| {
-                let ty = module.function_type(*function);
-                ty.params.is_empty() && ty.results.is_empty()
-            });
-            if let Some(initialize) = initialize {
-                self.phase = Phase::Initialize;
-                return self.store.begin(self.instance, initialize, &[]);
-            }
-        }
-        self.phase = Phase::Entry;
-        self.store.begin(self.instance, entry.function, &entry.args);
+        let start = module.start_function().filter(|_| phase == Phase::Start);
+        let initialize = module
+            .exported_function(INITIALIZE)
+            .filter(|function| is_plain(&module.function_type(*function)))
+            .filter(|_| phase != Phase::Entry);
+        let (phase, function, args) = match (start, initialize) {
+            (Some(start), _) => (Phase::Start, start, &[][..]),
+            (None, Some(initialize)) => (Phase::Initialize, initialize, &[][..]),
+            (None, None) => (Phase::Entry, entry.function, &entry.args[..]),
+        };
+        self.phase = phase;
+        self.store.begin(self.instance, function, args).map_err(reason)
     }
+}
+
+fn is_plain(ty: &FuncType) -> bool {
+    ty.params.is_empty() && ty.results.is_empty()
 }
 
 fn reason(error: InstantiateError) -> ExitReason {
     match error {
+        InstantiateError::Link(_) => unreachable!("a linked module has all its imports"),
         InstantiateError::Limit(what) => ExitReason::LimitExceeded(Limit::Memory(what)),
         InstantiateError::Trap(trap) => ExitReason::Trap(trap),
     }

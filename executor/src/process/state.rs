@@ -62,11 +62,6 @@ impl State {
         false
     }
 
-    /// Whether something arrived since the worker looked.
-    pub(crate) fn is_notified(&self) -> bool {
-        self.0.load(Ordering::Acquire) == NOTIFIED
-    }
-
     /// The worker looks at the signals now; what arrives from here on notifies again.
     pub(crate) fn look(&self) {
         self.0.store(RUNNING, Ordering::Release);
@@ -94,7 +89,6 @@ mod tests {
         assert!(!state.wake(), "it is queued once");
         state.begin();
         assert!(!state.wake(), "the worker that has it will see the signal");
-        assert!(state.is_notified());
         assert!(!state.rest());
         assert!(state.rest());
         assert!(state.wake());

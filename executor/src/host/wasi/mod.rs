@@ -98,6 +98,7 @@ fn returned(errno: u32) -> HostCall<RawValue> {
 /// - Rights: preview 1's successor dropped them; ours are never narrowed.
 /// - Times, links: few programs; they come with the rest of the file functions.
 /// - Sockets that are inherited: there are none.
+#[cfg(test)]
 pub(crate) const REFUSED: [&str; 12] = [
     "fd_advise",
     "fd_allocate",
