@@ -1,4 +1,5 @@
 //! Runs a guest written as text and captures what it says.
+#![allow(dead_code)] // Each test file uses some of it.
 
 use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -8,22 +9,22 @@ use std::time::Duration;
 use lunatic_executor::{Parts, Runtime, RuntimeConfig};
 
 /// Longer than any test takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What became of a run.
 #[derive(Debug)]
-pub struct Outcome {
-    pub status: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// A sink that keeps everything.
 #[derive(Clone, Default)]
-pub struct Captured(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 
 impl Captured {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
@@ -38,12 +39,12 @@ impl Write for Captured {
 }
 
 /// A configuration for so many workers.
-pub fn workers(workers: usize) -> RuntimeConfig {
+pub(crate) fn workers(workers: usize) -> RuntimeConfig {
     RuntimeConfig { workers, args: vec!["guest".into()], ..RuntimeConfig::default() }
 }
 
 /// Runs a guest to its end.
-pub fn run(config: RuntimeConfig, wat: &str) -> Outcome {
+pub(crate) fn run(config: RuntimeConfig, wat: &str) -> Outcome {
     let running = start(config, wat);
     match running.ended.recv_timeout(PATIENCE) {
         Ok(status) => Outcome { status, stdout: running.stdout.text(), stderr: running.stderr.text() },
@@ -55,15 +56,15 @@ pub fn run(config: RuntimeConfig, wat: &str) -> Outcome {
 }
 
 /// A guest that runs.
-pub struct Running {
-    pub ended: Receiver<i32>,
-    pub stdout: Captured,
-    pub stderr: Captured,
-    pub stopper: lunatic_executor::Stopper,
+pub(crate) struct Running {
+    pub(crate) ended: Receiver<i32>,
+    pub(crate) stdout: Captured,
+    pub(crate) stderr: Captured,
+    pub(crate) stopper: lunatic_executor::Stopper,
 }
 
 /// Starts a guest.
-pub fn start(config: RuntimeConfig, wat: &str) -> Running {
+pub(crate) fn start(config: RuntimeConfig, wat: &str) -> Running {
     let wasm = wat::parse_str(wat).expect("the guest is valid text");
     let (stdout, stderr) = (Captured::default(), Captured::default());
     let parts =
@@ -86,7 +87,7 @@ pub fn start(config: RuntimeConfig, wat: &str) -> Running {
 /// - `$assert (condition)` traps when it is 0.
 ///
 /// Bytes below 1024 are the helpers'; `body` may use those from 1024 on.
-pub fn guest(body: &str) -> String {
+pub(crate) fn guest(body: &str) -> String {
     format!("(module {PRELUDE} {body})")
 }
 
