@@ -15,11 +15,9 @@ use crate::vm::context::VmOffsets;
 /// Below this many bytes of function bodies a second thread costs more than it saves.
 const PARALLEL_FROM: usize = 16 << 10;
 
-/// What the engine takes: WebAssembly 2.0 without SIMD, extended constant expressions, several memories.
+/// What the engine takes: WebAssembly 2.0 without SIMD, and extended constant expressions.
 fn features() -> WasmFeatures {
-    WasmFeatures::WASM2.difference(WasmFeatures::SIMD)
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::MULTI_MEMORY
+    WasmFeatures::WASM2.difference(WasmFeatures::SIMD) | WasmFeatures::EXTENDED_CONST
 }
 
 /// Where in a module's code image each kind of code is.
