@@ -87,7 +87,10 @@ fn parse(wasm: &[u8]) -> Result<(Shape, Vec<FunctionInput<'_>>), CompileError> {
     let mut validator = Validator::new_with_features(features());
     let mut shape = Shape::default();
     let mut bodies = Vec::new();
-    for payload in Parser::new(0).parse_all(wasm) {
+    let mut parser = Parser::new(0);
+    // The parser itself reads some encodings differently with a feature on.
+    parser.set_features(features());
+    for payload in parser.parse_all(wasm) {
         let payload = payload?;
         if let Payload::Version { encoding: Encoding::Component, .. } = payload {
             return Err(unsupported("a component (this engine runs core modules)", 0));
