@@ -182,9 +182,7 @@ fn hostile_pointers_end_the_process_that_passes_them() {
         format!(
             "(drop (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 4) {OUTSIDE} (i32.const 17) (i32.const 16)))"
         ),
-        format!(
-            "(drop (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 0) (i32.const -4)))"
-        ),
+        "(drop (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 0) (i32.const -4)))".to_owned(),
         format!("(drop (call $receive {OUTSIDE} (i32.const 1) (i64.const 0)))"),
         "(drop (call $receive (i32.const 0) (i32.const -1) (i64.const 0)))".to_owned(),
         "(drop (call $receive (i32.const 8) (i32.const 0x20000001) (i64.const 0)))".to_owned(),

@@ -132,7 +132,7 @@ fn get_or_spawn(
         memory.write_u64(id, owner.process.to_guest())?;
         return Ok(NAME_IS_TAKEN);
     }
-    let (result, value) = match request.enter(&mut memory, data)? {
+    let (result, value) = match request.enter(&memory, data)? {
         Ok(child) => {
             child.set_named();
             names.put(&name, Owner { node: NODE_ID, process: child.id() });
@@ -199,7 +199,7 @@ impl Request {
 }
 
 fn decode_params(bytes: &[u8]) -> Result<Box<[Value]>, Fault> {
-    if bytes.len() % PARAM != 0 || bytes.len() / PARAM > MAX_PARAMS {
+    if !bytes.len().is_multiple_of(PARAM) || bytes.len() / PARAM > MAX_PARAMS {
         return Err(Fault::BadParams);
     }
     let decode = |entry: &[u8]| {

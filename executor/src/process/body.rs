@@ -28,7 +28,8 @@ pub(super) struct Body {
 }
 
 enum Stage {
-    Starting(ProcessData),
+    /// Boxed: it moves into the store, and the process outlives it.
+    Starting(Box<ProcessData>),
     Running(Running),
     /// There is no instance; the data is kept to be taken apart.
     Failed(Store<ProcessData>),
@@ -50,7 +51,7 @@ enum Phase {
 
 impl Body {
     pub(super) fn starting(data: ProcessData, entry: Entry) -> Body {
-        Body { stage: Some(Stage::Starting(data)), entry }
+        Body { stage: Some(Stage::Starting(Box::new(data))), entry }
     }
 
     pub(super) fn entry(&self) -> FuncIndex {
@@ -107,7 +108,7 @@ impl Body {
         let module = data.module.clone();
         let limits = StoreLimits { max_memory: data.config.max_memory, ..StoreLimits::default() };
         let engine = data.node().engine.clone();
-        let mut store = Store::new(&engine, data, limits);
+        let mut store = Store::new(&engine, *data, limits);
         match store.instantiate(&module) {
             Ok(instance) => {
                 let mut running = Running { store, instance, phase: Phase::Start };

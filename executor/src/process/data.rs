@@ -198,11 +198,10 @@ impl ProcessData {
     fn skip_until_here(&mut self, number: u64) {
         if let Some(Wait { number: waiting, reason: Reason::Message { pattern, skipping }, .. }) =
             &mut self.wait
+            && *waiting == number
         {
-            if *waiting == number {
-                self.mailbox.skip(pattern);
-                *skipping = false;
-            }
+            self.mailbox.skip(pattern);
+            *skipping = false;
         }
     }
 

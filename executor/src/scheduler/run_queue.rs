@@ -66,11 +66,11 @@ impl RunQueue {
 
     /// The next task of this worker.
     pub(super) fn pop(&self) -> Option<Arc<dyn Task>> {
-        if self.turns.get() < MAX_NEXT {
-            if let Some(task) = self.next.take() {
-                self.turns.set(self.turns.get() + 1);
-                return Some(task);
-            }
+        if self.turns.get() < MAX_NEXT
+            && let Some(task) = self.next.take()
+        {
+            self.turns.set(self.turns.get() + 1);
+            return Some(task);
         }
         self.turns.set(0);
         let task = self.deque.pop();

@@ -1,6 +1,6 @@
 //! A worker: takes a task, runs a slice of it, looks after timers and descriptors, and again.
 //!
-//! [`Worker::step`] is one turn and never waits, so that a simulation can drive many workers on one thread;
+//! [`Driven::step`] is one turn and never waits, so that a simulation can drive many workers on one thread;
 //! [`Worker::run`] is a thread's loop around it.
 
 use std::rc::Rc;
@@ -73,7 +73,7 @@ impl Driven {
     pub(crate) fn step(&mut self) -> bool {
         let _entered = Entered::new(&self.queue);
         self.turn = self.turn.wrapping_add(1);
-        if self.turn % TURNS_PER_LOOK == 0 {
+        if self.turn.is_multiple_of(TURNS_PER_LOOK) {
             self.look();
         }
         let Some(task) = self.find() else { return false };
@@ -95,10 +95,10 @@ impl Driven {
     }
 
     fn find(&mut self) -> Option<Arc<dyn Task>> {
-        if self.turn % TURNS_PER_INJECTOR == 0 {
-            if let Some(task) = self.queue.pop_injected(&self.scheduler.injector) {
-                return Some(task);
-            }
+        if self.turn.is_multiple_of(TURNS_PER_INJECTOR)
+            && let Some(task) = self.queue.pop_injected(&self.scheduler.injector)
+        {
+            return Some(task);
         }
         if let Some(task) = self.queue.pop() {
             return Some(task);

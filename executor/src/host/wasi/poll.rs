@@ -23,6 +23,7 @@ const EVENT: u32 = 32;
 const MAX_SUBSCRIPTIONS: u32 = 4096;
 
 const TAG_CLOCK: u8 = 0;
+const TAG_READ: u8 = 1;
 const TAG_WRITE: u8 = 2;
 
 /// The flag that makes a timeout a reading of its clock instead of a duration.
@@ -75,7 +76,7 @@ fn poll(
                 Ok(deadline) => alarms.push(Alarm { user_data, deadline }),
                 Err(errno) => ready.push(Event { user_data, errno: errno.number(), tag }),
             },
-            ..=TAG_WRITE => {
+            TAG_READ | TAG_WRITE => {
                 let fd = memory.read_u32(at + 16)?;
                 let known = data.wasi.get(&data.config, fd).map(drop);
                 ready.push(Event { user_data, errno: Errno::of(known), tag });

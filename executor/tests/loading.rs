@@ -1,0 +1,57 @@
+//! Files that are no programs: each is refused with what is wrong, and nothing runs.
+
+mod common;
+
+use common::{guest, workers};
+use lunatic_executor::{LoadError, Runtime};
+
+fn load(bytes: &[u8]) -> LoadError {
+    match Runtime::new(workers(1)).unwrap().load(bytes) {
+        Ok(_) => panic!("it was loaded"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn all_missing_imports_are_named() {
+    let wat = r#"(module
+        (import "env" "nothing" (func))
+        (import "lunatic::process" "sleep_ms" (func (param i32)))
+        (import "lunatic::process" "process_id" (func (result i64)))
+        (memory (export "memory") 1)
+        (func (export "_start")))"#;
+    let text = load(&wat::parse_str(wat).unwrap()).to_string();
+    assert!(text.contains("env::nothing") && text.contains("lunatic::process::sleep_ms"), "{text}");
+    assert!(!text.contains("process_id"), "{text}");
+}
+
+#[test]
+fn what_is_no_module_is_refused() {
+    let whole = wat::parse_str(guest("(func (export \"_start\"))")).unwrap();
+    for bytes in [&b"not wasm"[..], &[], &whole[..whole.len() / 2], b"\0asm\x0d\0\x01\0"] {
+        assert!(matches!(load(bytes), LoadError::Prepare(_)), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_module_without_a_start_is_no_program() {
+    for wat in ["(module)", "(module (func (export \"_start\") (param i32)))"] {
+        assert!(matches!(load(&wat::parse_str(wat).unwrap()), LoadError::NoStart));
+    }
+}
+
+#[test]
+fn a_prepared_module_is_verified_all_the_same() {
+    let wasm = wat::parse_str(guest("(func (export \"_start\") (loop $l (br $l)))")).unwrap();
+    let prepared = lunatic_instrument::prepare(&wasm, &Default::default()).unwrap().bytes;
+    let runtime = Runtime::new(workers(1)).unwrap();
+    assert!(runtime.load(&prepared).is_ok());
+    // Every single changed byte of the code either still verifies or is refused; none may panic.
+    let mut refused = 0;
+    for index in prepared.len() / 2..prepared.len() {
+        let mut changed = prepared.clone();
+        changed[index] ^= 0x55;
+        refused += usize::from(runtime.load(&changed).is_err());
+    }
+    assert!(refused > 0);
+}
