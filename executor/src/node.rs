@@ -142,8 +142,12 @@ impl Events for Node {
         });
     }
 
-    fn until_next(&self) -> Option<u64> {
-        self.timers.next_deadline().map(|deadline| deadline.saturating_sub(self.clock.now()))
+    fn next_deadline(&self) -> Option<u64> {
+        self.timers.next_deadline()
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.now()
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum ExitReason {
     Killed,
     /// A process that it was linked to ended abnormally.
     LinkDied(ProcessId),
+    /// A turn of it panicked: our bug, but only this process ends.
+    Bug,
     /// It used more than it may.
     LimitExceeded(Limit),
 }
@@ -66,7 +68,7 @@ impl ExitReason {
 
     /// Whether a person should hear of it: what others do to a process is no surprise to them.
     pub(crate) fn is_reported(&self) -> bool {
-        matches!(self, ExitReason::Trap(_) | ExitReason::LimitExceeded(_))
+        matches!(self, ExitReason::Trap(_) | ExitReason::LimitExceeded(_) | ExitReason::Bug)
     }
 }
 
@@ -84,6 +86,7 @@ impl fmt::Display for ExitReason {
             ExitReason::Trap(trap) => write!(f, "trapped: {trap}"),
             ExitReason::Killed => f.write_str("was killed"),
             ExitReason::LinkDied(peer) => write!(f, "ended because the linked process {peer} did"),
+            ExitReason::Bug => f.write_str("was ended by a bug in the runtime; the message above says where"),
             ExitReason::LimitExceeded(limit) => write!(f, "exceeded its limit: {limit}"),
         }
     }

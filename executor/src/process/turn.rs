@@ -1,6 +1,8 @@
 //! One turn of a process on a worker: look at the signals, go on where it stopped, until it waits, its slice is
 //! used up, or it ends.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use lunatic_jit::{Progress, Trap, TrapKind};
 
 use crate::error::Fault;
@@ -27,7 +29,9 @@ impl Task for Process {
         loop {
             let mut guard = self.lock_body();
             let Some(body) = &mut *guard else { return Step::Rest };
-            match self.turn(body) {
+            // A worker survives our bugs: the body is dropped as the panic left it and never runs again.
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn(body)));
+            match turn.unwrap_or(Turn::End(ExitReason::Bug)) {
                 Turn::Again => {
                     drop(guard);
                     self.state.again();

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Events;
 use super::reactor::{Reactor, Wakeup};
 
 /// The longest time the driver sleeps when no timer is set; it is woken when there is reason to.
@@ -36,7 +37,7 @@ pub(super) struct Idle {
     wakeup: Wakeup,
     /// The worker that sleeps in the reactor, plus one; 0 when none does.
     driver: AtomicUsize,
-    /// When the driver wakes by itself, as nanoseconds of sleep it was given; for [`Idle::hasten`].
+    /// The deadline that the driver wakes up for by itself; for [`Idle::hasten`].
     driver_deadline: AtomicU64,
 }
 
@@ -84,23 +85,18 @@ impl Idle {
         self.searching.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
-    /// Sleeps until woken, until the reactor has events, or until `until_next` is over.
+    /// Sleeps until woken, until the reactor has events, or until something is due.
     ///
     /// `has_work` is asked once the worker is registered. Returns whether the worker was woken by
     /// [`Idle::notify`] and therefore counts as searching.
-    pub(super) fn sleep(
-        &self,
-        worker: usize,
-        has_work: impl FnOnce() -> bool,
-        until_next: impl Fn() -> Option<u64>,
-    ) -> bool {
+    pub(super) fn sleep(&self, worker: usize, has_work: impl FnOnce() -> bool, events: &dyn Events) -> bool {
         self.register(worker);
         fence(Ordering::SeqCst);
         if !has_work() {
             match self.reactor.try_lock() {
-                Ok(mut reactor) => self.drive(worker, &mut reactor, &until_next),
+                Ok(mut reactor) => self.drive(worker, &mut reactor, events),
                 Err(_) => {
-                    self.hasten(until_next());
+                    self.hasten(events.next_deadline());
                     self.tokens[worker].wait();
                 }
             }
@@ -148,10 +144,12 @@ impl Idle {
     }
 
     /// Sleeps in the reactor.
-    fn drive(&self, worker: usize, reactor: &mut Reactor, until_next: &impl Fn() -> Option<u64>) {
+    fn drive(&self, worker: usize, reactor: &mut Reactor, events: &dyn Events) {
         self.driver.store(worker + 1, Ordering::SeqCst);
-        let timeout = until_next().map_or(MAX_SLEEP, Duration::from_nanos).min(MAX_SLEEP);
-        self.driver_deadline.store(timeout.as_nanos() as u64, Ordering::SeqCst);
+        let next = events.next_deadline();
+        let left = next.map(|next| Duration::from_nanos(next.saturating_sub(events.now())));
+        let timeout = left.map_or(MAX_SLEEP, |left| left.min(MAX_SLEEP));
+        self.driver_deadline.store(next.unwrap_or(u64::MAX), Ordering::SeqCst);
         // A waker that chose this worker before it became the driver has set the token only. One that sets
         // the token after this look reads `driver` afterwards, and wakes the reactor.
         if !self.tokens[worker].is_set() {
@@ -161,8 +159,8 @@ impl Idle {
     }
 
     /// Makes the driver look at the timers again if they are due earlier than it was told.
-    fn hasten(&self, until_next: Option<u64>) {
-        if until_next.is_some_and(|next| next < self.driver_deadline.load(Ordering::SeqCst)) {
+    fn hasten(&self, next: Option<u64>) {
+        if next.is_some_and(|next| next < self.driver_deadline.load(Ordering::SeqCst)) {
             self.wakeup.wake();
         }
     }

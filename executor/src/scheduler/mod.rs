@@ -67,8 +67,10 @@ pub(crate) enum Step {
 pub(crate) trait Events: Send + Sync {
     /// Makes everything that is due runnable.
     fn fire(&self);
-    /// How long until something is due, in nanoseconds; `None` when nothing is.
-    fn until_next(&self) -> Option<u64>;
+    /// When the next thing is due; `None` when nothing is.
+    fn next_deadline(&self) -> Option<u64>;
+    /// What the clock reads, in nanoseconds.
+    fn now(&self) -> u64;
 }
 
 /// What all workers share.

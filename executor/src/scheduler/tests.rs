@@ -13,8 +13,11 @@ struct NoEvents;
 
 impl Events for NoEvents {
     fn fire(&self) {}
-    fn until_next(&self) -> Option<u64> {
+    fn next_deadline(&self) -> Option<u64> {
         None
+    }
+    fn now(&self) -> u64 {
+        0
     }
 }
 

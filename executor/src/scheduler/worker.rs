@@ -145,7 +145,7 @@ impl Driven {
         self.searching = scheduler.idle.sleep(
             self.index,
             || scheduler.has_work() || scheduler.is_stopping(),
-            || self.events.until_next(),
+            &*self.events,
         );
     }
 
