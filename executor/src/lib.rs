@@ -1,1 +1,35 @@
-//! Processes, scheduling, signals and host functions.
+//! Processes, scheduling, signals and host functions over the `lunatic-jit` engine.
+//!
+//! ```no_run
+//! use lunatic_executor::{Runtime, RuntimeConfig};
+//!
+//! let runtime = Runtime::new(RuntimeConfig::default())?;
+//! let program = runtime.load(&std::fs::read("app.lwasm")?)?;
+//! let status = runtime.run(&program);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The rooms: [`Runtime`] is the way in; `node` is what processes share; `process` is one process, its signals
+//! and its life; `scheduler` runs tasks on workers and knows no process; `host` is what guests call. The
+//! repository's ARCHITECTURE.md tells how they fit together.
+
+mod clock;
+mod config;
+mod entropy;
+mod error;
+mod host;
+mod node;
+mod process;
+mod program;
+mod registry;
+mod report;
+mod runtime;
+mod scheduler;
+mod stdio;
+
+pub use clock::{Clock, SimulatedClock, SystemClock};
+pub use config::{PreopenedDir, RuntimeConfig};
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use error::{LoadError, RuntimeError};
+pub use program::Program;
+pub use runtime::{ExitStatus, Parts, Runtime, Stopper};

@@ -1,0 +1,159 @@
+//! What the node and its processes may use.
+//!
+//! A [`ProcessConfig`] is shared by every process that was spawned with it. A child's never allows more than
+//! its parent's: each setter takes the minimum of what is asked for and what the parent has, so that narrowing
+//! holds by construction, however a guest combines the calls.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cap_std::fs::Dir;
+
+/// Reductions in one unit of Lunatic's fuel; its guests document a unit as about 100,000 instructions.
+pub(crate) const REDUCTIONS_PER_FUEL: u64 = 100_000;
+
+/// Environment variables, arguments and directories that a configuration may hold of each.
+pub(crate) const MAX_ENTRIES: usize = 4096;
+
+/// How a node is built.
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// Worker threads. Default: one for each processor.
+    pub workers: usize,
+    /// Reductions that a process may use before the next one has its turn.
+    pub slice: u64,
+    /// Bytes that a process may use: of linear memory, and as much again of waiting messages.
+    pub max_memory: u64,
+    /// Bytes of native stack for each process.
+    pub stack_size: usize,
+    /// The first process's arguments, the program's name first.
+    pub args: Vec<String>,
+    /// The first process's environment.
+    pub env: Vec<(String, String)>,
+    /// The directories that the first process may use.
+    pub dirs: Vec<PreopenedDir>,
+    /// Runs plain modules without inserting charges: for measuring only, a loop can then keep a worker for ever.
+    pub unmetered: bool,
+    /// The seed of the scheduler's choices.
+    pub seed: u64,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> RuntimeConfig {
+        RuntimeConfig {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            slice: 100_000,
+            max_memory: 4 << 30,
+            stack_size: 256 << 10,
+            args: Vec::new(),
+            env: Vec::new(),
+            dirs: Vec::new(),
+            unmetered: false,
+            seed: 0,
+        }
+    }
+}
+
+/// A directory of the host and the name by which guests know it.
+#[derive(Clone, Debug)]
+pub struct PreopenedDir {
+    /// Where it is on the host.
+    pub host: PathBuf,
+    /// What the guest calls it.
+    pub guest: String,
+}
+
+/// What a process may do; see the module.
+#[derive(Clone, Debug)]
+pub(crate) struct ProcessConfig {
+    pub(crate) max_memory: u64,
+    /// In reductions; `None` for no limit.
+    pub(crate) max_reductions: Option<u64>,
+    pub(crate) can_compile_modules: bool,
+    pub(crate) can_create_configs: bool,
+    pub(crate) can_spawn_processes: bool,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) dirs: Vec<GuestDir>,
+}
+
+/// An open directory under a guest's name.
+#[derive(Clone)]
+pub(crate) struct GuestDir {
+    pub(crate) name: String,
+    pub(crate) dir: Arc<Dir>,
+}
+
+impl fmt::Debug for GuestDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
+}
+
+impl ProcessConfig {
+    /// A configuration for children of a process with this one: no permissions, no data, the same limits.
+    pub(crate) fn narrowed(&self) -> ProcessConfig {
+        ProcessConfig {
+            max_memory: self.max_memory,
+            max_reductions: self.max_reductions,
+            can_compile_modules: false,
+            can_create_configs: false,
+            can_spawn_processes: false,
+            args: Vec::new(),
+            env: Vec::new(),
+            dirs: Vec::new(),
+        }
+    }
+
+    /// Limits memory, to no more than the parent's limit.
+    pub(crate) fn limit_memory(&mut self, parent: &ProcessConfig, max_memory: u64) {
+        self.max_memory = max_memory.min(parent.max_memory);
+    }
+
+    /// Limits computation in units of fuel, to no more than the parent's limit. 0 asks for no limit.
+    pub(crate) fn limit_fuel(&mut self, parent: &ProcessConfig, fuel: u64) {
+        let wanted = (fuel != 0).then(|| fuel.saturating_mul(REDUCTIONS_PER_FUEL));
+        self.max_reductions = match (wanted, parent.max_reductions) {
+            (Some(wanted), Some(limit)) => Some(wanted.min(limit)),
+            (wanted, limit) => wanted.or(limit),
+        };
+    }
+
+    /// The limit in units of fuel, rounded up; 0 for no limit.
+    pub(crate) fn fuel(&self) -> u64 {
+        self.max_reductions.map_or(0, |reductions| reductions.div_ceil(REDUCTIONS_PER_FUEL))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn everything() -> ProcessConfig {
+        ProcessConfig {
+            max_memory: 1 << 30,
+            max_reductions: None,
+            can_compile_modules: true,
+            can_create_configs: true,
+            can_spawn_processes: true,
+            args: vec!["program".into()],
+            env: Vec::new(),
+            dirs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_childs_limits_are_never_wider() {
+        let mut parent = everything();
+        parent.limit_fuel(&everything(), 10);
+        let mut child = parent.narrowed();
+        assert!(!child.can_spawn_processes && child.args.is_empty());
+        child.limit_memory(&parent, u64::MAX);
+        assert_eq!(child.max_memory, parent.max_memory);
+        for (asked, granted) in [(0, 10), (11, 10), (u64::MAX, 10), (3, 3)] {
+            child.limit_fuel(&parent, asked);
+            assert_eq!(child.fuel(), granted, "asked for {asked}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What can go wrong, and whose fault it is.
+//!
+//! A [`Fault`] is the guest's and ends its process. The other errors are found before anything runs.
+
+use std::path::PathBuf;
+
+use lunatic_instrument::{PrepareError, VerifyError};
+use lunatic_jit::{CompileError, EngineError, LinkError};
+
+/// A guest called a host function in a way that ends the process.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("a pointer passed to the host is outside the memory ({length} bytes at {pointer:#x})")]
+    BadPointer { pointer: u32, length: u64 },
+    #[error("the module exports no memory named \"memory\", which this host function needs")]
+    NoMemory,
+    #[error("a string passed to the host is not UTF-8")]
+    NotUtf8,
+    #[error("there is no current message; create or receive one first")]
+    NoMessage,
+    #[error("the current message is a signal and carries no data")]
+    NotAData,
+    #[error("there is no {kind} with the identifier {id} in this process")]
+    Unknown { kind: &'static str, id: u64 },
+    #[error("this process is not allowed to {0}")]
+    NotAllowed(&'static str),
+    #[error("the parameters of a spawn are not made of 17-byte entries of known types")]
+    BadParams,
+    #[error("this process has too many {0}")]
+    TooMany(&'static str),
+    #[error("a message of more than {0} bytes exceeds the process's memory limit")]
+    MessageTooLarge(u64),
+    #[error("{0} is not available in this version")]
+    Unavailable(&'static str),
+    #[error("the guest exited with status {0}")]
+    Exit(u32),
+}
+
+/// Why a runtime cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// This machine is not supported.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The operating system refuses threads or descriptors.
+    #[error("the operating system refuses what the runtime needs: {0}")]
+    System(#[from] std::io::Error),
+    /// A directory for the guest cannot be opened.
+    #[error("the directory {} cannot be opened: {source}", path.display())]
+    Dir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Zero workers or an empty slice.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+}
+
+/// Why a program cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A plain module could not be prepared.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// A prepared module does not keep its promise.
+    #[error("{0}; prepare the module again")]
+    Verify(#[from] VerifyError),
+    /// The module cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Imports that this runtime does not have: all of them.
+    #[error("missing imports: {0}")]
+    Link(#[from] LinkError),
+    /// The module is valid but is no program.
+    #[error("the module exports no function \"_start\" without parameters and results: it is not a program")]
+    NoStart,
+}

@@ -1,0 +1,154 @@
+//! `lunatic::process::*config*` and `lunatic::wasi::config_*`: what children may do.
+//!
+//! A new configuration allows nothing and has the creator's limits. Setters never go beyond what the creator
+//! may do itself: asking for more gives what there is.
+//!
+//! All trap on an unknown identifier.
+
+use std::sync::Arc;
+
+use lunatic_jit::{HostCall, Linker, RawValue};
+
+use crate::config::{GuestDir, MAX_ENTRIES, ProcessConfig};
+use crate::error::Fault;
+use crate::process::ProcessData;
+
+use super::Guest;
+use super::memory::parts;
+
+/// What [`create_config`] returns without the permission.
+const NOT_PERMITTED: i64 = -1;
+
+const KIND: &str = "configuration";
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    const MODULE: &str = "lunatic::process";
+    linker.func(MODULE, "create_config", create_config);
+    linker.func(MODULE, "drop_config", |guest: &mut Guest<'_>, id: u64| {
+        guest.data_mut().configs.remove(KIND, id).map(drop)
+    });
+    set(linker, "config_set_max_memory", |config, parent, value: u64| config.limit_memory(parent, value));
+    get(linker, "config_get_max_memory", |config| config.max_memory);
+    set(linker, "config_set_max_fuel", |config, parent, value: u64| config.limit_fuel(parent, value));
+    get(linker, "config_get_max_fuel", ProcessConfig::fuel);
+    set(linker, "config_set_can_compile_modules", |config, parent, can: u32| {
+        config.can_compile_modules = can != 0 && parent.can_compile_modules;
+    });
+    get(linker, "config_can_compile_modules", |config| u32::from(config.can_compile_modules));
+    set(linker, "config_set_can_create_configs", |config, parent, can: u32| {
+        config.can_create_configs = can != 0 && parent.can_create_configs;
+    });
+    get(linker, "config_can_create_configs", |config| u32::from(config.can_create_configs));
+    set(linker, "config_set_can_spawn_processes", |config, parent, can: u32| {
+        config.can_spawn_processes = can != 0 && parent.can_spawn_processes;
+    });
+    get(linker, "config_can_spawn_processes", |config| u32::from(config.can_spawn_processes));
+
+    const WASI: &str = "lunatic::wasi";
+    linker.func(WASI, "config_add_environment_variable", add_environment_variable);
+    linker.func(WASI, "config_add_command_line_argument", add_command_line_argument);
+    linker.func(WASI, "config_preopen_dir", preopen_dir);
+}
+
+/// Declares a setter, which sees the parent's configuration as well.
+fn set<V: lunatic_jit::WasmValue + 'static>(
+    linker: &mut Linker<ProcessData>,
+    name: &str,
+    apply: impl Fn(&mut ProcessConfig, &ProcessConfig, V) + Send + Sync + 'static,
+) {
+    linker.func("lunatic::process", name, move |guest: &mut Guest<'_>, id: u64, value: V| {
+        let data = guest.data_mut();
+        let config = data.configs.get_mut(KIND, id)?;
+        apply(Arc::make_mut(config), &data.config, value);
+        Ok::<_, Fault>(())
+    });
+}
+
+/// Declares a getter.
+fn get<V: lunatic_jit::WasmValue + 'static>(
+    linker: &mut Linker<ProcessData>,
+    name: &str,
+    read: impl Fn(&ProcessConfig) -> V + Send + Sync + 'static,
+) {
+    linker.func("lunatic::process", name, move |guest: &mut Guest<'_>, id: u64| {
+        guest.data().configs.get(KIND, id).map(|config| read(config))
+    });
+}
+
+/// Creates a configuration that allows nothing. Returns its identifier, or -1 without the permission.
+fn create_config(guest: &mut Guest<'_>) -> Result<i64, Fault> {
+    let data = guest.data_mut();
+    if !data.config.can_create_configs {
+        return Ok(NOT_PERMITTED);
+    }
+    let config = Arc::new(data.config.narrowed());
+    data.configs.add("configurations", config).map(|id| id as i64)
+}
+
+/// Adds a variable to the environment of children.
+fn add_environment_variable(
+    guest: &mut Guest<'_>,
+    id: u64,
+    key: u32,
+    key_len: u32,
+    value: u32,
+    value_len: u32,
+) -> Result<(), Fault> {
+    let (memory, data) = parts(guest)?;
+    let entry = (memory.str(key, key_len)?.to_owned(), memory.str(value, value_len)?.to_owned());
+    let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
+    push(&mut config.env, "environment variables", entry)
+}
+
+/// Adds an argument to the command line of children.
+fn add_command_line_argument(
+    guest: &mut Guest<'_>,
+    id: u64,
+    argument: u32,
+    argument_len: u32,
+) -> Result<(), Fault> {
+    let (memory, data) = parts(guest)?;
+    let argument = memory.str(argument, argument_len)?.to_owned();
+    let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
+    push(&mut config.args, "arguments", argument)
+}
+
+/// Gives children a directory that the caller has itself, or one below. Traps if it has none such.
+fn preopen_dir(guest: &mut Guest<'_>, id: u64, path: u32, path_len: u32) -> Result<HostCall<()>, Fault> {
+    let (memory, data) = parts(guest)?;
+    let path = memory.str(path, path_len)?.to_owned();
+    data.configs.get(KIND, id)?;
+    let (parent, rest) =
+        below(&data.config.dirs, &path).ok_or(Fault::NotAllowed("pass this directory on"))?;
+    data.wait_for_job(move || {
+        let opened = if rest.is_empty() { Ok(parent) } else { parent.open_dir(rest).map(Arc::new) };
+        Box::new(move |_, data| {
+            let dir = opened.map_err(|_| Fault::NotAllowed("pass this directory on"))?;
+            let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
+            push(&mut config.dirs, "directories", GuestDir { name: path, dir })?;
+            Ok(HostCall::Return(RawValue::default()))
+        })
+    });
+    Ok(HostCall::Suspend)
+}
+
+/// The directory of the caller that a path lies in, and the rest of the path.
+fn below(dirs: &[GuestDir], path: &str) -> Option<(Arc<cap_std::fs::Dir>, String)> {
+    dirs.iter().find_map(|dir| {
+        let rest = path.strip_prefix(dir.name.as_str())?;
+        let rest = match rest.strip_prefix('/') {
+            Some(rest) => rest,
+            None if rest.is_empty() || dir.name.ends_with('/') => rest,
+            None => return None,
+        };
+        Some((dir.dir.clone(), rest.to_owned()))
+    })
+}
+
+fn push<T>(list: &mut Vec<T>, kind: &'static str, entry: T) -> Result<(), Fault> {
+    if list.len() >= MAX_ENTRIES {
+        return Err(Fault::TooMany(kind));
+    }
+    list.push(entry);
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! `lunatic::distributed` on a node that is alone: it answers for itself, and for no other.
+
+use lunatic_jit::{HostCall, Linker};
+
+use crate::error::Fault;
+use crate::node::NODE_ID;
+use crate::process::ProcessData;
+
+use super::memory::parts;
+use super::message::{request, send_current};
+use super::spawn::{FAILED, Request, spawn_request};
+use super::{Guest, SPAWN};
+
+/// The identifier of the caller's module: what `spawn` here understands as "the caller's own".
+const OWN_MODULE: u64 = u64::MAX;
+
+/// What `send` says of a node that does not exist, as Lunatic does.
+const NODE_DOES_NOT_EXIST: u32 = 2;
+
+/// What `exec_lookup_nodes` says when there is no control server to ask.
+const NOT_CONNECTED: u32 = 1;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    const MODULE: &str = "lunatic::distributed";
+    linker.func(MODULE, "node_id", |_: &mut Guest<'_>| NODE_ID);
+    linker.func(MODULE, "module_id", |_: &mut Guest<'_>| OWN_MODULE);
+    linker.func(MODULE, "nodes_count", |_: &mut Guest<'_>| 1u32);
+    linker.func(MODULE, "get_nodes", get_nodes);
+    linker.func(MODULE, "spawn", spawn);
+    linker.func(MODULE, "send", send);
+    linker.func(MODULE, "send_receive_skip_search", send_receive_skip_search);
+    linker.func(MODULE, "exec_lookup_nodes", exec_lookup_nodes);
+    linker.func(MODULE, "copy_lookup_nodes_results", copy_lookup_nodes_results);
+}
+
+/// There is no such node.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no node {0}: this node is alone")]
+struct NoNode(u64);
+
+/// There is no control server.
+#[derive(Debug, thiserror::Error)]
+#[error("this node is alone: there is no control server to look nodes up")]
+struct NoControl;
+
+/// Writes the nodes' identifiers as far as there is room for them. Returns how many were written.
+fn get_nodes(guest: &mut Guest<'_>, nodes: u32, length: u32) -> Result<u32, Fault> {
+    let (mut memory, _) = parts(guest)?;
+    memory.array(nodes, length, 8)?;
+    if length == 0 {
+        return Ok(0);
+    }
+    memory.write_u64(nodes, NODE_ID)?;
+    Ok(1)
+}
+
+/// As `lunatic::process::spawn`, without a link, on a node.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn spawn(
+    guest: &mut Guest<'_>,
+    node: u64,
+    config: i64,
+    module: u64,
+    function: u32,
+    function_len: u32,
+    params: u32,
+    params_len: u32,
+    id: u32,
+) -> Result<u32, Fault> {
+    guest.charge(SPAWN);
+    let (mut memory, data) = parts(guest)?;
+    if node != NODE_ID {
+        memory.check(id, 8)?;
+        let error = data.errors.add("errors", Box::new(NoNode(node)))?;
+        memory.write_u64(id, error)?;
+        return Ok(FAILED);
+    }
+    let request = Request {
+        link: 0,
+        config,
+        module: module as i64,
+        function: (function, function_len),
+        params: (params, params_len),
+    };
+    spawn_request(&mut memory, data, &request, id)
+}
+
+/// Sends the current message. Returns 0, or 2 if there is no such node.
+fn send(guest: &mut Guest<'_>, node: u64, process: u64) -> Result<u32, Fault> {
+    if node != NODE_ID {
+        guest.data_mut().take_message()?;
+        return Ok(NODE_DOES_NOT_EXIST);
+    }
+    send_current(guest.data_mut(), process)
+}
+
+/// As the function of this name in `lunatic::message`; 2 if there is no such node.
+fn send_receive_skip_search(
+    guest: &mut Guest<'_>,
+    node: u64,
+    process: u64,
+    tag: i64,
+    timeout: u64,
+) -> Result<HostCall<u32>, Fault> {
+    if node != NODE_ID {
+        guest.data_mut().take_message()?;
+        return Ok(HostCall::Return(NODE_DOES_NOT_EXIST));
+    }
+    request(guest.data_mut(), process, tag, timeout)
+}
+
+/// Always fails with an error that says why.
+fn exec_lookup_nodes(
+    guest: &mut Guest<'_>,
+    query: u32,
+    query_len: u32,
+    _query_id: u32,
+    _nodes_len: u32,
+    error: u32,
+) -> Result<u32, Fault> {
+    let (mut memory, data) = parts(guest)?;
+    memory.str(query, query_len)?;
+    memory.check(error, 8)?;
+    let id = data.errors.add("errors", Box::new(NoControl))?;
+    memory.write_u64(error, id)?;
+    Ok(NOT_CONNECTED)
+}
+
+/// Always fails: no lookup has succeeded.
+fn copy_lookup_nodes_results(
+    guest: &mut Guest<'_>,
+    _query_id: u64,
+    _nodes: u32,
+    _nodes_len: u32,
+    error: u32,
+) -> Result<i32, Fault> {
+    let (mut memory, data) = parts(guest)?;
+    memory.check(error, 8)?;
+    let id = data.errors.add("errors", Box::new(NoControl))?;
+    memory.write_u64(error, id)?;
+    Ok(-1)
+}

@@ -1,0 +1,186 @@
+//! `lunatic::message`: writing, sending, receiving and reading messages.
+//!
+//! A process has one current message: the one it is writing, or received last. All functions work on it, and
+//! trap when there is none. Timeouts are in milliseconds; `u64::MAX` waits for ever, 0 only looks.
+
+use lunatic_jit::{HostCall, Linked, Linker};
+
+use crate::error::Fault;
+use crate::process::{
+    DataMessage, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, Signal, Tags,
+};
+
+use super::memory::parts;
+use super::process::deadline;
+use super::{Guest, charge};
+
+/// The timeout that never comes.
+const FOREVER: u64 = u64::MAX;
+
+/// What a guest may have reserved for a message before it writes; more is allocated as it writes.
+const MAX_RESERVED: u64 = 64 << 10;
+
+/// The result of a send: there is no other.
+const SENT: u32 = 0;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    const MODULE: &str = "lunatic::message";
+    linker.func(MODULE, "create_data", create_data);
+    linker.func(MODULE, "write_data", write_data);
+    linker.func(MODULE, "read_data", read_data);
+    linker.func(MODULE, "seek_data", seek_data);
+    linker.func(MODULE, "get_tag", get_tag);
+    linker.func(MODULE, "get_process_id", get_process_id);
+    linker.func(MODULE, "data_size", data_size);
+    linker.func(MODULE, "push_module", push_module);
+    linker.func(MODULE, "take_module", take_module);
+    linker.func(MODULE, "send", send);
+    linker.func(MODULE, "send_receive_skip_search", send_receive_skip_search);
+    linker.func(MODULE, "receive", receive);
+}
+
+/// Begins a message; what was current is dropped. `capacity` is a hint.
+fn create_data(guest: &mut Guest<'_>, tag: i64, capacity: u64) {
+    let message = DataMessage::new(tag, capacity.min(MAX_RESERVED) as usize);
+    guest.data_mut().current = Some(Message::Data(message));
+}
+
+/// Appends bytes to the message. Returns how many: all.
+fn write_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<u32, Fault> {
+    charge(guest, length.into());
+    let (memory, data) = parts(guest)?;
+    let bytes = memory.bytes(pointer, length)?;
+    let limit = data.config.max_memory;
+    let message = data_message(&mut data.current)?;
+    if (message.len() + bytes.len()) as u64 > limit {
+        return Err(Fault::MessageTooLarge(limit));
+    }
+    message.write(bytes);
+    Ok(length)
+}
+
+/// Copies the message's next bytes to the guest. Returns how many there were.
+fn read_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<u32, Fault> {
+    charge(guest, length.into());
+    let (mut memory, data) = parts(guest)?;
+    let buffer = memory.bytes_mut(pointer, length)?;
+    Ok(data_message(&mut data.current)?.read(buffer) as u32)
+}
+
+/// Moves to where the next read begins.
+fn seek_data(guest: &mut Guest<'_>, position: u64) -> Result<(), Fault> {
+    data_message(&mut guest.data_mut().current)?.seek(position);
+    Ok(())
+}
+
+/// The message's tag, 0 for none.
+fn get_tag(guest: &mut Guest<'_>) -> Result<i64, Fault> {
+    guest.data().current.as_ref().map(Message::tag).ok_or(Fault::NoMessage)
+}
+
+/// Whose death the message reports, if it is one about a monitored process; else 0.
+fn get_process_id(guest: &mut Guest<'_>) -> Result<u64, Fault> {
+    match &guest.data().current {
+        Some(Message::ProcessDied { process }) => Ok(*process),
+        Some(_) => Ok(0),
+        None => Err(Fault::NoMessage),
+    }
+}
+
+/// The message's size in bytes.
+fn data_size(guest: &mut Guest<'_>) -> Result<u64, Fault> {
+    Ok(data_message(&mut guest.data_mut().current)?.len() as u64)
+}
+
+/// Adds a module to the message. Returns its index in the message. Traps on an unknown module.
+fn push_module(guest: &mut Guest<'_>, module: u64) -> Result<u64, Fault> {
+    let data = guest.data_mut();
+    let module = data.modules.get("module", module)?.clone();
+    Ok(data_message(&mut data.current)?.push_resource(std::sync::Arc::new(module)) as u64)
+}
+
+/// Takes a module out of the message. Returns its identifier. Traps when there is none at this index.
+fn take_module(guest: &mut Guest<'_>, index: u64) -> Result<u64, Fault> {
+    let data = guest.data_mut();
+    let module = data_message(&mut data.current)?.take_resource::<Linked<ProcessData>>(index);
+    let module = module.ok_or(Fault::Unknown { kind: "module in the message", id: index })?;
+    data.modules.add("modules", (*module).clone())
+}
+
+/// Sends the message. Sending to a process that is gone is no error.
+fn send(guest: &mut Guest<'_>, process: u64) -> Result<u32, Fault> {
+    charge(guest, 0);
+    send_current(guest.data_mut(), process)
+}
+
+/// What [`send`] does.
+pub(super) fn send_current(data: &mut ProcessData, process: u64) -> Result<u32, Fault> {
+    let message = data.take_message()?;
+    // A message to no one is dropped with what it carries.
+    let _ = data.node().send(ProcessId::from_guest(process), Signal::Message(message));
+    Ok(SENT)
+}
+
+/// Sends the message and waits for one with a tag (0: any) that arrives after this moment.
+/// Returns as [`receive`] does.
+fn send_receive_skip_search(
+    guest: &mut Guest<'_>,
+    process: u64,
+    tag: i64,
+    timeout: u64,
+) -> Result<HostCall<u32>, Fault> {
+    charge(guest, 0);
+    request(guest.data_mut(), process, tag, timeout)
+}
+
+/// What [`send_receive_skip_search`] does.
+pub(super) fn request(
+    data: &mut ProcessData,
+    process: u64,
+    tag: i64,
+    timeout: u64,
+) -> Result<HostCall<u32>, Fault> {
+    let message = data.take_message()?;
+    let tags = if tag == NO_TAG { Tags::Any } else { Tags::One(tag) };
+    let wait = wait_for_message(data, tags, true, timeout);
+    // The mark separates what came before from what may be the reply, so it has to be in the queue first.
+    let (me, node) = (data.process.clone(), data.node().clone());
+    let marked = me.send(Signal::SkipUntilHere { wait });
+    debug_assert!(marked.is_ok(), "a process that runs is not over");
+    let _ = node.send(ProcessId::from_guest(process), Signal::Message(message));
+    Ok(HostCall::Suspend)
+}
+
+/// Waits for a message: any, or the first whose tag is in the array.
+///
+/// Returns 0 for data, 1 when a linked process died, 2 when a monitored one did, 9027 when the time is up.
+/// Traps on a bad pointer or more than 65,536 tags.
+fn receive(guest: &mut Guest<'_>, tags: u32, tags_len: u32, timeout: u64) -> Result<HostCall<u32>, Fault> {
+    charge(guest, u64::from(tags_len) * 8);
+    let (memory, data) = parts(guest)?;
+    let bytes = memory.array(tags, tags_len, 8)?;
+    if tags_len as usize > MAX_TAGS {
+        return Err(Fault::TooMany("tags to wait for"));
+    }
+    let decode = |tag: &[u8]| i64::from_le_bytes(tag.try_into().expect("chunks of 8"));
+    let tags = match tags_len {
+        0 => Tags::Any,
+        1 => Tags::One(decode(bytes)),
+        _ => Tags::Several(bytes.chunks_exact(8).map(decode).collect()),
+    };
+    wait_for_message(data, tags, false, timeout);
+    Ok(HostCall::Suspend)
+}
+
+fn wait_for_message(data: &mut ProcessData, tags: Tags, skipping: bool, timeout: u64) -> u64 {
+    let deadline = (timeout != FOREVER).then(|| deadline(data, timeout));
+    data.wait_for(Reason::Message { pattern: Pattern::new(tags), skipping }, deadline)
+}
+
+fn data_message(current: &mut Option<Message>) -> Result<&mut DataMessage, Fault> {
+    match current {
+        Some(Message::Data(message)) => Ok(message),
+        Some(_) => Err(Fault::NotAData),
+        None => Err(Fault::NoMessage),
+    }
+}

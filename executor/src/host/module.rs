@@ -1,0 +1,49 @@
+//! `lunatic::process::{compile_module, drop_module}`: modules at run time.
+
+use lunatic_jit::{HostCall, Linker, RawValue};
+
+use crate::error::Fault;
+use crate::process::ProcessData;
+use crate::program::compile;
+
+use super::Guest;
+use super::memory::{GuestMemory, parts};
+
+/// Results of [`compile_module`].
+const COMPILED: i32 = 0;
+const FAILED: i32 = 1;
+const NOT_PERMITTED: i32 = -1;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    const MODULE: &str = "lunatic::process";
+    linker.func(MODULE, "compile_module", compile_module);
+    linker.func(MODULE, "drop_module", |guest: &mut Guest<'_>, id: u64| {
+        guest.data_mut().modules.remove("module", id).map(drop)
+    });
+}
+
+/// Prepares, verifies and compiles a module, on the blocking pool.
+///
+/// Returns 0 and writes the module's identifier, 1 and writes an error's, or -1 without the permission.
+/// Traps on bad pointers.
+fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Result<HostCall<i32>, Fault> {
+    let (memory, data) = parts(guest)?;
+    if !data.config.can_compile_modules {
+        return Ok(HostCall::Return(NOT_PERMITTED));
+    }
+    memory.check(id, 8)?;
+    let bytes = memory.bytes(bytes, length)?.to_vec();
+    let node = data.node().clone();
+    data.wait_for_job(move || {
+        let compiled = compile(&node, &bytes);
+        Box::new(move |memory, data| {
+            let (result, value) = match compiled {
+                Ok(module) => (COMPILED, data.modules.add("modules", module)?),
+                Err(error) => (FAILED, data.errors.add("errors", Box::new(error))?),
+            };
+            GuestMemory(memory).write_u64(id, value)?;
+            Ok(HostCall::Return(RawValue::from(u64::from(result as u32))))
+        })
+    });
+    Ok(HostCall::Suspend)
+}

@@ -1,0 +1,121 @@
+//! `lunatic::process`: identity, time, links, monitors, kills. See `spawn`, `config` and `module` for the rest.
+//!
+//! A process that does not exist (any more) is no error here: linking to it and monitoring it report its death,
+//! the others do nothing.
+
+use lunatic_jit::{HostCall, Linker, RawValue};
+
+use crate::error::Fault;
+use crate::process::{ProcessData, ProcessId, Reason, Signal};
+
+use super::{Guest, charge};
+
+/// Nanoseconds in a millisecond.
+pub(super) const MILLISECOND: u64 = 1_000_000;
+
+/// The identifier of the one environment that there is.
+const ENVIRONMENT_ID: u64 = 1;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    const MODULE: &str = "lunatic::process";
+    linker.func(MODULE, "process_id", process_id);
+    linker.func(MODULE, "environment_id", |_: &mut Guest<'_>| ENVIRONMENT_ID);
+    linker.func(MODULE, "sleep_ms", sleep_ms);
+    linker.func(MODULE, "die_when_link_dies", die_when_link_dies);
+    linker.func(MODULE, "link", link);
+    linker.func(MODULE, "unlink", unlink);
+    linker.func(MODULE, "monitor", monitor);
+    linker.func(MODULE, "stop_monitoring", stop_monitoring);
+    linker.func(MODULE, "kill", kill);
+    linker.func(MODULE, "exists", exists);
+}
+
+/// The caller's identifier.
+fn process_id(guest: &mut Guest<'_>) -> u64 {
+    guest.data().id().to_guest()
+}
+
+/// Suspends the caller for at least so long.
+fn sleep_ms(guest: &mut Guest<'_>, milliseconds: u64) -> HostCall<()> {
+    let data = guest.data_mut();
+    let deadline = deadline(data, milliseconds);
+    data.wait_for(Reason::Time(Box::new(|_, _| Ok(HostCall::Return(RawValue::default())))), Some(deadline));
+    HostCall::Suspend
+}
+
+/// The reading of the clock so many milliseconds from now; the end of time when that is beyond it.
+pub(super) fn deadline(data: &ProcessData, milliseconds: u64) -> u64 {
+    data.node().clock.now().saturating_add(milliseconds.saturating_mul(MILLISECOND))
+}
+
+/// Whether the abnormal end of a linked process ends the caller (the default), or becomes a message.
+fn die_when_link_dies(guest: &mut Guest<'_>, die: u32) {
+    guest.data_mut().die_when_link_dies = die != 0;
+}
+
+/// Links the caller with a process, both ways. If there is no such process, the caller is told as if it had
+/// just died.
+fn link(guest: &mut Guest<'_>, tag: i64, process: u64) {
+    charge(guest, 0);
+    let data = guest.data_mut();
+    let (me, peer) = (data.id(), ProcessId::from_guest(process));
+    // A link with oneself could never be seen to break.
+    if peer != me {
+        data.relations.link(peer, tag);
+        data.node().request(me, peer, Signal::Link { from: me, tag });
+    }
+}
+
+/// Undoes a link. From here on the other's death means nothing to the caller.
+fn unlink(guest: &mut Guest<'_>, process: u64) {
+    charge(guest, 0);
+    let data = guest.data_mut();
+    let (me, peer) = (data.id(), ProcessId::from_guest(process));
+    if data.relations.unlink(peer).is_some() {
+        // If it is gone there is nothing left to undo.
+        let _ = data.node().send(peer, Signal::Unlink { from: me });
+    }
+}
+
+/// Asks for a message when a process ends, however it does; at once if there is no such process. Every call
+/// asks for one message.
+fn monitor(guest: &mut Guest<'_>, process: u64) {
+    charge(guest, 0);
+    let data = guest.data_mut();
+    let (me, target) = (data.id(), ProcessId::from_guest(process));
+    if target != me {
+        data.relations.watch(target);
+        data.node().request(me, target, Signal::Monitor { from: me });
+    }
+}
+
+/// Takes back all requests for a process: no message about its end arrives after this.
+fn stop_monitoring(guest: &mut Guest<'_>, process: u64) {
+    charge(guest, 0);
+    let data = guest.data_mut();
+    let (me, target) = (data.id(), ProcessId::from_guest(process));
+    if data.relations.stop_watching(target) {
+        // If it is gone there is nothing left to undo.
+        let _ = data.node().send(target, Signal::StopMonitoring { from: me });
+    }
+}
+
+/// Ends a process, whatever it does and wants; also the caller itself, which then does not return from here.
+fn kill(guest: &mut Guest<'_>, process: u64) -> Result<HostCall<()>, Fault> {
+    charge(guest, 0);
+    let data = guest.data_mut();
+    let target = ProcessId::from_guest(process);
+    // Killing whom no one knows is as good as having killed it before.
+    let _ = data.node().send(target, Signal::Kill);
+    if target == data.id() {
+        data.wait_for(Reason::Completion, None);
+        return Ok(HostCall::Suspend);
+    }
+    Ok(HostCall::Return(()))
+}
+
+/// 1 if there is such a process, else 0.
+fn exists(guest: &mut Guest<'_>, process: u64) -> i32 {
+    let target = ProcessId::from_guest(process);
+    guest.data().node().table.get(target).is_some_and(|process| !process.is_over()).into()
+}

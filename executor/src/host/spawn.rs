@@ -1,0 +1,249 @@
+//! `lunatic::process::{spawn, get_or_spawn}`: new processes.
+//!
+//! The child is entered and linked before it can run, in one host call: whatever it does at once, its parent is
+//! told (spawn and link are atomic). Parameters come as 17-byte entries: the type as WebAssembly encodes it,
+//! then the value in 16 bytes, little-endian.
+
+use std::sync::Arc;
+
+use lunatic_jit::{FuncIndex, Linked, Linker, ValType, Value};
+
+use crate::config::ProcessConfig;
+use crate::error::Fault;
+use crate::node::{NODE_ID, Spawn};
+use crate::process::{Entry, Process, ProcessData, TableFull};
+use crate::registry::Owner;
+
+use super::memory::{GuestMemory, parts};
+use super::{Guest, SPAWN};
+
+/// Results of the spawning functions.
+pub(super) const SPAWNED: u32 = 0;
+pub(super) const FAILED: u32 = 1;
+const NAME_IS_TAKEN: u32 = 2;
+
+/// "The caller's own", for configurations and modules.
+const INHERIT: i64 = -1;
+
+/// Bytes of a parameter.
+const PARAM: usize = 17;
+
+/// Parameters that a function may have; more than any compiler's limit is of no use.
+const MAX_PARAMS: usize = 1000;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    linker.func("lunatic::process", "spawn", spawn);
+    linker.func("lunatic::process", "get_or_spawn", get_or_spawn);
+}
+
+/// Why a process was not spawned; the guest can ask for the text.
+#[derive(Debug, thiserror::Error)]
+enum SpawnError {
+    #[error("the module exports no function \"{0}\"")]
+    NoFunction(String),
+    #[error("the function \"{name}\" has the type {expected}, which the parameters do not fit")]
+    WrongType { name: String, expected: String },
+    #[error(transparent)]
+    TableFull(#[from] TableFull),
+}
+
+/// What a guest asks to be spawned, as it passes it.
+pub(super) struct Request {
+    pub(super) link: i64,
+    pub(super) config: i64,
+    pub(super) module: i64,
+    pub(super) function: (u32, u32),
+    pub(super) params: (u32, u32),
+}
+
+/// Spawns a process that runs an exported function. With `link` other than 0, it is linked to the caller under
+/// that tag.
+///
+/// Returns 0 and writes the process's identifier to `id`, or 1 and writes an error's.
+///
+/// Traps: bad pointers, unknown configuration or module, malformed parameters, no permission to spawn.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn spawn(
+    guest: &mut Guest<'_>,
+    link: i64,
+    config: i64,
+    module: i64,
+    function: u32,
+    function_len: u32,
+    params: u32,
+    params_len: u32,
+    id: u32,
+) -> Result<u32, Fault> {
+    let request =
+        Request { link, config, module, function: (function, function_len), params: (params, params_len) };
+    guest.charge(SPAWN);
+    let (mut memory, data) = parts(guest)?;
+    spawn_request(&mut memory, data, &request, id)
+}
+
+/// What [`spawn`] does.
+pub(super) fn spawn_request(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    request: &Request,
+    id: u32,
+) -> Result<u32, Fault> {
+    memory.check(id, 8)?;
+    let (result, value) = match request.enter(memory, data)? {
+        Ok(child) => {
+            child.wake();
+            (SPAWNED, child.id().to_guest())
+        }
+        Err(error) => (FAILED, data.errors.add("errors", Box::new(error))?),
+    };
+    memory.write_u64(id, value)?;
+    Ok(result)
+}
+
+/// Spawns a process under a name, unless the name has an owner: then returns 2 and writes who that is.
+/// Otherwise as [`spawn`].
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn get_or_spawn(
+    guest: &mut Guest<'_>,
+    name: u32,
+    name_len: u32,
+    link: i64,
+    config: i64,
+    module: i64,
+    function: u32,
+    function_len: u32,
+    params: u32,
+    params_len: u32,
+    node_id: u32,
+    id: u32,
+) -> Result<u32, Fault> {
+    let request =
+        Request { link, config, module, function: (function, function_len), params: (params, params_len) };
+    guest.charge(SPAWN);
+    let (mut memory, data) = parts(guest)?;
+    memory.check(node_id, 8)?;
+    memory.check(id, 8)?;
+    let name = memory.str(name, name_len)?.to_owned();
+    let node = data.node().clone();
+    // Held until the child has the name, so that of many who race one spawns and the others find its child.
+    let mut names = node.registry.lock();
+    if let Some(owner) = names.get(&name) {
+        memory.write_u64(node_id, owner.node)?;
+        memory.write_u64(id, owner.process.to_guest())?;
+        return Ok(NAME_IS_TAKEN);
+    }
+    let (result, value) = match request.enter(&mut memory, data)? {
+        Ok(child) => {
+            child.set_named();
+            names.put(&name, Owner { node: NODE_ID, process: child.id() });
+            drop(names);
+            child.wake();
+            (SPAWNED, child.id().to_guest())
+        }
+        Err(error) => (FAILED, data.errors.add("errors", Box::new(error))?),
+    };
+    memory.write_u64(node_id, NODE_ID)?;
+    memory.write_u64(id, value)?;
+    Ok(result)
+}
+
+impl Request {
+    /// Enters the process, linked and ready, but not yet running.
+    fn enter(
+        &self,
+        memory: &GuestMemory<'_>,
+        data: &mut ProcessData,
+    ) -> Result<Result<Arc<Process>, SpawnError>, Fault> {
+        if !data.config.can_spawn_processes {
+            return Err(Fault::NotAllowed("spawn processes"));
+        }
+        let config = self.config(data)?;
+        let module = self.module(data)?;
+        let name = memory.str(self.function.0, self.function.1)?;
+        let args = decode_params(memory.bytes(self.params.0, self.params.1)?)?;
+        let function = match find(&module, name, &args) {
+            Ok(function) => function,
+            Err(error) => return Ok(Err(error)),
+        };
+        data.children = data.children.wrapping_add(1);
+        let spawn = Spawn {
+            module,
+            entry: Entry { function, args },
+            config,
+            link: (self.link != 0).then(|| (data.id(), self.link)),
+            hint: (data.id().to_guest() as u32).wrapping_add(data.children),
+        };
+        let child = match data.node().spawn(spawn) {
+            Ok(child) => child,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        if self.link != 0 {
+            data.relations.link(child.id(), self.link);
+        }
+        Ok(Ok(child))
+    }
+
+    fn config(&self, data: &ProcessData) -> Result<Arc<ProcessConfig>, Fault> {
+        match self.config {
+            INHERIT => Ok(data.config.clone()),
+            id => data.configs.get("configuration", id as u64).cloned(),
+        }
+    }
+
+    fn module(&self, data: &ProcessData) -> Result<Linked<ProcessData>, Fault> {
+        match self.module {
+            INHERIT => Ok(data.module.clone()),
+            id => data.modules.get("module", id as u64).cloned(),
+        }
+    }
+}
+
+fn decode_params(bytes: &[u8]) -> Result<Box<[Value]>, Fault> {
+    if bytes.len() % PARAM != 0 || bytes.len() / PARAM > MAX_PARAMS {
+        return Err(Fault::BadParams);
+    }
+    let decode = |entry: &[u8]| {
+        let low = u64::from_le_bytes(entry[1..9].try_into().expect("8 of 17 bytes"));
+        match entry[0] {
+            0x7f => Ok(Value::I32(low as i32)),
+            0x7e => Ok(Value::I64(low as i64)),
+            // 0x7b, a vector, comes when the engine has them.
+            _ => Err(Fault::BadParams),
+        }
+    };
+    bytes.chunks_exact(PARAM).map(decode).collect()
+}
+
+fn find(module: &Linked<ProcessData>, name: &str, args: &[Value]) -> Result<FuncIndex, SpawnError> {
+    let module = module.module();
+    let function = module.exported_function(name).ok_or_else(|| SpawnError::NoFunction(name.to_owned()))?;
+    let ty = module.function_type(function);
+    let given: Vec<ValType> = args.iter().map(Value::ty).collect();
+    if ty.params[..] != given[..] {
+        return Err(SpawnError::WrongType { name: name.to_owned(), expected: ty.to_string() });
+    }
+    Ok(function)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn param(kind: u8, value: i128) -> Vec<u8> {
+        [&[kind][..], &value.to_le_bytes()].concat()
+    }
+
+    #[test]
+    fn parameters_are_decoded_as_the_guest_crate_encodes_them() {
+        let bytes = [param(0x7f, -5), param(0x7e, i128::from(i64::MIN))].concat();
+        assert_eq!(*decode_params(&bytes).unwrap(), [Value::I32(-5), Value::I64(i64::MIN)]);
+        assert_eq!(*decode_params(&[]).unwrap(), []);
+    }
+
+    #[test]
+    fn malformed_parameters_are_the_guests_fault() {
+        for bytes in [vec![0x7f; 16], param(0x40, 1), param(0x7f, 1).repeat(MAX_PARAMS + 1)] {
+            assert_eq!(decode_params(&bytes), Err(Fault::BadParams));
+        }
+    }
+}

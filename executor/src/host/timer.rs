@@ -1,0 +1,34 @@
+//! `lunatic::timer`: messages that are sent later.
+
+use lunatic_jit::Linker;
+
+use crate::error::Fault;
+use crate::node::Due;
+use crate::process::{ProcessData, ProcessId};
+use crate::scheduler::TimerId;
+
+use super::process::deadline;
+use super::{Guest, charge};
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    const MODULE: &str = "lunatic::timer";
+    linker.func(MODULE, "send_after", send_after);
+    linker.func(MODULE, "cancel_timer", cancel_timer);
+}
+
+/// Sends the current message in so many milliseconds, not earlier; also when the caller is gone by then.
+/// Returns the timer's identifier. Traps when there is no message.
+fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<u64, Fault> {
+    charge(guest, 0);
+    let data = guest.data_mut();
+    let message = data.take_message()?;
+    let due = Due::Send { process: ProcessId::from_guest(process), message };
+    let deadline = deadline(data, milliseconds);
+    Ok(data.node().timers.set(deadline, due).0)
+}
+
+/// Cancels a timer. Returns 1 if that kept it from firing, 0 if it has fired, was cancelled or never was.
+fn cancel_timer(guest: &mut Guest<'_>, timer: u64) -> u32 {
+    charge(guest, 0);
+    guest.data().node().timers.cancel_if(TimerId(timer), |due| matches!(due, Due::Send { .. })).into()
+}

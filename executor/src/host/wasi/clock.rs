@@ -1,0 +1,61 @@
+//! Time, randomness and yielding: `clock_*`, `random_get`, `sched_yield`.
+
+use lunatic_jit::{HostCall, Linker, RawValue};
+
+use crate::host::{Guest, charge};
+use crate::process::{ProcessData, Reason};
+
+use super::errno::Errno;
+use super::{MODULE, Result, answer};
+
+/// WASI's clocks.
+pub(super) const REALTIME: u32 = 0;
+pub(super) const MONOTONIC: u32 = 1;
+
+/// The resolution that is reported, in nanoseconds.
+const RESOLUTION: u64 = 1;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    linker.func(MODULE, "clock_res_get", |guest: &mut Guest<'_>, clock: u32, result: u32| {
+        answer(guest, |memory, data| {
+            now(data, clock)?;
+            Ok(memory.write_u64(result, RESOLUTION)?)
+        })
+    });
+    linker.func(
+        MODULE,
+        "clock_time_get",
+        |guest: &mut Guest<'_>, clock: u32, _precision: u64, result: u32| {
+            answer(guest, |memory, data| {
+                let now = now(data, clock)?;
+                Ok(memory.write_u64(result, now)?)
+            })
+        },
+    );
+    linker.func(MODULE, "random_get", |guest: &mut Guest<'_>, buffer: u32, length: u32| {
+        charge(guest, length.into());
+        answer(guest, |memory, data| {
+            let filled = data.node().entropy.fill(memory.bytes_mut(buffer, length)?);
+            if filled { Ok(()) } else { Err(Errno::IO) }
+        })
+    });
+    linker.func(MODULE, "sched_yield", sched_yield);
+}
+
+/// A clock's reading. The clocks of processor time are not told: a process has reductions instead.
+pub(super) fn now(data: &ProcessData, clock: u32) -> Result<u64> {
+    match clock {
+        REALTIME => Ok(data.node().clock.wall()),
+        MONOTONIC => Ok(data.node().clock.now()),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// Lets the others run: a wait that is over at once costs the rest of the slice.
+fn sched_yield(guest: &mut Guest<'_>) -> HostCall<u32> {
+    let slice = guest.data().node().slice;
+    guest.charge(slice);
+    let done = Box::new(|_: &mut [u8], _: &mut ProcessData| Ok(HostCall::Return(RawValue::default())));
+    guest.data_mut().wait_for(Reason::Over(done), None);
+    HostCall::Suspend
+}

@@ -1,0 +1,62 @@
+//! Arguments, environment, and the end: `args_*`, `environ_*`, `proc_*`.
+//!
+//! Both lists are passed alike: first the guest asks for the number of strings and the bytes of all of them
+//! with their final zeros, then for an array of pointers and the strings themselves.
+
+use lunatic_jit::Linker;
+
+use crate::error::Fault;
+use crate::host::Guest;
+use crate::host::memory::GuestMemory;
+use crate::process::ProcessData;
+
+use super::errno::Errno;
+use super::{MODULE, Result, answer};
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    linker.func(MODULE, "args_sizes_get", |guest: &mut Guest<'_>, count: u32, size: u32| {
+        answer(guest, |memory, data| sizes(memory, &args(data), count, size))
+    });
+    linker.func(MODULE, "args_get", |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
+        answer(guest, |memory, data| strings(memory, &args(data), pointers, buffer))
+    });
+    linker.func(MODULE, "environ_sizes_get", |guest: &mut Guest<'_>, count: u32, size: u32| {
+        answer(guest, |memory, data| sizes(memory, &environment(data), count, size))
+    });
+    linker.func(MODULE, "environ_get", |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
+        answer(guest, |memory, data| strings(memory, &environment(data), pointers, buffer))
+    });
+    linker.func(MODULE, "proc_exit", |_: &mut Guest<'_>, status: u32| Err::<(), _>(Fault::Exit(status)));
+    linker.func(MODULE, "proc_raise", |_: &mut Guest<'_>, _: u32| Errno::NOSYS.number());
+}
+
+fn args(data: &ProcessData) -> Vec<Vec<u8>> {
+    data.config.args.iter().map(|argument| terminated(&[argument])).collect()
+}
+
+fn environment(data: &ProcessData) -> Vec<Vec<u8>> {
+    data.config.env.iter().map(|(key, value)| terminated(&[key, "=", value])).collect()
+}
+
+fn terminated(parts: &[&str]) -> Vec<u8> {
+    let mut string = parts.concat().into_bytes();
+    string.push(0);
+    string
+}
+
+fn sizes(memory: &mut GuestMemory<'_>, strings: &[Vec<u8>], count: u32, size: u32) -> Result<()> {
+    memory.write_u32(count, strings.len() as u32)?;
+    memory.write_u32(size, strings.iter().map(|string| string.len() as u32).sum())?;
+    Ok(())
+}
+
+fn strings(memory: &mut GuestMemory<'_>, strings: &[Vec<u8>], pointers: u32, buffer: u32) -> Result<()> {
+    memory.array(pointers, strings.len() as u32, 4)?;
+    let mut at = buffer;
+    for (index, string) in strings.iter().enumerate() {
+        memory.write_u32(pointers + 4 * index as u32, at)?;
+        memory.write(at, string)?;
+        at += string.len() as u32;
+    }
+    Ok(())
+}

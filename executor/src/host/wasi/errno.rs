@@ -1,0 +1,108 @@
+//! WASI's error numbers, and the machine's translated to them.
+
+use std::io;
+
+use crate::error::Fault;
+
+/// An error number of WASI preview 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Errno(u16);
+
+impl Errno {
+    pub(super) const ACCES: Errno = Errno(2);
+    pub(super) const BADF: Errno = Errno(8);
+    pub(super) const BUSY: Errno = Errno(10);
+    pub(super) const EXIST: Errno = Errno(20);
+    pub(super) const FAULT: Errno = Errno(21);
+    pub(super) const FBIG: Errno = Errno(22);
+    pub(super) const ILSEQ: Errno = Errno(25);
+    pub(super) const INTR: Errno = Errno(27);
+    pub(super) const INVAL: Errno = Errno(28);
+    pub(super) const IO: Errno = Errno(29);
+    pub(super) const ISDIR: Errno = Errno(31);
+    pub(super) const LOOP: Errno = Errno(32);
+    pub(super) const MFILE: Errno = Errno(33);
+    pub(super) const NAMETOOLONG: Errno = Errno(37);
+    pub(super) const NOENT: Errno = Errno(44);
+    pub(super) const NOMEM: Errno = Errno(48);
+    pub(super) const NOSPC: Errno = Errno(51);
+    pub(super) const NOSYS: Errno = Errno(52);
+    pub(super) const NOTDIR: Errno = Errno(54);
+    pub(super) const NOTEMPTY: Errno = Errno(55);
+    pub(super) const NOTSUP: Errno = Errno(58);
+    pub(super) const PERM: Errno = Errno(63);
+    pub(super) const PIPE: Errno = Errno(64);
+    pub(super) const ROFS: Errno = Errno(69);
+    pub(super) const SPIPE: Errno = Errno(70);
+    pub(super) const XDEV: Errno = Errno(75);
+
+    /// The number.
+    pub(super) const fn number(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// What a function returns.
+    pub(super) fn of(result: Result<(), Errno>) -> u32 {
+        result.err().map_or(0, Errno::number)
+    }
+}
+
+impl From<Fault> for Errno {
+    fn from(fault: Fault) -> Errno {
+        match fault {
+            Fault::BadPointer { .. } | Fault::NoMemory => Errno::FAULT,
+            Fault::NotUtf8 => Errno::ILSEQ,
+            Fault::TooMany(_) => Errno::MFILE,
+            _ => Errno::INVAL,
+        }
+    }
+}
+
+impl From<io::Error> for Errno {
+    fn from(error: io::Error) -> Errno {
+        if let Some(errno) = error.raw_os_error().and_then(of_machine) {
+            return errno;
+        }
+        // What the standard library or cap-std decided without the machine. An attempt to leave the directory
+        // is reported as a permission that is missing.
+        match error.kind() {
+            io::ErrorKind::NotFound => Errno::NOENT,
+            io::ErrorKind::PermissionDenied => Errno::PERM,
+            io::ErrorKind::AlreadyExists => Errno::EXIST,
+            io::ErrorKind::InvalidInput => Errno::INVAL,
+            io::ErrorKind::NotADirectory => Errno::NOTDIR,
+            io::ErrorKind::IsADirectory => Errno::ISDIR,
+            io::ErrorKind::DirectoryNotEmpty => Errno::NOTEMPTY,
+            io::ErrorKind::BrokenPipe => Errno::PIPE,
+            io::ErrorKind::Unsupported => Errno::NOTSUP,
+            _ => Errno::IO,
+        }
+    }
+}
+
+fn of_machine(error: i32) -> Option<Errno> {
+    Some(match error {
+        libc::EACCES => Errno::ACCES,
+        libc::EBADF => Errno::BADF,
+        libc::EBUSY => Errno::BUSY,
+        libc::EEXIST => Errno::EXIST,
+        libc::EFBIG => Errno::FBIG,
+        libc::EINTR => Errno::INTR,
+        libc::EINVAL => Errno::INVAL,
+        libc::EISDIR => Errno::ISDIR,
+        libc::ELOOP => Errno::LOOP,
+        libc::EMFILE | libc::ENFILE => Errno::MFILE,
+        libc::ENAMETOOLONG => Errno::NAMETOOLONG,
+        libc::ENOENT => Errno::NOENT,
+        libc::ENOMEM => Errno::NOMEM,
+        libc::ENOSPC => Errno::NOSPC,
+        libc::ENOTDIR => Errno::NOTDIR,
+        libc::ENOTEMPTY => Errno::NOTEMPTY,
+        libc::EPERM => Errno::PERM,
+        libc::EPIPE => Errno::PIPE,
+        libc::EROFS => Errno::ROFS,
+        libc::ESPIPE => Errno::SPIPE,
+        libc::EXDEV => Errno::XDEV,
+        _ => return None,
+    })
+}

@@ -1,0 +1,81 @@
+//! The end of a process, in an order that others can rely on.
+//!
+//! 1. Its inbox closes: from here on, sending to it is sending to no one.
+//! 2. A person is told, if it trapped or exceeded a limit.
+//! 3. Its names are free.
+//! 4. Its store is dropped: memory, stack, descriptors, messages.
+//! 5. Its identifier names no one.
+//! 6. Who asked to be told is told: linked processes, then watchers. Who asked too late is told that there is
+//!    no such process.
+//! 7. If it was the first process, the node stops.
+//!
+//! So whoever hears of a death can take the name, bind the port, and sees `exists` say no.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+use crate::report::Report;
+
+use super::Process;
+use super::body::Body;
+use super::exit::{Ending, ExitReason};
+use super::signal::Signal;
+
+impl Process {
+    /// Takes the process apart.
+    pub(super) fn end(&self, mut body: Body, reason: ExitReason) {
+        let mut late = body.data_mut().take_unhandled();
+        late.extend(self.inbox.close());
+        let is_first = self.node.is_first(self.id);
+        if reason.is_reported() || (is_first && matches!(reason, ExitReason::LinkDied(_))) {
+            let entry = body.entry();
+            let report = Report::new(&self.node, self.id, body.data_mut().module.module(), entry);
+            self.node.report(report.text(&reason));
+        }
+        if self.named.load(Ordering::SeqCst) {
+            self.node.registry.lock().remove_all(self.id);
+        }
+        body.data_mut().end_wait();
+        let relations = std::mem::take(&mut body.data_mut().relations);
+        drop(body);
+        self.node.table.remove(self.id);
+        self.state.end();
+        self.tell(&relations, reason.ending());
+        self.answer(late);
+        if is_first {
+            self.node.finish(reason.status());
+        }
+    }
+
+    fn tell(&self, relations: &super::Relations, ending: Ending) {
+        // Whoever is gone too needs no telling.
+        for peer in relations.linked() {
+            let _ = self.node.send(peer, Signal::LinkDied { from: self.id, ending });
+        }
+        for watcher in relations.watchers() {
+            let _ = self.node.send(watcher, Signal::ProcessDied { from: self.id });
+        }
+        for watched in relations.watched() {
+            let _ = self.node.send(watched, Signal::StopMonitoring { from: self.id });
+        }
+    }
+
+    /// Answers those whose request came after the end had begun.
+    fn answer(&self, late: VecDeque<Signal>) {
+        for signal in late {
+            if let Some((to, answer)) = self.refusal(&signal) {
+                let _ = self.node.send(to, answer);
+            }
+        }
+    }
+
+    fn refusal(&self, signal: &Signal) -> Option<(super::ProcessId, Signal)> {
+        match signal {
+            Signal::Link { from, .. } => {
+                Some((*from, Signal::LinkDied { from: self.id, ending: Ending::NoProcess }))
+            }
+            Signal::Monitor { from } => Some((*from, Signal::ProcessDied { from: self.id })),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Messages that have arrived and wait to be received, in order of arrival.
+//!
+//! A selective receive takes the first that matches and leaves the others where they are. While one pattern
+//! waits, what it has looked at is not looked at again ([`Pattern::searched`]), so that a process with a long
+//! mailbox pays for a search once and not with every message that arrives.
+
+use std::collections::VecDeque;
+
+use super::message::Message;
+
+/// Tags that one receive may name. The guest's array is copied, so it has to end somewhere.
+pub(crate) const MAX_TAGS: usize = 65_536;
+
+/// See the module. Its bytes are counted where messages enter, in the inbox.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    messages: VecDeque<Message>,
+}
+
+/// What a receive waits for.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    tags: Tags,
+    searched: usize,
+}
+
+/// Which tags match.
+#[derive(Debug)]
+pub(crate) enum Tags {
+    /// All of them.
+    Any,
+    /// One; the common case, without an allocation.
+    One(i64),
+    /// Any of several.
+    Several(Box<[i64]>),
+}
+
+impl Pattern {
+    /// Matches messages that are there or arrive.
+    pub(crate) fn new(tags: Tags) -> Pattern {
+        Pattern { tags, searched: 0 }
+    }
+
+    fn matches(&self, message: &Message) -> bool {
+        match &self.tags {
+            Tags::Any => true,
+            Tags::One(tag) => message.tag() == *tag,
+            Tags::Several(tags) => tags.contains(&message.tag()),
+        }
+    }
+}
+
+impl Mailbox {
+    pub(crate) fn push(&mut self, message: Message) {
+        self.messages.push_back(message);
+    }
+
+    /// Takes the first message that matches.
+    pub(crate) fn take(&mut self, pattern: &mut Pattern) -> Option<Message> {
+        let rest = self.messages.range(pattern.searched..);
+        match rest.into_iter().position(|message| pattern.matches(message)) {
+            Some(offset) => self.messages.remove(pattern.searched + offset),
+            None => {
+                pattern.searched = self.messages.len();
+                None
+            }
+        }
+    }
+
+    /// Makes a pattern match only what arrives from now on.
+    pub(crate) fn skip(&self, pattern: &mut Pattern) {
+        pattern.searched = self.messages.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::message::{DataMessage, NO_TAG};
+    use super::*;
+
+    fn mailbox(tags: &[i64]) -> Mailbox {
+        let mut mailbox = Mailbox::default();
+        tags.iter().for_each(|tag| mailbox.push(Message::Data(DataMessage::new(*tag, 0))));
+        mailbox
+    }
+
+    fn take(mailbox: &mut Mailbox, tags: &[i64]) -> Option<i64> {
+        let tags = if tags.is_empty() { Tags::Any } else { Tags::Several(tags.into()) };
+        mailbox.take(&mut Pattern::new(tags)).map(|message| message.tag())
+    }
+
+    #[test]
+    fn guarantee_06_receive_order_is_arrival_order() {
+        let mut mailbox = mailbox(&[4, 2, 9, 2]);
+        let order: Vec<_> = std::iter::from_fn(|| take(&mut mailbox, &[])).collect();
+        assert_eq!(order, [4, 2, 9, 2]);
+    }
+
+    #[test]
+    fn guarantee_07_selective_receive_leaves_the_others_in_place() {
+        let mut mailbox = mailbox(&[1, 2, 3, 4]);
+        assert_eq!(take(&mut mailbox, &[3]), Some(3));
+        assert_eq!(take(&mut mailbox, &[7]), None);
+        assert_eq!([(); 3].map(|()| take(&mut mailbox, &[])), [Some(1), Some(2), Some(4)]);
+    }
+
+    #[test]
+    fn guarantee_10_skip_search_sees_only_what_arrives_later() {
+        let mut mailbox = mailbox(&[5, 6]);
+        let mut pattern = Pattern::new(Tags::One(5));
+        mailbox.skip(&mut pattern);
+        assert!(mailbox.take(&mut pattern).is_none());
+        mailbox.push(Message::Data(DataMessage::new(8, 0)));
+        mailbox.push(Message::LinkDied { tag: 5 });
+        assert!(matches!(mailbox.take(&mut pattern), Some(Message::LinkDied { tag: 5 })));
+        assert_eq!([(); 3].map(|()| take(&mut mailbox, &[])), [Some(5), Some(6), Some(8)]);
+    }
+
+    #[test]
+    fn a_tag_does_not_match_the_untagged() {
+        let mut mailbox = mailbox(&[NO_TAG, 3]);
+        assert_eq!(take(&mut mailbox, &[3]), Some(3));
+    }
+
+    proptest! {
+        #[test]
+        fn a_waiting_pattern_finds_what_a_fresh_search_would(arrivals in prop::collection::vec(0i64..5, 0..40), wanted in 0i64..5) {
+            let mut mailbox = Mailbox::default();
+            let mut pattern = Pattern::new(Tags::One(wanted));
+            for (index, tag) in arrivals.iter().enumerate() {
+                mailbox.push(Message::Data(DataMessage::new(*tag, 0)));
+                let found = mailbox.take(&mut pattern).is_some();
+                prop_assert_eq!(found, *tag == wanted, "arrival {}", index);
+                if found {
+                    pattern = Pattern::new(Tags::One(wanted));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What processes send each other.
+
+use std::any::Any;
+use std::sync::Arc;
+
+/// What an entry in a mailbox costs besides its bytes, counted against the owner's limit.
+pub(crate) const MESSAGE_OVERHEAD: usize = 64;
+
+/// No tag: an untagged message, or any message where a pattern is asked for.
+pub(crate) const NO_TAG: i64 = 0;
+
+/// An entry of a mailbox.
+pub(crate) enum Message {
+    /// Sent by a process.
+    Data(DataMessage),
+    /// A linked process died; the tag is the link's.
+    LinkDied {
+        /// The tag that the link was made with.
+        tag: i64,
+    },
+    /// A monitored process died.
+    ProcessDied {
+        /// Its identifier, as guests see it.
+        process: u64,
+    },
+}
+
+/// Bytes, and the resources that travel with them.
+#[derive(Default)]
+pub(crate) struct DataMessage {
+    pub(crate) tag: i64,
+    data: Vec<u8>,
+    read: usize,
+    /// What travels with the bytes, known to whoever pushes and takes it and to no one in between.
+    resources: Vec<Option<Resource>>,
+}
+
+/// A resource on its way from one process to another.
+pub(crate) type Resource = Arc<dyn Any + Send + Sync>;
+
+impl Message {
+    /// The tag that a selective receive compares.
+    pub(crate) fn tag(&self) -> i64 {
+        match self {
+            Message::Data(message) => message.tag,
+            Message::LinkDied { tag } => *tag,
+            Message::ProcessDied { .. } => NO_TAG,
+        }
+    }
+
+    /// What the message counts against its receiver's limit.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Message::Data(message) => {
+                message.data.capacity() + MESSAGE_OVERHEAD * (1 + message.resources.len())
+            }
+            _ => MESSAGE_OVERHEAD,
+        }
+    }
+}
+
+impl DataMessage {
+    pub(crate) fn new(tag: i64, capacity: usize) -> DataMessage {
+        DataMessage { tag, data: Vec::with_capacity(capacity), ..DataMessage::default() }
+    }
+
+    /// Appends bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+    }
+
+    /// Copies what comes next into the buffer; returns how much.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let rest = &self.data[self.read.min(self.data.len())..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.read += count;
+        count
+    }
+
+    /// Where the next read begins; beyond the end it finds nothing.
+    pub(crate) fn seek(&mut self, position: u64) {
+        self.read = usize::try_from(position).unwrap_or(usize::MAX).min(self.data.len());
+    }
+
+    /// The number of bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Adds a resource; returns its index.
+    pub(crate) fn push_resource(&mut self, resource: Resource) -> usize {
+        self.resources.push(Some(resource));
+        self.resources.len() - 1
+    }
+
+    /// Takes a resource of a type; another's stays where it is.
+    pub(crate) fn take_resource<T: Any + Send + Sync>(&mut self, index: u64) -> Option<Arc<T>> {
+        let slot = self.resources.get_mut(usize::try_from(index).ok()?)?;
+        let resource = slot.take()?;
+        match resource.downcast() {
+            Ok(resource) => Some(resource),
+            Err(resource) => {
+                *slot = Some(resource);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_goes_on_where_it_stopped() {
+        let mut message = DataMessage::new(1, 0);
+        message.write(b"hello ");
+        message.write(b"world");
+        let mut buffer = [0; 8];
+        assert_eq!(message.read(&mut buffer), 8);
+        assert_eq!(message.read(&mut buffer), 3);
+        assert_eq!(message.read(&mut buffer), 0);
+        message.seek(u64::MAX);
+        assert_eq!(message.read(&mut buffer), 0);
+        message.seek(6);
+        assert_eq!((message.read(&mut buffer), &buffer[..5]), (5, &b"world"[..]));
+    }
+
+    #[test]
+    fn a_resource_is_taken_once_and_only_as_what_it_is() {
+        let mut message = DataMessage::new(0, 0);
+        let index = message.push_resource(Arc::new(7u32)) as u64;
+        assert!(message.take_resource::<u64>(index).is_none());
+        assert_eq!(message.take_resource::<u32>(index).as_deref(), Some(&7));
+        assert!(message.take_resource::<u32>(index).is_none());
+        assert!(message.take_resource::<u32>(u64::MAX).is_none());
+    }
+}

@@ -1,0 +1,100 @@
+//! One turn of a process on a worker: look at the signals, go on where it stopped, until it waits, its slice is
+//! used up, or it ends.
+
+use lunatic_jit::{Progress, Trap, TrapKind};
+
+use crate::error::Fault;
+use crate::scheduler::{Step, Task};
+
+use super::Process;
+use super::body::Body;
+use super::exit::{ExitReason, Limit};
+
+/// What a suspension costs at least, so that a process that is answered at once each time still comes to the
+/// end of its slice.
+const SUSPENSION: u64 = 100;
+
+/// How a turn ended.
+enum Turn {
+    Again,
+    Rest,
+    End(ExitReason),
+}
+
+impl Task for Process {
+    fn run(&self) -> Step {
+        self.state.begin();
+        loop {
+            let mut guard = self.lock_body();
+            let Some(body) = &mut *guard else { return Step::Rest };
+            match self.turn(body) {
+                Turn::Again => {
+                    drop(guard);
+                    self.state.again();
+                    return Step::Again;
+                }
+                Turn::Rest => {
+                    drop(guard);
+                    if self.state.rest() {
+                        return Step::Rest;
+                    }
+                }
+                Turn::End(reason) => {
+                    let body = guard.take().expect("it was there for its turn");
+                    drop(guard);
+                    self.end(body, reason);
+                    return Step::Rest;
+                }
+            }
+        }
+    }
+}
+
+impl Process {
+    fn turn(&self, body: &mut Body) -> Turn {
+        let mut slice = self.node.slice;
+        loop {
+            self.state.look();
+            if let Some(reason) = body.data_mut().handle_signals() {
+                return Turn::End(reason);
+            }
+            let Some(how) = body.resolve() else { return Turn::Rest };
+            let budget = match self.budget(body) {
+                Ok(budget) => budget,
+                Err(reason) => return Turn::End(reason),
+            };
+            let (progress, used) = match body.advance(how, slice.min(budget)) {
+                Ok(done) => done,
+                Err(reason) => return Turn::End(reason),
+            };
+            match progress {
+                Progress::Suspended => slice = slice.saturating_sub(used.max(SUSPENSION)).max(1),
+                Progress::Yielded => return self.budget(body).map_or_else(Turn::End, |_| Turn::Again),
+                Progress::Returned => return Turn::End(ExitReason::Normal),
+                Progress::Trapped(trap) => return Turn::End(reason(trap)),
+            }
+        }
+    }
+
+    /// The reductions that it may still use in its life.
+    fn budget(&self, body: &mut Body) -> Result<u64, ExitReason> {
+        let used = body.reductions();
+        match body.data_mut().config.max_reductions {
+            Some(limit) if used >= limit => Err(ExitReason::LimitExceeded(Limit::Compute(limit))),
+            Some(limit) => Ok(limit - used),
+            None => Ok(u64::MAX),
+        }
+    }
+}
+
+/// A trap that is the guest's way to say goodbye is none.
+fn reason(trap: Box<Trap>) -> ExitReason {
+    if let TrapKind::Host(error) = &trap.kind {
+        match error.downcast_ref::<Fault>() {
+            Some(Fault::Exit(0)) => return ExitReason::Normal,
+            Some(Fault::Exit(status)) => return ExitReason::Exit(*status),
+            _ => {}
+        }
+    }
+    ExitReason::Trap(trap)
+}

@@ -1,0 +1,47 @@
+//! What a suspended process waits for.
+//!
+//! A host function that cannot answer at once leaves a [`Wait`] in the process and suspends. Its number grows
+//! with each wait of a process; timers and jobs carry the number of the wait they belong to, so what arrives
+//! for an earlier one is recognised and dropped.
+
+use lunatic_jit::{HostCall, RawValue};
+
+use crate::error::Fault;
+use crate::scheduler::TimerId;
+
+use super::data::ProcessData;
+use super::mailbox::Pattern;
+
+/// Computes the result of a suspended host call, on a worker, with the guest's memory at hand. It may leave
+/// another wait and suspend again.
+pub(crate) type Finish =
+    Box<dyn FnOnce(&mut [u8], &mut ProcessData) -> Result<HostCall<RawValue>, Fault> + Send>;
+
+/// See the module.
+pub(crate) struct Wait {
+    pub(crate) number: u64,
+    pub(crate) reason: Reason,
+    /// When waiting ends by itself.
+    pub(crate) deadline: Option<u64>,
+    /// The timer for the deadline; set when the process really goes to rest, which most waits never do.
+    pub(crate) timer: Option<TimerId>,
+    /// The deadline has passed.
+    pub(crate) is_due: bool,
+}
+
+/// For what.
+pub(crate) enum Reason {
+    /// A message. Past the deadline the result is the ABI's "timed out".
+    Message {
+        /// Which.
+        pattern: Pattern,
+        /// Messages that arrived before [`SkipUntilHere`](super::signal::Signal::SkipUntilHere) do not count.
+        skipping: bool,
+    },
+    /// The deadline, then this.
+    Time(Finish),
+    /// Someone who will send [`Completed`](super::signal::Signal::Completed).
+    Completion,
+    /// Nothing more: this is the result.
+    Over(Finish),
+}

@@ -1,0 +1,49 @@
+//! What a person reads when a process ends badly.
+
+use std::fmt::Write;
+
+use lunatic_jit::{FuncIndex, Module};
+
+use crate::node::Node;
+use crate::process::{ExitReason, ProcessId};
+
+/// Frames shown of a backtrace; a stack overflow has thousands.
+const MAX_FRAMES: usize = 32;
+
+/// Who a report is about.
+pub(crate) struct Report {
+    process: ProcessId,
+    name: Option<String>,
+}
+
+impl Report {
+    /// Names the process by its registered name, else by the function it was spawned with.
+    pub(crate) fn new(node: &Node, process: ProcessId, module: &Module, entry: FuncIndex) -> Report {
+        let registered = node.registry.lock().name_of(process).map(ToOwned::to_owned);
+        let name = registered.or_else(|| {
+            let is_entry = |name: &&str| module.exported_function(name) == Some(entry);
+            module.exports().map(|(name, _)| name).find(is_entry).map(ToOwned::to_owned)
+        });
+        Report { process, name }
+    }
+
+    /// The report, ending in a newline. Names are escaped: they are the guest's, the terminal is not.
+    pub(crate) fn text(&self, reason: &ExitReason) -> String {
+        let mut text = match &self.name {
+            Some(name) => format!("process {} ({}) {reason}\n", self.process, name.escape_debug()),
+            None => format!("process {} {reason}\n", self.process),
+        };
+        if let ExitReason::Trap(trap) = reason {
+            let shown = trap.backtrace.iter().take(MAX_FRAMES);
+            for (index, frame) in shown.enumerate() {
+                let frame = frame.to_string();
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "  {index:>2}: {}", frame.escape_debug());
+            }
+            if trap.backtrace.len() > MAX_FRAMES {
+                let _ = writeln!(text, "      … {} more", trap.backtrace.len() - MAX_FRAMES);
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,223 @@
+//! The way in: build a [`Runtime`], [load](Runtime::load) a program, [run](Runtime::run) it.
+//!
+//! # How the node stops
+//!
+//! 1. The first process ends, or [`Stopper::stop`] is called: the exit status is decided.
+//! 2. The scheduler stops: sleeping workers wake, running ones finish their slice.
+//! 3. Their threads end. From here on no guest code runs.
+//! 4. Every process is discarded: memory, stacks and descriptors are released; suspended activations are
+//!    dropped as they are, nothing is unwound.
+//! 5. What was written to standard output and error is flushed.
+
+use std::io::Write;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use lunatic_jit::{Engine, EngineConfig};
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{GuestDir, PreopenedDir, ProcessConfig, RuntimeConfig};
+use crate::entropy::{Entropy, SystemEntropy};
+use crate::error::{LoadError, RuntimeError};
+use crate::host;
+use crate::node::{Node, Spawn, Status};
+use crate::process::{Entry, Table};
+use crate::program::{self, Program};
+use crate::registry::Registry;
+use crate::scheduler::{BlockingPool, Scheduler, Timers, Worker};
+use crate::stdio::{Input, Output};
+
+/// The status of a command that could not even begin its first process.
+const STATUS_CANNOT_RUN: i32 = 1;
+
+/// A node that is ready to run one program.
+pub struct Runtime {
+    node: Arc<Node>,
+    workers: Vec<Worker>,
+    config: ProcessConfig,
+}
+
+/// Stops a node from outside, such as on a signal.
+#[derive(Clone)]
+pub struct Stopper {
+    node: Arc<Node>,
+}
+
+/// What a node gets from outside, so that a test or a simulation can give something else.
+pub struct Parts {
+    /// Its time.
+    pub clock: Box<dyn Clock>,
+    /// Its randomness.
+    pub entropy: Box<dyn Entropy>,
+    /// Where standard output goes; written by one thread.
+    pub stdout: Box<dyn Write + Send>,
+    /// Where standard error and reports go; written by one thread.
+    pub stderr: Box<dyn Write + Send>,
+}
+
+impl Default for Parts {
+    /// The machine's.
+    fn default() -> Parts {
+        Parts {
+            clock: Box::new(SystemClock::default()),
+            entropy: Box::new(SystemEntropy),
+            stdout: Box::new(std::io::stdout()),
+            stderr: Box::new(std::io::stderr()),
+        }
+    }
+}
+
+/// How a program ended: the status that the command exits with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitStatus(pub i32);
+
+impl Runtime {
+    /// A node on this machine: its clocks, its randomness, its standard streams.
+    ///
+    /// # Errors
+    /// See [`RuntimeError`].
+    pub fn new(config: RuntimeConfig) -> Result<Runtime, RuntimeError> {
+        Runtime::with_parts(config, Parts::default())
+    }
+
+    /// A node with a clock, randomness and output of the caller's choice.
+    ///
+    /// # Errors
+    /// See [`RuntimeError`].
+    pub fn with_parts(config: RuntimeConfig, parts: Parts) -> Result<Runtime, RuntimeError> {
+        if config.workers == 0 {
+            return Err(RuntimeError::Zero("the number of workers"));
+        }
+        if config.slice == 0 {
+            return Err(RuntimeError::Zero("the slice"));
+        }
+        let engine = Engine::new(EngineConfig { stack_size: config.stack_size })?;
+        let node = Arc::new(Node {
+            engine,
+            linker: host::linker(),
+            table: Table::new(),
+            registry: Registry::default(),
+            timers: Timers::new(),
+            pool: BlockingPool::new(),
+            clock: parts.clock,
+            entropy: parts.entropy,
+            stdin: Input::new(),
+            stdout: Output::start("stdout", parts.stdout)?,
+            stderr: Output::start("stderr", parts.stderr)?,
+            slice: config.slice,
+            unmetered: config.unmetered,
+            scheduler: OnceLock::new(),
+            first: OnceLock::new(),
+            status: Status::default(),
+        });
+        let (_, workers) = Scheduler::new(config.workers, config.seed, node.clone(), |scheduler| {
+            // The node is new: nothing was set before.
+            let _ = node.scheduler.set(scheduler.clone());
+        })?;
+        let config = first_config(config)?;
+        Ok(Runtime { node, workers, config })
+    }
+
+    /// Loads a program: prepares a plain module in memory, verifies, compiles and links it.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(&self, bytes: &[u8]) -> Result<Program, LoadError> {
+        program::load(&self.node, bytes)
+    }
+
+    /// What stops the node from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { node: self.node.clone() }
+    }
+
+    /// Runs the program's `_start` as the first process, until that process ends.
+    pub fn run(self, program: &Program) -> ExitStatus {
+        let Runtime { node, workers, config } = self;
+        let threads = start_workers(workers);
+        match threads {
+            Ok(threads) => {
+                start_first(&node, program, config);
+                let status = node.status.wait();
+                for thread in threads {
+                    // A worker that panicked is our bug; the panic has been printed.
+                    let _ = thread.join();
+                }
+                settle(&node);
+                ExitStatus(status)
+            }
+            Err(error) => {
+                node.report(format!("the operating system refuses a thread: {error}\n"));
+                node.scheduler().stop();
+                settle(&node);
+                ExitStatus(STATUS_CANNOT_RUN)
+            }
+        }
+    }
+}
+
+impl Stopper {
+    /// Stops the node with a status, unless it has one already. Processes are not asked.
+    pub fn stop(&self, status: ExitStatus) {
+        self.node.finish(status.0);
+    }
+}
+
+/// What the first process may do: everything but exceed the command's limits.
+fn first_config(config: RuntimeConfig) -> Result<ProcessConfig, RuntimeError> {
+    let dirs = config.dirs.into_iter().map(open).collect::<Result<_, _>>()?;
+    Ok(ProcessConfig {
+        max_memory: config.max_memory,
+        max_reductions: None,
+        can_compile_modules: true,
+        can_create_configs: true,
+        can_spawn_processes: true,
+        args: config.args,
+        env: config.env,
+        dirs,
+    })
+}
+
+fn open(dir: PreopenedDir) -> Result<GuestDir, RuntimeError> {
+    match Dir::open_ambient_dir(&dir.host, ambient_authority()) {
+        Ok(opened) => Ok(GuestDir { name: dir.guest, dir: Arc::new(opened) }),
+        Err(source) => Err(RuntimeError::Dir { path: dir.host, source }),
+    }
+}
+
+fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
+    workers
+        .into_iter()
+        .enumerate()
+        .map(|(index, worker)| {
+            std::thread::Builder::new().name(format!("worker {index}")).spawn(|| worker.run())
+        })
+        .collect()
+}
+
+fn start_first(node: &Arc<Node>, program: &Program, config: ProcessConfig) {
+    let spawn = Spawn {
+        module: program.module.clone(),
+        entry: Entry { function: program.start, args: Box::new([]) },
+        config: Arc::new(config),
+        link: None,
+        // The first slot of shard 1: process 1.
+        hint: 1,
+    };
+    let first = node.spawn(spawn).expect("the table is empty");
+    let was_unset = node.first.set(first.id()).is_ok();
+    debug_assert!(was_unset, "a runtime runs one program");
+    first.wake();
+}
+
+/// Releases what processes hold, and flushes.
+fn settle(node: &Node) {
+    for process in node.table.all() {
+        process.discard();
+        node.table.remove(process.id());
+    }
+    node.stdout.flush();
+    node.stderr.flush();
+}

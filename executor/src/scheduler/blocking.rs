@@ -1,0 +1,123 @@
+//! A bounded pool of threads for work that cannot be waited for in a reactor: regular files, compilation.
+//!
+//! A job owns everything it touches (DESIGN: a counted descriptor and a bounce buffer, never guest memory), so
+//! a process that is killed meanwhile is gone at once; its job's completion then finds no one and is dropped.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Threads at most. Files of one machine rarely gain from more.
+const MAX_THREADS: usize = 16;
+
+/// How long a thread without work stays.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// A piece of blocking work.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// See the module. Threads start when there is work and end when there is none.
+pub(crate) struct BlockingPool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    // Unbounded here, bounded by the callers: a process waits for its job, so it has at most one.
+    jobs: VecDeque<Job>,
+    threads: usize,
+    waiting: usize,
+}
+
+impl BlockingPool {
+    pub(crate) fn new() -> BlockingPool {
+        BlockingPool { shared: Arc::new(Shared { queue: Mutex::default(), arrived: Condvar::new() }) }
+    }
+
+    /// Hands over a job. Jobs begin in order.
+    pub(crate) fn submit(&self, job: Job) {
+        let mut queue = self.shared.lock();
+        queue.jobs.push_back(job);
+        if queue.waiting >= queue.jobs.len() {
+            self.shared.arrived.notify_one();
+        } else if queue.threads < MAX_THREADS {
+            queue.threads += 1;
+            drop(queue);
+            self.start_thread();
+        }
+    }
+
+    fn start_thread(&self) {
+        let shared = self.shared.clone();
+        let started = std::thread::Builder::new().name("blocking".into()).spawn(move || shared.work());
+        if started.is_err() {
+            let mut queue = self.shared.lock();
+            queue.threads -= 1;
+            // With no thread at all the job would wait for ever: do it here, slowly, rather than never.
+            if queue.threads == 0 {
+                while let Some(job) = queue.jobs.pop_front() {
+                    drop(queue);
+                    job();
+                    queue = self.shared.lock();
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Jobs run outside the lock; the queue itself is always whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut queue = self.lock();
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                drop(queue);
+                // A job that panics completes nothing; its process waits until it is killed. The thread lives.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+                queue = self.lock();
+                continue;
+            }
+            queue.waiting += 1;
+            let (woken, timeout) =
+                self.arrived.wait_timeout(queue, KEEP_ALIVE).unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
+            queue.waiting -= 1;
+            if timeout.timed_out() && queue.jobs.is_empty() {
+                queue.threads -= 1;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn every_job_runs_also_after_one_that_panics() {
+        let pool = BlockingPool::new();
+        let (sender, receiver) = mpsc::channel();
+        pool.submit(Box::new(|| std::panic::resume_unwind(Box::new(()))));
+        for number in 0..100 {
+            let sender = sender.clone();
+            pool.submit(Box::new(move || sender.send(number).expect("the receiver waits")));
+        }
+        drop(sender);
+        let mut done: Vec<i32> = receiver.iter().collect();
+        done.sort_unstable();
+        assert_eq!(done, (0..100).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,164 @@
+//! Workers, their run queues, and what wakes them. Knows tasks, not processes.
+//!
+//! # How work moves
+//!
+//! ```text
+//!            schedule() on a worker            schedule() elsewhere (pool, stdin, signals)
+//!                     │                                        │
+//!          ┌──────────▼─────────┐                      ┌───────▼──────┐
+//!          │ next: the last woken│ ──displaced──┐       │   injector   │
+//!          └──────────┬─────────┘              ▼       └───────┬──────┘
+//!                     │                 ┌────────────┐         │
+//!                     ├────────────────▶│ run queue  │◀────────┘  a batch at a time
+//!                     ▼                 └─────┬──────┘
+//!                  Task::run ◀────────────────┘──────▶ stolen by a worker that has nothing
+//! ```
+//!
+//! The *next* slot makes a request and its reply run on one worker with warm caches and no system call. A task
+//! that is displaced from it, or yields, goes to the queue, and an idle worker is woken if there is one.
+//!
+//! # Invariants
+//!
+//! - A task is in at most one place: a queue, a next slot, or running. The task's own state machine ensures it.
+//! - Whoever makes work stealable calls [`Idle::notify`] afterwards; whoever is about to sleep looks at every
+//!   queue once more after announcing it. With the fences in `idle.rs` no work is left without a worker.
+//! - No worker blocks except in [`Idle::sleep`].
+
+mod blocking;
+mod idle;
+mod reactor;
+mod run_queue;
+mod timers;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_deque::{Injector, Stealer};
+
+pub(crate) use blocking::BlockingPool;
+pub(crate) use timers::{TimerId, Timers};
+pub(crate) use worker::Worker;
+
+use idle::Idle;
+use run_queue::RunQueue;
+
+/// Something that runs in slices.
+pub(crate) trait Task: Send + Sync {
+    /// Runs a slice. Called by one worker at a time.
+    fn run(&self) -> Step;
+}
+
+/// What a task wants after a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// To run again: its slice is used up.
+    Again,
+    /// Nothing until it is scheduled again; or it is over.
+    Rest,
+}
+
+/// What happens outside the scheduler and makes tasks runnable: the passing of time.
+pub(crate) trait Events: Send + Sync {
+    /// Makes everything that is due runnable.
+    fn fire(&self);
+    /// How long until something is due, in nanoseconds; `None` when nothing is.
+    fn until_next(&self) -> Option<u64>;
+}
+
+/// What all workers share.
+pub(crate) struct Scheduler {
+    injector: Injector<Arc<dyn Task>>,
+    stealers: Box<[Stealer<Arc<dyn Task>>]>,
+    idle: Idle,
+    stopping: AtomicBool,
+}
+
+thread_local! {
+    /// The queue of the worker that this thread drives. Host functions run on a worker's stack from beginning
+    /// to end, so it is the right one for as long as they look at it; nothing keeps it across a suspension.
+    static CURRENT: RefCell<Option<Rc<RunQueue>>> = const { RefCell::new(None) };
+}
+
+impl Scheduler {
+    /// A scheduler and its workers, which are then driven by a thread each (or all by one, in a simulation).
+    ///
+    /// # Errors
+    /// When the operating system gives no descriptor for the reactor.
+    pub(crate) fn new(
+        workers: usize,
+        seed: u64,
+        events: Arc<dyn Events>,
+        link: impl FnOnce(&Arc<Scheduler>),
+    ) -> std::io::Result<(Arc<Scheduler>, Vec<Worker>)> {
+        let queues: Vec<_> = (0..workers).map(|_| RunQueue::new()).collect();
+        let scheduler = Arc::new(Scheduler {
+            injector: Injector::new(),
+            stealers: queues.iter().map(RunQueue::stealer).collect(),
+            idle: Idle::new(workers)?,
+            stopping: AtomicBool::new(false),
+        });
+        link(&scheduler);
+        let workers = queues
+            .into_iter()
+            .enumerate()
+            .map(|(index, queue)| Worker::new(index, queue, scheduler.clone(), events.clone(), seed))
+            .collect();
+        Ok((scheduler, workers))
+    }
+
+    /// Makes a task runnable: next on the worker that calls, or on any when called from elsewhere.
+    pub(crate) fn schedule(&self, task: Arc<dyn Task>) {
+        let elsewhere = CURRENT.with_borrow(|current| match current {
+            Some(queue) if queue.belongs_to(&self.stealers) => {
+                if queue.push_next(task) {
+                    self.idle.notify();
+                }
+                None
+            }
+            _ => Some(task),
+        });
+        if let Some(task) = elsewhere {
+            self.injector.push(task);
+            self.idle.notify();
+        }
+    }
+
+    /// Makes every worker return after the slice it is in.
+    pub(crate) fn stop(&self) {
+        // Release: a worker that sees the flag sees what the stopper did before, such as the exit status.
+        self.stopping.store(true, Ordering::Release);
+        self.idle.wake_all();
+    }
+
+    /// Whether [`Scheduler::stop`] was called.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether a worker could find something in the shared places.
+    fn has_work(&self) -> bool {
+        !self.injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
+    }
+}
+
+/// Makes `queue` the one that this thread's host functions push to, until dropped.
+struct Entered;
+
+impl Entered {
+    fn new(queue: &Rc<RunQueue>) -> Entered {
+        CURRENT.set(Some(queue.clone()));
+        Entered
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(None);
+    }
+}

@@ -1,0 +1,105 @@
+//! The runnable tasks of one worker: a queue that others steal from, and the slot for what was woken last.
+//!
+//! The slot is last in, first out, and is not stealable: the common case is a request whose sender waits for
+//! the reply, where moving the receiver to another worker would cost two cache misses and a system call. Two
+//! processes that answer each other could keep the queue waiting for ever, so after [`MAX_NEXT`] turns in a row
+//! the slot's task goes to the back of the queue.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
+
+use super::Task;
+
+/// Turns that the next slot may take in a row before the queue gets one.
+const MAX_NEXT: u32 = 64;
+
+/// See the module.
+pub(super) struct RunQueue {
+    // Unbounded: it holds at most every live process once, and those are bounded by memory.
+    deque: Deque<Arc<dyn Task>>,
+    stealer: Stealer<Arc<dyn Task>>,
+    next: RefCell<Option<Arc<dyn Task>>>,
+    turns: Cell<u32>,
+    /// Which scheduler it belongs to, told by the address of the shared stealers.
+    home: Cell<usize>,
+}
+
+impl RunQueue {
+    pub(super) fn new() -> RunQueue {
+        let deque = Deque::new_fifo();
+        let stealer = deque.stealer();
+        RunQueue { deque, stealer, next: RefCell::new(None), turns: Cell::new(0), home: Cell::new(0) }
+    }
+
+    pub(super) fn stealer(&self) -> Stealer<Arc<dyn Task>> {
+        self.stealer.clone()
+    }
+
+    /// Says whose queue it is, once the scheduler exists.
+    pub(super) fn settle_in(&self, stealers: &[Stealer<Arc<dyn Task>>]) {
+        self.home.set(stealers.as_ptr() as usize);
+    }
+
+    /// Whether this queue is one of the scheduler's whose stealers these are: a thread that tests two
+    /// schedulers must not mix them up.
+    pub(super) fn belongs_to(&self, stealers: &[Stealer<Arc<dyn Task>>]) -> bool {
+        self.home.get() == stealers.as_ptr() as usize
+    }
+
+    /// Puts a woken task into the next slot. Returns whether that made another task stealable.
+    pub(super) fn push_next(&self, task: Arc<dyn Task>) -> bool {
+        match self.next.replace(Some(task)) {
+            Some(displaced) => {
+                self.deque.push(displaced);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Puts a task at the back.
+    pub(super) fn push_back(&self, task: Arc<dyn Task>) {
+        self.deque.push(task);
+    }
+
+    /// The next task of this worker.
+    pub(super) fn pop(&self) -> Option<Arc<dyn Task>> {
+        if self.turns.get() < MAX_NEXT {
+            if let Some(task) = self.next.take() {
+                self.turns.set(self.turns.get() + 1);
+                return Some(task);
+            }
+        }
+        self.turns.set(0);
+        let task = self.deque.pop();
+        if task.is_none() { self.next.take() } else { task }
+    }
+
+    /// Moves a batch from the injector and returns its first task.
+    pub(super) fn pop_injected(&self, injector: &Injector<Arc<dyn Task>>) -> Option<Arc<dyn Task>> {
+        settle(|| injector.steal_batch_and_pop(&self.deque))
+    }
+
+    /// Moves about half of another worker's queue here and returns its first task.
+    pub(super) fn steal_from(&self, victim: &Stealer<Arc<dyn Task>>) -> Option<Arc<dyn Task>> {
+        settle(|| victim.steal_batch_and_pop(&self.deque))
+    }
+
+    /// Whether others could steal something here.
+    pub(super) fn is_stealable(&self) -> bool {
+        !self.deque.is_empty()
+    }
+}
+
+/// Repeats an attempt that lost a race until it has an answer.
+fn settle<T>(mut attempt: impl FnMut() -> Steal<T>) -> Option<T> {
+    loop {
+        match attempt() {
+            Steal::Success(found) => return Some(found),
+            Steal::Empty => return None,
+            Steal::Retry => std::hint::spin_loop(),
+        }
+    }
+}

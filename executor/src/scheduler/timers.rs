@@ -1,0 +1,190 @@
+//! Timers: what is due when.
+//!
+//! An ordered map per shard, chosen over a wheel for now: it is exact (a wheel's slots round), cancelling frees
+//! the entry at once (nearly every receive timeout is cancelled, and a heap with lazy deletion would keep a
+//! million dead ones), and the order of timers that are due together is defined, which the simulation needs.
+//! The price is a logarithm; a wheel can replace it behind the same functions.
+//!
+//! # Invariants
+//!
+//! - A timer is never early: it fires when the clock reads its deadline or later.
+//! - A timer fires or is cancelled, never both: either takes it out of the map under the shard's lock.
+//! - `next` is never later than the shard's earliest deadline while the lock is free.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Shards keep workers from meeting at one lock. A power of two, told apart by the low bits of a timer's id.
+const SHARDS: usize = 8;
+
+/// No timer is set.
+const NEVER: u64 = u64::MAX;
+
+/// A timer that was set; unique for the life of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TimerId(pub(crate) u64);
+
+/// See the module. `T` is what is due.
+pub(crate) struct Timers<T> {
+    shards: Box<[Shard<T>]>,
+    turn: AtomicUsize,
+}
+
+struct Shard<T> {
+    /// The earliest deadline, readable without the lock.
+    next: AtomicU64,
+    entries: Mutex<Entries<T>>,
+}
+
+struct Entries<T> {
+    // Unbounded here: a process has one timer while it waits, and those of `send_after` hold a message that
+    // counts against whoever receives it.
+    by_deadline: BTreeMap<(u64, TimerId), T>,
+    deadlines: HashMap<TimerId, u64>,
+    sequence: u64,
+}
+
+impl<T> Timers<T> {
+    pub(crate) fn new() -> Timers<T> {
+        let shard = || Shard {
+            next: AtomicU64::new(NEVER),
+            entries: Mutex::new(Entries {
+                by_deadline: BTreeMap::new(),
+                deadlines: HashMap::new(),
+                sequence: 0,
+            }),
+        };
+        Timers { shards: (0..SHARDS).map(|_| shard()).collect(), turn: AtomicUsize::new(0) }
+    }
+
+    /// Sets a timer for a reading of the clock.
+    pub(crate) fn set(&self, deadline: u64, due: T) -> TimerId {
+        // Relaxed: it only spreads the load.
+        let index = self.turn.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let shard = &self.shards[index];
+        let mut entries = shard.lock();
+        entries.sequence += 1;
+        let id = TimerId(entries.sequence * SHARDS as u64 + index as u64);
+        entries.by_deadline.insert((deadline, id), due);
+        entries.deadlines.insert(id, deadline);
+        shard.publish(&entries);
+        id
+    }
+
+    /// Takes a timer back: what would have been due and when, or `None` when it has fired, was cancelled, or
+    /// never was.
+    pub(crate) fn cancel(&self, id: TimerId) -> Option<(u64, T)> {
+        let shard = &self.shards[id.0 as usize % SHARDS];
+        let mut entries = shard.lock();
+        let deadline = entries.deadlines.remove(&id)?;
+        let due = entries.by_deadline.remove(&(deadline, id));
+        shard.publish(&entries);
+        due.map(|due| (deadline, due))
+    }
+
+    /// Takes a timer back if `may` says so of what is due. Whether it did.
+    pub(crate) fn cancel_if(&self, id: TimerId, may: impl FnOnce(&T) -> bool) -> bool {
+        let shard = &self.shards[id.0 as usize % SHARDS];
+        let allowed = {
+            let entries = shard.lock();
+            let deadline = entries.deadlines.get(&id).copied();
+            let due = deadline.and_then(|deadline| entries.by_deadline.get(&(deadline, id)));
+            due.is_some_and(may)
+        };
+        allowed && self.cancel(id).is_some()
+    }
+
+    /// Runs `fire` for everything that is due, the earliest of each shard first. No lock is held meanwhile.
+    pub(crate) fn fire(&self, now: u64, mut fire: impl FnMut(T)) {
+        for shard in &self.shards {
+            // Acquire pairs with the release in `publish`: whoever sees the deadline finds the entry.
+            while shard.next.load(Ordering::Acquire) <= now {
+                match shard.take_due(now) {
+                    Some(due) => fire(due),
+                    None => break,
+                }
+            }
+        }
+    }
+
+    /// The earliest deadline.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        let next = self.shards.iter().map(|shard| shard.next.load(Ordering::Acquire)).min();
+        next.filter(|next| *next != NEVER)
+    }
+
+    /// How many timers are set.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().by_deadline.len()).sum()
+    }
+}
+
+impl<T> Shard<T> {
+    fn lock(&self) -> MutexGuard<'_, Entries<T>> {
+        // Only the two maps are touched under it, and their operations leave them whole.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, entries: &Entries<T>) {
+        let next = entries.by_deadline.first_key_value().map_or(NEVER, |((deadline, _), _)| *deadline);
+        self.next.store(next, Ordering::Release);
+    }
+
+    fn take_due(&self, now: u64) -> Option<T> {
+        let mut entries = self.lock();
+        let first = entries.by_deadline.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let ((_, id), due) = first.remove_entry();
+        entries.deadlines.remove(&id);
+        self.publish(&entries);
+        Some(due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fired(timers: &Timers<u32>, now: u64) -> Vec<u32> {
+        let mut fired = Vec::new();
+        timers.fire(now, |due| fired.push(due));
+        fired.sort_unstable();
+        fired
+    }
+
+    #[test]
+    fn guarantee_35_cancel_or_fire_never_both() {
+        let timers = Timers::new();
+        let (a, b) = (timers.set(10, 1), timers.set(20, 2));
+        assert_eq!(timers.cancel(a), Some((10, 1)));
+        assert_eq!(timers.cancel(a), None);
+        assert_eq!(fired(&timers, 20), [2]);
+        assert_eq!(timers.cancel(b), None);
+        assert_eq!(timers.next_deadline(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn guarantee_34_a_timer_is_never_early_and_none_is_lost(deadlines in prop::collection::vec(0u64..1000, 0..200)) {
+            let timers = Timers::new();
+            for (value, deadline) in deadlines.iter().enumerate() {
+                timers.set(*deadline, value as u32);
+            }
+            let mut last = 0;
+            for now in [0, 1, 500, 999] {
+                let expected: Vec<u32> = (0..deadlines.len() as u32)
+                    .filter(|value| {
+                        let deadline = deadlines[*value as usize];
+                        deadline <= now && (deadline > last || (now == 0 && deadline == 0))
+                    })
+                    .collect();
+                prop_assert_eq!(fired(&timers, now), expected);
+                last = now;
+            }
+            prop_assert_eq!(timers.len(), 0);
+        }
+    }
+}

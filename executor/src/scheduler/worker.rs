@@ -1,0 +1,157 @@
+//! A worker: takes a task, runs a slice of it, looks after timers and descriptors, and again.
+//!
+//! [`Worker::step`] is one turn and never waits, so that a simulation can drive many workers on one thread;
+//! [`Worker::run`] is a thread's loop around it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::entropy::Choices;
+
+use super::run_queue::RunQueue;
+use super::{Entered, Events, Scheduler, Step, Task};
+
+/// Turns between two looks at timers and descriptors while tasks are short; after a whole slice it looks
+/// at once. Reading the clock costs about as much as a quick turn.
+const TURNS_PER_LOOK: u32 = 16;
+
+/// Turns between two looks at the injector while the worker has work of its own, so that what the pool and the
+/// other threads wake is not starved. A prime, so that it does not beat with the programs' own periods.
+const TURNS_PER_INJECTOR: u32 = 61;
+
+/// See the module. Made anywhere, then moved to the thread that drives it.
+pub(crate) struct Worker {
+    index: usize,
+    queue: RunQueue,
+    scheduler: Arc<Scheduler>,
+    events: Arc<dyn Events>,
+    choices: Choices,
+}
+
+/// A worker on its thread.
+pub(crate) struct Driven {
+    index: usize,
+    queue: Rc<RunQueue>,
+    scheduler: Arc<Scheduler>,
+    events: Arc<dyn Events>,
+    choices: Choices,
+    turn: u32,
+    searching: bool,
+}
+
+impl Worker {
+    pub(super) fn new(
+        index: usize,
+        queue: RunQueue,
+        scheduler: Arc<Scheduler>,
+        events: Arc<dyn Events>,
+        seed: u64,
+    ) -> Worker {
+        queue.settle_in(&scheduler.stealers);
+        Worker { index, queue, scheduler, events, choices: Choices::seeded(seed ^ (index as u64 + 1)) }
+    }
+
+    /// Ties the worker to the thread that calls.
+    pub(crate) fn on_this_thread(self) -> Driven {
+        let Worker { index, queue, scheduler, events, choices } = self;
+        Driven { index, queue: Rc::new(queue), scheduler, events, choices, turn: 0, searching: false }
+    }
+
+    /// Drives the worker until the scheduler stops.
+    pub(crate) fn run(self) {
+        let mut worker = self.on_this_thread();
+        while !worker.scheduler.is_stopping() {
+            if !worker.step() {
+                worker.sleep();
+            }
+        }
+    }
+}
+
+impl Driven {
+    /// One turn. Returns whether there was anything to do.
+    pub(crate) fn step(&mut self) -> bool {
+        let _entered = Entered::new(&self.queue);
+        self.turn = self.turn.wrapping_add(1);
+        if self.turn % TURNS_PER_LOOK == 0 {
+            self.look();
+        }
+        let Some(task) = self.find() else { return false };
+        self.found();
+        if task.run() == Step::Again {
+            self.queue.push_back(task);
+            self.look();
+            if self.queue.is_stealable() {
+                self.scheduler.idle.notify();
+            }
+        }
+        true
+    }
+
+    /// Makes runnable what time or a descriptor has made ready.
+    fn look(&self) {
+        self.events.fire();
+        self.scheduler.idle.poll_events();
+    }
+
+    fn find(&mut self) -> Option<Arc<dyn Task>> {
+        if self.turn % TURNS_PER_INJECTOR == 0 {
+            if let Some(task) = self.queue.pop_injected(&self.scheduler.injector) {
+                return Some(task);
+            }
+        }
+        if let Some(task) = self.queue.pop() {
+            return Some(task);
+        }
+        // Out of work: what is due comes first, it needs no one else's queue.
+        self.events.fire();
+        self.queue
+            .pop()
+            .or_else(|| self.queue.pop_injected(&self.scheduler.injector))
+            .or_else(|| self.steal())
+    }
+
+    /// Tries every other worker once, from one chosen at random.
+    fn steal(&mut self) -> Option<Arc<dyn Task>> {
+        if !self.searching {
+            self.searching = self.scheduler.idle.start_searching();
+        }
+        if !self.searching {
+            return None;
+        }
+        let workers = self.scheduler.stealers.len();
+        let first = self.choices.below(workers);
+        (0..workers)
+            .map(|offset| (first + offset) % workers)
+            .filter(|victim| *victim != self.index)
+            .find_map(|victim| self.queue.steal_from(&self.scheduler.stealers[victim]))
+    }
+
+    /// Ends a search that was successful; the last searcher passes the torch on.
+    fn found(&mut self) {
+        if std::mem::take(&mut self.searching)
+            && self.scheduler.idle.stop_searching()
+            && self.scheduler.has_work()
+        {
+            self.scheduler.idle.notify();
+        }
+    }
+
+    fn sleep(&mut self) {
+        if std::mem::take(&mut self.searching) {
+            self.scheduler.idle.stop_searching();
+        }
+        let scheduler = &self.scheduler;
+        self.searching = scheduler.idle.sleep(
+            self.index,
+            || scheduler.has_work() || scheduler.is_stopping(),
+            || self.events.until_next(),
+        );
+    }
+
+    /// Puts a task behind the others.
+    #[cfg(test)]
+    pub(crate) fn push_back_for_test(&self, task: Arc<dyn Task>) {
+        self.queue.push_back(task);
+    }
+}

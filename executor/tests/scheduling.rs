@@ -1,0 +1,117 @@
+//! Preemption: nobody starves, whatever the others do.
+
+mod common;
+
+use common::{guest, run, start, workers};
+
+/// Four spinners and a process that ticks every 10 ms.
+fn spinners_and_ticker() -> String {
+    guest(
+        r#"
+        (data (i32.const 1024) "spintick\n")
+        (func (export "spin") (loop $forever (br $forever)))
+        (func (export "_start") (local $i i32)
+          (loop $spawn
+            (drop (call $spawn (i64.const 0) (i32.const 1024) (i32.const 4)))
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $spawn (i32.lt_u (local.get $i) (i32.const 4))))
+          (local.set $i (i32.const 0))
+          (loop $tick
+            (call $sleep (i64.const 10))
+            (call $say (i32.const 1028) (i32.const 5))
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $tick (i32.lt_u (local.get $i) (i32.const 20)))))
+        "#,
+    )
+}
+
+#[test]
+fn guarantee_37_a_ticker_keeps_ticking_among_spinners() {
+    for count in [1, 2] {
+        let started = std::time::Instant::now();
+        let outcome = run(workers(count), &spinners_and_ticker());
+        assert_eq!((outcome.status, outcome.stdout), (0, "tick\n".repeat(20)), "{}", outcome.stderr);
+        let elapsed = started.elapsed();
+        assert!(elapsed.as_millis() >= 200, "a timer was early: {elapsed:?}");
+        println!("{count} workers: 20 ticks of 10 ms in {elapsed:?}");
+    }
+}
+
+#[test]
+fn two_spinners_use_two_workers() {
+    // Each spinner waits for a word that only the other one writes: they have no shared memory, so they pass
+    // messages without suspending, which only ends soon if both run.
+    let outcome = run(
+        workers(2),
+        &guest(
+            r#"
+            (data (i32.const 1024) "worker")
+            (func (export "worker") (local $i i32)
+              (loop $spin
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $spin (i32.lt_u (local.get $i) (i32.const 300000000))))
+              (call $send (i64.const 1) (i64.const 5)))
+            (func (export "_start")
+              (drop (call $spawn (i64.const 0) (i32.const 1024) (i32.const 6)))
+              (drop (call $spawn (i64.const 0) (i32.const 1024) (i32.const 6)))
+              (drop (call $wait (i64.const 5) (i64.const -1)))
+              (drop (call $wait (i64.const 5) (i64.const -1))))
+            "#,
+        ),
+    );
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_killed_spinner_stops() {
+    let outcome = run(
+        workers(1),
+        &guest(
+            r#"
+            (data (i32.const 1024) "spin")
+            (func (export "spin") (loop $forever (br $forever)))
+            (func (export "_start") (local $pid i64)
+              (local.set $pid (call $spawn (i64.const 0) (i32.const 1024) (i32.const 4)))
+              (call $sleep (i64.const 5))
+              (call $assert (call $exists (local.get $pid)))
+              (call $monitor (local.get $pid))
+              (call $kill (local.get $pid))
+              (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))
+              (call $assert (i64.eq (call $get_process_id) (local.get $pid)))
+              (call $assert (i32.eqz (call $exists (local.get $pid)))))
+            "#,
+        ),
+    );
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_spinning_first_process_can_be_stopped_from_outside() {
+    let running = start(workers(2), &guest(r#"(func (export "_start") (loop $forever (br $forever)))"#));
+    running.stopper.stop(lunatic_executor::ExitStatus(143));
+    assert_eq!(running.ended.recv_timeout(common::PATIENCE), Ok(143));
+}
+
+#[test]
+fn guarantee_34_sleeps_and_timers_are_never_early() {
+    let outcome = run(
+        workers(2),
+        &guest(
+            r#"
+            (func (export "_start") (local $start i64) (local $i i64)
+              (loop $next
+                (local.set $start (call $now))
+                (call $prepare_value (i64.const 7) (i64.const 1))
+                (drop (call $send_after (call $me) (local.get $i)))
+                (drop (call $wait (i64.const 7) (i64.const -1)))
+                (call $assert (i64.ge_u (i64.sub (call $now) (local.get $start)) (i64.mul (local.get $i) (i64.const 1000000))))
+                (local.set $start (call $now))
+                (call $sleep (local.get $i))
+                (call $assert (i64.ge_u (i64.sub (call $now) (local.get $start)) (i64.mul (local.get $i) (i64.const 1000000))))
+                (local.set $i (i64.add (local.get $i) (i64.const 1)))
+                (br_if $next (i64.lt_u (local.get $i) (i64.const 15)))))
+            "#,
+        ),
+    );
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}
