@@ -58,6 +58,9 @@ pub enum Limit {
     /// The size of the file.
     #[error("a module may have at most {} bytes", crate::screen::MAX_MODULE_BYTES)]
     ModuleBytes,
+    /// The size of the code section.
+    #[error("a module's code may have at most {} bytes", crate::screen::MAX_CODE_BYTES)]
+    CodeBytes,
     /// Blocks within blocks.
     #[error("blocks may be nested at most {} deep", crate::screen::MAX_NESTING)]
     Nesting,

@@ -54,5 +54,5 @@ pub use error::{
 };
 pub use features::FEATURES;
 pub use prepare::{Options, Prepared, Stats, prepare};
-pub use screen::{MAX_LOCALS, MAX_MODULE_BYTES, MAX_NESTING, MAX_SEARCH_STEPS};
+pub use screen::{MAX_CODE_BYTES, MAX_LOCALS, MAX_MODULE_BYTES, MAX_NESTING, MAX_SEARCH_STEPS};
 pub use verify::{Report, verify};

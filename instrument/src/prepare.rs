@@ -58,7 +58,7 @@ pub struct Stats {
 ///
 /// The same bytes and options give the same result. A module that is prepared already, with whatever options, is
 /// verified and returned as it is. The result has been verified; time is linear in the size of the module, memory
-/// some twenty times the size of its code.
+/// some seventy times the size of its code.
 ///
 /// # Errors
 ///

@@ -14,8 +14,11 @@ use crate::abi::METERING_MODULE;
 use crate::error::{Limit, PrepareError};
 use crate::features::FEATURES;
 
-/// The largest module that is taken. Preparing keeps some twenty times the code's size in memory.
+/// The largest module that is taken. Data and debug sections are most of what is ever this large.
 pub const MAX_MODULE_BYTES: usize = 256 << 20;
+
+/// The largest code section that is taken. walrus keeps some seventy times its size in memory.
+pub const MAX_CODE_BYTES: u32 = 32 << 20;
 
 /// How deep blocks may be nested. Compilers nest one block per case of a `switch`, which makes thousands, not more.
 pub const MAX_NESTING: u32 = 10_000;
@@ -93,6 +96,9 @@ impl Screen {
             match payload {
                 Payload::TypeSection(types) => self.types = u64::from(types.count()),
                 Payload::ImportSection(imports) => refuse_reserved(imports)?,
+                Payload::CodeSectionStart { size, unchecked_range, .. } if size > MAX_CODE_BYTES => {
+                    return Err(Failure::limit(Limit::CodeBytes, unchecked_range.start));
+                }
                 _ => {}
             }
         }

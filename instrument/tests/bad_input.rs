@@ -4,7 +4,8 @@ mod support;
 
 use lunatic_instrument::abi::SECTION;
 use lunatic_instrument::{
-    Limit, MAX_NESTING, ManifestError, Options, PrepareError, VerifyErrorKind, is_prepared, prepare, verify,
+    Limit, MAX_MODULE_BYTES, MAX_NESTING, ManifestError, Options, PrepareError, VerifyErrorKind, is_prepared,
+    prepare, verify,
 };
 use support::{charges, prepared, with_cost, without};
 use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
@@ -130,11 +131,24 @@ fn deep_nesting_is_refused_before_it_costs_anything() {
     assert!(error.to_string().contains("10000"), "{error}");
     // The function's own body counts as one.
     prepare(&nested(MAX_NESTING - 1), &Options::default()).expect("within the limit");
-    // The verifier needs no such limit.
-    assert!(matches!(
-        verify(&nested(50_000)).expect_err("not prepared").kind,
-        VerifyErrorKind::MissingImport(_)
-    ));
+}
+
+#[test]
+fn sizes_are_checked_before_anything_is_parsed() {
+    let mut large = wasm("(module)");
+    large.resize(MAX_MODULE_BYTES + 1, 0);
+    let error = refused(&large);
+    assert!(matches!(error, PrepareError::Limit { limit: Limit::ModuleBytes, .. }), "{error}");
+
+    // A code section of this size is announced, and need not be there to be refused.
+    let mut announced = wasm("(module (type (func)) (func))");
+    let code = announced.iter().rposition(|byte| *byte == 10).expect("the code section is the last");
+    announced.truncate(code + 1);
+    announced.extend([0x80, 0x80, 0x80, 0x20]); // 64 MiB
+    announced.push(1);
+    announced.resize(announced.len() + (64 << 20), 0);
+    let error = refused(&announced);
+    assert!(matches!(error, PrepareError::Limit { limit: Limit::CodeBytes, .. }), "{error}");
 }
 
 #[test]

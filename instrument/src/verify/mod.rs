@@ -115,8 +115,8 @@ impl ModuleChecker {
     /// different, is told just that.
     fn manifest(&mut self, wasm: &[u8]) -> Result<(), VerifyError> {
         for payload in Parser::new(0).parse_all(wasm) {
-            // What does not parse is reported by the pass over everything.
-            let Ok(payload) = payload else { break };
+            // What does not parse is reported, with the reason, by the pass over everything.
+            let Ok(payload) = payload else { return Ok(()) };
             let Payload::CustomSection(section) = payload else { continue };
             if section.name() != SECTION {
                 continue;
@@ -128,7 +128,12 @@ impl ModuleChecker {
             let manifest = Manifest::decode(section.data());
             self.manifest = Some(manifest.map_err(|error| VerifyError::at(offset, error.into()))?);
         }
-        Ok(())
+        match self.manifest {
+            Some(_) => Ok(()),
+            None => {
+                Err(VerifyError::at(wasm.len() as u64, VerifyErrorKind::Manifest(ManifestError::Missing)))
+            }
+        }
     }
 
     fn section(&mut self, payload: Payload<'_>) -> Result<(), VerifyError> {
