@@ -1,1 +1,64 @@
-//! What the benchmarks share.
+//! What the benchmarks share: guests, and running them.
+
+use std::time::{Duration, Instant};
+
+use lunatic_executor::{Program, Runtime, RuntimeConfig};
+
+/// A module of `benches/guests`, built.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn guest(name: &str) -> Vec<u8> {
+    let path = lunatic_tests::guests::build(&format!("benches/guests/{name}"), name);
+    std::fs::read(path).expect("it has just been built")
+}
+
+/// Runs a program from its first instruction to the end of its first process, and returns the time that took.
+/// Loading is not part of it.
+///
+/// # Panics
+/// If it does not run, or exits with anything but 0.
+pub fn run(module: &[u8], args: &[&str], workers: usize) -> Duration {
+    let args = std::iter::once("bench").chain(args.iter().copied()).map(String::from).collect();
+    let runtime = Runtime::new(RuntimeConfig { workers, args, ..RuntimeConfig::default() });
+    let runtime = runtime.expect("the runtime works on this machine");
+    let program: Program = runtime.load(module).expect("the module is valid");
+    let start = Instant::now();
+    let status = runtime.run(&program);
+    let time = start.elapsed();
+    assert_eq!(status.0, 0, "the benchmark failed");
+    time
+}
+
+/// A hand-written module, as small as a program can be: its first process spawns a child, waits for the child's
+/// message, and goes on so `count` times; a child sends an empty message and exits.
+///
+/// # Panics
+/// Never: the text is valid for every number.
+pub fn tiny_spawner(count: u64) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+            (import "lunatic::process" "spawn"
+                (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+            (import "lunatic::process" "process_id" (func $process_id (result i64)))
+            (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
+            (import "lunatic::message" "send" (func $send (param i64) (result i32)))
+            (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 16) "child")
+            (data (i32.const 32) "\7e")
+            (func (export "child") (param $parent i64)
+                (call $create_data (i64.const 0) (i64.const 0))
+                (drop (call $send (local.get $parent))))
+            (func (export "_start") (local $left i64)
+                (i64.store (i32.const 33) (call $process_id))
+                (local.set $left (i64.const {count}))
+                (loop $next
+                    (drop (call $spawn (i64.const 0) (i64.const -1) (i64.const -1)
+                        (i32.const 16) (i32.const 5) (i32.const 32) (i32.const 17) (i32.const 0)))
+                    (drop (call $receive (i32.const 0) (i32.const 0) (i64.const -1)))
+                    (br_if $next (i64.ne (i64.const 0)
+                        (local.tee $left (i64.sub (local.get $left) (i64.const 1))))))))"#
+    );
+    wat::parse_str(text).expect("the text is valid")
+}

@@ -1,3 +1,142 @@
-//! `lunatic-exec`
+//! `lunatic-exec`: runs a WebAssembly program as lightweight processes.
+//!
+//! Arguments in, one runtime built, loaded and run. Exit status: the program's own; 134 if its first process
+//! traps; 1 for a file that cannot be used; 2 for wrong usage.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use lunatic_cli::{Failure, fail, read_input};
+use lunatic_executor::{PreopenedDir, Runtime, RuntimeConfig};
+
+/// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
+///
+/// A file prepared by lunatic-prep is verified first; a plain module is prepared in memory.
+#[derive(Debug, Parser)]
+#[command(name = COMMAND, version)]
+struct Arguments {
+    /// A directory that the program may use, and the name it sees [default name: the same]
+    #[arg(long = "dir", value_name = "HOST[::GUEST]", value_parser = parse_dir)]
+    dirs: Vec<PreopenedDir>,
+    /// A variable of the program's environment; without a value it is passed on, if it is set
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Worker threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Memory of each process, in bytes, or with the suffix KiB, MiB or GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_memory: Option<u64>,
+    /// Reductions (about one WebAssembly instruction each) until the next process has its turn
+    #[arg(long, value_name = "REDUCTIONS")]
+    slice: Option<u64>,
+    /// Insert no charges into a plain module: for measuring only, an endless loop then keeps its worker
+    #[arg(long)]
+    unmetered: bool,
+    /// The program, `-` for stdin
+    #[arg(value_name = "APP.lwasm")]
+    module: PathBuf,
+    /// The program's arguments: whatever follows it
+    #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
+const COMMAND: &str = "lunatic-exec";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(status) => status,
+        Err(failure) => fail(COMMAND, &failure),
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let path = arguments.module.clone();
+    let bytes = read_input(&path)?;
+    if arguments.unmetered {
+        eprintln!("{COMMAND}: warning: running unmetered: an endless loop keeps its worker for ever");
+    }
+    let runtime = Runtime::new(configuration(arguments))
+        .map_err(|error| Failure { place: "runtime".into(), cause: error.into() })?;
+    let program = runtime.load(&bytes).map_err(|error| Failure::new(&path, "stdin", error))?;
+    drop(bytes);
+    let status = runtime.run(&program);
+    // A status is one byte for the operating system, the lowest one, as `exit` in C has it.
+    Ok(ExitCode::from(status.0 as u8))
+}
+
+fn configuration(arguments: Arguments) -> RuntimeConfig {
+    let defaults = RuntimeConfig::default();
+    let name = arguments.module.display().to_string();
+    let rest = arguments.args.iter().map(|arg| arg.to_string_lossy().into_owned());
+    RuntimeConfig {
+        workers: arguments.workers.unwrap_or(defaults.workers),
+        slice: arguments.slice.unwrap_or(defaults.slice),
+        max_memory: arguments.max_memory.unwrap_or(defaults.max_memory),
+        args: std::iter::once(name).chain(rest).collect(),
+        env: arguments.env.iter().filter_map(|variable| environment_variable(variable)).collect(),
+        dirs: arguments.dirs,
+        unmetered: arguments.unmetered,
+        ..defaults
+    }
+}
+
+/// `NAME=VALUE`, or the host's value of `NAME`.
+fn environment_variable(variable: &str) -> Option<(String, String)> {
+    match variable.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => Some((variable.to_owned(), std::env::var(variable).ok()?)),
+    }
+}
+
+fn parse_dir(text: &str) -> Result<PreopenedDir, String> {
+    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    if host.is_empty() || guest.is_empty() {
+        return Err("expected HOST or HOST::GUEST".into());
+    }
+    Ok(PreopenedDir { host: host.into(), guest: guest.into() })
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1u64)];
+    let (number, unit) = units
+        .iter()
+        .find_map(|&(suffix, unit)| Some((text.strip_suffix(suffix)?, unit)))
+        .expect("the empty suffix always fits");
+    let number: u64 = number.trim().parse().map_err(|_| format!("{text:?} is not a size: try 64MiB"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("65536"), Ok(65536));
+        assert_eq!(parse_size("64KiB"), Ok(64 << 10));
+        assert_eq!(parse_size("2GiB"), Ok(2 << 30));
+        for wrong in ["", "MiB", "-1", "1.5GiB", "64mb", "99999999999999GiB"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_module_belongs_to_the_guest() {
+        let arguments = Arguments::parse_from(["lunatic-exec", "--workers", "1", "a.lwasm", "--workers", "-x"]);
+        assert_eq!(arguments.workers, Some(1));
+        assert_eq!(arguments.args, ["--workers", "-x"]);
+    }
+
+    #[test]
+    fn a_directory_may_have_another_name_for_the_guest() {
+        let dir = parse_dir("/srv/data::/data").unwrap();
+        assert_eq!((dir.host.to_str(), &*dir.guest), (Some("/srv/data"), "/data"));
+        assert_eq!(parse_dir("data").unwrap().guest, "data");
+        assert!(parse_dir("::x").is_err() && parse_dir("x::").is_err());
+    }
+}

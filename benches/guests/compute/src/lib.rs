@@ -1,0 +1,173 @@
+//! Kernels whose speed is compared with and without charges. Each takes a size and returns something that depends
+//! on all of its work. There is no allocator and no I/O: the module imports nothing.
+#![no_std]
+
+use core::hint::black_box;
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
+}
+
+const SPACE: usize = 1 << 20;
+static mut BYTES: [u8; SPACE] = [0; SPACE];
+
+fn bytes() -> &'static mut [u8] {
+    // SAFETY: there is one thread, and each kernel asks once.
+    unsafe { &mut *(&raw mut BYTES) }
+}
+
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn fib(n: u32) -> u64 {
+    if n < 2 { u64::from(n) } else { fib(n - 1) + fib(n - 2) }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn sieve(n: u32) -> u64 {
+    let composite = &mut bytes()[..n as usize];
+    composite.fill(0);
+    let mut primes = 0;
+    for candidate in 2..composite.len() {
+        if composite[candidate] == 0 {
+            primes += 1;
+            for multiple in (candidate * candidate..composite.len()).step_by(candidate) {
+                composite[multiple] = 1;
+            }
+        }
+    }
+    primes
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn mandelbrot(size: u32) -> u64 {
+    let mut inside = 0;
+    for y in 0..size {
+        for x in 0..size {
+            let (cr, ci) = (f64::from(x) * 3.0 / f64::from(size) - 2.0, f64::from(y) * 2.0 / f64::from(size) - 1.0);
+            let (mut zr, mut zi, mut steps) = (0.0, 0.0, 0);
+            while steps < 200 && zr * zr + zi * zi < 4.0 {
+                (zr, zi) = (zr * zr - zi * zi + cr, 2.0 * zr * zi + ci);
+                steps += 1;
+            }
+            inside += steps;
+        }
+    }
+    inside
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn matmul(rounds: u32) -> u64 {
+    const N: usize = 64;
+    let (mut a, mut b, mut c) = ([[0.0f64; N]; N], [[0.0f64; N]; N], [[0.0f64; N]; N]);
+    for i in 0..N {
+        for j in 0..N {
+            a[i][j] = (i + j) as f64;
+            b[i][j] = (i * j % 7) as f64;
+        }
+    }
+    for _ in 0..rounds {
+        for i in 0..N {
+            for j in 0..N {
+                let mut sum = 0.0;
+                for k in 0..N {
+                    sum += a[i][k] * b[k][j];
+                }
+                c[i][j] += sum;
+            }
+        }
+        black_box(&mut a);
+    }
+    c[N - 1][N - 1] as u64
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn byte_sum(rounds: u32) -> u64 {
+    let data = black_box(bytes());
+    let mut sum = 0u64;
+    for round in 0..rounds {
+        data[round as usize] = 1;
+        for &byte in black_box(&*data) {
+            sum = sum.wrapping_mul(3) ^ u64::from(byte);
+        }
+    }
+    sum
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn copy(rounds: u32) -> u64 {
+    let (from, to) = bytes().split_at_mut(SPACE / 2);
+    from[7] = 1;
+    for _ in 0..rounds {
+        to.copy_from_slice(black_box(from));
+    }
+    u64::from(to[7])
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn sort(n: u32) -> u64 {
+    let mut numbers = [0u32; 1 << 14];
+    let mut state = 88172645463325252;
+    for _ in 0..n {
+        numbers.iter_mut().for_each(|number| *number = random(&mut state) as u32);
+        numbers.sort_unstable();
+    }
+    u64::from(numbers[numbers.len() / 2])
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn hash(n: u32) -> u64 {
+    // Open addressing with linear probing: what a hash map does in its inner loop.
+    let mut table = [(0u64, 0u64); 1 << 13];
+    let mut state = 88172645463325252;
+    let mut found = 0;
+    for _ in 0..n {
+        let key = random(&mut state) % 5000 + 1;
+        let mut slot = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51;
+        loop {
+            let entry = &mut table[slot as usize];
+            if entry.0 == key || entry.0 == 0 {
+                entry.0 = key;
+                entry.1 += 1;
+                found += entry.1;
+                break;
+            }
+            slot = (slot + 1) % (1 << 13);
+        }
+    }
+    found
+}
+
+/// SHA-256's compression function, the shape of most cryptography.
+#[unsafe(no_mangle)]
+pub extern "C" fn sha256(blocks: u32) -> u64 {
+    let mut hash = [0x6a09e667u32, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+    for block in 0..blocks {
+        let mut w = [block; 64];
+        for i in 16..64 {
+            let s0 = w[i - 15].rotate_right(7) ^ w[i - 15].rotate_right(18) ^ (w[i - 15] >> 3);
+            let s1 = w[i - 2].rotate_right(17) ^ w[i - 2].rotate_right(19) ^ (w[i - 2] >> 10);
+            w[i] = w[i - 16].wrapping_add(s0).wrapping_add(w[i - 7]).wrapping_add(s1);
+        }
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = hash;
+        for (i, word) in w.iter().enumerate() {
+            let s1 = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
+            let choice = (e & f) ^ (!e & g);
+            let first = h.wrapping_add(s1).wrapping_add(choice).wrapping_add(i as u32).wrapping_add(*word);
+            let s0 = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
+            let majority = (a & b) ^ (a & c) ^ (b & c);
+            (h, g, f, e) = (g, f, e, d.wrapping_add(first));
+            (d, c, b, a) = (c, b, a, first.wrapping_add(s0).wrapping_add(majority));
+        }
+        for (sum, value) in hash.iter_mut().zip([a, b, c, d, e, f, g, h]) {
+            *sum = sum.wrapping_add(value);
+        }
+    }
+    u64::from(hash[0])
+}
