@@ -37,9 +37,8 @@ fn install_target() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
         let list = Command::new("rustup").args(["target", "list", "--installed"]).output();
-        let installed = list.is_ok_and(|output| {
-            String::from_utf8_lossy(&output.stdout).lines().any(|line| line == TARGET)
-        });
+        let installed = list
+            .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(|line| line == TARGET));
         if !installed {
             // If this fails, the build says what is missing.
             let _ = Command::new("rustup").args(["target", "add", TARGET]).status();

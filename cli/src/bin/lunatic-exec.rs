@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn what_follows_the_module_belongs_to_the_guest() {
-        let arguments = Arguments::parse_from(["lunatic-exec", "--workers", "1", "a.lwasm", "--workers", "-x"]);
+        let arguments =
+            Arguments::parse_from(["lunatic-exec", "--workers", "1", "a.lwasm", "--workers", "-x"]);
         assert_eq!(arguments.workers, Some(1));
         assert_eq!(arguments.args, ["--workers", "-x"]);
     }

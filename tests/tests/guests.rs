@@ -1,0 +1,222 @@
+//! Real guests, run by the command: programs built with the published `lunatic` crate, and plain WASI ones.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use lunatic_tests::guests::{build, root};
+
+/// The commands, built by whoever runs the tests or by us.
+fn command(name: &str) -> Command {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let directory = BUILT.get_or_init(|| {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "--package", "lunatic-cli"]).current_dir(root());
+        assert!(cargo.status().expect("cargo runs").success());
+        // This test binary is in `target/<profile>/deps`; cargo builds the dev profile by default.
+        let own = std::env::current_exe().expect("a test has a path");
+        own.ancestors().nth(3).expect("target").join("debug")
+    });
+    Command::new(directory.join(name))
+}
+
+fn prepared(directory: &str, name: &str) -> PathBuf {
+    let wasm = build(directory, name);
+    let output = wasm.with_extension(format!("{}.lwasm", std::process::id()));
+    let status = command("lunatic-prep").arg(&wasm).arg("-o").arg(&output).status().expect("it runs");
+    assert!(status.success());
+    output
+}
+
+fn actors() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| prepared("tests/guests/actors", "test-actors"))
+}
+
+fn plain() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| prepared("tests/guests/plain", "test-plain"))
+}
+
+/// Seconds after which a guest that should have ended is killed, so that a test fails instead of hanging.
+const PATIENCE: &str = "60";
+
+fn run(options: &[&str], module: &Path, args: &[&str]) -> Output {
+    let exec = command("lunatic-exec");
+    let mut limited = Command::new("timeout");
+    limited.arg(PATIENCE).arg(exec.get_program()).args(options).arg(module).args(args);
+    limited.output().expect("it runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs a scenario on one worker and on two.
+fn scenario(name: &str) -> Vec<Output> {
+    let run_with = |workers: &&str| {
+        let output = run(&["--workers", workers], actors(), &[name]);
+        assert!(
+            output.status.success(),
+            "{name} on {workers} workers: {}{}",
+            stdout(&output),
+            stderr(&output)
+        );
+        assert_eq!(stdout(&output), format!("done: {name}\n"));
+        output
+    };
+    ["1", "2"].iter().map(run_with).collect()
+}
+
+macro_rules! scenarios {
+    ($($function:ident => $name:literal),* $(,)?) => {$(
+        #[test]
+        fn $function() {
+            scenario($name);
+        }
+    )*};
+}
+
+scenarios! {
+    messages_of_any_size_arrive => "messages",
+    tags_select_messages => "tags",
+    receiving_and_sleeping_time_out => "timeouts",
+    a_failed_link_becomes_a_message => "links",
+    a_failed_link_kills => "link-kills",
+    a_monitor_tells => "monitors",
+    names_are_found => "registry",
+    configs_limit_children => "configs",
+    tasks_return_results => "tasks",
+    timers_fire_in_order_or_not_at_all => "timers",
+    a_killed_spinner_is_gone => "kill",
+    ticks_come_among_spinners => "ticks",
+    a_process_past_its_memory_dies_alone => "memory",
+}
+
+#[test]
+fn a_childs_panic_is_reported_once_and_readably() {
+    for output in scenario("panic-in-child") {
+        let report = stderr(&output);
+        assert!(report.contains("a child's panic"), "{report}");
+        assert!(report.contains("unreachable"), "{report}");
+        assert!(report.contains("_lunatic_spawn_by_index"), "a frame with a name: {report}");
+    }
+}
+
+#[test]
+fn the_example_prints_a_thousand_sums() {
+    let module = prepared("examples/sums", "sums");
+    for workers in ["1", "2"] {
+        let output = run(&["--workers", workers], &module, &[]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let mut sum = 0;
+        let expected: String = (0..1000u64)
+            .map(|index| {
+                sum += index;
+                format!("Sum until {index}: {sum}\n")
+            })
+            .collect();
+        assert_eq!(stdout(&output), expected);
+    }
+}
+
+#[test]
+fn a_plain_program_runs_prepared_and_not() {
+    let wasm = build("tests/guests/plain", "test-plain");
+    for module in [plain(), &wasm] {
+        let output = run(&[], module, &[]);
+        assert_eq!((stdout(&output).as_str(), output.status.code()), ("Hello, world!\n", Some(0)));
+    }
+}
+
+#[test]
+fn what_follows_the_module_is_the_guests() {
+    let output = run(&[], plain(), &["args", "--workers", "-x", ""]);
+    assert_eq!(stdout(&output), "[\"--workers\", \"-x\", \"\"]\n");
+}
+
+#[test]
+fn the_environment_is_what_was_asked_for() {
+    let output = command("lunatic-exec")
+        .env("PASSED_ON", "yes")
+        .env("NOT_PASSED_ON", "no")
+        .args(["--env", "GIVEN=a=b", "--env", "PASSED_ON", "--env", "NOT_SET"])
+        .arg(plain())
+        .arg("env")
+        .output()
+        .expect("it runs");
+    assert_eq!(stdout(&output), "GIVEN=a=b\nPASSED_ON=yes\n");
+}
+
+#[test]
+fn the_exit_status_is_the_guests() {
+    for status in [0, 1, 7, 255] {
+        assert_eq!(run(&[], plain(), &["exit", &status.to_string()]).status.code(), Some(status));
+    }
+    let output = run(&[], plain(), &["panic"]);
+    assert_eq!(output.status.code(), Some(134));
+    assert!(stderr(&output).contains("a plain panic"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_stack_overflow_is_a_trap_with_a_report() {
+    let output = run(&[], plain(), &["recurse"]);
+    assert_eq!(output.status.code(), Some(134));
+    let report = stderr(&output);
+    assert!(report.contains("call stack exhausted") || report.contains("out of bounds"), "{report}");
+    assert!(report.contains("test_plain::recurse"), "{report}");
+}
+
+#[test]
+fn stdin_is_read_to_its_end() {
+    let mut child = command("lunatic-exec")
+        .arg(plain())
+        .arg("echo")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let text = "line\n".repeat(50_000);
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let writer = std::thread::spawn({
+        let text = text.clone();
+        move || stdin.write_all(text.as_bytes()).expect("the guest reads")
+    });
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("it wrote");
+    assert!(stdout(&output) == text, "{} bytes", output.stdout.len());
+    assert_eq!(stderr(&output), "250000 bytes\n");
+}
+
+#[test]
+fn all_output_is_there_however_the_program_ends() {
+    let output = run(&[], plain(), &["lines", "100000"]);
+    let expected: String = (0..100_000).map(|line| format!("line {line}\n")).collect();
+    assert!(stdout(&output) == expected, "{} bytes", output.stdout.len());
+}
+
+#[test]
+fn files_are_used_beneath_a_given_directory_only() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let given = format!("{}::/work", directory.path().display());
+    let output = run(&["--dir", &given], plain(), &["files", "/work"]);
+    assert_eq!(stdout(&output), "[\"b.txt\", \"sub\"]\n", "{}", stderr(&output));
+    assert_eq!(std::fs::read_dir(directory.path()).expect("it exists").count(), 0);
+
+    std::fs::create_dir(directory.path().join("inside")).expect("a directory");
+    std::fs::write(directory.path().join("secret"), "secret").expect("a file");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("../secret", directory.path().join("inside/link")).expect("a link");
+    let inside = format!("{}::/work", directory.path().join("inside").display());
+    for path in ["/work/../secret", "/work/link", "/secret", "/etc/passwd"] {
+        let output = run(&["--dir", &inside], plain(), &["read", path]);
+        assert!(!stdout(&output).contains("secret\n"), "{path}: {}", stdout(&output));
+        assert!(!stdout(&output).contains("root:"), "{path}: {}", stdout(&output));
+    }
+}
