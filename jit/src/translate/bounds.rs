@@ -9,8 +9,7 @@ use cranelift_codegen::ir::{InstBuilder, TrapCode, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use wasmparser::MemArg;
 
-use super::environment::{Environment, trusted};
-use crate::vm::context::VmMemory;
+use super::environment::{Environment, MemoryValues};
 
 /// An address that has passed the check, with the rest of the offset that fits the instruction.
 pub(crate) struct Checked {
@@ -29,16 +28,12 @@ pub(crate) fn check(
     let wasmparser::MemArgTarget::Memory(memory) = memarg.target else {
         unreachable!("garbage-collected arrays are refused by the validator")
     };
-    let place = environment.module.offsets.memory(memory);
-    let (descriptor, at) = environment.locate(builder, place);
-    let flags = trusted(environment.regions.context);
-    let length = builder.ins().load(types::I64, flags, descriptor, at + VmMemory::LENGTH);
+    let MemoryValues { base, length } = environment.memory(builder, memory);
     let index = builder.ins().uextend(types::I64, index);
     // No overflow: a 32-bit index, a 32-bit offset and a size of at most 16 stay below 2³³ + 16.
     let end = builder.ins().iadd_imm_u(index, memarg.offset as i64 + i64::from(size));
     let outside = builder.ins().icmp(IntCC::UnsignedGreaterThan, end, length);
     builder.ins().trapnz(outside, TrapCode::HEAP_OUT_OF_BOUNDS);
-    let base = builder.ins().load(types::I64, flags, descriptor, at + VmMemory::BASE);
     let address = builder.ins().iadd(base, index);
     match i32::try_from(memarg.offset) {
         Ok(offset) => Checked { address, offset },

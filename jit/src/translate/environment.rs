@@ -1,18 +1,20 @@
 //! How native code reaches what is outside the function: the vm context, memories, tables, globals, routines.
 //!
-//! Loads of things that a call may change (memory bases and lengths, globals) are ordinary loads in alias
-//! regions of their own, so that Cranelift merges them between calls and never across one. A yield is a call.
+//! Loads of things that a call may change (globals, tables, further memories) are ordinary loads in alias regions
+//! of their own, so that Cranelift merges them between calls and never across one; and to Cranelift a yield is a
+//! call. The base and length of the first memory are needed too often for that: they are kept in variables, loaded
+//! on entry and again after every real call. A yield changes neither, since only its own process can grow a memory.
 
 use cranelift_codegen::ir::{
     AliasRegion, AliasRegionData, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, Type, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
-use cranelift_frontend::FunctionBuilder;
+use cranelift_frontend::{FunctionBuilder, Variable};
 
 use super::native_signature;
 use crate::shape::Shape;
 use crate::value::FuncType;
-use crate::vm::context::{Builtin, Place, VmContextHead, VmFuncRef, VmOffsets};
+use crate::vm::context::{Builtin, Place, VmContextHead, VmFuncRef, VmMemory, VmOffsets};
 
 /// What all functions of a module share during translation.
 #[derive(Clone, Copy)]
@@ -67,11 +69,19 @@ pub(crate) fn constant(region: AliasRegion) -> MemFlagsData {
     trusted(region).with_readonly().with_can_move()
 }
 
+/// A memory's base address and its length in bytes, as they are now.
+pub(crate) struct MemoryValues {
+    pub(crate) base: Value,
+    pub(crate) length: Value,
+}
+
 /// One function's access to its surroundings.
 pub(crate) struct Environment<'m> {
     pub(crate) module: ModuleEnvironment<'m>,
     pub(crate) context: Value,
     pub(crate) regions: Regions,
+    /// Base and length of memory 0, if there is one and guest code is being translated.
+    main_memory: Option<(Variable, Variable)>,
     builtin_signatures: [Option<SigRef>; Builtin::COUNT],
     functions: std::collections::HashMap<u32, FuncRef>,
     signatures: std::collections::HashMap<u32, SigRef>,
@@ -83,6 +93,7 @@ impl<'m> Environment<'m> {
             module,
             context,
             regions,
+            main_memory: None,
             builtin_signatures: [None; Builtin::COUNT],
             functions: Default::default(),
             signatures: Default::default(),
@@ -103,6 +114,40 @@ impl<'m> Environment<'m> {
                 (builder.ins().load(types::I64, flags, self.context, offset), 0)
             }
         }
+    }
+
+    /// Keeps base and length of memory 0 in variables from here on.
+    pub(crate) fn declare_main_memory(&mut self, builder: &mut FunctionBuilder<'_>) {
+        if !self.module.shape.memories.is_empty() {
+            self.main_memory = Some((builder.declare_var(types::I64), builder.declare_var(types::I64)));
+            self.load_main_memory(builder);
+        }
+    }
+
+    /// Takes over what a call may have changed. Loads that turn out not to be used are not emitted.
+    pub(crate) fn load_main_memory(&self, builder: &mut FunctionBuilder<'_>) {
+        if let Some((base, length)) = self.main_memory {
+            let loaded = self.load_memory(builder, 0);
+            builder.def_var(base, loaded.base);
+            builder.def_var(length, loaded.length);
+        }
+    }
+
+    /// Base and length of a memory.
+    pub(crate) fn memory(&self, builder: &mut FunctionBuilder<'_>, memory: u32) -> MemoryValues {
+        match self.main_memory {
+            Some((base, length)) if memory == 0 => {
+                MemoryValues { base: builder.use_var(base), length: builder.use_var(length) }
+            }
+            _ => self.load_memory(builder, memory),
+        }
+    }
+
+    fn load_memory(&self, builder: &mut FunctionBuilder<'_>, memory: u32) -> MemoryValues {
+        let (descriptor, at) = self.locate(builder, self.module.offsets.memory(memory));
+        let flags = trusted(self.regions.context);
+        let mut load = |offset| builder.ins().load(types::I64, flags, descriptor, at + offset);
+        MemoryValues { base: load(VmMemory::BASE), length: load(VmMemory::LENGTH) }
     }
 
     /// The address of the record of a function.

@@ -1,13 +1,14 @@
 //! One function body: validated and translated in the same pass, then compiled.
 //!
 //! **The counter.** In a metered module the counter of reductions lives in an SSA variable: loaded on entry,
-//! stored before every call and return, loaded again after a call. In between a charge is a subtraction and a
-//! compare in registers. The call of the yield function, which a charge makes on its cold side, goes to a stub
+//! stored before calls and returns if it may have changed, loaded again after a call. In between a charge is a
+//! subtraction and a compare in registers. The call of the yield function, which a charge makes on its cold side, goes to a stub
 //! that clobbers nothing, so that the hot side keeps its registers.
 
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{
-    BlockArg, Function, GlobalValueData, InstBuilder, SourceLoc, UserFuncName, Value, types,
+    BlockArg, Function, GlobalValueData, InstBuilder, InstructionData, Opcode, SourceLoc, UserFuncName,
+    Value, types,
 };
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use wasmparser::{FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources};
@@ -103,6 +104,10 @@ pub(crate) struct FunctionTranslator<'a, 'm> {
 struct Counter {
     variable: Variable,
     runtime: Value,
+    /// Whether the variable may differ from what is stored. Exact within straight code; where paths join, it may.
+    changed: bool,
+    /// What it was last set to in this function.
+    last_set: Option<Value>,
 }
 
 impl<'a, 'm> FunctionTranslator<'a, 'm> {
@@ -129,6 +134,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
             translator.locals.push(variable);
         }
         translator.load_counter_on_entry();
+        translator.environment.declare_main_memory(&mut translator.builder);
         translator.push_body_frame(index);
         translator
     }
@@ -167,7 +173,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         if self.environment.module.shape.metering.is_some() {
             let runtime = self.environment.runtime(&mut self.builder);
             let variable = self.builder.declare_var(types::I64);
-            self.counter = Some(Counter { variable, runtime });
+            self.counter = Some(Counter { variable, runtime, changed: false, last_set: None });
             self.load_counter();
         }
     }
@@ -177,18 +183,57 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         self.counter.expect("the reserved global exists only in a metered module").variable
     }
 
+    /// Sets the counter, as a charge does.
+    pub(crate) fn set_counter(&mut self, value: Value) {
+        let counter = self.counter.as_mut().expect("the reserved global exists only in a metered module");
+        counter.changed = true;
+        counter.last_set = Some(value);
+        let variable = counter.variable;
+        self.builder.def_var(variable, value);
+    }
+
+    /// If the operands are those of a charge's test, "the counter, just reduced by `cost`, is below zero": the
+    /// counter before, and the cost. Comparing these says the same (the counter is far from overflowing), and
+    /// leaves the difference to be computed once, where it is used.
+    pub(crate) fn charge_test(&self, left: Value, right: Value) -> Option<(Value, i64)> {
+        let counter = self.counter.filter(|counter| counter.last_set == Some(left))?;
+        debug_assert!(counter.changed);
+        let dfg = &self.builder.func.dfg;
+        let constant = |value| match dfg.insts[dfg.value_def(value).inst()?] {
+            InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => Some(imm.bits()),
+            _ => None,
+        };
+        match dfg.insts[dfg.value_def(left).inst()?] {
+            InstructionData::Binary { opcode: Opcode::Isub, args: [before, cost] }
+                if constant(right)? == 0 =>
+            {
+                Some((before, constant(cost)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes that control may come from elsewhere, with a counter that is not stored.
+    pub(crate) fn join_counter(&mut self) {
+        if let Some(counter) = &mut self.counter {
+            counter.changed = true;
+        }
+    }
+
     /// Makes the counter visible to whoever runs next: before a call or a return.
     pub(crate) fn store_counter(&mut self) {
-        if let Some(Counter { variable, runtime }) = self.counter {
+        if let Some(Counter { variable, runtime, changed: true, .. }) = self.counter {
             let value = self.builder.use_var(variable);
             let flags = trusted(self.environment.regions.counter);
             self.builder.ins().store(flags, value, runtime, VmRuntime::REDUCTIONS);
         }
     }
 
-    /// Takes over the counter from whoever ran: after a call.
-    pub(crate) fn load_counter(&mut self) {
-        if let Some(Counter { variable, runtime }) = self.counter {
+    /// Takes over the counter from whoever ran. A load that turns out not to be used is not emitted.
+    fn load_counter(&mut self) {
+        if let Some(counter) = &mut self.counter {
+            counter.changed = false;
+            let Counter { variable, runtime, .. } = *counter;
             let flags = trusted(self.environment.regions.counter);
             let value = self.builder.ins().load(types::I64, flags, runtime, VmRuntime::REDUCTIONS);
             self.builder.def_var(variable, value);
@@ -211,6 +256,12 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         self.load_counter();
     }
 
+    /// Takes over what a call may have changed: the counter, and where the memory is.
+    pub(crate) fn after_call(&mut self) {
+        self.load_counter();
+        self.environment.load_main_memory(&mut self.builder);
+    }
+
     /// Returns from the function with the topmost values.
     pub(crate) fn return_top(&mut self, count: usize) {
         self.store_counter();
@@ -226,7 +277,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
     ) -> Option<Value> {
         self.store_counter();
         let result = self.environment.call_builtin(&mut self.builder, builtin, args);
-        self.load_counter();
+        self.after_call();
         result
     }
 

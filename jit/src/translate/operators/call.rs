@@ -86,7 +86,7 @@ fn arguments(t: &FunctionTranslator<'_, '_>, context: Value, params: usize) -> V
 }
 
 fn finish(t: &mut FunctionTranslator<'_, '_>, call: Inst, params: usize) {
-    t.load_counter();
+    t.after_call();
     t.stacks.drop_top(params);
     let results = t.builder.inst_results(call).to_vec();
     t.stacks.values.extend(results);

@@ -4,9 +4,8 @@ use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, TrapCode, Type, V
 use wasmparser::{MemArg, Operator};
 
 use crate::translate::bounds;
-use crate::translate::environment::trusted;
 use crate::translate::function::FunctionTranslator;
-use crate::vm::context::{Builtin, VmMemory};
+use crate::vm::context::Builtin;
 
 pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<'_>) -> bool {
     use types::{F32, F64, I32, I64};
@@ -102,10 +101,7 @@ fn store(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, opcode: Opcode, si
 }
 
 fn size(t: &mut FunctionTranslator<'_, '_>, memory: u32) {
-    let place = t.environment.module.offsets.memory(memory);
-    let (descriptor, at) = t.environment.locate(&mut t.builder, place);
-    let flags = trusted(t.environment.regions.context);
-    let length = t.builder.ins().load(types::I64, flags, descriptor, at + VmMemory::LENGTH);
+    let length = t.environment.memory(&mut t.builder, memory).length;
     let pages = t.builder.ins().ushr_imm_u(length, 16);
     let pages = t.builder.ins().ireduce(types::I32, pages);
     t.stacks.push(pages);

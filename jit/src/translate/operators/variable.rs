@@ -73,8 +73,7 @@ fn global_get(t: &mut FunctionTranslator<'_, '_>, index: u32) {
 fn global_set(t: &mut FunctionTranslator<'_, '_>, index: u32) {
     let value = t.stacks.pop();
     if is_counter(t, index) {
-        let variable = t.counter_variable();
-        t.builder.def_var(variable, value);
+        t.set_counter(value);
     } else {
         let place = t.environment.module.offsets.global(index);
         let (address, offset) = t.environment.locate(&mut t.builder, place);
