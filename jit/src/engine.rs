@@ -61,6 +61,11 @@ impl Engine {
         Ok(Engine { inner: Arc::new(inner) })
     }
 
+    /// Whether the two are one engine.
+    pub(crate) fn is(&self, other: &Engine) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     pub(crate) fn isa(&self) -> &OwnedTargetIsa {
         &self.inner.isa
     }

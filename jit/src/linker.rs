@@ -170,8 +170,15 @@ impl<T: 'static> Linker<T> {
     }
 
     /// Declares a host function; a later one of the same name replaces it.
+    ///
+    /// # Panics
+    /// When it takes or returns function references (by a [`WasmValue`] or [`HostResult`] of the embedder's):
+    /// they are addresses, which safe code must not make up.
     pub fn func<P, R>(&mut self, module: &str, name: &str, f: impl IntoHostFunc<T, P, R>) -> &mut Self {
-        self.functions.entry(module.into()).or_default().insert(name.into(), f.into_host_func());
+        let function = f.into_host_func();
+        let mut types = function.ty.params.iter().chain(&function.ty.results);
+        assert!(types.all(|&ty| ty != ValType::FuncRef), "{module}::{name} takes no function references");
+        self.functions.entry(module.into()).or_default().insert(name.into(), function);
         self
     }
 

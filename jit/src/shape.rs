@@ -122,7 +122,14 @@ impl Shape {
 
     /// Whether an import is one of the two that the engine itself supplies.
     pub(crate) fn is_reserved(&self, import: &Import) -> bool {
-        import.module == abi::METERING_MODULE && self.metering.is_some()
+        self.is_reserved_item(import.item)
+    }
+
+    /// By item, not by name: a second import of the same name is an ordinary one, which somebody has to supply.
+    fn is_reserved_item(&self, item: Item) -> bool {
+        self.metering.is_some_and(|metering| {
+            item == Item::Global(metering.global) || item == Item::Func(metering.yield_function)
+        })
     }
 
     pub(crate) fn read_types(&mut self, section: wasmparser::TypeSectionReader<'_>) -> Parsed {
@@ -239,6 +246,10 @@ impl Shape {
                 ExternalKind::Global => Item::Global(export.index),
                 ExternalKind::Tag => return Err(unsupported("an exception tag", offset)),
             };
+            // The counter has no cell: it lives in a register while code runs.
+            if self.is_reserved_item(item) {
+                return Err(unsupported("an export of the reserved counter or yield", offset));
+            }
             if let (Item::Memory(index), "memory") = (item, export.name) {
                 self.main_memory = Some(index);
             }

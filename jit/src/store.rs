@@ -42,9 +42,13 @@ impl Default for StoreLimits {
     }
 }
 
-/// A function of an instance in a store.
+/// A function of an instance in a store. It is a pair of numbers, not an address: one that is given to another
+/// store, or outlives its own, names some other function or none, and that is all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Func(pub(crate) usize);
+pub struct Func {
+    instance: u32,
+    function: u32,
+}
 
 /// An instance in a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +119,8 @@ struct StoreInner<T> {
     /// Result types, then results, of the activation.
     result_types: Vec<ValType>,
     results: Vec<Value>,
+    /// The instance whose function was begun last: its results' references are as it holds them.
+    called: u32,
     reductions: u64,
     data: T,
 }
@@ -155,6 +161,7 @@ impl<T: Send + 'static> Store<T> {
             hosts: Vec::new(),
             result_types: Vec::new(),
             results: Vec::new(),
+            called: 0,
             reductions: 0,
             data,
         });
@@ -178,8 +185,12 @@ impl<T: Send + 'static> Store<T> {
     ///
     /// # Errors
     /// See [`InstantiateError`].
+    ///
+    /// # Panics
+    /// When the module was compiled by another engine than the store's: types are numbered by engine.
     pub fn instantiate(&mut self, linked: &Linked<T>) -> Result<Instance, InstantiateError> {
         let linked = &*linked.inner;
+        self.assert_same_engine(&linked.module);
         let template = linked.template.as_ref().map_err(|kind| {
             let kind = match kind {
                 TrapKind::TableOutOfBounds => TrapKind::TableOutOfBounds,
@@ -196,11 +207,16 @@ impl<T: Send + 'static> Store<T> {
     ///
     /// # Errors
     /// See [`InstantiateError`]. After a trap, what the segments before it have written stays written.
+    ///
+    /// # Panics
+    /// As for [`Store::instantiate`], and when the store has an activation.
     pub fn instantiate_with(
         &mut self,
         module: &Module,
         exports: &[Export],
     ) -> Result<Instance, InstantiateError> {
+        self.assert_same_engine(module);
+        assert!(self.inner().core.activation.is_none(), "instances are linked while nothing runs");
         let supplies = self.supplies(module, exports)?;
         let no_hosts: Arc<[Option<HostFunc<T>>]> = Arc::from([]);
         match instantiate::from_imports(self.core(), &module.inner, &supplies) {
@@ -245,7 +261,8 @@ impl<T: Send + 'static> Store<T> {
         let data = self.instance_data(export.instance);
         let ty = data.module.shape.globals[index as usize].ty.content;
         // SAFETY: nothing runs, and the cell lives as long as its instance.
-        Some(from_raw(ty, unsafe { *data.global(index) }))
+        let raw = unsafe { *data.global(index) };
+        Some(self.inner().core.value(ty, raw, export.instance.0))
     }
 
     /// Begins a call of a function of the instance; nothing runs before [`Store::resume`].
@@ -254,7 +271,8 @@ impl<T: Send + 'static> Store<T> {
     /// When no stack is to be had.
     ///
     /// # Panics
-    /// When an activation exists already, or the arguments do not match the function's type.
+    /// When an activation exists already, or the arguments do not match the function's type, or one of them is
+    /// a function that the store does not have.
     pub fn begin(
         &mut self,
         instance: Instance,
@@ -264,20 +282,23 @@ impl<T: Send + 'static> Store<T> {
         let core = self.core();
         let inner = self.inner_mut();
         assert!(inner.core.activation.is_none(), "a store has one activation at a time");
-        let data = &inner.core.instances[instance.0 as usize];
-        let module = &data.module;
+        let module = inner.core.instances[instance.0 as usize].module.clone();
         let ty = module.shape.function_type(function.0);
         assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
+        let args: Vec<RawValue> = args.iter().map(|&arg| inner.core.raw(arg, instance.0)).collect();
+        let data = &inner.core.instances[instance.0 as usize];
         let failed = |error: std::io::Error| InstantiateError::Limit(format!("no stack: {error}"));
         let stack = inner.engine.stacks().take().map_err(failed)?;
 
         let slots = &mut inner.core.slots;
         slots.clear();
-        slots.extend(args.iter().map(|&arg| to_raw(arg)));
+        slots.extend(args);
         slots.resize(ty.params.len().max(ty.results.len()), RawValue::default());
         inner.result_types.clear();
         inner.result_types.extend_from_slice(&ty.results);
         inner.results.clear();
+        inner.called = instance.0;
+        inner.core.host_result = ptr::null_mut();
 
         // SAFETY: the record lives as long as its instance.
         let record = unsafe { *data.record(function.0) };
@@ -307,6 +328,8 @@ impl<T: Send + 'static> Store<T> {
     /// # Panics
     /// When there is no activation, or `how` does not fit its state.
     pub fn resume(&mut self, how: Resume, slice: u64) -> Progress {
+        let waiting = !self.inner().core.host_result.is_null();
+        assert_eq!(waiting, !matches!(how, Resume::Continue), "a suspended host call alone takes a result");
         match how {
             Resume::Continue => {}
             Resume::Return(value) => self.complete_host_call(value),
@@ -318,7 +341,9 @@ impl<T: Send + 'static> Store<T> {
         let budget = self.grant(slice);
         let leave = self.run();
         let inner = self.inner_mut();
-        inner.reductions += (budget - inner.core.runtime.reductions).max(0) as u64;
+        // Saturating: a module that nobody has verified may write anything into its counter.
+        let used = budget.saturating_sub(inner.core.runtime.reductions).max(0) as u64;
+        inner.reductions = inner.reductions.saturating_add(used);
         match leave {
             Leave::Yield => Progress::Yielded,
             Leave::Host => Progress::Suspended,
@@ -420,6 +445,11 @@ impl<T: Send + 'static> Store<T> {
         &self.inner().core.instances[instance.0 as usize]
     }
 
+    fn assert_same_engine(&self, module: &Module) {
+        let same = module.inner.engine.is(&self.inner().engine);
+        assert!(same, "the module was compiled by the store's engine");
+    }
+
     fn add(&mut self, data: Box<InstanceData>, hosts: Arc<[Option<HostFunc<T>>]>) -> Instance {
         let inner = self.inner_mut();
         inner.core.instances.push(data);
@@ -454,6 +484,8 @@ impl<T: Send + 'static> Store<T> {
 
     fn supply(&mut self, export: Export) -> Supply {
         let data = &mut self.inner_mut().core.instances[export.instance.0 as usize];
+        // From now on its references may be held by others.
+        data.own_records();
         let imported = |index| Imported { instance: NonNull::from(&**data), index };
         match export.item {
             Item::Memory(index) => Supply::Memory(imported(index)),
@@ -470,8 +502,7 @@ impl<T: Send + 'static> Store<T> {
 
     fn complete_host_call(&mut self, value: RawValue) {
         let core = &mut self.inner_mut().core;
-        assert!(!core.host_result.is_null(), "no host call is suspended");
-        // SAFETY: the routine that suspended left the address of its first slot, on the activation's stack.
+        // SAFETY: not null, as `resume` has checked: the routine that suspended left the address of its first slot, on the activation's stack.
         unsafe { core.host_result.write(value) };
         core.host_result = ptr::null_mut();
     }
@@ -504,8 +535,9 @@ impl<T: Send + 'static> Store<T> {
     fn returned(&mut self) -> Progress {
         let inner = self.inner_mut();
         inner.core.activation = None;
-        let slots = inner.core.slots.iter();
-        inner.results = inner.result_types.iter().zip(slots).map(|(&ty, &raw)| from_raw(ty, raw)).collect();
+        let (core, called) = (&inner.core, inner.called);
+        let raw = inner.result_types.iter().zip(&core.slots);
+        inner.results = raw.map(|(&ty, &raw)| core.value(ty, raw, called)).collect();
         Progress::Returned
     }
 
@@ -618,8 +650,11 @@ unsafe fn dispatch<T>(store: usize, instance: u32, import: u32, slots: *mut RawV
     let inner = store as *mut StoreInner<T>;
     let call = || {
         // SAFETY: by the contract; the list of host functions does not change while the guest runs.
-        let host = unsafe { (&(*inner).hosts)[instance as usize][import as usize].as_ref() };
-        let host = host.expect("the reserved yield has no trampoline that is called");
+        let hosts = unsafe { &(&(*inner).hosts)[instance as usize] };
+        let Some(Some(host)) = hosts.get(import as usize) else {
+            // The reserved yield, called other than by a charge: through a table, or as the start function.
+            return Ok(HostCall::Return(()));
+        };
         let count = host.ty.params.len().max(host.ty.results.len()).max(1);
         // SAFETY: by the contract.
         let slots = unsafe { std::slice::from_raw_parts_mut(slots, count) };
@@ -662,24 +697,48 @@ fn provides(found: &ExternType, expected: &ExternType) -> bool {
     }
 }
 
-fn to_raw(value: Value) -> RawValue {
-    RawValue::from(match value {
-        Value::I32(value) => u64::from(value as u32),
-        Value::I64(value) => value as u64,
-        Value::F32(bits) => u64::from(bits),
-        Value::F64(bits) => bits,
-        Value::FuncRef(function) => function.map_or(0, |function| function.0 as u64),
-        Value::ExternRef(reference) => reference.map_or(0, |number| u64::from(number) + 1),
-    })
-}
+impl StoreCore {
+    /// A value as the instance `holder` keeps it.
+    fn raw(&mut self, value: Value, holder: u32) -> RawValue {
+        RawValue::from(match value {
+            Value::I32(value) => u64::from(value as u32),
+            Value::I64(value) => value as u64,
+            Value::F32(bits) => u64::from(bits),
+            Value::F64(bits) => bits,
+            Value::FuncRef(function) => function.map_or(0, |function| self.reference(function, holder)),
+            Value::ExternRef(reference) => reference.map_or(0, |number| u64::from(number) + 1),
+        })
+    }
 
-fn from_raw(ty: ValType, raw: RawValue) -> Value {
-    match ty {
-        ValType::I32 => Value::I32(raw.low as i32),
-        ValType::I64 => Value::I64(raw.low as i64),
-        ValType::F32 => Value::F32(raw.low as u32),
-        ValType::F64 => Value::F64(raw.low),
-        ValType::FuncRef => Value::FuncRef((raw.low != 0).then_some(Func(raw.low as usize))),
-        ValType::ExternRef => Value::ExternRef(raw.low.checked_sub(1).map(|number| number as u32)),
+    /// The value that the instance `holder` keeps as these bits.
+    fn value(&self, ty: ValType, raw: RawValue, holder: u32) -> Value {
+        match ty {
+            ValType::I32 => Value::I32(raw.low as i32),
+            ValType::I64 => Value::I64(raw.low as i64),
+            ValType::F32 => Value::F32(raw.low as u32),
+            ValType::F64 => Value::F64(raw.low),
+            ValType::FuncRef => Value::FuncRef((raw.low != 0).then(|| self.function(raw.low, holder))),
+            ValType::ExternRef => Value::ExternRef(raw.low.checked_sub(1).map(|number| number as u32)),
+        }
+    }
+
+    fn reference(&mut self, function: Func, holder: u32) -> u64 {
+        assert!((function.instance as usize) < self.instances.len(), "the function is one of this store");
+        let owner = &mut self.instances[function.instance as usize];
+        assert!((function.function as usize) < owner.records.as_slice().len(), "as above");
+        if function.instance != holder {
+            owner.own_records();
+        }
+        owner.record(function.function) as u64
+    }
+
+    /// The function that a reference leads to. A shared record is the holder's own: see `vm::context`.
+    fn function(&self, reference: u64, holder: u32) -> Func {
+        let find = |instance: u32| {
+            let function = self.instances[instance as usize].function_of(reference)?;
+            Some(Func { instance, function })
+        };
+        let mut others = 0..self.instances.len() as u32;
+        find(holder).or_else(|| others.find_map(find)).expect("a reference leads to a record of its store")
     }
 }

@@ -242,7 +242,9 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
 
     /// The charge's cold side: suspends at the stub, and clobbers no register.
     pub(crate) fn yield_now(&mut self) {
-        if let Some(block) = self.builder.current_block() {
+        // A yield that no charge surrounds may stand in the entry block, which cannot be cold.
+        let entry = self.builder.func.layout.entry_block();
+        if let Some(block) = self.builder.current_block().filter(|&block| Some(block) != entry) {
             self.builder.set_cold_block(block);
         }
         self.store_counter();

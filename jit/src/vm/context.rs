@@ -19,7 +19,8 @@
 //!
 //! A function record whose context is null belongs to "the instance that calls it": that is what lets all
 //! instances of a module share one array of records, and one table image that points at them. Such records
-//! never leave their instance, because an instance that uses them has no imports but host functions.
+//! never leave their instance: one that uses them has no imports but host functions, and before anything of it
+//! is exported, or one of its functions given to another, it gets records of its own (`own_records`).
 
 use std::mem::offset_of;
 

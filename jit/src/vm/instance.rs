@@ -18,7 +18,7 @@ use crate::error::{Frame, HostError};
 use crate::module::ModuleInner;
 use crate::shape::SegmentMode;
 use crate::store::StoreLimits;
-use crate::value::RawValue;
+use crate::value::{RawValue, ValType};
 
 /// What a store is, but for its data. It never moves: native code and its instances point into it.
 pub(crate) struct StoreCore {
@@ -240,6 +240,43 @@ impl InstanceData {
     /// The record of a function.
     pub(crate) fn record(&self, function: u32) -> *const VmFuncRef {
         &raw const self.records.as_slice()[function as usize]
+    }
+
+    /// The function whose record this is the address of; `None` if it is not one of this instance's.
+    pub(crate) fn function_of(&self, reference: u64) -> Option<u32> {
+        let records = self.records.as_slice();
+        let index = reference.checked_sub(records.as_ptr() as u64)? / VmFuncRef::SIZE as u64;
+        (index < records.len() as u64).then_some(index as u32)
+    }
+
+    /// Gives the instance records of its own, before a reference to one of them can get to another instance: in
+    /// a shared record, "the caller's own context" would then be the wrong one.
+    ///
+    /// Nothing of the store may be active: native frames would keep references to the shared records.
+    pub(crate) fn own_records(&mut self) {
+        let Records::Shared(shared) = self.records.clone() else { return };
+        let context = self.context();
+        let own: Box<[VmFuncRef]> = shared.iter().map(|&record| VmFuncRef { context, ..record }).collect();
+        let moved = |reference: u64| match reference {
+            0 => 0,
+            // Only its own functions: an instance with shared records imports nothing that could hold others.
+            _ => own.as_ptr() as u64 + (reference - shared.as_ptr() as u64),
+        };
+        let module = self.module.clone();
+        for (table, declared) in self.tables.iter_mut().zip(&module.shape.tables) {
+            if declared.ty.element == ValType::FuncRef {
+                table.entries_mut().iter_mut().for_each(|entry| *entry = moved(*entry));
+            }
+        }
+        for (index, global) in module.shape.globals.iter().enumerate() {
+            if global.ty.content == ValType::FuncRef {
+                // SAFETY: a linked module imports no global but the counter, so the cell lies in the context.
+                unsafe { (*self.global(index as u32)).low = moved((*self.global(index as u32)).low) };
+            }
+        }
+        // SAFETY: the context begins with a head, and nothing runs in it.
+        unsafe { (*self.context()).functions = own.as_ptr() };
+        self.records = Records::Own(own);
     }
 }
 

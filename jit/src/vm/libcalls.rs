@@ -114,7 +114,8 @@ unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Sen
 unsafe fn charge_bytes(context: Context, bytes: u64) {
     // SAFETY: passed on.
     let (runtime, metered) = unsafe { (runtime(context), instance(context).module.shape.metering.is_some()) };
-    runtime.reductions -= (bytes / BYTES_PER_REDUCTION) as i64;
+    // Saturating: a module that nobody has verified may write anything into its counter.
+    runtime.reductions = runtime.reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
     if metered && runtime.reductions < 0 {
         // The guest frame that called has not recorded itself: there is no backtrace to be had from here.
         runtime.exit_frame = 0;

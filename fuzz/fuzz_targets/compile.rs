@@ -1,0 +1,29 @@
+//! Whatever valid module goes in, with every proposal on, compiling it is an error or a module; and whatever
+//! bytes, too. It never panics.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use lunatic_jit::{CompileError, Engine, EngineConfig, Linker, Module, Store, StoreLimits};
+
+static ENGINE: LazyLock<Engine> =
+    LazyLock::new(|| Engine::new(EngineConfig::default()).expect("this machine is supported"));
+
+/// Little enough for a fuzzer's own memory limit.
+const LIMITS: StoreLimits = StoreLimits { max_memory: 64 << 20, max_table_elements: 100_000 };
+
+fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
+    let (module, bytes) = input;
+    let _ = Module::compile(&ENGINE, &bytes);
+    match Module::compile(&ENGINE, &module.to_bytes()) {
+        // The generator has every proposal on.
+        Err(CompileError::Unsupported { .. } | CompileError::Invalid { .. }) => {}
+        Err(error @ CompileError::Codegen(_)) => panic!("{error}"),
+        Ok(module) => {
+            if let Ok(linked) = Linker::<()>::new().link(&module) {
+                let _ = Store::new(&ENGINE, (), LIMITS).instantiate(&linked);
+            }
+        }
+    }
+});
