@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use lunatic_instrument::{PrepareError, VerifyError};
+use lunatic_instrument::{PrepareError, VerifyError, VerifyErrorKind};
 use lunatic_jit::{CompileError, EngineError, LinkError};
 
 /// A guest called a host function in a way that ends the process.
@@ -65,7 +65,7 @@ pub enum LoadError {
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     /// A prepared module does not keep its promise.
-    #[error("{0}; prepare the module again")]
+    #[error("{0}{advice}", advice = advice(.0))]
     Verify(#[from] VerifyError),
     /// The module cannot be compiled.
     #[error(transparent)]
@@ -76,4 +76,12 @@ pub enum LoadError {
     /// The module is valid but is no program.
     #[error("the module exports no function \"_start\" without parameters and results: it is not a program")]
     NoStart,
+}
+
+/// What to do about a module that does not verify, where the error does not say so itself.
+fn advice(error: &VerifyError) -> &'static str {
+    match error.kind {
+        VerifyErrorKind::Manifest(_) => "",
+        _ => ": prepare the original module again with lunatic-prep",
+    }
 }

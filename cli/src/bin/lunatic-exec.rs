@@ -1,7 +1,7 @@
 //! `lunatic-exec`: runs a WebAssembly program as lightweight processes.
 //!
 //! Arguments in, one runtime built, loaded and run. Exit status: the program's own; 134 if its first process
-//! traps; 1 for a file that cannot be used; 2 for wrong usage.
+//! traps; 1 for a file that cannot be used; 2 for wrong usage; 143 or 130 if SIGTERM or SIGINT stops it.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lunatic_cli::{Failure, fail, read_input};
+use lunatic_cli::{Failure, fail, read_input, stop_on_signals};
 use lunatic_executor::{PreopenedDir, Runtime, RuntimeConfig};
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
@@ -57,13 +57,20 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let path = arguments.module.clone();
     let bytes = read_input(&path)?;
-    if arguments.unmetered {
+    let unmetered = arguments.unmetered;
+    if unmetered {
         eprintln!("{COMMAND}: warning: running unmetered: an endless loop keeps its worker for ever");
     }
     let runtime = Runtime::new(configuration(arguments))
         .map_err(|error| Failure { place: "runtime".into(), cause: error.into() })?;
     let program = runtime.load(&bytes).map_err(|error| Failure::new(&path, "stdin", error))?;
     drop(bytes);
+    // Not while it loads: there is nothing to lose yet. Nor unmetered: a loop that keeps its worker cannot be stopped,
+    // only ended with the whole command.
+    if !unmetered {
+        stop_on_signals(runtime.stopper())
+            .map_err(|error| Failure { place: "signals".into(), cause: error.into() })?;
+    }
     let status = runtime.run(&program);
     // A status is one byte for the operating system, the lowest one, as `exit` in C has it.
     Ok(ExitCode::from(status.0 as u8))
