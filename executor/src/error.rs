@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use lunatic_instrument::{PrepareError, VerifyError, VerifyErrorKind};
 use lunatic_jit::{CompileError, EngineError, LinkError};
 
+use crate::config::MAX_WORKERS;
+
 /// A guest called a host function in a way that ends the process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
@@ -53,9 +55,12 @@ pub enum RuntimeError {
         /// Why.
         source: std::io::Error,
     },
-    /// Zero workers or an empty slice.
-    #[error("{0} must be at least 1")]
-    Zero(&'static str),
+    /// An empty slice.
+    #[error("the slice must be at least 1")]
+    EmptySlice,
+    /// No workers, or too many.
+    #[error("the number of workers must be from 1 to {MAX_WORKERS}")]
+    Workers,
 }
 
 /// Why a program cannot be loaded.

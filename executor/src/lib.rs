@@ -29,7 +29,7 @@ mod stdio;
 mod sys;
 
 pub use clock::{Clock, SimulatedClock, SystemClock};
-pub use config::{PreopenedDir, RuntimeConfig};
+pub use config::{MAX_WORKERS, PreopenedDir, RuntimeConfig};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{LoadError, RuntimeError};
 pub use program::Program;

@@ -22,7 +22,7 @@ use cap_std::fs::Dir;
 use lunatic_jit::{Engine, EngineConfig};
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{GuestDir, PreopenedDir, ProcessConfig, RuntimeConfig};
+use crate::config::{GuestDir, MAX_WORKERS, PreopenedDir, ProcessConfig, RuntimeConfig};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{LoadError, RuntimeError};
 use crate::host;
@@ -95,11 +95,11 @@ impl Runtime {
     /// # Errors
     /// See [`RuntimeError`].
     pub fn with_parts(config: RuntimeConfig, parts: Parts) -> Result<Runtime, RuntimeError> {
-        if config.workers == 0 {
-            return Err(RuntimeError::Zero("the number of workers"));
+        if !(1..=MAX_WORKERS).contains(&config.workers) {
+            return Err(RuntimeError::Workers);
         }
         if config.slice == 0 {
-            return Err(RuntimeError::Zero("the slice"));
+            return Err(RuntimeError::EmptySlice);
         }
         let engine = Engine::new(EngineConfig { stack_size: config.stack_size })?;
         let node = Arc::new(Node {

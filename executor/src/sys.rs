@@ -10,14 +10,8 @@ pub(crate) fn block_signals() {
     use nix::sys::signal::{SigSet, Signal};
 
     /// Raised by the thread that they are meant for. To block these would end the command at the first trap.
-    const SYNCHRONOUS: [Signal; 6] = [
-        Signal::SIGSEGV,
-        Signal::SIGBUS,
-        Signal::SIGILL,
-        Signal::SIGFPE,
-        Signal::SIGTRAP,
-        Signal::SIGABRT,
-    ];
+    const SYNCHRONOUS: [Signal; 6] =
+        [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGTRAP, Signal::SIGABRT];
     let mut blocked = SigSet::all();
     SYNCHRONOUS.into_iter().for_each(|signal| blocked.remove(signal));
     blocked.thread_block().expect("blocking a set of signals has no way to fail");

@@ -93,9 +93,7 @@ impl Output {
                 drop(waited.unwrap_or_else(PoisonError::into_inner));
             }
             None => drop(
-                changed
-                    .wait_while(queue, |queue| !is_written(queue))
-                    .unwrap_or_else(PoisonError::into_inner),
+                changed.wait_while(queue, |queue| !is_written(queue)).unwrap_or_else(PoisonError::into_inner),
             ),
         }
     }
