@@ -4,11 +4,14 @@
 //! shell which both need, and which must be right for every input:
 //!
 //! * [`fail`] prints one line to stderr, with nothing in it that could write to a terminal in another way;
-//! * [`write_whole`] makes an output appear whole or not at all, under its name.
+//! * [`write_whole`] makes an output appear whole or not at all, under its name;
+//! * [`stop_on_signals`] turns a request to terminate into one to the node.
 #![forbid(unsafe_code)]
 
 mod output;
 mod report;
+mod signals;
 
 pub use output::{read_input, write_output, write_whole};
 pub use report::{Failure, escape, fail};
+pub use signals::stop_on_signals;

@@ -1,34 +1,18 @@
 //! The command `lunatic-prep` as whoever types it sees it: exit status, messages, files.
 
-use std::fs;
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+mod common;
 
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{directory, error_of, feed, find, wasm, with_app};
 use lunatic_instrument::{is_prepared, verify};
-use tempfile::TempDir;
 
 const SPIN: &str = "(module (func (export \"_start\") (loop (br 0))))";
 
-fn directory() -> TempDir {
-    tempfile::tempdir().expect("a temporary directory")
-}
-
-/// A directory with `app.wasm` in it.
-fn with_app(text: &str) -> TempDir {
-    let directory = directory();
-    fs::write(directory.path().join("app.wasm"), wasm(text)).expect("written");
-    directory
-}
-
-fn wasm(text: &str) -> Vec<u8> {
-    wat::parse_str(text).expect("the test's module is well-formed")
-}
-
 fn command(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lunatic-prep"));
-    command.current_dir(directory).args(arguments);
-    command
+    common::command(env!("CARGO_BIN_EXE_lunatic-prep"), directory, arguments)
 }
 
 fn run(directory: &Path, arguments: &[&str]) -> Output {
@@ -36,23 +20,7 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
 }
 
 fn run_with_stdin(directory: &Path, arguments: &[&str], stdin: &[u8]) -> Output {
-    let mut command = command(directory, arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the command starts");
-    let mut pipe = child.stdin.take().expect("stdin is piped");
-    pipe.write_all(stdin).expect("the command reads all of it");
-    drop(pipe);
-    child.wait_with_output().expect("the command ends")
-}
-
-/// The one line that the command printed on failing.
-#[track_caller]
-fn error_of(output: &Output, status: i32) -> String {
-    assert_eq!(output.status.code(), Some(status), "{output:?}");
-    assert!(output.stdout.is_empty(), "{output:?}");
-    let text = String::from_utf8(output.stderr.clone()).expect("messages are UTF-8");
-    assert_eq!(text.lines().count(), 1, "{text}");
-    text.trim_end().to_owned()
+    feed(command(directory, arguments), stdin)
 }
 
 /// The names in a directory.
@@ -175,7 +143,7 @@ fn an_edited_module_is_refused_with_its_place() {
     assert!(run(path, &["app.wasm"]).status.success());
     let mut bytes = fs::read(path.join("app.lwasm")).expect("written");
     // `call $yield` within an `if`, which only charges have here.
-    let call = bytes.windows(4).position(|code| code == [0x04, 0x40, 0x10, 0x00]).expect("a charge is there");
+    let call = find(&bytes, &[0x04, 0x40, 0x10, 0x00]);
     bytes[call + 2..call + 4].fill(0x01);
     fs::write(path.join("app.lwasm"), &bytes).expect("written");
     let error = error_of(&run(path, &["--check", "app.lwasm"]), 1);

@@ -16,10 +16,14 @@ pub(crate) const REDUCTIONS_PER_FUEL: u64 = 100_000;
 /// Environment variables, arguments and directories that a configuration may hold of each.
 pub(crate) const MAX_ENTRIES: usize = 4096;
 
+/// Worker threads that a node may have: more than there are processors gain nothing, and every one is looked at by
+/// those that search for work.
+pub const MAX_WORKERS: usize = 1024;
+
 /// How a node is built.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
-    /// Worker threads. Default: one for each processor.
+    /// Worker threads, from 1 to [`MAX_WORKERS`]. Default: one for each processor.
     pub workers: usize,
     /// Reductions that a process may use before the next one has its turn.
     pub slice: u64,
@@ -42,7 +46,7 @@ pub struct RuntimeConfig {
 impl Default for RuntimeConfig {
     fn default() -> RuntimeConfig {
         RuntimeConfig {
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            workers: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
             slice: 100_000,
             max_memory: 4 << 30,
             stack_size: 256 << 10,

@@ -4,8 +4,10 @@
 
 use std::path::PathBuf;
 
-use lunatic_instrument::{PrepareError, VerifyError};
+use lunatic_instrument::{PrepareError, VerifyError, VerifyErrorKind};
 use lunatic_jit::{CompileError, EngineError, LinkError};
+
+use crate::config::MAX_WORKERS;
 
 /// A guest called a host function in a way that ends the process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,9 +55,12 @@ pub enum RuntimeError {
         /// Why.
         source: std::io::Error,
     },
-    /// Zero workers or an empty slice.
-    #[error("{0} must be at least 1")]
-    Zero(&'static str),
+    /// An empty slice.
+    #[error("the slice must be at least 1")]
+    EmptySlice,
+    /// No workers, or too many.
+    #[error("the number of workers must be from 1 to {MAX_WORKERS}")]
+    Workers,
 }
 
 /// Why a program cannot be loaded.
@@ -65,7 +70,7 @@ pub enum LoadError {
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     /// A prepared module does not keep its promise.
-    #[error("{0}; prepare the module again")]
+    #[error("{0}{advice}", advice = advice(.0))]
     Verify(#[from] VerifyError),
     /// The module cannot be compiled.
     #[error(transparent)]
@@ -76,4 +81,12 @@ pub enum LoadError {
     /// The module is valid but is no program.
     #[error("the module exports no function \"_start\" without parameters and results: it is not a program")]
     NoStart,
+}
+
+/// What to do about a module that does not verify, where the error does not say so itself.
+fn advice(error: &VerifyError) -> &'static str {
+    match error.kind {
+        VerifyErrorKind::Manifest(_) => "",
+        _ => ": prepare the original module again with lunatic-prep",
+    }
 }

@@ -26,10 +26,11 @@ mod report;
 mod runtime;
 mod scheduler;
 mod stdio;
+mod sys;
 
 pub use clock::{Clock, SimulatedClock, SystemClock};
-pub use config::{PreopenedDir, RuntimeConfig};
+pub use config::{MAX_WORKERS, PreopenedDir, RuntimeConfig};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{LoadError, RuntimeError};
 pub use program::Program;
-pub use runtime::{ExitStatus, Parts, Runtime, Stopper};
+pub use runtime::{ExitStatus, GRACE, Parts, Runtime, Stopper};

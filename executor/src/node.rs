@@ -3,6 +3,7 @@
 //! Its parts have their own locks; there is none around it. Lock order: registry, then process table or an
 //! inbox. Nothing is locked while guest code runs.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use lunatic_jit::{Engine, Linked, Linker};
@@ -39,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) unmetered: bool,
     pub(crate) scheduler: OnceLock<Arc<Scheduler>>,
     pub(crate) first: OnceLock<ProcessId>,
+    /// Whether someone outside has asked it to stop.
+    pub(crate) asked: AtomicBool,
     pub(crate) status: Status,
 }
 
@@ -48,6 +51,8 @@ pub(crate) enum Due {
     Wait { process: ProcessId, wait: u64 },
     /// A message is sent.
     Send { process: ProcessId, message: Message },
+    /// The node was asked to stop and had its time.
+    Stop { status: i32 },
 }
 
 /// The exit status, once there is one.
@@ -136,6 +141,7 @@ impl Events for Node {
             let (process, signal) = match due {
                 Due::Wait { process, wait } => (process, Signal::Due { wait }),
                 Due::Send { process, message } => (process, Signal::Message(message)),
+                Due::Stop { status } => return self.finish(status),
             };
             // Its process may be gone; then the timer has come to its end with it.
             let _ = self.send(process, signal);

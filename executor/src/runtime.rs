@@ -2,35 +2,43 @@
 //!
 //! # How the node stops
 //!
-//! 1. The first process ends, or [`Stopper::stop`] is called: the exit status is decided.
+//! 0. [`Stopper::ask`], if it begins with that: the first process is told, and has [`GRACE`] to end in its own way.
+//! 1. The first process ends, the time is up, or [`Stopper::stop`] is called: the exit status is decided.
 //! 2. The scheduler stops: sleeping workers wake, running ones finish their slice.
 //! 3. Their threads end. From here on no guest code runs.
 //! 4. Every process is discarded: memory, stacks and descriptors are released; suspended activations are
 //!    dropped as they are, nothing is unwound.
-//! 5. What was written to standard output and error is flushed.
+//! 5. What was written to standard output and error is flushed. After having been asked to stop, a reader that
+//!    does not read is waited for no longer than [`GRACE`]: it must not keep a node that someone wants gone.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use lunatic_jit::{Engine, EngineConfig};
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{GuestDir, PreopenedDir, ProcessConfig, RuntimeConfig};
+use crate::config::{GuestDir, MAX_WORKERS, PreopenedDir, ProcessConfig, RuntimeConfig};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{LoadError, RuntimeError};
 use crate::host;
-use crate::node::{Node, Spawn, Status};
-use crate::process::{Entry, Table};
+use crate::node::{Due, Node, Spawn, Status};
+use crate::process::{Entry, Signal, Table};
 use crate::program::{self, Program};
 use crate::registry::Registry;
 use crate::scheduler::{BlockingPool, Scheduler, Timers, Worker};
 use crate::stdio::{Input, Output};
+use crate::sys;
 
 /// The status of a command that could not even begin its first process.
 const STATUS_CANNOT_RUN: i32 = 1;
+
+/// How long a program that was [asked](Stopper::ask) to stop may take until it is stopped.
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// A node that is ready to run one program.
 pub struct Runtime {
@@ -87,11 +95,11 @@ impl Runtime {
     /// # Errors
     /// See [`RuntimeError`].
     pub fn with_parts(config: RuntimeConfig, parts: Parts) -> Result<Runtime, RuntimeError> {
-        if config.workers == 0 {
-            return Err(RuntimeError::Zero("the number of workers"));
+        if !(1..=MAX_WORKERS).contains(&config.workers) {
+            return Err(RuntimeError::Workers);
         }
         if config.slice == 0 {
-            return Err(RuntimeError::Zero("the slice"));
+            return Err(RuntimeError::EmptySlice);
         }
         let engine = Engine::new(EngineConfig { stack_size: config.stack_size })?;
         let node = Arc::new(Node {
@@ -110,6 +118,7 @@ impl Runtime {
             unmetered: config.unmetered,
             scheduler: OnceLock::new(),
             first: OnceLock::new(),
+            asked: AtomicBool::new(false),
             status: Status::default(),
         });
         let (_, workers) = Scheduler::new(config.workers, config.seed, node.clone(), |scheduler| {
@@ -159,6 +168,26 @@ impl Runtime {
 }
 
 impl Stopper {
+    /// Asks the program to stop, as on a request to terminate; asking again [stops](Stopper::stop) it at once.
+    ///
+    /// The first process ends with this status, and the node with it. If it wants the failures of linked processes
+    /// as messages (`die_when_link_dies(0)`), it gets such a message instead, with no tag, and ends in its own way
+    /// and with its own status, or is stopped when [`GRACE`] is over. Before there is a first process there is no
+    /// one to ask: the node stops.
+    pub fn ask(&self, status: ExitStatus) {
+        let node = &self.node;
+        // AcqRel: whoever asks second has its look at `first` after the first one had.
+        let asked_before = node.asked.swap(true, Ordering::AcqRel);
+        let Some(first) = node.first.get().filter(|_| !asked_before) else {
+            return self.stop(status);
+        };
+        let deadline = node.clock.now().saturating_add(GRACE.as_nanos() as u64);
+        node.timers.set(deadline, Due::Stop { status: status.0 });
+        // After the timer: the worker that this wakes looks at the timers before it sleeps again. If the process is
+        // over, the node is about to stop.
+        let _ = node.send(*first, Signal::Stop { status: status.0 });
+    }
+
     /// Stops the node with a status, unless it has one already. Processes are not asked.
     pub fn stop(&self, status: ExitStatus) {
         self.node.finish(status.0);
@@ -192,7 +221,10 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
         .into_iter()
         .enumerate()
         .map(|(index, worker)| {
-            std::thread::Builder::new().name(format!("worker {index}")).spawn(|| worker.run())
+            std::thread::Builder::new().name(format!("worker {index}")).spawn(|| {
+                sys::block_signals();
+                worker.run();
+            })
         })
         .collect()
 }
@@ -218,6 +250,8 @@ fn settle(node: &Node) {
         process.discard();
         node.table.remove(process.id());
     }
-    node.stdout.flush();
-    node.stderr.flush();
+    // Acquire: see `Stopper::ask`.
+    let patience = node.asked.load(Ordering::Acquire).then_some(GRACE);
+    node.stdout.flush(patience);
+    node.stderr.flush(patience);
 }

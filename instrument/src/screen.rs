@@ -44,6 +44,12 @@ pub(crate) fn screen(wasm: &[u8]) -> Result<(), PrepareError> {
         return Err(PrepareError::NotWasm);
     }
     Screen::default().module(wasm).map_err(|failure| match failure {
+        // A prepared module that was cut off has lost its mark, which comes last. That it is damaged is the news then,
+        // not what it imports.
+        Failure::Refused(error @ PrepareError::ReservedImport { .. }) => {
+            let validated = Validator::new_with_features(FEATURES).validate_all(wasm);
+            validated.map_or_else(|invalid| classify(wasm, invalid), |_| error)
+        }
         Failure::Refused(error) => error,
         Failure::Invalid(error) => classify(wasm, error),
     })

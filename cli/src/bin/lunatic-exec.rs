@@ -1,47 +1,46 @@
 //! `lunatic-exec`: runs a WebAssembly program as lightweight processes.
 //!
 //! Arguments in, one runtime built, loaded and run. Exit status: the program's own; 134 if its first process
-//! traps; 1 for a file that cannot be used; 2 for wrong usage.
+//! traps; 1 for a file that cannot be used; 2 for wrong usage; 143 or 130 if SIGTERM or SIGINT stops it.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lunatic_cli::{Failure, fail, read_input};
-use lunatic_executor::{PreopenedDir, Runtime, RuntimeConfig};
+use lunatic_cli::{Failure, fail, read_input, stop_on_signals};
+use lunatic_executor::{MAX_WORKERS, PreopenedDir, Runtime, RuntimeConfig};
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
 ///
 /// A file prepared by lunatic-prep is verified first; a plain module is prepared in memory.
 #[derive(Debug, Parser)]
-#[command(name = COMMAND, version)]
+#[command(name = COMMAND, version, override_usage = "lunatic-exec [OPTIONS] <APP.lwasm> [ARG]...")]
 struct Arguments {
     /// A directory that the program may use, and the name it sees [default name: the same]
     #[arg(long = "dir", value_name = "HOST[::GUEST]", value_parser = parse_dir)]
     dirs: Vec<PreopenedDir>,
     /// A variable of the program's environment; without a value it is passed on, if it is set
-    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     env: Vec<String>,
     /// Worker threads [default: one for each processor]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_workers)]
     workers: Option<usize>,
     /// Memory of each process, in bytes, or with the suffix KiB, MiB or GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_memory: Option<u64>,
     /// Reductions (about one WebAssembly instruction each) until the next process has its turn
     #[arg(long, value_name = "REDUCTIONS")]
-    slice: Option<u64>,
+    slice: Option<NonZeroU64>,
     /// Insert no charges into a plain module: for measuring only, an endless loop then keeps its worker
     #[arg(long)]
     unmetered: bool,
-    /// The program, `-` for stdin
-    #[arg(value_name = "APP.lwasm")]
-    module: PathBuf,
-    /// The program's arguments: whatever follows it
-    #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<OsString>,
+    /// The program, `-` for stdin; whatever follows it are its arguments, also what looks like an option here
+    // One list, not a program and a list: clap would still take known options between the two for its own.
+    #[arg(value_name = "APP.lwasm", required = true, trailing_var_arg = true)]
+    program: Vec<OsString>,
 }
 
 const COMMAND: &str = "lunatic-exec";
@@ -55,15 +54,22 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let path = arguments.module.clone();
+    let path = PathBuf::from(&arguments.program[0]);
     let bytes = read_input(&path)?;
-    if arguments.unmetered {
+    let unmetered = arguments.unmetered;
+    if unmetered {
         eprintln!("{COMMAND}: warning: running unmetered: an endless loop keeps its worker for ever");
     }
     let runtime = Runtime::new(configuration(arguments))
         .map_err(|error| Failure { place: "runtime".into(), cause: error.into() })?;
     let program = runtime.load(&bytes).map_err(|error| Failure::new(&path, "stdin", error))?;
     drop(bytes);
+    // Not while it loads: there is nothing to lose yet. Nor unmetered: a loop that keeps its worker cannot be stopped,
+    // only ended with the whole command.
+    if !unmetered {
+        stop_on_signals(runtime.stopper())
+            .map_err(|error| Failure { place: "signals".into(), cause: error.into() })?;
+    }
     let status = runtime.run(&program);
     // A status is one byte for the operating system, the lowest one, as `exit` in C has it.
     Ok(ExitCode::from(status.0 as u8))
@@ -71,13 +77,12 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 fn configuration(arguments: Arguments) -> RuntimeConfig {
     let defaults = RuntimeConfig::default();
-    let name = arguments.module.display().to_string();
-    let rest = arguments.args.iter().map(|arg| arg.to_string_lossy().into_owned());
+    let args = arguments.program.iter().map(|arg| arg.to_string_lossy().into_owned());
     RuntimeConfig {
         workers: arguments.workers.unwrap_or(defaults.workers),
-        slice: arguments.slice.unwrap_or(defaults.slice),
+        slice: arguments.slice.map_or(defaults.slice, NonZeroU64::get),
         max_memory: arguments.max_memory.unwrap_or(defaults.max_memory),
-        args: std::iter::once(name).chain(rest).collect(),
+        args: args.collect(),
         env: arguments.env.iter().filter_map(|variable| environment_variable(variable)).collect(),
         dirs: arguments.dirs,
         unmetered: arguments.unmetered,
@@ -99,6 +104,20 @@ fn parse_dir(text: &str) -> Result<PreopenedDir, String> {
         return Err("expected HOST or HOST::GUEST".into());
     }
     Ok(PreopenedDir { host: host.into(), guest: guest.into() })
+}
+
+fn parse_variable(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.starts_with('=') {
+        Err("expected NAME or NAME=VALUE".into())
+    } else {
+        Ok(text.into())
+    }
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    let range = 1..=MAX_WORKERS;
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("expected a number from 1 to {MAX_WORKERS}"))
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -126,11 +145,20 @@ mod tests {
     }
 
     #[test]
+    fn workers_are_neither_none_nor_countless() {
+        assert_eq!(parse_workers("1024"), Ok(1024));
+        for wrong in ["0", "1025", "-1", "18446744073709551615", ""] {
+            assert!(parse_workers(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_follows_the_module_belongs_to_the_guest() {
-        let arguments =
-            Arguments::parse_from(["lunatic-exec", "--workers", "1", "a.lwasm", "--workers", "-x"]);
+        let line = ["--workers", "1", "a.lwasm", "--workers", "-x", "--help", "--", "-"];
+        let arguments = Arguments::parse_from([COMMAND].iter().chain(&line));
         assert_eq!(arguments.workers, Some(1));
-        assert_eq!(arguments.args, ["--workers", "-x"]);
+        assert_eq!(arguments.program, line[2..]);
+        assert_eq!(Arguments::parse_from([COMMAND, "-", "-"]).program, ["-", "-"]);
     }
 
     #[test]

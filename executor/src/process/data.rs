@@ -18,7 +18,7 @@ use super::exit::{Ending, ExitReason, Limit};
 use super::id::ProcessId;
 use super::link::Relations;
 use super::mailbox::Mailbox;
-use super::message::Message;
+use super::message::{Message, NO_TAG};
 use super::signal::Signal;
 use super::wait::{Finish, Reason, Wait};
 
@@ -155,6 +155,7 @@ impl ProcessData {
         match signal {
             Signal::Message(message) => self.mailbox.push(message),
             Signal::Kill => return Some(ExitReason::Killed),
+            Signal::Stop { status } => return self.handle_stop(status),
             Signal::Link { from, tag } => self.relations.link(from, tag),
             Signal::Unlink { from } => drop(self.relations.unlink(from)),
             Signal::LinkDied { from, ending } => return self.handle_link_died(from, ending),
@@ -192,6 +193,15 @@ impl ProcessData {
             return Some(ExitReason::LinkDied(from));
         }
         self.mailbox.push(Message::LinkDied { tag });
+        None
+    }
+
+    /// To a process that is asked to stop, it is as if something that it is linked to had died: the world outside.
+    fn handle_stop(&mut self, status: i32) -> Option<ExitReason> {
+        if self.die_when_link_dies {
+            return Some(ExitReason::Stopped(status));
+        }
+        self.mailbox.push(Message::LinkDied { tag: NO_TAG });
         None
     }
 

@@ -17,6 +17,8 @@ pub(crate) enum ExitReason {
     Trap(Box<Trap>),
     /// Someone killed it.
     Killed,
+    /// The node was asked to stop; the status to stop with.
+    Stopped(i32),
     /// A process that it was linked to ended abnormally.
     LinkDied(ProcessId),
     /// A turn of it panicked: our bug, but only this process ends.
@@ -62,6 +64,7 @@ impl ExitReason {
             ExitReason::Normal => 0,
             ExitReason::Exit(status) => *status as i32,
             ExitReason::Killed => STATUS_KILLED,
+            ExitReason::Stopped(status) => *status,
             _ => STATUS_ABNORMAL,
         }
     }
@@ -85,6 +88,7 @@ impl fmt::Display for ExitReason {
             ExitReason::Exit(status) => write!(f, "exited with status {status}"),
             ExitReason::Trap(trap) => write!(f, "trapped: {trap}"),
             ExitReason::Killed => f.write_str("was killed"),
+            ExitReason::Stopped(_) => f.write_str("was asked to stop"),
             ExitReason::LinkDied(peer) => write!(f, "ended because the linked process {peer} did"),
             ExitReason::Bug => f.write_str("was ended by a bug in the runtime; the message above says where"),
             ExitReason::LimitExceeded(limit) => write!(f, "exceeded its limit: {limit}"),

@@ -18,6 +18,8 @@ pub(crate) enum Signal {
     Message(Message),
     /// End, whatever you do.
     Kill,
+    /// End, unless you see to it yourself that you do: the node is asked to stop, and this is its first process.
+    Stop { status: i32 },
     /// The sender linked itself to the receiver.
     Link { from: ProcessId, tag: i64 },
     /// The sender undid the link.

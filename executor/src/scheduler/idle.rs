@@ -146,6 +146,11 @@ impl Idle {
     /// Sleeps in the reactor.
     fn drive(&self, worker: usize, reactor: &mut Reactor, events: &dyn Events) {
         self.driver.store(worker + 1, Ordering::SeqCst);
+        // Until the deadline is known, any timer is earlier. A worker that sets one either does so before the look
+        // below, which then finds it, or finds this and wakes the reactor; what the last driver left here would
+        // have it go to sleep in silence.
+        self.driver_deadline.store(u64::MAX, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         let next = events.next_deadline();
         let left = next.map(|next| Duration::from_nanos(next.saturating_sub(events.now())));
         let timeout = left.map_or(MAX_SLEEP, |left| left.min(MAX_SLEEP));
@@ -158,7 +163,8 @@ impl Idle {
         self.driver.store(0, Ordering::SeqCst);
     }
 
-    /// Makes the driver look at the timers again if they are due earlier than it was told.
+    /// Makes the driver look at the timers again if they are due earlier than it was told. To be called after a
+    /// fence that comes after setting the timer; [`Idle::sleep`] has one.
     fn hasten(&self, next: Option<u64>) {
         if next.is_some_and(|next| next < self.driver_deadline.load(Ordering::SeqCst)) {
             self.wakeup.wake();
@@ -213,5 +219,45 @@ impl Token {
     fn wait(&self) {
         let guard = self.lock();
         drop(self.changed.wait_while(guard, |set| !*set).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Events of which the first appears while the driver is about to fall asleep: another worker sets a timer just
+    /// after the driver has looked, and goes to sleep itself.
+    struct SetMeanwhile<'a> {
+        idle: &'a Idle,
+        is_set: AtomicUsize,
+    }
+
+    impl Events for SetMeanwhile<'_> {
+        fn fire(&self) {}
+        fn next_deadline(&self) -> Option<u64> {
+            if self.is_set.fetch_add(1, Ordering::SeqCst) == 0 {
+                self.idle.hasten(Some(LATER));
+                return None;
+            }
+            Some(LATER)
+        }
+        fn now(&self) -> u64 {
+            0
+        }
+    }
+
+    /// Later than what an earlier driver has slept for.
+    const LATER: u64 = 1_000_000;
+
+    #[test]
+    fn a_timer_set_while_the_driver_falls_asleep_wakes_it() {
+        let idle = Idle::new(1).unwrap();
+        idle.driver_deadline.store(LATER / 2, Ordering::SeqCst);
+        let started = Instant::now();
+        idle.sleep(0, || false, &SetMeanwhile { idle: &idle, is_set: AtomicUsize::new(0) });
+        assert!(started.elapsed() < MAX_SLEEP / 2, "it slept through the timer");
     }
 }

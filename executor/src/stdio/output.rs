@@ -82,15 +82,20 @@ impl Output {
         }
     }
 
-    /// Waits until everything is written. Not for workers.
-    pub(crate) fn flush(&self) {
+    /// Waits until everything is written, at most for so long if a time is given. Not for workers.
+    pub(crate) fn flush(&self, patience: Option<Duration>) {
         let queue = self.shared.lock();
-        drop(
-            self.shared
-                .changed
-                .wait_while(queue, |queue| queue.bytes > 0)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let is_written = |queue: &mut Queue| queue.bytes == 0;
+        let changed = &self.shared.changed;
+        match patience {
+            Some(patience) => {
+                let waited = changed.wait_timeout_while(queue, patience, |queue| !is_written(queue));
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+            }
+            None => drop(
+                changed.wait_while(queue, |queue| !is_written(queue)).unwrap_or_else(PoisonError::into_inner),
+            ),
+        }
     }
 }
 
@@ -197,9 +202,17 @@ mod tests {
         assert!(resumes.try_recv().is_err());
         (0..4).for_each(|_| permit.send(()).unwrap());
         resumes.recv_timeout(Duration::from_secs(30)).unwrap();
-        output.flush();
+        output.flush(None);
         let written = written.lock().unwrap();
         assert_eq!((written.len(), written.last()), (MAX_QUEUED + 1, Some(&2)));
+    }
+
+    #[test]
+    fn a_flush_may_have_an_end() {
+        let (_permit, permits) = mpsc::channel();
+        let output = Output::start("test", Slow(permits, Arc::default())).unwrap();
+        output.write(vec![0; 1]);
+        output.flush(Some(Duration::from_millis(1)));
     }
 
     #[test]
@@ -208,7 +221,7 @@ mod tests {
         let output = Output::start("test", Slow(permits, Arc::default())).unwrap();
         drop(permit);
         output.write(vec![0; 2 * MAX_QUEUED]);
-        output.flush();
+        output.flush(None);
         assert_eq!(output.write(vec![0]), Accepted::Broken);
     }
 }

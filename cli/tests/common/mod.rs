@@ -1,0 +1,57 @@
+//! Runs the commands as whoever types them does.
+#![allow(dead_code)] // Each test file uses some of it.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+pub(crate) fn directory() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+/// A directory with `app.wasm` in it.
+pub(crate) fn with_app(text: &str) -> TempDir {
+    let directory = directory();
+    fs::write(directory.path().join("app.wasm"), wasm(text)).expect("written");
+    directory
+}
+
+pub(crate) fn wasm(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("the test's module is well-formed")
+}
+
+/// One of the commands, by the path of its program.
+pub(crate) fn command(program: &str, directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(directory).args(arguments);
+    command
+}
+
+/// Runs a command to its end, with these bytes as its standard input.
+pub(crate) fn feed(mut command: Command, stdin: &[u8]) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
+    let mut pipe = child.stdin.take().expect("stdin is piped");
+    pipe.write_all(stdin).expect("the command reads all of it");
+    drop(pipe);
+    child.wait_with_output().expect("the command ends")
+}
+
+/// The one line that the command printed on failing.
+#[track_caller]
+pub(crate) fn error_of(output: &Output, status: i32) -> String {
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stderr.clone()).expect("messages are UTF-8");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(!text.trim_end_matches('\n').contains(char::is_control), "{text:?}");
+    text.trim_end().to_owned()
+}
+
+/// Where a short run of bytes is in a longer one, the first time.
+pub(crate) fn find(bytes: &[u8], wanted: &[u8]) -> usize {
+    bytes.windows(wanted.len()).position(|window| window == wanted).expect("it is there")
+}

@@ -1,0 +1,317 @@
+//! The command `lunatic-exec` as whoever types it sees it, above all when it is given something that it cannot run:
+//! one line, the right exit status, nothing run.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{directory, error_of, feed, find, wasm, with_app};
+use lunatic_instrument::{Options, prepare};
+
+const SPIN: &str = r#"(module (func $spin (export "_start") (loop (br 0))))"#;
+
+/// Says `hello`.
+const HELLO: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\08\00\00\00\06\00\00\00hello\n")
+    (func (export "_start") (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#;
+
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    common::command(env!("CARGO_BIN_EXE_lunatic-exec"), directory, arguments)
+}
+
+fn run(directory: &Path, arguments: &[&str]) -> Output {
+    command(directory, arguments).output().expect("the command starts")
+}
+
+/// Gives the command a file of this name with these bytes, which it refuses; what it says after the name.
+#[track_caller]
+fn refused(name: &str, bytes: &[u8]) -> String {
+    let directory = directory();
+    fs::write(directory.path().join(name), bytes).expect("written");
+    let error = error_of(&run(directory.path(), &[name]), 1);
+    let begin = format!("lunatic-exec: error: {name}: ");
+    error.strip_prefix(&begin).unwrap_or_else(|| panic!("{error}")).to_owned()
+}
+
+fn prepared(text: &str) -> Vec<u8> {
+    prepare(&wasm(text), &Options::default()).expect("the module is valid").bytes
+}
+
+/// What a charge of `cost` looks like after the counter was read: `i64.const cost`, `i64.sub`.
+fn charge(cost: u8) -> [u8; 3] {
+    [0x42, cost, 0x7d]
+}
+
+#[test]
+fn what_is_no_module_is_refused() {
+    assert!(refused("text.wasm", b"hello").starts_with("not a WebAssembly module"));
+    assert!(refused("empty.wasm", b"").starts_with("not a WebAssembly module"));
+    assert!(refused("short.wasm", b"\0as").starts_with("not a WebAssembly module"));
+}
+
+#[test]
+fn a_truncated_module_is_refused_with_the_place() {
+    let whole = wasm(HELLO);
+    for length in [8 + 1, whole.len() / 2, whole.len() - 1] {
+        let error = refused("truncated.wasm", &whole[..length]);
+        assert!(error.starts_with("invalid module: ") && error.contains(" (at byte 0x"), "{length}: {error}");
+    }
+}
+
+#[test]
+fn a_truncated_prepared_module_is_not_mistaken_for_a_plain_one() {
+    let whole = prepared(HELLO);
+    for length in [whole.len() / 2, whole.len() - 1] {
+        let error = refused("truncated.lwasm", &whole[..length]);
+        assert!(error.starts_with("invalid module: ") && error.contains(" (at byte 0x"), "{length}: {error}");
+    }
+}
+
+#[test]
+fn an_invalid_module_is_refused_with_the_place() {
+    let bytes = wasm(r#"(module (func (export "_start") (drop (i32.add (i32.const 1) (f32.const 1)))))"#);
+    let error = refused("invalid.wasm", &bytes);
+    let place = find(&bytes, &[0x6a]); // i32.add
+    assert_eq!(error, format!("invalid module: type mismatch: expected i32, found f32 (at byte {place:#x})"));
+}
+
+#[test]
+fn a_component_is_refused_with_what_to_do() {
+    let error = refused("component.wasm", &wasm("(component)"));
+    assert_eq!(error, "this is a component, not a core module: build for wasm32-wasip1");
+}
+
+#[test]
+fn all_missing_imports_are_named() {
+    let bytes = wasm(
+        r#"(module
+            (import "env" "first" (func))
+            (import "lunatic::process" "process_id" (func (result i64)))
+            (import "env" "second" (global i32))
+            (import "lunatic::process" "sleep_ms" (func (param i32)))
+            (func (export "_start")))"#,
+    );
+    let error = refused("imports.wasm", &bytes);
+    assert!(error.starts_with("missing imports: "), "{error}");
+    for name in ["env::first", "env::second", "lunatic::process::sleep_ms"] {
+        assert!(error.contains(name), "{name}: {error}");
+    }
+    assert!(!error.contains("process_id"), "this one is there: {error}");
+}
+
+#[test]
+fn names_from_the_module_cannot_write_to_the_terminal() {
+    let error = refused(
+        "names.wasm",
+        &wasm(r#"(module (import "env" "a\nb\1b[31m" (func)) (func (export "_start")))"#),
+    );
+    assert!(error.contains("a\\nb\\u{1b}[31m"), "{error}");
+    let error = error_of(&run(directory().path(), &["a\nb\u{1b}[31m.wasm"]), 1);
+    assert!(error.contains("a\\nb\\u{1b}[31m.wasm: "), "{error}");
+}
+
+#[test]
+fn reserved_names_in_a_plain_module_are_refused() {
+    for import in [r#""yield" (func)"#, r#""reductions" (global (mut i64))"#, r#""other" (func)"#] {
+        let text = format!(r#"(module (import "lunatic::metering" {import}) (func (export "_start")))"#);
+        let error = refused("reserved.wasm", &wasm(&text));
+        assert!(error.starts_with("the import \"lunatic::metering\" "), "{error}");
+        assert!(error.contains("(at byte 0x") && error.contains("is reserved: rename it"), "{error}");
+    }
+}
+
+#[test]
+fn a_weakened_charge_is_found() {
+    // The charges of an empty loop in a function pay for the branch and for what begins them.
+    let whole = prepared(SPIN);
+    let cost = (1..20).rev().find(|cost| whole.windows(3).any(|code| code == charge(*cost)));
+    let cost = cost.expect("the module has charges");
+    let place = find(&whole, &charge(cost));
+    for weaker in (0..cost).chain([0x7f /* -1 */]) {
+        let mut bytes = whole.clone();
+        bytes[place + 1] = weaker;
+        let error = refused("weak.lwasm", &bytes);
+        assert!(error.contains("in function 1 \"spin\", at byte 0x"), "{error}");
+        assert!(error.ends_with("prepare the original module again with lunatic-prep"), "{error}");
+    }
+}
+
+#[test]
+fn a_charge_that_is_taken_out_is_found() {
+    let whole = prepared(SPIN);
+    // `if; call $yield; end` becomes `if; nop; nop; end`: it counts, and nothing happens.
+    let mut silent = whole.clone();
+    let call = find(&whole, &[0x04, 0x40, 0x10, 0x00, 0x0b]);
+    silent[call + 2..call + 4].fill(0x01);
+    // The function as it was before, under the imports and the mark of a prepared module.
+    let bare = wasm(
+        r#"(module
+            (import "lunatic::metering" "reductions" (global (mut i64)))
+            (import "lunatic::metering" "yield" (func))
+            (func $spin (export "_start") (loop (br 0)))
+            (@custom "lunatic.prep" "\01\01\90\4e\01"))"#,
+    );
+    for (bytes, what) in
+        [(silent, "a charge is incomplete or altered"), (bare, "does not begin with a charge")]
+    {
+        let error = refused("removed.lwasm", &bytes);
+        assert!(error.contains(what) && error.contains("\"spin\", at byte 0x"), "{error}");
+        assert!(error.ends_with("prepare the original module again with lunatic-prep"), "{error}");
+    }
+}
+
+#[test]
+fn another_versions_file_is_to_be_prepared_again() {
+    let whole = prepared(SPIN);
+    let versions = find(&whole, b"lunatic.prep") + "lunatic.prep".len();
+    for (place, what) in [(versions, "format 99"), (versions + 1, "cost model 99")] {
+        let mut bytes = whole.clone();
+        bytes[place] = 99;
+        let error = refused("other.lwasm", &bytes);
+        assert!(error.starts_with(&format!("prepared {}", if place == versions { "in" } else { "with" })));
+        assert!(error.contains(what), "{error}");
+        assert_eq!(error.matches("prepare it again with lunatic-prep").count(), 1, "{error}");
+        assert!(!error.contains("prepare the original module"), "advice is given once: {error}");
+    }
+}
+
+#[test]
+fn a_module_without_an_entry_is_no_program() {
+    for text in ["(module)", r#"(module (func (export "_start") (param i32)))"#, "(module (func $_start))"] {
+        let error = refused("library.wasm", &wasm(text));
+        assert!(error.contains("exports no function \"_start\""), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_refused() {
+    let directory = directory();
+    let error = error_of(&run(directory.path(), &["missing.wasm"]), 1);
+    assert!(error.starts_with("lunatic-exec: error: missing.wasm: "), "{error}");
+    // A directory opens and does not read.
+    let error = error_of(&run(directory.path(), &["."]), 1);
+    assert!(error.starts_with("lunatic-exec: error: .: "), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_without_permission_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = with_app(HELLO);
+    let app = directory.path().join("app.wasm");
+    fs::set_permissions(&app, fs::Permissions::from_mode(0)).expect("it is ours");
+    if fs::File::open(&app).is_ok() {
+        println!("skipped: whoever runs this test may read everything");
+        return;
+    }
+    let error = error_of(&run(directory.path(), &["app.wasm"]), 1);
+    assert!(error.starts_with("lunatic-exec: error: app.wasm: Permission denied"), "{error}");
+}
+
+#[test]
+fn unmetered_refuses_what_it_cannot_run_as_well() {
+    let directory = directory();
+    let path = directory.path();
+    let whole = wasm(HELLO);
+    let mut weak = prepared(SPIN);
+    let charges = find(&weak, &[0x04, 0x40, 0x10, 0x00]);
+    weak[charges + 2..charges + 4].fill(0x01);
+    for bytes in [b"hello", &b""[..], &whole[..whole.len() / 2], &wasm("(component)"), &weak] {
+        fs::write(path.join("app"), bytes).expect("written");
+        let output = run(path, &["--unmetered", "app"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines.len() == 2 && lines[0].starts_with("lunatic-exec: warning: "), "{text}");
+        assert!(lines[1].starts_with("lunatic-exec: error: app: "), "{text}");
+    }
+}
+
+#[test]
+fn unmetered_says_so() {
+    let directory = with_app(HELLO);
+    let output = run(directory.path(), &["--unmetered", "app.wasm"]);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"hello\n"[..]), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.starts_with("lunatic-exec: warning: running unmetered") && text.lines().count() == 1,
+        "{text}"
+    );
+}
+
+#[test]
+fn a_plain_and_a_prepared_module_run_from_stdin_and_from_a_file() {
+    let directory = with_app(HELLO);
+    let path = directory.path();
+    fs::write(path.join("app.lwasm"), prepared(HELLO)).expect("written");
+    let outputs = [
+        run(path, &["app.wasm"]),
+        run(path, &["app.lwasm"]),
+        feed(command(path, &["-"]), &wasm(HELLO)),
+        feed(command(path, &["-"]), &prepared(HELLO)),
+    ];
+    for output in outputs {
+        assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"hello\n"[..]), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+    let error = error_of(&feed(command(path, &["-"]), b"hello"), 1);
+    assert!(error.starts_with("lunatic-exec: error: stdin: not a WebAssembly module"), "{error}");
+}
+
+#[test]
+fn a_directory_that_does_not_exist_is_named() {
+    let directory = with_app(HELLO);
+    for given in ["missing", "missing::/data", "app.wasm"] {
+        let error = error_of(&run(directory.path(), &["--dir", given, "app.wasm"]), 1);
+        let name = given.split("::").next().expect("there is always a first part");
+        assert!(error.contains(&format!("the directory {name} cannot be opened: ")), "{error}");
+    }
+}
+
+#[test]
+fn limits_may_be_as_wide_as_their_types() {
+    let directory = with_app(HELLO);
+    let max = &*u64::MAX.to_string();
+    for arguments in [["--slice", max], ["--slice", "1"], ["--max-memory", max], ["--workers", "64"]] {
+        let output = run(directory.path(), &[&arguments[..], &["app.wasm"]].concat());
+        assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"hello\n"[..]), "{output:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    let directory = with_app(HELLO);
+    let option = |option, value| vec![option, value, "app.wasm"];
+    for arguments in [
+        vec![],
+        vec!["--no-such-option", "app.wasm"],
+        option("--workers", "0"),
+        option("--workers", "18446744073709551615"),
+        option("--workers", "many"),
+        option("--slice", "0"),
+        option("--slice", "-1"),
+        option("--max-memory", "lots"),
+        option("--dir", ""),
+        option("--dir", "::x"),
+        option("--env", "=value"),
+    ] {
+        let output = run(directory.path(), &arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "nothing runs: {output:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("--help") && !text.contains("panicked"), "{text}");
+    }
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    for (question, answer) in [("--help", "Usage: lunatic-exec"), ("--version", "lunatic-exec ")] {
+        let output = run(directory().path(), &[question]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(answer), "{output:?}");
+    }
+}

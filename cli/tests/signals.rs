@@ -1,0 +1,242 @@
+//! SIGTERM and SIGINT: the program is asked, its output is there, and nothing keeps the command from ending.
+#![cfg(unix)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{command, with_app};
+use lunatic_executor::GRACE;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Longer than the command takes to end on a busy machine, and shorter than it takes when it waits to the last.
+const SOON: Duration = GRACE.saturating_sub(Duration::from_secs(1));
+
+/// A program that runs, and is killed with the test that fails.
+struct Program {
+    child: Child,
+    said: BufReader<Box<dyn Read>>,
+}
+
+impl Program {
+    /// Starts a program and waits until it says on standard error that it is `ready`.
+    fn start(options: &[&str], body: &str) -> Program {
+        let directory = with_app(&program(body));
+        let arguments = [options, &["app.wasm"]].concat();
+        let mut command = command(env!("CARGO_BIN_EXE_lunatic-exec"), directory.path(), &arguments);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+        let stderr = child.stderr.take().expect("it is piped");
+        let mut program = Program { child, said: BufReader::new(Box::new(stderr)) };
+        program.expect("ready");
+        program
+    }
+
+    /// Waits until it says a line, with whatever else before it.
+    fn expect(&mut self, expected: &str) {
+        let mut lines = self.said.by_ref().lines().map(|line| line.expect("it is text"));
+        assert!(lines.any(|line| line == expected), "it never said {expected:?}");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("it is one of the system's");
+        kill(Pid::from_raw(pid), signal).expect("it is our child");
+    }
+
+    /// All of its output from here on; how it ended, and how long that took.
+    fn end(mut self) -> (Vec<u8>, ExitStatus, Duration) {
+        let started = Instant::now();
+        let mut output = Vec::new();
+        if let Some(mut stdout) = self.child.stdout.take() {
+            stdout.read_to_end(&mut output).expect("it is readable");
+        }
+        let status = self.child.wait().expect("it is our child");
+        (output, status, started.elapsed())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended; then there is nothing to kill.
+        let _ = self.child.kill();
+    }
+}
+
+/// A program around a body that may use
+///
+/// - `$say (stream, text, length)`, with `ready\n` at 64 and `stopped\n` at 72;
+/// - `$catch` to be told instead of ended, and `$receive -> kind`, `$tag`;
+/// - 600,000 bytes of `.` at 65,536.
+fn program(body: &str) -> String {
+    format!(
+        r#"(module
+        (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
+        (import "lunatic::process" "die_when_link_dies" (func $die_when_link_dies (param i32)))
+        (import "lunatic::message" "receive" (func $receive_raw (param i32 i32 i64) (result i32)))
+        (import "lunatic::message" "get_tag" (func $tag (result i64)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 16)
+        (data (i32.const 64) "ready\n")
+        (data (i32.const 72) "stopped\n")
+        (func $say (param i32 i32 i32)
+          (i32.store (i32.const 0) (local.get 1))
+          (i32.store (i32.const 4) (local.get 2))
+          (drop (call $fd_write (local.get 0) (i32.const 0) (i32.const 1) (i32.const 8))))
+        (func $ready (call $say (i32.const 2) (i32.const 64) (i32.const 6)))
+        (func $flood
+          (memory.fill (i32.const 65536) (i32.const 46) (i32.const {FLOOD}))
+          (call $say (i32.const 1) (i32.const 65536) (i32.const {FLOOD})))
+        (func $catch (call $die_when_link_dies (i32.const 0)))
+        (func $receive (result i32) (call $receive_raw (i32.const 0) (i32.const 0) (i64.const -1)))
+        {body})"#
+    )
+}
+
+/// More than a pipe holds, and less than the command lets a program have waiting.
+const FLOOD: usize = 600_000;
+
+const SLEEPS: &str = r#"(func (export "_start") (call $ready) (call $sleep (i64.const 1000000)))"#;
+
+const SPINS: &str = r#"(func (export "_start") (call $ready) (loop $forever (br $forever)))"#;
+
+/// Catches every request, says so, and goes on.
+const STUBBORN: &str = r#"(func (export "_start")
+    (call $catch)
+    (call $ready)
+    (loop $forever
+      (drop (call $receive))
+      (call $say (i32.const 2) (i32.const 72) (i32.const 8))
+      (br $forever)))"#;
+
+#[test]
+fn the_first_signal_ends_a_program_that_does_not_care() {
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        for body in [SLEEPS, SPINS] {
+            for workers in ["1", "2"] {
+                let program = Program::start(&["--workers", workers], body);
+                program.signal(signal);
+                let (_, status, time) = program.end();
+                assert_eq!(status.code(), Some(code), "{signal}: {body}");
+                assert!(time < SOON, "{signal}: {body}: {time:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_written_is_there() {
+    let body = r#"(func (export "_start") (call $flood) (call $ready) (call $sleep (i64.const 1000000)))"#;
+    let program = Program::start(&[], body);
+    program.signal(Signal::SIGTERM);
+    let (output, status, _) = program.end();
+    assert_eq!((output.len(), status.code()), (FLOOD, Some(143)));
+}
+
+#[test]
+fn a_program_may_see_to_its_own_end() {
+    let program = Program::start(
+        &[],
+        r#"(func (export "_start")
+          (call $catch)
+          (call $ready)
+          (if (i32.ne (call $receive) (i32.const 1)) (then (unreachable)))
+          (if (i64.ne (call $tag) (i64.const 0)) (then (unreachable)))
+          (call $say (i32.const 1) (i32.const 72) (i32.const 8))
+          (call $exit (i32.const 7)))"#,
+    );
+    program.signal(Signal::SIGTERM);
+    let (output, status, time) = program.end();
+    assert_eq!((&*output, status.code()), (&b"stopped\n"[..], Some(7)));
+    assert!(time < SOON, "{time:?}");
+}
+
+#[test]
+fn a_program_that_goes_on_is_stopped_when_its_time_is_over() {
+    let mut program = Program::start(&[], STUBBORN);
+    let asked = Instant::now();
+    program.signal(Signal::SIGTERM);
+    program.expect("stopped");
+    let (_, status, _) = program.end();
+    assert_eq!(status.code(), Some(143));
+    assert!(asked.elapsed() >= GRACE, "it had only {:?}", asked.elapsed());
+}
+
+#[test]
+fn the_second_signal_stops_at_once() {
+    let mut program = Program::start(&[], STUBBORN);
+    program.signal(Signal::SIGTERM);
+    program.expect("stopped");
+    program.signal(Signal::SIGINT);
+    let (_, status, time) = program.end();
+    assert_eq!(status.code(), Some(130), "the one that stopped it counts");
+    assert!(time < SOON, "{time:?}");
+}
+
+#[test]
+fn a_reader_that_does_not_read_cannot_keep_it() {
+    let body = r#"(func (export "_start") (call $flood) (call $ready) (call $sleep (i64.const 1000000)))"#;
+    let mut program = Program::start(&[], body);
+    let unread = program.child.stdout.take().expect("it is piped");
+    program.signal(Signal::SIGTERM);
+    let (_, status, time) = program.end();
+    assert_eq!(status.code(), Some(143));
+    assert!(time >= GRACE - Duration::from_millis(100), "it gave the reader only {time:?}");
+    drop(unread);
+}
+
+#[test]
+fn the_third_signal_ends_the_command_whatever_it_waits_for() {
+    let body = r#"(func (export "_start")
+        (call $catch) (call $flood) (call $ready) (drop (call $receive))
+        (call $say (i32.const 2) (i32.const 72) (i32.const 8)) (drop (call $receive)))"#;
+    let mut program = Program::start(&[], body);
+    let unread = program.child.stdout.take().expect("it is piped");
+    program.signal(Signal::SIGTERM);
+    program.expect("stopped");
+    program.signal(Signal::SIGTERM);
+    // Two that arrive together are one.
+    let started = Instant::now();
+    while program.child.try_wait().expect("it is our child").is_none() && started.elapsed() < SOON {
+        std::thread::sleep(Duration::from_millis(100));
+        program.signal(Signal::SIGTERM);
+    }
+    let (_, status, _) = program.end();
+    assert_eq!(status.signal(), Some(Signal::SIGTERM as i32), "{status:?}");
+    assert!(started.elapsed() < SOON);
+    drop(unread);
+}
+
+#[test]
+fn unmetered_a_signal_ends_the_command_as_any_other() {
+    let program = Program::start(&["--unmetered"], SPINS);
+    program.signal(Signal::SIGTERM);
+    let (_, status, _) = program.end();
+    assert_eq!(status.signal(), Some(Signal::SIGTERM as i32), "{status:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn workers_take_no_signals() {
+    let program = Program::start(&["--workers", "2"], SLEEPS);
+    let mut workers = 0;
+    for thread in std::fs::read_dir(format!("/proc/{}/task", program.child.id())).expect("it runs") {
+        let path = thread.expect("it is readable").path().join("status");
+        // A thread may have ended; a worker has not.
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        if field("Name:").is_some_and(|name| name.starts_with("worker ")) {
+            let mask = field("SigBlk:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+            let mask = mask.expect("the kernel says what is blocked");
+            let is_blocked = |signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
+            assert!(is_blocked(Signal::SIGTERM) && is_blocked(Signal::SIGINT) && is_blocked(Signal::SIGUSR1));
+            assert!(!is_blocked(Signal::SIGSEGV) && !is_blocked(Signal::SIGILL), "traps are faults");
+            workers += 1;
+        }
+    }
+    assert_eq!(workers, 2);
+}
