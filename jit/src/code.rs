@@ -8,18 +8,22 @@
 use std::io;
 use std::sync::Arc;
 
-use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Signature, TrapCode};
 use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::{CodegenError, Context};
 use cranelift_jit::{BranchProtection, JITBuilder, JITMemoryKind, JITMemoryProvider, JITModule};
 use cranelift_module::{FuncId, Module as _, ModuleReloc, ModuleResult, default_libcall_names};
 
 use crate::error::CompileError;
+use crate::shape::unsupported;
 use crate::sys::Mapping;
 
 /// Functions start at a cache line's half, so that the alignment of a hot loop does not depend on its neighbours.
 const FUNCTION_ALIGNMENT: usize = 32;
+
+/// Bytes of native code that a module may have: a call reaches 2 GiB, and offsets in it are 32 bits.
+const MAX_CODE: usize = 1 << 30;
 
 /// One compiled function or trampoline, not yet placed.
 pub(crate) struct CompiledCode {
@@ -36,10 +40,8 @@ impl CompiledCode {
     pub(crate) fn generate(
         isa: &dyn cranelift_codegen::isa::TargetIsa,
         context: &mut Context,
-    ) -> Result<CompiledCode, CompileError> {
-        context
-            .compile(isa, &mut ControlPlane::default())
-            .map_err(|error| CompileError::Codegen(format!("{:?}", error.inner)))?;
+    ) -> Result<CompiledCode, CodegenError> {
+        context.compile(isa, &mut ControlPlane::default()).map_err(|error| error.inner)?;
         let compiled = context.compiled_code().expect("it has just been compiled");
         // The function's own id matters only to relocations into itself, which the assembler rewrites.
         let own = FuncId::from_u32(0);
@@ -72,6 +74,9 @@ impl CodeImage {
     pub(crate) fn assemble(isa: OwnedTargetIsa, pieces: &[CompiledCode]) -> Result<CodeImage, CompileError> {
         let failed = |what: String| CompileError::Codegen(what);
         let room: usize = pieces.iter().map(room_for).sum();
+        if room > MAX_CODE {
+            return Err(unsupported(&format!("a module of more than {MAX_CODE} bytes of native code"), 0));
+        }
         let mapping = Arc::new(Mapping::new(room.max(1)).map_err(|e| failed(e.to_string()))?);
         let mut builder = JITBuilder::with_isa(isa, default_libcall_names());
         builder.memory_provider(Box::new(CodeMemory { mapping: mapping.clone(), used: 0 }));

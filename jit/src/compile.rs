@@ -149,18 +149,21 @@ fn compile_bodies(
     let results: Vec<Mutex<Option<Result<CompiledCode, CompileError>>>> =
         (0..count).map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut translator = BodyTranslator::default();
-                // Relaxed: the counter only hands out numbers; the mutexes order the data.
-                while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)).map(take) {
-                    let slot = input.index as usize - module.shape.imported_functions as usize;
-                    let result = translator.compile(module, input);
-                    *results[slot].lock().expect("no panic while it is held") = Some(result);
-                }
-            });
+    let work = || {
+        let mut translator = BodyTranslator::default();
+        // Relaxed: the counter only hands out numbers; the mutexes order the data.
+        while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)).map(take) {
+            let slot = input.index as usize - module.shape.imported_functions as usize;
+            let result = translator.compile(module, input);
+            *results[slot].lock().expect("no panic while it is held") = Some(result);
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // A thread that is not to be had is done without: this one works too.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
     });
     // In definition order, so that the first error in the file is the one reported.
     let result = |slot: Mutex<Option<_>>| {

@@ -101,6 +101,8 @@ fn native_isa() -> Result<OwnedTargetIsa, String> {
     // Prologues compare with the activation's limit instead.
     set("enable_probestack", "false")?;
     set("unwind_info", "false")?;
+    // Results beyond the registers go to an area in the caller's frame.
+    set("enable_multi_ret_implicit_sret", "true")?;
     set("is_pic", "false")?;
     set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
     let builder = cranelift_native::builder()?;

@@ -12,6 +12,22 @@ use crate::const_expr::ConstExpr;
 use crate::error::CompileError;
 use crate::value::{ExternType, FuncType, GlobalType, Limits, TableType, ValType};
 
+/// Types that a module may declare: an entry trampoline is compiled for each.
+const MAX_TYPES: usize = 10_000;
+
+/// Functions that a module may import: a host trampoline is compiled for each.
+const MAX_IMPORTED_FUNCTIONS: usize = 10_000;
+
+/// Globals that a module may have: every instance has a cell for each, which no limit of the store counts.
+const MAX_GLOBALS: usize = 50_000;
+
+/// Tables that a module may have, for the same reason.
+const MAX_TABLES: usize = 1_000;
+
+/// Entries that a module's tables may start with, all together: their image is made once, when it is linked, and
+/// a store's limit is asked only then.
+const MAX_TABLE_ENTRIES: u64 = 10_000_000;
+
 /// Where an import comes from, and which item of its index space it fills.
 #[derive(Debug)]
 pub(crate) struct Import {
@@ -136,6 +152,7 @@ impl Shape {
         for group in section {
             let group = group?;
             for (offset, ty) in group.into_types_and_offsets() {
+                at_most(MAX_TYPES, self.types.len() + 1, "types", offset)?;
                 match ty.composite_type.inner {
                     wasmparser::CompositeInnerType::Func(ty) => self.types.push(func_type(&ty, offset)?),
                     _ => return Err(unsupported("a garbage-collected type", offset)),
@@ -161,10 +178,12 @@ impl Shape {
             TypeRef::Func(type_index) | TypeRef::FuncExact(type_index) => {
                 self.functions.push(type_index);
                 self.imported_functions += 1;
+                let count = self.imported_functions as usize;
+                at_most(MAX_IMPORTED_FUNCTIONS, count, "imported functions", offset)?;
                 Item::Func(self.functions.len() as u32 - 1)
             }
             TypeRef::Table(ty) => {
-                self.tables.push(Table { ty: table_type(&ty, offset)?, init: None });
+                self.declare_table(Table { ty: table_type(&ty, offset)?, init: None }, offset)?;
                 self.imported_tables += 1;
                 Item::Table(self.tables.len() as u32 - 1)
             }
@@ -174,12 +193,28 @@ impl Shape {
                 Item::Memory(self.memories.len() as u32 - 1)
             }
             TypeRef::Global(ty) => {
-                self.globals.push(Global { ty: global_type(&ty, offset)?, init: None });
+                self.declare_global(Global { ty: global_type(&ty, offset)?, init: None }, offset)?;
                 self.imported_globals += 1;
                 Item::Global(self.globals.len() as u32 - 1)
             }
             TypeRef::Tag(_) => return Err(unsupported("an exception tag", offset)),
         })
+    }
+
+    fn declare_table(&mut self, table: Table, offset: u64) -> Parsed {
+        self.tables.push(table);
+        at_most(MAX_TABLES, self.tables.len(), "tables", offset)?;
+        let entries = self.tables.iter().map(|table| table.ty.limits.min);
+        let entries = entries.fold(0, u64::saturating_add);
+        if entries > MAX_TABLE_ENTRIES {
+            return Err(unsupported(&format!("tables of more than {MAX_TABLE_ENTRIES} entries"), offset));
+        }
+        Ok(())
+    }
+
+    fn declare_global(&mut self, global: Global, offset: u64) -> Parsed {
+        self.globals.push(global);
+        at_most(MAX_GLOBALS, self.globals.len(), "globals", offset)
     }
 
     /// Finds the counter and the yield function. A module that has only one of them, or with another type, is
@@ -214,7 +249,7 @@ impl Shape {
                 wasmparser::TableInit::RefNull => None,
                 wasmparser::TableInit::Expr(expr) => Some(ConstExpr::read(&expr)?),
             };
-            self.tables.push(Table { ty: table_type(&table.ty, offset)?, init });
+            self.declare_table(Table { ty: table_type(&table.ty, offset)?, init }, offset)?;
         }
         Ok(())
     }
@@ -230,7 +265,7 @@ impl Shape {
         for global in section.into_iter_with_offsets() {
             let (offset, global) = global?;
             let init = Some(ConstExpr::read(&global.init_expr)?);
-            self.globals.push(Global { ty: global_type(&global.ty, offset)?, init });
+            self.declare_global(Global { ty: global_type(&global.ty, offset)?, init }, offset)?;
         }
         Ok(())
     }
@@ -331,6 +366,10 @@ impl From<wasmparser::BinaryReaderError> for CompileError {
 
 pub(crate) fn unsupported(what: &str, offset: u64) -> CompileError {
     CompileError::Unsupported { what: what.into(), offset }
+}
+
+fn at_most(limit: usize, count: usize, what: &str, offset: u64) -> Parsed {
+    if count > limit { Err(unsupported(&format!("more than {limit} {what}"), offset)) } else { Ok(()) }
 }
 
 /// The names of a wide arc of types are shared; this is the one place that decides which the engine takes.

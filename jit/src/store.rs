@@ -436,7 +436,7 @@ impl<T: Send + 'static> Store<T> {
         unsafe { self.inner.as_mut() }
     }
 
-    fn core(&self) -> NonNull<StoreCore> {
+    pub(crate) fn core(&self) -> NonNull<StoreCore> {
         // SAFETY: only the field's address is taken.
         unsafe { NonNull::new_unchecked(&raw mut (*self.inner.as_ptr()).core) }
     }

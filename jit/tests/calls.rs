@@ -256,3 +256,31 @@ fn all_missing_imports_are_reported() {
          a::missing: unknown function () -> (); b::memory: unknown memory of 1 pages"
     );
 }
+
+#[test]
+fn more_results_than_registers() {
+    for count in [1, 7, 8, 9, 15, 16, 17, 1000] {
+        // Of all types in turn, so that each kind of register runs out; then through a direct and an indirect call.
+        let types = ["i32", "f64", "i64", "f32"].into_iter().cycle().take(count).collect::<Vec<_>>();
+        let constants: Vec<_> =
+            types.iter().enumerate().map(|(i, ty)| format!("({ty}.const {})", i + 1)).collect();
+        let (list, constants) = (types.join(" "), constants.join(" "));
+        let mut guest = guest(&format!(
+            r#"(module (type $many (func (result {list}))) (table funcref (elem $many))
+                (func $many (export "many") (type $many) {constants})
+                (func (export "direct") (type $many) (call $many))
+                (func (export "indirect") (type $many) (call_indirect (type $many) (i32.const 0))))"#
+        ));
+        let expected: Vec<Value> = (types.iter().zip(1..))
+            .map(|(&ty, i)| match ty {
+                "i32" => Value::I32(i),
+                "i64" => Value::I64(i.into()),
+                "f32" => Value::F32((i as f32).to_bits()),
+                _ => Value::F64(f64::from(i).to_bits()),
+            })
+            .collect();
+        for name in ["many", "direct", "indirect"] {
+            assert_eq!(guest.call(name, &[]).unwrap(), expected, "{name} of {count}");
+        }
+    }
+}

@@ -5,11 +5,11 @@
 //! subtraction and a compare in registers. The call of the yield function, which a charge makes on its cold side, goes to a stub
 //! that clobbers nothing, so that the hot side keeps its registers.
 
-use cranelift_codegen::Context;
 use cranelift_codegen::ir::{
     BlockArg, Function, GlobalValueData, InstBuilder, InstructionData, Opcode, SourceLoc, UserFuncName,
     Value, types,
 };
+use cranelift_codegen::{CodegenError, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use wasmparser::{FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources};
 
@@ -19,8 +19,15 @@ use super::{clif_type, guest_signature, operators};
 use crate::code::CompiledCode;
 use crate::compile::CodeLayout;
 use crate::error::CompileError;
-use crate::shape::val_type;
+use crate::shape::{unsupported, val_type};
 use crate::vm::context::{VmContextHead, VmRuntime};
+
+/// Values that a function's translation may define. WebAssembly is denser than what becomes of it: a call of two
+/// bytes defines a thousand values, and a few kilobytes would take all memory.
+const MAX_VALUES: usize = 1 << 20;
+
+/// Operands in lists (arguments of calls, branches and blocks) that a function's translation may have, likewise.
+const MAX_OPERANDS: usize = 1 << 22;
 
 /// A function body to compile.
 pub(crate) struct FunctionInput<'a> {
@@ -47,13 +54,17 @@ impl BodyTranslator {
     ) -> Result<CompiledCode, CompileError> {
         let mut context = self.context.take().unwrap_or_else(Context::new);
         context.clear();
+        let (index, start) = (input.index, input.body.range().start as u64);
         let signature = guest_signature(module.shape.function_type(input.index));
         context.func = Function::with_name_signature(UserFuncName::user(0, input.index), signature);
         declare_stack_limit(&mut context.func);
         self.translate(module, input, &mut context.func)?;
         let code = CompiledCode::generate(module.isa, &mut context);
         self.context = Some(context);
-        code
+        code.map_err(|error| match error {
+            CodegenError::CodeTooLarge | CodegenError::ImplLimitExceeded => too_large(index, start),
+            error => CompileError::Codegen(format!("function {index} (at offset 0x{start:x}): {error:?}")),
+        })
     }
 
     fn translate(
@@ -80,6 +91,10 @@ impl BodyTranslator {
             validator.op(offset, &operator)?;
             translator.builder.set_srcloc(SourceLoc::new(offset as u32));
             operators::translate(&mut translator, &operator, offset)?;
+            let graph = &translator.builder.func.dfg;
+            if graph.num_values() > MAX_VALUES || graph.value_lists.capacity() > MAX_OPERANDS {
+                return Err(too_large(input.index, offset));
+            }
         }
         operators.finish()?;
         translator.builder.seal_all_blocks();
@@ -287,6 +302,10 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
     pub(crate) fn branch_args(&self, count: usize) -> Vec<BlockArg> {
         self.stacks.branch_args(count)
     }
+}
+
+fn too_large(index: u32, offset: u64) -> CompileError {
+    unsupported(&format!("code as large as that of function {index}"), offset)
 }
 
 /// Lets the prologue compare the stack pointer with the running activation's limit.

@@ -22,7 +22,7 @@ pub(crate) use environment::ModuleEnvironment;
 pub(crate) use function::{BodyTranslator, FunctionInput};
 pub(crate) use trampoline::{entry_trampoline, host_trampoline, yield_stub};
 
-/// The convention of guest functions: arguments and any number of results in registers, and tail calls.
+/// The convention of guest functions: as many results in registers as there are, and tail calls.
 pub(crate) const GUEST_CONVENTION: CallConv = CallConv::Tail;
 
 /// The Cranelift type that carries a WebAssembly value. References are pointers or numbers, 0 is null.

@@ -114,4 +114,5 @@ fn build(
     body(&mut builder, &mut environment, &params);
     builder.finalize(module.isa.frontend_config());
     CompiledCode::generate(module.isa, &mut context)
+        .map_err(|error| CompileError::Codegen(format!("a trampoline: {error:?}")))
 }

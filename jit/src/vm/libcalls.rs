@@ -169,14 +169,20 @@ unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u
         if !possible || !core.charge_memory(bytes) {
             return None;
         }
+        let base = memory.base();
         if !memory.grow(bytes) {
             core.memory_used -= bytes;
             return None;
         }
-        Some(old / PAGE)
+        // One that had to move was copied.
+        Some((old, if memory.base() == base { 0 } else { old }))
     };
     // SAFETY: as above.
-    unsafe { on_worker_stack(context, grow) }.flatten().unwrap_or(u64::MAX)
+    unsafe {
+        let Some((old, copied)) = on_worker_stack(context, grow).flatten() else { return u64::MAX };
+        charge_bytes(context, copied);
+        old / PAGE
+    }
 }
 
 /// Whether `start + count` is within `length`.
@@ -292,7 +298,11 @@ unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value:
         Some(old)
     };
     // SAFETY: as above.
-    unsafe { on_worker_stack(context, grow) }.flatten().unwrap_or(u64::MAX)
+    unsafe {
+        let Some(old) = on_worker_stack(context, grow).flatten() else { return u64::MAX };
+        charge_bytes(context, delta * size_of::<u64>() as u64);
+        old
+    }
 }
 
 unsafe extern "C" fn table_fill(context: Context, table: u32, start: u64, value: u64, count: u64) -> u32 {

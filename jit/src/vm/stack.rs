@@ -109,3 +109,86 @@ unsafe impl Stack for PooledStack {
         StackPointer::new(self.bottom).expect("a mapping is never at address 0")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::RESERVE;
+    use crate::{Caller, Engine, EngineConfig, HostCall, Linker, Module, Progress, RawValue, Resume, Store};
+
+    /// Recurses to the end of the stack, and on each level leaves guest code by every way there is.
+    const DOWN: &str = r#"(module
+        (import "lunatic::metering" "reductions" (global $reductions (mut i64)))
+        (import "lunatic::metering" "yield" (func $yield))
+        (import "h" "many" (func $many
+            (param i64 i64 i64 i64 i64 i64 i64 i64 i64 i64 i64 i64) (result i64)))
+        (import "h" "wait" (func $wait (result i64)))
+        (memory 1) (data $d "x") (table $t 10 1000 funcref) (elem $e func $down)
+        (func $down (export "down")
+            (drop (call $many (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4) (i64.const 5) (i64.const 6)
+                (i64.const 7) (i64.const 8) (i64.const 9) (i64.const 10) (i64.const 11) (i64.const 12)))
+            (drop (call $wait))
+            (drop (memory.grow (i32.const 0)))
+            (memory.fill (i32.const 0) (i32.const 1) (i32.const 4096))
+            (memory.copy (i32.const 1) (i32.const 0) (i32.const 4096))
+            (memory.init $d (i32.const 0) (i32.const 0) (i32.const 0))
+            (data.drop $d)
+            (table.set (i32.const 0) (ref.func $down))
+            (drop (table.grow (ref.null func) (i32.const 1)))
+            (table.fill (i32.const 0) (ref.null func) (i32.const 10))
+            (table.copy (i32.const 1) (i32.const 0) (i32.const 9))
+            (table.init $e (i32.const 0) (i32.const 0) (i32.const 0))
+            (elem.drop $e)
+            (global.set $reductions (i64.sub (global.get $reductions) (i64.const 1)))
+            (if (i64.lt_s (global.get $reductions) (i64.const 0)) (then (call $yield)))
+            (call $down)))"#;
+
+    const PAINT: u8 = 0xa5;
+
+    /// The reserve of the store's activation, which is suspended.
+    fn reserve(store: &Store<()>) -> *mut u8 {
+        // SAFETY: nothing runs.
+        unsafe { store.core().as_ref() }.stack().start as *mut u8
+    }
+
+    fn painted(store: &Store<()>) -> usize {
+        // SAFETY: the reserve is mapped, and its activation is suspended.
+        let reserve = unsafe { std::slice::from_raw_parts(reserve(store), RESERVE) };
+        reserve.iter().take_while(|&&byte| byte == PAINT).count()
+    }
+
+    /// The head of this file stands on it: half of the reserve is enough for all that runs there unchecked, in
+    /// the build whose frames are the largest.
+    #[test]
+    fn what_runs_unchecked_fits_the_reserve() {
+        let engine = Engine::new(EngineConfig { stack_size: 64 << 10 }).unwrap();
+        let module = Module::compile(&engine, &wat::parse_str(DOWN).unwrap()).unwrap();
+        let mut linker = Linker::<()>::new();
+        type C<'a, 'b> = &'a mut Caller<'b, ()>;
+        #[rustfmt::skip]
+        linker.func("h", "many", |_: C<'_, '_>, a: u64, b: u64, _: u64, _: u64, _: u64, _: u64, _: u64, _: u64,
+            _: u64, _: u64, _: u64, _: u64| a + b);
+        linker.func("h", "wait", |_: C<'_, '_>| HostCall::<u64>::Suspend);
+        let mut store = Store::new(&engine, (), crate::StoreLimits::default());
+        let instance = store.instantiate(&linker.link(&module).unwrap()).unwrap();
+        store.begin(instance, module.exported_function("down").unwrap(), &[]).unwrap();
+        // SAFETY: the reserve is mapped, and nothing runs on the stack yet.
+        unsafe { reserve(&store).write_bytes(PAINT, RESERVE) };
+
+        let (mut how, mut left) = (Resume::Continue, RESERVE);
+        loop {
+            match store.resume(how, 0) {
+                Progress::Yielded => how = Resume::Continue,
+                Progress::Suspended => how = Resume::Return(RawValue::from(0)),
+                Progress::Trapped(trap) => {
+                    assert!(matches!(trap.kind, crate::TrapKind::StackOverflow), "{trap}");
+                    break;
+                }
+                Progress::Returned => unreachable!("it recurses for ever"),
+            }
+            left = painted(&store);
+        }
+        println!("{} bytes of the reserve were used", RESERVE - left);
+        assert!(left < RESERVE, "the recursion ends at the reserve, so something of it is used");
+        assert!(left >= RESERVE / 2, "only {left} bytes of the reserve were left");
+    }
+}

@@ -49,13 +49,16 @@ impl Table {
         self.own().as_mut_slice()
     }
 
-    /// Grows by `delta` entries of the given value; false beyond its maximum.
+    /// Grows by `delta` entries of the given value; false beyond its maximum or without memory to be had.
     pub(crate) fn grow(&mut self, delta: u64, value: u64) -> bool {
         let Some(length) = self.length().checked_add(delta).filter(|&length| length <= self.max_length)
         else {
             return false;
         };
         if delta > 0 {
+            if self.own().try_reserve(delta as usize).is_err() {
+                return false;
+            }
             self.own().resize(length as usize, value);
             self.describe();
         }

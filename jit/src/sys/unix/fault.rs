@@ -1,6 +1,7 @@
 //! Synchronous faults: SIGILL and SIGFPE, which is how native code traps.
 //!
-//! Handlers run on an alternate stack per thread. A fault that is not the guest's goes to the previous handler.
+//! Handlers run on an alternate stack per thread. A fault that is not the guest's goes to the previous handler,
+//! and ours stays installed where that one returns: another runtime in the same process may live by such faults.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -75,23 +76,51 @@ impl Drop for AlternateStack {
     }
 }
 
-unsafe extern "C" fn handler(signal: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: with SA_SIGINFO the third argument is the interrupted context.
-    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    let (pc, sp, frame) = registers(context);
-    match trap::handle(pc, sp, frame) {
-        Some(registers) => redirect(context, registers),
-        None => pass_on(signal),
+unsafe extern "C" fn handler(
+    signal: libc::c_int,
+    information: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: with SA_SIGINFO the third argument is the interrupted context; it is not borrowed beyond this block.
+    let redirected = unsafe {
+        let context = &mut *context.cast::<libc::ucontext_t>();
+        let (pc, sp, frame) = registers(context);
+        trap::handle(pc, sp, frame).map(|to| redirect(context, to)).is_some()
+    };
+    if !redirected {
+        // SAFETY: the arguments are the ones that the system has passed.
+        unsafe { pass_on(signal, information, context) };
     }
 }
 
-/// Restores the previous action: the fault happens again, and that takes it.
-fn pass_on(signal: libc::c_int) {
-    if let Some(previous) = PREVIOUS.get() {
-        let index = SIGNALS.iter().position(|&s| s == signal).unwrap_or(0);
-        // SAFETY: the action is the one that was installed before ours.
-        unsafe {
-            libc::sigaction(signal, &previous[index], ptr::null_mut());
+/// Gives the signal to whoever handled it before.
+///
+/// # Safety
+/// The arguments are those of a handler that runs.
+unsafe fn pass_on(signal: libc::c_int, information: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // Not yet set while `install` is at work: the fault happens again.
+    let Some(previous) = PREVIOUS.get() else { return };
+    let previous = &previous[SIGNALS.iter().position(|&known| known == signal).unwrap_or(0)];
+    match previous.sa_sigaction {
+        libc::SIG_DFL | libc::SIG_IGN => {
+            // Neither is an answer to a fault: the default action, which ends us, is. The signal is blocked while
+            // its handler runs, so one that was sent, and would not happen again, arrives when this one returns.
+            // SAFETY: the default action is always valid; both calls are async-signal-safe.
+            unsafe {
+                let mut default: libc::sigaction = MaybeUninit::zeroed().assume_init();
+                default.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(signal, &default, ptr::null_mut());
+                libc::raise(signal);
+            }
+        }
+        handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+            type Informed = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+            // SAFETY: with SA_SIGINFO the address is that of a handler of this type; the arguments are ours.
+            unsafe { std::mem::transmute::<usize, Informed>(handler)(signal, information, context) }
+        }
+        handler => {
+            // SAFETY: without SA_SIGINFO the address is that of a handler of this type.
+            unsafe { std::mem::transmute::<usize, unsafe extern "C" fn(libc::c_int)>(handler)(signal) }
         }
     }
 }

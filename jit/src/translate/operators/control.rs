@@ -1,6 +1,8 @@
 //! Blocks, loops, conditionals, branches, returns.
 
-use cranelift_codegen::ir::{InstBuilder, JumpTableData, Value};
+use std::collections::HashMap;
+
+use cranelift_codegen::ir::{Block, InstBuilder, JumpTableData, Value};
 use wasmparser::{BlockType, BrTable, Operator};
 
 use crate::translate::function::FunctionTranslator;
@@ -170,19 +172,35 @@ fn branch_if(t: &mut FunctionTranslator<'_, '_>, depth: u32) {
     t.builder.switch_to_block(next);
 }
 
+/// Targets that take values get a block of their own that passes them on, once for each depth: in the table they
+/// would be repeated for each of up to millions of entries.
 fn branch_table(t: &mut FunctionTranslator<'_, '_>, targets: &BrTable<'_>) {
     let selector: Value = t.stacks.pop();
-    let default = block_call(t, targets.default());
+    let arity = t.stacks.frame(targets.default()).branch_arity();
+    let mut sides = HashMap::new();
+    let mut target = |t: &mut FunctionTranslator<'_, '_>, depth: u32| {
+        let target = match arity {
+            0 => t.stacks.frame(depth).branch_target(),
+            _ => *sides.entry(depth).or_insert_with(|| t.builder.create_block()),
+        };
+        t.builder.func.dfg.block_call(target, &[])
+    };
+    let default = target(t, targets.default());
     let table: Vec<_> =
-        targets.targets().map(|depth| block_call(t, depth.expect("the code is validated"))).collect();
+        targets.targets().map(|depth| target(t, depth.expect("the code is validated"))).collect();
     let table = t.builder.create_jump_table(JumpTableData::new(default, &table));
     t.builder.ins().br_table(selector, table);
+    for (depth, side) in in_order(sides) {
+        t.builder.switch_to_block(side);
+        t.builder.seal_block(side);
+        branch(t, depth);
+    }
     t.stacks.unreachable = true;
 }
 
-fn block_call(t: &mut FunctionTranslator<'_, '_>, depth: u32) -> cranelift_codegen::ir::BlockCall {
-    let frame = t.stacks.frame(depth);
-    let (target, arity) = (frame.branch_target(), frame.branch_arity());
-    let args = t.branch_args(arity);
-    t.builder.func.dfg.block_call(target, &args)
+/// The same module gives the same code.
+fn in_order(sides: HashMap<u32, Block>) -> Vec<(u32, Block)> {
+    let mut sides: Vec<_> = sides.into_iter().collect();
+    sides.sort_unstable_by_key(|side| side.0);
+    sides
 }
