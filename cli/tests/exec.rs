@@ -251,6 +251,7 @@ fn a_plain_and_a_prepared_module_run_from_stdin_and_from_a_file() {
     let outputs = [
         run(path, &["app.wasm"]),
         run(path, &["app.lwasm"]),
+        run(path, &["app.lwasm", "--help"]),
         feed(command(path, &["-"]), &wasm(HELLO)),
         feed(command(path, &["-"]), &prepared(HELLO)),
     ];

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{guest, workers};
-use lunatic_executor::{LoadError, Runtime};
+use lunatic_executor::{LoadError, MAX_WORKERS, Runtime, RuntimeConfig, RuntimeError};
 
 fn load(bytes: &[u8]) -> LoadError {
     match Runtime::new(workers(1)).unwrap().load(bytes) {
@@ -37,6 +37,31 @@ fn what_is_no_module_is_refused() {
 fn a_module_without_a_start_is_no_program() {
     for wat in ["(module)", "(module (func (export \"_start\") (param i32)))"] {
         assert!(matches!(load(&wat::parse_str(wat).unwrap()), LoadError::NoStart));
+    }
+}
+
+#[test]
+fn a_runtime_without_workers_or_time_is_none() {
+    for count in [0, MAX_WORKERS + 1, usize::MAX] {
+        assert!(matches!(Runtime::new(workers(count)), Err(RuntimeError::Workers)), "{count}");
+    }
+    let config = RuntimeConfig { slice: 0, ..workers(1) };
+    assert!(matches!(Runtime::new(config), Err(RuntimeError::EmptySlice)));
+}
+
+#[test]
+fn what_to_do_is_said_once() {
+    let wasm = wat::parse_str("(module (func (export \"_start\") (loop (br 0))))").unwrap();
+    let prepared = lunatic_instrument::prepare(&wasm, &Default::default()).unwrap().bytes;
+    let mark = prepared.windows(12).position(|bytes| bytes == b"lunatic.prep").unwrap();
+    let mut other = prepared.clone();
+    other[mark + 12] = 99;
+    let mut weak = prepared;
+    let call = weak.windows(4).position(|code| code == [0x04, 0x40, 0x10, 0x00]).unwrap();
+    weak[call + 2..call + 4].fill(0x01);
+    for bytes in [other, weak] {
+        let text = load(&bytes).to_string();
+        assert!(text.matches("lunatic-prep").count() == 1 && text.matches("again").count() == 1, "{text}");
     }
 }
 

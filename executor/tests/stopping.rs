@@ -1,0 +1,99 @@
+//! A node that is asked to stop: who is told, who has the last word, and that it stops.
+
+mod common;
+
+use std::time::Instant;
+
+use common::{PATIENCE, Running, guest, start, workers};
+use lunatic_executor::{ExitStatus, GRACE, Runtime};
+
+const TERMINATED: ExitStatus = ExitStatus(143);
+
+/// Starts a guest and waits until it has said something.
+fn start_and_listen(count: usize, body: &str) -> Running {
+    let running = start(workers(count), &guest(body));
+    let started = Instant::now();
+    while running.stdout.text().is_empty() {
+        assert!(started.elapsed() < PATIENCE, "it never said anything: {}", running.stderr.text());
+        std::thread::yield_now();
+    }
+    running
+}
+
+#[test]
+fn before_anything_runs_there_is_no_one_to_ask() {
+    let runtime = Runtime::new(workers(1)).unwrap();
+    let spin = wat::parse_str(guest(r#"(func (export "_start") (loop $forever (br $forever)))"#)).unwrap();
+    let program = runtime.load(&spin).unwrap();
+    runtime.stopper().ask(TERMINATED);
+    assert_eq!(runtime.run(&program), TERMINATED);
+}
+
+#[test]
+fn what_is_said_on_the_way_out_is_heard() {
+    for count in [1, 3] {
+        let running = start_and_listen(
+            count,
+            r#"
+            (data (i32.const 1024) "child ready bye")
+            (func (export "child") (drop (call $wait (i64.const 0) (i64.const -1))))
+            (func (export "_start") (local $child i64)
+              (call $die_when_link_dies (i32.const 0))
+              (local.set $child (call $spawn (i64.const 5) (i32.const 1024) (i32.const 5)))
+              (call $say (i32.const 1030) (i32.const 5))
+              (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 1)))
+              ;; No link's tag, and the child is still there: it was not the child.
+              (call $assert (i64.eqz (call $get_tag)))
+              (call $assert (call $exists (local.get $child)))
+              (call $say (i32.const 1035) (i32.const 4))
+              (call $exit (i32.const 9)))
+            "#,
+        );
+        running.stopper.ask(TERMINATED);
+        assert_eq!(running.ended.recv_timeout(PATIENCE), Ok(9), "{}", running.stderr.text());
+        assert_eq!(running.stdout.text(), "ready bye");
+    }
+}
+
+#[test]
+fn whoever_does_not_care_ends_without_a_report() {
+    for body in ["(call $sleep (i64.const 1000000))", "(loop $forever (br $forever))"] {
+        let body = format!(
+            r#"(data (i32.const 1024) "ready")
+               (func (export "_start") (call $say (i32.const 1024) (i32.const 5)) {body})"#
+        );
+        let running = start_and_listen(2, &body);
+        running.stopper.ask(TERMINATED);
+        assert_eq!(running.ended.recv_timeout(PATIENCE), Ok(TERMINATED.0));
+        assert_eq!(running.stderr.text(), "");
+    }
+}
+
+/// Catches every request and goes on.
+const STUBBORN: &str = r#"
+    (data (i32.const 1024) "ready")
+    (func (export "_start")
+      (call $die_when_link_dies (i32.const 0))
+      (call $say (i32.const 1024) (i32.const 5))
+      (loop $forever
+        (drop (call $wait (i64.const 0) (i64.const -1)))
+        (br $forever)))"#;
+
+#[test]
+fn asking_twice_is_stopping() {
+    let running = start_and_listen(1, STUBBORN);
+    let started = Instant::now();
+    running.stopper.ask(ExitStatus(130));
+    running.stopper.ask(TERMINATED);
+    assert_eq!(running.ended.recv_timeout(PATIENCE), Ok(TERMINATED.0));
+    assert!(started.elapsed() < GRACE);
+}
+
+#[test]
+fn time_comes_to_an_end_for_whoever_goes_on() {
+    let running = start_and_listen(1, STUBBORN);
+    let started = Instant::now();
+    running.stopper.ask(TERMINATED);
+    assert_eq!(running.ended.recv_timeout(PATIENCE), Ok(TERMINATED.0));
+    assert!(started.elapsed() >= GRACE);
+}
