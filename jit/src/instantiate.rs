@@ -115,6 +115,7 @@ fn reserve(core: NonNull<StoreCore>, bytes: u64, entries: u64) -> Result<(), Ins
         return Err(InstantiateError::Limit(format!("{bytes} bytes of memory exceed the limit of {limit}")));
     }
     if !core.charge_table(entries) {
+        core.memory_used -= bytes;
         let limit = core.limits.max_table_elements;
         return Err(InstantiateError::Limit(format!("{entries} table elements exceed the limit of {limit}")));
     }

@@ -56,6 +56,7 @@ fn a_store_refuses_what_is_beyond_its_limits() {
         ("(module (memory 65536))", "4294967296 bytes of memory"),
         ("(module (memory 17))", "1114112 bytes of memory"),
         ("(module (table 101 funcref))", "101 table elements"),
+        ("(module (memory 1) (table 101 funcref))", "101 table elements"),
     ] {
         let module = Module::compile(&engine, &wat::parse_str(wat).unwrap()).unwrap();
         let mut store = Store::new(&engine, (), limits);

@@ -54,7 +54,7 @@ impl BodyTranslator {
     ) -> Result<CompiledCode, CompileError> {
         let mut context = self.context.take().unwrap_or_else(Context::new);
         context.clear();
-        let (index, start) = (input.index, input.body.range().start as u64);
+        let (index, start) = (input.index, input.body.range().start);
         let signature = guest_signature(module.shape.function_type(input.index));
         context.func = Function::with_name_signature(UserFuncName::user(0, input.index), signature);
         declare_stack_limit(&mut context.func);

@@ -29,7 +29,7 @@ pub(crate) struct StoreCore {
     /// Table entries in use.
     pub(crate) table_used: u64,
     /// Changes only while nothing runs.
-    #[expect(clippy::vec_box, reason = "native code holds their addresses, so they must not move")]
+    #[expect(clippy::vec_box, reason = "native code and other instances hold their addresses")]
     pub(crate) instances: Vec<Box<InstanceData>>,
     pub(crate) activation: Option<Activation>,
     /// Arguments, then results, of the activation.
