@@ -3,28 +3,35 @@
 //! The store's content never moves: native code, instances and the activation hold its address. While guest
 //! code runs, the store is reached through raw pointers only; the public methods take `&mut self`, so they
 //! cannot run meanwhile, and a [`Caller`] stands for that same exclusive access during a host call.
+//!
+//! `caller` is a host call seen from the host, `exports` what instances share, `values` what crosses the border.
+
+mod caller;
+mod exports;
+mod values;
+
+pub use caller::{Caller, HostPanic};
+pub use exports::Export;
 
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use corosensei::stack::Stack;
 
 use crate::engine::Engine;
-use crate::error::{Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
-use crate::instantiate::{self, Supply};
-use crate::linker::{HostCall, HostFunc};
+use crate::error::{Frame, HostError, InstantiateError, Trap, TrapKind};
+use crate::instantiate;
+use crate::linker::HostFunc;
 use crate::module::{FuncIndex, Linked, Module};
-use crate::shape::Item;
 use crate::translate::trap_kind;
-use crate::value::{ExternType, Limits, RawValue, ValType, Value};
+use crate::value::{RawValue, ValType, Value};
 use crate::vm::activation::{Activation, Leave, Target};
-use crate::vm::context::{VmFuncRef, VmRuntime};
-use crate::vm::instance::{Imported, InstanceData, StoreCore};
-use crate::vm::libcalls::{Dispatch, Dispatched};
+use crate::vm::context::VmRuntime;
+use crate::vm::instance::{InstanceData, StoreCore};
+use crate::vm::libcalls::Dispatch;
 use crate::vm::trap::{self, Pcs};
 
 /// What the instances of a store may use.
@@ -61,19 +68,12 @@ impl Instance {
     }
 }
 
-/// Something that an instance exports, to be imported by another of the same store.
-#[derive(Clone, Copy, Debug)]
-pub struct Export {
-    instance: Instance,
-    item: Item,
-}
-
 /// What the activation did until [`Store::resume`] returned.
 #[derive(Debug)]
 pub enum Progress {
     /// The slice is used up; resume it with [`Resume::Continue`].
     Yielded,
-    /// A host function said [`HostCall::Suspend`]; resume it with the result.
+    /// A host function said [`HostCall::Suspend`](crate::HostCall::Suspend); resume it with the result.
     Suspended,
     /// The function returned; its results are in [`Store::results`].
     Returned,
@@ -91,11 +91,6 @@ pub enum Resume {
     /// After [`Progress::Suspended`]: the host function raises this error.
     Fail(HostError),
 }
-
-/// The error of a host function that panicked: the guest is ended, the host goes on.
-#[derive(Debug, thiserror::Error)]
-#[error("a host function panicked: {0}")]
-pub struct HostPanic(String);
 
 /// The error of [`Store::call`] when a host function suspends: there is nobody to wait for.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +127,7 @@ unsafe impl<T: Send> Send for Store<T> {}
 impl<T: Send + 'static> Store<T> {
     /// An empty store.
     pub fn new(engine: &Engine, data: T, limits: StoreLimits) -> Store<T> {
-        let dispatch: Dispatch = dispatch::<T>;
+        let dispatch: Dispatch = caller::dispatch::<T>;
         let runtime = VmRuntime {
             reductions: 0,
             stack_limit: 0,
@@ -200,69 +195,6 @@ impl<T: Send + 'static> Store<T> {
         })?;
         let data = instantiate::from_template(self.core(), &linked.module.inner, &linked.records, template)?;
         Ok(self.add(data, linked.hosts.clone()))
-    }
-
-    /// Creates an instance whose imports are exports of other instances of this store, in declaration order and
-    /// without the reserved ones. The start function is not run.
-    ///
-    /// # Errors
-    /// See [`InstantiateError`]. After a trap, what the segments before it have written stays written.
-    ///
-    /// # Panics
-    /// As for [`Store::instantiate`], and when the store has an activation.
-    pub fn instantiate_with(
-        &mut self,
-        module: &Module,
-        exports: &[Export],
-    ) -> Result<Instance, InstantiateError> {
-        self.assert_same_engine(module);
-        assert!(self.inner().core.activation.is_none(), "instances are linked while nothing runs");
-        let supplies = self.supplies(module, exports)?;
-        let no_hosts: Arc<[Option<HostFunc<T>>]> = Arc::from([]);
-        match instantiate::from_imports(self.core(), &module.inner, &supplies) {
-            Ok(data) => Ok(self.add(data, no_hosts)),
-            Err((error, remains)) => {
-                if let Some(data) = remains {
-                    self.add(data, no_hosts);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    /// What an instance exports under this name.
-    pub fn export(&self, instance: Instance, name: &str) -> Option<Export> {
-        let item = self.instance_data(instance).module.shape.export(name)?;
-        Some(Export { instance, item })
-    }
-
-    /// The type of an export; a memory's or table's with its current size.
-    pub fn export_type(&self, export: Export) -> ExternType {
-        // SAFETY: nothing runs, and the descriptors live as long as their instance.
-        let data = self.instance_data(export.instance);
-        match (data.module.shape.item_type(export.item), export.item) {
-            (ExternType::Memory(limits), Item::Memory(index)) => {
-                // SAFETY: as above.
-                let length = unsafe { (*data.memory_descriptor(index)).length };
-                ExternType::Memory(Limits { min: length / crate::vm::memory::PAGE, ..limits })
-            }
-            (ExternType::Table(mut ty), Item::Table(index)) => {
-                // SAFETY: as above.
-                ty.limits.min = unsafe { (*data.table_descriptor(index)).length };
-                ExternType::Table(ty)
-            }
-            (ty, _) => ty,
-        }
-    }
-
-    /// The value of an exported global; `None` if the export is something else.
-    pub fn global(&self, export: Export) -> Option<Value> {
-        let Item::Global(index) = export.item else { return None };
-        let data = self.instance_data(export.instance);
-        let ty = data.module.shape.globals[index as usize].ty.content;
-        // SAFETY: nothing runs, and the cell lives as long as its instance.
-        let raw = unsafe { *data.global(index) };
-        Some(self.inner().core.value(ty, raw, export.instance.0))
     }
 
     /// Begins a call of a function of the instance; nothing runs before [`Store::resume`].
@@ -457,49 +389,6 @@ impl<T: Send + 'static> Store<T> {
         Instance(inner.core.instances.len() as u32 - 1)
     }
 
-    /// Pairs the imports of a module with exports, checking types.
-    fn supplies(&mut self, module: &Module, exports: &[Export]) -> Result<Vec<Option<Supply>>, LinkError> {
-        let shape = &module.inner.shape;
-        let mut exports = exports.iter();
-        let (mut supplies, mut missing) = (Vec::new(), Vec::new());
-        for import in &shape.imports {
-            if shape.is_reserved(import) {
-                supplies.push(None);
-                continue;
-            }
-            let expected = shape.item_type(import.item);
-            let found = exports.next().map(|&export| (export, self.export_type(export)));
-            match found {
-                Some((export, ty)) if provides(&ty, &expected) => supplies.push(Some(self.supply(export))),
-                found => missing.push(MissingImport {
-                    module: import.module.clone(),
-                    name: import.name.clone(),
-                    expected,
-                    found: found.map(|(_, ty)| ty),
-                }),
-            }
-        }
-        if missing.is_empty() { Ok(supplies) } else { Err(LinkError { missing }) }
-    }
-
-    fn supply(&mut self, export: Export) -> Supply {
-        let data = &mut self.inner_mut().core.instances[export.instance.0 as usize];
-        // From now on its references may be held by others.
-        data.own_records();
-        let imported = |index| Imported { instance: NonNull::from(&**data), index };
-        match export.item {
-            Item::Memory(index) => Supply::Memory(imported(index)),
-            Item::Table(index) => Supply::Table(imported(index)),
-            Item::Global(index) => Supply::Global(data.global(index)),
-            Item::Func(index) => {
-                // SAFETY: the record lives as long as its instance.
-                let record = unsafe { *data.record(index) };
-                let context = if record.context.is_null() { data.context() } else { record.context };
-                Supply::Func(VmFuncRef { context, ..record })
-            }
-        }
-    }
-
     fn complete_host_call(&mut self, value: RawValue) {
         let core = &mut self.inner_mut().core;
         // SAFETY: not null, as `resume` has checked: the routine that suspended left the address of its first slot, on the activation's stack.
@@ -572,173 +461,5 @@ impl<T> Drop for Store<T> {
 impl<T> fmt::Debug for Store<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").finish_non_exhaustive()
-    }
-}
-
-/// What a host function sees of the guest that called it.
-pub struct Caller<'a, T> {
-    inner: NonNull<StoreInner<T>>,
-    instance: u32,
-    _store: PhantomData<&'a mut T>,
-}
-
-impl<T> Caller<'_, T> {
-    /// The embedder's data.
-    pub fn data(&self) -> &T {
-        &self.inner().data
-    }
-
-    /// The embedder's data.
-    pub fn data_mut(&mut self) -> &mut T {
-        &mut self.inner_mut().data
-    }
-
-    /// The memory that the calling instance exports as `memory`, together with the embedder's data.
-    /// `None` if it exports none.
-    pub fn memory_and_data(&mut self) -> Option<(&mut [u8], &mut T)> {
-        let index = self.instance;
-        let inner = self.inner_mut();
-        let data = &mut inner.core.instances[index as usize];
-        let memory = data.module.shape.main_memory?;
-        Some((data.memory(memory).bytes(), &mut inner.data))
-    }
-
-    /// The memory that the calling instance exports as `memory`; `None` if it exports none.
-    pub fn memory(&mut self) -> Option<&mut [u8]> {
-        self.memory_and_data().map(|(memory, _)| memory)
-    }
-
-    /// The calling instance.
-    pub fn instance(&self) -> Instance {
-        Instance(self.instance)
-    }
-
-    /// The calling instance's module.
-    pub fn module(&self) -> Module {
-        Module { inner: self.inner().core.instances[self.instance as usize].module.clone() }
-    }
-
-    /// Charges the guest for work done in the host. It yields at its next charge if this uses up its slice.
-    pub fn charge(&mut self, reductions: u64) {
-        let counter = &mut self.inner_mut().core.runtime.reductions;
-        *counter = counter.saturating_sub_unsigned(reductions);
-    }
-
-    fn inner(&self) -> &StoreInner<T> {
-        // SAFETY: the guest is stopped in this call, and the caller stands for the exclusive access to its store.
-        unsafe { self.inner.as_ref() }
-    }
-
-    fn inner_mut(&mut self) -> &mut StoreInner<T> {
-        // SAFETY: as above.
-        unsafe { self.inner.as_mut() }
-    }
-}
-
-impl<T> fmt::Debug for Caller<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").field("instance", &self.instance).finish_non_exhaustive()
-    }
-}
-
-/// Runs a host function. Called on the worker's stack; a panic becomes an error of the guest.
-///
-/// # Safety
-/// `store` is the address of a `StoreInner<T>` whose guest is stopped in this call, and `slots` hold a value for
-/// each parameter and room for each result of the import.
-unsafe fn dispatch<T>(store: usize, instance: u32, import: u32, slots: *mut RawValue) -> Dispatched {
-    let inner = store as *mut StoreInner<T>;
-    let call = || {
-        // SAFETY: by the contract; the list of host functions does not change while the guest runs.
-        let hosts = unsafe { &(&(*inner).hosts)[instance as usize] };
-        let Some(Some(host)) = hosts.get(import as usize) else {
-            // The reserved yield, called other than by a charge: through a table, or as the start function.
-            return Ok(HostCall::Return(()));
-        };
-        let count = host.ty.params.len().max(host.ty.results.len()).max(1);
-        // SAFETY: by the contract.
-        let slots = unsafe { std::slice::from_raw_parts_mut(slots, count) };
-        // SAFETY: the store exists.
-        let inner = unsafe { NonNull::new_unchecked(inner) };
-        (host.call)(&mut Caller { inner, instance, _store: PhantomData }, slots)
-    };
-    let error = match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(HostCall::Return(()))) => return Dispatched::Returned,
-        Ok(Ok(HostCall::Suspend)) => return Dispatched::Suspend,
-        Ok(Err(error)) => error,
-        Err(panic) => HostPanic(panic_message(&*panic)).into(),
-    };
-    // SAFETY: by the contract.
-    unsafe { (*inner).core.host_error = Some(error) };
-    Dispatched::Raised
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
-}
-
-/// Whether something of type `found` may be imported as `expected`.
-fn provides(found: &ExternType, expected: &ExternType) -> bool {
-    let within = |found: Limits, expected: Limits| {
-        let max = match (found.max, expected.max) {
-            (_, None) => true,
-            (Some(found), Some(expected)) => found <= expected,
-            (None, Some(_)) => false,
-        };
-        found.min >= expected.min && max
-    };
-    match (found, expected) {
-        (ExternType::Memory(found), ExternType::Memory(expected)) => within(*found, *expected),
-        (ExternType::Table(found), ExternType::Table(expected)) => {
-            found.element == expected.element && within(found.limits, expected.limits)
-        }
-        (found, expected) => found == expected,
-    }
-}
-
-impl StoreCore {
-    /// A value as the instance `holder` keeps it.
-    fn raw(&mut self, value: Value, holder: u32) -> RawValue {
-        RawValue::from(match value {
-            Value::I32(value) => u64::from(value as u32),
-            Value::I64(value) => value as u64,
-            Value::F32(bits) => u64::from(bits),
-            Value::F64(bits) => bits,
-            Value::FuncRef(function) => function.map_or(0, |function| self.reference(function, holder)),
-            Value::ExternRef(reference) => reference.map_or(0, |number| u64::from(number) + 1),
-        })
-    }
-
-    /// The value that the instance `holder` keeps as these bits.
-    fn value(&self, ty: ValType, raw: RawValue, holder: u32) -> Value {
-        match ty {
-            ValType::I32 => Value::I32(raw.low as i32),
-            ValType::I64 => Value::I64(raw.low as i64),
-            ValType::F32 => Value::F32(raw.low as u32),
-            ValType::F64 => Value::F64(raw.low),
-            ValType::FuncRef => Value::FuncRef((raw.low != 0).then(|| self.function(raw.low, holder))),
-            ValType::ExternRef => Value::ExternRef(raw.low.checked_sub(1).map(|number| number as u32)),
-        }
-    }
-
-    fn reference(&mut self, function: Func, holder: u32) -> u64 {
-        assert!((function.instance as usize) < self.instances.len(), "the function is one of this store");
-        let owner = &mut self.instances[function.instance as usize];
-        assert!((function.function as usize) < owner.records.as_slice().len(), "as above");
-        if function.instance != holder {
-            owner.own_records();
-        }
-        owner.record(function.function) as u64
-    }
-
-    /// The function that a reference leads to. A shared record is the holder's own: see `vm::context`.
-    fn function(&self, reference: u64, holder: u32) -> Func {
-        let find = |instance: u32| {
-            let function = self.instances[instance as usize].function_of(reference)?;
-            Some(Func { instance, function })
-        };
-        let mut others = 0..self.instances.len() as u32;
-        find(holder).or_else(|| others.find_map(find)).expect("a reference leads to a record of its store")
     }
 }

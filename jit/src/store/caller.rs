@@ -1,0 +1,125 @@
+//! A host call, seen from the host: the [`Caller`], and the dispatcher that native code reaches it through.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+
+use super::{Instance, StoreInner};
+use crate::linker::HostCall;
+use crate::module::Module;
+use crate::value::RawValue;
+use crate::vm::libcalls::Dispatched;
+
+/// The error of a host function that panicked: the guest is ended, the host goes on.
+#[derive(Debug, thiserror::Error)]
+#[error("a host function panicked: {0}")]
+pub struct HostPanic(pub(super) String);
+
+/// What a host function sees of the guest that called it.
+pub struct Caller<'a, T> {
+    inner: NonNull<StoreInner<T>>,
+    instance: u32,
+    _store: PhantomData<&'a mut T>,
+}
+
+impl<T> Caller<'_, T> {
+    /// The embedder's data.
+    pub fn data(&self) -> &T {
+        &self.inner().data
+    }
+
+    /// The embedder's data.
+    pub fn data_mut(&mut self) -> &mut T {
+        &mut self.inner_mut().data
+    }
+
+    /// The memory that the calling instance exports as `memory`, together with the embedder's data.
+    /// `None` if it exports none.
+    pub fn memory_and_data(&mut self) -> Option<(&mut [u8], &mut T)> {
+        let index = self.instance;
+        let inner = self.inner_mut();
+        let data = &mut inner.core.instances[index as usize];
+        let memory = data.module.shape.main_memory?;
+        Some((data.memory(memory).bytes(), &mut inner.data))
+    }
+
+    /// The memory that the calling instance exports as `memory`; `None` if it exports none.
+    pub fn memory(&mut self) -> Option<&mut [u8]> {
+        self.memory_and_data().map(|(memory, _)| memory)
+    }
+
+    /// The calling instance.
+    pub fn instance(&self) -> Instance {
+        Instance(self.instance)
+    }
+
+    /// The calling instance's module.
+    pub fn module(&self) -> Module {
+        Module { inner: self.inner().core.instances[self.instance as usize].module.clone() }
+    }
+
+    /// Charges the guest for work done in the host. It yields at its next charge if this uses up its slice.
+    pub fn charge(&mut self, reductions: u64) {
+        let counter = &mut self.inner_mut().core.runtime.reductions;
+        *counter = counter.saturating_sub_unsigned(reductions);
+    }
+
+    fn inner(&self) -> &StoreInner<T> {
+        // SAFETY: the guest is stopped in this call, and the caller stands for the exclusive access to its store.
+        unsafe { self.inner.as_ref() }
+    }
+
+    fn inner_mut(&mut self) -> &mut StoreInner<T> {
+        // SAFETY: as above.
+        unsafe { self.inner.as_mut() }
+    }
+}
+
+impl<T> fmt::Debug for Caller<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("instance", &self.instance).finish_non_exhaustive()
+    }
+}
+
+/// Runs a host function. Called on the worker's stack; a panic becomes an error of the guest.
+///
+/// # Safety
+/// `store` is the address of a `StoreInner<T>` whose guest is stopped in this call, and `slots` hold a value for
+/// each parameter and room for each result of the import.
+pub(super) unsafe fn dispatch<T>(
+    store: usize,
+    instance: u32,
+    import: u32,
+    slots: *mut RawValue,
+) -> Dispatched {
+    let inner = store as *mut StoreInner<T>;
+    let call = || {
+        // SAFETY: by the contract; the list of host functions does not change while the guest runs.
+        let hosts = unsafe { &(&(*inner).hosts)[instance as usize] };
+        let Some(Some(host)) = hosts.get(import as usize) else {
+            // The reserved yield, called other than by a charge: through a table, or as the start function.
+            return Ok(HostCall::Return(()));
+        };
+        let count = host.ty.params.len().max(host.ty.results.len()).max(1);
+        // SAFETY: by the contract.
+        let slots = unsafe { std::slice::from_raw_parts_mut(slots, count) };
+        // SAFETY: the store exists.
+        let inner = unsafe { NonNull::new_unchecked(inner) };
+        (host.call)(&mut Caller { inner, instance, _store: PhantomData }, slots)
+    };
+    let error = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(HostCall::Return(()))) => return Dispatched::Returned,
+        Ok(Ok(HostCall::Suspend)) => return Dispatched::Suspend,
+        Ok(Err(error)) => error,
+        Err(panic) => HostPanic(panic_message(&*panic)).into(),
+    };
+    // SAFETY: by the contract.
+    unsafe { (*inner).core.host_error = Some(error) };
+    Dispatched::Raised
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}

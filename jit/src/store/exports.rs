@@ -1,0 +1,148 @@
+//! What instances of a store share with each other: exports, and modules that import them.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::{Instance, Store};
+use crate::error::{InstantiateError, LinkError, MissingImport};
+use crate::instantiate::{self, Supply};
+use crate::linker::HostFunc;
+use crate::module::Module;
+use crate::shape::Item;
+use crate::value::{ExternType, Limits, Value};
+use crate::vm::context::VmFuncRef;
+use crate::vm::instance::Imported;
+
+/// Something that an instance exports, to be imported by another of the same store.
+#[derive(Clone, Copy, Debug)]
+pub struct Export {
+    instance: Instance,
+    item: Item,
+}
+
+impl<T: Send + 'static> Store<T> {
+    /// Creates an instance whose imports are exports of other instances of this store, in declaration order and
+    /// without the reserved ones. The start function is not run.
+    ///
+    /// # Errors
+    /// See [`InstantiateError`]. After a trap, what the segments before it have written stays written.
+    ///
+    /// # Panics
+    /// As for [`Store::instantiate`], and when the store has an activation.
+    pub fn instantiate_with(
+        &mut self,
+        module: &Module,
+        exports: &[Export],
+    ) -> Result<Instance, InstantiateError> {
+        self.assert_same_engine(module);
+        assert!(self.inner().core.activation.is_none(), "instances are linked while nothing runs");
+        let supplies = self.supplies(module, exports)?;
+        let no_hosts: Arc<[Option<HostFunc<T>>]> = Arc::from([]);
+        match instantiate::from_imports(self.core(), &module.inner, &supplies) {
+            Ok(data) => Ok(self.add(data, no_hosts)),
+            Err((error, remains)) => {
+                if let Some(data) = remains {
+                    self.add(data, no_hosts);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What an instance exports under this name.
+    pub fn export(&self, instance: Instance, name: &str) -> Option<Export> {
+        let item = self.instance_data(instance).module.shape.export(name)?;
+        Some(Export { instance, item })
+    }
+
+    /// The type of an export; a memory's or table's with its current size.
+    pub fn export_type(&self, export: Export) -> ExternType {
+        // SAFETY: nothing runs, and the descriptors live as long as their instance.
+        let data = self.instance_data(export.instance);
+        match (data.module.shape.item_type(export.item), export.item) {
+            (ExternType::Memory(limits), Item::Memory(index)) => {
+                // SAFETY: as above.
+                let length = unsafe { (*data.memory_descriptor(index)).length };
+                ExternType::Memory(Limits { min: length / crate::vm::memory::PAGE, ..limits })
+            }
+            (ExternType::Table(mut ty), Item::Table(index)) => {
+                // SAFETY: as above.
+                ty.limits.min = unsafe { (*data.table_descriptor(index)).length };
+                ExternType::Table(ty)
+            }
+            (ty, _) => ty,
+        }
+    }
+
+    /// The value of an exported global; `None` if the export is something else.
+    pub fn global(&self, export: Export) -> Option<Value> {
+        let Item::Global(index) = export.item else { return None };
+        let data = self.instance_data(export.instance);
+        let ty = data.module.shape.globals[index as usize].ty.content;
+        // SAFETY: nothing runs, and the cell lives as long as its instance.
+        let raw = unsafe { *data.global(index) };
+        Some(self.inner().core.value(ty, raw, export.instance.0))
+    }
+
+    /// Pairs the imports of a module with exports, checking types.
+    fn supplies(&mut self, module: &Module, exports: &[Export]) -> Result<Vec<Option<Supply>>, LinkError> {
+        let shape = &module.inner.shape;
+        let mut exports = exports.iter();
+        let (mut supplies, mut missing) = (Vec::new(), Vec::new());
+        for import in &shape.imports {
+            if shape.is_reserved(import) {
+                supplies.push(None);
+                continue;
+            }
+            let expected = shape.item_type(import.item);
+            let found = exports.next().map(|&export| (export, self.export_type(export)));
+            match found {
+                Some((export, ty)) if provides(&ty, &expected) => supplies.push(Some(self.supply(export))),
+                found => missing.push(MissingImport {
+                    module: import.module.clone(),
+                    name: import.name.clone(),
+                    expected,
+                    found: found.map(|(_, ty)| ty),
+                }),
+            }
+        }
+        if missing.is_empty() { Ok(supplies) } else { Err(LinkError { missing }) }
+    }
+
+    fn supply(&mut self, export: Export) -> Supply {
+        let data = &mut self.inner_mut().core.instances[export.instance.0 as usize];
+        // From now on its references may be held by others.
+        data.own_records();
+        let imported = |index| Imported { instance: NonNull::from(&**data), index };
+        match export.item {
+            Item::Memory(index) => Supply::Memory(imported(index)),
+            Item::Table(index) => Supply::Table(imported(index)),
+            Item::Global(index) => Supply::Global(data.global(index)),
+            Item::Func(index) => {
+                // SAFETY: the record lives as long as its instance.
+                let record = unsafe { *data.record(index) };
+                let context = if record.context.is_null() { data.context() } else { record.context };
+                Supply::Func(VmFuncRef { context, ..record })
+            }
+        }
+    }
+}
+
+/// Whether something of type `found` may be imported as `expected`.
+fn provides(found: &ExternType, expected: &ExternType) -> bool {
+    let within = |found: Limits, expected: Limits| {
+        let max = match (found.max, expected.max) {
+            (_, None) => true,
+            (Some(found), Some(expected)) => found <= expected,
+            (None, Some(_)) => false,
+        };
+        found.min >= expected.min && max
+    };
+    match (found, expected) {
+        (ExternType::Memory(found), ExternType::Memory(expected)) => within(*found, *expected),
+        (ExternType::Table(found), ExternType::Table(expected)) => {
+            found.element == expected.element && within(found.limits, expected.limits)
+        }
+        (found, expected) => found == expected,
+    }
+}
