@@ -204,8 +204,8 @@ fn all_output_is_there_however_the_program_ends() {
 #[test]
 fn files_are_used_beneath_a_given_directory_only() {
     let directory = tempfile::tempdir().expect("a directory");
-    let given = format!("{}::/work", directory.path().display());
-    let output = run(&["--dir", &given], plain(), &["files", "/work"]);
+    let given = format!("{}::/data", directory.path().display());
+    let output = run(&["--dir", &given], plain(), &["files", "/data"]);
     assert_eq!(stdout(&output), "[\"b.txt\", \"sub\"]\n", "{}", stderr(&output));
     assert_eq!(std::fs::read_dir(directory.path()).expect("it exists").count(), 0);
 
@@ -213,8 +213,8 @@ fn files_are_used_beneath_a_given_directory_only() {
     std::fs::write(directory.path().join("secret"), "secret").expect("a file");
     #[cfg(unix)]
     std::os::unix::fs::symlink("../secret", directory.path().join("inside/link")).expect("a link");
-    let inside = format!("{}::/work", directory.path().join("inside").display());
-    for path in ["/work/../secret", "/work/link", "/secret", "/etc/passwd"] {
+    let inside = format!("{}::/data", directory.path().join("inside").display());
+    for path in ["/data/../secret", "/data/link", "/secret", "/etc/passwd"] {
         let output = run(&["--dir", &inside], plain(), &["read", path]);
         assert!(!stdout(&output).contains("secret\n"), "{path}: {}", stdout(&output));
         assert!(!stdout(&output).contains("root:"), "{path}: {}", stdout(&output));

@@ -30,6 +30,9 @@ pub(crate) enum Leave {
 pub(crate) type Exit = Yielder<(), Leave>;
 
 /// The type of an entry trampoline.
+///
+/// # Safety
+/// It is the trampoline for the code's type, and there is a slot for each argument and result.
 type Entry = unsafe extern "C" fn(*mut VmContextHead, *const u8, *mut crate::RawValue);
 
 /// What to call.

@@ -125,6 +125,9 @@ unsafe fn charge_bytes(context: Context, bytes: u64) {
 }
 
 /// Calls the host function of an import; `slots` hold the arguments, then the result.
+///
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawValue) {
     // SAFETY: native code passes its own context, and slots for every argument and result.
     unsafe {
@@ -152,12 +155,18 @@ unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawVal
 }
 
 /// The slice is used up.
+///
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn yield_now(context: Context) {
     // SAFETY: native code passes its own context.
     unsafe { suspend(context, Leave::Yield) };
 }
 
 /// Grows a memory by `delta` pages: its old size in pages, or -1.
+///
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u64 {
     let address = context as usize;
     let grow = move || {
@@ -190,6 +199,8 @@ fn fits(start: u64, count: u64, length: u64) -> bool {
     start.checked_add(count).is_some_and(|end| end <= length)
 }
 
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn memory_fill(context: Context, memory: u32, start: u64, byte: u32, count: u64) -> u32 {
     // SAFETY: native code passes its own context; the base is derived again after every suspension.
     unsafe {
@@ -208,6 +219,8 @@ unsafe extern "C" fn memory_fill(context: Context, memory: u32, start: u64, byte
     0
 }
 
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn memory_copy(
     context: Context,
     to: u32,
@@ -239,6 +252,8 @@ unsafe extern "C" fn memory_copy(
     0
 }
 
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn memory_init(
     context: Context,
     memory: u32,
@@ -264,6 +279,8 @@ unsafe extern "C" fn memory_init(
     0
 }
 
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn data_drop(context: Context, segment: u32) {
     let address = context as usize;
     // SAFETY: native code passes its own context, and is stopped meanwhile.
@@ -274,6 +291,8 @@ unsafe extern "C" fn data_drop(context: Context, segment: u32) {
     }
 }
 
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_set(context: Context, table: u32, index: u64, value: u64) -> u32 {
     let set = move |entries: &mut [u64]| entries[index as usize] = value;
     // SAFETY: native code passes its own context.
@@ -281,6 +300,9 @@ unsafe extern "C" fn table_set(context: Context, table: u32, index: u64, value: 
 }
 
 /// Grows a table by `delta` entries: its old size, or -1.
+///
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value: u64) -> u64 {
     let address = context as usize;
     let grow = move || {
@@ -305,12 +327,16 @@ unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value:
     }
 }
 
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_fill(context: Context, table: u32, start: u64, value: u64, count: u64) -> u32 {
     let fill = move |entries: &mut [u64]| entries[start as usize..][..count as usize].fill(value);
     // SAFETY: native code passes its own context.
     unsafe { change_table(context, table, start, count, fill) }
 }
 
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_copy(
     context: Context,
     to: u32,
@@ -335,6 +361,8 @@ unsafe extern "C" fn table_copy(
     }
 }
 
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_init(
     context: Context,
     table: u32,
@@ -358,6 +386,8 @@ unsafe extern "C" fn table_init(
     }
 }
 
+/// # Safety
+/// Native code alone calls it, with its own context.
 unsafe extern "C" fn element_drop(context: Context, segment: u32) {
     let address = context as usize;
     // SAFETY: native code passes its own context, and is stopped meanwhile.

@@ -76,6 +76,8 @@ impl Drop for AlternateStack {
     }
 }
 
+/// # Safety
+/// The system alone calls it, for a signal that it is installed for.
 unsafe extern "C" fn handler(
     signal: libc::c_int,
     information: *mut libc::siginfo_t,

@@ -75,6 +75,7 @@ impl Drop for Mapping {
 }
 
 #[cfg(target_arch = "aarch64")]
+// SAFETY: the compiler's own routine, declared as its runtime library defines it.
 unsafe extern "C" {
     #[link_name = "__clear_cache"]
     fn clear_instruction_cache(start: usize, end: usize);
