@@ -57,11 +57,10 @@ impl<T: Send + 'static> Store<T> {
 
     /// The type of an export; a memory's or table's with its current size.
     pub fn export_type(&self, export: Export) -> ExternType {
-        // SAFETY: nothing runs, and the descriptors live as long as their instance.
         let data = self.instance_data(export.instance);
         match (data.module.shape.item_type(export.item), export.item) {
             (ExternType::Memory(limits), Item::Memory(index)) => {
-                // SAFETY: as above.
+                // SAFETY: nothing runs, and the descriptor lives as long as its instance.
                 let length = unsafe { (*data.memory_descriptor(index)).length };
                 ExternType::Memory(Limits { min: length / crate::vm::memory::PAGE, ..limits })
             }
