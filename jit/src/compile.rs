@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator, WasmFeatures};
+use lunatic_instrument::FEATURES;
+use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 
 use crate::code::{CodeImage, CompiledCode};
 use crate::engine::Engine;
@@ -14,11 +15,6 @@ use crate::vm::context::VmOffsets;
 
 /// Below this many bytes of function bodies a second thread costs more than it saves.
 const PARALLEL_FROM: usize = 16 << 10;
-
-/// What the engine takes: WebAssembly 2.0 without SIMD, and extended constant expressions.
-fn features() -> WasmFeatures {
-    WasmFeatures::WASM2.difference(WasmFeatures::SIMD) | WasmFeatures::EXTENDED_CONST
-}
 
 /// Where in a module's code image each kind of code is.
 #[derive(Clone, Copy, Debug)]
@@ -84,12 +80,12 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Compiled, CompileE
 }
 
 fn parse(wasm: &[u8]) -> Result<(Shape, Vec<FunctionInput<'_>>), CompileError> {
-    let mut validator = Validator::new_with_features(features());
+    let mut validator = Validator::new_with_features(FEATURES);
     let mut shape = Shape::default();
     let mut bodies = Vec::new();
     let mut parser = Parser::new(0);
     // The parser itself reads some encodings differently with a feature on.
-    parser.set_features(features());
+    parser.set_features(FEATURES);
     for payload in parser.parse_all(wasm) {
         let payload = payload?;
         if let Payload::Version { encoding: Encoding::Component, .. } = payload {

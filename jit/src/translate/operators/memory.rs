@@ -61,7 +61,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
 }
 
 /// Flags of a checked access: any alignment, little-endian whatever the machine, and it does not fault.
-fn flags(t: &FunctionTranslator<'_, '_>) -> MemFlagsData {
+pub(super) fn flags(t: &FunctionTranslator<'_, '_>) -> MemFlagsData {
     MemFlagsData::new()
         .with_notrap()
         .with_endianness(cranelift_codegen::ir::Endianness::Little)
