@@ -12,7 +12,8 @@ use lunatic_tests::spec::{Mode, Outcome, Suite, known, run_script, run_suite};
 /// Runs the WebAssembly specification suite on the engine.
 #[derive(Parser)]
 struct Arguments {
-    /// How modules are run: plain, instrumented, or yield (instrumented, suspended at every charge).
+    /// How modules are run: plain, instrumented, or yield (instrumented, suspended at every charge,
+    /// each time resumed on another thread).
     #[arg(long, default_value = "plain")]
     mode: Mode,
     /// Which suites to run when no script is named; by default all.
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
     }
     let passed: usize = outcomes.iter().map(|outcome| outcome.passed).sum();
     let failed: usize = outcomes.iter().map(|outcome| outcome.failures.len()).sum();
+    let moves: u64 = outcomes.iter().map(|outcome| outcome.moves).sum();
+    if arguments.mode == Mode::Yield {
+        println!("{moves} times resumed on another thread");
+    }
     println!("{passed} passed, {failed} failed");
     if surprises.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -5,6 +5,7 @@
 //! unlisted failure and a listed pass are both errors.
 
 pub mod known;
+mod relay;
 mod runner;
 mod suites;
 mod values;
@@ -27,7 +28,7 @@ pub enum Mode {
     Plain,
     /// Prepared by the instrumenter and verified.
     Instrumented,
-    /// Prepared, verified, and suspended at every single charge.
+    /// Prepared, verified, suspended at every single charge, and each time resumed on another thread.
     Yield,
 }
 
@@ -72,6 +73,8 @@ pub struct Outcome {
     pub passed: usize,
     /// Those that did not.
     pub failures: Vec<Failure>,
+    /// How often a call was suspended on one thread and resumed on another.
+    pub moves: u64,
 }
 
 /// Runs one script.
@@ -98,6 +101,7 @@ pub fn run_script(name: &str, source: &str, mode: Mode) -> Outcome {
             Err(message) => outcome.failures.push(Failure { line, message }),
         }
     }
+    outcome.moves = runner.moves();
     outcome
 }
 

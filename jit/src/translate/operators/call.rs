@@ -1,7 +1,7 @@
-//! Calls: direct, through an import, through a table.
+//! Calls and tail calls: direct, through an import, through a table.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Inst, InstBuilder, Value, types};
+use cranelift_codegen::ir::{FuncRef, InstBuilder, SigRef, Value, types};
 use wasmparser::Operator;
 
 use crate::translate::environment::trusted;
@@ -11,35 +11,62 @@ use crate::vm::context::{VmFuncRef, VmTable};
 
 pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<'_>) -> bool {
     match *operator {
-        Operator::Call { function_index } => call(t, function_index),
-        Operator::CallIndirect { type_index, table_index } => call_indirect(t, type_index, table_index),
+        Operator::Call { function_index } if is_yield(t, function_index) => t.yield_now(),
+        Operator::Call { function_index } => {
+            let callee = function(t, function_index);
+            call(t, callee);
+        }
+        Operator::CallIndirect { type_index, table_index } => {
+            let callee = table_entry(t, type_index, table_index);
+            call(t, callee);
+        }
+        Operator::ReturnCall { function_index } if is_yield(t, function_index) => {
+            t.yield_now();
+            t.return_top(0);
+            t.stacks.unreachable = true;
+        }
+        Operator::ReturnCall { function_index } => {
+            let callee = function(t, function_index);
+            return_call(t, callee);
+        }
+        Operator::ReturnCallIndirect { type_index, table_index } => {
+            let callee = table_entry(t, type_index, table_index);
+            return_call(t, callee);
+        }
         _ => return false,
     }
     true
 }
 
-fn call(t: &mut FunctionTranslator<'_, '_>, function: u32) {
-    let shape = t.environment.module.shape;
-    if shape.metering.is_some_and(|metering| metering.yield_function == function) {
-        return t.yield_now();
-    }
-    let params = shape.function_type(function).params.len();
-    t.store_counter();
-    let call = if function < shape.imported_functions {
-        let record = t.environment.function_record(&mut t.builder, function);
-        let signature = t.environment.signature(&mut t.builder, shape.functions[function as usize]);
-        let (code, context) = t.environment.callee(&mut t.builder, record);
-        let args = arguments(t, context, params);
-        t.builder.ins().call_indirect(signature, code, &args)
-    } else {
-        let callee = t.environment.direct(&mut t.builder, function);
-        let args = arguments(t, t.environment.context, params);
-        t.builder.ins().call(callee, &args)
-    };
-    finish(t, call, params);
+/// What is called, and how many parameters it has.
+struct Callee {
+    code: Code,
+    params: usize,
 }
 
-fn call_indirect(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32) {
+enum Code {
+    /// A function of this module, in this instance's context.
+    Direct(FuncRef),
+    /// What a record leads to.
+    Indirect { signature: SigRef, code: Value, context: Value },
+}
+
+fn is_yield(t: &FunctionTranslator<'_, '_>, function: u32) -> bool {
+    t.environment.module.shape.metering.is_some_and(|metering| metering.yield_function == function)
+}
+
+fn function(t: &mut FunctionTranslator<'_, '_>, function: u32) -> Callee {
+    let shape = t.environment.module.shape;
+    let params = shape.function_type(function).params.len();
+    if function >= shape.imported_functions {
+        return Callee { code: Code::Direct(t.environment.direct(&mut t.builder, function)), params };
+    }
+    let record = t.environment.function_record(&mut t.builder, function);
+    behind_record(t, record, shape.functions[function as usize])
+}
+
+/// The function that a table entry refers to, or a trap.
+fn table_entry(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32) -> Callee {
     let index = t.stacks.pop();
     let index = t.builder.ins().uextend(types::I64, index);
     let record = checked_entry(t, table, index, trap_code::UNDEFINED_ELEMENT);
@@ -49,14 +76,49 @@ fn call_indirect(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32
     let expected = i64::from(t.environment.module.type_ids[type_index as usize]);
     let differs = t.builder.ins().icmp_imm_u(IntCC::NotEqual, found, expected);
     t.builder.ins().trapnz(differs, trap_code::TYPE_MISMATCH);
+    behind_record(t, record, type_index)
+}
 
+fn behind_record(t: &mut FunctionTranslator<'_, '_>, record: Value, type_index: u32) -> Callee {
     let params = t.environment.module.shape.types[type_index as usize].params.len();
-    t.store_counter();
     let signature = t.environment.signature(&mut t.builder, type_index);
     let (code, context) = t.environment.callee(&mut t.builder, record);
-    let args = arguments(t, context, params);
-    let call = t.builder.ins().call_indirect(signature, code, &args);
-    finish(t, call, params);
+    Callee { code: Code::Indirect { signature, code, context }, params }
+}
+
+fn call(t: &mut FunctionTranslator<'_, '_>, callee: Callee) {
+    t.store_counter();
+    let call = match callee.code {
+        Code::Direct(function) => {
+            let args = arguments(t, t.environment.context, callee.params);
+            t.builder.ins().call(function, &args)
+        }
+        Code::Indirect { signature, code, context } => {
+            let args = arguments(t, context, callee.params);
+            t.builder.ins().call_indirect(signature, code, &args)
+        }
+    };
+    t.after_call();
+    t.stacks.drop_top(callee.params);
+    let results = t.builder.inst_results(call).to_vec();
+    t.stacks.values.extend(results);
+}
+
+/// A call that takes the place of its caller: the frame is gone before the callee begins, and what the callee
+/// returns goes to the caller's caller. A host function may be called so too: its trampoline is a guest function.
+fn return_call(t: &mut FunctionTranslator<'_, '_>, callee: Callee) {
+    t.store_counter();
+    match callee.code {
+        Code::Direct(function) => {
+            let args = arguments(t, t.environment.context, callee.params);
+            t.builder.ins().return_call(function, &args);
+        }
+        Code::Indirect { signature, code, context } => {
+            let args = arguments(t, context, callee.params);
+            t.builder.ins().return_call_indirect(signature, code, &args);
+        }
+    }
+    t.stacks.unreachable = true;
 }
 
 /// Loads a table entry, or traps if the (64-bit) index is outside.
@@ -83,11 +145,4 @@ fn arguments(t: &FunctionTranslator<'_, '_>, context: Value, params: usize) -> V
     args.push(context);
     args.extend_from_slice(t.stacks.top(params));
     args
-}
-
-fn finish(t: &mut FunctionTranslator<'_, '_>, call: Inst, params: usize) {
-    t.after_call();
-    t.stacks.drop_top(params);
-    let results = t.builder.inst_results(call).to_vec();
-    t.stacks.values.extend(results);
 }
