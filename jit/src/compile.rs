@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lunatic_instrument::FEATURES;
+use lunatic_instrument::{FEATURES, refused_proposal};
 use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 
 use crate::code::{CodeImage, CompiledCode};
@@ -62,6 +62,19 @@ pub(crate) struct Compiled {
 
 /// Compiles a module.
 pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Compiled, CompileError> {
+    translate_all(engine, wasm).map_err(|error| name_proposal(wasm, error))
+}
+
+/// Names the proposal that an invalid module would be valid with.
+fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
+    let CompileError::Invalid { message, offset } = error else { return error };
+    match refused_proposal(wasm) {
+        Some(proposal) => unsupported(&format!("the proposal {proposal} ({message})"), offset),
+        None => CompileError::Invalid { message, offset },
+    }
+}
+
+fn translate_all(engine: &Engine, wasm: &[u8]) -> Result<Compiled, CompileError> {
     let (shape, bodies) = parse(wasm)?;
     let offsets = VmOffsets::new(&shape);
     let type_ids: Vec<u32> = shape.types.iter().map(|ty| engine.type_id(ty)).collect();
