@@ -68,7 +68,10 @@ pub(crate) struct Compiled {
 pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Compiled, CompileError> {
     let (shape, bodies) = parse(wasm)?;
     let offsets = VmOffsets::new(&shape);
-    let type_ids: Vec<u32> = shape.types.iter().map(|ty| engine.type_id(ty)).collect();
+    let type_ids: Vec<u32> = {
+        let metered = shape.metering.is_some();
+        shape.types.iter().map(|ty| engine.type_id(ty, metered)).collect()
+    };
     let isa = engine.isa();
     let module = ModuleEnvironment { isa: &**isa, shape: &shape, offsets: &offsets, type_ids: &type_ids };
     let mut pieces = compile_bodies(module, bodies)?;

@@ -81,6 +81,10 @@ pub enum InstantiateError {
     /// The store's limits, or the host's memory, do not allow it.
     #[error("{0}")]
     Limit(String),
+    /// It would import functions of a metered module into an unmetered one, or the other way round: the one kind
+    /// hands the counter of reductions on in a register, and the other does not know of it.
+    #[error("a metered and an unmetered module cannot call each other")]
+    Metering,
     /// An active segment does not fit, or an initialiser trapped.
     #[error(transparent)]
     Trap(#[from] Box<Trap>),

@@ -30,6 +30,10 @@ pub(crate) struct ModuleInner {
 }
 
 impl ModuleInner {
+    pub(crate) fn is_metered(&self) -> bool {
+        self.shape.metering.is_some()
+    }
+
     /// The record of a function that runs in `context`.
     pub(crate) fn record(&self, function: u32, context: *mut crate::vm::context::VmContextHead) -> VmFuncRef {
         let type_id = self.type_ids[self.shape.functions[function as usize] as usize];
@@ -92,7 +96,7 @@ impl Module {
 
     /// Whether the module charges reductions, so that it can be preempted.
     pub fn is_metered(&self) -> bool {
-        self.inner.shape.metering.is_some()
+        self.inner.is_metered()
     }
 }
 

@@ -14,7 +14,7 @@ use cranelift_frontend::{FunctionBuilder, Variable};
 use super::native_signature;
 use crate::shape::Shape;
 use crate::value::FuncType;
-use crate::vm::context::{Builtin, Place, VmContextHead, VmFuncRef, VmMemory, VmOffsets};
+use crate::vm::context::{Builtin, Place, VmContextHead, VmFuncRef, VmMemory, VmOffsets, VmRuntime};
 
 /// What all functions of a module share during translation.
 #[derive(Clone, Copy)]
@@ -24,6 +24,13 @@ pub(crate) struct ModuleEnvironment<'m> {
     pub(crate) offsets: &'m VmOffsets,
     /// The engine's number of each of the module's types.
     pub(crate) type_ids: &'m [u32],
+}
+
+impl ModuleEnvironment<'_> {
+    /// Whether the module's functions hand the counter of reductions to each other.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.shape.metering.is_some()
+    }
 }
 
 /// The alias regions: nothing in one overlaps anything in another.
@@ -105,6 +112,18 @@ impl<'m> Environment<'m> {
         builder.ins().load(types::I64, flags, self.context, VmContextHead::RUNTIME)
     }
 
+    /// The counter as whoever ran outside of guest functions has left it.
+    pub(crate) fn load_counter(&self, builder: &mut FunctionBuilder<'_>) -> Value {
+        let runtime = self.runtime(builder);
+        builder.ins().load(types::I64, trusted(self.regions.counter), runtime, VmRuntime::REDUCTIONS)
+    }
+
+    /// Makes the counter visible to code outside of guest functions.
+    pub(crate) fn store_counter(&self, builder: &mut FunctionBuilder<'_>, counter: Value) {
+        let runtime = self.runtime(builder);
+        builder.ins().store(trusted(self.regions.counter), counter, runtime, VmRuntime::REDUCTIONS);
+    }
+
     /// The address of a descriptor or cell, and the offset to use with it.
     pub(crate) fn locate(&self, builder: &mut FunctionBuilder<'_>, place: Place) -> (Value, i32) {
         match place {
@@ -168,19 +187,20 @@ impl<'m> Environment<'m> {
 
     /// A reference to a function of this module, for a direct call.
     pub(crate) fn direct(&mut self, builder: &mut FunctionBuilder<'_>, function: u32) -> FuncRef {
-        let shape = self.module.shape;
+        let (shape, metered) = (self.module.shape, self.module.is_metered());
         *self.functions.entry(function).or_insert_with(|| {
             let ty = shape.function_type(function);
-            import_code(builder, function - shape.imported_functions, super::guest_signature(ty))
+            import_code(builder, function - shape.imported_functions, super::guest_signature(ty, metered))
         })
     }
 
     pub(crate) fn signature(&mut self, builder: &mut FunctionBuilder<'_>, type_index: u32) -> SigRef {
         let ty: &FuncType = &self.module.shape.types[type_index as usize];
+        let metered = self.module.is_metered();
         *self
             .signatures
             .entry(type_index)
-            .or_insert_with(|| builder.import_signature(super::guest_signature(ty)))
+            .or_insert_with(|| builder.import_signature(super::guest_signature(ty, metered)))
     }
 
     /// Calls a routine with the vm context before the given arguments.
@@ -195,7 +215,8 @@ impl<'m> Environment<'m> {
         let signature = *self.builtin_signatures[builtin as usize]
             .get_or_insert_with(|| builder.import_signature(native_signature(isa, params, result)));
         let flags = constant(self.regions.context);
-        let builtins = builder.ins().load(types::I64, flags, self.context, VmContextHead::BUILTINS);
+        let runtime = self.runtime(builder);
+        let builtins = builder.ins().load(types::I64, flags, runtime, VmRuntime::BUILTINS);
         let code = builder.ins().load(types::I64, flags, builtins, builtin.offset());
         let mut all = vec![self.context];
         all.extend_from_slice(args);

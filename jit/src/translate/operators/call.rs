@@ -1,7 +1,7 @@
 //! Calls: direct, through an import, through a table.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Inst, InstBuilder, Value, types};
+use cranelift_codegen::ir::{InstBuilder, Value, types};
 use wasmparser::Operator;
 
 use crate::translate::environment::trusted;
@@ -24,19 +24,18 @@ fn call(t: &mut FunctionTranslator<'_, '_>, function: u32) {
         return t.yield_now();
     }
     let params = shape.function_type(function).params.len();
-    t.store_counter();
     let call = if function < shape.imported_functions {
         let record = t.environment.function_record(&mut t.builder, function);
         let signature = t.environment.signature(&mut t.builder, shape.functions[function as usize]);
         let (code, context) = t.environment.callee(&mut t.builder, record);
-        let args = arguments(t, context, params);
+        let args = t.call_args(context, params);
         t.builder.ins().call_indirect(signature, code, &args)
     } else {
         let callee = t.environment.direct(&mut t.builder, function);
-        let args = arguments(t, t.environment.context, params);
+        let args = t.call_args(t.environment.context, params);
         t.builder.ins().call(callee, &args)
     };
-    finish(t, call, params);
+    t.after_call(call, params);
 }
 
 fn call_indirect(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32) {
@@ -51,12 +50,11 @@ fn call_indirect(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32
     t.builder.ins().trapnz(differs, trap_code::TYPE_MISMATCH);
 
     let params = t.environment.module.shape.types[type_index as usize].params.len();
-    t.store_counter();
     let signature = t.environment.signature(&mut t.builder, type_index);
     let (code, context) = t.environment.callee(&mut t.builder, record);
-    let args = arguments(t, context, params);
+    let args = t.call_args(context, params);
     let call = t.builder.ins().call_indirect(signature, code, &args);
-    finish(t, call, params);
+    t.after_call(call, params);
 }
 
 /// Loads a table entry, or traps if the (64-bit) index is outside.
@@ -76,18 +74,4 @@ pub(super) fn checked_entry(
     let scaled = t.builder.ins().ishl_imm_u(index, 3);
     let address = t.builder.ins().iadd(base, scaled);
     t.builder.ins().load(types::I64, trusted(t.environment.regions.table), address, 0)
-}
-
-fn arguments(t: &FunctionTranslator<'_, '_>, context: Value, params: usize) -> Vec<Value> {
-    let mut args = Vec::with_capacity(params + 1);
-    args.push(context);
-    args.extend_from_slice(t.stacks.top(params));
-    args
-}
-
-fn finish(t: &mut FunctionTranslator<'_, '_>, call: Inst, params: usize) {
-    t.after_call();
-    t.stacks.drop_top(params);
-    let results = t.builder.inst_results(call).to_vec();
-    t.stacks.values.extend(results);
 }

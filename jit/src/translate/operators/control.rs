@@ -83,7 +83,6 @@ fn begin_loop(t: &mut FunctionTranslator<'_, '_>, ty: BlockType) {
     }
     t.stacks.jump(&mut t.builder, header, params.len());
     t.stacks.drop_top(params.len());
-    t.join_counter();
     t.builder.switch_to_block(header);
     let values = t.builder.block_params(header).to_vec();
     t.stacks.values.extend(values);
@@ -112,7 +111,6 @@ fn begin_else(t: &mut FunctionTranslator<'_, '_>) {
     let height = frame.height;
     t.stacks.values.truncate(height);
     t.stacks.values.extend(params);
-    t.join_counter();
     t.builder.switch_to_block(block);
     t.stacks.unreachable = false;
 }
@@ -143,7 +141,6 @@ fn end(t: &mut FunctionTranslator<'_, '_>) {
     }
     t.stacks.unreachable = !frame.exit_used;
     if frame.exit_used {
-        t.join_counter();
         t.builder.switch_to_block(frame.exit);
         t.builder.seal_block(frame.exit);
         let values = t.builder.block_params(frame.exit).to_vec();
