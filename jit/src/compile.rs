@@ -8,6 +8,7 @@ use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator, WasmFeature
 use crate::code::{CodeImage, CompiledCode};
 use crate::engine::Engine;
 use crate::error::CompileError;
+use crate::options::CompileOptions;
 use crate::shape::{Shape, unsupported};
 use crate::translate::{self, BodyTranslator, FunctionInput, ModuleEnvironment};
 use crate::vm::context::VmOffsets;
@@ -65,7 +66,11 @@ pub(crate) struct Compiled {
 }
 
 /// Compiles a module.
-pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Compiled, CompileError> {
+pub(crate) fn compile(
+    engine: &Engine,
+    wasm: &[u8],
+    options: CompileOptions,
+) -> Result<Compiled, CompileError> {
     let (shape, bodies) = parse(wasm)?;
     let offsets = VmOffsets::new(&shape);
     let type_ids: Vec<u32> = {
@@ -73,7 +78,8 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Compiled, CompileE
         shape.types.iter().map(|ty| engine.type_id(ty, metered)).collect()
     };
     let isa = engine.isa();
-    let module = ModuleEnvironment { isa: &**isa, shape: &shape, offsets: &offsets, type_ids: &type_ids };
+    let module =
+        ModuleEnvironment { isa: &**isa, shape: &shape, offsets: &offsets, type_ids: &type_ids, options };
     let mut pieces = compile_bodies(module, bodies)?;
     for import in 0..shape.imported_functions {
         pieces.push(translate::host_trampoline(module, import)?);

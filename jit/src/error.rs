@@ -85,6 +85,9 @@ pub enum InstantiateError {
     /// hands the counter of reductions on in a register, and the other does not know of it.
     #[error("a metered and an unmetered module cannot call each other")]
     Metering,
+    /// Its code relies on a memory in a reservation, and the one to import is pooled.
+    #[error("a module compiled for a reserved memory cannot import a pooled one")]
+    MemoryLayout,
     /// An active segment does not fit, or an initialiser trapped.
     #[error(transparent)]
     Trap(#[from] Box<Trap>),

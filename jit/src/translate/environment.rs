@@ -4,6 +4,7 @@
 //! of their own, so that Cranelift merges them between calls and never across one; and to Cranelift a yield is a
 //! call. The base and length of the first memory are needed too often for that: they are kept in variables, loaded
 //! on entry and again after every real call. A yield changes neither, since only its own process can grow a memory.
+//! The base of a reserved memory never changes at all.
 
 use cranelift_codegen::ir::{
     AliasRegion, AliasRegionData, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, Type, Value, types,
@@ -11,7 +12,9 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, Variable};
 
+use super::bounds::Known;
 use super::native_signature;
+use crate::options::{CompileOptions, MemoryLayout};
 use crate::shape::Shape;
 use crate::value::FuncType;
 use crate::vm::context::{Builtin, Place, VmContextHead, VmFuncRef, VmMemory, VmOffsets, VmRuntime};
@@ -24,12 +27,18 @@ pub(crate) struct ModuleEnvironment<'m> {
     pub(crate) offsets: &'m VmOffsets,
     /// The engine's number of each of the module's types.
     pub(crate) type_ids: &'m [u32],
+    pub(crate) options: CompileOptions,
 }
 
 impl ModuleEnvironment<'_> {
     /// Whether the module's functions hand the counter of reductions to each other.
     pub(crate) fn is_metered(&self) -> bool {
         self.shape.metering.is_some()
+    }
+
+    /// Whether this memory is guarded by its reservation.
+    pub(crate) fn is_reserved(&self, memory: u32) -> bool {
+        memory == 0 && self.options.memory == MemoryLayout::Reserved
     }
 }
 
@@ -89,6 +98,8 @@ pub(crate) struct Environment<'m> {
     pub(crate) regions: Regions,
     /// Base and length of memory 0, if there is one and guest code is being translated.
     main_memory: Option<(Variable, Variable)>,
+    /// Which accesses need no check any more.
+    pub(crate) known: Known,
     builtin_signatures: [Option<SigRef>; Builtin::COUNT],
     functions: std::collections::HashMap<u32, FuncRef>,
     signatures: std::collections::HashMap<u32, SigRef>,
@@ -101,6 +112,7 @@ impl<'m> Environment<'m> {
             context,
             regions,
             main_memory: None,
+            known: Known::default(),
             builtin_signatures: [None; Builtin::COUNT],
             functions: Default::default(),
             signatures: Default::default(),
@@ -164,9 +176,10 @@ impl<'m> Environment<'m> {
 
     fn load_memory(&self, builder: &mut FunctionBuilder<'_>, memory: u32) -> MemoryValues {
         let (descriptor, at) = self.locate(builder, self.module.offsets.memory(memory));
-        let flags = trusted(self.regions.context);
-        let mut load = |offset| builder.ins().load(types::I64, flags, descriptor, at + offset);
-        MemoryValues { base: load(VmMemory::BASE), length: load(VmMemory::LENGTH) }
+        let changing = trusted(self.regions.context);
+        let base = if self.module.is_reserved(memory) { constant(self.regions.context) } else { changing };
+        let mut load = |flags, offset| builder.ins().load(types::I64, flags, descriptor, at + offset);
+        MemoryValues { base: load(base, VmMemory::BASE), length: load(changing, VmMemory::LENGTH) }
     }
 
     /// The address of the record of a function.

@@ -171,6 +171,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
             results: results.len(),
             height: 0,
             exit_used: false,
+            known: Default::default(),
         });
     }
 

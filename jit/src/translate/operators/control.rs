@@ -71,6 +71,7 @@ fn push_frame(t: &mut FunctionTranslator<'_, '_>, ty: BlockType, kind: FrameKind
         results: results.len(),
         height: t.stacks.values.len() - params.len(),
         exit_used: false,
+        known: t.environment.known.clone(),
     });
     params
 }
@@ -109,6 +110,7 @@ fn begin_else(t: &mut FunctionTranslator<'_, '_>) {
     let FrameKind::If { otherwise } = &mut frame.kind else { unreachable!("the code is validated") };
     let (block, params) = otherwise.take().expect("the code is validated: one else");
     let height = frame.height;
+    t.environment.known = frame.known.clone();
     t.stacks.values.truncate(height);
     t.stacks.values.extend(params);
     t.builder.switch_to_block(block);
@@ -127,6 +129,7 @@ fn end(t: &mut FunctionTranslator<'_, '_>) {
         jump_to_exit(t);
     }
     let mut frame = t.stacks.frames.pop().expect("the code is validated");
+    t.environment.known = std::mem::take(&mut frame.known);
     t.stacks.values.truncate(frame.height);
     match frame.kind {
         FrameKind::If { otherwise: Some((block, params)) } => {
