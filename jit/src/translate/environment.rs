@@ -6,8 +6,11 @@
 //! on entry and again after every real call. A yield changes neither, since only its own process can grow a memory.
 //! The base of a reserved memory never changes at all.
 
+use cranelift_codegen::entity::SecondaryMap;
+use cranelift_codegen::ir::function::FunctionStencil;
 use cranelift_codegen::ir::{
-    AliasRegion, AliasRegionData, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, Type, Value, types,
+    AliasRegion, AliasRegionData, FuncRef, Function, InstBuilder, MemFlagsData, SigRef, Signature, Type,
+    Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, Variable};
@@ -98,6 +101,8 @@ pub(crate) struct Environment<'m> {
     pub(crate) regions: Regions,
     /// Base and length of memory 0, if there is one and guest code is being translated.
     main_memory: Option<(Variable, Variable)>,
+    /// Where the memory is, loaded after every call.
+    precautions: Vec<Value>,
     /// Which accesses need no check any more.
     pub(crate) known: Known,
     builtin_signatures: [Option<SigRef>; Builtin::COUNT],
@@ -112,6 +117,7 @@ impl<'m> Environment<'m> {
             context,
             regions,
             main_memory: None,
+            precautions: Vec::new(),
             known: Known::default(),
             builtin_signatures: [None; Builtin::COUNT],
             functions: Default::default(),
@@ -119,8 +125,10 @@ impl<'m> Environment<'m> {
         }
     }
 
+    /// The store's runtime. It never changes, but whoever needs it is about to leave guest code: the load stays where
+    /// it is, and does not take a register from a loop around it.
     pub(crate) fn runtime(&self, builder: &mut FunctionBuilder<'_>) -> Value {
-        let flags = constant(self.regions.context);
+        let flags = trusted(self.regions.context);
         builder.ins().load(types::I64, flags, self.context, VmContextHead::RUNTIME)
     }
 
@@ -155,12 +163,29 @@ impl<'m> Environment<'m> {
         }
     }
 
-    /// Takes over what a call may have changed. Loads that turn out not to be used are not emitted.
-    pub(crate) fn load_main_memory(&self, builder: &mut FunctionBuilder<'_>) {
+    /// Takes over what a call may have changed.
+    pub(crate) fn load_main_memory(&mut self, builder: &mut FunctionBuilder<'_>) {
         if let Some((base, length)) = self.main_memory {
             let loaded = self.load_memory(builder, 0);
             builder.def_var(base, loaded.base);
             builder.def_var(length, loaded.length);
+            self.precautions.extend([loaded.base, loaded.length]);
+        }
+    }
+
+    /// Removes the loads that were made in case the code behind them accesses memory, which it does not: Cranelift
+    /// keeps every load that it may not move.
+    pub(crate) fn remove_unused_loads(&mut self, function: &mut Function) {
+        let FunctionStencil { dfg, layout, .. } = &mut function.stencil;
+        let mut used = SecondaryMap::with_capacity(dfg.num_values());
+        for block in layout.blocks() {
+            for inst in layout.block_insts(block) {
+                dfg.inst_values(inst).for_each(|value| used[dfg.resolve_aliases(value)] = true);
+            }
+        }
+        for value in self.precautions.drain(..).filter(|&value| !used[value]) {
+            let load = dfg.value_def(value).inst().expect("it is the result of a load");
+            layout.remove_inst(load);
         }
     }
 

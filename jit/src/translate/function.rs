@@ -99,6 +99,7 @@ impl BodyTranslator {
         }
         operators.finish()?;
         translator.builder.seal_all_blocks();
+        translator.environment.remove_unused_loads(translator.builder.func);
         translator.builder.finalize(module.isa.frontend_config());
         self.validation = validator.into_allocations();
         Ok(())
