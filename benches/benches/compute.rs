@@ -1,66 +1,139 @@
-//! The price of preemption: kernels with and without charges, on the same engine.
+//! The price of preemption and of bounds checks, and Wasmtime beside it: every variant of the engine takes its turn
+//! in every round, so that a busy machine slows all of them.
+//!
+//! `cargo bench --bench compute [ROUNDS [KERNEL…]]`. Prints medians in milliseconds, then ratios.
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use lunatic_benches::guest;
+use lunatic_benches::table::{Table, median};
+use lunatic_benches::{guest, peer::Peer};
 use lunatic_instrument::{Options, prepare};
-use lunatic_jit::{Engine, EngineConfig, FuncIndex, Instance, Linker, Module, Store, StoreLimits, Value};
+use lunatic_jit::{
+    CompileOptions, Engine, EngineConfig, Instance, Linker, MemoryLayout, Module, Store, StoreLimits, Value,
+};
 
-/// Kernels, and a size that takes a few milliseconds.
-const KERNELS: [(&str, i32); 9] = [
-    ("fib", 27),
+/// Kernels, and a size that takes some tens of milliseconds.
+const KERNELS: [(&str, i32); 10] = [
+    ("fib", 30),
     ("sieve", 1 << 20),
-    ("mandelbrot", 100),
-    ("matmul", 20),
-    ("byte_sum", 4),
-    ("copy", 100),
-    ("sort", 4),
-    ("hash", 400_000),
-    ("sha256", 10_000),
+    ("mandelbrot", 200),
+    ("nbody", 200_000),
+    ("matmul", 100),
+    ("byte_sum", 20),
+    ("copy", 500),
+    ("sort", 20),
+    ("hash", 2_000_000),
+    ("sha256", 50_000),
 ];
+
+const ROUNDS: usize = 15;
 
 /// Reductions between two yields, as in the executor.
 const SLICE: u64 = 100_000;
 
-struct Kernel {
+/// Ratios that are printed: what over what.
+const RATIOS: [(&str, &str); 9] = [
+    ("metered", "plain"),
+    ("metered guarded", "plain guarded"),
+    ("plain", "plain guarded"),
+    ("untrusted", "plain guarded"),
+    ("plain guarded", "wasmtime"),
+    ("plain", "wasmtime checked"),
+    ("untrusted", "wasmtime checked"),
+    ("metered guarded", "wasmtime epoch"),
+    ("metered", "wasmtime fuel"),
+];
+
+enum Variant {
+    Ours(Box<Kernels>),
+    Wasmtime(Peer),
+}
+
+struct Kernels {
     store: Store<()>,
     instance: Instance,
     module: Module,
 }
 
-impl Kernel {
-    fn new(wasm: &[u8]) -> Kernel {
+impl Kernels {
+    fn new(wasm: &[u8], memory: MemoryLayout, untrusted: bool) -> Kernels {
         let engine = Engine::new(EngineConfig::default()).expect("the engine works on this machine");
-        let module = Module::compile(&engine, wasm).expect("the module is valid");
+        let options = CompileOptions { memory, untrusted };
+        let module = Module::compile_with(&engine, wasm, options).expect("the module is valid");
         let linked = Linker::new().link(&module).expect("it imports nothing");
         let mut store = Store::new(&engine, (), StoreLimits::default());
         let instance = store.instantiate(&linked).expect("it fits the limits");
-        Kernel { store, instance, module }
+        Kernels { store, instance, module }
     }
 
-    fn function(&self, name: &str) -> FuncIndex {
-        self.module.exported_function(name).expect("the kernel exists")
-    }
-
-    fn run(&mut self, function: FuncIndex, size: i32) -> Vec<Value> {
+    /// Milliseconds, and the result.
+    fn run(&mut self, name: &str, size: i32) -> (f64, i64) {
+        let function = self.module.exported_function(name).expect("the kernel exists");
+        let start = std::time::Instant::now();
         let results = self.store.call_in_slices(self.instance, function, &[Value::I32(size)], SLICE);
-        results.expect("the kernel does not trap")
+        let time = start.elapsed().as_secs_f64() * 1e3;
+        let [Value::I64(result)] = results.expect("the kernel does not trap")[..] else {
+            unreachable!("kernels return one number")
+        };
+        (time, result)
     }
 }
 
-fn metering(criterion: &mut Criterion) {
+impl Variant {
+    fn run(&mut self, name: &str, size: i32) -> (f64, i64) {
+        match self {
+            Variant::Ours(kernels) => kernels.run(name, size),
+            Variant::Wasmtime(peer) => peer.run(name, size),
+        }
+    }
+}
+
+fn variants() -> Vec<(&'static str, Variant)> {
+    use MemoryLayout::{Pooled, Reserved};
     let wasm = guest("compute");
     let prepared = prepare(&wasm, &Options::default()).expect("the module is valid").bytes;
-    let (mut plain, mut metered) = (Kernel::new(&wasm), Kernel::new(&prepared));
-    for (name, size) in KERNELS {
-        let (plain_function, metered_function) = (plain.function(name), metered.function(name));
-        assert_eq!(plain.run(plain_function, size), metered.run(metered_function, size), "{name}");
-        let mut group = criterion.benchmark_group(name);
-        group.sample_size(20);
-        group.bench_function("unmetered", |bencher| bencher.iter(|| plain.run(plain_function, size)));
-        group.bench_function("metered", |bencher| bencher.iter(|| metered.run(metered_function, size)));
-        group.finish();
+    let ours =
+        |wasm: &[u8], memory, untrusted| Variant::Ours(Box::new(Kernels::new(wasm, memory, untrusted)));
+    let mut variants = vec![
+        ("plain", ours(&wasm, Pooled, false)),
+        ("metered", ours(&prepared, Pooled, false)),
+        ("untrusted", ours(&wasm, Pooled, true)),
+        ("plain guarded", ours(&wasm, Reserved, false)),
+        ("metered guarded", ours(&prepared, Reserved, false)),
+    ];
+    for (name, how) in [
+        ("wasmtime", "guarded"),
+        ("wasmtime checked", "checked"),
+        ("wasmtime epoch", "epoch"),
+        ("wasmtime fuel", "fuel"),
+    ] {
+        match Peer::wasmtime("compute", how) {
+            Ok(peer) => variants.push((name, Variant::Wasmtime(peer))),
+            Err(reason) => println!("{name} is skipped: {reason}"),
+        }
     }
+    variants
 }
 
-criterion_group!(benches, metering);
-criterion_main!(benches);
+fn main() {
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench").peekable();
+    let rounds = args.next_if(|arg| arg.parse::<usize>().is_ok()).map_or(ROUNDS, |arg| arg.parse().unwrap());
+    let wanted: Vec<String> = args.collect();
+    let mut variants = variants();
+    let mut table = Table::new("kernel, ms", variants.iter().map(|(name, _)| *name));
+    for (kernel, size) in KERNELS {
+        if !wanted.is_empty() && !wanted.iter().any(|name| name == kernel) {
+            continue;
+        }
+        let mut times = vec![Vec::new(); variants.len()];
+        for _ in 0..rounds {
+            let mut results = Vec::new();
+            for ((_, variant), times) in variants.iter_mut().zip(&mut times) {
+                let (time, result) = variant.run(kernel, size);
+                times.push(time);
+                results.push(result);
+            }
+            assert!(results.iter().all(|result| *result == results[0]), "{kernel}: all variants agree");
+        }
+        table.row(kernel, times.iter_mut().map(|times| median(times)));
+    }
+    table.print(&RATIOS);
+}

@@ -1,5 +1,8 @@
 //! What the benchmarks share: guests, and running them.
 
+pub mod peer;
+pub mod table;
+
 use std::time::{Duration, Instant};
 
 use lunatic_executor::{Program, Runtime, RuntimeConfig};

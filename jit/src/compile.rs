@@ -9,6 +9,7 @@ use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 use crate::code::{CodeImage, CompiledCode};
 use crate::engine::Engine;
 use crate::error::CompileError;
+use crate::options::CompileOptions;
 use crate::shape::{Shape, unsupported};
 use crate::translate::{self, BodyTranslator, FunctionInput, ModuleEnvironment};
 use crate::vm::context::VmOffsets;
@@ -61,8 +62,12 @@ pub(crate) struct Compiled {
 }
 
 /// Compiles a module.
-pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Compiled, CompileError> {
-    translate_all(engine, wasm).map_err(|error| name_proposal(wasm, error))
+pub(crate) fn compile(
+    engine: &Engine,
+    wasm: &[u8],
+    options: CompileOptions,
+) -> Result<Compiled, CompileError> {
+    translate_all(engine, wasm, options).map_err(|error| name_proposal(wasm, error))
 }
 
 /// Names the proposal that an invalid module would be valid with.
@@ -74,12 +79,16 @@ fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
     }
 }
 
-fn translate_all(engine: &Engine, wasm: &[u8]) -> Result<Compiled, CompileError> {
+fn translate_all(engine: &Engine, wasm: &[u8], options: CompileOptions) -> Result<Compiled, CompileError> {
     let (shape, bodies) = parse(wasm)?;
     let offsets = VmOffsets::new(&shape);
-    let type_ids: Vec<u32> = shape.types.iter().map(|ty| engine.type_id(ty)).collect();
+    let type_ids: Vec<u32> = {
+        let metered = shape.metering.is_some();
+        shape.types.iter().map(|ty| engine.type_id(ty, metered)).collect()
+    };
     let isa = engine.isa();
-    let module = ModuleEnvironment { isa: &**isa, shape: &shape, offsets: &offsets, type_ids: &type_ids };
+    let module =
+        ModuleEnvironment { isa: &**isa, shape: &shape, offsets: &offsets, type_ids: &type_ids, options };
     let mut pieces = compile_bodies(module, bodies)?;
     for import in 0..shape.imported_functions {
         pieces.push(translate::host_trampoline(module, import)?);

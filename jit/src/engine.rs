@@ -32,9 +32,10 @@ pub struct Engine {
 
 struct EngineInner {
     isa: OwnedTargetIsa,
-    /// One number per function type, so that an indirect call compares numbers. Types are never forgotten: there
-    /// are as many as distinct types that modules of this engine have declared.
-    type_ids: Mutex<HashMap<FuncType, u32>>,
+    /// One number per function type, so that an indirect call compares numbers; functions that hand the counter of
+    /// reductions on are of other types than those that do not. Types are never forgotten: there are as many as
+    /// distinct types that modules of this engine have declared.
+    type_ids: Mutex<HashMap<(FuncType, bool), u32>>,
     stacks: Arc<StackPool>,
     memories: Arc<MemoryPool>,
 }
@@ -78,11 +79,11 @@ impl Engine {
         &self.inner.memories
     }
 
-    /// The engine's number of a function type.
-    pub(crate) fn type_id(&self, ty: &FuncType) -> u32 {
+    /// The engine's number of a function type in metered or unmetered modules.
+    pub(crate) fn type_id(&self, ty: &FuncType, metered: bool) -> u32 {
         let mut ids = self.inner.type_ids.lock().expect("no panic while it is held");
         let next = ids.len() as u32;
-        *ids.entry(ty.clone()).or_insert(next)
+        *ids.entry((ty.clone(), metered)).or_insert(next)
     }
 }
 

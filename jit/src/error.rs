@@ -81,6 +81,13 @@ pub enum InstantiateError {
     /// The store's limits, or the host's memory, do not allow it.
     #[error("{0}")]
     Limit(String),
+    /// It would import functions of a metered module into an unmetered one, or the other way round: the one kind
+    /// hands the counter of reductions on in a register, and the other does not know of it.
+    #[error("a metered and an unmetered module cannot call each other")]
+    Metering,
+    /// Its code relies on a memory in a reservation, and the one to import is pooled.
+    #[error("a module compiled for a reserved memory cannot import a pooled one")]
+    MemoryLayout,
     /// An active segment does not fit, or an initialiser trapped.
     #[error(transparent)]
     Trap(#[from] Box<Trap>),

@@ -145,8 +145,9 @@ fn add_memories(instance: &mut InstanceData) -> Result<(), InstantiateError> {
 
 fn add_memory(instance: &InstanceData, index: u32, limits: Limits) -> std::io::Result<Memory> {
     let descriptor = instance.memory_descriptor(index);
+    let reserved = instance.module.is_reserved(index);
     // SAFETY: the descriptor lies in the instance's context, which is dropped after its memories.
-    unsafe { Memory::new(instance.module.engine.memories(), limits, descriptor) }
+    unsafe { Memory::new(instance.module.engine.memories(), limits, reserved, descriptor) }
 }
 
 fn add_table(instance: &mut InstanceData, index: u32, entries: Arc<[u64]>) {

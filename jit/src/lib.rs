@@ -29,6 +29,7 @@ mod error;
 mod instantiate;
 mod linker;
 mod module;
+mod options;
 mod shape;
 mod store;
 mod sys;
@@ -40,6 +41,7 @@ pub use engine::{Engine, EngineConfig, EngineError};
 pub use error::{CompileError, Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
 pub use linker::{HostCall, HostFunc, HostResult, IntoHostFunc, Linker, WasmValue};
 pub use module::{FuncIndex, Linked, Module};
+pub use options::{CompileOptions, MemoryLayout};
 pub use store::{
     Caller, CannotWait, Export, Func, HostPanic, Instance, Progress, Resume, Store, StoreLimits,
 };

@@ -8,6 +8,7 @@ use crate::compile::{CodeLayout, Compiled, compile};
 use crate::engine::Engine;
 use crate::error::{CompileError, Frame, LinkError, MissingImport, TrapKind};
 use crate::linker::HostFunc;
+use crate::options::{CompileOptions, MemoryLayout};
 use crate::shape::{Item, Shape};
 use crate::value::{ExternType, FuncType};
 use crate::vm::context::{VmFuncRef, VmOffsets};
@@ -27,9 +28,19 @@ pub(crate) struct ModuleInner {
     pub(crate) type_ids: Vec<u32>,
     pub(crate) code: CodeImage,
     pub(crate) layout: CodeLayout,
+    pub(crate) options: CompileOptions,
 }
 
 impl ModuleInner {
+    pub(crate) fn is_metered(&self) -> bool {
+        self.shape.metering.is_some()
+    }
+
+    /// Whether the code takes it for granted that this memory is guarded by its reservation.
+    pub(crate) fn is_reserved(&self, memory: u32) -> bool {
+        memory == 0 && self.options.memory == MemoryLayout::Reserved
+    }
+
     /// The record of a function that runs in `context`.
     pub(crate) fn record(&self, function: u32, context: *mut crate::vm::context::VmContextHead) -> VmFuncRef {
         let type_id = self.type_ids[self.shape.functions[function as usize] as usize];
@@ -49,14 +60,32 @@ impl ModuleInner {
 pub struct FuncIndex(pub(crate) u32);
 
 impl Module {
-    /// Validates and compiles a module.
+    /// Validates and compiles a module, with the default options.
     ///
     /// # Errors
     /// See [`CompileError`]; offsets are into `wasm`.
     pub fn compile(engine: &Engine, wasm: &[u8]) -> Result<Module, CompileError> {
-        let Compiled { shape, offsets, type_ids, code } = compile(engine, wasm)?;
+        Module::compile_with(engine, wasm, CompileOptions::default())
+    }
+
+    /// Validates and compiles a module.
+    ///
+    /// # Errors
+    /// See [`CompileError`]; offsets are into `wasm`.
+    pub fn compile_with(
+        engine: &Engine,
+        wasm: &[u8],
+        options: CompileOptions,
+    ) -> Result<Module, CompileError> {
+        let Compiled { shape, offsets, type_ids, code } = compile(engine, wasm, options)?;
         let (engine, layout) = (engine.clone(), CodeLayout::new(&shape));
-        Ok(Module { inner: Arc::new(ModuleInner { engine, shape, offsets, type_ids, code, layout }) })
+        let inner = ModuleInner { engine, shape, offsets, type_ids, code, layout, options };
+        Ok(Module { inner: Arc::new(inner) })
+    }
+
+    /// What it was compiled for.
+    pub fn options(&self) -> CompileOptions {
+        self.inner.options
     }
 
     /// The imports in declaration order (without the reserved counter and yield): module, name, type.
@@ -92,7 +121,7 @@ impl Module {
 
     /// Whether the module charges reductions, so that it can be preempted.
     pub fn is_metered(&self) -> bool {
-        self.inner.shape.metering.is_some()
+        self.inner.is_metered()
     }
 }
 

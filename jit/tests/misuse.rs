@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lunatic_jit::{
-    Caller, CompileError, Engine, EngineConfig, HostCall, Instance, Linker, Module, Progress, RawValue,
-    Resume, Store, StoreLimits, TrapKind, ValType, Value, WasmValue,
+    Caller, CompileError, Engine, EngineConfig, HostCall, Instance, InstantiateError, Linker, Module,
+    Progress, RawValue, Resume, Store, StoreLimits, TrapKind, ValType, Value, WasmValue,
 };
 
 const METERING: &str = r#"
@@ -253,4 +253,32 @@ fn a_host_function_may_run_another_store_and_both_trap_properly() {
     let instance = store.instantiate(&linker.link(&outer).unwrap()).unwrap();
     let trap = store.call(instance, outer.exported_function("run").unwrap(), &[]).unwrap_err();
     assert!(matches!(trap.kind, TrapKind::MemoryOutOfBounds), "{trap}");
+}
+
+/// The one kind takes and returns the counter in registers, the other does not: a call between them would mix up
+/// their arguments.
+#[test]
+fn metered_and_unmetered_functions_cannot_call_each_other() {
+    let engine = Engine::new(EngineConfig::default()).unwrap();
+    let module = |text: &str| Module::compile(&engine, &wat::parse_str(text).unwrap()).unwrap();
+    let metering = r#"(import "lunatic::metering" "reductions" (global (mut i64)))
+        (import "lunatic::metering" "yield" (func))"#;
+    let metered = module(&format!(
+        r#"(module {metering} (table (export "t") 1 funcref) (elem (i32.const 0) $f)
+            (func $f (export "f") (param i32) (result i32) (local.get 0)))"#
+    ));
+    let importing = module(r#"(module (import "m" "f" (func (param i32) (result i32))))"#);
+    let calling = module(
+        r#"(module (import "m" "t" (table 1 funcref)) (func (export "call") (result i32)
+            (call_indirect (param i32) (result i32) (i32.const 7) (i32.const 0))))"#,
+    );
+    let mut store = Store::new(&engine, (), StoreLimits::default());
+    let first = store.instantiate_with(&metered, &[]).unwrap();
+    let (function, table) = (store.export(first, "f").unwrap(), store.export(first, "t").unwrap());
+    let refused = store.instantiate_with(&importing, &[function]);
+    assert!(matches!(refused, Err(InstantiateError::Metering)), "{refused:?}");
+
+    let second = store.instantiate_with(&calling, &[table]).unwrap();
+    let trap = store.call(second, calling.exported_function("call").unwrap(), &[]).unwrap_err();
+    assert!(matches!(trap.kind, TrapKind::IndirectCallTypeMismatch), "{trap}");
 }

@@ -159,7 +159,9 @@ fn is_plain(ty: &FuncType) -> bool {
 
 fn reason(error: InstantiateError) -> ExitReason {
     match error {
-        InstantiateError::Link(_) => unreachable!("a linked module has all its imports"),
+        InstantiateError::Link(_) | InstantiateError::Metering | InstantiateError::MemoryLayout => {
+            unreachable!("a linked module imports host functions only")
+        }
         InstantiateError::Limit(what) => ExitReason::LimitExceeded(Limit::Memory(what)),
         InstantiateError::Trap(trap) => ExitReason::Trap(trap),
     }

@@ -37,6 +37,21 @@ impl<T: Send + 'static> Store<T> {
         self.assert_same_engine(module);
         assert!(self.inner().core.activation.is_none(), "instances are linked while nothing runs");
         let supplies = self.supplies(module, exports)?;
+        let callable = |export: &Export| {
+            let kind = self.instance_data(export.instance).module.is_metered();
+            !matches!(export.item, Item::Func(_)) || kind == module.is_metered()
+        };
+        if !exports.iter().all(callable) {
+            return Err(InstantiateError::Metering);
+        }
+        let is_memory = |export: &&Export| matches!(export.item, Item::Memory(_));
+        // The first memory is the first imported one, if any is.
+        if let Some(&Export { instance, item: Item::Memory(index) }) = exports.iter().find(is_memory)
+            && module.inner.is_reserved(0)
+            && !self.inner_mut().core.instances[instance.0 as usize].memory(index).is_reserved()
+        {
+            return Err(InstantiateError::MemoryLayout);
+        }
         let no_hosts: Arc<[Option<HostFunc<T>>]> = Arc::from([]);
         match instantiate::from_imports(self.core(), &module.inner, &supplies) {
             Ok(data) => Ok(self.add(data, no_hosts)),

@@ -31,7 +31,7 @@ use crate::value::{RawValue, ValType, Value};
 use crate::vm::activation::{Activation, Leave, Target};
 use crate::vm::context::VmRuntime;
 use crate::vm::instance::{InstanceData, StoreCore};
-use crate::vm::libcalls::Dispatch;
+use crate::vm::libcalls::{self, Dispatch};
 use crate::vm::trap::{self, Pcs};
 
 /// What the instances of a store may use.
@@ -130,8 +130,8 @@ impl<T: Send + 'static> Store<T> {
         let dispatch: Dispatch = caller::dispatch::<T>;
         let runtime = VmRuntime {
             reductions: 0,
-            stack_limit: 0,
             exit_frame: 0,
+            builtins: libcalls::TABLE.as_ptr(),
             yielder: 0,
             dispatch: dispatch as usize,
             store: 0,
@@ -147,6 +147,7 @@ impl<T: Send + 'static> Store<T> {
             host_result: ptr::null_mut(),
             host_error: None,
             trap_handler: Cell::new(None),
+            stack_limit: 0,
             stack_range: Cell::new((0, 0)),
             fault: UnsafeCell::new(None),
         };
@@ -236,7 +237,7 @@ impl<T: Send + 'static> Store<T> {
         let record = unsafe { *data.record(function.0) };
         let context = if record.context.is_null() { data.context() } else { record.context };
         let entry = module.code.address(module.layout.entry(module.shape.functions[function.0 as usize]));
-        inner.core.runtime.stack_limit = stack.guest_limit();
+        inner.core.set_stack_limit(stack.guest_limit());
         inner.core.runtime.exit_frame = 0;
         inner.core.stack_range.set((stack.limit().get(), stack.base().get()));
         let target = Target {
@@ -273,6 +274,10 @@ impl<T: Send + 'static> Store<T> {
         let budget = self.grant(slice);
         let leave = self.run();
         let inner = self.inner_mut();
+        if leave == Leave::Faulted {
+            // The counter was in a register; what is stored is older. A trap never costs less than was used.
+            inner.core.runtime.reductions = inner.core.runtime.reductions.min(0);
+        }
         // Saturating: a module that nobody has verified may write anything into its counter.
         let used = budget.saturating_sub(inner.core.runtime.reductions).max(0) as u64;
         inner.reductions = inner.reductions.saturating_add(used);

@@ -4,17 +4,23 @@
 //! of their own, so that Cranelift merges them between calls and never across one; and to Cranelift a yield is a
 //! call. The base and length of the first memory are needed too often for that: they are kept in variables, loaded
 //! on entry and again after every real call. A yield changes neither, since only its own process can grow a memory.
+//! The base of a reserved memory never changes at all.
 
+use cranelift_codegen::entity::SecondaryMap;
+use cranelift_codegen::ir::function::FunctionStencil;
 use cranelift_codegen::ir::{
-    AliasRegion, AliasRegionData, FuncRef, InstBuilder, MemFlagsData, SigRef, Signature, Type, Value, types,
+    AliasRegion, AliasRegionData, FuncRef, Function, InstBuilder, MemFlagsData, SigRef, Signature, Type,
+    Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, Variable};
 
+use super::bounds::Known;
 use super::native_signature;
+use crate::options::{CompileOptions, MemoryLayout};
 use crate::shape::Shape;
 use crate::value::FuncType;
-use crate::vm::context::{Builtin, Place, VmContextHead, VmFuncRef, VmMemory, VmOffsets};
+use crate::vm::context::{Builtin, Place, VmContextHead, VmFuncRef, VmMemory, VmOffsets, VmRuntime};
 
 /// What all functions of a module share during translation.
 #[derive(Clone, Copy)]
@@ -24,6 +30,19 @@ pub(crate) struct ModuleEnvironment<'m> {
     pub(crate) offsets: &'m VmOffsets,
     /// The engine's number of each of the module's types.
     pub(crate) type_ids: &'m [u32],
+    pub(crate) options: CompileOptions,
+}
+
+impl ModuleEnvironment<'_> {
+    /// Whether the module's functions hand the counter of reductions to each other.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.shape.metering.is_some()
+    }
+
+    /// Whether this memory is guarded by its reservation.
+    pub(crate) fn is_reserved(&self, memory: u32) -> bool {
+        memory == 0 && self.options.memory == MemoryLayout::Reserved
+    }
 }
 
 /// The alias regions: nothing in one overlaps anything in another.
@@ -82,6 +101,10 @@ pub(crate) struct Environment<'m> {
     pub(crate) regions: Regions,
     /// Base and length of memory 0, if there is one and guest code is being translated.
     main_memory: Option<(Variable, Variable)>,
+    /// Where the memory is, loaded after every call.
+    precautions: Vec<Value>,
+    /// Which accesses need no check any more.
+    pub(crate) known: Known,
     builtin_signatures: [Option<SigRef>; Builtin::COUNT],
     functions: std::collections::HashMap<u32, FuncRef>,
     signatures: std::collections::HashMap<u32, SigRef>,
@@ -94,15 +117,31 @@ impl<'m> Environment<'m> {
             context,
             regions,
             main_memory: None,
+            precautions: Vec::new(),
+            known: Known::default(),
             builtin_signatures: [None; Builtin::COUNT],
             functions: Default::default(),
             signatures: Default::default(),
         }
     }
 
+    /// The store's runtime. It never changes, but whoever needs it is about to leave guest code: the load stays where
+    /// it is, and does not take a register from a loop around it.
     pub(crate) fn runtime(&self, builder: &mut FunctionBuilder<'_>) -> Value {
-        let flags = constant(self.regions.context);
+        let flags = trusted(self.regions.context);
         builder.ins().load(types::I64, flags, self.context, VmContextHead::RUNTIME)
+    }
+
+    /// The counter as whoever ran outside of guest functions has left it.
+    pub(crate) fn load_counter(&self, builder: &mut FunctionBuilder<'_>) -> Value {
+        let runtime = self.runtime(builder);
+        builder.ins().load(types::I64, trusted(self.regions.counter), runtime, VmRuntime::REDUCTIONS)
+    }
+
+    /// Makes the counter visible to code outside of guest functions.
+    pub(crate) fn store_counter(&self, builder: &mut FunctionBuilder<'_>, counter: Value) {
+        let runtime = self.runtime(builder);
+        builder.ins().store(trusted(self.regions.counter), counter, runtime, VmRuntime::REDUCTIONS);
     }
 
     /// The address of a descriptor or cell, and the offset to use with it.
@@ -124,12 +163,29 @@ impl<'m> Environment<'m> {
         }
     }
 
-    /// Takes over what a call may have changed. Loads that turn out not to be used are not emitted.
-    pub(crate) fn load_main_memory(&self, builder: &mut FunctionBuilder<'_>) {
+    /// Takes over what a call may have changed.
+    pub(crate) fn load_main_memory(&mut self, builder: &mut FunctionBuilder<'_>) {
         if let Some((base, length)) = self.main_memory {
             let loaded = self.load_memory(builder, 0);
             builder.def_var(base, loaded.base);
             builder.def_var(length, loaded.length);
+            self.precautions.extend([loaded.base, loaded.length]);
+        }
+    }
+
+    /// Removes the loads that were made in case the code behind them accesses memory, which it does not: Cranelift
+    /// keeps every load that it may not move.
+    pub(crate) fn remove_unused_loads(&mut self, function: &mut Function) {
+        let FunctionStencil { dfg, layout, .. } = &mut function.stencil;
+        let mut used = SecondaryMap::with_capacity(dfg.num_values());
+        for block in layout.blocks() {
+            for inst in layout.block_insts(block) {
+                dfg.inst_values(inst).for_each(|value| used[dfg.resolve_aliases(value)] = true);
+            }
+        }
+        for value in self.precautions.drain(..).filter(|&value| !used[value]) {
+            let load = dfg.value_def(value).inst().expect("it is the result of a load");
+            layout.remove_inst(load);
         }
     }
 
@@ -145,9 +201,10 @@ impl<'m> Environment<'m> {
 
     fn load_memory(&self, builder: &mut FunctionBuilder<'_>, memory: u32) -> MemoryValues {
         let (descriptor, at) = self.locate(builder, self.module.offsets.memory(memory));
-        let flags = trusted(self.regions.context);
-        let mut load = |offset| builder.ins().load(types::I64, flags, descriptor, at + offset);
-        MemoryValues { base: load(VmMemory::BASE), length: load(VmMemory::LENGTH) }
+        let changing = trusted(self.regions.context);
+        let base = if self.module.is_reserved(memory) { constant(self.regions.context) } else { changing };
+        let mut load = |flags, offset| builder.ins().load(types::I64, flags, descriptor, at + offset);
+        MemoryValues { base: load(base, VmMemory::BASE), length: load(changing, VmMemory::LENGTH) }
     }
 
     /// The address of the record of a function.
@@ -168,19 +225,20 @@ impl<'m> Environment<'m> {
 
     /// A reference to a function of this module, for a direct call.
     pub(crate) fn direct(&mut self, builder: &mut FunctionBuilder<'_>, function: u32) -> FuncRef {
-        let shape = self.module.shape;
+        let (shape, metered) = (self.module.shape, self.module.is_metered());
         *self.functions.entry(function).or_insert_with(|| {
             let ty = shape.function_type(function);
-            import_code(builder, function - shape.imported_functions, super::guest_signature(ty))
+            import_code(builder, function - shape.imported_functions, super::guest_signature(ty, metered))
         })
     }
 
     pub(crate) fn signature(&mut self, builder: &mut FunctionBuilder<'_>, type_index: u32) -> SigRef {
         let ty: &FuncType = &self.module.shape.types[type_index as usize];
+        let metered = self.module.is_metered();
         *self
             .signatures
             .entry(type_index)
-            .or_insert_with(|| builder.import_signature(super::guest_signature(ty)))
+            .or_insert_with(|| builder.import_signature(super::guest_signature(ty, metered)))
     }
 
     /// Calls a routine with the vm context before the given arguments.
@@ -195,7 +253,8 @@ impl<'m> Environment<'m> {
         let signature = *self.builtin_signatures[builtin as usize]
             .get_or_insert_with(|| builder.import_signature(native_signature(isa, params, result)));
         let flags = constant(self.regions.context);
-        let builtins = builder.ins().load(types::I64, flags, self.context, VmContextHead::BUILTINS);
+        let runtime = self.runtime(builder);
+        let builtins = builder.ins().load(types::I64, flags, runtime, VmRuntime::BUILTINS);
         let code = builder.ins().load(types::I64, flags, builtins, builtin.offset());
         let mut all = vec![self.context];
         all.extend_from_slice(args);

@@ -1,26 +1,27 @@
 //! One function body: validated and translated in the same pass, then compiled.
 //!
-//! **The counter.** In a metered module the counter of reductions lives in an SSA variable: loaded on entry,
-//! stored before calls and returns if it may have changed, loaded again after a call. In between a charge is a
-//! subtraction and a compare in registers. The call of the yield function, which a charge makes on its cold side, goes to a stub
+//! **The counter.** In a metered module the counter of reductions lives in an SSA variable: it comes in as an
+//! argument, goes into every call and comes back from it, and is returned. So a charge is a compare and a
+//! subtraction in registers, and a call or return costs nothing; memory holds the counter only while code outside
+//! of guest functions runs. The call of the yield function, which a charge makes on its cold side, goes to a stub
 //! that clobbers nothing, so that the hot side keeps its registers.
 
 use cranelift_codegen::ir::{
-    BlockArg, Function, GlobalValueData, InstBuilder, InstructionData, Opcode, SourceLoc, UserFuncName,
+    BlockArg, Function, GlobalValueData, Inst, InstBuilder, InstructionData, Opcode, SourceLoc, UserFuncName,
     Value, types,
 };
 use cranelift_codegen::{CodegenError, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use wasmparser::{FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources};
 
-use super::environment::{Environment, ModuleEnvironment, Regions, trusted};
+use super::environment::{Environment, ModuleEnvironment, Regions};
 use super::stack::{Frame, FrameKind, Stacks};
 use super::{clif_type, guest_signature, operators};
 use crate::code::CompiledCode;
 use crate::compile::CodeLayout;
 use crate::error::CompileError;
 use crate::shape::{unsupported, val_type};
-use crate::vm::context::{VmContextHead, VmRuntime};
+use crate::vm::context::VmContextHead;
 
 /// Values that a function's translation may define. WebAssembly is denser than what becomes of it: a call of two
 /// bytes defines a thousand values, and a few kilobytes would take all memory.
@@ -55,7 +56,7 @@ impl BodyTranslator {
         let mut context = self.context.take().unwrap_or_else(Context::new);
         context.clear();
         let (index, start) = (input.index, input.body.range().start);
-        let signature = guest_signature(module.shape.function_type(input.index));
+        let signature = guest_signature(module.shape.function_type(input.index), module.is_metered());
         context.func = Function::with_name_signature(UserFuncName::user(0, input.index), signature);
         declare_stack_limit(&mut context.func);
         self.translate(module, input, &mut context.func)?;
@@ -98,6 +99,7 @@ impl BodyTranslator {
         }
         operators.finish()?;
         translator.builder.seal_all_blocks();
+        translator.environment.remove_unused_loads(translator.builder.func);
         translator.builder.finalize(module.isa.frontend_config());
         self.validation = validator.into_allocations();
         Ok(())
@@ -114,14 +116,11 @@ pub(crate) struct FunctionTranslator<'a, 'm> {
     counter: Option<Counter>,
 }
 
-/// The counter's variable, and where it is stored between functions.
+/// The counter's variable.
 #[derive(Clone, Copy)]
 struct Counter {
     variable: Variable,
-    runtime: Value,
-    /// Whether the variable may differ from what is stored. Exact within straight code; where paths join, it may.
-    changed: bool,
-    /// What it was last set to in this function.
+    /// What it was last set to by the guest's own code.
     last_set: Option<Value>,
 }
 
@@ -142,13 +141,19 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         let environment = Environment::new(module, params[0], regions);
         let mut translator =
             FunctionTranslator { builder, environment, stacks, locals: Vec::new(), counter: None };
-        for &param in &params[1..] {
+        let mut params = &params[1..];
+        if module.is_metered() {
+            let variable = translator.builder.declare_var(types::I64);
+            translator.builder.def_var(variable, params[0]);
+            translator.counter = Some(Counter { variable, last_set: None });
+            params = &params[1..];
+        }
+        for &param in params {
             let ty = translator.builder.func.dfg.value_type(param);
             let variable = translator.builder.declare_var(ty);
             translator.builder.def_var(variable, param);
             translator.locals.push(variable);
         }
-        translator.load_counter_on_entry();
         translator.environment.declare_main_memory(&mut translator.builder);
         translator.push_body_frame(index);
         translator
@@ -167,6 +172,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
             results: results.len(),
             height: 0,
             exit_used: false,
+            known: Default::default(),
         });
     }
 
@@ -185,15 +191,6 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         }
     }
 
-    fn load_counter_on_entry(&mut self) {
-        if self.environment.module.shape.metering.is_some() {
-            let runtime = self.environment.runtime(&mut self.builder);
-            let variable = self.builder.declare_var(types::I64);
-            self.counter = Some(Counter { variable, runtime, changed: false, last_set: None });
-            self.load_counter();
-        }
-    }
-
     /// The variable of the counter; only asked for by the reserved global's accesses.
     pub(crate) fn counter_variable(&self) -> Variable {
         self.counter.expect("the reserved global exists only in a metered module").variable
@@ -202,7 +199,6 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
     /// Sets the counter, as a charge does.
     pub(crate) fn set_counter(&mut self, value: Value) {
         let counter = self.counter.as_mut().expect("the reserved global exists only in a metered module");
-        counter.changed = true;
         counter.last_set = Some(value);
         let variable = counter.variable;
         self.builder.def_var(variable, value);
@@ -212,8 +208,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
     /// counter before, and the cost. Comparing these says the same (the counter is far from overflowing), and
     /// leaves the difference to be computed once, where it is used.
     pub(crate) fn charge_test(&self, left: Value, right: Value) -> Option<(Value, i64)> {
-        let counter = self.counter.filter(|counter| counter.last_set == Some(left))?;
-        debug_assert!(counter.changed);
+        self.counter.filter(|counter| counter.last_set == Some(left))?;
         let dfg = &self.builder.func.dfg;
         let constant = |value| match dfg.insts[dfg.value_def(value).inst()?] {
             InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => Some(imm.bits()),
@@ -229,38 +224,40 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         }
     }
 
-    /// Notes that control may come from elsewhere, with a counter that is not stored.
-    pub(crate) fn join_counter(&mut self) {
-        if let Some(counter) = &mut self.counter {
-            counter.changed = true;
+    /// The counter as an argument of a call or a result; none in an unmetered module.
+    fn counter(&mut self) -> Option<Value> {
+        self.counter.map(|counter| self.builder.use_var(counter.variable))
+    }
+
+    /// Takes the counter over from whoever had it.
+    fn take_counter(&mut self, value: Value) {
+        if let Some(counter) = self.counter {
+            self.builder.def_var(counter.variable, value);
         }
     }
 
-    /// Makes the counter visible to whoever runs next: before a call or a return.
-    pub(crate) fn store_counter(&mut self) {
-        if let Some(Counter { variable, runtime, changed: true, .. }) = self.counter {
-            let value = self.builder.use_var(variable);
-            let flags = trusted(self.environment.regions.counter);
-            self.builder.ins().store(flags, value, runtime, VmRuntime::REDUCTIONS);
+    /// Makes the counter visible to code outside of guest functions, which runs next.
+    fn store_counter(&mut self) {
+        if let Some(value) = self.counter() {
+            self.environment.store_counter(&mut self.builder, value);
         }
     }
 
-    /// Takes over the counter from whoever ran. A load that turns out not to be used is not emitted.
+    /// Takes the counter over from code outside of guest functions.
     fn load_counter(&mut self) {
-        if let Some(counter) = &mut self.counter {
-            counter.changed = false;
-            let Counter { variable, runtime, .. } = *counter;
-            let flags = trusted(self.environment.regions.counter);
-            let value = self.builder.ins().load(types::I64, flags, runtime, VmRuntime::REDUCTIONS);
-            self.builder.def_var(variable, value);
+        if self.counter.is_some() {
+            let value = self.environment.load_counter(&mut self.builder);
+            self.take_counter(value);
         }
     }
 
     /// The charge's cold side: suspends at the stub, and clobbers no register.
     pub(crate) fn yield_now(&mut self) {
-        // A yield that no charge surrounds may stand in the entry block, which cannot be cold.
+        // A yield that no charge surrounds may stand in the entry block, which cannot be cold. Until that block has
+        // an instruction, the layout has no entry.
         let entry = self.builder.func.layout.entry_block();
-        if let Some(block) = self.builder.current_block().filter(|&block| Some(block) != entry) {
+        let current = self.builder.current_block();
+        if let Some(block) = current.filter(|&block| entry.is_some_and(|entry| entry != block)) {
             self.builder.set_cold_block(block);
         }
         self.store_counter();
@@ -274,16 +271,32 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         self.load_counter();
     }
 
-    /// Takes over what a call may have changed: the counter, and where the memory is.
-    pub(crate) fn after_call(&mut self) {
-        self.load_counter();
+    /// The arguments of a call of a guest function in `context`: the topmost `params` values after what every
+    /// guest function takes.
+    pub(crate) fn call_args(&mut self, context: Value, params: usize) -> Vec<Value> {
+        let mut args = vec![context];
+        args.extend(self.counter());
+        args.extend_from_slice(self.stacks.top(params));
+        args
+    }
+
+    /// Takes over what a call of a guest function gives back, in place of its `params` arguments: the counter, the
+    /// results, and where the memory is by now.
+    pub(crate) fn after_call(&mut self, call: Inst, params: usize) {
+        let mut results = self.builder.inst_results(call).to_vec();
+        if self.counter.is_some() {
+            let counter = results.remove(0);
+            self.take_counter(counter);
+        }
         self.environment.load_main_memory(&mut self.builder);
+        self.stacks.drop_top(params);
+        self.stacks.values.extend(results);
     }
 
     /// Returns from the function with the topmost values.
     pub(crate) fn return_top(&mut self, count: usize) {
-        self.store_counter();
-        let results = self.stacks.top(count).to_vec();
+        let mut results = Vec::from_iter(self.counter());
+        results.extend_from_slice(self.stacks.top(count));
         self.builder.ins().return_(&results);
     }
 
@@ -295,7 +308,8 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
     ) -> Option<Value> {
         self.store_counter();
         let result = self.environment.call_builtin(&mut self.builder, builtin, args);
-        self.after_call();
+        self.load_counter();
+        self.environment.load_main_memory(&mut self.builder);
         result
     }
 
@@ -320,7 +334,6 @@ fn declare_stack_limit(function: &mut Function) {
         global_type: types::I64,
         flags,
     };
-    let runtime = function.create_global_value(load(context, VmContextHead::RUNTIME));
-    let limit = function.create_global_value(load(runtime, VmRuntime::STACK_LIMIT));
+    let limit = function.create_global_value(load(context, VmContextHead::STACK_LIMIT));
     function.stack_limit = Some(limit);
 }

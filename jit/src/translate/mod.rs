@@ -37,10 +37,17 @@ pub(crate) fn clif_type(ty: ValType) -> Type {
     }
 }
 
-/// The signature of a guest function: the vm context comes first.
-pub(crate) fn guest_signature(ty: &FuncType) -> Signature {
+/// The signature of a guest function: the vm context comes first. In a metered module the counter of reductions
+/// is the next parameter and the first result, so that it stays in a register from function to function. The
+/// functions of a metered and of an unmetered module therefore cannot call each other: their types are numbered
+/// apart, and the one is no import of the other.
+pub(crate) fn guest_signature(ty: &FuncType, metered: bool) -> Signature {
     let mut signature = Signature::new(GUEST_CONVENTION);
     signature.params.push(AbiParam::special(types::I64, cranelift_codegen::ir::ArgumentPurpose::VMContext));
+    if metered {
+        signature.params.push(AbiParam::new(types::I64));
+        signature.returns.push(AbiParam::new(types::I64));
+    }
     signature.params.extend(ty.params.iter().map(|&ty| AbiParam::new(clif_type(ty))));
     signature.returns.extend(ty.results.iter().map(|&ty| AbiParam::new(clif_type(ty))));
     signature

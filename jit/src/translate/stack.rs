@@ -3,6 +3,8 @@
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use cranelift_frontend::FunctionBuilder;
 
+use super::bounds::Known;
+
 /// What kind of construct a control frame is.
 #[derive(Debug)]
 pub(crate) enum FrameKind {
@@ -26,6 +28,8 @@ pub(crate) struct Frame {
     pub(crate) height: usize,
     /// Whether anything branches to `exit`.
     pub(crate) exit_used: bool,
+    /// What was known at its beginning, which every way into and out of it has passed.
+    pub(crate) known: Known,
 }
 
 impl Frame {

@@ -37,12 +37,17 @@ pub(crate) fn entry_trampoline(
         let [context, code, slots] = params[..] else { unreachable!("it has three parameters") };
         let flags = trusted(environment.regions.context);
         let mut args = vec![context];
+        args.extend(load_counter(builder, environment));
         for (i, &ty) in ty.params.iter().enumerate() {
             args.push(builder.ins().load(clif_type(ty), flags, slots, i as i32 * SLOT));
         }
-        let guest = builder.import_signature(guest_signature(ty));
+        let guest = builder.import_signature(guest_signature(ty, module.is_metered()));
         let call = builder.ins().call_indirect(guest, code, &args);
-        let results = builder.inst_results(call).to_vec();
+        let mut results = builder.inst_results(call).to_vec();
+        if module.is_metered() {
+            let counter = results.remove(0);
+            environment.store_counter(builder, counter);
+        }
         for (i, result) in results.into_iter().enumerate() {
             builder.ins().store(flags, result, slots, i as i32 * SLOT);
         }
@@ -56,20 +61,26 @@ pub(crate) fn host_trampoline(
     import: u32,
 ) -> Result<CompiledCode, CompileError> {
     let ty = module.shape.function_type(import);
-    build(module, guest_signature(ty), |builder, environment, params| {
+    build(module, guest_signature(ty, module.is_metered()), |builder, environment, params| {
+        let mut params = &params[1..];
+        if module.is_metered() {
+            environment.store_counter(builder, params[0]);
+            params = &params[1..];
+        }
         let slots = ty.params.len().max(ty.results.len()).max(1) as u32;
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, slots * SLOT as u32, 4);
         let slot = builder.create_sized_stack_slot(slot);
-        for (i, &param) in params[1..].iter().enumerate() {
+        for (i, &param) in params.iter().enumerate() {
             builder.ins().stack_store(types::I64, param, slot, i as i32 * SLOT);
         }
         record_exit(builder, environment);
         let import = builder.ins().iconst(types::I32, i64::from(import));
         let address = builder.ins().stack_addr(types::I64, slot, 0);
         environment.call_builtin(builder, Builtin::HostCall, &[import, address]);
-        let results: Vec<Value> = (ty.results.iter().enumerate())
-            .map(|(i, &ty)| builder.ins().stack_load(types::I64, clif_type(ty), slot, i as i32 * SLOT))
-            .collect();
+        let mut results: Vec<Value> = load_counter(builder, environment).into_iter().collect();
+        for (i, &ty) in ty.results.iter().enumerate() {
+            results.push(builder.ins().stack_load(types::I64, clif_type(ty), slot, i as i32 * SLOT));
+        }
         builder.ins().return_(&results);
     })
 }
@@ -87,6 +98,11 @@ pub(crate) fn yield_stub_signature() -> Signature {
     let mut signature = Signature::new(CallConv::PreserveAll);
     signature.params.push(AbiParam::new(types::I64));
     signature
+}
+
+/// The counter as code outside of guest functions has left it; none in an unmetered module.
+fn load_counter(builder: &mut FunctionBuilder<'_>, environment: &Environment<'_>) -> Option<Value> {
+    environment.module.is_metered().then(|| environment.load_counter(builder))
 }
 
 fn record_exit(builder: &mut FunctionBuilder<'_>, environment: &Environment<'_>) {

@@ -6,8 +6,8 @@
 //! ```text
 //! vm context of an instance                       VmRuntime of its store
 //! +0   runtime ───────────────────────────────▶   +0   reductions left of the slice
-//! +8   function records ──▶ [VmFuncRef; n]        +8   stack limit
-//! +16  builtins ──▶ [code; Builtin::COUNT]        +16  frame pointer where native code was left
+//! +8   function records ──▶ [VmFuncRef; n]        +8   frame pointer where native code was left
+//! +16  stack limit                                +16  builtins ──▶ [code; Builtin::COUNT]
 //! +24  instance (Rust side)                       ...  what Rust needs to suspend
 //! +32  defined memories:  [VmMemory]
 //!      imported memories: [*VmMemory]
@@ -30,13 +30,15 @@ use crate::shape::Shape;
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct VmRuntime {
-    /// Reductions left of the running slice; native code yields when a charge takes it below zero.
+    /// Reductions left of the running slice. Guest functions hand the counter on in registers, as an argument and
+    /// a result, so this is up to date only while code outside of guest functions runs: host functions, routines,
+    /// the scheduler. After a fault it is not.
     pub(crate) reductions: i64,
-    /// The lowest address that a native frame may reach.
-    pub(crate) stack_limit: usize,
     /// The frame pointer of the trampoline or stub through which native code was left: where a backtrace of a
     /// suspended activation begins.
     pub(crate) exit_frame: usize,
+    /// The routines that native code calls, in the order of [`Builtin`].
+    pub(crate) builtins: *const usize,
     /// The running activation's way out; see `activation`.
     pub(crate) yielder: usize,
     /// The dispatcher of host functions, which knows the store's type.
@@ -47,8 +49,8 @@ pub(crate) struct VmRuntime {
 
 impl VmRuntime {
     pub(crate) const REDUCTIONS: i32 = offset_of!(VmRuntime, reductions) as i32;
-    pub(crate) const STACK_LIMIT: i32 = offset_of!(VmRuntime, stack_limit) as i32;
     pub(crate) const EXIT_FRAME: i32 = offset_of!(VmRuntime, exit_frame) as i32;
+    pub(crate) const BUILTINS: i32 = offset_of!(VmRuntime, builtins) as i32;
 }
 
 /// The fixed head of a vm context.
@@ -57,7 +59,9 @@ impl VmRuntime {
 pub(crate) struct VmContextHead {
     pub(crate) runtime: *mut VmRuntime,
     pub(crate) functions: *const VmFuncRef,
-    pub(crate) builtins: *const usize,
+    /// The lowest address that a guest frame of the store's activation may reach. Every prologue reads it, so it is
+    /// here and not behind a pointer; `Store::begin` writes it into all contexts of the store.
+    pub(crate) stack_limit: usize,
     pub(crate) instance: *mut super::instance::InstanceData,
 }
 
@@ -67,7 +71,7 @@ const _: () = assert!(size_of::<VmContextHead>().is_multiple_of(16));
 impl VmContextHead {
     pub(crate) const RUNTIME: i32 = offset_of!(VmContextHead, runtime) as i32;
     pub(crate) const FUNCTIONS: i32 = offset_of!(VmContextHead, functions) as i32;
-    pub(crate) const BUILTINS: i32 = offset_of!(VmContextHead, builtins) as i32;
+    pub(crate) const STACK_LIMIT: i32 = offset_of!(VmContextHead, stack_limit) as i32;
 }
 
 /// A linear memory as native code sees it.
@@ -124,7 +128,7 @@ impl VmFuncRef {
     pub(crate) const TYPE_ID: i32 = offset_of!(VmFuncRef, type_id) as i32;
 }
 
-/// The routines that native code calls by their place in [`VmContextHead::builtins`].
+/// The routines that native code calls by their place in [`VmRuntime::builtins`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Builtin {

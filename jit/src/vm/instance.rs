@@ -10,7 +10,6 @@ use corosensei::trap::CoroutineTrapHandler;
 
 use super::activation::{Activation, Leave};
 use super::context::{Place, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
-use super::libcalls;
 use super::memory::Memory;
 use super::table::Table;
 use super::trap::Fault;
@@ -39,6 +38,8 @@ pub(crate) struct StoreCore {
     /// The error that a host function has raised.
     pub(crate) host_error: Option<HostError>,
     pub(crate) trap_handler: Cell<Option<CoroutineTrapHandler<Leave>>>,
+    /// The lowest address that a guest frame of the activation may reach, as every context has it.
+    pub(crate) stack_limit: usize,
     /// Lowest and highest address of the activation's stack.
     pub(crate) stack_range: Cell<(usize, usize)>,
     /// Written by the fault handler of the thread that runs the store.
@@ -46,6 +47,15 @@ pub(crate) struct StoreCore {
 }
 
 impl StoreCore {
+    /// Tells all contexts how deep the stack of the activation that is to run may get.
+    pub(crate) fn set_stack_limit(&mut self, limit: usize) {
+        self.stack_limit = limit;
+        for instance in &self.instances {
+            // SAFETY: a context begins with a head, and nothing runs in it.
+            unsafe { (*instance.context()).stack_limit = limit };
+        }
+    }
+
     /// Reserves `bytes` of the memory limit.
     pub(crate) fn charge_memory(&mut self, bytes: u64) -> bool {
         charge(&mut self.memory_used, bytes, self.limits.max_memory)
@@ -145,7 +155,8 @@ impl InstanceData {
             // SAFETY: the core outlives its instances; only the field's address is taken.
             runtime: unsafe { &raw mut (*core.as_ptr()).runtime },
             functions: instance.records.as_slice().as_ptr(),
-            builtins: libcalls::TABLE.as_ptr(),
+            // SAFETY: as above.
+            stack_limit: unsafe { (*core.as_ptr()).stack_limit },
             instance: &raw mut *instance,
         };
         // SAFETY: the context begins with a head.

@@ -113,7 +113,7 @@ unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Sen
 /// As for [`runtime`].
 unsafe fn charge_bytes(context: Context, bytes: u64) {
     // SAFETY: passed on.
-    let (runtime, metered) = unsafe { (runtime(context), instance(context).module.shape.metering.is_some()) };
+    let (runtime, metered) = unsafe { (runtime(context), instance(context).module.is_metered()) };
     // Saturating: a module that nobody has verified may write anything into its counter.
     runtime.reductions = runtime.reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
     if metered && runtime.reductions < 0 {

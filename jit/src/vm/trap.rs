@@ -1,9 +1,11 @@
 //! From a hardware fault in guest code to a typed trap.
 //!
-//! Guest code traps by executing an instruction that faults (an illegal one, or a division). A fault counts as
-//! the guest's only if all of this holds: a store is running on this thread, the stack pointer lies on its
-//! activation's stack, and the pc is at a recorded trap of one of its modules. Everything else is a bug of ours
-//! or the host's and goes to whoever handled the signal before: it ends the runtime.
+//! Guest code traps by executing an instruction that faults (an illegal one, a division, or an access beyond a
+//! memory). A fault counts as the guest's only if all of this holds: a store is running on this thread, the stack
+//! pointer lies on its activation's stack, the pc is at a recorded trap of one of its modules, and an access was to
+//! the guarded part of one of the store's reserved memories, or (where untrusted code has its address replaced) to
+//! the first page. Everything else is a bug of ours or the host's and goes to whoever handled the signal before: it
+//! ends the runtime.
 //!
 //! The code here runs in a signal handler: it allocates nothing and takes no lock. What it reads, the store's
 //! instances and their modules' maps, does not change while the store runs.
@@ -14,7 +16,10 @@ use std::ptr;
 use cranelift_codegen::ir::TrapCode;
 
 use super::activation::Leave;
-use super::instance::StoreCore;
+use super::instance::{InstanceData, StoreCore};
+
+/// The page that no system maps, where untrusted code's accesses outside of its memory go.
+const NULL_PAGE: usize = 4 << 10;
 
 /// Frames that a backtrace keeps.
 const MAX_FRAMES: usize = 64;
@@ -83,15 +88,36 @@ impl Pcs {
     }
 }
 
+/// A fault as the system reports it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interrupted {
+    pub(crate) pc: usize,
+    pub(crate) sp: usize,
+    /// The frame pointer.
+    pub(crate) frame: usize,
+    /// What could not be accessed, if that is what the fault was.
+    pub(crate) access: Option<usize>,
+}
+
 /// Takes a fault if it is the guest's: records it, and returns how the context goes on.
-pub(crate) fn handle(pc: usize, sp: usize, frame: usize) -> Option<corosensei::trap::TrapHandlerRegs> {
+pub(crate) fn handle(at: Interrupted) -> Option<corosensei::trap::TrapHandlerRegs> {
+    let Interrupted { pc, sp, frame, access } = at;
     // SAFETY: set by `with_current`, whose caller keeps the store alive; null otherwise.
     let core = unsafe { CURRENT.get().as_ref() }?;
     let handler = core.trap_handler.get()?;
     if !handler.stack_ptr_in_bounds(sp) {
         return None;
     }
-    let code = core.instances.iter().find_map(|instance| instance.module.code.trap_at(pc))?;
+    let find = |instance: &InstanceData| {
+        instance.module.code.trap_at(pc).map(|code| (code, instance.module.options))
+    };
+    let (code, options) = core.instances.iter().find_map(|instance| find(instance))?;
+    if let Some(address) = access {
+        let replaced = options.untrusted && address < NULL_PAGE;
+        if code != TrapCode::HEAP_OUT_OF_BOUNDS || !(replaced || is_guarded(core, address)) {
+            return None;
+        }
+    }
     // SAFETY: the stack is this activation's, stopped at the fault.
     let pcs = unsafe {
         Pcs::walk(Some(pc), frame, {
@@ -104,4 +130,9 @@ pub(crate) fn handle(pc: usize, sp: usize, frame: usize) -> Option<corosensei::t
     // SAFETY: the fault is in guest code on the coroutine's stack, all of whose frames own nothing; the caller
     // updates the context.
     Some(unsafe { handler.setup_trap_handler(|| Leave::Faulted) })
+}
+
+/// Whether an address lies in one of the store's reservations.
+fn is_guarded(core: &StoreCore, address: usize) -> bool {
+    core.instances.iter().flat_map(|instance| &instance.memories).any(|memory| memory.guards(address))
 }

@@ -62,6 +62,38 @@ pub extern "C" fn mandelbrot(size: u32) -> u64 {
     inside
 }
 
+/// Five bodies that attract each other, as in every collection of benchmarks.
+#[unsafe(no_mangle)]
+pub extern "C" fn nbody(steps: u32) -> u64 {
+    const N: usize = 5;
+    let (mut at, mut speed, mut mass) = ([[0.0f64; 3]; N], [[0.0f64; 3]; N], [39.5f64; N]);
+    for i in 1..N {
+        let i_ = i as f64;
+        at[i] = [4.8 * i_, -1.2 * i_, 0.1 * i_];
+        speed[i] = [0.6 / i_, 2.8 / i_, -0.02 * i_];
+        mass[i] = 0.04 / i_;
+    }
+    for _ in 0..steps {
+        for i in 0..N {
+            for j in i + 1..N {
+                let distance: [f64; 3] = core::array::from_fn(|k| at[i][k] - at[j][k]);
+                let square = distance.iter().map(|d| d * d).sum::<f64>();
+                let pull = 0.001 / (square * square * 0.1 + 1.0);
+                for k in 0..3 {
+                    speed[i][k] -= distance[k] * mass[j] * pull;
+                    speed[j][k] += distance[k] * mass[i] * pull;
+                }
+            }
+        }
+        for (at, speed) in at.iter_mut().zip(&speed) {
+            for k in 0..3 {
+                at[k] += 0.001 * speed[k];
+            }
+        }
+    }
+    at[0][0].to_bits()
+}
+
 #[unsafe(no_mangle)]
 pub extern "C" fn matmul(rounds: u32) -> u64 {
     const N: usize = 64;

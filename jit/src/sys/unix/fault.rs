@@ -1,4 +1,4 @@
-//! Synchronous faults: SIGILL and SIGFPE, which is how native code traps.
+//! Synchronous faults: SIGILL, SIGFPE, SIGSEGV and SIGBUS, which is how native code traps.
 //!
 //! Handlers run on an alternate stack per thread. A fault that is not the guest's goes to the previous handler,
 //! and ours stays installed where that one returns: another runtime in the same process may live by such faults.
@@ -9,9 +9,9 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use super::Mapping;
-use crate::vm::trap;
+use crate::vm::trap::{self, Interrupted};
 
-const SIGNALS: [libc::c_int; 2] = [libc::SIGILL, libc::SIGFPE];
+const SIGNALS: [libc::c_int; 4] = [libc::SIGILL, libc::SIGFPE, libc::SIGSEGV, libc::SIGBUS];
 
 /// Bytes of a thread's alternate stack: a signal frame with all vector registers, and ample room for ours.
 const ALTERNATE_STACK: usize = 64 << 10;
@@ -87,7 +87,9 @@ unsafe extern "C" fn handler(
     let redirected = unsafe {
         let context = &mut *context.cast::<libc::ucontext_t>();
         let (pc, sp, frame) = registers(context);
-        trap::handle(pc, sp, frame).map(|to| redirect(context, to)).is_some()
+        let is_access = matches!(signal, libc::SIGSEGV | libc::SIGBUS);
+        let access = is_access.then(|| (*information).si_addr() as usize);
+        trap::handle(Interrupted { pc, sp, frame, access }).map(|to| redirect(context, to)).is_some()
     };
     if !redirected {
         // SAFETY: the arguments are the ones that the system has passed.

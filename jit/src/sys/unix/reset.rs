@@ -20,6 +20,15 @@ pub(crate) unsafe fn reset(address: usize, size: usize) {
     if unsafe { super::pagemap::zero_resident(address, size, KEPT_PAGES) } {
         return;
     }
+    // SAFETY: passed on.
+    unsafe { discard(address, size) };
+}
+
+/// As [`reset`], and gives the pages back in any case.
+///
+/// # Safety
+/// As for [`reset`].
+pub(crate) unsafe fn discard(address: usize, size: usize) {
     // SAFETY: the range is the caller's; after the call it reads as zeroes.
     unsafe {
         let failed = libc::madvise(address as *mut _, size, libc::MADV_DONTNEED) != 0;

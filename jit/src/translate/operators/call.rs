@@ -87,34 +87,30 @@ fn behind_record(t: &mut FunctionTranslator<'_, '_>, record: Value, type_index: 
 }
 
 fn call(t: &mut FunctionTranslator<'_, '_>, callee: Callee) {
-    t.store_counter();
     let call = match callee.code {
         Code::Direct(function) => {
-            let args = arguments(t, t.environment.context, callee.params);
+            let args = t.call_args(t.environment.context, callee.params);
             t.builder.ins().call(function, &args)
         }
         Code::Indirect { signature, code, context } => {
-            let args = arguments(t, context, callee.params);
+            let args = t.call_args(context, callee.params);
             t.builder.ins().call_indirect(signature, code, &args)
         }
     };
-    t.after_call();
-    t.stacks.drop_top(callee.params);
-    let results = t.builder.inst_results(call).to_vec();
-    t.stacks.values.extend(results);
+    t.after_call(call, callee.params);
 }
 
 /// A call that takes the place of its caller: the frame is gone before the callee begins, and what the callee
-/// returns goes to the caller's caller. A host function may be called so too: its trampoline is a guest function.
+/// returns goes to the caller's caller, the counter of reductions with it. A host function may be called so too: its
+/// trampoline is a guest function.
 fn return_call(t: &mut FunctionTranslator<'_, '_>, callee: Callee) {
-    t.store_counter();
     match callee.code {
         Code::Direct(function) => {
-            let args = arguments(t, t.environment.context, callee.params);
+            let args = t.call_args(t.environment.context, callee.params);
             t.builder.ins().return_call(function, &args);
         }
         Code::Indirect { signature, code, context } => {
-            let args = arguments(t, context, callee.params);
+            let args = t.call_args(context, callee.params);
             t.builder.ins().return_call_indirect(signature, code, &args);
         }
     }
@@ -138,11 +134,4 @@ pub(super) fn checked_entry(
     let scaled = t.builder.ins().ishl_imm_u(index, 3);
     let address = t.builder.ins().iadd(base, scaled);
     t.builder.ins().load(types::I64, trusted(t.environment.regions.table), address, 0)
-}
-
-fn arguments(t: &FunctionTranslator<'_, '_>, context: Value, params: usize) -> Vec<Value> {
-    let mut args = Vec::with_capacity(params + 1);
-    args.push(context);
-    args.extend_from_slice(t.stacks.top(params));
-    args
 }

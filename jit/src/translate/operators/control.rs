@@ -71,6 +71,7 @@ fn push_frame(t: &mut FunctionTranslator<'_, '_>, ty: BlockType, kind: FrameKind
         results: results.len(),
         height: t.stacks.values.len() - params.len(),
         exit_used: false,
+        known: t.environment.known.clone(),
     });
     params
 }
@@ -83,7 +84,6 @@ fn begin_loop(t: &mut FunctionTranslator<'_, '_>, ty: BlockType) {
     }
     t.stacks.jump(&mut t.builder, header, params.len());
     t.stacks.drop_top(params.len());
-    t.join_counter();
     t.builder.switch_to_block(header);
     let values = t.builder.block_params(header).to_vec();
     t.stacks.values.extend(values);
@@ -110,9 +110,9 @@ fn begin_else(t: &mut FunctionTranslator<'_, '_>) {
     let FrameKind::If { otherwise } = &mut frame.kind else { unreachable!("the code is validated") };
     let (block, params) = otherwise.take().expect("the code is validated: one else");
     let height = frame.height;
+    t.environment.known = frame.known.clone();
     t.stacks.values.truncate(height);
     t.stacks.values.extend(params);
-    t.join_counter();
     t.builder.switch_to_block(block);
     t.stacks.unreachable = false;
 }
@@ -129,6 +129,7 @@ fn end(t: &mut FunctionTranslator<'_, '_>) {
         jump_to_exit(t);
     }
     let mut frame = t.stacks.frames.pop().expect("the code is validated");
+    t.environment.known = std::mem::take(&mut frame.known);
     t.stacks.values.truncate(frame.height);
     match frame.kind {
         FrameKind::If { otherwise: Some((block, params)) } => {
@@ -143,7 +144,6 @@ fn end(t: &mut FunctionTranslator<'_, '_>) {
     }
     t.stacks.unreachable = !frame.exit_used;
     if frame.exit_used {
-        t.join_counter();
         t.builder.switch_to_block(frame.exit);
         t.builder.seal_block(frame.exit);
         let values = t.builder.block_params(frame.exit).to_vec();

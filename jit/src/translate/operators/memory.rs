@@ -3,7 +3,7 @@
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, TrapCode, Type, Value, types};
 use wasmparser::{MemArg, Operator};
 
-use crate::translate::bounds;
+use crate::translate::bounds::{self, Checked};
 use crate::translate::function::FunctionTranslator;
 use crate::vm::context::Builtin;
 
@@ -60,18 +60,18 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
     true
 }
 
-/// Flags of a checked access: any alignment, little-endian whatever the machine, and it does not fault.
-pub(super) fn flags(t: &FunctionTranslator<'_, '_>) -> MemFlagsData {
-    MemFlagsData::new()
-        .with_notrap()
+/// Flags of a checked access: any alignment, little-endian whatever the machine.
+pub(super) fn flags(t: &FunctionTranslator<'_, '_>, at: &Checked) -> MemFlagsData {
+    let flags = MemFlagsData::new()
         .with_endianness(cranelift_codegen::ir::Endianness::Little)
-        .with_alias_region(Some(t.environment.regions.memory))
+        .with_alias_region(Some(t.environment.regions.memory));
+    if at.faults { flags.with_trap_code(Some(TrapCode::HEAP_OUT_OF_BOUNDS)) } else { flags.with_notrap() }
 }
 
 fn load(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, opcode: Opcode, ty: Type, size: u8) {
     let index = t.stacks.pop();
-    let at = bounds::check(&t.environment, &mut t.builder, memarg, index, size);
-    let flags = flags(t);
+    let at = bounds::check(&mut t.environment, &mut t.builder, memarg, index, size);
+    let flags = flags(t, &at);
     let ins = t.builder.ins();
     let (address, offset) = (at.address, at.offset);
     let value = match opcode {
@@ -88,8 +88,8 @@ fn load(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, opcode: Opcode, ty:
 
 fn store(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, opcode: Opcode, size: u8) {
     let (index, value) = t.stacks.pop2();
-    let at = bounds::check(&t.environment, &mut t.builder, memarg, index, size);
-    let flags = flags(t);
+    let at = bounds::check(&mut t.environment, &mut t.builder, memarg, index, size);
+    let flags = flags(t, &at);
     let wide = t.builder.func.dfg.value_type(value) == types::I64;
     let ins = t.builder.ins();
     match opcode {

@@ -48,26 +48,26 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
 /// Takes an index from the stack and checks an access of `size` bytes.
 fn check(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, size: u32) -> Checked {
     let index = t.stacks.pop();
-    bounds::check(&t.environment, &mut t.builder, memarg, index, size as u8)
+    bounds::check(&mut t.environment, &mut t.builder, memarg, index, size as u8)
 }
 
 fn load(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, ty: Type) -> Value {
     let at = check(t, memarg, ty.bytes());
-    let flags = flags(t);
+    let flags = flags(t, &at);
     t.builder.ins().load(ty, flags, at.address, at.offset)
 }
 
 fn store(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, value: Value) {
     let size = t.builder.func.dfg.value_type(value).bytes();
     let at = check(t, memarg, size);
-    let flags = flags(t);
+    let flags = flags(t, &at);
     t.builder.ins().store(flags, value, at.address, at.offset);
 }
 
 /// Eight bytes, each lane made twice as wide.
 fn load_extended(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, opcode: Opcode, ty: Type) {
     let at = check(t, memarg, 8);
-    let flags = flags(t);
+    let flags = flags(t, &at);
     let flags = t.builder.func.dfg.mem_flags.insert_unchecked(flags);
     let (instruction, graph) = t.builder.ins().Load(opcode, I64, flags, at.offset.into(), at.address);
     let value = graph.first_result(instruction);

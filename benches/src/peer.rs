@@ -1,0 +1,76 @@
+//! Other engines, each a program of its own in `benches/peers` that is built when it is asked for.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use lunatic_tests::guests::{build, root};
+
+/// A running peer that calls functions of one module, one at a time.
+#[derive(Debug)]
+pub struct Peer {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    /// The nanoseconds that the module's compilation took.
+    pub compile_ns: u64,
+}
+
+impl Peer {
+    /// Wasmtime with a guest of `benches/guests`; see `benches/peers/wasmtime` for the variants.
+    ///
+    /// # Errors
+    /// When it cannot be built or started, for instance without a network.
+    pub fn wasmtime(name: &str, variant: &str) -> Result<Peer, String> {
+        let module = build(&format!("benches/guests/{name}"), name);
+        let module = module.to_str().ok_or("the path is not UTF-8")?;
+        Peer::start("wasmtime", &[module, variant])
+    }
+
+    fn start(name: &str, args: &[&str]) -> Result<Peer, String> {
+        let target = root().join("target").join("peers");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "--release", "--locked", "--target-dir"]).arg(&target);
+        cargo.arg("--manifest-path").arg(root().join("benches/peers").join(name).join("Cargo.toml"));
+        let built = cargo.output().map_err(|error| error.to_string())?;
+        if !built.status.success() {
+            return Err(String::from_utf8_lossy(&built.stderr).into_owned());
+        }
+        let program = target.join("release").join(format!("peer-{name}"));
+        let mut child = Command::new(program)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let input = child.stdin.take().expect("it is piped");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut peer = Peer { child, input, output, compile_ns: 0 };
+        peer.compile_ns = peer.line().trim().parse().map_err(|_| "it did not start")?;
+        Ok(peer)
+    }
+
+    /// Calls a function: milliseconds and the result.
+    ///
+    /// # Panics
+    /// When the peer has ended.
+    pub fn run(&mut self, name: &str, size: i32) -> (f64, i64) {
+        writeln!(self.input, "{name} {size}").expect("the peer reads");
+        let line = self.line();
+        let (time, result) = line.trim().split_once(' ').expect("the peer answers with two numbers");
+        (time.parse::<f64>().expect("a number") / 1e6, result.parse().expect("a number"))
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("the peer writes");
+        line
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It may have ended already; either way it is waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
