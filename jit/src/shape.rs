@@ -24,6 +24,10 @@ const MAX_GLOBALS: usize = 50_000;
 /// Tables that a module may have, for the same reason.
 const MAX_TABLES: usize = 1_000;
 
+/// Memories that a module may have: even an empty one takes a slot of the engine's pool, which no limit of the store
+/// counts.
+const MAX_MEMORIES: usize = 32;
+
 /// Entries that a module's tables may start with, all together: their image is made once, when it is linked, and
 /// a store's limit is asked only then.
 const MAX_TABLE_ENTRIES: u64 = 10_000_000;
@@ -188,7 +192,7 @@ impl Shape {
                 Item::Table(self.tables.len() as u32 - 1)
             }
             TypeRef::Memory(ty) => {
-                self.memories.push(memory_limits(&ty));
+                self.declare_memory(&ty, offset)?;
                 self.imported_memories += 1;
                 Item::Memory(self.memories.len() as u32 - 1)
             }
@@ -210,6 +214,11 @@ impl Shape {
             return Err(unsupported(&format!("tables of more than {MAX_TABLE_ENTRIES} entries"), offset));
         }
         Ok(())
+    }
+
+    fn declare_memory(&mut self, ty: &wasmparser::MemoryType, offset: u64) -> Parsed {
+        self.memories.push(memory_limits(ty));
+        at_most(MAX_MEMORIES, self.memories.len(), "memories", offset)
     }
 
     fn declare_global(&mut self, global: Global, offset: u64) -> Parsed {
@@ -255,8 +264,9 @@ impl Shape {
     }
 
     pub(crate) fn read_memories(&mut self, section: wasmparser::MemorySectionReader<'_>) -> Parsed {
-        for memory in section {
-            self.memories.push(memory_limits(&memory?));
+        for memory in section.into_iter_with_offsets() {
+            let (offset, memory) = memory?;
+            self.declare_memory(&memory, offset)?;
         }
         Ok(())
     }

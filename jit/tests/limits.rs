@@ -37,7 +37,7 @@ fn repeated(count: usize, item: impl Fn(usize) -> String) -> String {
 }
 
 #[test]
-fn tables_are_limited_before_they_are_made() {
+fn tables_and_memories_are_limited_before_they_are_made() {
     let refused = refusal("(module (table 4000000000 funcref))");
     assert!(refused.contains("table"), "{refused}");
     let many = repeated(3, |_| "(table 9000000 funcref)".into());
@@ -46,6 +46,10 @@ fn tables_are_limited_before_they_are_made() {
     assert_eq!(refusal(&format!("(module {imported})")), "tables of more than 10000000 entries");
     let many = repeated(1001, |_| "(table 0 funcref)".into());
     assert_eq!(refusal(&format!("(module {many})")), "more than 1000 tables");
+    let many = repeated(33, |_| "(memory 0)".into());
+    assert_eq!(refusal(&format!("(module {many})")), "more than 32 memories");
+    let imported = repeated(33, |_| r#"(import "m" "m" (memory 0))"#.into());
+    assert_eq!(refusal(&format!("(module {imported})")), "more than 32 memories");
 }
 
 #[test]
