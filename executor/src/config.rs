@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
+use lunatic_jit::Cache;
 
 /// Reductions in one unit of Lunatic's fuel; its guests document a unit as about 100,000 instructions.
 pub(crate) const REDUCTIONS_PER_FUEL: u64 = 100_000;
@@ -41,6 +42,10 @@ pub struct RuntimeConfig {
     pub unmetered: bool,
     /// The seed of the scheduler's choices.
     pub seed: u64,
+    /// Where the program's native code is looked for, and kept. Default: nowhere, it is compiled each time.
+    pub cache: Option<Arc<Cache>>,
+    /// Writes `/tmp/perf-PID.map`, in which Linux's perf finds the names of guest functions.
+    pub perf_map: bool,
 }
 
 impl Default for RuntimeConfig {
@@ -55,6 +60,8 @@ impl Default for RuntimeConfig {
             dirs: Vec::new(),
             unmetered: false,
             seed: 0,
+            cache: None,
+            perf_map: false,
         }
     }
 }

@@ -220,13 +220,26 @@ impl Work<'_> {
         {
             let lock = || slot.lock().expect("no panic while it is held");
             let piece = lock().take();
-            let result = budget.check(self.code.load(Ordering::Relaxed));
-            let result = result.and_then(|()| piece.compile(module, &mut translator));
-            match &result {
-                Ok(code) => _ = self.code.fetch_add(code.size(), Ordering::Relaxed),
-                Err(_) => self.failed.store(true, Ordering::Relaxed),
+            let result = self.compile(piece, module, &mut translator, budget);
+            if result.is_err() {
+                self.failed.store(true, Ordering::Relaxed);
             }
             *lock() = Slot::Done(result);
         }
+    }
+
+    fn compile(
+        &self,
+        piece: Piece<'_>,
+        module: ModuleEnvironment<'_>,
+        translator: &mut BodyTranslator,
+        budget: &Budget,
+    ) -> Result<CompiledCode, CompileError> {
+        // Before the first one too: a module may have waited for its turn.
+        budget.check(0)?;
+        let code = piece.compile(module, translator)?;
+        let before = self.code.fetch_add(code.size(), Ordering::Relaxed);
+        budget.check(before + code.size())?;
+        Ok(code)
     }
 }

@@ -34,6 +34,7 @@ mod instantiate;
 mod linker;
 mod module;
 mod names;
+mod perf_map;
 mod shape;
 mod store;
 mod sys;
