@@ -26,3 +26,8 @@ fn instrumented() {
 fn suspended_at_every_charge() {
     passes(Mode::Yield);
 }
+
+#[test]
+fn from_the_cache() {
+    passes(Mode::Cached);
+}

@@ -24,6 +24,8 @@ pub enum Mode {
     Instrumented,
     /// Prepared, verified, and suspended at every single charge.
     Yield,
+    /// As they are, compiled by one engine and loaded from the cache by another one.
+    Cached,
 }
 
 impl FromStr for Mode {
@@ -34,7 +36,8 @@ impl FromStr for Mode {
             "plain" => Ok(Mode::Plain),
             "instrumented" => Ok(Mode::Instrumented),
             "yield" => Ok(Mode::Yield),
-            other => Err(format!("unknown mode {other}: it is plain, instrumented or yield")),
+            "cached" => Ok(Mode::Cached),
+            other => Err(format!("unknown mode {other}: it is plain, instrumented, yield or cached")),
         }
     }
 }
@@ -45,6 +48,7 @@ impl fmt::Display for Mode {
             Mode::Plain => "plain",
             Mode::Instrumented => "instrumented",
             Mode::Yield => "yield",
+            Mode::Cached => "cached",
         })
     }
 }
