@@ -15,7 +15,7 @@ fuzz_target!(|input: (u16, Module)| {
     let prepared = match prepare(&wasm, &options) {
         Ok(prepared) => prepared,
         // The generator has every proposal on.
-        Err(PrepareError::Unsupported(_)) => return,
+        Err(PrepareError::Unsupported { .. }) => return,
         Err(error) => panic!("a valid module is refused: {error}"),
     };
     let report = verify(&prepared.bytes).expect("what was prepared verifies");

@@ -22,8 +22,13 @@ pub enum PrepareError {
     #[error("invalid module: {} (at byte {:#x})", .0.message(), .0.offset())]
     Invalid(#[source] wasmparser::Error),
     /// The module uses a proposal that the rewriter does not support.
-    #[error("unsupported feature: {} (at byte {:#x}): build without it", .0.message(), .0.offset())]
-    Unsupported(#[source] wasmparser::Error),
+    #[error("unsupported proposal: {proposal} ({}, at byte {:#x}): build without it", .source.message(), .source.offset())]
+    Unsupported {
+        /// The proposal's name.
+        proposal: &'static str,
+        /// What the validator says without it.
+        source: wasmparser::Error,
+    },
     /// The module is larger than an implementation limit.
     #[error("too large: {limit} (at byte {offset:#x})")]
     Limit {

@@ -42,6 +42,7 @@ mod features;
 mod finish;
 mod plan;
 mod prepare;
+mod proposal;
 mod rewrite;
 mod screen;
 #[cfg(test)]
@@ -54,5 +55,6 @@ pub use error::{
 };
 pub use features::FEATURES;
 pub use prepare::{Options, Prepared, Stats, prepare};
+pub use proposal::refused_proposal;
 pub use screen::{MAX_CODE_BYTES, MAX_LOCALS, MAX_MODULE_BYTES, MAX_NESTING, MAX_SEARCH_STEPS};
 pub use verify::{Report, verify};

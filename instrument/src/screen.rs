@@ -7,12 +7,13 @@
 
 use wasmparser::{
     FuncToValidate, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload, ValidPayload,
-    Validator, ValidatorResources, WasmFeatures,
+    Validator, ValidatorResources,
 };
 
 use crate::abi::METERING_MODULE;
 use crate::error::{Limit, PrepareError};
 use crate::features::FEATURES;
+use crate::proposal::refused_proposal;
 
 /// The largest module that is taken. Data and debug sections are most of what is ever this large.
 pub const MAX_MODULE_BYTES: usize = 256 << 20;
@@ -55,11 +56,12 @@ pub(crate) fn screen(wasm: &[u8]) -> Result<(), PrepareError> {
     })
 }
 
-/// Whether a module that does not validate would do so with every proposal switched on.
-fn classify(wasm: &[u8], error: wasmparser::Error) -> PrepareError {
-    let is_a_proposal = error.missing_wasm_feature().is_some()
-        || Validator::new_with_features(WasmFeatures::all()).validate_all(wasm).is_ok();
-    if is_a_proposal { PrepareError::Unsupported(error) } else { PrepareError::Invalid(error) }
+/// Whether a module that does not validate is wrong, or needs a proposal.
+fn classify(wasm: &[u8], source: wasmparser::Error) -> PrepareError {
+    match refused_proposal(wasm) {
+        Some(proposal) => PrepareError::Unsupported { proposal, source },
+        None => PrepareError::Invalid(source),
+    }
 }
 
 /// Why the pass ended early; the second kind still has to be classified.

@@ -92,7 +92,7 @@ fn unsupported_proposals_are_named() {
         ("(module (func (param (ref 0))))", "function references"),
     ] {
         let error = refused(&wasm(text));
-        assert!(matches!(error, PrepareError::Unsupported(_)), "{error}");
+        assert!(matches!(error, PrepareError::Unsupported { .. }), "{error}");
         let message = error.to_string().to_lowercase();
         assert!(message.contains(name) && message.contains("at byte 0x"), "{name}: {message}");
     }

@@ -62,7 +62,7 @@ fn proposals_that_are_not_supported_are_refused() {
         let bytes = noise(seed, 2048);
         let module = Module::new(Config::default(), &mut Unstructured::new(&bytes)).expect("enough bytes");
         match prepare(&module.to_bytes(), &Options::default()) {
-            Ok(_) | Err(PrepareError::Unsupported(_)) => {}
+            Ok(_) | Err(PrepareError::Unsupported { .. }) => {}
             Err(error) => panic!("module {seed}: {error}"),
         }
     }

@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator, WasmFeatures};
+use lunatic_instrument::{FEATURES, refused_proposal};
+use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 
 use crate::budget::Budget;
 use crate::code::{Artifact, CompiledCode, link};
@@ -21,11 +22,6 @@ const PARALLEL_FROM: usize = 16 << 10;
 
 /// The custom section that names functions.
 pub(crate) const NAMES: &str = "name";
-
-/// What the engine takes: WebAssembly 2.0 without SIMD, and extended constant expressions.
-pub(crate) fn features() -> WasmFeatures {
-    WasmFeatures::WASM2.difference(WasmFeatures::SIMD) | WasmFeatures::EXTENDED_CONST
-}
 
 /// Where in a module's code image each kind of code is.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +66,24 @@ pub(crate) fn compile(
     options: CompileOptions,
     budget: &Budget,
 ) -> Result<(Shape, Artifact), CompileError> {
+    translate_all(engine, wasm, options, budget).map_err(|error| name_proposal(wasm, error))
+}
+
+/// Names the proposal that an invalid module would be valid with.
+fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
+    let CompileError::Invalid { message, offset } = error else { return error };
+    match refused_proposal(wasm) {
+        Some(proposal) => unsupported(&format!("the proposal {proposal} ({message})"), offset),
+        None => CompileError::Invalid { message, offset },
+    }
+}
+
+fn translate_all(
+    engine: &Engine,
+    wasm: &[u8],
+    options: CompileOptions,
+    budget: &Budget,
+) -> Result<(Shape, Artifact), CompileError> {
     let (shape, bodies) = parse(wasm)?;
     let offsets = VmOffsets::new(&shape);
     let entries = Entries::new(&shape);
@@ -85,12 +99,12 @@ pub(crate) fn compile(
 }
 
 fn parse(wasm: &[u8]) -> Result<(Shape, Vec<FunctionInput<'_>>), CompileError> {
-    let mut validator = Validator::new_with_features(features());
+    let mut validator = Validator::new_with_features(FEATURES);
     let mut shape = Shape::default();
     let mut bodies = Vec::new();
     let mut parser = Parser::new(0);
     // The parser itself reads some encodings differently with a feature on.
-    parser.set_features(features());
+    parser.set_features(FEATURES);
     for payload in parser.parse_all(wasm) {
         let payload = payload?;
         if let Payload::Version { encoding: Encoding::Component, .. } = payload {

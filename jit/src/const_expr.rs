@@ -2,6 +2,7 @@
 
 use crate::error::CompileError;
 use crate::shape::unsupported;
+use crate::value::RawValue;
 
 /// A validated constant expression, in postfix order.
 #[derive(Clone, Debug)]
@@ -12,6 +13,11 @@ pub(crate) struct ConstExpr {
 #[derive(Clone, Copy, Debug)]
 enum ConstOp {
     Push(u64),
+    /// Two halves: as one number they would double the size of all operations.
+    PushVector {
+        low: u64,
+        high: u64,
+    },
     Global(u32),
     Function(u32),
     I32Add,
@@ -24,8 +30,8 @@ enum ConstOp {
 
 /// What a constant expression may refer to.
 pub(crate) trait ConstScope {
-    /// The bits of a global.
-    fn global(&self, index: u32) -> u64;
+    /// The value of a global.
+    fn global(&self, index: u32) -> RawValue;
     /// The reference to a function, as a table would hold it.
     fn function(&self, index: u32) -> u64;
 }
@@ -46,6 +52,10 @@ impl ConstExpr {
                 Operator::I64Const { value } => ConstOp::Push(value as u64),
                 Operator::F32Const { value } => ConstOp::Push(u64::from(value.bits())),
                 Operator::F64Const { value } => ConstOp::Push(value.bits()),
+                Operator::V128Const { value } => {
+                    let RawValue { low, high } = RawValue::wide(value.i128() as u128);
+                    ConstOp::PushVector { low, high }
+                }
                 Operator::RefNull { .. } => ConstOp::Push(0),
                 Operator::RefFunc { function_index } => ConstOp::Function(function_index),
                 Operator::GlobalGet { global_index } => ConstOp::Global(global_index),
@@ -62,14 +72,15 @@ impl ConstExpr {
         Ok(ConstExpr { ops })
     }
 
-    /// The expression's value as bits.
-    pub(crate) fn evaluate(&self, scope: &dyn ConstScope) -> u64 {
-        let mut stack: Vec<u64> = Vec::with_capacity(2);
+    /// The expression's value.
+    pub(crate) fn evaluate(&self, scope: &dyn ConstScope) -> RawValue {
+        let mut stack: Vec<RawValue> = Vec::with_capacity(2);
         for op in &self.ops {
             let value = match *op {
-                ConstOp::Push(bits) => bits,
+                ConstOp::Push(bits) => RawValue::from(bits),
+                ConstOp::PushVector { low, high } => RawValue { low, high },
                 ConstOp::Global(index) => scope.global(index),
-                ConstOp::Function(index) => scope.function(index),
+                ConstOp::Function(index) => RawValue::from(scope.function(index)),
                 ConstOp::I32Add => binary32(&mut stack, u32::wrapping_add),
                 ConstOp::I32Sub => binary32(&mut stack, u32::wrapping_sub),
                 ConstOp::I32Mul => binary32(&mut stack, u32::wrapping_mul),
@@ -83,16 +94,16 @@ impl ConstExpr {
     }
 }
 
-fn pop(stack: &mut Vec<u64>) -> u64 {
+fn pop(stack: &mut Vec<RawValue>) -> RawValue {
     stack.pop().expect("the expression is validated")
 }
 
-fn binary32(stack: &mut Vec<u64>, op: fn(u32, u32) -> u32) -> u64 {
-    let (right, left) = (pop(stack) as u32, pop(stack) as u32);
-    u64::from(op(left, right))
+fn binary32(stack: &mut Vec<RawValue>, op: fn(u32, u32) -> u32) -> RawValue {
+    let (right, left) = (pop(stack).low as u32, pop(stack).low as u32);
+    RawValue::from(u64::from(op(left, right)))
 }
 
-fn binary64(stack: &mut Vec<u64>, op: fn(u64, u64) -> u64) -> u64 {
-    let (right, left) = (pop(stack), pop(stack));
-    op(left, right)
+fn binary64(stack: &mut Vec<RawValue>, op: fn(u64, u64) -> u64) -> RawValue {
+    let (right, left) = (pop(stack).low, pop(stack).low);
+    RawValue::from(op(left, right))
 }

@@ -6,9 +6,10 @@
 //! A frame is the section's number, its length in 32 bits, and its content. It is not a WebAssembly module: that would
 //! need a code section.
 
+use lunatic_instrument::FEATURES;
 use wasmparser::{BinaryReader, Parser, Payload, SectionLimited};
 
-use crate::compile::{NAMES, features, read_section};
+use crate::compile::{NAMES, read_section};
 use crate::error::CompileError;
 use crate::names::FunctionNames;
 use crate::shape::Shape;
@@ -54,7 +55,7 @@ pub(crate) fn read(mut frames: &[u8]) -> Option<Shape> {
 }
 
 fn read_frame(shape: &mut Shape, number: u8, content: &[u8]) -> Result<(), CompileError> {
-    let reader = BinaryReader::new_features(content, 0, features());
+    let reader = BinaryReader::new_features(content, 0, FEATURES);
     read_section(
         shape,
         match number {

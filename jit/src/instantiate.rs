@@ -45,7 +45,7 @@ pub(crate) fn from_template(
         // The reserved counter, the only imported global, has no cell.
         if global.init.is_some() {
             // SAFETY: a defined global's cell lies in the context.
-            unsafe { instance.global(index as u32).write(RawValue::from(template.globals[index])) };
+            unsafe { instance.global(index as u32).write(template.globals[index]) };
         }
     }
     for (memory, start, range) in &template.data {
@@ -76,7 +76,7 @@ pub(crate) fn from_imports(
     add_memories(&mut instance).map_err(|error| (error, None))?;
     set_globals(&mut instance);
     for (index, table) in shape.tables.iter().enumerate().skip(shape.imported_tables as usize) {
-        let fill = table.init.as_ref().map_or(0, |init| init.evaluate(&Scope(&instance)));
+        let fill = table.init.as_ref().map_or(0, |init| init.evaluate(&Scope(&instance)).low);
         add_table(&mut instance, index as u32, vec![fill; table.ty.limits.min as usize].into());
     }
     match apply_segments(&mut instance) {
@@ -90,16 +90,16 @@ pub(crate) fn from_imports(
 pub(crate) fn element_values(instance: &InstanceData, segment: u32, start: u64, entries: &mut [u64]) {
     let items = &instance.module.shape.elements[segment as usize].items[start as usize..];
     for (entry, item) in entries.iter_mut().zip(items) {
-        *entry = item.evaluate(&Scope(instance));
+        *entry = item.evaluate(&Scope(instance)).low;
     }
 }
 
 struct Scope<'a>(&'a InstanceData);
 
 impl ConstScope for Scope<'_> {
-    fn global(&self, index: u32) -> u64 {
+    fn global(&self, index: u32) -> RawValue {
         // SAFETY: the cell lives as long as its instance, and globals are set in order.
-        unsafe { (*self.0.global(index)).low }
+        unsafe { *self.0.global(index) }
     }
 
     fn function(&self, index: u32) -> u64 {
@@ -203,7 +203,7 @@ fn set_globals(instance: &mut InstanceData) {
         if let Some(init) = &global.init {
             let value = init.evaluate(&Scope(instance));
             // SAFETY: a defined global's cell lies in the context.
-            unsafe { instance.global(index as u32).write(RawValue::from(value)) };
+            unsafe { instance.global(index as u32).write(value) };
         }
     }
 }
@@ -239,7 +239,7 @@ fn apply_segments(instance: &mut InstanceData) -> Result<(), TrapKind> {
 }
 
 fn evaluate(instance: &InstanceData, expr: &ConstExpr) -> u64 {
-    expr.evaluate(&Scope(instance))
+    expr.evaluate(&Scope(instance)).low
 }
 
 fn trap(kind: TrapKind) -> InstantiateError {

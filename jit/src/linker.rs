@@ -52,19 +52,20 @@ macro_rules! wasm_value {
     ($($rust:ty => $wasm:ident, |$raw:ident| $from:expr, |$value:ident| $into:expr;)*) => {$(
         impl WasmValue for $rust {
             const TYPE: ValType = ValType::$wasm;
-            fn from_raw(raw: RawValue) -> Self { let $raw = raw.low; $from }
-            fn into_raw(self) -> RawValue { let $value = self; RawValue::from($into) }
+            fn from_raw($raw: RawValue) -> Self { $from }
+            fn into_raw(self) -> RawValue { let $value = self; $into }
         }
     )*};
 }
 
 wasm_value! {
-    u32 => I32, |raw| raw as u32, |value| u64::from(value);
-    i32 => I32, |raw| raw as u32 as i32, |value| u64::from(value as u32);
-    u64 => I64, |raw| raw, |value| value;
-    i64 => I64, |raw| raw as i64, |value| value as u64;
-    f32 => F32, |raw| f32::from_bits(raw as u32), |value| u64::from(value.to_bits());
-    f64 => F64, |raw| f64::from_bits(raw), |value| value.to_bits();
+    u32 => I32, |raw| raw.low as u32, |value| RawValue::from(u64::from(value));
+    i32 => I32, |raw| raw.low as u32 as i32, |value| RawValue::from(u64::from(value as u32));
+    u64 => I64, |raw| raw.low, |value| RawValue::from(value);
+    i64 => I64, |raw| raw.low as i64, |value| RawValue::from(value as u64);
+    f32 => F32, |raw| f32::from_bits(raw.low as u32), |value| RawValue::from(u64::from(value.to_bits()));
+    f64 => F64, |raw| f64::from_bits(raw.low), |value| RawValue::from(value.to_bits());
+    u128 => V128, |raw| raw.bits(), |value| RawValue::wide(value);
 }
 
 /// What a typed host function may return: nothing, a value, [`HostCall`] of either, or a `Result` of any of

@@ -45,6 +45,7 @@ fn digit(ty: &ValType) -> u32 {
         ValType::F64 => 4,
         ValType::FuncRef => 5,
         ValType::ExternRef => 6,
+        ValType::V128 => 7,
     }
 }
 
@@ -137,8 +138,15 @@ mod tests {
 
     use super::*;
 
-    const ALL: [ValType; 6] =
-        [ValType::I32, ValType::I64, ValType::F32, ValType::F64, ValType::FuncRef, ValType::ExternRef];
+    const ALL: [ValType; 7] = [
+        ValType::I32,
+        ValType::I64,
+        ValType::F32,
+        ValType::F64,
+        ValType::FuncRef,
+        ValType::ExternRef,
+        ValType::V128,
+    ];
 
     /// All lists of so many types.
     fn lists(length: usize) -> Vec<Vec<ValType>> {

@@ -15,6 +15,8 @@ pub enum ValType {
     F32,
     /// A 64-bit float.
     F64,
+    /// A vector of 128 bits.
+    V128,
     /// A nullable reference to a function.
     FuncRef,
     /// A nullable, opaque host reference.
@@ -28,6 +30,7 @@ impl fmt::Display for ValType {
             ValType::I64 => "i64",
             ValType::F32 => "f32",
             ValType::F64 => "f64",
+            ValType::V128 => "v128",
             ValType::FuncRef => "funcref",
             ValType::ExternRef => "externref",
         })
@@ -45,6 +48,8 @@ pub enum Value {
     F32(u32),
     /// The bits of a 64-bit float.
     F64(u64),
+    /// A vector: lane 0 is in the lowest bits.
+    V128(u128),
     /// A function of some instance in the same store, or null.
     FuncRef(Option<Func>),
     /// A host reference, or null. The engine only carries the number.
@@ -59,6 +64,7 @@ impl Value {
             Value::I64(_) => ValType::I64,
             Value::F32(_) => ValType::F32,
             Value::F64(_) => ValType::F64,
+            Value::V128(_) => ValType::V128,
             Value::FuncRef(_) => ValType::FuncRef,
             Value::ExternRef(_) => ValType::ExternRef,
         }
@@ -155,5 +161,17 @@ pub struct RawValue {
 impl From<u64> for RawValue {
     fn from(low: u64) -> RawValue {
         RawValue { low, high: 0 }
+    }
+}
+
+impl RawValue {
+    /// A value of 128 bits.
+    pub fn wide(bits: u128) -> RawValue {
+        RawValue { low: bits as u64, high: (bits >> 64) as u64 }
+    }
+
+    /// All 128 bits.
+    pub fn bits(self) -> u128 {
+        u128::from(self.high) << 64 | u128::from(self.low)
     }
 }

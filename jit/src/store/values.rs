@@ -12,6 +12,7 @@ impl StoreCore {
             Value::I64(value) => value as u64,
             Value::F32(bits) => u64::from(bits),
             Value::F64(bits) => bits,
+            Value::V128(bits) => return RawValue::wide(bits),
             Value::FuncRef(function) => function.map_or(0, |function| self.reference(function, holder)),
             Value::ExternRef(reference) => reference.map_or(0, |number| u64::from(number) + 1),
         })
@@ -24,6 +25,7 @@ impl StoreCore {
             ValType::I64 => Value::I64(raw.low as i64),
             ValType::F32 => Value::F32(raw.low as u32),
             ValType::F64 => Value::F64(raw.low),
+            ValType::V128 => Value::V128(raw.bits()),
             ValType::FuncRef => Value::FuncRef((raw.low != 0).then(|| self.function(raw.low, holder))),
             ValType::ExternRef => Value::ExternRef(raw.low.checked_sub(1).map(|number| number as u32)),
         }

@@ -181,6 +181,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         let zero = match ty {
             types::F32 => self.builder.ins().f32const(0.0),
             types::F64 => self.builder.ins().f64const(0.0),
+            types::I8X16 => operators::zero_vector(&mut self.builder, ty),
             _ => self.builder.ins().iconst(ty, 0),
         };
         for _ in 0..count {

@@ -26,13 +26,15 @@ pub(crate) use trampoline::{entry_trampoline, host_trampoline, yield_stub};
 /// The convention of guest functions: as many results in registers as there are, and tail calls.
 pub(crate) const GUEST_CONVENTION: CallConv = CallConv::Tail;
 
-/// The Cranelift type that carries a WebAssembly value. References are pointers or numbers, 0 is null.
+/// The Cranelift type that carries a WebAssembly value. References are pointers or numbers, 0 is null. A vector is
+/// always carried as sixteen bytes; operators on other lanes cast it (`operators::simd`).
 pub(crate) fn clif_type(ty: ValType) -> Type {
     match ty {
         ValType::I32 => types::I32,
         ValType::I64 | ValType::FuncRef | ValType::ExternRef => types::I64,
         ValType::F32 => types::F32,
         ValType::F64 => types::F64,
+        ValType::V128 => types::I8X16,
     }
 }
 

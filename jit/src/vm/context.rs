@@ -65,6 +65,9 @@ pub(crate) struct VmContextHead {
     pub(crate) instance: *mut super::instance::InstanceData,
 }
 
+// What follows the head has cells of 16 bytes, which vector globals need aligned.
+const _: () = assert!(size_of::<VmContextHead>().is_multiple_of(16));
+
 impl VmContextHead {
     pub(crate) const RUNTIME: i32 = offset_of!(VmContextHead, runtime) as i32;
     pub(crate) const FUNCTIONS: i32 = offset_of!(VmContextHead, functions) as i32;

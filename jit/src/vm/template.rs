@@ -11,10 +11,11 @@ use super::context::VmFuncRef;
 use crate::const_expr::ConstScope;
 use crate::error::TrapKind;
 use crate::shape::{SegmentMode, Shape};
+use crate::value::RawValue;
 
 /// The initial state of an instance.
 pub(crate) struct Template {
-    pub(crate) globals: Vec<u64>,
+    pub(crate) globals: Vec<RawValue>,
     pub(crate) tables: Vec<Arc<[u64]>>,
     /// Memory, offset, and where in the module's data.
     pub(crate) data: Vec<(u32, u64, Range<usize>)>,
@@ -26,12 +27,12 @@ pub(crate) struct Template {
 
 /// Constant expressions over a module's own globals and records.
 struct Scope<'a> {
-    globals: &'a [u64],
+    globals: &'a [RawValue],
     records: &'a [VmFuncRef],
 }
 
 impl ConstScope for Scope<'_> {
-    fn global(&self, index: u32) -> u64 {
+    fn global(&self, index: u32) -> RawValue {
         self.globals[index as usize]
     }
 
@@ -47,7 +48,7 @@ impl Template {
         for global in &shape.globals {
             let scope = Scope { globals: &globals, records };
             // Only the reserved counter is imported; its cell is never read.
-            globals.push(global.init.as_ref().map_or(0, |init| init.evaluate(&scope)));
+            globals.push(global.init.as_ref().map_or(RawValue::default(), |init| init.evaluate(&scope)));
         }
         let scope = Scope { globals: &globals, records };
         let tables = table_images(shape, &scope)?;
@@ -63,17 +64,17 @@ impl Template {
 }
 
 fn table_images(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<Arc<[u64]>>, TrapKind> {
-    let fill = |table: &crate::shape::Table| table.init.as_ref().map_or(0, |init| init.evaluate(scope));
+    let fill = |table: &crate::shape::Table| table.init.as_ref().map_or(0, |init| init.evaluate(scope).low);
     let mut images: Vec<Vec<u64>> =
         shape.tables.iter().map(|table| vec![fill(table); table.ty.limits.min as usize]).collect();
     for segment in &shape.elements {
         if let SegmentMode::Active(table, offset) = &segment.mode {
-            let start = offset.evaluate(scope) as usize;
+            let start = offset.evaluate(scope).low as usize;
             let image = images[*table as usize].get_mut(start..);
             let image = image.filter(|image| image.len() >= segment.items.len());
             let image = image.ok_or(TrapKind::TableOutOfBounds)?;
             for (entry, item) in image.iter_mut().zip(&segment.items) {
-                *entry = item.evaluate(scope);
+                *entry = item.evaluate(scope).low;
             }
         }
     }
@@ -84,7 +85,7 @@ fn data_places(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<(u32, u64, Range<
     let mut places = Vec::new();
     for segment in &shape.data {
         if let SegmentMode::Active(memory, offset) = &segment.mode {
-            let (start, length) = (offset.evaluate(scope), segment.bytes.len() as u64);
+            let (start, length) = (offset.evaluate(scope).low, segment.bytes.len() as u64);
             if start + length > shape.memories[*memory as usize].min * super::memory::PAGE {
                 return Err(TrapKind::MemoryOutOfBounds);
             }

