@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
+use lunatic_jit::{Cache, CompileOptions};
 
 /// Reductions in one unit of Lunatic's fuel; its guests document a unit as about 100,000 instructions.
 pub(crate) const REDUCTIONS_PER_FUEL: u64 = 100_000;
@@ -39,8 +40,14 @@ pub struct RuntimeConfig {
     pub dirs: Vec<PreopenedDir>,
     /// Runs plain modules without inserting charges: for measuring only, a loop can then keep a worker for ever.
     pub unmetered: bool,
+    /// What code is compiled for: where memories lie, and whether speculation is kept inside them.
+    pub compile: CompileOptions,
     /// The seed of the scheduler's choices.
     pub seed: u64,
+    /// Where the program's native code is looked for, and kept. Default: nowhere, it is compiled each time.
+    pub cache: Option<Arc<Cache>>,
+    /// Writes `/tmp/perf-PID.map`, in which Linux's perf finds the names of guest functions.
+    pub perf_map: bool,
 }
 
 impl Default for RuntimeConfig {
@@ -54,7 +61,10 @@ impl Default for RuntimeConfig {
             env: Vec::new(),
             dirs: Vec::new(),
             unmetered: false,
+            compile: CompileOptions::default(),
             seed: 0,
+            cache: None,
+            perf_map: false,
         }
     }
 }

@@ -6,11 +6,12 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use lunatic_jit::{Engine, Linked, Linker};
+use lunatic_jit::{Cache, CompileOptions, Engine, Linked, Linker};
 
 use crate::clock::Clock;
 use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
+use crate::perf_map::PerfMap;
 use crate::process::{
     Ending, Entry, Message, Process, ProcessData, ProcessId, Relations, Signal, Table, TableFull,
 };
@@ -29,6 +30,10 @@ pub(crate) struct Node {
     pub(crate) registry: Registry,
     pub(crate) timers: Timers<Due>,
     pub(crate) pool: BlockingPool,
+    /// Where guests' modules are compiled: apart from files, which would have to wait otherwise.
+    pub(crate) compilers: BlockingPool,
+    pub(crate) cache: Option<Arc<Cache>>,
+    pub(crate) perf_map: Option<PerfMap>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) stdin: Input,
@@ -38,6 +43,7 @@ pub(crate) struct Node {
     pub(crate) slice: u64,
     /// Whether modules are run without charges.
     pub(crate) unmetered: bool,
+    pub(crate) compile: CompileOptions,
     pub(crate) scheduler: OnceLock<Arc<Scheduler>>,
     pub(crate) first: OnceLock<ProcessId>,
     /// Whether someone outside has asked it to stop.

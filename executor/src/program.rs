@@ -1,9 +1,14 @@
 //! From the bytes of a file to something that processes can be made of.
 //!
-//! A plain module is prepared first. Whatever comes out, or came prepared, is verified: no file is trusted.
+//! A plain module is prepared first. Whatever comes out, or came prepared, is verified: no file is trusted. Only what
+//! this machine's cache has under the key of these very bytes was verified already, before it was put there.
 
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use lunatic_instrument::abi::{COST_MODEL_VERSION, FORMAT_VERSION};
 use lunatic_instrument::{Options, is_prepared, prepare, verify};
-use lunatic_jit::{FuncIndex, Linked, Module};
+use lunatic_jit::{Budget, CacheKey, Cancellation, CompileError, FuncIndex, Linked, Module};
 
 use crate::error::LoadError;
 use crate::node::Node;
@@ -12,6 +17,13 @@ use crate::process::ProcessData;
 /// The function that runs as the first process.
 const START: &str = "_start";
 
+/// Bytes of WebAssembly that a guest may have compiled. Preparing takes seventy times as much memory.
+const MAX_GUEST_BYTES: usize = 8 << 20;
+
+/// Bytes of native code that may become of it, and the time that compiling it may take, on one thread.
+const MAX_GUEST_CODE: usize = 64 << 20;
+const MAX_GUEST_TIME: Duration = Duration::from_secs(30);
+
 /// A program: a module with an entry. Made by [`Runtime::load`](crate::Runtime::load).
 #[derive(Clone)]
 pub struct Program {
@@ -19,9 +31,9 @@ pub struct Program {
     pub(crate) start: FuncIndex,
 }
 
-/// Loads a program.
+/// Loads a program, from the cache if there is one and it is there.
 pub(crate) fn load(node: &Node, bytes: &[u8]) -> Result<Program, LoadError> {
-    let module = compile(node, bytes)?;
+    let module = link(node, &compile_or_find(node, bytes)?)?;
     let start = module.module().exported_function(START).ok_or(LoadError::NoStart)?;
     let ty = module.module().function_type(start);
     if !ty.params.is_empty() || !ty.results.is_empty() {
@@ -30,21 +42,58 @@ pub(crate) fn load(node: &Node, bytes: &[u8]) -> Result<Program, LoadError> {
     Ok(Program { module, start })
 }
 
-/// Prepares or verifies, compiles and links a module.
-pub(crate) fn compile(node: &Node, bytes: &[u8]) -> Result<Linked<ProcessData>, LoadError> {
-    if is_prepared(bytes) {
-        verify(bytes)?;
-        return link(node, bytes);
+fn compile_or_find(node: &Node, bytes: &[u8]) -> Result<Module, LoadError> {
+    let budget = Budget::default();
+    let Some(cache) = &node.cache else {
+        return Ok(Module::compile_within(&node.engine, &prepared(node, bytes)?, node.compile, &budget)?);
+    };
+    let key = key(node, bytes);
+    if let Some(module) = cache.get(&node.engine, &key) {
+        return Ok(module);
     }
-    if node.unmetered {
-        return link(node, bytes);
-    }
-    // It verifies what it returns.
-    let prepared = prepare(bytes, &Options::default())?;
-    link(node, &prepared.bytes)
+    Ok(cache.compile(&node.engine, &key, &prepared(node, bytes)?, &budget)?)
 }
 
-fn link(node: &Node, bytes: &[u8]) -> Result<Linked<ProcessData>, LoadError> {
-    let module = Module::compile(&node.engine, bytes)?;
-    Ok(node.linker.link(&module)?)
+/// The bytes, and all that decides what [`prepared`] makes of them.
+fn key(node: &Node, bytes: &[u8]) -> CacheKey {
+    let versions = [FORMAT_VERSION, COST_MODEL_VERSION, Options::default().max_charge].map(u32::to_le_bytes);
+    CacheKey::new(&node.engine, node.compile, &[bytes, versions.as_flattened(), &[u8::from(node.unmetered)]])
+}
+
+/// Compiles a module for a guest, which may end meanwhile. Nothing of it goes into the cache or comes from there: a
+/// guest shall not push out what the user has in it.
+pub(crate) fn compile_for_guest(
+    node: &Node,
+    bytes: &[u8],
+    cancellation: Cancellation,
+) -> Result<Linked<ProcessData>, LoadError> {
+    if bytes.len() > MAX_GUEST_BYTES {
+        return Err(CompileError::OverBudget("WebAssembly").into());
+    }
+    if cancellation.is_cancelled() {
+        return Err(CompileError::Cancelled.into());
+    }
+    let deadline = Some(Instant::now() + MAX_GUEST_TIME);
+    let budget = Budget { threads: 1, max_code: MAX_GUEST_CODE, deadline, cancellation };
+    link(node, &Module::compile_within(&node.engine, &prepared(node, bytes)?, node.compile, &budget)?)
+}
+
+/// What is compiled: verified bytes, unless the node runs unmetered.
+fn prepared<'a>(node: &Node, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, LoadError> {
+    if is_prepared(bytes) {
+        verify(bytes)?;
+        return Ok(bytes.into());
+    }
+    if node.unmetered {
+        return Ok(bytes.into());
+    }
+    // It verifies what it returns.
+    Ok(prepare(bytes, &Options::default())?.bytes.into())
+}
+
+fn link(node: &Node, module: &Module) -> Result<Linked<ProcessData>, LoadError> {
+    if let Some(perf_map) = &node.perf_map {
+        perf_map.add(module);
+    }
+    Ok(node.linker.link(module)?)
 }

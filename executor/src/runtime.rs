@@ -27,6 +27,7 @@ use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{LoadError, RuntimeError};
 use crate::host;
 use crate::node::{Due, Node, Spawn, Status};
+use crate::perf_map::PerfMap;
 use crate::process::{Entry, Signal, Table};
 use crate::program::{self, Program};
 use crate::registry::Registry;
@@ -36,6 +37,9 @@ use crate::sys;
 
 /// The status of a command that could not even begin its first process.
 const STATUS_CANNOT_RUN: i32 = 1;
+
+/// Threads for blocking work at most. Files of one machine rarely gain from more.
+const FILE_THREADS: usize = 16;
 
 /// How long a program that was [asked](Stopper::ask) to stop may take until it is stopped.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -108,7 +112,10 @@ impl Runtime {
             table: Table::new(),
             registry: Registry::default(),
             timers: Timers::new(),
-            pool: BlockingPool::new(),
+            pool: BlockingPool::new(FILE_THREADS),
+            compilers: BlockingPool::new(compiler_threads()),
+            cache: config.cache.clone(),
+            perf_map: config.perf_map.then(PerfMap::create).transpose()?,
             clock: parts.clock,
             entropy: parts.entropy,
             stdin: Input::new(),
@@ -116,6 +123,7 @@ impl Runtime {
             stderr: Output::start("stderr", parts.stderr)?,
             slice: config.slice,
             unmetered: config.unmetered,
+            compile: config.compile,
             scheduler: OnceLock::new(),
             first: OnceLock::new(),
             asked: AtomicBool::new(false),
@@ -129,7 +137,7 @@ impl Runtime {
         Ok(Runtime { node, workers, config })
     }
 
-    /// Loads a program: prepares a plain module in memory, verifies, compiles and links it.
+    /// Loads a program: prepares a plain module in memory, verifies, compiles and links it; or finds it in the cache.
     ///
     /// # Errors
     /// See [`LoadError`].
@@ -192,6 +200,11 @@ impl Stopper {
     pub fn stop(&self, status: ExitStatus) {
         self.node.finish(status.0);
     }
+}
+
+/// Threads that compile modules for guests: half the processors, so that the processes that run keep the others.
+fn compiler_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 /// What the first process may do: everything but exceed the command's limits.

@@ -1,14 +1,17 @@
-//! From bytes to a module: parse, validate, translate in parallel, assemble.
+//! From bytes to code: parse, validate, translate in parallel, link.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use lunatic_instrument::{FEATURES, refused_proposal};
 use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 
-use crate::code::{CodeImage, CompiledCode};
+use crate::budget::Budget;
+use crate::code::{Artifact, CompiledCode, link};
 use crate::engine::Engine;
+use crate::entries::Entries;
 use crate::error::CompileError;
+use crate::names::FunctionNames;
 use crate::options::CompileOptions;
 use crate::shape::{Shape, unsupported};
 use crate::translate::{self, BodyTranslator, FunctionInput, ModuleEnvironment};
@@ -16,6 +19,9 @@ use crate::vm::context::VmOffsets;
 
 /// Below this many bytes of function bodies a second thread costs more than it saves.
 const PARALLEL_FROM: usize = 16 << 10;
+
+/// The custom section that names functions.
+pub(crate) const NAMES: &str = "name";
 
 /// Where in a module's code image each kind of code is.
 #[derive(Clone, Copy, Debug)]
@@ -47,27 +53,20 @@ impl CodeLayout {
         self.defined + self.imported
     }
 
-    /// The entry trampoline for a type of the module.
-    pub(crate) fn entry(self, type_index: u32) -> u32 {
-        self.yield_stub() + 1 + type_index
+    /// An entry trampoline, by its number in [`Entries`].
+    pub(crate) fn entry(self, trampoline: u32) -> u32 {
+        self.yield_stub() + 1 + trampoline
     }
 }
 
-/// What [`compile`] gives back.
-pub(crate) struct Compiled {
-    pub(crate) shape: Shape,
-    pub(crate) offsets: VmOffsets,
-    pub(crate) type_ids: Vec<u32>,
-    pub(crate) code: CodeImage,
-}
-
-/// Compiles a module.
+/// Compiles a module, within a budget.
 pub(crate) fn compile(
     engine: &Engine,
     wasm: &[u8],
     options: CompileOptions,
-) -> Result<Compiled, CompileError> {
-    translate_all(engine, wasm, options).map_err(|error| name_proposal(wasm, error))
+    budget: &Budget,
+) -> Result<(Shape, Artifact), CompileError> {
+    translate_all(engine, wasm, options, budget).map_err(|error| name_proposal(wasm, error))
 }
 
 /// Names the proposal that an invalid module would be valid with.
@@ -79,26 +78,24 @@ fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
     }
 }
 
-fn translate_all(engine: &Engine, wasm: &[u8], options: CompileOptions) -> Result<Compiled, CompileError> {
+fn translate_all(
+    engine: &Engine,
+    wasm: &[u8],
+    options: CompileOptions,
+    budget: &Budget,
+) -> Result<(Shape, Artifact), CompileError> {
     let (shape, bodies) = parse(wasm)?;
     let offsets = VmOffsets::new(&shape);
-    let type_ids: Vec<u32> = {
-        let metered = shape.metering.is_some();
-        shape.types.iter().map(|ty| engine.type_id(ty, metered)).collect()
-    };
-    let isa = engine.isa();
-    let module =
-        ModuleEnvironment { isa: &**isa, shape: &shape, offsets: &offsets, type_ids: &type_ids, options };
-    let mut pieces = compile_bodies(module, bodies)?;
-    for import in 0..shape.imported_functions {
-        pieces.push(translate::host_trampoline(module, import)?);
-    }
-    pieces.push(translate::yield_stub(module)?);
-    for ty in &shape.types {
-        pieces.push(translate::entry_trampoline(module, ty)?);
-    }
-    let code = CodeImage::assemble(isa.clone(), &pieces)?;
-    Ok(Compiled { shape, offsets, type_ids, code })
+    let entries = Entries::new(&shape);
+    let module = ModuleEnvironment { isa: &**engine.isa(), shape: &shape, offsets: &offsets, options };
+    let size: usize = bodies.iter().map(|input| input.body.as_bytes().len()).sum();
+    let threads = if size < PARALLEL_FROM { 1 } else { budget.threads };
+    let bodies = bodies.into_iter().map(Piece::Body);
+    let imports = (0..shape.imported_functions).map(Piece::HostTrampoline);
+    let types = entries.types().iter().map(|&ty| Piece::EntryTrampoline(ty));
+    let pieces = bodies.chain(imports).chain([Piece::YieldStub]).chain(types).collect();
+    let artifact = link(&compile_all(module, pieces, threads, budget)?)?;
+    Ok((shape, artifact))
 }
 
 fn parse(wasm: &[u8]) -> Result<(Shape, Vec<FunctionInput<'_>>), CompileError> {
@@ -122,7 +119,8 @@ fn parse(wasm: &[u8]) -> Result<(Shape, Vec<FunctionInput<'_>>), CompileError> {
     Ok((shape, bodies))
 }
 
-fn read_section(shape: &mut Shape, payload: Payload<'_>) -> Result<(), CompileError> {
+/// Takes what a section declares.
+pub(crate) fn read_section(shape: &mut Shape, payload: Payload<'_>) -> Result<(), CompileError> {
     match payload {
         Payload::TypeSection(section) => shape.read_types(section),
         Payload::ImportSection(section) => shape.read_imports(section),
@@ -137,59 +135,127 @@ fn read_section(shape: &mut Shape, payload: Payload<'_>) -> Result<(), CompileEr
             shape.start = Some(func);
             Ok(())
         }
-        Payload::CustomSection(section) => {
-            if let wasmparser::KnownCustom::Name(names) = section.as_known() {
-                shape.read_names(names);
-            }
+        Payload::CustomSection(section) if section.name() == NAMES => {
+            shape.names = FunctionNames::new(section.data());
             Ok(())
         }
         _ => Ok(()),
     }
 }
 
-fn compile_bodies(
-    module: ModuleEnvironment<'_>,
-    bodies: Vec<FunctionInput<'_>>,
-) -> Result<Vec<CompiledCode>, CompileError> {
-    let size: usize =
-        bodies.iter().map(|input| input.body.range().end as usize - input.body.range().start as usize).sum();
-    let threads = match std::thread::available_parallelism() {
-        Ok(cores) if size >= PARALLEL_FROM => cores.get(),
-        _ => 1,
-    };
-    if threads == 1 {
-        let mut translator = BodyTranslator::default();
-        return bodies.into_iter().map(|input| translator.compile(module, input)).collect();
-    }
-    let count = bodies.len();
-    let inputs: Vec<Mutex<Option<FunctionInput<'_>>>> =
-        bodies.into_iter().map(|input| Mutex::new(Some(input))).collect();
-    let results: Vec<Mutex<Option<Result<CompiledCode, CompileError>>>> =
-        (0..count).map(|_| Mutex::new(None)).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut translator = BodyTranslator::default();
-        // Relaxed: the counter only hands out numbers; the mutexes order the data.
-        while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)).map(take) {
-            let slot = input.index as usize - module.shape.imported_functions as usize;
-            let result = translator.compile(module, input);
-            *results[slot].lock().expect("no panic while it is held") = Some(result);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            // A thread that is not to be had is done without: this one works too.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
-    });
-    // In definition order, so that the first error in the file is the one reported.
-    let result = |slot: Mutex<Option<_>>| {
-        slot.into_inner().expect("no panic while it is held").expect("every body was taken by a thread")
-    };
-    results.into_iter().map(result).collect()
+/// What becomes one piece of code. [`CodeLayout`] says in which order they are.
+enum Piece<'a> {
+    Body(FunctionInput<'a>),
+    /// For an imported function.
+    HostTrampoline(u32),
+    YieldStub,
+    /// For a type.
+    EntryTrampoline(u32),
 }
 
-fn take<'a>(slot: &Mutex<Option<FunctionInput<'a>>>) -> FunctionInput<'a> {
-    slot.lock().expect("no panic while it is held").take().expect("each number is handed out once")
+impl Piece<'_> {
+    fn compile(
+        self,
+        module: ModuleEnvironment<'_>,
+        translator: &mut BodyTranslator,
+    ) -> Result<CompiledCode, CompileError> {
+        match self {
+            Piece::Body(input) => translator.compile(module, input),
+            Piece::HostTrampoline(import) => translate::host_trampoline(module, import),
+            Piece::YieldStub => translate::yield_stub(module),
+            Piece::EntryTrampoline(ty) => {
+                translate::entry_trampoline(module, &module.shape.types[ty as usize])
+            }
+        }
+    }
+}
+
+/// Compiles all pieces, on several threads; stops soon after the first failure.
+fn compile_all(
+    module: ModuleEnvironment<'_>,
+    pieces: Vec<Piece<'_>>,
+    threads: usize,
+    budget: &Budget,
+) -> Result<Vec<CompiledCode>, CompileError> {
+    let work = Work {
+        pieces: pieces.into_iter().map(|piece| Mutex::new(Slot::Open(piece))).collect(),
+        next: AtomicUsize::new(0),
+        code: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(work.pieces.len()) {
+            // A thread that is not to be had is done without: this one works too.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, || work.run(module, budget));
+        }
+        work.run(module, budget);
+    });
+    // In order, so that the first error in the file is the one reported: pieces are taken in order, so all before
+    // it have been finished.
+    let slots = work.pieces.into_iter().map(|slot| slot.into_inner().expect("no panic while it is held"));
+    slots.map(Slot::result).collect()
+}
+
+/// What the compiling threads share.
+struct Work<'a> {
+    pieces: Vec<Mutex<Slot<'a>>>,
+    /// The next piece to take. Relaxed, as the others: they only hand out numbers; the mutexes order the data.
+    next: AtomicUsize,
+    /// Bytes of code so far.
+    code: AtomicUsize,
+    failed: AtomicBool,
+}
+
+enum Slot<'a> {
+    Open(Piece<'a>),
+    Taken,
+    Done(Result<CompiledCode, CompileError>),
+}
+
+impl<'a> Slot<'a> {
+    fn take(&mut self) -> Piece<'a> {
+        match std::mem::replace(self, Slot::Taken) {
+            Slot::Open(piece) => piece,
+            _ => unreachable!("each number is handed out once"),
+        }
+    }
+
+    fn result(self) -> Result<CompiledCode, CompileError> {
+        match self {
+            Slot::Done(result) => result,
+            _ => unreachable!("a piece is left out only behind one that failed"),
+        }
+    }
+}
+
+impl Work<'_> {
+    fn run(&self, module: ModuleEnvironment<'_>, budget: &Budget) {
+        let mut translator = BodyTranslator::default();
+        while !self.failed.load(Ordering::Relaxed)
+            && let Some(slot) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed))
+        {
+            let lock = || slot.lock().expect("no panic while it is held");
+            let piece = lock().take();
+            let result = self.compile(piece, module, &mut translator, budget);
+            if result.is_err() {
+                self.failed.store(true, Ordering::Relaxed);
+            }
+            *lock() = Slot::Done(result);
+        }
+    }
+
+    fn compile(
+        &self,
+        piece: Piece<'_>,
+        module: ModuleEnvironment<'_>,
+        translator: &mut BodyTranslator,
+        budget: &Budget,
+    ) -> Result<CompiledCode, CompileError> {
+        // Before the first one too: a module may have waited for its turn.
+        budget.check(0)?;
+        let code = piece.compile(module, translator)?;
+        let before = self.code.fetch_add(code.size(), Ordering::Relaxed);
+        budget.check(before + code.size())?;
+        Ok(code)
+    }
 }

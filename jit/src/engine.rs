@@ -1,13 +1,12 @@
 //! The engine: what all modules of a runtime share.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 
-use crate::value::FuncType;
+use crate::types::TypeNumbers;
 use crate::vm::memory::MemoryPool;
 use crate::vm::stack::{RESERVE, StackPool};
 
@@ -32,10 +31,7 @@ pub struct Engine {
 
 struct EngineInner {
     isa: OwnedTargetIsa,
-    /// One number per function type, so that an indirect call compares numbers; functions that hand the counter of
-    /// reductions on are of other types than those that do not. Types are never forgotten: there are as many as
-    /// distinct types that modules of this engine have declared.
-    type_ids: Mutex<HashMap<(FuncType, bool), u32>>,
+    types: Arc<TypeNumbers>,
     stacks: Arc<StackPool>,
     memories: Arc<MemoryPool>,
 }
@@ -55,7 +51,7 @@ impl Engine {
         let stack_size = config.stack_size.max(4 * RESERVE).next_multiple_of(4 << 10);
         let inner = EngineInner {
             isa: native_isa().map_err(EngineError)?,
-            type_ids: Mutex::default(),
+            types: Arc::default(),
             stacks: Arc::new(StackPool::new(stack_size)),
             memories: Arc::default(),
         };
@@ -79,11 +75,16 @@ impl Engine {
         &self.inner.memories
     }
 
-    /// The engine's number of a function type in metered or unmetered modules.
-    pub(crate) fn type_id(&self, ty: &FuncType, metered: bool) -> u32 {
-        let mut ids = self.inner.type_ids.lock().expect("no panic while it is held");
-        let next = ids.len() as u32;
-        *ids.entry((ty.clone(), metered)).or_insert(next)
+    /// Whom code is made for and how: processor, its features, and the compiler's flags.
+    pub(crate) fn target(&self) -> String {
+        let isa = &self.inner.isa;
+        let features: Vec<String> = isa.isa_flags().iter().map(ToString::to_string).collect();
+        format!("{} {} {}\n{}", isa.name(), isa.triple(), features.join(" "), isa.flags())
+    }
+
+    /// The numbers of function types.
+    pub(crate) fn types(&self) -> &Arc<TypeNumbers> {
+        &self.inner.types
     }
 }
 

@@ -31,6 +31,12 @@ pub enum CompileError {
         /// Where in the file, in bytes.
         offset: u64,
     },
+    /// It would take more than the [`Budget`](crate::Budget) allows.
+    #[error("compiling it takes more {0} than is allowed")]
+    OverBudget(&'static str),
+    /// It was [cancelled](crate::Cancellation).
+    #[error("compiling it was cancelled")]
+    Cancelled,
     /// The code generator failed; this is a bug of ours, reported instead of aborting.
     #[error("code generation failed: {0}")]
     Codegen(String),

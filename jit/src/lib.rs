@@ -21,26 +21,35 @@
 //! instances; a [`Store`] runs one call at a time on a stack of its own (`vm`). The crate knows no process and no
 //! scheduler: whoever calls [`Store::resume`] is one.
 
+mod budget;
+mod cache;
 mod code;
 mod compile;
 mod const_expr;
+mod declarations;
 mod engine;
+mod entries;
 mod error;
 mod instantiate;
 mod linker;
 mod module;
+mod names;
 mod options;
+mod perf_map;
 mod shape;
 mod store;
 mod sys;
 mod translate;
+mod types;
 mod value;
 mod vm;
 
+pub use budget::{Budget, Cancellation};
+pub use cache::{Cache, CacheError, CacheKey};
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use error::{CompileError, Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
 pub use linker::{HostCall, HostFunc, HostResult, IntoHostFunc, Linker, WasmValue};
-pub use module::{FuncIndex, Linked, Module};
+pub use module::{FuncIndex, Linked, Module, ModuleId};
 pub use options::{CompileOptions, MemoryLayout};
 pub use store::{
     Caller, CannotWait, Export, Func, HostPanic, Instance, Progress, Resume, Store, StoreLimits,

@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::code::CodeImage;
-use crate::compile::{CodeLayout, Compiled, compile};
+use crate::budget::Budget;
+use crate::code::{Artifact, CodeImage};
+use crate::compile::{CodeLayout, compile};
 use crate::engine::Engine;
+use crate::entries::Entries;
 use crate::error::{CompileError, Frame, LinkError, MissingImport, TrapKind};
 use crate::linker::HostFunc;
 use crate::options::{CompileOptions, MemoryLayout};
 use crate::shape::{Item, Shape};
+use crate::types::ModuleTypes;
 use crate::value::{ExternType, FuncType};
 use crate::vm::context::{VmFuncRef, VmOffsets};
 use crate::vm::template::Template;
@@ -22,13 +26,33 @@ pub struct Module {
 }
 
 pub(crate) struct ModuleInner {
+    id: ModuleId,
     pub(crate) engine: Engine,
     pub(crate) shape: Shape,
     pub(crate) offsets: VmOffsets,
-    pub(crate) type_ids: Vec<u32>,
+    types: ModuleTypes,
     pub(crate) code: CodeImage,
-    pub(crate) layout: CodeLayout,
+    layout: CodeLayout,
+    entries: Entries,
     pub(crate) options: CompileOptions,
+}
+
+/// Which module: a number that no other module of this process has, or will have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModuleId(u64);
+
+impl ModuleId {
+    fn next() -> ModuleId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Relaxed: only that no number comes twice matters.
+        ModuleId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for ModuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl ModuleInner {
@@ -43,13 +67,29 @@ impl ModuleInner {
 
     /// The record of a function that runs in `context`.
     pub(crate) fn record(&self, function: u32, context: *mut crate::vm::context::VmContextHead) -> VmFuncRef {
-        let type_id = self.type_ids[self.shape.functions[function as usize] as usize];
+        let type_id = self.types.numbers()[self.shape.functions[function as usize] as usize];
         VmFuncRef { code: self.code.address(self.layout.function(function)), context, type_id }
+    }
+
+    /// The code that enters a function from outside.
+    ///
+    /// # Panics
+    /// When it is not one that can be entered: neither exported nor the start function.
+    pub(crate) fn entry(&self, function: u32) -> *const u8 {
+        let trampoline = self.entries.trampoline(self.shape.functions[function as usize]);
+        let trampoline =
+            trampoline.expect("a FuncIndex names a function that its module exports or starts with");
+        self.code.address(self.layout.entry(trampoline))
+    }
+
+    /// The function that a piece of its code is the body of.
+    pub(crate) fn function_of(&self, piece: u32) -> Option<u32> {
+        self.layout.function_of(piece)
     }
 
     /// The guest frame that a code address belongs to.
     pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
-        let function = self.layout.function_of(self.code.piece_at(pc)?)?;
+        let function = self.function_of(self.code.piece_at(pc)?)?;
         let (name, offset) = (self.shape.function_name(function), self.code.source_at(pc));
         Some(Frame { function, name, offset })
     }
@@ -68,24 +108,76 @@ impl Module {
         Module::compile_with(engine, wasm, CompileOptions::default())
     }
 
-    /// Validates and compiles a module.
+    /// As [`Module::compile`], with other options.
     ///
     /// # Errors
-    /// See [`CompileError`]; offsets are into `wasm`.
+    /// As there.
     pub fn compile_with(
         engine: &Engine,
         wasm: &[u8],
         options: CompileOptions,
     ) -> Result<Module, CompileError> {
-        let Compiled { shape, offsets, type_ids, code } = compile(engine, wasm, options)?;
-        let (engine, layout) = (engine.clone(), CodeLayout::new(&shape));
-        let inner = ModuleInner { engine, shape, offsets, type_ids, code, layout, options };
+        Module::compile_within(engine, wasm, options, &Budget::default())
+    }
+
+    /// As [`Module::compile_with`], within a budget.
+    ///
+    /// # Errors
+    /// As there, [`CompileError::OverBudget`] and [`CompileError::Cancelled`] among them.
+    pub fn compile_within(
+        engine: &Engine,
+        wasm: &[u8],
+        options: CompileOptions,
+        budget: &Budget,
+    ) -> Result<Module, CompileError> {
+        let (shape, artifact) = compile(engine, wasm, options, budget)?;
+        Module::load(engine, shape, artifact, options)
+    }
+
+    /// Makes a module of its parts: the way of all code, just compiled or from the cache.
+    pub(crate) fn load(
+        engine: &Engine,
+        shape: Shape,
+        artifact: Artifact,
+        options: CompileOptions,
+    ) -> Result<Module, CompileError> {
+        let types = engine.types().take(&shape.types, shape.metering.is_some());
+        let code = CodeImage::load(artifact, types.numbers());
+        let code = code.map_err(|error| CompileError::Codegen(error.to_string()))?;
+        let inner = ModuleInner {
+            id: ModuleId::next(),
+            engine: engine.clone(),
+            offsets: VmOffsets::new(&shape),
+            types,
+            code,
+            layout: CodeLayout::new(&shape),
+            entries: Entries::new(&shape),
+            options,
+            shape,
+        };
         Ok(Module { inner: Arc::new(inner) })
+    }
+
+    /// As [`Module::load`], of parts that come from a file: `None` if they do not fit each other.
+    pub(crate) fn load_checked(
+        engine: &Engine,
+        shape: Shape,
+        artifact: Artifact,
+        options: CompileOptions,
+    ) -> Option<Module> {
+        let pieces = CodeLayout::new(&shape).entry(Entries::new(&shape).types().len() as u32);
+        let fits = artifact.tables.starts.len() == pieces as usize;
+        if fits { Module::load(engine, shape, artifact, options).ok() } else { None }
     }
 
     /// What it was compiled for.
     pub fn options(&self) -> CompileOptions {
         self.inner.options
+    }
+
+    /// Which module this is. Clones are one module; the same bytes compiled twice are two.
+    pub fn id(&self) -> ModuleId {
+        self.inner.id
     }
 
     /// The imports in declaration order (without the reserved counter and yield): module, name, type.

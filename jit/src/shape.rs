@@ -10,9 +10,10 @@ use lunatic_instrument::abi;
 
 use crate::const_expr::ConstExpr;
 use crate::error::CompileError;
+use crate::names::FunctionNames;
 use crate::value::{ExternType, FuncType, GlobalType, Limits, TableType, ValType};
 
-/// Types that a module may declare: an entry trampoline is compiled for each.
+/// Types that a module may declare: an entry trampoline may be compiled for each.
 const MAX_TYPES: usize = 10_000;
 
 /// Functions that a module may import: a host trampoline is compiled for each.
@@ -116,7 +117,7 @@ pub(crate) struct Shape {
     pub(crate) elements: Vec<ElementSegment>,
     pub(crate) data: Vec<DataSegment>,
     pub(crate) data_bytes: Vec<u8>,
-    pub(crate) function_names: HashMap<u32, String>,
+    pub(crate) names: FunctionNames,
     pub(crate) metering: Option<Metering>,
 }
 
@@ -349,20 +350,9 @@ impl Shape {
         Ok(())
     }
 
-    /// Reads function names. The section is advice: where it is malformed, the rest of it is ignored.
-    pub(crate) fn read_names(&mut self, section: wasmparser::NameSectionReader<'_>) {
-        for names in section.into_iter().map_while(Result::ok) {
-            if let wasmparser::Name::Function(functions) = names {
-                for name in functions.into_iter().map_while(Result::ok) {
-                    self.function_names.insert(name.index, name.name.into());
-                }
-            }
-        }
-    }
-
     /// The demangled name of a function, where the module names it.
     pub(crate) fn function_name(&self, function: u32) -> Option<String> {
-        self.function_names.get(&function).map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+        self.names.get(function).map(|name| format!("{:#}", rustc_demangle::demangle(name)))
     }
 }
 

@@ -18,7 +18,10 @@ fn command(name: &str) -> Command {
         let own = std::env::current_exe().expect("a test has a path");
         own.ancestors().nth(3).expect("target").join("debug")
     });
-    Command::new(directory.join(name))
+    let mut command = Command::new(directory.join(name));
+    // No home, and so no cache but one that the test names.
+    command.env_remove("HOME").env_remove("XDG_CACHE_HOME");
+    command
 }
 
 fn prepared(directory: &str, name: &str) -> PathBuf {
@@ -45,6 +48,7 @@ const PATIENCE: &str = "60";
 fn run(options: &[&str], module: &Path, args: &[&str]) -> Output {
     let exec = command("lunatic-exec");
     let mut limited = Command::new("timeout");
+    limited.env_remove("HOME").env_remove("XDG_CACHE_HOME");
     limited.arg(PATIENCE).arg(exec.get_program()).args(options).arg(module).args(args);
     limited.output().expect("it runs")
 }
@@ -106,6 +110,21 @@ fn a_childs_panic_is_reported_once_and_readably() {
         assert!(report.contains("unreachable"), "{report}");
         assert!(report.contains("_lunatic_spawn_by_index"), "a frame with a name: {report}");
     }
+}
+
+#[test]
+fn a_program_from_the_cache_is_the_same_program() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let cache = directory.path().to_str().expect("a name in UTF-8");
+    let fresh = run(&["--no-cache"], plain(), &["recurse"]);
+    for _ in 0..2 {
+        let output = run(&["--cache-dir", cache], plain(), &[]);
+        assert_eq!((stdout(&output).as_str(), output.status.code()), ("Hello, world!\n", Some(0)));
+        // With the same frames, names and offsets.
+        let output = run(&["--cache-dir", cache], plain(), &["recurse"]);
+        assert_eq!((output.status, stderr(&output)), (fresh.status, stderr(&fresh)));
+    }
+    assert_eq!(std::fs::read_dir(cache).expect("it is there").count(), 1);
 }
 
 #[test]

@@ -45,3 +45,8 @@ fn suspended_at_every_charge_and_resumed_on_another_thread() {
     let moves: u64 = outcomes.iter().map(|outcome| outcome.moves).sum();
     assert!(moves > 1_000_000, "only {moves} times on another thread");
 }
+
+#[test]
+fn from_the_cache() {
+    passes(Mode::Cached);
+}

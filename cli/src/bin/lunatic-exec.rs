@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lunatic_cli::{Failure, fail, read_input, stop_on_signals};
-use lunatic_executor::{MAX_WORKERS, PreopenedDir, Runtime, RuntimeConfig};
+use lunatic_cli::{Failure, default_cache, fail, open_cache, read_input, stop_on_signals};
+use lunatic_executor::{CompileOptions, MAX_WORKERS, MemoryLayout, PreopenedDir, Runtime, RuntimeConfig};
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
 ///
@@ -37,6 +37,23 @@ struct Arguments {
     /// Insert no charges into a plain module: for measuring only, an endless loop then keeps its worker
     #[arg(long)]
     unmetered: bool,
+    /// Keep speculative execution inside a guest's memory too: for guests that may be hostile; costs up to half more
+    #[arg(long)]
+    untrusted: bool,
+    /// Guard each process's memory by 6 GiB of address space instead of checks: for programs of few processes (some
+    /// thousands at most) that compute a lot
+    #[arg(long)]
+    reserve_memory: bool,
+    /// Keep native code in this directory, which must belong to you [default: lunatic in $XDG_CACHE_HOME, or in
+    /// .cache in your home]
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    /// Compile the program, as if it was never run before, and keep nothing
+    #[arg(long, conflicts_with = "cache_dir")]
+    no_cache: bool,
+    /// Write /tmp/perf-PID.map, in which perf finds the names of the program's functions
+    #[arg(long)]
+    perf_map: bool,
     /// The program, `-` for stdin; whatever follows it are its arguments, also what looks like an option here
     // One list, not a program and a list: clap would still take known options between the two for its own.
     #[arg(value_name = "APP.lwasm", required = true, trailing_var_arg = true)]
@@ -60,7 +77,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if unmetered {
         eprintln!("{COMMAND}: warning: running unmetered: an endless loop keeps its worker for ever");
     }
-    let runtime = Runtime::new(configuration(arguments))
+    let runtime = Runtime::new(configuration(arguments)?)
         .map_err(|error| Failure { place: "runtime".into(), cause: error.into() })?;
     let program = runtime.load(&bytes).map_err(|error| Failure::new(&path, "stdin", error))?;
     drop(bytes);
@@ -75,10 +92,16 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(status.0 as u8))
 }
 
-fn configuration(arguments: Arguments) -> RuntimeConfig {
+fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
     let defaults = RuntimeConfig::default();
+    let cache = match &arguments.cache_dir {
+        Some(directory) => Some(open_cache(directory)?),
+        None if arguments.no_cache => None,
+        None => default_cache(COMMAND),
+    };
+    let memory = if arguments.reserve_memory { MemoryLayout::Reserved } else { MemoryLayout::Pooled };
     let args = arguments.program.iter().map(|arg| arg.to_string_lossy().into_owned());
-    RuntimeConfig {
+    Ok(RuntimeConfig {
         workers: arguments.workers.unwrap_or(defaults.workers),
         slice: arguments.slice.map_or(defaults.slice, NonZeroU64::get),
         max_memory: arguments.max_memory.unwrap_or(defaults.max_memory),
@@ -86,8 +109,11 @@ fn configuration(arguments: Arguments) -> RuntimeConfig {
         env: arguments.env.iter().filter_map(|variable| environment_variable(variable)).collect(),
         dirs: arguments.dirs,
         unmetered: arguments.unmetered,
+        compile: CompileOptions { memory, untrusted: arguments.untrusted },
+        cache,
+        perf_map: arguments.perf_map,
         ..defaults
-    }
+    })
 }
 
 /// `NAME=VALUE`, or the host's value of `NAME`.

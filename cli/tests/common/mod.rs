@@ -23,10 +23,10 @@ pub(crate) fn wasm(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("the test's module is well-formed")
 }
 
-/// One of the commands, by the path of its program.
+/// One of the commands, by the path of its program. It has no home, and so no cache but one that the test names.
 pub(crate) fn command(program: &str, directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(directory).args(arguments);
+    command.current_dir(directory).args(arguments).env_remove("HOME").env_remove("XDG_CACHE_HOME");
     command
 }
 

@@ -24,6 +24,8 @@ mod trap;
 mod version;
 pub(crate) mod wasi;
 
+pub(crate) use module::Compiling;
+
 use lunatic_jit::{Caller, Linker};
 
 use crate::process::ProcessData;

@@ -1,10 +1,10 @@
 //! `lunatic::process::{compile_module, drop_module}`: modules at run time.
 
-use lunatic_jit::{HostCall, Linker, RawValue};
+use lunatic_jit::{Cancellation, HostCall, Linker, RawValue};
 
 use crate::error::Fault;
 use crate::process::ProcessData;
-use crate::program::compile;
+use crate::program::compile_for_guest;
 
 use super::Guest;
 use super::memory::{GuestMemory, parts};
@@ -22,7 +22,16 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     });
 }
 
-/// Prepares, verifies and compiles a module, on the blocking pool.
+/// A module that is being compiled for a process. If the process ends, nobody needs it any more.
+pub(crate) struct Compiling(Cancellation);
+
+impl Drop for Compiling {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Prepares, verifies and compiles a module, on a pool of its own. What it may take is limited.
 ///
 /// Returns 0 and writes the module's identifier, 1 and writes an error's, or -1 without the permission.
 /// Traps on bad pointers.
@@ -34,16 +43,21 @@ fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Re
     memory.check(id, 8)?;
     let bytes = memory.bytes(bytes, length)?.to_vec();
     let node = data.node().clone();
-    data.wait_for_job(move || {
-        let compiled = compile(&node, &bytes);
-        Box::new(move |memory, data| {
+    let cancellation = Cancellation::default();
+    data.compiling = Some(Compiling(cancellation.clone()));
+    let complete = data.wait_for_completion();
+    let pool = node.clone();
+    pool.compilers.submit(Box::new(move || {
+        let compiled = compile_for_guest(&node, &bytes, cancellation);
+        complete(Box::new(move |memory, data| {
+            data.compiling = None;
             let (result, value) = match compiled {
                 Ok(module) => (COMPILED, data.modules.add("modules", module)?),
                 Err(error) => (FAILED, data.errors.add("errors", Box::new(error))?),
             };
             GuestMemory(memory).write_u64(id, value)?;
             Ok(HostCall::Return(RawValue::from(u64::from(result as u32))))
-        })
-    });
+        }));
+    }));
     Ok(HostCall::Suspend)
 }

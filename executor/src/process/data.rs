@@ -10,6 +10,7 @@ use lunatic_jit::{HostCall, Linked, RawValue, Resume};
 
 use crate::config::ProcessConfig;
 use crate::error::Fault;
+use crate::host::Compiling;
 use crate::host::wasi::FdTable;
 use crate::node::{Due, Node};
 
@@ -45,6 +46,8 @@ pub(crate) struct ProcessData {
     pub(crate) modules: Resources<Linked<ProcessData>>,
     pub(crate) errors: Resources<Box<dyn Error + Send + Sync>>,
     pub(crate) wasi: FdTable,
+    /// What is compiled for it at the moment.
+    pub(crate) compiling: Option<Compiling>,
     /// Children so far; spreads them over the process table.
     pub(crate) children: u32,
     wait: Option<Wait>,
@@ -77,6 +80,7 @@ impl ProcessData {
             modules: Resources::default(),
             errors: Resources::default(),
             wasi: FdTable::default(),
+            compiling: None,
             children: 0,
             wait: None,
             waits: 0,

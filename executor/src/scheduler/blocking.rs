@@ -8,9 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Threads at most. Files of one machine rarely gain from more.
-const MAX_THREADS: usize = 16;
-
 /// How long a thread without work stays.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -20,6 +17,8 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 /// See the module. Threads start when there is work and end when there is none.
 pub(crate) struct BlockingPool {
     shared: Arc<Shared>,
+    /// Threads at most.
+    limit: usize,
 }
 
 struct Shared {
@@ -36,8 +35,9 @@ struct Queue {
 }
 
 impl BlockingPool {
-    pub(crate) fn new() -> BlockingPool {
-        BlockingPool { shared: Arc::new(Shared { queue: Mutex::default(), arrived: Condvar::new() }) }
+    /// A pool of at most so many threads.
+    pub(crate) fn new(limit: usize) -> BlockingPool {
+        BlockingPool { shared: Arc::new(Shared { queue: Mutex::default(), arrived: Condvar::new() }), limit }
     }
 
     /// Hands over a job. Jobs begin in order.
@@ -46,7 +46,7 @@ impl BlockingPool {
         queue.jobs.push_back(job);
         if queue.waiting >= queue.jobs.len() {
             self.shared.arrived.notify_one();
-        } else if queue.threads < MAX_THREADS {
+        } else if queue.threads < self.limit {
             queue.threads += 1;
             drop(queue);
             self.start_thread();
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn every_job_runs_also_after_one_that_panics() {
-        let pool = BlockingPool::new();
+        let pool = BlockingPool::new(4);
         let (sender, receiver) = mpsc::channel();
         pool.submit(Box::new(|| std::panic::resume_unwind(Box::new(()))));
         for number in 0..100 {

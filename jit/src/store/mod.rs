@@ -236,7 +236,7 @@ impl<T: Send + 'static> Store<T> {
         // SAFETY: the record lives as long as its instance.
         let record = unsafe { *data.record(function.0) };
         let context = if record.context.is_null() { data.context() } else { record.context };
-        let entry = module.code.address(module.layout.entry(module.shape.functions[function.0 as usize]));
+        let entry = module.entry(function.0);
         inner.core.set_stack_limit(stack.guest_limit());
         inner.core.runtime.exit_frame = 0;
         inner.core.stack_range.set((stack.limit().get(), stack.base().get()));

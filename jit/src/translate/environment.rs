@@ -28,8 +28,6 @@ pub(crate) struct ModuleEnvironment<'m> {
     pub(crate) isa: &'m dyn TargetIsa,
     pub(crate) shape: &'m Shape,
     pub(crate) offsets: &'m VmOffsets,
-    /// The engine's number of each of the module's types.
-    pub(crate) type_ids: &'m [u32],
     pub(crate) options: CompileOptions,
 }
 

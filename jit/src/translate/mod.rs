@@ -11,6 +11,7 @@ mod function;
 mod operators;
 mod stack;
 mod trampoline;
+mod type_number;
 
 use cranelift_codegen::ir::{AbiParam, Signature, Type, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};

@@ -30,6 +30,8 @@ pub enum Mode {
     Instrumented,
     /// Prepared, verified, suspended at every single charge, and each time resumed on another thread.
     Yield,
+    /// As they are, compiled by one engine and loaded from the cache by another one.
+    Cached,
 }
 
 impl FromStr for Mode {
@@ -40,7 +42,8 @@ impl FromStr for Mode {
             "plain" => Ok(Mode::Plain),
             "instrumented" => Ok(Mode::Instrumented),
             "yield" => Ok(Mode::Yield),
-            other => Err(format!("unknown mode {other}: it is plain, instrumented or yield")),
+            "cached" => Ok(Mode::Cached),
+            other => Err(format!("unknown mode {other}: it is plain, instrumented, yield or cached")),
         }
     }
 }
@@ -51,6 +54,7 @@ impl fmt::Display for Mode {
             Mode::Plain => "plain",
             Mode::Instrumented => "instrumented",
             Mode::Yield => "yield",
+            Mode::Cached => "cached",
         })
     }
 }

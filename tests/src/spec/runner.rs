@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use lunatic_jit::{
-    Engine, EngineConfig, Export, Instance, InstantiateError, Module, Store, StoreLimits, Trap, TrapKind,
-    Value,
+    Budget, Cache, CacheKey, CompileError, CompileOptions, Engine, EngineConfig, Export, Instance,
+    InstantiateError, Module, Store, StoreLimits, Trap, TrapKind, Value,
 };
+use tempfile::TempDir;
 use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, Wat};
 
 use super::Mode;
@@ -32,6 +33,7 @@ const SPECTEST: &str = r#"(module
 /// Executes directives, and keeps what they define.
 pub struct Runner {
     mode: Mode,
+    cache: Option<Filled>,
     engine: Engine,
     /// On its way with the relay during a call, here otherwise.
     store: Option<Store<()>>,
@@ -48,6 +50,31 @@ pub struct Runner {
     modules: HashMap<u32, Module>,
     definitions: HashMap<String, Module>,
     last_definition: Option<Module>,
+}
+
+/// A cache of its own, and an engine that fills it.
+struct Filled {
+    cache: Cache,
+    engine: Engine,
+    _directory: TempDir,
+}
+
+impl Filled {
+    fn new() -> Filled {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Filled {
+            cache: Cache::open(directory.path(), Cache::DEFAULT_LIMIT).expect("it is ours"),
+            engine: Engine::new(EngineConfig::default()).expect("the engine works on this machine"),
+            _directory: directory,
+        }
+    }
+
+    /// Compiles a module here, and loads it there.
+    fn round_trip(&self, engine: &Engine, bytes: &[u8]) -> Result<Module, CompileError> {
+        let key = CacheKey::new(&self.engine, CompileOptions::default(), &[bytes]);
+        self.cache.compile(&self.engine, &key, bytes, &Budget::default())?;
+        Ok(self.cache.get(engine, &key).expect("what was compiled is in the cache"))
+    }
 }
 
 /// Why a module did not become an instance.
@@ -83,6 +110,7 @@ impl Runner {
         let engine = Engine::new(EngineConfig::default()).expect("the engine works on this machine");
         let mut runner = Runner {
             mode,
+            cache: (mode == Mode::Cached).then(Filled::new),
             store: Some(Store::new(&engine, (), StoreLimits::default())),
             relay: (mode == Mode::Yield).then(Relay::new),
             moves: 0,
@@ -192,8 +220,12 @@ impl Runner {
 
     fn compile(&self, bytes: &[u8]) -> Result<Module, Refusal> {
         let invalid = |error: &dyn std::fmt::Display| Refusal::Invalid(error.to_string());
-        if self.mode == Mode::Plain {
-            return Module::compile(&self.engine, bytes).map_err(|error| invalid(&error));
+        match &self.cache {
+            Some(cache) => return cache.round_trip(&self.engine, bytes).map_err(|error| invalid(&error)),
+            None if self.mode == Mode::Plain => {
+                return Module::compile(&self.engine, bytes).map_err(|error| invalid(&error));
+            }
+            None => {}
         }
         let options = lunatic_instrument::Options::default();
         let prepared = lunatic_instrument::prepare(bytes, &options).map_err(|error| invalid(&error))?;

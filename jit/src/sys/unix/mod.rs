@@ -4,6 +4,7 @@ pub(crate) mod fault;
 mod mapping;
 #[cfg(target_os = "linux")]
 mod pagemap;
+pub(crate) mod private;
 mod reset;
 
 pub(crate) use mapping::Mapping;

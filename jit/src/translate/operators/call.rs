@@ -7,6 +7,7 @@ use wasmparser::Operator;
 use crate::translate::environment::trusted;
 use crate::translate::function::FunctionTranslator;
 use crate::translate::trap_code;
+use crate::translate::type_number::type_number;
 use crate::vm::context::{VmFuncRef, VmTable};
 
 pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<'_>) -> bool {
@@ -73,8 +74,8 @@ fn table_entry(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32) 
     t.builder.ins().trapz(record, trap_code::UNINITIALIZED_ELEMENT);
     let flags = trusted(t.environment.regions.table).with_readonly();
     let found = t.builder.ins().load(types::I32, flags, record, VmFuncRef::TYPE_ID);
-    let expected = i64::from(t.environment.module.type_ids[type_index as usize]);
-    let differs = t.builder.ins().icmp_imm_u(IntCC::NotEqual, found, expected);
+    let expected = type_number(&mut t.builder, t.environment.module.shape, type_index);
+    let differs = t.builder.ins().icmp(IntCC::NotEqual, found, expected);
     t.builder.ins().trapnz(differs, trap_code::TYPE_MISMATCH);
     behind_record(t, record, type_index)
 }

@@ -1,0 +1,66 @@
+//! What compiling a module may take.
+//!
+//! Guests compile modules too, so compilation is work that somebody pays for, and that somebody may want to stop. It
+//! is asked between functions; what a single function may ask for is limited where it is translated.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::error::CompileError;
+
+/// See the module. The default allows what the engine is able to.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Threads that compile, the calling one among them. Default: as many as there are processors.
+    pub threads: usize,
+    /// Bytes of native code that may come out.
+    pub max_code: usize,
+    /// When it has to be done.
+    pub deadline: Option<Instant>,
+    /// What stops it from outside.
+    pub cancellation: Cancellation,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            max_code: usize::MAX,
+            deadline: None,
+            cancellation: Cancellation::default(),
+        }
+    }
+}
+
+impl Budget {
+    /// Whether to go on, with so many bytes of native code made so far.
+    pub(crate) fn check(&self, code: usize) -> Result<(), CompileError> {
+        if self.cancellation.is_cancelled() {
+            Err(CompileError::Cancelled)
+        } else if code > self.max_code {
+            Err(CompileError::OverBudget("native code"))
+        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            Err(CompileError::OverBudget("time"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A flag that stops a compilation. Its clones are one flag.
+#[derive(Clone, Debug, Default)]
+pub struct Cancellation(Arc<AtomicBool>);
+
+impl Cancellation {
+    /// Stops it, soon.
+    pub fn cancel(&self) {
+        // Relaxed: nothing else is told by it.
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was stopped.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,79 @@
+//! Under what an entry is found.
+
+use std::fmt;
+
+use crate::engine::Engine;
+use crate::options::CompileOptions;
+
+/// What the sources of this engine and of the verifier are: see `build.rs`.
+const SOURCES: &str = env!("SOURCE_FINGERPRINT");
+
+/// Under what native code is found: a hash of all that it depends on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct CacheKey {
+    hash: [u8; 32],
+    options: CompileOptions,
+}
+
+impl CacheKey {
+    /// The key of what this engine makes of some input with these options. `parts` are the input and everything else that decides what
+    /// is compiled, such as how it is prepared; the engine adds all that it knows of itself.
+    pub fn new(engine: &Engine, options: CompileOptions, parts: &[&[u8]]) -> CacheKey {
+        let mut hasher = blake3::Hasher::new();
+        let (target, how) = (engine.target(), format!("{options:?}"));
+        let engine = [SOURCES, cranelift_codegen::VERSION, &target, &how].map(str::as_bytes);
+        for part in engine.iter().chain(parts) {
+            // With the length, so that no two lists of parts are the same bytes.
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        CacheKey { hash: hasher.finalize().into(), options }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
+    pub(super) fn options(&self) -> CompileOptions {
+        self.options
+    }
+}
+
+/// In hexadecimal digits, as its entry is called.
+impl fmt::Display for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EngineConfig;
+
+    #[test]
+    fn what_is_different_has_another_key() {
+        let engine = Engine::new(EngineConfig::default()).expect("the engine works here");
+        let with = |options, parts: &[&[u8]]| CacheKey::new(&engine, options, parts).to_string();
+        let key = |parts: &[&[u8]]| with(CompileOptions::default(), parts);
+        let untrusted = CompileOptions { untrusted: true, ..CompileOptions::default() };
+        assert_eq!(key(&[b"module"]), key(&[b"module"]));
+        let keys = [
+            key(&[b"ab"]),
+            key(&[b"a", b"b"]),
+            key(&[b"", b"ab"]),
+            key(&[b"ab", b""]),
+            key(&[]),
+            with(untrusted, &[]),
+        ];
+        for (i, one) in keys.iter().enumerate() {
+            assert!(one.len() == 64 && keys[..i].iter().all(|other| other != one), "{keys:?}");
+        }
+    }
+}

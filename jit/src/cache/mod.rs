@@ -1,0 +1,102 @@
+//! A cache of native code, in a directory of this machine and this user.
+//!
+//! **What is trusted.** Native code does what it likes, so an entry is used only if nobody but this user can have put
+//! it there: directory and file belong to the user and are writable by no one else. A file in which an *input* brings
+//! native code along does not exist: the cache finds its entries by itself, by the hash of the input.
+//!
+//! **What a key stands for.** The input's content, this engine and its compiler in this very version, the flags and
+//! the processor's features, and whatever its user adds. An entry is only written after the module was validated and
+//! compiled here (and verified, where its user verifies), so finding it says that all of this was done before, with
+//! this result.
+//!
+//! **What can go wrong.** Files appear whole, by renaming, so writers do not get into each other's way, and readers
+//! see an entry or none. What is truncated or damaged anyway does not match its checksum: it is removed, and the
+//! module compiled again. A cache that cannot be written costs time and nothing else.
+
+mod directory;
+mod entry;
+mod key;
+
+use std::path::{Path, PathBuf};
+
+use crate::budget::Budget;
+use crate::compile::compile;
+use crate::declarations;
+use crate::engine::Engine;
+use crate::error::CompileError;
+use crate::module::Module;
+
+pub use key::CacheKey;
+
+use directory::Directory;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Cache {
+    directory: Directory,
+}
+
+/// Why a directory cannot be a cache.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// It cannot be made or looked at.
+    #[error("the cache {} cannot be used: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others could put code there.
+    #[error("the cache {} is not used: it must belong to you, and be writable by no one else", path.display())]
+    NotPrivate {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+impl Cache {
+    /// Bytes that a cache may take where nobody says otherwise.
+    pub const DEFAULT_LIMIT: u64 = 512 << 20;
+
+    /// The cache in this directory, which is made if it is missing. Beyond `limit` bytes, the entries that were not
+    /// used for longest are removed.
+    ///
+    /// # Errors
+    /// When the directory cannot be made, belongs to somebody else, or is writable by others.
+    pub fn open(path: impl AsRef<Path>, limit: u64) -> Result<Cache, CacheError> {
+        Ok(Cache { directory: Directory::open(path.as_ref(), limit)? })
+    }
+
+    /// The module of this key, if it is there. Nothing is compiled.
+    pub fn get(&self, engine: &Engine, key: &CacheKey) -> Option<Module> {
+        let file = self.directory.find(key)?;
+        let module = entry::read(&file, key).and_then(|(frames, artifact)| {
+            let shape = declarations::read(&frames)?;
+            Module::load_checked(engine, shape, artifact, key.options())
+        });
+        match module {
+            Some(_) => self.directory.touch(&file),
+            None => self.directory.remove(key),
+        }
+        module
+    }
+
+    /// Compiles a module, and keeps it under this key.
+    ///
+    /// # Errors
+    /// As for [`Module::compile_within`]. That it cannot be kept is no error.
+    pub fn compile(
+        &self,
+        engine: &Engine,
+        key: &CacheKey,
+        wasm: &[u8],
+        budget: &Budget,
+    ) -> Result<Module, CompileError> {
+        let (shape, artifact) = compile(engine, wasm, key.options(), budget)?;
+        let head = entry::head(key, &declarations::extract(wasm), &artifact);
+        // Whoever comes next compiles again.
+        let _ = self.directory.insert(key, &[&head, artifact.code.bytes()]);
+        Module::load(engine, shape, artifact, key.options())
+    }
+}
