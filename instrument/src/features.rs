@@ -1,9 +1,9 @@
 //! The WebAssembly proposals that a module may use.
 //!
-//! Two rooms rely on this set. The rewriter hands the module to walrus, which panics on operators it does not
-//! know; and both the rewriter's and the verifier's path analysis know the branches of these proposals only. A
-//! proposal that adds control flow (exceptions, stack switching) or a new kind of reference branch must be taught
-//! to both before it is added here.
+//! Three rely on this set. The rewriter hands the module to walrus, which panics on operators it does not know; both
+//! the rewriter's and the verifier's path analysis know the branches of these proposals only; and the engine takes
+//! what they take, so that a prepared module is one that it can run. A proposal that adds control flow (exceptions,
+//! stack switching) or a new kind of reference branch must be taught to all before it is added here.
 
 use wasmparser::WasmFeatures;
 
