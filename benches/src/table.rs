@@ -1,14 +1,5 @@
 //! A table of figures, and the ratios between its columns.
 
-/// The middle one of some figures; of an even number the upper.
-///
-/// # Panics
-/// When there are none.
-pub fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
 /// Figures by row and column.
 #[derive(Debug)]
 pub struct Table {

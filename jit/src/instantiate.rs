@@ -145,7 +145,7 @@ fn add_memories(instance: &mut InstanceData) -> Result<(), InstantiateError> {
 
 fn add_memory(instance: &InstanceData, index: u32, limits: Limits) -> std::io::Result<Memory> {
     let descriptor = instance.memory_descriptor(index);
-    let reserved = instance.module.is_reserved(index);
+    let reserved = instance.module.is_reserved();
     // SAFETY: the descriptor lies in the instance's context, which is dropped after its memories.
     unsafe { Memory::new(instance.module.engine.memories(), limits, reserved, descriptor) }
 }

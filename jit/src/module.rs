@@ -60,9 +60,9 @@ impl ModuleInner {
         self.shape.metering.is_some()
     }
 
-    /// Whether the code takes it for granted that this memory is guarded by its reservation.
-    pub(crate) fn is_reserved(&self, memory: u32) -> bool {
-        memory == 0 && self.options.memory == MemoryLayout::Reserved
+    /// Whether the code takes it for granted that memories are guarded by their reservations.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.options.memory == MemoryLayout::Reserved
     }
 
     /// The record of a function that runs in `context`.

@@ -13,7 +13,7 @@ pub struct CompileOptions {
     pub untrusted: bool,
 }
 
-/// Where a module's first memory lies. Further memories are always pooled.
+/// Where a module's memories lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MemoryLayout {
     /// Side by side with others in a few large mappings: cheap to make, as many as there is memory for. Every access

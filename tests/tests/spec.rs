@@ -35,6 +35,16 @@ fn plain() {
 }
 
 #[test]
+fn with_reserved_memories() {
+    passes(Mode::Reserved);
+}
+
+#[test]
+fn with_masked_addresses() {
+    passes(Mode::Untrusted);
+}
+
+#[test]
 fn instrumented() {
     passes(Mode::Instrumented);
 }

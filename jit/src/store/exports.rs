@@ -44,12 +44,7 @@ impl<T: Send + 'static> Store<T> {
         if !exports.iter().all(callable) {
             return Err(InstantiateError::Metering);
         }
-        let is_memory = |export: &&Export| matches!(export.item, Item::Memory(_));
-        // The first memory is the first imported one, if any is.
-        if let Some(&Export { instance, item: Item::Memory(index) }) = exports.iter().find(is_memory)
-            && module.inner.is_reserved(0)
-            && !self.inner_mut().core.instances[instance.0 as usize].memory(index).is_reserved()
-        {
+        if module.inner.is_reserved() && !exports.iter().all(|export| self.may_be_reserved(export)) {
             return Err(InstantiateError::MemoryLayout);
         }
         let no_hosts: Arc<[Option<HostFunc<T>>]> = Arc::from([]);
@@ -62,6 +57,12 @@ impl<T: Send + 'static> Store<T> {
                 Err(error)
             }
         }
+    }
+
+    /// Whether it is a memory in a reservation, or no memory.
+    fn may_be_reserved(&mut self, export: &Export) -> bool {
+        let Item::Memory(index) = export.item else { return true };
+        self.inner_mut().core.instances[export.instance.0 as usize].memory(index).is_reserved()
     }
 
     /// What an instance exports under this name.

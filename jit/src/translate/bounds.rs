@@ -74,7 +74,7 @@ pub(crate) fn check(
     let bytes = memarg.offset + u64::from(size);
     let wide = builder.ins().uextend(types::I64, index);
     let address = builder.ins().iadd(base, wide);
-    if environment.module.is_reserved(memory) && bytes <= GUARD {
+    if environment.module.is_reserved() && bytes <= GUARD {
         return with_offset(builder, address, memarg.offset, true);
     }
     if environment.known.contains(memory, index, bytes) {

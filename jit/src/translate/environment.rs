@@ -37,9 +37,9 @@ impl ModuleEnvironment<'_> {
         self.shape.metering.is_some()
     }
 
-    /// Whether this memory is guarded by its reservation.
-    pub(crate) fn is_reserved(&self, memory: u32) -> bool {
-        memory == 0 && self.options.memory == MemoryLayout::Reserved
+    /// Whether memories are guarded by their reservations.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.options.memory == MemoryLayout::Reserved
     }
 }
 
@@ -200,7 +200,7 @@ impl<'m> Environment<'m> {
     fn load_memory(&self, builder: &mut FunctionBuilder<'_>, memory: u32) -> MemoryValues {
         let (descriptor, at) = self.locate(builder, self.module.offsets.memory(memory));
         let changing = trusted(self.regions.context);
-        let base = if self.module.is_reserved(memory) { constant(self.regions.context) } else { changing };
+        let base = if self.module.is_reserved() { constant(self.regions.context) } else { changing };
         let mut load = |flags, offset| builder.ins().load(types::I64, flags, descriptor, at + offset);
         MemoryValues { base: load(base, VmMemory::BASE), length: load(changing, VmMemory::LENGTH) }
     }

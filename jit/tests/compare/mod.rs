@@ -6,8 +6,8 @@
 //! uses this file too.
 
 use lunatic_jit::{
-    Engine, EngineConfig, Export, ExternType, Instance, InstantiateError, Linker, Module, Store, StoreLimits,
-    Trap, TrapKind, ValType, Value,
+    CompileOptions, Engine, EngineConfig, Export, ExternType, Instance, InstantiateError, Linker,
+    MemoryLayout, Module, Store, StoreLimits, Trap, TrapKind, ValType, Value,
 };
 use wasm_smith::Config;
 
@@ -151,8 +151,8 @@ fn config() -> Config {
     }
 }
 
-/// Compares the two engines on a module, and on what the instrumenter makes of it, suspended at every charge.
-/// Returns how many events were compared.
+/// Compares the two engines on a module, and on what the instrumenter makes of it, suspended at every charge and
+/// compiled with options that depend on the seed. Returns how many events were compared.
 pub(crate) fn compare(engine: &Engine, wasm: &[u8], seed: u64) -> usize {
     let module = Module::compile(engine, wasm).expect("the engine takes what was generated");
     let plan = plan(&module, seed);
@@ -161,7 +161,9 @@ pub(crate) fn compare(engine: &Engine, wasm: &[u8], seed: u64) -> usize {
 
     let prepared = lunatic_instrument::prepare(wasm, &lunatic_instrument::Options::default())
         .expect("the instrumenter takes what was generated");
-    let prepared = Module::compile(engine, &prepared.bytes).expect("as above");
+    let memory = if seed & 1 == 0 { MemoryLayout::Pooled } else { MemoryLayout::Reserved };
+    let options = CompileOptions { memory, untrusted: seed & 2 != 0 };
+    let prepared = Module::compile_with(engine, &prepared.bytes, options).expect("as above");
     same("prepared", &expected, &run(engine, &prepared, &plan, 0));
     compared
 }

@@ -12,8 +12,8 @@ use lunatic_tests::spec::{Mode, Outcome, Suite, known, run_script, run_suite};
 /// Runs the WebAssembly specification suite on the engine.
 #[derive(Parser)]
 struct Arguments {
-    /// How modules are run: plain, instrumented, or yield (instrumented, suspended at every charge,
-    /// each time resumed on another thread).
+    /// How modules are run: plain, instrumented, yield (instrumented, suspended at every charge, each time resumed on
+    /// another thread), cached, reserved, or untrusted.
     #[arg(long, default_value = "plain")]
     mode: Mode,
     /// Which suites to run when no script is named; by default all.

@@ -32,6 +32,10 @@ pub enum Mode {
     Yield,
     /// As they are, compiled by one engine and loaded from the cache by another one.
     Cached,
+    /// As they are, with memories in guarded reservations.
+    Reserved,
+    /// As they are, with addresses that are masked.
+    Untrusted,
 }
 
 impl FromStr for Mode {
@@ -43,7 +47,11 @@ impl FromStr for Mode {
             "instrumented" => Ok(Mode::Instrumented),
             "yield" => Ok(Mode::Yield),
             "cached" => Ok(Mode::Cached),
-            other => Err(format!("unknown mode {other}: it is plain, instrumented, yield or cached")),
+            "reserved" => Ok(Mode::Reserved),
+            "untrusted" => Ok(Mode::Untrusted),
+            other => Err(format!(
+                "unknown mode {other}: it is plain, instrumented, yield, cached, reserved or untrusted"
+            )),
         }
     }
 }
@@ -55,6 +63,8 @@ impl fmt::Display for Mode {
             Mode::Instrumented => "instrumented",
             Mode::Yield => "yield",
             Mode::Cached => "cached",
+            Mode::Reserved => "reserved",
+            Mode::Untrusted => "untrusted",
         })
     }
 }

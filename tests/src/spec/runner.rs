@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use lunatic_jit::{
     Budget, Cache, CacheKey, CompileError, CompileOptions, Engine, EngineConfig, Export, Instance,
-    InstantiateError, Module, Store, StoreLimits, Trap, TrapKind, Value,
+    InstantiateError, MemoryLayout, Module, Store, StoreLimits, Trap, TrapKind, Value,
 };
 use tempfile::TempDir;
 use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, Wat};
@@ -222,8 +222,11 @@ impl Runner {
         let invalid = |error: &dyn std::fmt::Display| Refusal::Invalid(error.to_string());
         match &self.cache {
             Some(cache) => return cache.round_trip(&self.engine, bytes).map_err(|error| invalid(&error)),
-            None if self.mode == Mode::Plain => {
-                return Module::compile(&self.engine, bytes).map_err(|error| invalid(&error));
+            None if matches!(self.mode, Mode::Plain | Mode::Reserved | Mode::Untrusted) => {
+                let memory =
+                    if self.mode == Mode::Reserved { MemoryLayout::Reserved } else { MemoryLayout::Pooled };
+                let options = CompileOptions { memory, untrusted: self.mode == Mode::Untrusted };
+                return Module::compile_with(&self.engine, bytes, options).map_err(|error| invalid(&error));
             }
             None => {}
         }
