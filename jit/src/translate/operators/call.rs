@@ -134,5 +134,8 @@ pub(super) fn checked_entry(
     let base = t.builder.ins().load(types::I64, flags, descriptor, at + VmTable::BASE);
     let scaled = t.builder.ins().ishl_imm_u(index, 3);
     let address = t.builder.ins().iadd(base, scaled);
+    // Nor may a mispredicted check lead to an entry behind the table, and to a call of what it happens to be.
+    let null = t.builder.ins().iconst(types::I64, 0);
+    let address = t.builder.ins().select_spectre_guard(beyond, null, address);
     t.builder.ins().load(types::I64, trusted(t.environment.regions.table), address, 0)
 }
