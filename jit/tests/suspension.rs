@@ -1,20 +1,12 @@
 //! A metered guest can be suspended in the middle of anything, resumed on another thread, and dropped there.
 
+mod metered;
+
 use lunatic_jit::{
     Caller, Engine, EngineConfig, Instance, Linker, Module, Progress, Resume, Store, StoreLimits, TrapKind,
     Value,
 };
-
-/// The imports and the charge of an instrumented module, by hand: what the instrumenter would insert.
-const METERING: &str = r#"
-    (import "lunatic::metering" "reductions" (global $reductions (mut i64)))
-    (import "lunatic::metering" "yield" (func $yield))
-"#;
-const CHARGE: &str = r#"
-    global.get $reductions i64.const 10 i64.sub global.set $reductions
-    global.get $reductions i64.const 0 i64.lt_s
-    if call $yield end
-"#;
+use metered::{CHARGE, METERING};
 
 fn start(engine: &Engine, body: &str, linker: &Linker<()>) -> (Module, Store<()>, Instance) {
     let wat = format!("(module {METERING} {body})").replace("CHARGE", CHARGE);
@@ -193,4 +185,16 @@ fn ten_thousand_suspended_guests_leave_nothing_behind() {
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+/// The counter is in a register when the fault happens. What was used since it was last stored must not be free.
+#[test]
+fn a_trap_costs_the_whole_slice() {
+    let engine = engine();
+    let (module, mut store, instance) =
+        start(&engine, r#"(func (export "trap") CHARGE unreachable)"#, &Linker::new());
+    let function = module.exported_function("trap").unwrap();
+    let trap = store.call_in_slices(instance, function, &[], 1000).unwrap_err();
+    assert!(matches!(trap.kind, TrapKind::Unreachable), "{trap}");
+    assert_eq!(store.reductions(), 1000);
 }

@@ -1,19 +1,12 @@
 //! Tail calls take no stack, whatever they call, and keep the count of reductions.
 
+mod metered;
+
 use lunatic_jit::{
     Caller, Engine, EngineConfig, HostCall, Instance, Linker, Module, Progress, RawValue, Resume, Store,
     StoreLimits, TrapKind, Value,
 };
-
-const METERING: &str = r#"
-    (import "lunatic::metering" "reductions" (global $reductions (mut i64)))
-    (import "lunatic::metering" "yield" (func $yield))
-"#;
-const CHARGE: &str = r#"
-    global.get $reductions i64.const 10 i64.sub global.set $reductions
-    global.get $reductions i64.const 0 i64.lt_s
-    if call $yield end
-"#;
+use metered::{CHARGE, METERING};
 
 /// Even a frame of one word for each of these would be far more than a stack.
 const DEPTH: i64 = 1_000_000;

@@ -1,20 +1,13 @@
 //! Vectors where the specification's suite does not look: at the borders, across a yield, at the edges of every kind
 //! of memory; and that relaxed operators do what they are said to do here.
 
+mod metered;
+
 use lunatic_jit::{
     Caller, CompileOptions, Engine, EngineConfig, Instance, Linker, MemoryLayout, Module, Store, StoreLimits,
     TrapKind, Value,
 };
-
-const METERING: &str = r#"
-    (import "lunatic::metering" "reductions" (global $reductions (mut i64)))
-    (import "lunatic::metering" "yield" (func $yield))
-"#;
-const CHARGE: &str = r#"
-    global.get $reductions i64.const 10 i64.sub global.set $reductions
-    global.get $reductions i64.const 0 i64.lt_s
-    if call $yield end
-"#;
+use metered::{CHARGE, METERING};
 
 /// Every byte is another.
 const DISTINCT: u128 = 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100;
