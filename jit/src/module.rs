@@ -127,7 +127,7 @@ impl Module {
     /// As [`Module::load`], of parts that come from a file: `None` if they do not fit each other.
     pub(crate) fn load_checked(engine: &Engine, shape: Shape, artifact: Artifact) -> Option<Module> {
         let pieces = CodeLayout::new(&shape).entry(Entries::new(&shape).types().len() as u32);
-        let fits = artifact.tables.starts.len() == pieces as usize;
+        let fits = artifact.buffer.layout.tables.pieces == pieces;
         if fits { Module::load(engine, shape, artifact).ok() } else { None }
     }
 
