@@ -3,6 +3,10 @@
 use std::io;
 use std::ptr;
 
+/// Bytes of a large page, where there are such.
+#[cfg(target_os = "linux")]
+const HUGE_PAGE: usize = 2 << 20;
+
 /// A mapping of zeroed pages that take memory when touched. Unmapped on drop.
 #[derive(Debug)]
 pub(crate) struct Mapping {
@@ -31,13 +35,16 @@ impl Mapping {
         Ok(Mapping { address: address as usize, size })
     }
 
-    /// As [`Mapping::new`], with memory behind all of its pages: cheaper for who will write all of it than a fault
-    /// for each.
+    /// As [`Mapping::new`], with memory behind all of its pages, large ones where a large one is filled: for who will
+    /// write all of it, that is cheaper than a fault for each.
     pub(crate) fn populated(size: usize) -> io::Result<Mapping> {
         let mapping = Mapping::new(size)?;
         #[cfg(target_os = "linux")]
         // SAFETY: the range is this mapping; the advice changes no content. Its failure costs time only.
         unsafe {
+            if mapping.size >= HUGE_PAGE {
+                libc::madvise(mapping.address as *mut _, mapping.size, libc::MADV_HUGEPAGE);
+            }
             libc::madvise(mapping.address as *mut _, mapping.size, libc::MADV_POPULATE_WRITE);
         }
         Ok(mapping)
