@@ -26,7 +26,7 @@ impl FunctionNames {
 
 /// Reads function names. The section is advice: where it is malformed, the rest of it is ignored.
 fn read(section: &[u8]) -> HashMap<u32, Box<str>> {
-    let sections = NameSectionReader::new(BinaryReader::new(section, 0)).into_iter().map_while(Result::ok);
+    let sections = NameSectionReader::new(BinaryReader::new(section, 0)).map_while(Result::ok);
     let functions = sections.filter_map(|names| match names {
         Name::Function(functions) => Some(functions),
         _ => None,

@@ -43,10 +43,10 @@ pub(crate) fn link(pieces: &[CompiledCode]) -> Result<Artifact, CompileError> {
 
 /// Where each piece starts, and the size of all.
 fn place(pieces: &[CompiledCode]) -> (Vec<u32>, usize) {
-    let mut end = 0;
+    let mut end: usize = 0;
     let mut starts = Vec::with_capacity(pieces.len());
     for piece in pieces {
-        let start = (end as usize).next_multiple_of(FUNCTION_ALIGNMENT.max(piece.alignment) as usize);
+        let start = end.next_multiple_of(FUNCTION_ALIGNMENT.max(piece.alignment) as usize);
         // What does not fit 32 bits is refused as a whole.
         starts.push(start as u32);
         end = start + piece.bytes.len();
