@@ -75,11 +75,12 @@ impl Engine {
         &self.inner.memories
     }
 
-    /// Whom code is made for and how: processor, its features, and the compiler's flags.
+    /// Whom code is made for and how: processor, its features, its pages, and the compiler's flags.
     pub(crate) fn target(&self) -> String {
         let isa = &self.inner.isa;
         let features: Vec<String> = isa.isa_flags().iter().map(ToString::to_string).collect();
-        format!("{} {} {}\n{}", isa.name(), isa.triple(), features.join(" "), isa.flags())
+        let page = crate::sys::page_size();
+        format!("{} {} {page} {}\n{}", isa.name(), isa.triple(), features.join(" "), isa.flags())
     }
 
     /// The numbers of function types.

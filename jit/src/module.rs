@@ -166,7 +166,7 @@ impl Module {
         options: CompileOptions,
     ) -> Option<Module> {
         let pieces = CodeLayout::new(&shape).entry(Entries::new(&shape).types().len() as u32);
-        let fits = artifact.tables.starts.len() == pieces as usize;
+        let fits = artifact.buffer.layout.tables.pieces == pieces;
         if fits { Module::load(engine, shape, artifact, options).ok() } else { None }
     }
 

@@ -222,8 +222,8 @@ fn what_was_not_used_for_longest_goes_first() {
     fs::write(&abandoned, "").unwrap();
     fs::File::open(&abandoned).unwrap().set_modified(SystemTime::now() - day).unwrap();
 
-    // Three small files of a block each.
-    let small = Cache::open(place.directory.path(), 3 * 4096).unwrap();
+    // Three small files of two blocks each.
+    let small = Cache::open(place.directory.path(), 3 * 8192).unwrap();
     small.compile(&place.engine, &place.key(&tiny(9)), &tiny(9), &Budget::default()).unwrap();
     let left: Vec<bool> = filled.iter().map(|(_, file)| file.exists()).collect();
     assert_eq!(left, [true, false, false, true]);

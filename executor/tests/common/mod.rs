@@ -110,6 +110,7 @@ const PRELUDE: &str = r#"
   (import "lunatic::process" "config_set_can_spawn_processes" (func $set_can_spawn (param i64 i32)))
   (import "lunatic::process" "config_can_spawn_processes" (func $can_spawn (param i64) (result i32)))
   (import "lunatic::process" "config_set_can_create_configs" (func $set_can_create (param i64 i32)))
+  (import "lunatic::process" "compile_module" (func $compile_module (param i32 i32 i32) (result i32)))
   (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
   (import "lunatic::message" "write_data" (func $write_data (param i32 i32) (result i32)))
   (import "lunatic::message" "read_data" (func $read_data (param i32 i32) (result i32)))

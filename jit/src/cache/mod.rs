@@ -71,10 +71,8 @@ impl Cache {
     /// The module of this key, if it is there. Nothing is compiled.
     pub fn get(&self, engine: &Engine, key: &CacheKey) -> Option<Module> {
         let file = self.directory.find(key)?;
-        let module = entry::read(&file, key).and_then(|(frames, artifact)| {
-            let shape = declarations::read(&frames)?;
-            Module::load_checked(engine, shape, artifact, key.options())
-        });
+        let module = entry::read(&file, key, declarations::read)
+            .and_then(|(shape, artifact)| Module::load_checked(engine, shape, artifact, key.options()));
         match module {
             Some(_) => self.directory.touch(&file),
             None => self.directory.remove(key),
@@ -94,9 +92,9 @@ impl Cache {
         budget: &Budget,
     ) -> Result<Module, CompileError> {
         let (shape, artifact) = compile(engine, wasm, key.options(), budget)?;
-        let head = entry::head(key, &declarations::extract(wasm), &artifact);
-        // Whoever comes next compiles again.
-        let _ = self.directory.insert(key, &[&head, artifact.code.bytes()]);
+        let (header, behind) = entry::write(key, &declarations::extract(wasm), &artifact);
+        // If it fails, whoever comes next compiles again.
+        let _ = self.directory.insert(key, &[&header, artifact.buffer.bytes(), &behind]);
         Module::load(engine, shape, artifact, key.options())
     }
 }

@@ -6,7 +6,8 @@
 use cranelift_codegen::binemit::Reloc;
 
 use super::piece::{CompiledCode, Relocation, Target};
-use super::{Artifact, CodeBuffer, Fixup, FixupValue, Tables};
+use super::tables::TableBuilder;
+use super::{Artifact, Fixup, FixupValue, ImageBuffer, ImageLayout};
 use crate::error::CompileError;
 use crate::shape::unsupported;
 
@@ -23,23 +24,26 @@ pub(crate) fn link(pieces: &[CompiledCode]) -> Result<Artifact, CompileError> {
     if size > MAX_CODE {
         return Err(unsupported(&format!("a module of more than {MAX_CODE} bytes of native code"), 0));
     }
-    let mut code = CodeBuffer::new(size).map_err(|error| CompileError::Codegen(error.to_string()))?;
-    let bytes = code.bytes_mut();
-    let (mut tables, mut fixups) = (Tables::default(), Vec::new());
+    let mut tables = TableBuilder::default();
+    pieces.iter().zip(&starts).for_each(|(piece, &start)| tables.push(start, piece));
+    let layout = ImageLayout { code: size, tables: tables.counts() };
+    let mut buffer = ImageBuffer::new(layout, 0).map_err(|error| CompileError::Codegen(error.to_string()))?;
+    tables.write(&mut buffer.bytes_mut()[layout.tables_at()..]);
+    let bytes = &mut buffer.bytes_mut()[..size];
+    let mut fixups = Vec::new();
     for (piece, &start) in pieces.iter().zip(&starts) {
         bytes[start as usize..][..piece.bytes.len()].copy_from_slice(&piece.bytes);
-        tables.push(start, piece);
         for relocation in &piece.relocations {
             let done = resolve(bytes, &starts, start, relocation, &mut fixups);
             done.ok_or_else(|| CompileError::Codegen(format!("a relocation {:?}", relocation.kind)))?;
         }
     }
-    Ok(Artifact { code, tables, fixups })
+    Ok(Artifact { buffer, fixups })
 }
 
 /// Where each piece starts, and the size of all.
 fn place(pieces: &[CompiledCode]) -> (Vec<u32>, usize) {
-    let mut end = 0usize;
+    let mut end: usize = 0;
     let mut starts = Vec::with_capacity(pieces.len());
     for piece in pieces {
         let start = end.next_multiple_of(FUNCTION_ALIGNMENT.max(piece.alignment) as usize);

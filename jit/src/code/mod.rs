@@ -23,16 +23,15 @@ mod link;
 mod piece;
 mod tables;
 
-pub(crate) use image::{CodeBuffer, CodeImage};
+pub(crate) use image::{CodeImage, ImageBuffer, ImageLayout};
 pub(crate) use library::Routine;
 pub(crate) use link::link;
 pub(crate) use piece::{CompiledCode, TYPE_SYMBOLS};
-pub(crate) use tables::Tables;
+pub(crate) use tables::{TableCounts, Tables};
 
 /// The code of a module, placed and linked within itself.
 pub(crate) struct Artifact {
-    pub(crate) code: CodeBuffer,
-    pub(crate) tables: Tables,
+    pub(crate) buffer: ImageBuffer,
     pub(crate) fixups: Vec<Fixup>,
 }
 

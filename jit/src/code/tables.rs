@@ -1,5 +1,13 @@
 //! What is where in a module's code: functions, traps, and the operators that instructions come from.
 //!
+//! Tables are bytes that lie behind the code, in memory as in a file, so that nothing has to be read or copied before
+//! code from the cache can run:
+//!
+//! ```text
+//! starts │ ends │ source runs │ traps │ trap codes │ sources
+//! one u32 for each piece      │ u32   │ u8         │ u8
+//! ```
+//!
 //! Traps are looked up by the fault handler, so they are sorted arrays. Sources are looked up when a backtrace is
 //! printed, and there are many: they are kept as differences, a few bits each, one run for every piece.
 
@@ -9,22 +17,56 @@ use cranelift_codegen::ir::TrapCode;
 
 use super::piece::CompiledCode;
 
-/// See the module.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tables {
-    /// Where each piece of code starts and ends, in order.
-    pub(crate) starts: Vec<u32>,
-    pub(crate) ends: Vec<u32>,
-    /// Where instructions are that trap, sorted, and for each the number of its trap code.
-    pub(crate) traps: Vec<u32>,
-    pub(crate) trap_codes: Vec<u8>,
-    /// Where the run of each piece starts in `sources`.
-    pub(crate) source_runs: Vec<u32>,
-    /// Runs of pairs: how much further in the code, how much further in the module's bytes.
-    pub(crate) sources: Vec<u8>,
+/// How much of each there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableCounts {
+    pub(crate) pieces: u32,
+    pub(crate) traps: u32,
+    /// Bytes of sources.
+    pub(crate) sources: u32,
 }
 
-impl Tables {
+/// Tables as they are made.
+#[derive(Debug, Default)]
+pub(super) struct TableBuilder {
+    starts: Vec<u32>,
+    ends: Vec<u32>,
+    source_runs: Vec<u32>,
+    traps: Vec<u32>,
+    trap_codes: Vec<u8>,
+    sources: Vec<u8>,
+}
+
+/// Tables as they are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tables<'a> {
+    /// Where each piece of code starts and ends, in order.
+    starts: Words<'a>,
+    ends: Words<'a>,
+    /// Where the run of each piece starts in `sources`.
+    source_runs: Words<'a>,
+    /// Where instructions are that trap, sorted, and for each the number of its trap code.
+    traps: Words<'a>,
+    trap_codes: &'a [u8],
+    /// Runs of pairs: how much further in the code, how much further in the module's bytes.
+    sources: &'a [u8],
+}
+
+/// An array of little-endian numbers.
+type Words<'a> = &'a [[u8; 4]];
+
+fn word(word: &[u8; 4]) -> u32 {
+    u32::from_le_bytes(*word)
+}
+
+impl TableCounts {
+    /// Bytes of the tables.
+    pub(crate) fn size(self) -> usize {
+        12 * self.pieces as usize + 5 * self.traps as usize + self.sources as usize
+    }
+}
+
+impl TableBuilder {
     /// Appends a piece that lies behind all others.
     pub(super) fn push(&mut self, start: u32, piece: &CompiledCode) {
         self.starts.push(start);
@@ -41,41 +83,64 @@ impl Tables {
         debug_assert!(self.traps.is_sorted(), "pieces are placed in order");
     }
 
-    /// Whether the parts fit each other and code of this size. Whoever reads tables from a file asks this first.
-    pub(crate) fn is_sound(&self, code_size: usize) -> bool {
-        let pieces = self.starts.len();
-        let spans = self.starts.iter().zip(&self.ends);
-        self.ends.len() == pieces
-            && self.source_runs.len() == pieces
-            && self.traps.len() == self.trap_codes.len()
-            && spans.clone().all(|(start, end)| start <= end)
-            && self.starts.iter().skip(1).zip(&self.ends).all(|(next, end)| end <= next)
-            && self.ends.last().is_none_or(|&end| end as usize <= code_size)
-            && self.traps.is_sorted()
-            && self.source_runs.is_sorted()
-            && self.source_runs.last().is_none_or(|&run| run as usize <= self.sources.len())
-            && !self.trap_codes.contains(&0)
+    pub(super) fn counts(&self) -> TableCounts {
+        TableCounts {
+            pieces: self.starts.len() as u32,
+            traps: self.traps.len() as u32,
+            sources: self.sources.len() as u32,
+        }
+    }
+
+    /// Writes the tables, to as many bytes as their [counts](TableBuilder::counts) say.
+    pub(super) fn write(&self, bytes: &mut [u8]) {
+        let words = [&self.starts, &self.ends, &self.source_runs, &self.traps].into_iter().flatten();
+        let (words_at, rest) = bytes.split_at_mut(4 * words.clone().count());
+        for (place, word) in words_at.as_chunks_mut().0.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
+        let (codes, sources) = rest.split_at_mut(self.trap_codes.len());
+        codes.copy_from_slice(&self.trap_codes);
+        sources.copy_from_slice(&self.sources);
+    }
+}
+
+impl<'a> Tables<'a> {
+    /// The tables in these bytes; `None` if there are not as many.
+    pub(crate) fn new(bytes: &'a [u8], counts: TableCounts) -> Option<Tables<'a>> {
+        let pieces = counts.pieces as usize;
+        let words = 3 * pieces + counts.traps as usize;
+        let (words, rest) = bytes.split_at_checked(words.checked_mul(4)?)?;
+        let (words, _) = words.as_chunks();
+        let (trap_codes, rest) = rest.split_at_checked(counts.traps as usize)?;
+        let sources = rest.get(..counts.sources as usize)?;
+        let [starts, ends, source_runs] = [0, 1, 2].map(|table| &words[table * pieces..][..pieces]);
+        Some(Tables { starts, ends, source_runs, traps: &words[3 * pieces..], trap_codes, sources })
+    }
+
+    /// Where a piece starts and ends.
+    pub(crate) fn piece(&self, piece: u32) -> (u32, u32) {
+        (word(&self.starts[piece as usize]), word(&self.ends[piece as usize]))
     }
 
     /// The trap that the instruction at this offset raises.
     pub(crate) fn trap_at(&self, offset: u32) -> Option<TrapCode> {
-        let index = self.traps.binary_search(&offset).ok()?;
+        let index = self.traps.binary_search_by_key(&offset, word).ok()?;
         Some(TrapCode::from_raw(NonZeroU8::new(self.trap_codes[index])?))
     }
 
     /// The piece that an offset lies in.
     pub(crate) fn piece_at(&self, offset: u32) -> Option<u32> {
-        let index = self.starts.partition_point(|&start| start <= offset).checked_sub(1)?;
-        (offset < self.ends[index]).then_some(index as u32)
+        let index = self.starts.partition_point(|start| word(start) <= offset).checked_sub(1)?;
+        (offset < word(&self.ends[index])).then_some(index as u32)
     }
 
     /// The offset in the module's bytes of the operator that an offset belongs to.
     pub(crate) fn source_at(&self, offset: u32) -> Option<u32> {
         let piece = self.piece_at(offset)? as usize;
-        let offset = offset - self.starts[piece];
-        let from = self.source_runs[piece] as usize;
-        let to = self.source_runs.get(piece + 1).map_or(self.sources.len(), |&run| run as usize);
-        let mut run = &self.sources[from..to];
+        let offset = offset - word(&self.starts[piece]);
+        let from = word(&self.source_runs[piece]) as usize;
+        let to = self.source_runs.get(piece + 1).map_or(self.sources.len(), |run| word(run) as usize);
+        let mut run = self.sources.get(from..to)?;
         let (mut code, mut source, mut found) = (0u32, 0u32, None);
         while let (Some(further), Some(difference)) = (read_number(&mut run), read_number(&mut run)) {
             code = code.wrapping_add(further);
@@ -136,10 +201,14 @@ mod tests {
 
     #[test]
     fn what_was_pushed_is_found() {
-        let mut tables = Tables::default();
-        tables.push(0, &piece(10, &[(2, 100), (4, 5_000_000), (8, 101)]));
-        tables.push(32, &piece(8, &[(0, u32::MAX - 1)]));
-        assert!(tables.is_sound(40) && !tables.is_sound(39));
+        let mut builder = TableBuilder::default();
+        builder.push(0, &piece(10, &[(2, 100), (4, 5_000_000), (8, 101)]));
+        builder.push(32, &piece(8, &[(0, u32::MAX - 1)]));
+        let mut bytes = vec![0; builder.counts().size()];
+        builder.write(&mut bytes);
+        assert!(Tables::new(&bytes[1..], builder.counts()).is_none());
+        let tables = Tables::new(&bytes, builder.counts()).expect("there are as many bytes");
+        assert_eq!((tables.piece(0), tables.piece(1)), ((0, 10), (32, 40)));
         let expected = [(1, None), (2, Some(100)), (3, Some(100)), (4, Some(5_000_000)), (9, Some(101))];
         for (offset, source) in expected {
             assert_eq!(tables.source_at(offset), source, "{offset}");

@@ -9,4 +9,4 @@
 mod unix;
 
 #[cfg(unix)]
-pub(crate) use unix::{Mapping, fault, private, reset};
+pub(crate) use unix::{Mapping, fault, page_size, private, reset};

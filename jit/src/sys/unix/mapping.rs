@@ -4,6 +4,10 @@ use std::io;
 use std::ops::Range;
 use std::ptr;
 
+/// Bytes of a large page, where there are such.
+#[cfg(target_os = "linux")]
+const HUGE_PAGE: usize = 2 << 20;
+
 /// A mapping of zeroed pages that take memory when touched. Unmapped on drop.
 #[derive(Debug)]
 pub(crate) struct Mapping {
@@ -57,6 +61,33 @@ impl Mapping {
         if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
+    /// As [`Mapping::new`], with memory behind all of its pages, large ones where a large one is filled: for who will
+    /// write all of it, that is cheaper than a fault for each.
+    pub(crate) fn populated(size: usize) -> io::Result<Mapping> {
+        let mapping = Mapping::new(size)?;
+        #[cfg(target_os = "linux")]
+        // SAFETY: the range is this mapping; the advice changes no content. Its failure costs time only.
+        unsafe {
+            if mapping.size >= HUGE_PAGE {
+                libc::madvise(mapping.address as *mut _, mapping.size, libc::MADV_HUGEPAGE);
+            }
+            libc::madvise(mapping.address as *mut _, mapping.size, libc::MADV_POPULATE_WRITE);
+        }
+        Ok(mapping)
+    }
+
+    /// Gives the pages behind the first `size` bytes back.
+    pub(crate) fn truncate(&mut self, size: usize) {
+        let size = size.max(1).next_multiple_of(page_size());
+        if size < self.size {
+            // SAFETY: the range is the end of this mapping, and whoever has it exclusively knows no address there.
+            unsafe {
+                libc::munmap((self.address + size) as *mut _, self.size - size);
+            }
+            self.size = size;
+        }
+    }
+
     /// Asks for small pages: a huge page under a small process would waste most of it.
     pub(crate) fn without_huge_pages(self) -> Mapping {
         // SAFETY: the range is this mapping; the advice changes no content. Its failure costs memory only.
@@ -75,15 +106,17 @@ impl Mapping {
         self.size
     }
 
-    /// Ends the writable life of the mapping and begins its executable one.
-    pub(crate) fn make_executable(&self) -> io::Result<()> {
+    /// Ends the writable life of the mapping: from now on its first `code` bytes (whole pages) are executable, and the
+    /// others readable.
+    pub(crate) fn make_executable(&self, code: usize) -> io::Result<()> {
         #[cfg(target_arch = "aarch64")]
         // SAFETY: the range is this mapping.
         unsafe {
-            clear_instruction_cache(self.address, self.address + self.size);
+            clear_instruction_cache(self.address, self.address + code);
         }
         // Nobody holds a reference into it: code is written through raw pointers and read by the processor only.
-        self.protect(0..self.size, libc::PROT_READ | libc::PROT_EXEC)
+        self.protect(0..code, libc::PROT_READ | libc::PROT_EXEC)?;
+        self.protect(code..self.size, libc::PROT_READ)
     }
 }
 

@@ -7,5 +7,5 @@ mod pagemap;
 pub(crate) mod private;
 mod reset;
 
-pub(crate) use mapping::Mapping;
+pub(crate) use mapping::{Mapping, page_size};
 pub(crate) use reset::reset;

@@ -1,0 +1,106 @@
+//! Guests compile modules: what that may take, and what becomes of it when they end. And the cache, as an embedder
+//! gives it to a runtime.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{guest, run, workers};
+use lunatic_executor::{Cache, RuntimeConfig};
+
+/// A string of WebAssembly text with these bytes.
+fn quoted(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
+}
+
+/// A module of about so many bytes, all of it code.
+fn module(size: usize) -> Vec<u8> {
+    let body = "(local.set 0 (i32.div_u (i32.const 77777) (local.get 0)))".repeat(20);
+    let function = format!("(func (param i32) (result i32) {body} (local.get 0))");
+    let one = wat::parse_str(format!("(module {function})")).unwrap().len();
+    wat::parse_str(format!("(module {})", function.repeat(size / one))).unwrap()
+}
+
+#[test]
+fn a_guest_compiles_a_module() {
+    let wasm = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
+    let outcome = run(
+        workers(1),
+        &guest(&format!(
+            r#"
+            (data (i32.const 4096) "{}")
+            (func (export "_start")
+              (call $assert (i32.eqz (call $compile_module (i32.const 4096) (i32.const {}) (i32.const 64))))
+              (call $assert (i32.eq (call $compile_module (i32.const 4096) (i32.const 7) (i32.const 64)) (i32.const 1))))
+            "#,
+            quoted(&wasm),
+            wasm.len()
+        )),
+    );
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_module_beyond_what_a_guest_may_have_compiled_is_an_error() {
+    let outcome = run(
+        workers(1),
+        &guest(
+            r#"
+            (func (export "_start")
+              (drop (memory.grow (i32.const 200)))
+              (call $assert (i32.eq (call $compile_module (i32.const 0) (i32.const 9000000) (i32.const 64)) (i32.const 1))))
+            "#,
+        ),
+    );
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}
+
+/// Three hundred processes begin to compile what takes about a second, and are killed. If any of that went on, the
+/// last one would have to wait longer than the test does.
+#[test]
+fn what_a_killed_process_has_compiled_is_not_compiled() {
+    let wasm = module(100_000);
+    let outcome = run(
+        workers(2),
+        &guest(&format!(
+            r#"
+            (data (i32.const 4096) "{}")
+            (data (i32.const 1024) "child")
+            (func (export "child")
+              (drop (call $compile_module (i32.const 4096) (i32.const {}) (i32.const 64))))
+            (func (export "_start") (local $left i32) (local $child i64)
+              (local.set $left (i32.const 300))
+              (loop $again
+                (local.set $child (call $spawn (i64.const 0) (i32.const 1024) (i32.const 5)))
+                (call $sleep (i64.const 3))
+                (call $kill (local.get $child))
+                (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+              (call $assert (i32.eq (call $compile_module (i32.const 4096) (i32.const 7) (i32.const 64)) (i32.const 1))))
+            "#,
+            quoted(&wasm),
+            wasm.len()
+        )),
+    );
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_program_is_kept_and_a_guests_module_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Arc::new(Cache::open(directory.path(), Cache::DEFAULT_LIMIT).unwrap());
+    let wasm = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
+    let text = guest(&format!(
+        r#"
+        (data (i32.const 4096) "{}")
+        (func (export "_start")
+          (call $assert (i32.eqz (call $compile_module (i32.const 4096) (i32.const {}) (i32.const 64)))))
+        "#,
+        quoted(&wasm),
+        wasm.len()
+    ));
+    for _ in 0..2 {
+        let config = RuntimeConfig { cache: Some(cache.clone()), ..workers(1) };
+        assert_eq!(run(config, &text).status, 0);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}
