@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     BadPointer { pointer: u32, length: u64 },
     #[error("the module exports no memory named \"memory\", which this host function needs")]
     NoMemory,
+    #[error("the module does not export \"_lunatic_catch_trap\", which lunatic::trap::catch calls")]
+    NoCatchTrap,
     #[error("a string passed to the host is not UTF-8")]
     NotUtf8,
     #[error("there is no current message; create or receive one first")]
@@ -32,8 +34,6 @@ pub(crate) enum Fault {
     TooMany(&'static str),
     #[error("a message of more than {0} bytes exceeds the process's memory limit")]
     MessageTooLarge(u64),
-    #[error("{0} is not available in this version")]
-    Unavailable(&'static str),
     #[error("the guest exited with status {0}")]
     Exit(u32),
 }

@@ -11,7 +11,7 @@ use crate::code::{Artifact, CompiledCode, link};
 use crate::engine::Engine;
 use crate::entries::Entries;
 use crate::error::CompileError;
-use crate::names::FunctionNames;
+use crate::names::Names;
 use crate::options::CompileOptions;
 use crate::shape::{Shape, unsupported};
 use crate::translate::{self, BodyTranslator, FunctionInput, ModuleEnvironment};
@@ -136,7 +136,7 @@ pub(crate) fn read_section(shape: &mut Shape, payload: Payload<'_>) -> Result<()
             Ok(())
         }
         Payload::CustomSection(section) if section.name() == NAMES => {
-            shape.names = FunctionNames::new(section.data());
+            shape.names = Names::new(section.data());
             Ok(())
         }
         _ => Ok(()),

@@ -11,7 +11,7 @@ use wasmparser::{BinaryReader, Parser, Payload, SectionLimited};
 
 use crate::compile::{NAMES, read_section};
 use crate::error::CompileError;
-use crate::names::FunctionNames;
+use crate::names::Names;
 use crate::shape::Shape;
 
 /// The number of custom sections; only the names are kept.
@@ -60,7 +60,7 @@ fn read_frame(shape: &mut Shape, number: u8, content: &[u8]) -> Result<(), Compi
         shape,
         match number {
             CUSTOM => {
-                shape.names = FunctionNames::new(content);
+                shape.names = Names::new(content);
                 return Ok(());
             }
             1 => Payload::TypeSection(SectionLimited::new(reader)?),

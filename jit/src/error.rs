@@ -108,6 +108,13 @@ pub struct Trap {
     pub backtrace: Vec<Frame>,
 }
 
+impl Trap {
+    /// One that happened outside of guest code.
+    pub(crate) fn host(error: HostError) -> Trap {
+        Trap { kind: TrapKind::Host(error), backtrace: Vec::new() }
+    }
+}
+
 /// The reasons of a trap.
 #[derive(Debug)]
 pub enum TrapKind {

@@ -10,7 +10,7 @@ use lunatic_instrument::abi;
 
 use crate::const_expr::ConstExpr;
 use crate::error::CompileError;
-use crate::names::FunctionNames;
+use crate::names::Names;
 use crate::value::{ExternType, FuncType, GlobalType, Limits, TableType, ValType};
 
 /// Types that a module may declare: an entry trampoline may be compiled for each.
@@ -117,7 +117,7 @@ pub(crate) struct Shape {
     pub(crate) elements: Vec<ElementSegment>,
     pub(crate) data: Vec<DataSegment>,
     pub(crate) data_bytes: Vec<u8>,
-    pub(crate) names: FunctionNames,
+    pub(crate) names: Names,
     pub(crate) metering: Option<Metering>,
 }
 
@@ -353,6 +353,14 @@ impl Shape {
     /// The demangled name of a function, where the module names it.
     pub(crate) fn function_name(&self, function: u32) -> Option<String> {
         self.names.get(function).map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+    }
+
+    /// The global in which the guest keeps the pointer of its own stack: one that is named so, and could be one.
+    pub(crate) fn stack_pointer(&self) -> Option<u32> {
+        let global = self.names.stack_pointer()?;
+        let is_defined = global >= self.imported_globals;
+        let ty = self.globals.get(global as usize)?.ty;
+        (is_defined && ty.mutable && ty.content == ValType::I32).then_some(global)
     }
 }
 

@@ -100,6 +100,10 @@ scenarios! {
     a_killed_spinner_is_gone => "kill",
     ticks_come_among_spinners => "ticks",
     a_process_past_its_memory_dies_alone => "memory",
+    panics_and_traps_are_caught => "catch",
+    a_caught_panic_leaves_nothing_on_the_guests_stack => "panics",
+    abstract_processes_start_answer_and_fail => "abstract-process",
+    supervisors_restart_what_fails => "supervisor",
 }
 
 #[test]

@@ -1,17 +1,42 @@
 //! `lunatic::trap`: running a function and surviving its trap.
-//!
-//! Declared so that guests that contain it link; calling it ends the process. It runs guest code from a host
-//! call that must be suspendable inside, which the engine does not offer yet.
 
-use lunatic_jit::Linker;
+use lunatic_jit::{HostCall, HostError, Linker, RawValue, TrapKind, ValType, Value};
 
 use crate::error::Fault;
 use crate::process::ProcessData;
 
 use super::Guest;
 
+/// What a guest exports to be called back with the two numbers that it gave: `(i32, i32) -> i32`.
+const CATCH_TRAP: &str = "_lunatic_catch_trap";
+
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func("lunatic::trap", "catch", |_: &mut Guest<'_>, _function: u32, _argument: u32| {
-        Err::<u32, _>(Fault::Unavailable("lunatic::trap::catch"))
+    linker.func("lunatic::trap", "catch", catch);
+}
+
+/// Calls the guest back and returns what it returns, or 0 if it traps. Its end by `proc_exit` is none that could be
+/// caught: whoever exits does not want to go on.
+fn catch(guest: &mut Guest<'_>, function: u32, argument: u32) -> Result<HostCall<u32>, Fault> {
+    let module = guest.module();
+    let export = module.exported_function(CATCH_TRAP).filter(|&export| {
+        let ty = module.function_type(export);
+        ty.params[..] == [ValType::I32; 2] && ty.results[..] == [ValType::I32]
     });
+    let export = export.ok_or(Fault::NoCatchTrap)?;
+    let args = [Value::I32(function as i32), Value::I32(argument as i32)];
+    Ok(guest.call_guest(export, &args, |_, ended| {
+        let value = match ended {
+            Ok(&[Value::I32(value)]) => value as u32,
+            Ok(_) => unreachable!("its type has been checked"),
+            Err(trap) => match trap.kind {
+                TrapKind::Host(error) if is_exit(&error) => return Err(error),
+                _ => 0,
+            },
+        };
+        Ok(HostCall::Return(RawValue::from(u64::from(value))))
+    }))
+}
+
+fn is_exit(error: &HostError) -> bool {
+    matches!(error.downcast_ref(), Some(Fault::Exit(_)))
 }

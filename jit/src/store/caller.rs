@@ -5,10 +5,12 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
+use super::call::Request;
 use super::{Instance, StoreInner};
+use crate::error::{HostError, Trap};
 use crate::linker::HostCall;
-use crate::module::Module;
-use crate::value::RawValue;
+use crate::module::{FuncIndex, Module};
+use crate::value::{RawValue, Value};
 use crate::vm::libcalls::Dispatched;
 
 /// The error of a host function that panicked: the guest is ended, the host goes on.
@@ -65,6 +67,58 @@ impl<T> Caller<'_, T> {
         *counter = counter.saturating_sub_unsigned(reductions);
     }
 
+    /// Calls a function of the calling instance before this host function answers: to be returned from it, as
+    /// `return caller.call_guest(…)`. The guest is then suspended in this host call, and the new call runs on a stack
+    /// of its own, in slices and with suspensions like any other. When it is over, `completion` is given its
+    /// results, or the trap that ended it, and says what the host function's result is.
+    ///
+    /// A trap leaves the instance as it was at that moment, but for the stack pointer that LLVM keeps in a global
+    /// named `__stack_pointer`: that one is what it was before the call.
+    ///
+    /// Calls can be in each other 64 deep; one more is a [`StackOverflow`](crate::TrapKind::StackOverflow) of
+    /// its own.
+    ///
+    /// # Panics
+    /// When the arguments do not match the function's type.
+    pub fn call_guest<R>(
+        &mut self,
+        function: FuncIndex,
+        args: &[Value],
+        completion: impl FnOnce(
+            &mut Caller<'_, T>,
+            Result<&[Value], Box<Trap>>,
+        ) -> Result<HostCall<RawValue>, HostError>
+        + Send
+        + 'static,
+    ) -> HostCall<R> {
+        let ty = self.module().function_type(function);
+        assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
+        let instance = self.instance;
+        self.inner_mut().request =
+            Some(Request { instance, function, args: args.to_vec(), completion: Box::new(completion) });
+        HostCall::Suspend
+    }
+
+    /// Runs something on behalf of a host function that an instance has called. A panic becomes an error.
+    ///
+    /// # Safety
+    /// The store exists, its guest is stopped, and nothing else refers to it meanwhile.
+    pub(super) unsafe fn run<R>(
+        inner: NonNull<StoreInner<T>>,
+        instance: u32,
+        f: impl FnOnce(&mut Caller<'_, T>) -> Result<HostCall<R>, HostError>,
+    ) -> Result<HostCall<R>, HostError> {
+        let answer =
+            catch_unwind(AssertUnwindSafe(|| f(&mut Caller { inner, instance, _store: PhantomData })));
+        let answer = answer.unwrap_or_else(|panic| Err(HostPanic(panic_message(&*panic)).into()));
+        if !matches!(answer, Ok(HostCall::Suspend)) {
+            // A call that was asked for and then not waited for is none.
+            // SAFETY: by the contract.
+            unsafe { (*inner.as_ptr()).request = None };
+        }
+        answer
+    }
+
     fn inner(&self) -> &StoreInner<T> {
         // SAFETY: the guest is stopped in this call, and the caller stands for the exclusive access to its store.
         unsafe { self.inner.as_ref() }
@@ -93,10 +147,11 @@ pub(super) unsafe fn dispatch<T>(
     import: u32,
     slots: *mut RawValue,
 ) -> Dispatched {
-    let inner = store as *mut StoreInner<T>;
-    let call = || {
+    // SAFETY: the store exists, by the contract.
+    let inner = unsafe { NonNull::new_unchecked(store as *mut StoreInner<T>) };
+    let call = |caller: &mut Caller<'_, T>| {
         // SAFETY: by the contract; the list of host functions does not change while the guest runs.
-        let hosts = unsafe { &(&(*inner).hosts)[instance as usize] };
+        let hosts = unsafe { &(&(*inner.as_ptr()).hosts)[instance as usize] };
         let Some(Some(host)) = hosts.get(import as usize) else {
             // The reserved yield, called other than by a charge: through a table, or as the start function.
             return Ok(HostCall::Return(()));
@@ -104,19 +159,18 @@ pub(super) unsafe fn dispatch<T>(
         let count = host.ty.params.len().max(host.ty.results.len()).max(1);
         // SAFETY: by the contract.
         let slots = unsafe { std::slice::from_raw_parts_mut(slots, count) };
-        // SAFETY: the store exists.
-        let inner = unsafe { NonNull::new_unchecked(inner) };
-        (host.call)(&mut Caller { inner, instance, _store: PhantomData }, slots)
-    };
-    let error = match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(HostCall::Return(()))) => return Dispatched::Returned,
-        Ok(Ok(HostCall::Suspend)) => return Dispatched::Suspend,
-        Ok(Err(error)) => error,
-        Err(panic) => HostPanic(panic_message(&*panic)).into(),
+        (host.call)(caller, slots)
     };
     // SAFETY: by the contract.
-    unsafe { (*inner).core.host_error = Some(error) };
-    Dispatched::Raised
+    match unsafe { Caller::run(inner, instance, call) } {
+        Ok(HostCall::Return(())) => Dispatched::Returned,
+        Ok(HostCall::Suspend) => Dispatched::Suspend,
+        Err(error) => {
+            // SAFETY: by the contract.
+            unsafe { (*inner.as_ptr()).core.host_error = Some(error) };
+            Dispatched::Raised
+        }
+    }
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

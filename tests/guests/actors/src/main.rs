@@ -1,5 +1,7 @@
 //! What the published `lunatic` crate offers, one scenario an invocation. A scenario that is wrong panics.
 
+mod supervision;
+
 use std::time::{Duration, Instant};
 
 use lunatic::{
@@ -24,6 +26,10 @@ fn main(mailbox: Mailbox<u64>) {
         "kill" => kill(mailbox),
         "ticks" => ticks(mailbox),
         "memory" => memory(mailbox),
+        "catch" => supervision::catch(mailbox),
+        "panics" => supervision::panics(mailbox),
+        "abstract-process" => supervision::abstract_process(mailbox),
+        "supervisor" => supervision::supervisor(mailbox),
         "panic-in-child" => panic_in_child(mailbox),
         other => panic!("no scenario {other:?}"),
     }
