@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use lunatic_jit::{Cache, CompileOptions};
+use lunatic_jit::Cache;
+
+use crate::code::Memories;
 
 /// Reductions in one unit of Lunatic's fuel; its guests document a unit as about 100,000 instructions.
 pub(crate) const REDUCTIONS_PER_FUEL: u64 = 100_000;
@@ -20,6 +22,9 @@ pub(crate) const MAX_ENTRIES: usize = 4096;
 /// Worker threads that a node may have: more than there are processors gain nothing, and every one is looked at by
 /// those that search for work.
 pub const MAX_WORKERS: usize = 1024;
+
+/// Bytes of memory from which on a process that was given this limit by name is a large one.
+pub(crate) const LARGE_MEMORY: u64 = 256 << 20;
 
 /// How a node is built.
 #[derive(Clone, Debug)]
@@ -40,8 +45,11 @@ pub struct RuntimeConfig {
     pub dirs: Vec<PreopenedDir>,
     /// Runs plain modules without inserting charges: for measuring only, a loop can then keep a worker for ever.
     pub unmetered: bool,
-    /// What code is compiled for: where memories lie, and whether speculation is kept inside them.
-    pub compile: CompileOptions,
+    /// Where processes' memories lie.
+    pub memories: Memories,
+    /// Keeps speculative execution inside memories too, for guests that may be hostile; see
+    /// [`CompileOptions`](lunatic_jit::CompileOptions).
+    pub untrusted: bool,
     /// The seed of the scheduler's choices.
     pub seed: u64,
     /// Where the program's native code is looked for, and kept. Default: nowhere, it is compiled each time.
@@ -61,7 +69,8 @@ impl Default for RuntimeConfig {
             env: Vec::new(),
             dirs: Vec::new(),
             unmetered: false,
-            compile: CompileOptions::default(),
+            memories: Memories::default(),
+            untrusted: false,
             seed: 0,
             cache: None,
             perf_map: false,
@@ -82,6 +91,9 @@ pub struct PreopenedDir {
 #[derive(Clone, Debug)]
 pub(crate) struct ProcessConfig {
     pub(crate) max_memory: u64,
+    /// Whether the limit was set, and to [`LARGE_MEMORY`] or more: what it may use it probably will. Limits that are
+    /// only inherited say nothing.
+    pub(crate) is_large: bool,
     /// In reductions; `None` for no limit.
     pub(crate) max_reductions: Option<u64>,
     pub(crate) can_compile_modules: bool,
@@ -110,6 +122,7 @@ impl ProcessConfig {
     pub(crate) fn narrowed(&self) -> ProcessConfig {
         ProcessConfig {
             max_memory: self.max_memory,
+            is_large: false,
             max_reductions: self.max_reductions,
             can_compile_modules: false,
             can_create_configs: false,
@@ -123,6 +136,7 @@ impl ProcessConfig {
     /// Limits memory, to no more than the parent's limit.
     pub(crate) fn limit_memory(&mut self, parent: &ProcessConfig, max_memory: u64) {
         self.max_memory = max_memory.min(parent.max_memory);
+        self.is_large = self.max_memory >= LARGE_MEMORY;
     }
 
     /// Limits computation in units of fuel, to no more than the parent's limit. 0 asks for no limit.
@@ -147,6 +161,7 @@ pub(crate) mod tests {
     pub(crate) fn everything() -> ProcessConfig {
         ProcessConfig {
             max_memory: 1 << 30,
+            is_large: false,
             max_reductions: None,
             can_compile_modules: true,
             can_create_configs: true,
@@ -165,6 +180,9 @@ pub(crate) mod tests {
         assert!(!child.can_spawn_processes && child.args.is_empty());
         child.limit_memory(&parent, u64::MAX);
         assert_eq!(child.max_memory, parent.max_memory);
+        assert!(child.is_large && !child.narrowed().is_large, "inheriting says nothing");
+        child.limit_memory(&parent, LARGE_MEMORY - 1);
+        assert!(!child.is_large);
         for (asked, granted) in [(0, 10), (11, 10), (u64::MAX, 10), (3, 3)] {
             child.limit_fuel(&parent, asked);
             assert_eq!(child.fuel(), granted, "asked for {asked}");

@@ -14,6 +14,7 @@
 //! repository's ARCHITECTURE.md tells how they fit together.
 
 mod clock;
+mod code;
 mod config;
 mod entropy;
 mod error;
@@ -30,9 +31,10 @@ mod stdio;
 mod sys;
 
 pub use clock::{Clock, SimulatedClock, SystemClock};
+pub use code::Memories;
 pub use config::{MAX_WORKERS, PreopenedDir, RuntimeConfig};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{LoadError, RuntimeError};
-pub use lunatic_jit::{Cache, CacheError, CompileOptions, MemoryLayout};
+pub use lunatic_jit::{Cache, CacheError};
 pub use program::Program;
 pub use runtime::{ExitStatus, GRACE, Parts, Runtime, Stopper};

@@ -6,9 +6,10 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use lunatic_jit::{Cache, CompileOptions, Engine, Linked, Linker};
+use lunatic_jit::{Cache, Engine, Linker};
 
 use crate::clock::Clock;
+use crate::code::{Code, Memories};
 use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
 use crate::perf_map::PerfMap;
@@ -43,7 +44,8 @@ pub(crate) struct Node {
     pub(crate) slice: u64,
     /// Whether modules are run without charges.
     pub(crate) unmetered: bool,
-    pub(crate) compile: CompileOptions,
+    pub(crate) memories: Memories,
+    pub(crate) untrusted: bool,
     pub(crate) scheduler: OnceLock<Arc<Scheduler>>,
     pub(crate) first: OnceLock<ProcessId>,
     /// Whether someone outside has asked it to stop.
@@ -70,7 +72,7 @@ pub(crate) struct Status {
 
 /// A process to be.
 pub(crate) struct Spawn {
-    pub(crate) module: Linked<ProcessData>,
+    pub(crate) code: Code,
     pub(crate) entry: Entry,
     pub(crate) config: Arc<ProcessConfig>,
     /// Whom it is linked to from the beginning.
@@ -93,7 +95,7 @@ impl Node {
         if let Some((parent, tag)) = spawn.link {
             relations.link(parent, tag);
         }
-        let data = ProcessData::new(process.clone(), spawn.module, spawn.config, relations);
+        let data = ProcessData::new(process.clone(), spawn.code, spawn.config, relations);
         process.prepare(data, spawn.entry);
         Ok(process)
     }

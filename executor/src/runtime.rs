@@ -123,7 +123,8 @@ impl Runtime {
             stderr: Output::start("stderr", parts.stderr)?,
             slice: config.slice,
             unmetered: config.unmetered,
-            compile: config.compile,
+            memories: config.memories,
+            untrusted: config.untrusted,
             scheduler: OnceLock::new(),
             first: OnceLock::new(),
             asked: AtomicBool::new(false),
@@ -212,6 +213,7 @@ fn first_config(config: RuntimeConfig) -> Result<ProcessConfig, RuntimeError> {
     let dirs = config.dirs.into_iter().map(open).collect::<Result<_, _>>()?;
     Ok(ProcessConfig {
         max_memory: config.max_memory,
+        is_large: false,
         max_reductions: None,
         can_compile_modules: true,
         can_create_configs: true,
@@ -244,7 +246,7 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
 
 fn start_first(node: &Arc<Node>, program: &Program, config: ProcessConfig) {
     let spawn = Spawn {
-        module: program.module.clone(),
+        code: program.code.clone(),
         entry: Entry { function: program.start, args: Box::new([]) },
         config: Arc::new(config),
         link: None,

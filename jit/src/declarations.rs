@@ -17,6 +17,17 @@ use crate::shape::Shape;
 /// The number of custom sections; only the names are kept.
 const CUSTOM: u8 = 0;
 
+/// The imports that a module declares: module and name. What is not a module, or malformed, declares as many as can be
+/// read.
+pub fn declared_imports(wasm: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    let sections = Parser::new(0).parse_all(wasm).map_while(Result::ok).filter_map(|payload| match payload {
+        Payload::ImportSection(imports) => Some(imports),
+        _ => None,
+    });
+    let imports = sections.take(1).flat_map(|imports| imports.into_imports().map_while(Result::ok));
+    imports.map(|import| (import.module, import.name))
+}
+
 /// The declarations of a valid module.
 pub(crate) fn extract(wasm: &[u8]) -> Vec<u8> {
     let mut frames = Vec::new();

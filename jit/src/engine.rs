@@ -58,6 +58,11 @@ impl Engine {
         Ok(Engine { inner: Arc::new(inner) })
     }
 
+    /// Whether a memory can have a reservation now: there are so many of them, and so much address space.
+    pub fn can_reserve(&self) -> bool {
+        self.inner.memories.can_reserve()
+    }
+
     /// Whether the two are one engine.
     pub(crate) fn is(&self, other: &Engine) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)

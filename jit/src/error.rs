@@ -84,9 +84,12 @@ pub enum InstantiateError {
     /// An import is missing or of another type.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The store's limits, or the host's memory, do not allow it.
+    /// The store's limits do not allow it.
     #[error("{0}")]
     Limit(String),
+    /// The host has no more memory, address space for a reservation, or stacks.
+    #[error("{0}")]
+    Exhausted(String),
     /// It would import functions of a metered module into an unmetered one, or the other way round: the one kind
     /// hands the counter of reductions on in a register, and the other does not know of it.
     #[error("a metered and an unmetered module cannot call each other")]

@@ -37,7 +37,8 @@ pub(crate) fn from_template(
 ) -> Result<Box<InstanceData>, InstantiateError> {
     reserve(core, template.memory_bytes, template.table_entries)?;
     let mut instance = new_instance(core, module, Records::Shared(records.clone()));
-    add_memories(&mut instance)?;
+    add_memories(&mut instance)
+        .inspect_err(|_| give_back(core, template.memory_bytes, template.table_entries))?;
     for (index, image) in template.tables.iter().enumerate() {
         add_table(&mut instance, index as u32, image.clone());
     }
@@ -73,7 +74,10 @@ pub(crate) fn from_imports(
         functions.map(|function| module.record(function, std::ptr::null_mut())).collect();
     let mut instance = new_instance(core, module, Records::Own(records));
     import_all(&mut instance, supplies);
-    add_memories(&mut instance).map_err(|error| (error, None))?;
+    add_memories(&mut instance).map_err(|error| {
+        give_back(core, memory_bytes, entries);
+        (error, None)
+    })?;
     set_globals(&mut instance);
     for (index, table) in shape.tables.iter().enumerate().skip(shape.imported_tables as usize) {
         let fill = table.init.as_ref().map_or(0, |init| init.evaluate(&Scope(&instance)).low);
@@ -122,6 +126,14 @@ fn reserve(core: NonNull<StoreCore>, bytes: u64, entries: u64) -> Result<(), Ins
     Ok(())
 }
 
+/// Undoes [`reserve`].
+fn give_back(core: NonNull<StoreCore>, bytes: u64, entries: u64) {
+    // SAFETY: the store is the caller's, and nothing of it runs.
+    let core = unsafe { &mut *core.as_ptr() };
+    core.memory_used -= bytes;
+    core.table_used -= entries;
+}
+
 fn new_instance(core: NonNull<StoreCore>, module: &Arc<ModuleInner>, records: Records) -> Box<InstanceData> {
     // SAFETY: the store is the caller's, and nothing of it runs.
     let index = unsafe { (*core.as_ptr()).instances.len() } as u32;
@@ -137,7 +149,8 @@ fn add_memories(instance: &mut InstanceData) -> Result<(), InstantiateError> {
     let imported = module.shape.imported_memories;
     for (index, &limits) in module.shape.memories.iter().enumerate().skip(imported as usize) {
         let memory = add_memory(instance, index as u32, limits);
-        let failed = |error| InstantiateError::Limit(format!("no memory of {} pages: {error}", limits.min));
+        let failed =
+            |error| InstantiateError::Exhausted(format!("no memory of {} pages: {error}", limits.min));
         instance.memories.push(memory.map_err(failed)?);
     }
     Ok(())

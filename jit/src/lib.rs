@@ -46,6 +46,7 @@ mod vm;
 
 pub use budget::{Budget, Cancellation};
 pub use cache::{Cache, CacheError, CacheKey};
+pub use declarations::declared_imports;
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use error::{CompileError, Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
 pub use linker::{HostCall, HostFunc, HostResult, IntoHostFunc, Linker, WasmValue};

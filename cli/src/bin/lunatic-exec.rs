@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lunatic_cli::{Failure, default_cache, fail, open_cache, read_input, stop_on_signals};
-use lunatic_executor::{CompileOptions, MAX_WORKERS, MemoryLayout, PreopenedDir, Runtime, RuntimeConfig};
+use lunatic_executor::{MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig};
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
 ///
@@ -40,8 +40,9 @@ struct Arguments {
     /// Keep speculative execution inside a guest's memory too: for guests that may be hostile; costs up to half more
     #[arg(long)]
     untrusted: bool,
-    /// Guard each process's memory by 6 GiB of address space instead of checks: for programs of few processes (some
-    /// thousands at most) that compute a lot
+    /// Guard every process's memory by 6 GiB of address space instead of checks, as far as there is some (for about
+    /// 5,000): for programs of few processes that compute a lot. Programs that cannot spawn have it anyway, and
+    /// processes whose configuration gives them 256 MiB or more
     #[arg(long)]
     reserve_memory: bool,
     /// Keep native code in this directory, which must belong to you [default: lunatic in $XDG_CACHE_HOME, or in
@@ -99,7 +100,7 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         None if arguments.no_cache => None,
         None => default_cache(COMMAND),
     };
-    let memory = if arguments.reserve_memory { MemoryLayout::Reserved } else { MemoryLayout::Pooled };
+    let memories = if arguments.reserve_memory { Memories::Reserved } else { Memories::ByLimit };
     let args = arguments.program.iter().map(|arg| arg.to_string_lossy().into_owned());
     Ok(RuntimeConfig {
         workers: arguments.workers.unwrap_or(defaults.workers),
@@ -109,7 +110,8 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         env: arguments.env.iter().filter_map(|variable| environment_variable(variable)).collect(),
         dirs: arguments.dirs,
         unmetered: arguments.unmetered,
-        compile: CompileOptions { memory, untrusted: arguments.untrusted },
+        memories,
+        untrusted: arguments.untrusted,
         cache,
         perf_map: arguments.perf_map,
         ..defaults

@@ -3,8 +3,9 @@
 //! A process has one current message: the one it is writing, or received last. All functions work on it, and
 //! trap when there is none. Timeouts are in milliseconds; `u64::MAX` waits for ever, 0 only looks.
 
-use lunatic_jit::{HostCall, Linked, Linker};
+use lunatic_jit::{HostCall, Linker};
 
+use crate::code::Code;
 use crate::error::Fault;
 use crate::process::{
     DataMessage, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, Signal, Tags,
@@ -102,7 +103,7 @@ fn push_module(guest: &mut Guest<'_>, module: u64) -> Result<u64, Fault> {
 /// Takes a module out of the message. Returns its identifier. Traps when there is none at this index.
 fn take_module(guest: &mut Guest<'_>, index: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
-    let module = data_message(&mut data.current)?.take_resource::<Linked<ProcessData>>(index);
+    let module = data_message(&mut data.current)?.take_resource::<Code>(index);
     let module = module.ok_or(Fault::Unknown { kind: "module in the message", id: index })?;
     data.modules.add("modules", (*module).clone())
 }

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use lunatic_jit::{FuncIndex, Linked, Linker, ValType, Value};
+use lunatic_jit::{FuncIndex, Linker, Module, ValType, Value};
 
+use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::node::{NODE_ID, Spawn};
@@ -158,16 +159,16 @@ impl Request {
             return Err(Fault::NotAllowed("spawn processes"));
         }
         let config = self.config(data)?;
-        let module = self.module(data)?;
+        let code = self.code(data)?;
         let name = memory.str(self.function.0, self.function.1)?;
         let args = decode_params(memory.bytes(self.params.0, self.params.1)?)?;
-        let function = match find(&module, name, &args) {
+        let function = match find(code.module(), name, &args) {
             Ok(function) => function,
             Err(error) => return Ok(Err(error)),
         };
         data.children = data.children.wrapping_add(1);
         let spawn = Spawn {
-            module,
+            code,
             entry: Entry { function, args },
             config,
             link: (self.link != 0).then(|| (data.id(), self.link)),
@@ -190,9 +191,9 @@ impl Request {
         }
     }
 
-    fn module(&self, data: &ProcessData) -> Result<Linked<ProcessData>, Fault> {
+    fn code(&self, data: &ProcessData) -> Result<Code, Fault> {
         match self.module {
-            INHERIT => Ok(data.module.clone()),
+            INHERIT => Ok(data.code.clone()),
             id => data.modules.get("module", id as u64).cloned(),
         }
     }
@@ -214,8 +215,7 @@ fn decode_params(bytes: &[u8]) -> Result<Box<[Value]>, Fault> {
     bytes.chunks_exact(PARAM).map(decode).collect()
 }
 
-fn find(module: &Linked<ProcessData>, name: &str, args: &[Value]) -> Result<FuncIndex, SpawnError> {
-    let module = module.module();
+fn find(module: &Module, name: &str, args: &[Value]) -> Result<FuncIndex, SpawnError> {
     let function = module.exported_function(name).ok_or_else(|| SpawnError::NoFunction(name.to_owned()))?;
     let ty = module.function_type(function);
     let given: Vec<ValType> = args.iter().map(Value::ty).collect();

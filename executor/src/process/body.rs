@@ -105,11 +105,11 @@ impl Body {
         let Some(Stage::Starting(data)) = self.stage.take() else {
             unreachable!("only a body that has not started is started")
         };
-        let module = data.module.clone();
+        let (code, config) = (data.code.clone(), data.config.clone());
         let limits = StoreLimits { max_memory: data.config.max_memory, ..StoreLimits::default() };
         let engine = data.node().engine.clone();
         let mut store = Store::new(&engine, *data, limits);
-        match store.instantiate(&module) {
+        match code.instantiate(&mut store, &config) {
             Ok(instance) => {
                 let mut running = Running { store, instance, phase: Phase::Start };
                 let begun = running.begin(Phase::Start, &self.entry);
@@ -137,7 +137,7 @@ impl Running {
 
     /// Begins the call of a phase, or of the first one after it that the module has.
     fn begin(&mut self, phase: Phase, entry: &Entry) -> Result<(), ExitReason> {
-        let module = self.store.data().module.module().clone();
+        let module = self.store.data().code.module().clone();
         let start = module.start_function().filter(|_| phase == Phase::Start);
         let initialize = module
             .exported_function(INITIALIZE)
@@ -162,7 +162,9 @@ fn reason(error: InstantiateError) -> ExitReason {
         InstantiateError::Link(_) | InstantiateError::Metering | InstantiateError::MemoryLayout => {
             unreachable!("a linked module imports host functions only")
         }
-        InstantiateError::Limit(what) => ExitReason::LimitExceeded(Limit::Memory(what)),
+        InstantiateError::Limit(what) | InstantiateError::Exhausted(what) => {
+            ExitReason::LimitExceeded(Limit::Memory(what))
+        }
         InstantiateError::Trap(trap) => ExitReason::Trap(trap),
     }
 }

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linked, RawValue, Resume};
+use lunatic_jit::{HostCall, RawValue, Resume};
 
+use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::host::Compiling;
@@ -35,7 +36,7 @@ const TIMED_OUT: u64 = 9027;
 /// See the module.
 pub(crate) struct ProcessData {
     pub(crate) process: Arc<Process>,
-    pub(crate) module: Linked<ProcessData>,
+    pub(crate) code: Code,
     pub(crate) config: Arc<ProcessConfig>,
     pub(crate) relations: Relations,
     pub(crate) die_when_link_dies: bool,
@@ -43,7 +44,7 @@ pub(crate) struct ProcessData {
     /// The message that is being written, or was received last.
     pub(crate) current: Option<Message>,
     pub(crate) configs: Resources<Arc<ProcessConfig>>,
-    pub(crate) modules: Resources<Linked<ProcessData>>,
+    pub(crate) modules: Resources<Code>,
     pub(crate) errors: Resources<Box<dyn Error + Send + Sync>>,
     pub(crate) wasi: FdTable,
     /// What is compiled for it at the moment.
@@ -64,13 +65,13 @@ pub(crate) struct Resources<T> {
 impl ProcessData {
     pub(crate) fn new(
         process: Arc<Process>,
-        module: Linked<ProcessData>,
+        code: Code,
         config: Arc<ProcessConfig>,
         relations: Relations,
     ) -> ProcessData {
         ProcessData {
             process,
-            module,
+            code,
             config,
             relations,
             die_when_link_dies: true,

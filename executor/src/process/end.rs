@@ -29,7 +29,7 @@ impl Process {
         let is_first = self.node.is_first(self.id);
         if reason.is_reported() || (is_first && matches!(reason, ExitReason::LinkDied(_))) {
             let entry = body.entry();
-            let report = Report::new(&self.node, self.id, body.data_mut().module.module(), entry);
+            let report = Report::new(&self.node, self.id, body.data_mut().code.module(), entry);
             self.node.report(report.text(&reason));
         }
         if self.named.load(Ordering::SeqCst) {

@@ -206,7 +206,7 @@ impl<T: Send + 'static> Store<T> {
         let module = inner.core.instances[instance as usize].module.clone();
         let ty = module.shape.function_type(function.0);
         assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
-        let failed = |error: std::io::Error| InstantiateError::Limit(format!("no stack: {error}"));
+        let failed = |error: std::io::Error| InstantiateError::Exhausted(format!("no stack: {error}"));
         let stack = inner.engine.stacks().take().map_err(failed)?;
 
         // References among the arguments may give the instance records of its own, so they come before its record.

@@ -95,6 +95,11 @@ impl MemoryPool {
         ready.map(Slot::Reserved).inspect_err(|_| self.count_reservation_out())
     }
 
+    /// Whether there is a reservation to be had; it is kept for the next memory.
+    pub(crate) fn can_reserve(&self) -> bool {
+        self.reserve(0).map(|slot| self.give(slot, 0)).is_ok()
+    }
+
     fn count_reservation_out(&self) {
         self.reservations.lock().expect("no panic while it is held").used -= 1;
     }

@@ -1,0 +1,111 @@
+//! A module's native code, as its processes need it: for memories in the pool, in reservations of their own, or both.
+//!
+//! Pooled memories are for the many, reserved ones for the few and large: no check at every access, but address space
+//! for a few thousand only, and tens of microseconds to make. Which of the two a process has is its limit's to say.
+
+use std::sync::Arc;
+
+use lunatic_jit::{Instance, InstantiateError, Linked, MemoryLayout, Module, Store, declared_imports};
+
+use crate::config::ProcessConfig;
+use crate::process::ProcessData;
+
+/// Where the memories of a program's processes lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memories {
+    /// A program that cannot spawn gets a reservation. In one that can, a process gets one whose configuration asks
+    /// for 256 MiB or more by name; all others are pooled.
+    #[default]
+    ByLimit,
+    /// Every process gets a reservation as long as there are any.
+    Reserved,
+}
+
+/// The host functions by which a module makes processes.
+const SPAWNING: [(&str, &str); 3] =
+    [("lunatic::process", "spawn"), ("lunatic::process", "get_or_spawn"), ("lunatic::distributed", "spawn")];
+
+/// The host function by which a module asks for processes with a memory of their own size.
+const SIZING: (&str, &str) = ("lunatic::process", "config_set_max_memory");
+
+/// Which layouts a program is to be compiled for. `can_reserve`: whether there are reservations at all.
+pub(crate) fn layouts(wasm: &[u8], memories: Memories, can_reserve: bool) -> &'static [MemoryLayout] {
+    use MemoryLayout::{Pooled, Reserved};
+    let spawns = declared_imports(wasm).any(|import| SPAWNING.contains(&import));
+    let sizes = memories == Memories::Reserved || declared_imports(wasm).any(|import| import == SIZING);
+    match (can_reserve, spawns, sizes) {
+        (false, ..) | (true, true, false) => &[Pooled],
+        // It has one process, which has its reservation.
+        (true, false, _) => &[Reserved],
+        (true, true, true) => &[Pooled, Reserved],
+    }
+}
+
+/// A linked module, compiled for one layout or both. Functions have the same numbers in both.
+#[derive(Clone)]
+pub(crate) struct Code(Arc<Versions>);
+
+struct Versions {
+    /// Always there for a module that several processes may run.
+    pooled: Option<Linked<ProcessData>>,
+    reserved: Option<Linked<ProcessData>>,
+    memories: Memories,
+}
+
+impl Code {
+    /// Of these versions, at least one.
+    pub(crate) fn new(versions: Vec<Linked<ProcessData>>, memories: Memories) -> Code {
+        let of = |layout| versions.iter().find(|linked| linked.module().options().memory == layout).cloned();
+        let (pooled, reserved) = (of(MemoryLayout::Pooled), of(MemoryLayout::Reserved));
+        assert!(pooled.is_some() || reserved.is_some(), "there is a version");
+        Code(Arc::new(Versions { pooled, reserved, memories }))
+    }
+
+    /// The module, as one of its versions: names, types and functions are the same in all.
+    pub(crate) fn module(&self) -> &Module {
+        self.0.pooled.as_ref().or(self.0.reserved.as_ref()).expect("there is a version").module()
+    }
+
+    /// An instance with the memory that the configuration is for; with a pooled one if there is no reservation left.
+    pub(crate) fn instantiate(
+        &self,
+        store: &mut Store<ProcessData>,
+        config: &ProcessConfig,
+    ) -> Result<Instance, InstantiateError> {
+        let Versions { pooled, reserved, memories } = &*self.0;
+        let wanted = match (pooled, reserved) {
+            (Some(_), Some(reserved)) if *memories == Memories::Reserved || config.is_large => reserved,
+            (Some(pooled), _) => pooled,
+            (None, reserved) => reserved.as_ref().expect("there is a version"),
+        };
+        match (store.instantiate(wanted), pooled) {
+            (Err(InstantiateError::Exhausted(_)), Some(pooled)) => store.instantiate(pooled),
+            (instance, _) => instance,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_compiled_for_what_its_processes_may_need() {
+        use MemoryLayout::{Pooled, Reserved};
+        let spawn = r#"(import "lunatic::process" "spawn" (func))"#;
+        let size = r#"(import "lunatic::process" "config_set_max_memory" (func))"#;
+        let cases: [(&str, &str, Memories, bool, &[MemoryLayout]); 7] = [
+            ("", "", Memories::ByLimit, true, &[Reserved]),
+            ("", size, Memories::ByLimit, true, &[Reserved]),
+            (spawn, "", Memories::ByLimit, true, &[Pooled]),
+            (spawn, size, Memories::ByLimit, true, &[Pooled, Reserved]),
+            (spawn, "", Memories::Reserved, true, &[Pooled, Reserved]),
+            (spawn, size, Memories::Reserved, false, &[Pooled]),
+            ("", "", Memories::ByLimit, false, &[Pooled]),
+        ];
+        for (first, second, memories, can_reserve, expected) in cases {
+            let wasm = wat::parse_str(format!("(module {first} {second})")).unwrap();
+            assert_eq!(layouts(&wasm, memories, can_reserve), expected, "{first} {second} {memories:?}");
+        }
+    }
+}
