@@ -47,6 +47,7 @@ mod rewrite;
 mod screen;
 #[cfg(test)]
 mod testing;
+mod unroll;
 mod verify;
 
 pub use container::{Manifest, inspect, is_prepared};

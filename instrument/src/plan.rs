@@ -240,17 +240,19 @@ impl<'a> Planner<'a> {
 /// Whether a sequence's end is never reached, as far as its last instruction tells. walrus has already dropped
 /// what follows a jump.
 fn ends_in_a_jump(function: &LocalFunction, seq: InstrSeqId) -> bool {
+    function.block(seq).instrs.last().is_some_and(|(instr, _)| is_jump(instr))
+}
+
+/// Whether what follows an instruction is not reached from it.
+pub(crate) fn is_jump(instr: &Instr) -> bool {
     matches!(
-        function.block(seq).instrs.last(),
-        Some((
-            Instr::Br(_)
-                | Instr::BrTable(_)
-                | Instr::Return(_)
-                | Instr::Unreachable(_)
-                | Instr::ReturnCall(_)
-                | Instr::ReturnCallIndirect(_),
-            _
-        ))
+        instr,
+        Instr::Br(_)
+            | Instr::BrTable(_)
+            | Instr::Return(_)
+            | Instr::Unreachable(_)
+            | Instr::ReturnCall(_)
+            | Instr::ReturnCallIndirect(_)
     )
 }
 

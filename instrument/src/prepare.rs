@@ -16,11 +16,14 @@ pub struct Options {
     /// The largest charge: where more work than this follows in one go, it is charged in parts. Taken into the
     /// range from [`MAX_OPERATOR_COST`] to [`MAX_CHARGE`], which is also the default.
     pub max_charge: u32,
+    /// Write small innermost loops out a few times, so that one charge pays for several rounds. Default: yes. Without,
+    /// code is as large as it was, but for the charges, and loops of a few instructions take up to half as long again.
+    pub unroll: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_charge: MAX_CHARGE }
+        Options { max_charge: MAX_CHARGE, unroll: true }
     }
 }
 
@@ -71,7 +74,8 @@ pub fn prepare(wasm: &[u8], options: &Options) -> Result<Prepared, PrepareError>
     }
     screen(wasm)?;
     let max_charge = options.max_charge.clamp(MAX_OPERATOR_COST, MAX_CHARGE);
-    let rewritten = rewrite(wasm, max_charge).map_err(|error| PrepareError::Rewrite(error.into()))?;
+    let rewritten =
+        rewrite(wasm, max_charge, options.unroll).map_err(|error| PrepareError::Rewrite(error.into()))?;
     let manifest = Manifest { max_charge, bound: rewritten.bound };
     let bytes =
         finish(&rewritten.bytes, &manifest).map_err(|error| PrepareError::Rewrite(Box::new(error)))?;

@@ -1,7 +1,8 @@
 //! Puts the charges into a module, with walrus.
 //!
 //! Only valid modules that [`crate::screen`] has let through come here. The rewriter adds the two reserved imports
-//! and, in every function, the charges that [`crate::plan`] asks for; nothing else is added, moved or collected.
+//! and, in every function, the charges that [`crate::plan`] asks for; before that, [`crate::unroll`] writes small loops
+//! out. Nothing else is added, moved or collected.
 //! walrus itself drops code that can never run, unused locals and `nop`s, orders functions by size, and writes
 //! custom sections behind all others (`dylink.0` excepted).
 //!
@@ -14,6 +15,7 @@ use walrus::{FunctionId, GlobalId, LocalFunction, Module, ModuleConfig, ValType}
 
 use crate::abi::{METERING_MODULE, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
 use crate::plan::{Charge, Plan, plan};
+use crate::unroll::unroll;
 
 /// A module with its charges, as walrus writes it.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ pub(crate) struct Rewritten {
 }
 
 /// Rewrites a screened module.
-pub(crate) fn rewrite(wasm: &[u8], max_charge: u32) -> walrus::Result<Rewritten> {
+pub(crate) fn rewrite(wasm: &[u8], max_charge: u32, unrolled: bool) -> walrus::Result<Rewritten> {
     let mut config = ModuleConfig::new();
     config.generate_dwarf(false).legacy_exceptions(false);
     let mut module = config.parse(wasm)?;
@@ -38,6 +40,9 @@ pub(crate) fn rewrite(wasm: &[u8], max_charge: u32) -> walrus::Result<Rewritten>
     let mut rewritten =
         Rewritten { bytes: Vec::new(), functions: 0, loops: 0, charges: 0, bound: 0, dropped_sections };
     for (_, function) in module.funcs.iter_local_mut() {
+        if unrolled {
+            unroll(function);
+        }
         let plan = plan(function, max_charge);
         rewritten.count(&plan);
         insert(function, plan.charges, reserved);

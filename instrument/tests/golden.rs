@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// The largest charge in these examples, small so that one of them can show what happens above it.
 const MAX_CHARGE: u32 = 12;
 
+/// The same for the examples of loops that are written out, which is done to pay for all copies at once.
+const MAX_CHARGE_UNROLLED: u32 = 1000;
+
 fn inputs() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let entries = fs::read_dir(directory).expect("the directory is part of the crate");
@@ -28,7 +31,11 @@ fn the_examples_are_prepared_as_shown() {
     assert!(!inputs.is_empty());
     for input in inputs {
         let wasm = wat::parse_file(&input).expect("the example is well-formed");
-        let prepared = support::prepared(&wasm, MAX_CHARGE);
+        // Loops that are written out are hard to read, so only the examples that are about it have them.
+        let name = input.file_stem().unwrap_or_default().to_string_lossy();
+        let (max_charge, unroll) =
+            if name.starts_with("unrolled") { (MAX_CHARGE_UNROLLED, true) } else { (MAX_CHARGE, false) };
+        let prepared = support::prepared_with(&wasm, max_charge, unroll);
         let text = wasmprinter::print_bytes(&prepared).expect("the output is well-formed");
         let golden = input.with_extension("prepared.wat");
         if bless {

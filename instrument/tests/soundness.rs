@@ -5,7 +5,7 @@ mod support;
 use proptest::prelude::*;
 
 use lunatic_instrument::verify;
-use support::{ChargeAt, Outcome, charges, prepared, program, run, with_cost, without};
+use support::{ChargeAt, Outcome, charges, prepared, prepared_with, program, run, with_cost, without};
 
 /// A slice that no test uses up.
 const ENDLESS: i64 = i64::MAX / 2;
@@ -120,6 +120,10 @@ proptest! {
         prop_assert_eq!(plain.result, Some(counted.result), "the interpreter is right about the program");
         prop_assert_eq!(metered.result, plain.result);
         prop_assert!(metered.charged >= counted.work as i64, "{} charged for {}", metered.charged, counted.work);
+
+        let as_it_was = run(&prepared_with(&original, max_charge, false), &[fuel, acc], ENDLESS);
+        prop_assert_eq!(as_it_was.result, plain.result, "without loops written out");
+        prop_assert!(as_it_was.charged >= counted.work as i64);
 
         let sliced = run(&instrumented, &[fuel, acc], 10);
         prop_assert_eq!(sliced.result, plain.result, "a yield changes nothing");

@@ -13,8 +13,14 @@ use lunatic_instrument::{Options, prepare};
 
 /// Prepares a module that is known to be acceptable.
 pub(crate) fn prepared(wasm: &[u8], max_charge: u32) -> Vec<u8> {
+    prepared_with(wasm, max_charge, true)
+}
+
+/// As [`prepared`], with or without loops written out.
+pub(crate) fn prepared_with(wasm: &[u8], max_charge: u32, unroll: bool) -> Vec<u8> {
     let mut options = Options::default();
     options.max_charge = max_charge;
+    options.unroll = unroll;
     prepare(wasm, &options).expect("the module can be prepared").bytes
 }
 

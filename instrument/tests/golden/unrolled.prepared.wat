@@ -1,0 +1,154 @@
+(module
+  (type (;0;) (func))
+  (type (;1;) (func (param i32) (result i32)))
+  (import "lunatic::metering" "reductions" (global (;0;) (mut i64)))
+  (import "lunatic::metering" "yield" (func (;0;) (type 0)))
+  (func $nested (;1;) (type 1) (param i32) (result i32)
+    (local i32 i32)
+    global.get 0
+    i64.const 1
+    i64.sub
+    global.set 0
+    global.get 0
+    i64.const 0
+    i64.lt_s
+    if ;; label = @1
+      call 0
+    end
+    loop ;; label = @1
+      global.get 0
+      i64.const 7
+      i64.sub
+      global.set 0
+      global.get 0
+      i64.const 0
+      i64.lt_s
+      if ;; label = @2
+        call 0
+      end
+      local.get 0
+      local.set 1
+      block ;; label = @2
+        loop ;; label = @3
+          global.get 0
+          i64.const 36
+          i64.sub
+          global.set 0
+          global.get 0
+          i64.const 0
+          i64.lt_s
+          if ;; label = @4
+            call 0
+          end
+          block ;; label = @4
+            local.get 2
+            local.get 1
+            i32.add
+            local.set 2
+            local.get 1
+            i32.const 1
+            i32.sub
+            local.tee 1
+            br_if 0 (;@4;)
+            br 2 (;@2;)
+          end
+          block ;; label = @4
+            local.get 2
+            local.get 1
+            i32.add
+            local.set 2
+            local.get 1
+            i32.const 1
+            i32.sub
+            local.tee 1
+            br_if 0 (;@4;)
+            br 2 (;@2;)
+          end
+          block ;; label = @4
+            local.get 2
+            local.get 1
+            i32.add
+            local.set 2
+            local.get 1
+            i32.const 1
+            i32.sub
+            local.tee 1
+            br_if 0 (;@4;)
+            br 2 (;@2;)
+          end
+          local.get 2
+          local.get 1
+          i32.add
+          local.set 2
+          local.get 1
+          i32.const 1
+          i32.sub
+          local.tee 1
+          br_if 0 (;@3;)
+        end
+      end
+      local.get 0
+      i32.const 1
+      i32.sub
+      local.tee 0
+      br_if 0 (;@1;)
+    end
+    local.get 2
+  )
+  (func $with_a_result (;2;) (type 1) (param i32) (result i32)
+    global.get 0
+    i64.const 1
+    i64.sub
+    global.set 0
+    global.get 0
+    i64.const 0
+    i64.lt_s
+    if ;; label = @1
+      call 0
+    end
+    block (result i32) ;; label = @1
+      loop (result i32) ;; label = @2
+        global.get 0
+        i64.const 18
+        i64.sub
+        global.set 0
+        global.get 0
+        i64.const 0
+        i64.lt_s
+        if ;; label = @3
+          call 0
+        end
+        block ;; label = @3
+          local.get 0
+          i32.const 7
+          i32.sub
+          local.tee 0
+          i32.const 0
+          i32.lt_s
+          if ;; label = @4
+            local.get 0
+            return
+          end
+          local.get 0
+          br_table 0 (;@3;) 0 (;@3;)
+        end
+        local.get 0
+        i32.const 7
+        i32.sub
+        local.tee 0
+        i32.const 0
+        i32.lt_s
+        if ;; label = @3
+          local.get 0
+          return
+        end
+        local.get 0
+        br_table 0 (;@2;) 0 (;@2;)
+      end
+    end
+  )
+  (@producers
+    (processed-by "walrus" "0.28.0")
+  )
+  (@custom "lunatic.prep" (after code) "\01\01\e8\07$")
+)
