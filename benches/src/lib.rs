@@ -1,5 +1,6 @@
 //! What the benchmarks share: guests, and running them.
 
+pub mod enlarge;
 pub mod peer;
 pub mod table;
 

@@ -1,6 +1,7 @@
 //! Other engines, each a program of its own in `benches/peers` that is built when it is asked for.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use lunatic_tests::guests::{build, root};
@@ -21,7 +22,14 @@ impl Peer {
     /// # Errors
     /// When it cannot be built or started, for instance without a network.
     pub fn wasmtime(name: &str, variant: &str) -> Result<Peer, String> {
-        let module = build(&format!("benches/guests/{name}"), name);
+        Peer::wasmtime_module(&build(&format!("benches/guests/{name}"), name), variant)
+    }
+
+    /// Wasmtime with any module. If it has imports, it is compiled and cannot be called.
+    ///
+    /// # Errors
+    /// As for [`Peer::wasmtime`].
+    pub fn wasmtime_module(module: &Path, variant: &str) -> Result<Peer, String> {
         let module = module.to_str().ok_or("the path is not UTF-8")?;
         Peer::start("wasmtime", &[module, variant])
     }
@@ -40,6 +48,7 @@ impl Peer {
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .map_err(|error| error.to_string())?;
         let input = child.stdin.take().expect("it is piped");
