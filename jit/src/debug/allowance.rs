@@ -14,8 +14,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use gimli::{EndianReader, LittleEndian, ReaderOffsetId};
 
-/// Steps for all of a module's life. The largest unit of a program takes about as many as its DWARF has bytes.
-pub(super) const STEPS: u64 = 16_000_000;
+/// Steps for all of a module's life: so many, and one for each byte of its sections. A program of whose sections nearly
+/// everything is looked at takes one for every four bytes.
+const STEPS: u64 = 1_000_000;
+
+/// Steps that no module gets more than. A step may allocate 24 bytes, so this is some 200 MB at worst, and given back
+/// when the steps are used up; half a second.
+const MAX_STEPS: u64 = 8_000_000;
 
 /// Bytes of a string that are one step.
 const BYTES_A_STEP: usize = 8;
@@ -32,8 +37,10 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub(super) fn new() -> Allowance {
-        Allowance { steps: AtomicU64::new(STEPS), stack: AtomicUsize::new(here()) }
+    /// For sections of so many bytes.
+    pub(super) fn new(bytes: usize) -> Allowance {
+        let steps = MAX_STEPS.min(STEPS + bytes as u64);
+        Allowance { steps: AtomicU64::new(steps), stack: AtomicUsize::new(here()) }
     }
 
     /// Begins a lookup at this depth of the stack.

@@ -28,7 +28,7 @@ pub(super) struct Lines {
 impl Lines {
     /// `None` if the sections are malformed.
     pub(super) fn new(sections: Sections) -> Option<Lines> {
-        let allowance = Arc::new(Allowance::new());
+        let allowance = Arc::new(Allowance::new(sections.bytes.len()));
         let load = |id: gimli::SectionId| -> gimli::Result<Reader> {
             Ok(Reader::new(&sections.bytes, sections.range(id.name()), &allowance))
         };

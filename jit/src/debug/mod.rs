@@ -163,3 +163,6 @@ impl fmt::Debug for DebugInfo {
         f.debug_struct("DebugInfo").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
