@@ -34,11 +34,14 @@ impl Report {
             None => format!("process {} {reason}\n", self.process),
         };
         if let ExitReason::Trap(trap) = reason {
-            let shown = trap.backtrace.iter().take(MAX_FRAMES);
-            for (index, frame) in shown.enumerate() {
-                let frame = frame.to_string();
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, "  {index:>2}: {}", frame.escape_debug());
+            for (index, frame) in trap.backtrace.iter().take(MAX_FRAMES).enumerate() {
+                // The functions that were inlined share the frame, and its number.
+                let mut number = format!("{index:>2}:");
+                for line in frame.lines() {
+                    // Writing to a string cannot fail.
+                    let _ = writeln!(text, "  {number:3} {}", line.escape_debug());
+                    number.clear();
+                }
             }
             if trap.backtrace.len() > MAX_FRAMES {
                 let _ = writeln!(text, "      … {} more", trap.backtrace.len() - MAX_FRAMES);

@@ -47,3 +47,29 @@ pub const COST_MODEL_VERSION: u32 = 1;
 /// Large enough that almost no loop body or function needs a second charge, small enough that a slice of a few
 /// thousand reductions is overrun by about a slice at worst.
 pub const MAX_CHARGE: u32 = 10_000;
+
+/// The name of the custom section that says where the code of a prepared module was before: see
+/// [`crate::original_offset`]. Only in modules that had debug sections.
+pub const OFFSETS_SECTION: &str = "lunatic.offsets";
+
+/// The debug sections (DWARF) that say which line of which file, and which inlined function, an instruction comes
+/// from, without the prefix that they have in a file: [`PLAIN_DEBUG_PREFIX`] or [`KEPT_DEBUG_PREFIX`].
+pub const DEBUG_SECTIONS: [&str; 9] = [
+    "debug_info",
+    "debug_abbrev",
+    "debug_line",
+    "debug_str",
+    "debug_ranges",
+    "debug_rnglists",
+    "debug_line_str",
+    "debug_str_offsets",
+    "debug_addr",
+];
+
+/// What the name of a debug section begins with as compilers write it.
+pub const PLAIN_DEBUG_PREFIX: &str = ".";
+
+/// What the name of a debug section begins with in a prepared module, where it is otherwise unchanged: it speaks of
+/// offsets in the code as it was. Under its usual name, a tool that knows nothing of [`OFFSETS_SECTION`] would
+/// believe it, and show wrong lines.
+pub const KEPT_DEBUG_PREFIX: &str = "lunatic.";

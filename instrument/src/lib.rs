@@ -40,6 +40,7 @@ pub mod cost;
 mod error;
 mod features;
 mod finish;
+mod origin;
 mod plan;
 mod prepare;
 mod proposal;
@@ -55,6 +56,7 @@ pub use error::{
     FunctionRef, Limit, ManifestError, PrepareError, Region, Reserved, VerifyError, VerifyErrorKind,
 };
 pub use features::FEATURES;
+pub use origin::original_offset;
 pub use prepare::{Options, Prepared, Stats, prepare};
 pub use proposal::refused_proposal;
 pub use screen::{MAX_CODE_BYTES, MAX_LOCALS, MAX_MODULE_BYTES, MAX_NESTING, MAX_SEARCH_STEPS};

@@ -5,6 +5,7 @@ use crate::container::{Manifest, is_prepared};
 use crate::cost::MAX_OPERATOR_COST;
 use crate::error::PrepareError;
 use crate::finish::finish;
+use crate::origin::DebugSections;
 use crate::rewrite::rewrite;
 use crate::screen::screen;
 use crate::verify::{Report, verify};
@@ -74,11 +75,12 @@ pub fn prepare(wasm: &[u8], options: &Options) -> Result<Prepared, PrepareError>
     }
     screen(wasm)?;
     let max_charge = options.max_charge.clamp(MAX_OPERATOR_COST, MAX_CHARGE);
-    let rewritten =
-        rewrite(wasm, max_charge, options.unroll).map_err(|error| PrepareError::Rewrite(error.into()))?;
+    let debug = DebugSections::of(wasm);
+    let rewritten = rewrite(wasm, max_charge, options.unroll, debug.is_some())
+        .map_err(|error| PrepareError::Rewrite(error.into()))?;
     let manifest = Manifest { max_charge, bound: rewritten.bound };
-    let bytes =
-        finish(&rewritten.bytes, &manifest).map_err(|error| PrepareError::Rewrite(Box::new(error)))?;
+    let bytes = finish(&rewritten, debug.as_ref(), &manifest)
+        .map_err(|error| PrepareError::Rewrite(Box::new(error)))?;
     let report = verify(&bytes).map_err(PrepareError::Unproven)?;
     let stats = Stats {
         already_prepared: false,

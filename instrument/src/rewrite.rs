@@ -6,21 +6,31 @@
 //! walrus itself drops code that can never run, unused locals and `nop`s, orders functions by size, and writes
 //! custom sections behind all others (`dylink.0` excepted).
 //!
-//! Sections that speak of positions in the old code would be wrong now and are dropped; see [`is_positional`].
+//! Sections that speak of positions in the old code would be wrong now and are dropped; see [`is_positional`]. Debug
+//! sections are kept by [`crate::origin`], for which the rewriter notes what is where now.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use walrus::ir::{
     BinaryOp, Binop, Call, Const, GlobalGet, GlobalSet, IfElse, Instr, InstrLocId, InstrSeqId, Value,
 };
-use walrus::{FunctionId, GlobalId, LocalFunction, Module, ModuleConfig, ValType};
+use walrus::{
+    CodeTransform, CustomSection, FunctionId, GlobalId, IdsToIndices, LocalFunction, Module, ModuleConfig,
+    ValType,
+};
 
-use crate::abi::{METERING_MODULE, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
+use crate::abi::{KEPT_DEBUG_PREFIX, METERING_MODULE, OFFSETS_SECTION, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
+use crate::origin::kept_name;
 use crate::plan::{Charge, Plan, plan};
-use crate::unroll::unroll;
+use crate::unroll::{Copies, unroll};
 
 /// A module with its charges, as walrus writes it.
 #[derive(Debug)]
 pub(crate) struct Rewritten {
     pub(crate) bytes: Vec<u8>,
+    /// Where each operator is in `bytes` and where it was, if that was asked for; in the order of the former.
+    pub(crate) operators: Vec<Moved>,
     pub(crate) functions: usize,
     pub(crate) loops: usize,
     pub(crate) charges: usize,
@@ -30,24 +40,51 @@ pub(crate) struct Rewritten {
     pub(crate) dropped_sections: Vec<String>,
 }
 
-/// Rewrites a screened module.
-pub(crate) fn rewrite(wasm: &[u8], max_charge: u32, unrolled: bool) -> walrus::Result<Rewritten> {
+/// An operator's offsets, both from the beginning of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moved {
+    pub(crate) to: u32,
+    pub(crate) from: u32,
+}
+
+/// Rewrites a screened module. Loops are written out if `unrolled`, and what is where is noted if `with_offsets`, which
+/// takes its time.
+pub(crate) fn rewrite(
+    wasm: &[u8],
+    max_charge: u32,
+    unrolled: bool,
+    with_offsets: bool,
+) -> walrus::Result<Rewritten> {
     let mut config = ModuleConfig::new();
-    config.generate_dwarf(false).legacy_exceptions(false);
+    config.generate_dwarf(false).legacy_exceptions(false).preserve_code_transform(with_offsets);
     let mut module = config.parse(wasm)?;
     let dropped_sections = drop_positional_sections(&mut module, wasm);
     let reserved = Reserved::import_into(&mut module);
-    let mut rewritten =
-        Rewritten { bytes: Vec::new(), functions: 0, loops: 0, charges: 0, bound: 0, dropped_sections };
+    let mut rewritten = Rewritten {
+        bytes: Vec::new(),
+        operators: Vec::new(),
+        functions: 0,
+        loops: 0,
+        charges: 0,
+        bound: 0,
+        dropped_sections,
+    };
+    let mut copies = Copies::new(wasm.len());
     for (_, function) in module.funcs.iter_local_mut() {
         if unrolled {
-            unroll(function);
+            unroll(function, &mut copies);
         }
         let plan = plan(function, max_charge);
         rewritten.count(&plan);
         insert(function, plan.charges, reserved);
     }
+    let listener = Listener::default();
+    if with_offsets {
+        module.customs.add(listener.clone());
+    }
     rewritten.bytes = module.emit_wasm();
+    rewritten.operators = listener.take();
+    rewritten.operators.iter_mut().for_each(|operator| operator.from = copies.original(operator.from));
     Ok(rewritten)
 }
 
@@ -79,11 +116,44 @@ impl Reserved {
 }
 
 /// Whether a custom section holds offsets or indices of the old code: DWARF and source maps, relocations, and
-/// branch hints and the like. (`name` holds indices too, and walrus writes it anew.)
+/// branch hints and the like; and what only a prepared module has. (`name` holds indices too, and walrus writes it
+/// anew.)
 fn is_positional(name: &str) -> bool {
     const PREFIXES: [&str; 3] = [".debug_", "reloc.", "metadata.code."];
-    const NAMES: [&str; 3] = ["linking", "sourceMappingURL", "external_debug_info"];
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    const NAMES: [&str; 4] = ["linking", "sourceMappingURL", "external_debug_info", OFFSETS_SECTION];
+    let is_kept =
+        |name: &str| name.strip_prefix(KEPT_DEBUG_PREFIX).is_some_and(|name| name.starts_with("debug_"));
+    NAMES.contains(&name) || is_kept(name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Hears from walrus where it has put each operator. Only custom sections are told, so it is one, an empty one, which
+/// is left out in the end.
+#[derive(Debug, Clone, Default)]
+struct Listener(Arc<Mutex<Vec<Moved>>>);
+
+impl CustomSection for Listener {
+    fn name(&self) -> &str {
+        OFFSETS_SECTION
+    }
+
+    fn data(&self, _: &IdsToIndices) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&[])
+    }
+
+    fn apply_code_transform(&mut self, transform: &CodeTransform) {
+        let operators = transform.instruction_map.iter();
+        // What it writes is smaller than 4 GiB, as what it reads is.
+        let mut operators: Vec<_> =
+            operators.map(|&(from, to)| Moved { to: to as u32, from: from.data() }).collect();
+        operators.sort_unstable_by_key(|operator| operator.to);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = operators;
+    }
+}
+
+impl Listener {
+    fn take(&self) -> Vec<Moved> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 fn drop_positional_sections(module: &mut Module, wasm: &[u8]) -> Vec<String> {
@@ -97,7 +167,7 @@ fn drop_positional_sections(module: &mut Module, wasm: &[u8]) -> Vec<String> {
         Ok(wasmparser::Payload::CustomSection(section)) => Some(section.name()),
         _ => None,
     });
-    names.filter(|name| is_positional(name)).map(str::to_owned).collect()
+    names.filter(|name| is_positional(name) && kept_name(name).is_none()).map(str::to_owned).collect()
 }
 
 /// Inserts charges into a function, in time linear in its size.

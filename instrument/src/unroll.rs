@@ -50,15 +50,46 @@ struct Small {
     copies: usize,
 }
 
+/// Where copied instructions were before. walrus knows an instruction's place by a number, and of several with one number
+/// only the last one's; so copies have numbers of their own.
+#[derive(Debug)]
+pub(crate) struct Copies {
+    /// The first such number, which no original has.
+    first: u32,
+    /// The originals' numbers, by the copies'.
+    originals: Vec<u32>,
+}
+
+impl Copies {
+    /// Of a module of so many bytes: originals' numbers are offsets in it.
+    pub(crate) fn new(bytes: usize) -> Copies {
+        // Modules are far smaller than 4 GiB: see `MAX_MODULE_BYTES`.
+        Copies { first: bytes as u32, originals: Vec::new() }
+    }
+
+    /// The number of the original.
+    pub(crate) fn original(&self, number: u32) -> u32 {
+        number.checked_sub(self.first).map_or(number, |copy| self.originals[copy as usize])
+    }
+
+    fn copy(&mut self, of: InstrLocId) -> InstrLocId {
+        if of.is_default() {
+            return of;
+        }
+        self.originals.push(of.data());
+        InstrLocId::new(self.first + self.originals.len() as u32 - 1)
+    }
+}
+
 /// Writes out the small loops of a function.
-pub(crate) fn unroll(function: &mut LocalFunction) {
+pub(crate) fn unroll(function: &mut LocalFunction, made: &mut Copies) {
     for Small { parent, position, body, copies, .. } in small_loops(function) {
         let ty = function.block(body).ty;
         let out = function.builder_mut().dangling_instr_seq(ty).id();
         let old = std::mem::take(&mut function.block_mut(body).instrs);
         for _ in 1..copies {
             let round = function.builder_mut().dangling_instr_seq(None).id();
-            let mut copy = copied(function, &old, &mut HashMap::from([(body, round)]));
+            let mut copy = copied(function, &old, &mut HashMap::from([(body, round)]), made);
             if !copy.last().is_some_and(|(instr, _)| is_jump(instr)) {
                 copy.push((Br { block: out }.into(), InstrLocId::default()));
             }
@@ -66,10 +97,9 @@ pub(crate) fn unroll(function: &mut LocalFunction) {
             function.block_mut(body).instrs.push((Block { seq: round }.into(), InstrLocId::default()));
         }
         function.block_mut(body).instrs.extend(old);
-        let place = &mut function.block_mut(parent).instrs[position];
-        let (the_loop, location) = (place.0.clone(), place.1);
-        place.0 = Block { seq: out }.into();
-        function.block_mut(out).instrs.push((the_loop, location));
+        let around = (Block { seq: out }.into(), InstrLocId::default());
+        let the_loop = std::mem::replace(&mut function.block_mut(parent).instrs[position], around);
+        function.block_mut(out).instrs.push(the_loop);
     }
 }
 
@@ -169,20 +199,22 @@ fn copied(
     function: &mut LocalFunction,
     instrs: &[(Instr, InstrLocId)],
     known: &mut HashMap<InstrSeqId, InstrSeqId>,
+    made: &mut Copies,
 ) -> Vec<(Instr, InstrLocId)> {
     let mut copy = Vec::with_capacity(instrs.len());
     for (instr, location) in instrs {
         // Depth is at most the body's length.
         for seq in sequences(instr) {
-            let ty = function.block(seq).ty;
+            let (ty, end) = (function.block(seq).ty, made.copy(function.block(seq).end));
             let inner = function.builder_mut().dangling_instr_seq(ty).id();
             known.insert(seq, inner);
             let old = std::mem::take(&mut function.block_mut(seq).instrs);
-            let new = copied(function, &old, known);
+            let new = copied(function, &old, known, made);
             function.block_mut(seq).instrs = old;
             function.block_mut(inner).instrs = new;
+            function.block_mut(inner).end = end;
         }
-        copy.push((moved(instr, known), *location));
+        copy.push((moved(instr, known), made.copy(*location)));
     }
     copy
 }

@@ -245,11 +245,15 @@ fn another_version_is_told_to_prepare_again() {
 #[test]
 fn sections_that_speak_of_the_old_code_are_left_out_and_listed() {
     let text = r#"(module (func)
-        (@custom "producers" "\00") (@custom ".debug_info" "dwarf") (@custom "target_features" "\00")
+        (@custom "producers" "\00") (@custom ".debug_loc" "places") (@custom "lunatic.debug_info" "not ours")
+        (@custom "lunatic.offsets" "not ours") (@custom "target_features" "\00")
         (@custom "linking" "\02") (@custom "mine" "\01\02\03"))"#;
     let prepared = prepare(&wasm(text), &Options::default()).expect("acceptable");
-    assert_eq!(prepared.stats.dropped_sections, [".debug_info", "linking"]);
+    assert_eq!(
+        prepared.stats.dropped_sections,
+        [".debug_loc", "lunatic.debug_info", "lunatic.offsets", "linking"]
+    );
     let text = wasmprinter::print_bytes(&prepared.bytes).expect("well-formed");
     assert!(text.contains(r#"(@custom "mine" (after code) "\01\02\03")"#), "{text}");
-    assert!(text.contains("target_features") && !text.contains("dwarf"), "{text}");
+    assert!(text.contains("target_features") && !text.contains("places") && !text.contains("ours"), "{text}");
 }

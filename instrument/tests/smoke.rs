@@ -1,6 +1,8 @@
 //! The property of the fuzz target `instrument`, on a few hundred modules that are the same every time: whatever
 //! valid module goes in, what comes out is valid, verifies, and is the same when it is done again.
 
+mod support;
+
 use arbitrary::Unstructured;
 use wasm_smith::{Config, Module};
 
@@ -25,21 +27,11 @@ fn config() -> Config {
     }
 }
 
-/// Bytes that look random: a linear congruential generator is enough to steer a generator of modules.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
-
 #[test]
 fn any_module_can_be_prepared() {
     let mut with_code = 0;
     for seed in 0..MODULES {
-        let bytes = noise(seed, 8192);
+        let bytes = support::noise(seed, 8192);
         let module =
             Module::new(config(), &mut Unstructured::new(&bytes)).expect("enough bytes for a module");
         let wasm = module.to_bytes();
@@ -59,7 +51,7 @@ fn any_module_can_be_prepared() {
 #[test]
 fn proposals_that_are_not_supported_are_refused() {
     for seed in 0..MODULES {
-        let bytes = noise(seed, 2048);
+        let bytes = support::noise(seed, 2048);
         let module = Module::new(Config::default(), &mut Unstructured::new(&bytes)).expect("enough bytes");
         match prepare(&module.to_bytes(), &Options::default()) {
             Ok(_) | Err(PrepareError::Unsupported { .. }) => {}

@@ -1,6 +1,7 @@
 //! What a module declares, in the form in which it is kept beside its code.
 //!
-//! These are the module's own sections, as they are, without the code and without custom sections but the names. They
+//! These are the module's own sections, as they are, without the code and without custom sections but the names
+//! (debug sections are kept apart: see [`crate::debug`]). They
 //! are read by the same reader as a whole module is; nothing is validated, because the module was when it was compiled.
 //!
 //! A frame is the section's number, its length in 32 bits, and its content. It is not a WebAssembly module: that would

@@ -5,7 +5,9 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
+use crate::debug::{DebugInfo, Source};
 use crate::value::ExternType;
 
 /// An error that a host function raises: it ends the guest's activation as [`TrapKind::Host`], and whoever runs
@@ -172,7 +174,7 @@ impl fmt::Display for Trap {
 impl Error for Trap {}
 
 /// One guest frame of a backtrace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Frame {
     /// The function's index in its module.
     pub function: u32,
@@ -180,17 +182,57 @@ pub struct Frame {
     pub name: Option<String>,
     /// The offset of the instruction in the module's bytes.
     pub offset: Option<u32>,
+    /// What can say more, if the module has debug sections.
+    pub(crate) debug: Option<Arc<DebugInfo>>,
 }
 
+/// Frames are equal that are of the same place; what is known of it follows from that.
+impl PartialEq for Frame {
+    fn eq(&self, other: &Frame) -> bool {
+        (self.function, &self.name, self.offset) == (other.function, &other.name, other.offset)
+    }
+}
+
+impl Eq for Frame {}
+
+impl Frame {
+    /// Where in its sources this is, by the module's DWARF: the functions that were inlined here, innermost first,
+    /// and last the frame's own. Empty if that is not known.
+    ///
+    /// The first time that it is asked of a module, it may take some hundredths of a second.
+    pub fn sources(&self) -> Arc<[Source]> {
+        match (&self.debug, self.offset) {
+            (Some(debug), Some(offset)) => debug.sources(offset),
+            _ => Arc::default(),
+        }
+    }
+
+    /// The frame as it is shown: a line for each of its [sources](Frame::sources), or one without.
+    pub fn lines(&self) -> Vec<String> {
+        let sources = self.sources();
+        let (own, inlined) = match sources.split_last() {
+            Some((own, inlined)) => (own, inlined),
+            None => (&Source::default(), &[][..]),
+        };
+        let inlined = inlined.iter().map(|source| {
+            let function = source.function.as_deref().unwrap_or("<unknown>");
+            format!("{function}{source} (inlined)")
+        });
+        // The name section's is the one that is shown where there is no DWARF.
+        let mut last = match self.name.as_ref().or(own.function.as_ref()) {
+            Some(name) => format!("{name}{own}"),
+            None => format!("<function {}>{own}", self.function),
+        };
+        if let Some(offset) = self.offset {
+            last += &format!(" (0x{offset:x})");
+        }
+        inlined.chain([last]).collect()
+    }
+}
+
+/// Its [lines](Frame::lines).
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => f.write_str(name)?,
-            None => write!(f, "<function {}>", self.function)?,
-        }
-        match self.offset {
-            Some(offset) => write!(f, " (0x{offset:x})"),
-            None => Ok(()),
-        }
+        f.write_str(&self.lines().join("\n"))
     }
 }

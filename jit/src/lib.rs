@@ -26,6 +26,7 @@ mod cache;
 mod code;
 mod compile;
 mod const_expr;
+mod debug;
 mod declarations;
 mod engine;
 mod entries;
@@ -46,6 +47,7 @@ mod vm;
 
 pub use budget::{Budget, Cancellation};
 pub use cache::{Cache, CacheError, CacheKey};
+pub use debug::Source;
 pub use declarations::declared_imports;
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use error::{CompileError, Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};

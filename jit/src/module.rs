@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::budget::Budget;
 use crate::code::{Artifact, CodeImage};
 use crate::compile::{CodeLayout, compile};
+use crate::debug::{self, DebugInfo};
 use crate::engine::Engine;
 use crate::entries::Entries;
 use crate::error::{CompileError, Frame, LinkError, MissingImport, TrapKind};
@@ -34,6 +35,7 @@ pub(crate) struct ModuleInner {
     pub(crate) code: CodeImage,
     layout: CodeLayout,
     entries: Entries,
+    debug: Option<Arc<DebugInfo>>,
     pub(crate) options: CompileOptions,
 }
 
@@ -91,7 +93,7 @@ impl ModuleInner {
     pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
         let function = self.function_of(self.code.piece_at(pc)?)?;
         let (name, offset) = (self.shape.function_name(function), self.code.source_at(pc));
-        Some(Frame { function, name, offset })
+        Some(Frame { function, name, offset, debug: self.debug.clone() })
     }
 }
 
@@ -131,7 +133,7 @@ impl Module {
         budget: &Budget,
     ) -> Result<Module, CompileError> {
         let (shape, artifact) = compile(engine, wasm, options, budget)?;
-        Module::load(engine, shape, artifact, options)
+        Module::load(engine, shape, artifact, options, DebugInfo::in_memory(debug::extract(wasm)))
     }
 
     /// Makes a module of its parts: the way of all code, just compiled or from the cache.
@@ -140,6 +142,7 @@ impl Module {
         shape: Shape,
         artifact: Artifact,
         options: CompileOptions,
+        debug: Option<Arc<DebugInfo>>,
     ) -> Result<Module, CompileError> {
         let types = engine.types().take(&shape.types, shape.metering.is_some());
         let code = CodeImage::load(artifact, types.numbers());
@@ -152,6 +155,7 @@ impl Module {
             code,
             layout: CodeLayout::new(&shape),
             entries: Entries::new(&shape),
+            debug,
             options,
             shape,
         };
@@ -164,10 +168,11 @@ impl Module {
         shape: Shape,
         artifact: Artifact,
         options: CompileOptions,
+        debug: Option<Arc<DebugInfo>>,
     ) -> Option<Module> {
         let pieces = CodeLayout::new(&shape).entry(Entries::new(&shape).types().len() as u32);
         let fits = artifact.buffer.layout.tables.pieces == pieces;
-        if fits { Module::load(engine, shape, artifact, options).ok() } else { None }
+        if fits { Module::load(engine, shape, artifact, options, debug).ok() } else { None }
     }
 
     /// What it was compiled for.

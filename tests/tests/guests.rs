@@ -196,6 +196,45 @@ fn a_stack_overflow_is_a_trap_with_a_report() {
 }
 
 #[test]
+fn a_trap_is_reported_with_the_lines_of_inlined_functions() {
+    let wasm = build("tests/guests/lines", "test_lines");
+    let module = prepared("tests/guests/lines", "test_lines");
+    let cache = tempfile::tempdir().expect("a temporary directory");
+    let cache = cache.path().to_str().expect("a name in UTF-8");
+    let report = |options: &[&str], module: &Path| {
+        let output = run(options, module, &[]);
+        assert_eq!(output.status.code(), Some(134));
+        stderr(&output)
+    };
+    let fresh = report(&["--no-cache"], &module);
+    let shown: Vec<&str> = fresh.lines().map(str::trim_start).collect();
+    let source = include_str!("../guests/lines/src/lib.rs");
+    let mut place = 0;
+    for function in ["innermost", "middle", "outer", "trap"] {
+        let comment = if function == "innermost" { "kind 0" } else { function };
+        let line =
+            source.lines().position(|line| line.ends_with(&format!("// {comment}"))).expect("it has one");
+        let (name, line) = (format!("{function} at "), format!("src/lib.rs:{}:", line + 1));
+        let found = shown[place..].iter().position(|shown| shown.contains(&name) && shown.contains(&line));
+        place += found.unwrap_or_else(|| panic!("{function}, line {line} in\n{fresh}"));
+        let is_inlined = shown[place].ends_with(" (inlined)");
+        assert_eq!(is_inlined, function != "outer", "{fresh}");
+    }
+    // Prepared by whom, compiled when, makes no difference.
+    assert_eq!(report(&["--no-cache"], &wasm), fresh);
+    for _ in 0..2 {
+        assert_eq!(report(&["--cache-dir", cache], &module), fresh);
+    }
+    // Nor does it that it is not prepared at all, but for the offsets.
+    let without_offsets = |report: &str| {
+        let lines = report.lines().filter(|line| !line.contains("warning"));
+        lines.map(|line| line.split(" (0x").next().expect("a part").to_owned()).collect::<Vec<_>>()
+    };
+    let plain = report(&["--no-cache", "--unmetered"], &wasm);
+    assert_eq!(without_offsets(&plain), without_offsets(&fresh));
+}
+
+#[test]
 fn stdin_is_read_to_its_end() {
     let mut child = command("lunatic-exec")
         .arg(plain())

@@ -123,3 +123,13 @@ pub(crate) fn with_cost(wasm: &[u8], charge: &ChargeAt, cost: u32) -> Vec<u8> {
     }
     mutant
 }
+
+/// Bytes that look random: a linear congruential generator is enough to steer a generator of modules.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}

@@ -55,18 +55,19 @@ impl Directory {
         let _ = fs::remove_file(self.name(key));
     }
 
-    /// Adds an entry, given in parts, and makes room for it.
-    pub(super) fn insert(&self, key: &CacheKey, parts: &[&[u8]]) -> io::Result<()> {
+    /// Adds an entry, given in parts, and makes room for it. Its file, unless it is too large to be kept.
+    pub(super) fn insert(&self, key: &CacheKey, parts: &[&[u8]]) -> io::Result<Option<File>> {
         if parts.iter().map(|part| part.len() as u64).sum::<u64>() > self.limit {
-            return Ok(());
+            return Ok(None);
         }
         // Private by default, and gone if anything fails. Not synced: what a crash leaves behind, the checksum finds.
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
         for part in parts {
             file.write_all(part)?;
         }
-        file.persist(self.name(key)).map_err(|error| error.error)?;
-        self.evict()
+        let file = file.persist(self.name(key)).map_err(|error| error.error)?;
+        self.evict()?;
+        Ok(Some(file))
     }
 
     /// Removes the entries that were not used for longest, until the others fit the limit.

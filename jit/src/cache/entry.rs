@@ -1,13 +1,16 @@
 //! The format of an entry.
 //!
 //! ```text
-//! magic 8 │ key 32 │ bytes of code 8 │ pieces, traps, sources, fixups, declarations 4 each │ checksum 4
+//! magic 8 │ key 32 │ bytes of code 8 │ pieces, traps, sources, fixups, declarations, debug sections 4 each
+//!     │ checksum of the debug sections 4 │ checksum 4
 //! image: code │ up to a page │ tables
 //! fixups: 12 each
 //! declarations
+//! debug sections
 //! ```
 //!
-//! The checksum is over all the rest; it finds accidents, and is no proof against malice, which the directory's
+//! The checksum is over all the rest but the debug sections, which are as large as all of it together and are not
+//! read before a backtrace is shown; then, their own is compared. It finds accidents, and is no proof against malice, which the directory's
 //! rights keep away. Numbers are little-endian. All behind the header goes from the file straight to the memory where
 //! the code will run; nothing of it is read before, but for the fixups and the [declarations](crate::declarations).
 //!
@@ -15,8 +18,11 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
 use crate::code::{Artifact, Fixup, FixupValue, ImageBuffer, ImageLayout, Routine, TableCounts};
+
+use crate::debug::{DebugInfo, Stored};
 
 use super::CacheKey;
 
@@ -25,13 +31,50 @@ const MAGIC: &[u8; 8] = b"lunatic\0";
 /// Where the numbers are, and the checksum of what comes before it and behind it.
 const CODE_AT: usize = 40;
 const COUNTS_AT: usize = 48;
-const CHECKSUM_AT: usize = 68;
-const HEADER: usize = 72;
+const CHECKSUM_AT: usize = 76;
+const HEADER: usize = 80;
 
 const FIXUP: usize = 12;
 
-/// An entry in parts: the header, and what is behind the image.
-pub(super) fn write(key: &CacheKey, declarations: &[u8], artifact: &Artifact) -> (Vec<u8>, Vec<u8>) {
+/// An entry but for its image and its debug sections.
+pub(super) struct Written {
+    pub(super) header: Vec<u8>,
+    /// What is behind the image.
+    pub(super) behind: Vec<u8>,
+    /// Where behind all of that the debug sections go.
+    pub(super) debug: DebugPlace,
+}
+
+/// An entry that was read, as far as that is done at once.
+pub(super) struct Entry<D> {
+    pub(super) declarations: D,
+    pub(super) artifact: Artifact,
+    pub(super) debug: DebugPlace,
+}
+
+/// Where in an entry the debug sections are.
+#[derive(Clone, Copy)]
+pub(super) struct DebugPlace {
+    at: u64,
+    length: u32,
+    checksum: u32,
+}
+
+impl DebugPlace {
+    /// They themselves, in the entry's file; `None` if there are none.
+    pub(super) fn into_info(self, file: File) -> Option<Arc<DebugInfo>> {
+        let DebugPlace { at, length, checksum } = self;
+        if length == 0 { None } else { Some(DebugInfo::new(Stored::File { file, at, length, checksum })) }
+    }
+}
+
+/// An entry, of which the image and the debug sections are written as they are.
+pub(super) fn write(
+    key: &CacheKey,
+    declarations: &[u8],
+    debug_sections: &[u8],
+    artifact: &Artifact,
+) -> Written {
     let mut behind: Vec<u8> = artifact.fixups.iter().flat_map(write_fixup).collect();
     behind.extend_from_slice(declarations);
     let layout = artifact.buffer.layout;
@@ -40,36 +83,42 @@ pub(super) fn write(key: &CacheKey, declarations: &[u8], artifact: &Artifact) ->
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(key.bytes());
     header.extend_from_slice(&(layout.code as u64).to_le_bytes());
-    let lengths = [artifact.fixups.len() as u32, declarations.len() as u32];
+    let debug = DebugPlace {
+        at: (HEADER + layout.size() + behind.len()) as u64,
+        length: debug_sections.len() as u32,
+        checksum: crc32fast::hash(debug_sections),
+    };
+    let lengths = [artifact.fixups.len() as u32, declarations.len() as u32, debug.length, debug.checksum];
     for number in [counts.pieces, counts.traps, counts.sources].iter().chain(&lengths) {
         header.extend_from_slice(&number.to_le_bytes());
     }
     let checksum = checksum(&[&header, artifact.buffer.bytes(), &behind]);
     header.extend_from_slice(&checksum);
-    (header, behind)
+    Written { header, behind, debug }
 }
 
-/// Reads an entry, and its declarations by the given function. `None` if it is not the key's, or not whole.
+/// Reads an entry but for its debug sections, and its declarations by the given function. `None` if it is not the key's, or not whole.
 pub(super) fn read<D>(
     mut file: &File,
     key: &CacheKey,
     declarations: impl FnOnce(&[u8]) -> Option<D>,
-) -> Option<(D, Artifact)> {
+) -> Option<Entry<D>> {
     let mut header = [0; HEADER];
     file.read_exact(&mut header).ok()?;
     let code = usize::try_from(u64::from_le_bytes(*header[CODE_AT..].first_chunk()?)).ok()?;
     let (counts, _) = header[COUNTS_AT..CHECKSUM_AT].as_chunks();
-    let &[pieces, traps, sources, fixups, length] = counts.first_chunk()?;
-    let [pieces, traps, sources, fixups, length] =
-        [pieces, traps, sources, fixups, length].map(u32::from_le_bytes);
+    let counts: [_; 7] = *counts.first_chunk()?;
+    let [pieces, traps, sources, fixups, length, debug, debug_checksum] = counts.map(u32::from_le_bytes);
     let layout = ImageLayout { code, tables: TableCounts { pieces, traps, sources } };
     let behind = fixups as usize * FIXUP + length as usize;
     let size = file.metadata().ok()?.len();
     // Before there is memory for it. That `code` is no larger than the file keeps the sums from overflowing.
     let is_ours = header[..8] == *MAGIC && header[8..CODE_AT] == *key.bytes() && code as u64 <= size;
-    if !is_ours || size != (HEADER + layout.size() + behind) as u64 {
+    let at = (HEADER + layout.size() + behind) as u64;
+    if !is_ours || size != at + u64::from(debug) {
         return None;
     }
+    let debug = DebugPlace { at, length: debug, checksum: debug_checksum };
     let mut buffer = ImageBuffer::new(layout, behind).ok()?;
     file.read_exact(buffer.bytes_mut()).ok()?;
     if checksum(&[&header[..CHECKSUM_AT], buffer.bytes()]) != header[CHECKSUM_AT..] {
@@ -78,7 +127,7 @@ pub(super) fn read<D>(
     let (fixups, rest) = buffer.bytes()[layout.size()..].split_at(fixups as usize * FIXUP);
     let fixups = fixups.as_chunks().0.iter().map(read_fixup).collect::<Option<_>>()?;
     let declarations = declarations(rest)?;
-    Some((declarations, Artifact { buffer, fixups }))
+    Some(Entry { declarations, artifact: Artifact { buffer, fixups }, debug })
 }
 
 fn checksum(parts: &[&[u8]]) -> [u8; 4] {

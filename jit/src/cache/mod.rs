@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use crate::budget::Budget;
 use crate::compile::compile;
+use crate::debug::{self, DebugInfo};
 use crate::declarations;
 use crate::engine::Engine;
 use crate::error::CompileError;
@@ -71,11 +72,15 @@ impl Cache {
     /// The module of this key, if it is there. Nothing is compiled.
     pub fn get(&self, engine: &Engine, key: &CacheKey) -> Option<Module> {
         let file = self.directory.find(key)?;
-        let module = entry::read(&file, key, declarations::read)
-            .and_then(|(shape, artifact)| Module::load_checked(engine, shape, artifact, key.options()));
-        match module {
-            Some(_) => self.directory.touch(&file),
-            None => self.directory.remove(key),
+        let Some(entry) = entry::read(&file, key, declarations::read) else {
+            self.directory.remove(key);
+            return None;
+        };
+        self.directory.touch(&file);
+        let debug = entry.debug.into_info(file);
+        let module = Module::load_checked(engine, entry.declarations, entry.artifact, key.options(), debug);
+        if module.is_none() {
+            self.directory.remove(key);
         }
         module
     }
@@ -92,9 +97,14 @@ impl Cache {
         budget: &Budget,
     ) -> Result<Module, CompileError> {
         let (shape, artifact) = compile(engine, wasm, key.options(), budget)?;
-        let (header, behind) = entry::write(key, &declarations::extract(wasm), &artifact);
+        let sections = debug::extract(wasm);
+        let written = entry::write(key, &declarations::extract(wasm), &sections, &artifact);
+        let parts = [&written.header, artifact.buffer.bytes(), &written.behind, &sections];
         // If it fails, whoever comes next compiles again.
-        let _ = self.directory.insert(key, &[&header, artifact.buffer.bytes(), &behind]);
-        Module::load(engine, shape, artifact, key.options())
+        let debug = match self.directory.insert(key, &parts) {
+            Ok(Some(file)) => written.debug.into_info(file),
+            _ => DebugInfo::in_memory(sections),
+        };
+        Module::load(engine, shape, artifact, key.options(), debug)
     }
 }

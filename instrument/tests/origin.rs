@@ -1,0 +1,158 @@
+//! Where the code of a prepared module was before: for every operator, and whatever walrus made of the rest.
+
+mod support;
+
+use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
+
+use arbitrary::Unstructured;
+use wasm_encoder::{CustomSection, Encode, Section};
+use wasmparser::{Operator, Parser, Payload};
+
+use lunatic_instrument::abi::OFFSETS_SECTION;
+use lunatic_instrument::{Options, original_offset, prepare};
+
+/// The module with a debug section, without which nothing is noted.
+fn with_debug_section(mut wasm: Vec<u8>) -> Vec<u8> {
+    let section = CustomSection { name: ".debug_line".into(), data: b"lines"[..].into() };
+    wasm.push(section.id());
+    section.encode(&mut wasm);
+    wasm
+}
+
+fn custom<'a>(wasm: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    Parser::new(0).parse_all(wasm).find_map(|payload| match payload.expect("well-formed") {
+        Payload::CustomSection(section) if section.name() == name => Some(section.data()),
+        _ => None,
+    })
+}
+
+/// Every operator of a module, by its offset in the content of the code section.
+fn operators(wasm: &[u8]) -> Vec<(u32, Discriminant<Operator<'_>>)> {
+    let mut start = 0;
+    let mut operators = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload.expect("well-formed") {
+            Payload::CodeSectionStart { unchecked_range, .. } => start = unchecked_range.start,
+            Payload::CodeSectionEntry(body) => {
+                let reader = body.get_operators_reader().expect("well-formed");
+                for operator in reader.into_iter_with_offsets() {
+                    let (operator, offset) = operator.expect("well-formed");
+                    operators.push(((offset - start) as u32, discriminant(&operator)));
+                }
+            }
+            _ => {}
+        }
+    }
+    operators
+}
+
+/// Checks that every operator is mapped to one of its kind, and a charge to where it stands; says how many. Where loops
+/// are written out, that holds for all operators but those that hold the copies together.
+fn check(wasm: &[u8], unroll: bool) -> usize {
+    let mut options = Options::default();
+    options.unroll = unroll;
+    let prepared = prepare(wasm, &options).expect("acceptable").bytes;
+    let Some(map) = custom(&prepared, OFFSETS_SECTION) else { return 0 };
+    let old: HashMap<_, _> = operators(wasm).into_iter().collect();
+    let new = operators(&prepared);
+    let code = new.first().map_or(0, |operator| operator.0);
+    // The charges' offsets are from the file's beginning; the first operator is the first charge's.
+    let charges = support::charges(&prepared);
+    let file = charges.first().map_or(0, |charge| charge.range().start) as u32 - code;
+    let mut inserted = Vec::new();
+    for charge in &charges {
+        let range = charge.range().start as u32 - file..charge.range().end as u32 - file;
+        let (before, after) = (original_offset(map, range.start - 1), original_offset(map, range.end));
+        for operator in &charge.operators {
+            let at = original_offset(map, operator.start as u32 - file);
+            assert!(before <= at && at <= after, "{range:?}: {before:?} {at:?} {after:?}");
+        }
+        inserted.push(range);
+    }
+    let [block, end, branch] = [
+        Operator::Block { blockty: wasmparser::BlockType::Empty },
+        Operator::End,
+        Operator::Br { relative_depth: 0 },
+    ]
+    .map(|operator| discriminant(&operator));
+    let own = new.iter().filter(|(offset, kind)| {
+        let holds_copies = unroll && [block, end, branch].contains(kind);
+        !holds_copies && !inserted.iter().any(|range| range.contains(offset))
+    });
+    own.map(|(offset, kind)| {
+        let origin = original_offset(map, *offset).expect("every operator was somewhere");
+        assert_eq!(old.get(&origin), Some(kind), "{offset} was at {origin}");
+    })
+    .count()
+}
+
+#[test]
+fn every_operator_of_any_module_is_found() {
+    let mut checked = 0;
+    for seed in 0..150 {
+        let bytes: Vec<u8> = support::noise(seed, 4096);
+        let config = wasm_smith::Config {
+            exceptions_enabled: false,
+            gc_enabled: false,
+            compact_imports_enabled: false,
+            memory64_enabled: false,
+            threads_enabled: false,
+            wide_arithmetic_enabled: false,
+            min_funcs: 3,
+            // So that the counter is the only global that is changed.
+            max_globals: 0,
+            ..wasm_smith::Config::default()
+        };
+        let module = wasm_smith::Module::new(config, &mut Unstructured::new(&bytes)).expect("enough bytes");
+        let wasm = with_debug_section(module.to_bytes());
+        checked += check(&wasm, false) + check(&wasm, true);
+    }
+    assert!(checked > 10_000, "the generator still makes code: {checked}");
+}
+
+#[test]
+fn operands_may_be_written_longer_than_they_must_be() {
+    // As linkers leave them: calls and constants of five bytes. The functions change places, the larger goes first.
+    let text = r#"(module
+        (func (param i32) (drop (local.get 0)) (nop))
+        (func (loop (call 0 (i32.const 1)) (if (i32.const 0) (then (call 0 (i32.const 2))))) (unreachable)))"#;
+    let short = wat::parse_str(text).expect("well-formed");
+    let mut module = wasm_encoder::Module::new();
+    for payload in Parser::new(0).parse_all(&short) {
+        let payload = payload.expect("well-formed");
+        if let Payload::CodeSectionStart { .. } = payload {
+            let mut code = wasm_encoder::CodeSection::new();
+            code.raw(b"\0\x20\0\x1a\x01\x0b");
+            let call = b"\x10\x80\x80\x80\x80\0";
+            let parts: [&[u8]; 7] = [
+                b"\0\x03\x40\x41\x81\x80\x80\x80\0",
+                call,
+                b"\x41\x80\x80\0\x04\x40\x41\x02",
+                call,
+                b"\x0b\x0b",
+                b"\0",
+                b"\x0b",
+            ];
+            code.raw(&parts.concat());
+            module.section(&code);
+        } else if let Some((id, range)) = payload.as_section() {
+            let data = &short[range.start as usize..range.end as usize];
+            module.section(&wasm_encoder::RawSection { id, data });
+        }
+    }
+    assert_eq!(check(&with_debug_section(module.finish()), false), 3 + 11);
+}
+
+#[test]
+fn a_module_without_debug_sections_gets_nothing_more() {
+    let wasm = wat::parse_str("(module (func (loop (br 0))))").expect("well-formed");
+    let prepared = prepare(&wasm, &Options::default()).expect("acceptable").bytes;
+    assert!(custom(&prepared, OFFSETS_SECTION).is_none());
+    let with = prepare(&with_debug_section(wasm), &Options::default()).expect("acceptable");
+    assert_eq!(custom(&with.bytes, "lunatic.debug_line"), Some(&b"lines"[..]));
+    assert_eq!(custom(&with.bytes, ".debug_line"), None);
+    assert!(with.stats.dropped_sections.is_empty());
+    // The code is the same.
+    assert_eq!(operators(&with.bytes), operators(&prepared));
+}

@@ -1,0 +1,108 @@
+//! The debug sections of a module, as they are kept beside it.
+//!
+//! ```text
+//! where the code section's content begins 4 │ for each section: number 1, length 4, content
+//! ```
+//!
+//! A section's number is its index in [`DEBUG_SECTIONS`]; the map of a prepared module comes after those.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lunatic_instrument::abi::{DEBUG_SECTIONS, KEPT_DEBUG_PREFIX, OFFSETS_SECTION, PLAIN_DEBUG_PREFIX};
+use lunatic_instrument::original_offset;
+use wasmparser::{Parser, Payload};
+
+const COUNT: usize = DEBUG_SECTIONS.len();
+const MAP: usize = COUNT;
+
+/// Bytes that are kept of a module, all sections together. Those of a large program are some ten million.
+const MAX_BYTES: usize = 128 << 20;
+
+/// The debug sections of a module; nothing if it has none that lines could be found with, or too many bytes of them.
+pub(crate) fn extract(wasm: &[u8]) -> Vec<u8> {
+    let mut code_start = 0;
+    let mut plain: [Option<&[u8]>; COUNT + 1] = [None; COUNT + 1];
+    let mut kept = plain;
+    for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
+        match payload {
+            Payload::CodeSectionStart { unchecked_range, .. } => code_start = unchecked_range.start as u32,
+            Payload::CustomSection(section) => {
+                let (name, data) = (section.name(), section.data());
+                if name == OFFSETS_SECTION {
+                    kept[MAP] = Some(data);
+                } else if let Some(number) = number(name, PLAIN_DEBUG_PREFIX) {
+                    plain[number] = Some(data);
+                } else if let Some(number) = number(name, KEPT_DEBUG_PREFIX) {
+                    kept[number] = Some(data);
+                }
+            }
+            _ => {}
+        }
+    }
+    // Those that speak of other code are of use only with the map.
+    let sections = if kept[MAP].is_some() { kept } else { plain };
+    let size: usize = sections.iter().flatten().map(|section| section.len()).sum();
+    let [Some(_info), Some(_abbreviations), ..] = sections else { return Vec::new() };
+    if size > MAX_BYTES {
+        return Vec::new();
+    }
+    let mut bytes = Vec::with_capacity(4 + 5 * sections.len() + size);
+    bytes.extend_from_slice(&code_start.to_le_bytes());
+    for (number, section) in sections.iter().enumerate() {
+        let Some(section) = section else { continue };
+        bytes.push(number as u8);
+        bytes.extend_from_slice(&(section.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(section);
+    }
+    bytes
+}
+
+fn number(name: &str, prefix: &str) -> Option<usize> {
+    let name = name.strip_prefix(prefix)?;
+    DEBUG_SECTIONS.iter().position(|section| *section == name)
+}
+
+/// Sections that were read again.
+pub(super) struct Sections {
+    pub(super) bytes: Arc<[u8]>,
+    code_start: u32,
+    /// Where in `bytes` each is; empty for those that are missing.
+    ranges: [Range<usize>; COUNT],
+    map: Option<Range<usize>>,
+}
+
+impl Sections {
+    /// Of what [`extract`] has given.
+    pub(super) fn new(bytes: Arc<[u8]>) -> Option<Sections> {
+        let code_start = u32::from_le_bytes(*bytes.first_chunk()?);
+        let mut ranges = [const { 0..0 }; COUNT];
+        let mut map = None;
+        let mut at = 4;
+        while let Some((&number, rest)) = bytes.get(at..)?.split_first() {
+            let start = at + 5;
+            let range = start..start + u32::from_le_bytes(*rest.first_chunk()?) as usize;
+            at = range.end;
+            if usize::from(number) == MAP {
+                map = Some(range);
+            } else {
+                *ranges.get_mut(usize::from(number))? = range;
+            }
+        }
+        Some(Sections { bytes, code_start, ranges, map })
+    }
+
+    /// Where a section is, by its name as the standard has it.
+    pub(super) fn range(&self, name: &str) -> Range<usize> {
+        number(name, PLAIN_DEBUG_PREFIX).map_or(0..0, |number| self.ranges[number].clone())
+    }
+
+    /// The address, in the sense of these sections, of the operator at this offset of the module.
+    pub(super) fn address(&self, offset: u32) -> Option<u32> {
+        let offset = offset.checked_sub(self.code_start)?;
+        match &self.map {
+            Some(map) => original_offset(&self.bytes[map.clone()], offset),
+            None => Some(offset),
+        }
+    }
+}
