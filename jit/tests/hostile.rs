@@ -46,7 +46,7 @@ const SECRET: i64 = 0x5ec2_e75e_c2e7_5ec2;
 /// Leaves secrets wherever a guest can: on a deep stack, in memory that it had from the start and that it grew (twice,
 /// so that a pooled one moves), in a table, in globals.
 fn leaver() -> String {
-    let locals: String = (0..40).map(|_| format!("(local i64)")).collect();
+    let locals: String = (0..40).map(|_| "(local i64)").collect();
     let set: String = (1..41).map(|i| format!("(local.set {i} (i64.const {SECRET}))")).collect();
     let kept: String = (1..41).map(|i| format!("(i64.store (i32.const 0) (local.get {i}))")).collect();
     format!(

@@ -30,7 +30,7 @@ use crate::translate::trap_kind;
 use crate::value::{RawValue, ValType, Value};
 use crate::vm::activation::{Activation, Leave, Target};
 use crate::vm::context::VmRuntime;
-use crate::vm::instance::{InstanceData, StoreCore};
+use crate::vm::instance::{InstanceData, OwnedInstance, StoreCore};
 use crate::vm::libcalls::{self, Dispatch};
 use crate::vm::trap::{self, Pcs};
 
@@ -387,7 +387,7 @@ impl<T: Send + 'static> Store<T> {
         assert!(same, "the module was compiled by the store's engine");
     }
 
-    fn add(&mut self, data: Box<InstanceData>, hosts: Arc<[Option<HostFunc<T>>]>) -> Instance {
+    fn add(&mut self, data: OwnedInstance, hosts: Arc<[Option<HostFunc<T>>]>) -> Instance {
         let inner = self.inner_mut();
         inner.core.instances.push(data);
         inner.hosts.push(hosts);

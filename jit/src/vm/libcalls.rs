@@ -4,6 +4,13 @@
 //! may suspend, and whatever allocates, locks or calls foreign code goes to the worker's stack by
 //! [`on_worker_stack`], where a panic is caught. None may unwind.
 //!
+//! **References.** What a context leads to is shared: with native code, which is stopped in the routine; with the
+//! embedder, which is stopped in `Store::run` and holds pointers only; with other contexts, since an imported memory or
+//! table is another instance's, and two of a routine's operands may be one. So the ways in ([`runtime`], [`instance`],
+//! [`core`]) are raw pointers, of which fields are used in place, and no reference to a whole runtime, instance or store
+//! is held. A reference to a memory or table ([`memory`], [`table`]) ends before the next is made, and before
+//! [`suspend`] and [`on_worker_stack`]. The worker's closures take nothing but the context's address and numbers.
+//!
 //! Bulk operations check their bounds first, then work in chunks and charge for each, so that a large one
 //! yields on its way and leaves a consistent state whenever it does. Their result is 0, or 1 for "out of bounds".
 
@@ -12,7 +19,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::activation::{Exit, Leave};
 use super::context::{Builtin, VmContextHead, VmRuntime};
 use super::instance::{InstanceData, StoreCore};
-use super::memory::PAGE;
+use super::memory::{Memory, PAGE};
+use super::table;
 use crate::value::RawValue;
 
 /// Bytes that a bulk operation moves between two charges.
@@ -64,27 +72,49 @@ impl Table {
 
 type Context = *mut VmContextHead;
 
-/// The running activation's runtime.
+/// The runtime of the context's store.
 ///
 /// # Safety
-/// The context is the one that native code passed; nothing else refers to its store's parts meanwhile.
-unsafe fn runtime<'a>(context: Context) -> &'a mut VmRuntime {
+/// The context is the one that native code passed.
+unsafe fn runtime(context: Context) -> *mut VmRuntime {
     // SAFETY: a context always points to its store's runtime.
-    unsafe { &mut *(*context).runtime }
+    unsafe { (*context).runtime }
 }
 
+/// The context's instance.
+///
 /// # Safety
 /// As for [`runtime`].
-unsafe fn instance<'a>(context: Context) -> &'a mut InstanceData {
+unsafe fn instance(context: Context) -> *mut InstanceData {
     // SAFETY: a context always points to its instance.
-    unsafe { &mut *(*context).instance }
+    unsafe { (*context).instance }
 }
 
+/// The context's store.
+///
 /// # Safety
 /// As for [`runtime`].
-unsafe fn core<'a>(context: Context) -> &'a mut StoreCore {
+unsafe fn core(context: Context) -> *mut StoreCore {
     // SAFETY: an instance's store outlives it.
-    unsafe { &mut *instance(context).core.as_ptr() }
+    unsafe { (*instance(context)).core.as_ptr() }
+}
+
+/// A memory of the context's instance.
+///
+/// # Safety
+/// As for [`runtime`]; and there is no other reference to a memory of the store until this one ends.
+unsafe fn memory<'a>(context: Context, index: u32) -> &'a mut Memory {
+    // SAFETY: by the contract and the rule at the head of this file.
+    unsafe { &mut *InstanceData::memory_at(instance(context), index) }
+}
+
+/// A table of the context's instance.
+///
+/// # Safety
+/// As for [`runtime`]; and there is no other reference to a table of the store until this one ends.
+unsafe fn table<'a>(context: Context, index: u32) -> &'a mut table::Table {
+    // SAFETY: by the contract and the rule at the head of this file.
+    unsafe { &mut *InstanceData::table_at(instance(context), index) }
 }
 
 /// Leaves native code; returns when the activation is resumed, maybe on another thread.
@@ -93,7 +123,7 @@ unsafe fn core<'a>(context: Context) -> &'a mut StoreCore {
 /// As for [`runtime`].
 unsafe fn suspend(context: Context, leave: Leave) {
     // SAFETY: the running activation has set it; an `Exit` lives at the base of its stack.
-    let exit = unsafe { &*(runtime(context).yielder as *const Exit) };
+    let exit = unsafe { &*((*runtime(context)).yielder as *const Exit) };
     exit.suspend(leave);
 }
 
@@ -103,7 +133,7 @@ unsafe fn suspend(context: Context, leave: Leave) {
 /// As for [`runtime`].
 unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Send) -> Option<R> {
     // SAFETY: as in `suspend`.
-    let exit = unsafe { &*(runtime(context).yielder as *const Exit) };
+    let exit = unsafe { &*((*runtime(context)).yielder as *const Exit) };
     exit.on_parent_stack(|| catch_unwind(AssertUnwindSafe(f)).ok())
 }
 
@@ -113,14 +143,15 @@ unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Sen
 /// As for [`runtime`].
 unsafe fn charge_bytes(context: Context, bytes: u64) {
     // SAFETY: passed on.
-    let (runtime, metered) = unsafe { (runtime(context), instance(context).module.is_metered()) };
-    // Saturating: a module that nobody has verified may write anything into its counter.
-    runtime.reductions = runtime.reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
-    if metered && runtime.reductions < 0 {
-        // The guest frame that called has not recorded itself: there is no backtrace to be had from here.
-        runtime.exit_frame = 0;
-        // SAFETY: passed on.
-        unsafe { suspend(context, Leave::Yield) };
+    unsafe {
+        let (runtime, metered) = (runtime(context), (*instance(context)).module.is_metered());
+        // Saturating: a module that nobody has verified may write anything into its counter.
+        (*runtime).reductions = (*runtime).reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
+        if metered && (*runtime).reductions < 0 {
+            // The guest frame that called has not recorded itself: there is no backtrace to be had from here.
+            (*runtime).exit_frame = 0;
+            suspend(context, Leave::Yield);
+        }
     }
 }
 
@@ -131,8 +162,8 @@ unsafe fn charge_bytes(context: Context, bytes: u64) {
 unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawValue) {
     // SAFETY: native code passes its own context, and slots for every argument and result.
     unsafe {
-        let (store, dispatch) = (runtime(context).store, runtime(context).dispatch);
-        let (index, address) = (instance(context).index, slots as usize);
+        let (store, dispatch) = ((*runtime(context)).store, (*runtime(context)).dispatch);
+        let (index, address) = ((*instance(context)).index, slots as usize);
         let run = move || {
             // SAFETY: a store sets its own dispatcher.
             let dispatch: Dispatch = std::mem::transmute(dispatch);
@@ -141,7 +172,7 @@ unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawVal
         match on_worker_stack(context, run) {
             Some(Dispatched::Returned) => {}
             Some(Dispatched::Suspend) => {
-                core(context).host_result = slots;
+                (*core(context)).host_result = slots;
                 suspend(context, Leave::Host);
             }
             // The dispatcher catches panics itself; one that still gets here ends the guest like an error.
@@ -171,20 +202,23 @@ unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u
     let address = context as usize;
     let grow = move || {
         let context = address as Context;
-        // SAFETY: native code passes its own context, and is stopped meanwhile.
-        let (core, memory) = unsafe { (core(context), instance(context).memory(memory)) };
-        let (old, bytes) = (memory.length(), delta * PAGE);
-        let possible = memory.length().checked_add(bytes).is_some_and(|length| length <= memory.max_length());
-        if !possible || !core.charge_memory(bytes) {
-            return None;
+        // SAFETY: native code passes its own context, and is stopped meanwhile. The store's reference is not held while
+        // the memory's is used, which lies elsewhere.
+        unsafe {
+            let memory = self::memory(context, memory);
+            let (old, bytes) = (memory.length(), delta * PAGE);
+            let possible = old.checked_add(bytes).is_some_and(|length| length <= memory.max_length());
+            if !possible || !(*core(context)).charge_memory(bytes) {
+                return None;
+            }
+            let base = memory.base();
+            if !memory.grow(bytes) {
+                (*core(context)).memory_used -= bytes;
+                return None;
+            }
+            // One that had to move was copied.
+            Some((old, if memory.base() == base { 0 } else { old }))
         }
-        let base = memory.base();
-        if !memory.grow(bytes) {
-            core.memory_used -= bytes;
-            return None;
-        }
-        // One that had to move was copied.
-        Some((old, if memory.base() == base { 0 } else { old }))
     };
     // SAFETY: as above.
     unsafe {
@@ -204,13 +238,13 @@ fn fits(start: u64, count: u64, length: u64) -> bool {
 unsafe extern "C" fn memory_fill(context: Context, memory: u32, start: u64, byte: u32, count: u64) -> u32 {
     // SAFETY: native code passes its own context; the base is derived again after every suspension.
     unsafe {
-        if !fits(start, count, instance(context).memory(memory).length()) {
+        if !fits(start, count, self::memory(context, memory).length()) {
             return 1;
         }
         let mut done = 0;
         while done < count {
             let size = CHUNK.min(count - done);
-            let base = instance(context).memory(memory).base();
+            let base = self::memory(context, memory).base();
             base.add((start + done) as usize).write_bytes(byte as u8, size as usize);
             done += size;
             charge_bytes(context, size);
@@ -231,8 +265,8 @@ unsafe extern "C" fn memory_copy(
 ) -> u32 {
     // SAFETY: native code passes its own context; the bases are derived again after every suspension.
     unsafe {
-        let inside = fits(target, count, instance(context).memory(to).length())
-            && fits(source, count, instance(context).memory(from).length());
+        let inside = fits(target, count, memory(context, to).length())
+            && fits(source, count, memory(context, from).length());
         if !inside {
             return 1;
         }
@@ -242,8 +276,8 @@ unsafe extern "C" fn memory_copy(
         while done < count {
             let size = CHUNK.min(count - done);
             let at = if backwards { count - done - size } else { done };
-            let read = instance(context).memory(from).base().add((source + at) as usize);
-            let write = instance(context).memory(to).base().add((target + at) as usize);
+            let read = memory(context, from).base().add((source + at) as usize);
+            let write = memory(context, to).base().add((target + at) as usize);
             std::ptr::copy(read, write, size as usize);
             done += size;
             charge_bytes(context, size);
@@ -264,11 +298,10 @@ unsafe extern "C" fn memory_init(
 ) -> u32 {
     // SAFETY: native code passes its own context.
     unsafe {
-        let instance = instance(context);
-        let module = instance.module.as_ref() as *const crate::module::ModuleInner;
-        let shape = &(*module).shape;
-        let data = &shape.data_bytes[instance.data_range(segment)];
-        let memory = instance.memory(memory);
+        // Counted by the instance, and never changed.
+        let shape = &(*std::sync::Arc::as_ptr(&(*instance(context)).module)).shape;
+        let data = &shape.data_bytes[(*instance(context)).data_range(segment)];
+        let memory = self::memory(context, memory);
         if !fits(source, count, data.len() as u64) || !fits(target, count, memory.length()) {
             return 1;
         }
@@ -286,7 +319,7 @@ unsafe extern "C" fn data_drop(context: Context, segment: u32) {
     // SAFETY: native code passes its own context, and is stopped meanwhile.
     unsafe {
         on_worker_stack(context, move || {
-            instance(address as Context).drop_data(segment);
+            (*instance(address as Context)).drop_data(segment);
         });
     }
 }
@@ -294,8 +327,9 @@ unsafe extern "C" fn data_drop(context: Context, segment: u32) {
 /// # Safety
 /// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_set(context: Context, table: u32, index: u64, value: u64) -> u32 {
-    let set = move |entries: &mut [u64]| entries[index as usize] = value;
-    // SAFETY: native code passes its own context.
+    // SAFETY: native code passes its own context, which is stopped meanwhile.
+    let set = move |context| unsafe { self::table(context, table).entries_mut()[index as usize] = value };
+    // SAFETY: as above.
     unsafe { change_table(context, table, index, 1, set) }
 }
 
@@ -307,17 +341,19 @@ unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value:
     let address = context as usize;
     let grow = move || {
         let context = address as Context;
-        // SAFETY: native code passes its own context, and is stopped meanwhile.
-        let (core, table) = unsafe { (core(context), instance(context).table(table)) };
-        let old = table.length();
-        if !core.charge_table(delta) {
-            return None;
+        // SAFETY: as in `memory_grow`.
+        unsafe {
+            let table = self::table(context, table);
+            let old = table.length();
+            if !(*core(context)).charge_table(delta) {
+                return None;
+            }
+            if !table.grow(delta, value) {
+                (*core(context)).table_used -= delta;
+                return None;
+            }
+            Some(old)
         }
-        if !table.grow(delta, value) {
-            core.table_used -= delta;
-            return None;
-        }
-        Some(old)
     };
     // SAFETY: as above.
     unsafe {
@@ -330,8 +366,12 @@ unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value:
 /// # Safety
 /// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_fill(context: Context, table: u32, start: u64, value: u64, count: u64) -> u32 {
-    let fill = move |entries: &mut [u64]| entries[start as usize..][..count as usize].fill(value);
-    // SAFETY: native code passes its own context.
+    let fill = move |context| {
+        // SAFETY: native code passes its own context, which is stopped meanwhile.
+        let entries = unsafe { self::table(context, table).entries_mut() };
+        entries[start as usize..][..count as usize].fill(value);
+    };
+    // SAFETY: as above.
     unsafe { change_table(context, table, start, count, fill) }
 }
 
@@ -345,19 +385,31 @@ unsafe extern "C" fn table_copy(
     source: u64,
     count: u64,
 ) -> u32 {
-    let address = context as usize;
-    // SAFETY: native code passes its own context; the two tables may be one, so the source is taken by pointer
-    // after the target has become the instance's own, and `copy` takes overlapping ranges.
+    // SAFETY: native code passes its own context.
     unsafe {
-        if !fits(source, count, instance(context).table(from).length()) {
+        if !fits(source, count, table(context, from).length()) {
             return 1;
         }
-        let copy = move |entries: &mut [u64]| {
-            let target = entries.as_mut_ptr().add(target as usize);
-            let source = instance(address as Context).table(from).entries().as_ptr().add(source as usize);
-            std::ptr::copy(source, target, count as usize);
-        };
-        change_table(context, to, target, count, copy)
+        change_table(context, to, target, count, move |context| {
+            copy_entries(context, to, from, target as usize, source as usize, count as usize);
+        })
+    }
+}
+
+/// Copies entries that are there, from a table to another or to itself, whatever the two are called.
+///
+/// # Safety
+/// As for [`runtime`].
+unsafe fn copy_entries(context: Context, to: u32, from: u32, target: usize, source: usize, count: usize) {
+    // SAFETY: by the contract. Two tables are two objects: neither's entries are the other's to change.
+    unsafe {
+        let (to, from) =
+            (InstanceData::table_at(instance(context), to), InstanceData::table_at(instance(context), from));
+        if to == from {
+            (*to).entries_mut().copy_within(source..source + count, target);
+        } else {
+            (*to).entries_mut()[target..][..count].copy_from_slice(&(&(*from).entries()[source..])[..count]);
+        }
     }
 }
 
@@ -371,18 +423,16 @@ unsafe extern "C" fn table_init(
     source: u64,
     count: u64,
 ) -> u32 {
-    let address = context as usize;
-    // SAFETY: native code passes its own context.
+    // SAFETY: native code passes its own context. The instance's reference covers its numbers and records; the
+    // entries lie elsewhere.
     unsafe {
-        let length = instance(context).element_count(segment);
-        if !fits(source, count, length) {
+        if !fits(source, count, (*instance(context)).element_count(segment)) {
             return 1;
         }
-        let init = move |entries: &mut [u64]| {
-            let entries = &mut entries[target as usize..][..count as usize];
-            crate::instantiate::element_values(instance(address as Context), segment, source, entries);
-        };
-        change_table(context, table, target, count, init)
+        change_table(context, table, target, count, move |context| {
+            let entries = &mut self::table(context, table).entries_mut()[target as usize..][..count as usize];
+            crate::instantiate::element_values(&*instance(context), segment, source, entries);
+        })
     }
 }
 
@@ -393,7 +443,7 @@ unsafe extern "C" fn element_drop(context: Context, segment: u32) {
     // SAFETY: native code passes its own context, and is stopped meanwhile.
     unsafe {
         on_worker_stack(context, move || {
-            instance(address as Context).drop_elements(segment);
+            (*instance(address as Context)).drop_elements(segment);
         });
     }
 }
@@ -407,17 +457,17 @@ unsafe fn change_table(
     table: u32,
     start: u64,
     count: u64,
-    change: impl FnOnce(&mut [u64]) + Send,
+    change: impl FnOnce(Context) + Send,
 ) -> u32 {
     let address = context as usize;
     let run = move || {
+        let context = address as Context;
         // SAFETY: passed on.
-        let table = unsafe { instance(address as Context).table(table) };
-        if !fits(start, count, table.length()) {
+        if !fits(start, count, unsafe { self::table(context, table).length() }) {
             return 1;
         }
         if count > 0 {
-            change(table.entries_mut());
+            change(context);
         }
         0
     };
