@@ -224,7 +224,8 @@ impl InstanceData {
     pub(crate) unsafe fn memory_at(this: *mut InstanceData, index: u32) -> *mut Memory {
         // SAFETY: by the contract; exporting instances live as long as the store.
         unsafe {
-            match index.checked_sub((*(*this).module).shape.imported_memories) {
+            let module = Arc::as_ptr(&(*this).module);
+            match index.checked_sub((*module).shape.imported_memories) {
                 Some(defined) => &raw mut (&mut (*this).memories)[defined as usize],
                 None => {
                     let imported = (&(*this).imported_memories)[index as usize];
@@ -241,7 +242,8 @@ impl InstanceData {
     pub(crate) unsafe fn table_at(this: *mut InstanceData, index: u32) -> *mut Table {
         // SAFETY: by the contract; exporting instances live as long as the store.
         unsafe {
-            match index.checked_sub((*(*this).module).shape.imported_tables) {
+            let module = Arc::as_ptr(&(*this).module);
+            match index.checked_sub((*module).shape.imported_tables) {
                 Some(defined) => &raw mut (&mut (*this).tables)[defined as usize],
                 None => {
                     let imported = (&(*this).imported_tables)[index as usize];
