@@ -132,6 +132,12 @@ unsafe fn suspend(context: Context, leave: Leave) {
 /// # Safety
 /// As for [`runtime`].
 unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Send) -> Option<R> {
+    // The tests of this file call routines outside of any activation.
+    #[cfg(test)]
+    // SAFETY: passed on.
+    if unsafe { (*runtime(context)).yielder } == 0 {
+        return catch_unwind(AssertUnwindSafe(f)).ok();
+    }
     // SAFETY: as in `suspend`.
     let exit = unsafe { &*((*runtime(context)).yielder as *const Exit) };
     exit.on_parent_stack(|| catch_unwind(AssertUnwindSafe(f)).ok())
@@ -476,5 +482,150 @@ unsafe fn change_table(
         let failed = on_worker_stack(context, run).unwrap_or(1);
         charge_bytes(context, count * size_of::<u64>() as u64);
         failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The routines as native code calls them, but without native code: miri runs these.
+
+    use super::*;
+    use crate::{Caller, Engine, EngineConfig, Instance, Linker, Module, Store, StoreLimits, Value};
+
+    const OWNER: &str = r#"(module
+        (memory (export "memory") 1 4)
+        (table (export "table") 4 20 funcref)
+        (elem (i32.const 1) func $f)
+        (elem $passive func $f $f)
+        (data $bytes "hello")
+        (func $f))"#;
+
+    /// Its first memory and table are the owner's, and so are its second ones: two names of one thing.
+    const BORROWER: &str = r#"(module
+        (import "o" "memory" (memory 1)) (import "o" "memory" (memory 1))
+        (import "o" "table" (table 4 funcref)) (import "o" "table" (table 4 funcref))
+        (memory (export "memory") 1)
+        (table (export "table") 3 funcref))"#;
+
+    const OUT_OF_BOUNDS: u32 = 1;
+
+    fn module(engine: &Engine, wat: &str) -> Module {
+        Module::compile(engine, &wat::parse_str(wat).expect("it is valid")).expect("it is supported")
+    }
+
+    fn context(store: &Store<()>, instance: Instance) -> Context {
+        // SAFETY: nothing runs.
+        unsafe { (&(*store.core().as_ptr()).instances)[instance.index() as usize].context() }
+    }
+
+    /// A store with both.
+    fn both() -> (Store<()>, Instance, Instance) {
+        let engine = Engine::new(EngineConfig::default()).expect("this machine is supported");
+        let mut store =
+            Store::new(&engine, (), StoreLimits { max_memory: 10 << 16, max_table_elements: 100 });
+        let owner = store.instantiate_with(&module(&engine, OWNER), &[]).expect("it imports nothing");
+        let [memory, table] = ["memory", "table"].map(|name| store.export(owner, name).expect("it has one"));
+        let supplies = [memory, memory, table, table];
+        let borrower = store.instantiate_with(&module(&engine, BORROWER), &supplies).expect("they fit");
+        (store, owner, borrower)
+    }
+
+    #[test]
+    fn memories_by_all_their_names() {
+        let (mut store, owner, borrower) = both();
+        let (own, other) = (context(&store, owner), context(&store, borrower));
+        // SAFETY: the contexts are the store's, in which nothing runs.
+        unsafe {
+            assert_eq!(memory_init(own, 0, 0, 10, 0, 5), 0);
+            assert_eq!(memory_init(own, 0, 0, 10, 1, 5), OUT_OF_BOUNDS);
+            data_drop(own, 0);
+            assert_eq!(memory_init(own, 0, 0, 10, 0, 1), OUT_OF_BOUNDS);
+            // Within one memory, by one name and by two.
+            assert_eq!(memory_copy(own, 0, 0, 12, 10, 5), 0);
+            assert_eq!(memory_copy(other, 1, 0, 20, 10, 7), 0);
+            assert_eq!(memory_copy(other, 2, 1, 0, 20, 7), 0);
+            assert_eq!(
+                (memory_grow(other, 0, 1), memory_grow(own, 0, 2), memory_grow(other, 1, 1)),
+                (1, 2, u64::MAX)
+            );
+            assert_eq!(memory_fill(other, 1, 4 * PAGE - 2, 7, 2), 0);
+            assert_eq!(memory_fill(other, 1, 4 * PAGE - 2, 7, 3), OUT_OF_BOUNDS);
+            assert_eq!(memory_grow(other, 2, 6), u64::MAX, "the limit of the store");
+        }
+        let bytes = store.memory_and_data(owner).expect("it has one").0;
+        assert_eq!(
+            (&bytes[10..17], &bytes[20..27], bytes[bytes.len() - 1]),
+            (&b"hehello"[..], &b"hehello"[..], 7)
+        );
+        assert_eq!(&store.memory_and_data(borrower).expect("it has one").0[..7], b"hehello");
+        assert_eq!(store.memory_size(), 5 * PAGE);
+    }
+
+    #[test]
+    fn tables_by_all_their_names() {
+        let (store, owner, borrower) = both();
+        let (own, other) = (context(&store, owner), context(&store, borrower));
+        let entries = |context, index| -> Vec<bool> {
+            // SAFETY: as below.
+            unsafe { table(context, index).entries().iter().map(|&entry| entry != 0).collect() }
+        };
+        // SAFETY: the contexts are the store's, in which nothing runs.
+        unsafe {
+            let function = table(own, 0).entries()[1];
+            assert_eq!(table_copy(own, 0, 0, 2, 1, 2), 0);
+            assert_eq!(entries(own, 0), [false, true, true, false]);
+            // The same table by two names, overlapping both ways.
+            assert_eq!(table_copy(other, 1, 0, 0, 1, 3), 0);
+            assert_eq!(entries(other, 0), [true, true, false, false]);
+            assert_eq!(table_copy(other, 0, 1, 1, 0, 3), 0);
+            assert_eq!(entries(other, 1), [true, true, true, false]);
+            assert_eq!(table_copy(other, 2, 0, 0, 1, 3), 0);
+            assert_eq!(entries(other, 2), [true, true, false]);
+            assert_eq!(table_copy(other, 2, 0, 1, 1, 3), OUT_OF_BOUNDS);
+            assert_eq!((table_grow(other, 1, 2, function), table_grow(own, 0, 100, 0)), (4, u64::MAX));
+            assert_eq!(table_fill(other, 0, 0, 0, 5), 0);
+            assert_eq!(table_init(own, 0, 1, 3, 0, 2), 0);
+            element_drop(own, 1);
+            assert_eq!(table_init(own, 0, 1, 3, 0, 2), OUT_OF_BOUNDS);
+            assert_eq!(table_set(other, 1, 0, function), 0);
+            assert_eq!(table_set(other, 1, 6, function), OUT_OF_BOUNDS);
+            assert_eq!(entries(own, 0), [true, false, false, true, true, true]);
+        }
+        let table = store.export(owner, "table").expect("it has one");
+        assert!(matches!(store.export_type(table), crate::ExternType::Table(ty) if ty.limits.min == 6));
+        drop(store);
+    }
+
+    #[test]
+    fn a_host_function_has_the_memory_and_the_data() {
+        let engine = Engine::new(EngineConfig::default()).expect("this machine is supported");
+        let wat =
+            r#"(module (import "h" "f" (func (param i32) (result i32))) (memory (export "memory") 1 2))"#;
+        let mut linker = Linker::<Vec<u8>>::new();
+        linker.func("h", "f", |caller: &mut Caller<'_, Vec<u8>>, value: u32| {
+            let (memory, data) = caller.memory_and_data().expect("it has one");
+            data.push(memory[0]);
+            memory[0] = value as u8;
+            caller.charge(3);
+            caller.data().len() as u32
+        });
+        let linked = linker.link(&module(&engine, wat)).expect("nothing is missing");
+        let mut store = Store::new(&engine, Vec::new(), StoreLimits::default());
+        let instance = store.instantiate(&linked).expect("it fits");
+        // SAFETY: nothing runs.
+        let context = unsafe { (&(*store.core().as_ptr()).instances)[0].context() };
+        for (value, calls) in [(7, 1), (8, 2)] {
+            let mut slots = [RawValue::from(value)];
+            // SAFETY: the context is the store's, in which nothing runs; there is a slot for the one argument and result.
+            unsafe {
+                assert_eq!(memory_grow(context, 0, 1), if calls == 1 { 1 } else { u64::MAX });
+                host_call(context, 0, slots.as_mut_ptr());
+            }
+            assert_eq!(slots[0].low, calls);
+        }
+        assert_eq!(store.memory_and_data(instance).expect("it has one").0[0], 8);
+        assert_eq!(store.data(), &[0, 7]);
+        let export = store.export(instance, "memory").expect("it has one");
+        assert_eq!(store.global(export), None::<Value>);
     }
 }
