@@ -133,7 +133,7 @@ impl<T: Send + 'static> Store<T> {
             exit_frame: 0,
             builtins: libcalls::TABLE.as_ptr(),
             yielder: 0,
-            dispatch: dispatch as usize,
+            dispatch: dispatch as *const (),
             store: 0,
         };
         let core = StoreCore {

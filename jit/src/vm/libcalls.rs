@@ -168,11 +168,11 @@ unsafe fn charge_bytes(context: Context, bytes: u64) {
 unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawValue) {
     // SAFETY: native code passes its own context, and slots for every argument and result.
     unsafe {
-        let (store, dispatch) = ((*runtime(context)).store, (*runtime(context)).dispatch);
-        let (index, address) = ((*instance(context)).index, slots as usize);
+        // A store sets its own dispatcher.
+        let dispatch: Dispatch = std::mem::transmute((*runtime(context)).dispatch);
+        let (store, index, address) = ((*runtime(context)).store, (*instance(context)).index, slots as usize);
         let run = move || {
-            // SAFETY: a store sets its own dispatcher.
-            let dispatch: Dispatch = std::mem::transmute(dispatch);
+            // SAFETY: the store is the one that set it, and its guest is stopped.
             dispatch(store, index, import, address as *mut RawValue)
         };
         match on_worker_stack(context, run) {
