@@ -40,6 +40,7 @@ fn a_guest_compiles_a_module() {
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
 }
 
+/// HOSTILE 15 and 16, for a guest that compiles.
 #[test]
 fn a_module_beyond_what_a_guest_may_have_compiled_is_an_error() {
     let outcome = run(

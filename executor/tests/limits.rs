@@ -4,6 +4,7 @@ mod common;
 
 use common::{guest, run, workers};
 
+/// HOSTILE 17, for processes.
 #[test]
 fn guarantee_39_a_memory_limit_ends_only_the_offender() {
     let outcome = run(

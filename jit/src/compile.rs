@@ -87,7 +87,8 @@ fn translate_all(
     let (shape, bodies) = parse(wasm)?;
     let offsets = VmOffsets::new(&shape);
     let entries = Entries::new(&shape);
-    let module = ModuleEnvironment { isa: &**engine.isa(), shape: &shape, offsets: &offsets, options };
+    let (isa, hasty_isa) = (&**engine.isa(), &**engine.hasty_isa());
+    let module = ModuleEnvironment { isa, hasty_isa, shape: &shape, offsets: &offsets, options };
     let size: usize = bodies.iter().map(|input| input.body.as_bytes().len()).sum();
     let threads = if size < PARALLEL_FROM { 1 } else { budget.threads };
     let bodies = bodies.into_iter().map(Piece::Body);

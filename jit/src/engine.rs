@@ -31,6 +31,7 @@ pub struct Engine {
 
 struct EngineInner {
     isa: OwnedTargetIsa,
+    hasty_isa: OwnedTargetIsa,
     types: Arc<TypeNumbers>,
     stacks: Arc<StackPool>,
     memories: Arc<MemoryPool>,
@@ -48,9 +49,10 @@ impl Engine {
     /// When Cranelift has no back end for it.
     pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
         crate::sys::fault::install();
-        let stack_size = config.stack_size.max(4 * RESERVE).next_multiple_of(4 << 10);
+        let stack_size = config.stack_size.max(4 * RESERVE).next_multiple_of(crate::sys::page_size());
         let inner = EngineInner {
-            isa: native_isa().map_err(EngineError)?,
+            isa: native_isa("speed", "backtracking").map_err(EngineError)?,
+            hasty_isa: native_isa("none", "single_pass").map_err(EngineError)?,
             types: Arc::default(),
             stacks: Arc::new(StackPool::new(stack_size)),
             memories: Arc::default(),
@@ -70,6 +72,11 @@ impl Engine {
 
     pub(crate) fn isa(&self) -> &OwnedTargetIsa {
         &self.inner.isa
+    }
+
+    /// The same, for functions that are compiled in a time that is about linear in their size or not at all.
+    pub(crate) fn hasty_isa(&self) -> &OwnedTargetIsa {
+        &self.inner.hasty_isa
     }
 
     pub(crate) fn stacks(&self) -> &Arc<StackPool> {
@@ -100,10 +107,11 @@ impl fmt::Debug for Engine {
     }
 }
 
-fn native_isa() -> Result<OwnedTargetIsa, String> {
+fn native_isa(optimisation: &str, register_allocator: &str) -> Result<OwnedTargetIsa, String> {
     let mut flags = settings::builder();
     let mut set = |name: &str, value: &str| flags.set(name, value).map_err(|error| error.to_string());
-    set("opt_level", "speed")?;
+    set("opt_level", optimisation)?;
+    set("regalloc_algorithm", register_allocator)?;
     // Backtraces follow frame pointers.
     set("preserve_frame_pointers", "true")?;
     // Prologues compare with the activation's limit instead.

@@ -14,7 +14,7 @@ use crate::module::ModuleInner;
 use crate::shape::{Item, SegmentMode};
 use crate::value::{Limits, RawValue};
 use crate::vm::context::VmFuncRef;
-use crate::vm::instance::{Imported, InstanceData, Records, StoreCore};
+use crate::vm::instance::{Imported, InstanceData, OwnedInstance, Records, StoreCore};
 use crate::vm::memory::{Memory, PAGE};
 use crate::vm::table::Table;
 use crate::vm::template::Template;
@@ -34,7 +34,7 @@ pub(crate) fn from_template(
     module: &Arc<ModuleInner>,
     records: &Arc<[VmFuncRef]>,
     template: &Template,
-) -> Result<Box<InstanceData>, InstantiateError> {
+) -> Result<OwnedInstance, InstantiateError> {
     reserve(core, template.memory_bytes, template.table_entries)?;
     let mut instance = new_instance(core, module, Records::Shared(records.clone()));
     add_memories(&mut instance)
@@ -62,7 +62,7 @@ pub(crate) fn from_imports(
     core: NonNull<StoreCore>,
     module: &Arc<ModuleInner>,
     supplies: &[Option<Supply>],
-) -> Result<Box<InstanceData>, (InstantiateError, Option<Box<InstanceData>>)> {
+) -> Result<OwnedInstance, (InstantiateError, Option<OwnedInstance>)> {
     let shape = &module.shape;
     let memory_bytes: u64 =
         defined(&shape.memories, shape.imported_memories).map(|limits| limits.min * PAGE).sum();
@@ -134,10 +134,10 @@ fn give_back(core: NonNull<StoreCore>, bytes: u64, entries: u64) {
     core.table_used -= entries;
 }
 
-fn new_instance(core: NonNull<StoreCore>, module: &Arc<ModuleInner>, records: Records) -> Box<InstanceData> {
+fn new_instance(core: NonNull<StoreCore>, module: &Arc<ModuleInner>, records: Records) -> OwnedInstance {
     // SAFETY: the store is the caller's, and nothing of it runs.
     let index = unsafe { (*core.as_ptr()).instances.len() } as u32;
-    InstanceData::new(module.clone(), core, index, records)
+    InstanceData::create(module.clone(), core, index, records)
 }
 
 fn defined<V>(all: &[V], imported: u32) -> impl Iterator<Item = &V> {

@@ -15,6 +15,7 @@ fn functions(count: usize) -> Vec<u8> {
     wat::parse_str(format!("(module {})", function.repeat(count))).unwrap()
 }
 
+/// HOSTILE 15.
 #[test]
 fn a_cancelled_compilation_stops() {
     let cancellation = Cancellation::default();
@@ -34,6 +35,7 @@ fn a_cancelled_compilation_stops() {
     assert!(waited < Duration::from_secs(5), "{waited:?}");
 }
 
+/// HOSTILE 15.
 #[test]
 fn a_deadline_is_kept() {
     let budget = Budget { deadline: Some(Instant::now()), ..Budget::default() };
@@ -42,6 +44,7 @@ fn a_deadline_is_kept() {
     assert_eq!(error.to_string(), "compiling it takes more time than is allowed");
 }
 
+/// HOSTILE 15.
 #[test]
 fn the_size_of_the_code_is_limited() {
     let engine = engine();

@@ -69,6 +69,7 @@ fn a_trap_has_a_backtrace_with_function_names() {
     assert!(guest.call("run", &[Value::I32(65532)]).is_ok());
 }
 
+/// HOSTILE 11.
 #[test]
 fn a_stack_overflow_is_a_trap_and_the_host_lives() {
     let mut guest = guest(
@@ -83,6 +84,7 @@ fn a_stack_overflow_is_a_trap_and_the_host_lives() {
     }
 }
 
+/// HOSTILE 12.
 #[test]
 fn a_host_call_near_the_end_of_the_stack_has_the_workers_stack() {
     let mut linker = Linker::<u64>::new();
@@ -118,6 +120,7 @@ fn host_functions_take_and_give_values_and_memory() {
     assert_eq!(guest.store.data(), &["hello"]);
 }
 
+/// HOSTILE 35, as far as the engine goes.
 #[test]
 fn an_error_and_a_panic_of_a_host_function_end_the_call_only() {
     let mut linker = Linker::<()>::new();
@@ -167,6 +170,7 @@ fn a_host_function_may_suspend_and_be_answered_later() {
     assert!(error.downcast_ref::<CannotWait>().is_some());
 }
 
+/// HOSTILE 17.
 #[test]
 fn memory_grows_across_slots_and_stops_at_the_limit() {
     let wat = r#"(module
@@ -187,6 +191,7 @@ fn memory_grows_across_slots_and_stops_at_the_limit() {
     assert_eq!(guest.store.memory_size(), 100 * 65536);
 }
 
+/// HOSTILE 43; `hostile.rs` has more of it.
 #[test]
 fn a_recycled_memory_holds_nothing_of_its_last_owner() {
     let engine = Engine::new(EngineConfig::default()).unwrap();

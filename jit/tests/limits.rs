@@ -36,6 +36,7 @@ fn repeated(count: usize, item: impl Fn(usize) -> String) -> String {
     })
 }
 
+/// HOSTILE 18.
 #[test]
 fn tables_and_memories_are_limited_before_they_are_made() {
     let refused = refusal("(module (table 4000000000 funcref))");
@@ -52,6 +53,7 @@ fn tables_and_memories_are_limited_before_they_are_made() {
     assert_eq!(refusal(&format!("(module {imported})")), "more than 32 memories");
 }
 
+/// HOSTILE 17 and 18: at the start. `hostile.rs` has what grows.
 #[test]
 fn a_store_refuses_what_is_beyond_its_limits() {
     let engine = engine();
@@ -73,6 +75,7 @@ fn a_store_refuses_what_is_beyond_its_limits() {
     }
 }
 
+/// HOSTILE 14 and 18.
 #[test]
 fn many_of_everything_is_refused_with_the_place() {
     let cases = [
@@ -91,6 +94,7 @@ fn many_of_everything_is_refused_with_the_place() {
     }
 }
 
+/// HOSTILE 14 and 18: just as many.
 #[test]
 fn as_many_as_are_allowed_work() {
     let mut body = repeated(10_000, |i| format!(r#"(import "m" "f{i}" (func))"#));
@@ -115,6 +119,7 @@ fn as_many_as_are_allowed_work() {
     assert_eq!(store.call(instance, locals, &[]).unwrap(), [Value::I64(3)]);
 }
 
+/// HOSTILE 13: two hundred thousand targets.
 #[test]
 fn a_large_br_table_works_with_and_without_values() {
     let targets = "0 1 ".repeat(100_000);
@@ -142,6 +147,7 @@ fn a_large_br_table_works_with_and_without_values() {
     }
 }
 
+/// HOSTILE 15: in size.
 #[test]
 fn a_small_module_cannot_become_a_huge_one() {
     let types = "i32 ".repeat(1000);
@@ -160,6 +166,7 @@ fn a_small_module_cannot_become_a_huge_one() {
     }
 }
 
+/// HOSTILE 14.
 #[test]
 fn deep_nesting_compiles() {
     let depth = 20_000;

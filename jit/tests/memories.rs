@@ -83,6 +83,7 @@ fn the_same_accesses_trap_wherever_the_memory_lies() {
     }
 }
 
+/// HOSTILE 43.
 #[test]
 fn a_reserved_memory_is_new_to_its_next_owner_and_is_given_back() {
     let engine = Engine::new(EngineConfig::default()).unwrap();

@@ -5,7 +5,9 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lunatic_jit::{Caller, Engine, EngineConfig, Linker, Module, Store, StoreLimits, TrapKind};
+use lunatic_jit::{
+    Caller, CompileOptions, Engine, EngineConfig, Linker, MemoryLayout, Module, Store, StoreLimits, TrapKind,
+};
 
 /// Set in the processes that the tests start.
 const ROLE: &str = "LUNATIC_JIT_SIGNAL_ROLE";
@@ -39,8 +41,12 @@ fn run_guest() {
 
 /// Runs the named test of this file again in a process of its own; its exit status, and what it wrote.
 fn again(test: &str) -> std::process::Output {
+    again_as(test, "child")
+}
+
+fn again_as(test: &str, role: &str) -> std::process::Output {
     let this = std::env::current_exe().unwrap();
-    Command::new(this).args(["--exact", test, "--nocapture"]).env(ROLE, "child").output().unwrap()
+    Command::new(this).args(["--exact", test, "--nocapture"]).env(ROLE, role).output().unwrap()
 }
 
 fn is_child() -> bool {
@@ -60,6 +66,7 @@ fn an_earlier_handler_gets_what_is_not_the_guests_and_guests_still_trap() {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// HOSTILE 36.
 #[test]
 fn without_one_the_process_ends_by_the_signal() {
     use std::os::unix::process::ExitStatusExt;
@@ -68,4 +75,49 @@ fn without_one_the_process_ends_by_the_signal() {
     }
     let output = again("without_one_the_process_ends_by_the_signal");
     assert_eq!(output.status.signal(), Some(libc::SIGILL), "{output:?}");
+}
+
+/// A guest whose host function reads an address that is not mapped, or one of the guest's own guarded memory. Both are
+/// addresses that guests' faults are about; the code is not a guest's.
+fn run_wild(guarded: bool) {
+    let engine = Engine::new(EngineConfig::default()).unwrap();
+    let options = CompileOptions { memory: MemoryLayout::Reserved, untrusted: true };
+    let wat = r#"(module (import "h" "wild" (func $wild (result i32))) (memory (export "memory") 1)
+        (func (export "fault") (drop (i32.load (i32.const 65536))))
+        (func (export "wild") (drop (call $wild))))"#;
+    let module = Module::compile_with(&engine, &wat::parse_str(wat).unwrap(), options).unwrap();
+    let mut linker = Linker::<bool>::new();
+    linker.func("h", "wild", |caller: &mut Caller<'_, bool>| -> u32 {
+        let guarded = *caller.data();
+        let memory = caller.memory().unwrap();
+        let behind = if guarded { memory.as_ptr_range().end } else { std::ptr::without_provenance(8) };
+        // SAFETY: it is not: this is the host's bug that must not pass for the guest's.
+        let byte = unsafe { behind.read_volatile() };
+        byte.into()
+    });
+    let mut store = Store::new(&engine, guarded, StoreLimits::default());
+    let instance = store.instantiate(&linker.link(&module).unwrap()).unwrap();
+    let mut call = |name| store.call(instance, module.exported_function(name).unwrap(), &[]);
+    let trap = call("fault").unwrap_err();
+    assert!(matches!(trap.kind, TrapKind::MemoryOutOfBounds), "{trap}");
+    println!("{REACHED}");
+    let _ = call("wild");
+}
+
+/// Written by the child just before it does wrong.
+const REACHED: &str = "the guest's own fault was a trap";
+
+/// HOSTILE 36: it aborts, and is never turned into a trap.
+#[test]
+fn a_host_functions_wild_access_ends_the_process() {
+    use std::os::unix::process::ExitStatusExt;
+    const TEST: &str = "a_host_functions_wild_access_ends_the_process";
+    if let Some(role) = std::env::var_os(ROLE) {
+        return run_wild(role == "guarded");
+    }
+    for role in ["unmapped", "guarded"] {
+        let output = again_as(TEST, role);
+        assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{role}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(REACHED), "{role}: {output:?}");
+    }
 }

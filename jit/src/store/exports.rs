@@ -1,6 +1,5 @@
 //! What instances of a store share with each other: exports, and modules that import them.
 
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::{Instance, Store};
@@ -128,7 +127,8 @@ impl<T: Send + 'static> Store<T> {
         let data = &mut self.inner_mut().core.instances[export.instance.0 as usize];
         // From now on its references may be held by others.
         data.own_records();
-        let imported = |index| Imported { instance: NonNull::from(&**data), index };
+        let instance = data.address();
+        let imported = |index| Imported { instance, index };
         match export.item {
             Item::Memory(index) => Supply::Memory(imported(index)),
             Item::Table(index) => Supply::Table(imported(index)),

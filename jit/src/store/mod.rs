@@ -29,7 +29,7 @@ use crate::linker::HostFunc;
 use crate::module::{Linked, Module};
 use crate::value::{ValType, Value};
 use crate::vm::context::VmRuntime;
-use crate::vm::instance::{InstanceData, StoreCore};
+use crate::vm::instance::{InstanceData, OwnedInstance, StoreCore};
 use crate::vm::libcalls::{self, Dispatch};
 
 use call::{Outer, Request};
@@ -108,7 +108,7 @@ impl<T: Send + 'static> Store<T> {
             exit_frame: 0,
             builtins: libcalls::TABLE.as_ptr(),
             yielder: 0,
-            dispatch: dispatch as usize,
+            dispatch: dispatch as *const (),
             store: 0,
         };
         let core = StoreCore {
@@ -218,7 +218,7 @@ impl<T: Send + 'static> Store<T> {
         assert!(same, "the module was compiled by the store's engine");
     }
 
-    fn add(&mut self, data: Box<InstanceData>, hosts: Arc<[Option<HostFunc<T>>]>) -> Instance {
+    fn add(&mut self, data: OwnedInstance, hosts: Arc<[Option<HostFunc<T>>]>) -> Instance {
         let inner = self.inner_mut();
         inner.core.instances.push(data);
         inner.hosts.push(hosts);

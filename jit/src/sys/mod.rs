@@ -5,8 +5,15 @@
 //! [`crate::vm::trap::handle`], and redirect the faulting context where that says), and `private` (files that nobody
 //! else can have written).
 
+#[cfg(miri)]
+mod interpreted;
 #[cfg(unix)]
+#[cfg_attr(miri, allow(dead_code, unused_imports, reason = "what `interpreted` takes the place of"))]
 mod unix;
 
+#[cfg(miri)]
+pub(crate) use interpreted::{Mapping, fault, page_size, reset};
 #[cfg(unix)]
-pub(crate) use unix::{Mapping, fault, page_size, private, reset};
+pub(crate) use unix::private;
+#[cfg(all(unix, not(miri)))]
+pub(crate) use unix::{Mapping, fault, page_size, reset};

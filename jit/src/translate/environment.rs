@@ -26,6 +26,8 @@ use crate::vm::context::{Builtin, Place, VmContextHead, VmFuncRef, VmMemory, VmO
 #[derive(Clone, Copy)]
 pub(crate) struct ModuleEnvironment<'m> {
     pub(crate) isa: &'m dyn TargetIsa,
+    /// The same, without the passes whose time may explode.
+    pub(crate) hasty_isa: &'m dyn TargetIsa,
     pub(crate) shape: &'m Shape,
     pub(crate) offsets: &'m VmOffsets,
     pub(crate) options: CompileOptions,

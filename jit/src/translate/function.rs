@@ -30,6 +30,16 @@ const MAX_VALUES: usize = 1 << 20;
 /// Operands in lists (arguments of calls, branches and blocks) that a function's translation may have, likewise.
 const MAX_OPERANDS: usize = 1 << 22;
 
+/// Block parameters (a local that is changed, at each place where control flow meets) beyond which a function is
+/// compiled hastily: not optimised, and registers allocated in a single pass. The better allocator takes time that grows
+/// with a high power of them: two hundred locals in two hundred nested loops are three kilobytes, 40,000 parameters and
+/// five seconds; twice as many of both, a minute. No deadline interrupts it. The functions of real guests that we have
+/// have 1,500 at most.
+const MAX_BLOCK_PARAMS: usize = 1 << 14;
+
+/// Blocks beyond which likewise: the optimiser's time may grow with their square.
+const MAX_BLOCKS: usize = 1 << 15;
+
 /// A function body to compile.
 pub(crate) struct FunctionInput<'a> {
     /// The function's index in its module.
@@ -60,7 +70,8 @@ impl BodyTranslator {
         context.func = Function::with_name_signature(UserFuncName::user(0, input.index), signature);
         declare_stack_limit(&mut context.func);
         self.translate(module, input, &mut context.func)?;
-        let code = CompiledCode::generate(module.isa, &mut context);
+        let isa = if explodes(&context.func) { module.hasty_isa } else { module.isa };
+        let code = CompiledCode::generate(isa, &mut context);
         self.context = Some(context);
         code.map_err(|error| match error {
             CodegenError::CodeTooLarge | CodegenError::ImplLimitExceeded => too_large(index, start),
@@ -104,6 +115,12 @@ impl BodyTranslator {
         self.validation = validator.into_allocations();
         Ok(())
     }
+}
+
+/// Whether compiling it well might take for ever.
+fn explodes(function: &Function) -> bool {
+    let params: usize = function.layout.blocks().map(|block| function.dfg.num_block_params(block)).sum();
+    params > MAX_BLOCK_PARAMS || function.dfg.num_blocks() > MAX_BLOCKS
 }
 
 /// A function under translation.

@@ -9,6 +9,8 @@ mod bounds;
 mod environment;
 mod function;
 mod operators;
+#[cfg(test)]
+mod speculation;
 mod stack;
 mod trampoline;
 mod type_number;

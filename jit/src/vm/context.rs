@@ -42,7 +42,7 @@ pub(crate) struct VmRuntime {
     /// The running activation's way out; see `activation`.
     pub(crate) yielder: usize,
     /// The dispatcher of host functions, which knows the store's type.
-    pub(crate) dispatch: usize,
+    pub(crate) dispatch: *const (),
     /// The store that `dispatch` is given.
     pub(crate) store: usize,
 }

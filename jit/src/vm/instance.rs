@@ -3,6 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::{Cell, UnsafeCell};
 use std::collections::HashSet;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -28,8 +29,7 @@ pub(crate) struct StoreCore {
     /// Table entries in use.
     pub(crate) table_used: u64,
     /// Changes only while nothing runs.
-    #[expect(clippy::vec_box, reason = "native code and other instances hold their addresses")]
-    pub(crate) instances: Vec<Box<InstanceData>>,
+    pub(crate) instances: Vec<OwnedInstance>,
     pub(crate) activation: Option<Activation>,
     /// Arguments, then results, of the activation.
     pub(crate) slots: Vec<RawValue>,
@@ -131,14 +131,14 @@ pub(crate) struct InstanceData {
 
 impl InstanceData {
     /// An instance with zeroed globals and no memories and tables yet. It must not move afterwards.
-    pub(crate) fn new(
+    pub(crate) fn create(
         module: Arc<ModuleInner>,
         core: NonNull<StoreCore>,
         index: u32,
         records: Records,
-    ) -> Box<InstanceData> {
+    ) -> OwnedInstance {
         let context = ContextMemory::new(module.offsets.size());
-        let mut instance = Box::new(InstanceData {
+        let instance = OwnedInstance::new(InstanceData {
             core,
             index,
             memories: Vec::new(),
@@ -157,7 +157,7 @@ impl InstanceData {
             functions: instance.records.as_slice().as_ptr(),
             // SAFETY: as above.
             stack_limit: unsafe { (*core.as_ptr()).stack_limit },
-            instance: &raw mut *instance,
+            instance: instance.address().as_ptr(),
         };
         // SAFETY: the context begins with a head.
         unsafe { instance.context().write(head) };
@@ -206,25 +206,49 @@ impl InstanceData {
 
     /// The memory of this index, wherever it is defined.
     pub(crate) fn memory(&mut self, index: u32) -> &mut Memory {
-        match index.checked_sub(self.module.shape.imported_memories) {
-            Some(defined) => &mut self.memories[defined as usize],
-            None => {
-                let imported = self.imported_memories[index as usize];
-                // SAFETY: the exporting instance lives as long as the store; it is another one than this, since
-                // imports come from instances that exist already.
-                unsafe { (*imported.instance.as_ptr()).memory(imported.index) }
-            }
-        }
+        // SAFETY: this instance is borrowed, and so is its store, through which alone another can be reached.
+        unsafe { &mut *InstanceData::memory_at(self, index) }
     }
 
     /// The table of this index, wherever it is defined.
     pub(crate) fn table(&mut self, index: u32) -> &mut Table {
-        match index.checked_sub(self.module.shape.imported_tables) {
-            Some(defined) => &mut self.tables[defined as usize],
-            None => {
-                let imported = self.imported_tables[index as usize];
-                // SAFETY: as for memories.
-                unsafe { (*imported.instance.as_ptr()).table(imported.index) }
+        // SAFETY: as for memories.
+        unsafe { &mut *InstanceData::table_at(self, index) }
+    }
+
+    /// The address of the memory of this index, wherever it is defined. No reference to an instance is held on the
+    /// way: imports may lead back to where they came from.
+    ///
+    /// # Safety
+    /// The instance exists, and nobody holds a mutable reference to it or to its store's instances.
+    pub(crate) unsafe fn memory_at(this: *mut InstanceData, index: u32) -> *mut Memory {
+        // SAFETY: by the contract; exporting instances live as long as the store.
+        unsafe {
+            let module = Arc::as_ptr(&(*this).module);
+            match index.checked_sub((*module).shape.imported_memories) {
+                Some(defined) => &raw mut (&mut (*this).memories)[defined as usize],
+                None => {
+                    let imported = (&(*this).imported_memories)[index as usize];
+                    InstanceData::memory_at(imported.instance.as_ptr(), imported.index)
+                }
+            }
+        }
+    }
+
+    /// The address of the table of this index, as for memories.
+    ///
+    /// # Safety
+    /// As for [`InstanceData::memory_at`].
+    pub(crate) unsafe fn table_at(this: *mut InstanceData, index: u32) -> *mut Table {
+        // SAFETY: by the contract; exporting instances live as long as the store.
+        unsafe {
+            let module = Arc::as_ptr(&(*this).module);
+            match index.checked_sub((*module).shape.imported_tables) {
+                Some(defined) => &raw mut (&mut (*this).tables)[defined as usize],
+                None => {
+                    let imported = (&(*this).imported_tables)[index as usize];
+                    InstanceData::table_at(imported.instance.as_ptr(), imported.index)
+                }
             }
         }
     }
@@ -289,6 +313,45 @@ impl InstanceData {
         // SAFETY: the context begins with a head, and nothing runs in it.
         unsafe { (*self.context()).functions = own.as_ptr() };
         self.records = Records::Own(own);
+    }
+}
+
+/// An instance that its store owns. No `Box`, which would claim that nobody else leads there: native code and other
+/// instances hold the address, and it is to stay good for them however often the owner moves.
+pub(crate) struct OwnedInstance(NonNull<InstanceData>);
+
+impl OwnedInstance {
+    fn new(data: InstanceData) -> OwnedInstance {
+        OwnedInstance(NonNull::from(Box::leak(Box::new(data))))
+    }
+
+    /// Where it is, for as long as its owner lives. Whoever uses it must see to it that nobody holds a reference.
+    pub(crate) fn address(&self) -> NonNull<InstanceData> {
+        self.0
+    }
+}
+
+impl Deref for OwnedInstance {
+    type Target = InstanceData;
+
+    fn deref(&self) -> &InstanceData {
+        // SAFETY: it exists as long as its owner, who is borrowed. What runs meanwhile and has the address, native
+        // code and its routines, runs only while the store that owns it all is not borrowed.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl DerefMut for OwnedInstance {
+    fn deref_mut(&mut self) -> &mut InstanceData {
+        // SAFETY: as above, and the borrow is exclusive.
+        unsafe { self.0.as_mut() }
+    }
+}
+
+impl Drop for OwnedInstance {
+    fn drop(&mut self) {
+        // SAFETY: made from a box by `new`, and dropped once.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 

@@ -4,6 +4,13 @@
 //! may suspend, and whatever allocates, locks or calls foreign code goes to the worker's stack by
 //! [`on_worker_stack`], where a panic is caught. None may unwind.
 //!
+//! **References.** What a context leads to is shared: with native code, which is stopped in the routine; with the
+//! embedder, which is stopped in `Store::run` and holds pointers only; with other contexts, since an imported memory or
+//! table is another instance's, and two of a routine's operands may be one. So the ways in ([`runtime`], [`instance`],
+//! [`core`]) are raw pointers, of which fields are used in place, and no reference to a whole runtime, instance or store
+//! is held. A reference to a memory or table ([`memory`], [`table`]) ends before the next is made, and before
+//! [`suspend`] and [`on_worker_stack`]. The worker's closures take nothing but the context's address and numbers.
+//!
 //! Bulk operations check their bounds first, then work in chunks and charge for each, so that a large one
 //! yields on its way and leaves a consistent state whenever it does. Their result is 0, or 1 for "out of bounds".
 
@@ -12,7 +19,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::activation::{Exit, Leave};
 use super::context::{Builtin, VmContextHead, VmRuntime};
 use super::instance::{InstanceData, StoreCore};
-use super::memory::PAGE;
+use super::memory::{Memory, PAGE};
+use super::table;
 use crate::value::RawValue;
 
 /// Bytes that a bulk operation moves between two charges.
@@ -64,27 +72,49 @@ impl Table {
 
 type Context = *mut VmContextHead;
 
-/// The running activation's runtime.
+/// The runtime of the context's store.
 ///
 /// # Safety
-/// The context is the one that native code passed; nothing else refers to its store's parts meanwhile.
-unsafe fn runtime<'a>(context: Context) -> &'a mut VmRuntime {
+/// The context is the one that native code passed.
+unsafe fn runtime(context: Context) -> *mut VmRuntime {
     // SAFETY: a context always points to its store's runtime.
-    unsafe { &mut *(*context).runtime }
+    unsafe { (*context).runtime }
 }
 
+/// The context's instance.
+///
 /// # Safety
 /// As for [`runtime`].
-unsafe fn instance<'a>(context: Context) -> &'a mut InstanceData {
+unsafe fn instance(context: Context) -> *mut InstanceData {
     // SAFETY: a context always points to its instance.
-    unsafe { &mut *(*context).instance }
+    unsafe { (*context).instance }
 }
 
+/// The context's store.
+///
 /// # Safety
 /// As for [`runtime`].
-unsafe fn core<'a>(context: Context) -> &'a mut StoreCore {
+unsafe fn core(context: Context) -> *mut StoreCore {
     // SAFETY: an instance's store outlives it.
-    unsafe { &mut *instance(context).core.as_ptr() }
+    unsafe { (*instance(context)).core.as_ptr() }
+}
+
+/// A memory of the context's instance.
+///
+/// # Safety
+/// As for [`runtime`]; and there is no other reference to a memory of the store until this one ends.
+unsafe fn memory<'a>(context: Context, index: u32) -> &'a mut Memory {
+    // SAFETY: by the contract and the rule at the head of this file.
+    unsafe { &mut *InstanceData::memory_at(instance(context), index) }
+}
+
+/// A table of the context's instance.
+///
+/// # Safety
+/// As for [`runtime`]; and there is no other reference to a table of the store until this one ends.
+unsafe fn table<'a>(context: Context, index: u32) -> &'a mut table::Table {
+    // SAFETY: by the contract and the rule at the head of this file.
+    unsafe { &mut *InstanceData::table_at(instance(context), index) }
 }
 
 /// Leaves native code; returns when the activation is resumed, maybe on another thread.
@@ -93,7 +123,7 @@ unsafe fn core<'a>(context: Context) -> &'a mut StoreCore {
 /// As for [`runtime`].
 unsafe fn suspend(context: Context, leave: Leave) {
     // SAFETY: the running activation has set it; an `Exit` lives at the base of its stack.
-    let exit = unsafe { &*(runtime(context).yielder as *const Exit) };
+    let exit = unsafe { &*((*runtime(context)).yielder as *const Exit) };
     exit.suspend(leave);
 }
 
@@ -102,8 +132,14 @@ unsafe fn suspend(context: Context, leave: Leave) {
 /// # Safety
 /// As for [`runtime`].
 unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Send) -> Option<R> {
+    // The tests of this file call routines outside of any activation.
+    #[cfg(test)]
+    // SAFETY: passed on.
+    if unsafe { (*runtime(context)).yielder } == 0 {
+        return catch_unwind(AssertUnwindSafe(f)).ok();
+    }
     // SAFETY: as in `suspend`.
-    let exit = unsafe { &*(runtime(context).yielder as *const Exit) };
+    let exit = unsafe { &*((*runtime(context)).yielder as *const Exit) };
     exit.on_parent_stack(|| catch_unwind(AssertUnwindSafe(f)).ok())
 }
 
@@ -113,14 +149,15 @@ unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Sen
 /// As for [`runtime`].
 unsafe fn charge_bytes(context: Context, bytes: u64) {
     // SAFETY: passed on.
-    let (runtime, metered) = unsafe { (runtime(context), instance(context).module.is_metered()) };
-    // Saturating: a module that nobody has verified may write anything into its counter.
-    runtime.reductions = runtime.reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
-    if metered && runtime.reductions < 0 {
-        // The guest frame that called has not recorded itself: there is no backtrace to be had from here.
-        runtime.exit_frame = 0;
-        // SAFETY: passed on.
-        unsafe { suspend(context, Leave::Yield) };
+    unsafe {
+        let (runtime, metered) = (runtime(context), (*instance(context)).module.is_metered());
+        // Saturating: a module that nobody has verified may write anything into its counter.
+        (*runtime).reductions = (*runtime).reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
+        if metered && (*runtime).reductions < 0 {
+            // The guest frame that called has not recorded itself: there is no backtrace to be had from here.
+            (*runtime).exit_frame = 0;
+            suspend(context, Leave::Yield);
+        }
     }
 }
 
@@ -131,17 +168,17 @@ unsafe fn charge_bytes(context: Context, bytes: u64) {
 unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawValue) {
     // SAFETY: native code passes its own context, and slots for every argument and result.
     unsafe {
-        let (store, dispatch) = (runtime(context).store, runtime(context).dispatch);
-        let (index, address) = (instance(context).index, slots as usize);
+        // A store sets its own dispatcher.
+        let dispatch: Dispatch = std::mem::transmute((*runtime(context)).dispatch);
+        let (store, index, address) = ((*runtime(context)).store, (*instance(context)).index, slots as usize);
         let run = move || {
-            // SAFETY: a store sets its own dispatcher.
-            let dispatch: Dispatch = std::mem::transmute(dispatch);
+            // SAFETY: the store is the one that set it, and its guest is stopped.
             dispatch(store, index, import, address as *mut RawValue)
         };
         match on_worker_stack(context, run) {
             Some(Dispatched::Returned) => {}
             Some(Dispatched::Suspend) => {
-                core(context).host_result = slots;
+                (*core(context)).host_result = slots;
                 suspend(context, Leave::Host);
             }
             // The dispatcher catches panics itself; one that still gets here ends the guest like an error.
@@ -171,20 +208,23 @@ unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u
     let address = context as usize;
     let grow = move || {
         let context = address as Context;
-        // SAFETY: native code passes its own context, and is stopped meanwhile.
-        let (core, memory) = unsafe { (core(context), instance(context).memory(memory)) };
-        let (old, bytes) = (memory.length(), delta * PAGE);
-        let possible = memory.length().checked_add(bytes).is_some_and(|length| length <= memory.max_length());
-        if !possible || !core.charge_memory(bytes) {
-            return None;
+        // SAFETY: native code passes its own context, and is stopped meanwhile. The store's reference is not held while
+        // the memory's is used, which lies elsewhere.
+        unsafe {
+            let memory = self::memory(context, memory);
+            let (old, bytes) = (memory.length(), delta * PAGE);
+            let possible = old.checked_add(bytes).is_some_and(|length| length <= memory.max_length());
+            if !possible || !(*core(context)).charge_memory(bytes) {
+                return None;
+            }
+            let base = memory.base();
+            if !memory.grow(bytes) {
+                (*core(context)).memory_used -= bytes;
+                return None;
+            }
+            // One that had to move was copied.
+            Some((old, if memory.base() == base { 0 } else { old }))
         }
-        let base = memory.base();
-        if !memory.grow(bytes) {
-            core.memory_used -= bytes;
-            return None;
-        }
-        // One that had to move was copied.
-        Some((old, if memory.base() == base { 0 } else { old }))
     };
     // SAFETY: as above.
     unsafe {
@@ -204,13 +244,13 @@ fn fits(start: u64, count: u64, length: u64) -> bool {
 unsafe extern "C" fn memory_fill(context: Context, memory: u32, start: u64, byte: u32, count: u64) -> u32 {
     // SAFETY: native code passes its own context; the base is derived again after every suspension.
     unsafe {
-        if !fits(start, count, instance(context).memory(memory).length()) {
+        if !fits(start, count, self::memory(context, memory).length()) {
             return 1;
         }
         let mut done = 0;
         while done < count {
             let size = CHUNK.min(count - done);
-            let base = instance(context).memory(memory).base();
+            let base = self::memory(context, memory).base();
             base.add((start + done) as usize).write_bytes(byte as u8, size as usize);
             done += size;
             charge_bytes(context, size);
@@ -231,8 +271,8 @@ unsafe extern "C" fn memory_copy(
 ) -> u32 {
     // SAFETY: native code passes its own context; the bases are derived again after every suspension.
     unsafe {
-        let inside = fits(target, count, instance(context).memory(to).length())
-            && fits(source, count, instance(context).memory(from).length());
+        let inside = fits(target, count, memory(context, to).length())
+            && fits(source, count, memory(context, from).length());
         if !inside {
             return 1;
         }
@@ -242,8 +282,8 @@ unsafe extern "C" fn memory_copy(
         while done < count {
             let size = CHUNK.min(count - done);
             let at = if backwards { count - done - size } else { done };
-            let read = instance(context).memory(from).base().add((source + at) as usize);
-            let write = instance(context).memory(to).base().add((target + at) as usize);
+            let read = memory(context, from).base().add((source + at) as usize);
+            let write = memory(context, to).base().add((target + at) as usize);
             std::ptr::copy(read, write, size as usize);
             done += size;
             charge_bytes(context, size);
@@ -264,11 +304,10 @@ unsafe extern "C" fn memory_init(
 ) -> u32 {
     // SAFETY: native code passes its own context.
     unsafe {
-        let instance = instance(context);
-        let module = instance.module.as_ref() as *const crate::module::ModuleInner;
-        let shape = &(*module).shape;
-        let data = &shape.data_bytes[instance.data_range(segment)];
-        let memory = instance.memory(memory);
+        // Counted by the instance, and never changed.
+        let shape = &(*std::sync::Arc::as_ptr(&(*instance(context)).module)).shape;
+        let data = &shape.data_bytes[(*instance(context)).data_range(segment)];
+        let memory = self::memory(context, memory);
         if !fits(source, count, data.len() as u64) || !fits(target, count, memory.length()) {
             return 1;
         }
@@ -286,7 +325,7 @@ unsafe extern "C" fn data_drop(context: Context, segment: u32) {
     // SAFETY: native code passes its own context, and is stopped meanwhile.
     unsafe {
         on_worker_stack(context, move || {
-            instance(address as Context).drop_data(segment);
+            (*instance(address as Context)).drop_data(segment);
         });
     }
 }
@@ -294,8 +333,9 @@ unsafe extern "C" fn data_drop(context: Context, segment: u32) {
 /// # Safety
 /// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_set(context: Context, table: u32, index: u64, value: u64) -> u32 {
-    let set = move |entries: &mut [u64]| entries[index as usize] = value;
-    // SAFETY: native code passes its own context.
+    // SAFETY: native code passes its own context, which is stopped meanwhile.
+    let set = move |context| unsafe { self::table(context, table).entries_mut()[index as usize] = value };
+    // SAFETY: as above.
     unsafe { change_table(context, table, index, 1, set) }
 }
 
@@ -307,17 +347,19 @@ unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value:
     let address = context as usize;
     let grow = move || {
         let context = address as Context;
-        // SAFETY: native code passes its own context, and is stopped meanwhile.
-        let (core, table) = unsafe { (core(context), instance(context).table(table)) };
-        let old = table.length();
-        if !core.charge_table(delta) {
-            return None;
+        // SAFETY: as in `memory_grow`.
+        unsafe {
+            let table = self::table(context, table);
+            let old = table.length();
+            if !(*core(context)).charge_table(delta) {
+                return None;
+            }
+            if !table.grow(delta, value) {
+                (*core(context)).table_used -= delta;
+                return None;
+            }
+            Some(old)
         }
-        if !table.grow(delta, value) {
-            core.table_used -= delta;
-            return None;
-        }
-        Some(old)
     };
     // SAFETY: as above.
     unsafe {
@@ -330,8 +372,12 @@ unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value:
 /// # Safety
 /// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_fill(context: Context, table: u32, start: u64, value: u64, count: u64) -> u32 {
-    let fill = move |entries: &mut [u64]| entries[start as usize..][..count as usize].fill(value);
-    // SAFETY: native code passes its own context.
+    let fill = move |context| {
+        // SAFETY: native code passes its own context, which is stopped meanwhile.
+        let entries = unsafe { self::table(context, table).entries_mut() };
+        entries[start as usize..][..count as usize].fill(value);
+    };
+    // SAFETY: as above.
     unsafe { change_table(context, table, start, count, fill) }
 }
 
@@ -345,19 +391,31 @@ unsafe extern "C" fn table_copy(
     source: u64,
     count: u64,
 ) -> u32 {
-    let address = context as usize;
-    // SAFETY: native code passes its own context; the two tables may be one, so the source is taken by pointer
-    // after the target has become the instance's own, and `copy` takes overlapping ranges.
+    // SAFETY: native code passes its own context.
     unsafe {
-        if !fits(source, count, instance(context).table(from).length()) {
+        if !fits(source, count, table(context, from).length()) {
             return 1;
         }
-        let copy = move |entries: &mut [u64]| {
-            let target = entries.as_mut_ptr().add(target as usize);
-            let source = instance(address as Context).table(from).entries().as_ptr().add(source as usize);
-            std::ptr::copy(source, target, count as usize);
-        };
-        change_table(context, to, target, count, copy)
+        change_table(context, to, target, count, move |context| {
+            copy_entries(context, to, from, target as usize, source as usize, count as usize);
+        })
+    }
+}
+
+/// Copies entries that are there, from a table to another or to itself, whatever the two are called.
+///
+/// # Safety
+/// As for [`runtime`].
+unsafe fn copy_entries(context: Context, to: u32, from: u32, target: usize, source: usize, count: usize) {
+    // SAFETY: by the contract. Two tables are two objects: neither's entries are the other's to change.
+    unsafe {
+        let (to, from) =
+            (InstanceData::table_at(instance(context), to), InstanceData::table_at(instance(context), from));
+        if to == from {
+            (*to).entries_mut().copy_within(source..source + count, target);
+        } else {
+            (*to).entries_mut()[target..][..count].copy_from_slice(&(&(*from).entries()[source..])[..count]);
+        }
     }
 }
 
@@ -371,18 +429,16 @@ unsafe extern "C" fn table_init(
     source: u64,
     count: u64,
 ) -> u32 {
-    let address = context as usize;
-    // SAFETY: native code passes its own context.
+    // SAFETY: native code passes its own context. The instance's reference covers its numbers and records; the
+    // entries lie elsewhere.
     unsafe {
-        let length = instance(context).element_count(segment);
-        if !fits(source, count, length) {
+        if !fits(source, count, (*instance(context)).element_count(segment)) {
             return 1;
         }
-        let init = move |entries: &mut [u64]| {
-            let entries = &mut entries[target as usize..][..count as usize];
-            crate::instantiate::element_values(instance(address as Context), segment, source, entries);
-        };
-        change_table(context, table, target, count, init)
+        change_table(context, table, target, count, move |context| {
+            let entries = &mut self::table(context, table).entries_mut()[target as usize..][..count as usize];
+            crate::instantiate::element_values(&*instance(context), segment, source, entries);
+        })
     }
 }
 
@@ -393,7 +449,7 @@ unsafe extern "C" fn element_drop(context: Context, segment: u32) {
     // SAFETY: native code passes its own context, and is stopped meanwhile.
     unsafe {
         on_worker_stack(context, move || {
-            instance(address as Context).drop_elements(segment);
+            (*instance(address as Context)).drop_elements(segment);
         });
     }
 }
@@ -407,17 +463,17 @@ unsafe fn change_table(
     table: u32,
     start: u64,
     count: u64,
-    change: impl FnOnce(&mut [u64]) + Send,
+    change: impl FnOnce(Context) + Send,
 ) -> u32 {
     let address = context as usize;
     let run = move || {
+        let context = address as Context;
         // SAFETY: passed on.
-        let table = unsafe { instance(address as Context).table(table) };
-        if !fits(start, count, table.length()) {
+        if !fits(start, count, unsafe { self::table(context, table).length() }) {
             return 1;
         }
         if count > 0 {
-            change(table.entries_mut());
+            change(context);
         }
         0
     };
@@ -426,5 +482,150 @@ unsafe fn change_table(
         let failed = on_worker_stack(context, run).unwrap_or(1);
         charge_bytes(context, count * size_of::<u64>() as u64);
         failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The routines as native code calls them, but without native code: miri runs these.
+
+    use super::*;
+    use crate::{Caller, Engine, EngineConfig, Instance, Linker, Module, Store, StoreLimits, Value};
+
+    const OWNER: &str = r#"(module
+        (memory (export "memory") 1 4)
+        (table (export "table") 4 20 funcref)
+        (elem (i32.const 1) func $f)
+        (elem $passive func $f $f)
+        (data $bytes "hello")
+        (func $f))"#;
+
+    /// Its first memory and table are the owner's, and so are its second ones: two names of one thing.
+    const BORROWER: &str = r#"(module
+        (import "o" "memory" (memory 1)) (import "o" "memory" (memory 1))
+        (import "o" "table" (table 4 funcref)) (import "o" "table" (table 4 funcref))
+        (memory (export "memory") 1)
+        (table (export "table") 3 funcref))"#;
+
+    const OUT_OF_BOUNDS: u32 = 1;
+
+    fn module(engine: &Engine, wat: &str) -> Module {
+        Module::compile(engine, &wat::parse_str(wat).expect("it is valid")).expect("it is supported")
+    }
+
+    fn context(store: &Store<()>, instance: Instance) -> Context {
+        // SAFETY: nothing runs.
+        unsafe { (&(*store.core().as_ptr()).instances)[instance.index() as usize].context() }
+    }
+
+    /// A store with both.
+    fn both() -> (Store<()>, Instance, Instance) {
+        let engine = Engine::new(EngineConfig::default()).expect("this machine is supported");
+        let mut store =
+            Store::new(&engine, (), StoreLimits { max_memory: 10 << 16, max_table_elements: 100 });
+        let owner = store.instantiate_with(&module(&engine, OWNER), &[]).expect("it imports nothing");
+        let [memory, table] = ["memory", "table"].map(|name| store.export(owner, name).expect("it has one"));
+        let supplies = [memory, memory, table, table];
+        let borrower = store.instantiate_with(&module(&engine, BORROWER), &supplies).expect("they fit");
+        (store, owner, borrower)
+    }
+
+    #[test]
+    fn memories_by_all_their_names() {
+        let (mut store, owner, borrower) = both();
+        let (own, other) = (context(&store, owner), context(&store, borrower));
+        // SAFETY: the contexts are the store's, in which nothing runs.
+        unsafe {
+            assert_eq!(memory_init(own, 0, 0, 10, 0, 5), 0);
+            assert_eq!(memory_init(own, 0, 0, 10, 1, 5), OUT_OF_BOUNDS);
+            data_drop(own, 0);
+            assert_eq!(memory_init(own, 0, 0, 10, 0, 1), OUT_OF_BOUNDS);
+            // Within one memory, by one name and by two.
+            assert_eq!(memory_copy(own, 0, 0, 12, 10, 5), 0);
+            assert_eq!(memory_copy(other, 1, 0, 20, 10, 7), 0);
+            assert_eq!(memory_copy(other, 2, 1, 0, 20, 7), 0);
+            assert_eq!(
+                (memory_grow(other, 0, 1), memory_grow(own, 0, 2), memory_grow(other, 1, 1)),
+                (1, 2, u64::MAX)
+            );
+            assert_eq!(memory_fill(other, 1, 4 * PAGE - 2, 7, 2), 0);
+            assert_eq!(memory_fill(other, 1, 4 * PAGE - 2, 7, 3), OUT_OF_BOUNDS);
+            assert_eq!(memory_grow(other, 2, 6), u64::MAX, "the limit of the store");
+        }
+        let bytes = store.memory_and_data(owner).expect("it has one").0;
+        assert_eq!(
+            (&bytes[10..17], &bytes[20..27], bytes[bytes.len() - 1]),
+            (&b"hehello"[..], &b"hehello"[..], 7)
+        );
+        assert_eq!(&store.memory_and_data(borrower).expect("it has one").0[..7], b"hehello");
+        assert_eq!(store.memory_size(), 5 * PAGE);
+    }
+
+    #[test]
+    fn tables_by_all_their_names() {
+        let (store, owner, borrower) = both();
+        let (own, other) = (context(&store, owner), context(&store, borrower));
+        let entries = |context, index| -> Vec<bool> {
+            // SAFETY: as below.
+            unsafe { table(context, index).entries().iter().map(|&entry| entry != 0).collect() }
+        };
+        // SAFETY: the contexts are the store's, in which nothing runs.
+        unsafe {
+            let function = table(own, 0).entries()[1];
+            assert_eq!(table_copy(own, 0, 0, 2, 1, 2), 0);
+            assert_eq!(entries(own, 0), [false, true, true, false]);
+            // The same table by two names, overlapping both ways.
+            assert_eq!(table_copy(other, 1, 0, 0, 1, 3), 0);
+            assert_eq!(entries(other, 0), [true, true, false, false]);
+            assert_eq!(table_copy(other, 0, 1, 1, 0, 3), 0);
+            assert_eq!(entries(other, 1), [true, true, true, false]);
+            assert_eq!(table_copy(other, 2, 0, 0, 1, 3), 0);
+            assert_eq!(entries(other, 2), [true, true, false]);
+            assert_eq!(table_copy(other, 2, 0, 1, 1, 3), OUT_OF_BOUNDS);
+            assert_eq!((table_grow(other, 1, 2, function), table_grow(own, 0, 100, 0)), (4, u64::MAX));
+            assert_eq!(table_fill(other, 0, 0, 0, 5), 0);
+            assert_eq!(table_init(own, 0, 1, 3, 0, 2), 0);
+            element_drop(own, 1);
+            assert_eq!(table_init(own, 0, 1, 3, 0, 2), OUT_OF_BOUNDS);
+            assert_eq!(table_set(other, 1, 0, function), 0);
+            assert_eq!(table_set(other, 1, 6, function), OUT_OF_BOUNDS);
+            assert_eq!(entries(own, 0), [true, false, false, true, true, true]);
+        }
+        let table = store.export(owner, "table").expect("it has one");
+        assert!(matches!(store.export_type(table), crate::ExternType::Table(ty) if ty.limits.min == 6));
+        drop(store);
+    }
+
+    #[test]
+    fn a_host_function_has_the_memory_and_the_data() {
+        let engine = Engine::new(EngineConfig::default()).expect("this machine is supported");
+        let wat =
+            r#"(module (import "h" "f" (func (param i32) (result i32))) (memory (export "memory") 1 2))"#;
+        let mut linker = Linker::<Vec<u8>>::new();
+        linker.func("h", "f", |caller: &mut Caller<'_, Vec<u8>>, value: u32| {
+            let (memory, data) = caller.memory_and_data().expect("it has one");
+            data.push(memory[0]);
+            memory[0] = value as u8;
+            caller.charge(3);
+            caller.data().len() as u32
+        });
+        let linked = linker.link(&module(&engine, wat)).expect("nothing is missing");
+        let mut store = Store::new(&engine, Vec::new(), StoreLimits::default());
+        let instance = store.instantiate(&linked).expect("it fits");
+        // SAFETY: nothing runs.
+        let context = unsafe { (&(*store.core().as_ptr()).instances)[0].context() };
+        for (value, calls) in [(7, 1), (8, 2)] {
+            let mut slots = [RawValue::from(value)];
+            // SAFETY: the context is the store's, in which nothing runs; there is a slot for the one argument and result.
+            unsafe {
+                assert_eq!(memory_grow(context, 0, 1), if calls == 1 { 1 } else { u64::MAX });
+                host_call(context, 0, slots.as_mut_ptr());
+            }
+            assert_eq!(slots[0].low, calls);
+        }
+        assert_eq!(store.memory_and_data(instance).expect("it has one").0[0], 8);
+        assert_eq!(store.data(), &[0, 7]);
+        let export = store.export(instance, "memory").expect("it has one");
+        assert_eq!(store.global(export), None::<Value>);
     }
 }

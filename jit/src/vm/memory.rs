@@ -28,7 +28,7 @@ const MAX_PAGES: u64 = 1 << 16;
 const CLASSES: usize = 17;
 
 /// Bytes of a mapping that slots are cut from. A larger class has one mapping per slot, unmapped when it is free.
-const SLAB_SIZE: usize = 256 << 20;
+const SLAB_SIZE: usize = if cfg!(miri) { 1 << 20 } else { 256 << 20 };
 
 /// Bytes behind the 4 GiB that an index reaches, for the constant offset and the size of an access.
 pub(crate) const GUARD: u64 = 2 << 30;

@@ -1,9 +1,13 @@
-//! One module on this engine and on an interpreter: what can be observed of it has to be the same.
+//! One module on this engine and on others: what can be observed of it has to be the same.
 //!
 //! A run is a list of [`Event`]s: the start, a call of each exported function with seeded arguments, then the
 //! exported globals and memories. The state is kept over traps, as the specification asks for. A run ends at a
-//! stack overflow, which is the one thing that engines may decide differently. The fuzz target `differential`
-//! uses this file too.
+//! stack overflow, which is the one thing that engines may decide differently. Some modules have one run, others
+//! one for each function: then what a function has spent is there again for the next.
+//!
+//! The interpreter is the oracle of the tests. The fuzz target `differential` uses this file too, and a second one.
+
+use std::sync::OnceLock;
 
 use lunatic_jit::{
     CompileOptions, Engine, EngineConfig, Export, ExternType, Instance, InstantiateError, Linker,
@@ -62,18 +66,26 @@ pub(crate) enum Kind {
     StackOverflow,
 }
 
-/// What to observe, in this order: engines list exports differently.
-struct Plan {
-    calls: Vec<Call>,
-    globals: Vec<String>,
-    memories: Vec<String>,
+/// What to observe of one instance, in this order: engines list exports differently.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) calls: Vec<Call>,
+    pub(crate) globals: Vec<String>,
+    pub(crate) memories: Vec<String>,
 }
 
 /// A function to call, and with what.
-struct Call {
-    name: String,
-    args: Vec<Value>,
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    pub(crate) args: Vec<Value>,
 }
+
+/// Another engine: what is seen of a module there, in an instance for each plan.
+pub(crate) type Oracle = fn(&[u8], &[Plan]) -> Vec<Run>;
+
+/// What is seen of one instance.
+pub(crate) type Run = Vec<Event>;
 
 /// A small generator of seeded numbers (SplitMix64).
 pub(crate) struct Random(pub(crate) u64);
@@ -110,16 +122,28 @@ impl Random {
     }
 }
 
-/// A generated module that both engines take and that ends: what this engine supports, and nothing imported.
-pub(crate) fn generate(bytes: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
-    let mut module = wasm_smith::Module::new(config(), bytes)?;
+/// Which modules to generate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taste {
+    /// Operators are guarded so that they do not trap: without that, most functions end at one of their first.
+    /// wasmi 2.0 is no oracle for these: it answers 0 for the guard of a divisor that is 0, in
+    /// `memory.size (select (i32.const 1) (local.get 0) (i32.eqz (local.get 0))) i32.div_u`.
+    pub(crate) tame: bool,
+    /// With relaxed SIMD, of which the interpreter has another opinion than this engine.
+    pub(crate) relaxed: bool,
+}
+
+/// A generated module that the engines take and that ends: what this engine supports, and nothing imported.
+pub(crate) fn generate(bytes: &mut arbitrary::Unstructured<'_>, taste: Taste) -> arbitrary::Result<Vec<u8>> {
+    let mut module = wasm_smith::Module::new(config(taste), bytes)?;
     // It fails where an exported global would have to hold the fuel; there is none.
     let _ = module.ensure_termination(FUEL);
     Ok(module.to_bytes())
 }
 
-fn config() -> Config {
+fn config(taste: Taste) -> Config {
     Config {
+        disallow_traps: taste.tame,
         max_imports: 0,
         min_funcs: 4,
         max_funcs: 16,
@@ -141,7 +165,7 @@ fn config() -> Config {
         compact_imports_enabled: false,
         memory64_enabled: false,
         // The interpreter rounds a relaxed multiplication and addition once, this engine twice; both are right.
-        relaxed_simd_enabled: false,
+        relaxed_simd_enabled: taste.relaxed,
         simd_enabled: true,
         tail_call_enabled: true,
         extended_const_enabled: true,
@@ -151,21 +175,31 @@ fn config() -> Config {
     }
 }
 
-/// Compares the two engines on a module, and on what the instrumenter makes of it, suspended at every charge and
-/// compiled with options that depend on the seed. Returns how many events were compared.
-pub(crate) fn compare(engine: &Engine, wasm: &[u8], seed: u64) -> usize {
-    let module = Module::compile(engine, wasm).expect("the engine takes what was generated");
-    let plan = plan(&module, seed);
-    let expected = interpreter::run(wasm, &plan);
-    let compared = same("plain", &expected, &run(engine, &module, &plan, u64::MAX));
+/// Compares this engine with others on a module, and on what the instrumenter makes of it, which is suspended often;
+/// both compiled with options that depend on the seed, and in as many instances. Returns how many events were
+/// compared.
+pub(crate) fn compare(engine: &Engine, wasm: &[u8], seed: u64, oracles: &[Oracle]) -> usize {
+    let mut choices = Random(seed);
+    let module = Module::compile_with(engine, wasm, options(&mut choices))
+        .expect("the engine takes what was generated");
+    let plans = plans(&module, &mut choices);
+    let found = runs(engine, &module, &plans, u64::MAX);
+    for oracle in oracles {
+        same("plain", &oracle(wasm, &plans), &found);
+    }
 
     let prepared = lunatic_instrument::prepare(wasm, &lunatic_instrument::Options::default())
         .expect("the instrumenter takes what was generated");
-    let memory = if seed & 1 == 0 { MemoryLayout::Pooled } else { MemoryLayout::Reserved };
-    let options = CompileOptions { memory, untrusted: seed & 2 != 0 };
-    let prepared = Module::compile_with(engine, &prepared.bytes, options).expect("as above");
-    same("prepared", &expected, &run(engine, &prepared, &plan, 0));
-    compared
+    let prepared = Module::compile_with(engine, &prepared.bytes, options(&mut choices)).expect("as above");
+    // At every charge, or now and then.
+    let slice = if choices.next().is_multiple_of(4) { choices.next() % 100 } else { 0 };
+    same("prepared", &found, &runs(engine, &prepared, &plans, slice))
+}
+
+fn options(choices: &mut Random) -> CompileOptions {
+    let choice = choices.next();
+    let memory = if choice & 1 == 0 { MemoryLayout::Pooled } else { MemoryLayout::Reserved };
+    CompileOptions { memory, untrusted: choice & 2 != 0 }
 }
 
 /// An engine whose stack is deep enough for what the fuel allows.
@@ -173,7 +207,12 @@ pub(crate) fn engine() -> Engine {
     Engine::new(EngineConfig { stack_size: 8 << 20 }).expect("this machine is supported")
 }
 
-fn same(what: &str, expected: &[Event], found: &[Event]) -> usize {
+fn same(what: &str, expected: &[Run], found: &[Run]) -> usize {
+    assert_eq!(expected.len(), found.len(), "{what}: as many runs as plans");
+    expected.iter().zip(found).map(|(expected, found)| same_run(what, expected, found)).sum()
+}
+
+fn same_run(what: &str, expected: &[Event], found: &[Event]) -> usize {
     let mut compared = 0;
     for (expected, found) in expected.iter().zip(found) {
         if expected.overflows() || found.overflows() {
@@ -191,14 +230,15 @@ fn same(what: &str, expected: &[Event], found: &[Event]) -> usize {
     compared
 }
 
-fn plan(module: &Module, seed: u64) -> Plan {
-    let mut random = Random(seed);
-    let mut plan = Plan { calls: Vec::new(), globals: Vec::new(), memories: Vec::new() };
+/// All functions in one instance, or an instance for each.
+fn plans(module: &Module, choices: &mut Random) -> Vec<Plan> {
+    let mut plan = Plan::default();
+    let apart = choices.next() & 1 == 0;
     for (name, ty) in module.exports() {
         let name = name.to_owned();
         match ty {
             ExternType::Func(ty) => {
-                let args = ty.params.iter().map(|&ty| random.value(ty)).collect();
+                let args = ty.params.iter().map(|&ty| choices.value(ty)).collect();
                 plan.calls.push(Call { name, args });
             }
             ExternType::Global(_) => plan.globals.push(name),
@@ -206,11 +246,19 @@ fn plan(module: &Module, seed: u64) -> Plan {
             ExternType::Table(_) => {}
         }
     }
-    plan
+    if !apart {
+        return vec![plan];
+    }
+    let calls = std::mem::take(&mut plan.calls);
+    calls.into_iter().map(|call| Plan { calls: vec![call], ..plan.clone() }).collect()
+}
+
+fn runs(engine: &Engine, module: &Module, plans: &[Plan], slice: u64) -> Vec<Run> {
+    plans.iter().map(|plan| run(engine, module, plan, slice)).collect()
 }
 
 /// A run on this engine.
-fn run(engine: &Engine, module: &Module, plan: &Plan, slice: u64) -> Vec<Event> {
+fn run(engine: &Engine, module: &Module, plan: &Plan, slice: u64) -> Run {
     let mut store = Store::new(engine, (), StoreLimits::default());
     let linked = Linker::new().link(module).expect("nothing is imported");
     let instance = match store.instantiate(&linked) {
@@ -243,11 +291,17 @@ fn run(engine: &Engine, module: &Module, plan: &Plan, slice: u64) -> Vec<Event> 
 
 /// The bytes of an exported memory, whatever its name: through an instance that imports it.
 fn memory(engine: &Engine, store: &mut Store<()>, export: Export) -> Vec<u8> {
-    let wasm = wat::parse_str(r#"(module (import "m" "m" (memory 0)) (export "memory" (memory 0)))"#);
-    let reader = Module::compile(engine, &wasm.expect("it is valid")).expect("as above");
-    let reader: Instance = store.instantiate_with(&reader, &[export]).expect("its type fits");
+    // Code for pooled memories may be given reserved ones, not the other way round.
+    let reader = READER.get_or_init(|| {
+        let wasm = wat::parse_str(r#"(module (import "m" "m" (memory 0)) (export "memory" (memory 0)))"#);
+        Module::compile(engine, &wasm.expect("it is valid")).expect("as above")
+    });
+    let reader: Instance = store.instantiate_with(reader, &[export]).expect("its type fits");
     store.memory_and_data(reader).expect("it has one").0.to_vec()
 }
+
+/// It serves all modules of the one engine that a process compares.
+static READER: OnceLock<Module> = OnceLock::new();
 
 fn seen(value: Value) -> Seen {
     match value {
@@ -276,22 +330,26 @@ fn kind(trap: &Trap) -> Kind {
     }
 }
 
-/// The other opinion.
-mod interpreter {
+/// The other opinion: wasmi.
+pub(crate) mod interpreter {
     use lunatic_jit::Value;
     use wasmi::errors::ErrorKind;
     use wasmi::{Config, Engine, Instance, Linker, Module, Store, TrapCode, Val};
 
-    use super::{Call, Event, Kind, Plan, Seen};
+    use super::{Call, Event, Kind, Plan, Run, Seen};
 
-    pub(super) fn run(wasm: &[u8], plan: &Plan) -> Vec<Event> {
+    pub(crate) fn runs(wasm: &[u8], plans: &[Plan]) -> Vec<Run> {
         let mut config = Config::default();
         // The fuel bounds the depth; the interpreter's own limit would come sooner.
         config.set_max_recursion_depth(100_000).set_max_stack_height(64 << 20);
         let engine = Engine::new(&config);
         let module = Module::new(&engine, wasm).expect("the interpreter takes what was generated");
-        let mut store = Store::new(&engine, ());
-        let instance = match Linker::new(&engine).instantiate_and_start(&mut store, &module) {
+        plans.iter().map(|plan| run(&engine, &module, plan)).collect()
+    }
+
+    fn run(engine: &Engine, module: &Module, plan: &Plan) -> Run {
+        let mut store = Store::new(engine, ());
+        let instance = match Linker::new(engine).instantiate_and_start(&mut store, module) {
             Ok(instance) => instance,
             Err(error) => return vec![Event::Start(Err(kind(&error)))],
         };
