@@ -66,3 +66,55 @@ pub fn tiny_spawner(count: u64) -> Vec<u8> {
     );
     wat::parse_str(text).expect("the text is valid")
 }
+
+/// A hand-written module whose first process spawns as many children as its last argument says, waits for a message of
+/// each, says so, and waits for ever, as they do.
+///
+/// # Panics
+/// Never: the text is valid.
+pub fn tiny_parker() -> Vec<u8> {
+    let text = r#"(module
+        (import "lunatic::process" "spawn"
+            (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+        (import "lunatic::process" "process_id" (func $process_id (result i64)))
+        (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
+        (import "lunatic::message" "send" (func $send (param i64) (result i32)))
+        (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
+        (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 16) "child")
+        (data (i32.const 32) "\7e")
+        (data (i32.const 64) "\50\00\00\00\07\00\00\00")
+        (data (i32.const 80) "parked\n")
+        (func $wait (drop (call $receive (i32.const 0) (i32.const 0) (i64.const -1))))
+        (func (export "child") (param $parent i64)
+            (call $create_data (i64.const 0) (i64.const 0))
+            (drop (call $send (local.get $parent)))
+            (call $wait))
+        (func $count (result i64) (local $at i32) (local $digit i32) (local $count i64)
+            (drop (call $args_get (i32.const 128) (i32.const 1024)))
+            (local.set $at (i32.load (i32.const 136)))
+            (loop $next
+                (local.set $digit (i32.sub (i32.load8_u (local.get $at)) (i32.const 48)))
+                (if (i32.lt_u (local.get $digit) (i32.const 10)) (then
+                    (local.set $count (i64.add (i64.mul (local.get $count) (i64.const 10))
+                        (i64.extend_i32_u (local.get $digit))))
+                    (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                    (br $next))))
+            (local.get $count))
+        (func (export "_start") (local $left i64) (local $i i64)
+            (i64.store (i32.const 33) (call $process_id))
+            (local.set $left (call $count))
+            (local.set $i (local.get $left))
+            (loop $next
+                (drop (call $spawn (i64.const 0) (i64.const -1) (i64.const -1)
+                    (i32.const 16) (i32.const 5) (i32.const 32) (i32.const 17) (i32.const 0)))
+                (br_if $next (i64.ne (i64.const 0) (local.tee $i (i64.sub (local.get $i) (i64.const 1))))))
+            (loop $next
+                (call $wait)
+                (br_if $next (i64.ne (i64.const 0) (local.tee $left (i64.sub (local.get $left) (i64.const 1))))))
+            (drop (call $fd_write (i32.const 1) (i32.const 64) (i32.const 1) (i32.const 72)))
+            (call $wait)))"#;
+    wat::parse_str(text).expect("the text is valid")
+}

@@ -84,3 +84,12 @@ pub(crate) mod fault {
 
     pub(crate) fn prepare_thread() {}
 }
+
+/// As [`reset`]: there are no pages to give back.
+///
+/// # Safety
+/// As for [`reset`].
+pub(crate) unsafe fn discard(address: usize, size: usize) {
+    // SAFETY: passed on.
+    unsafe { reset(address, size) };
+}

@@ -12,8 +12,8 @@ mod interpreted;
 mod unix;
 
 #[cfg(miri)]
-pub(crate) use interpreted::{Mapping, fault, page_size, reset};
+pub(crate) use interpreted::{Mapping, discard, fault, page_size, reset};
 #[cfg(unix)]
 pub(crate) use unix::private;
 #[cfg(all(unix, not(miri)))]
-pub(crate) use unix::{Mapping, fault, page_size, reset};
+pub(crate) use unix::{Mapping, discard, fault, page_size, reset};

@@ -16,7 +16,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::context::VmMemory;
-use crate::sys::{Mapping, reset};
+use super::slots::{Slot, Slots};
+use crate::sys::{Mapping, discard, reset};
 
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 64 << 10;
@@ -24,8 +25,9 @@ pub(crate) const PAGE: u64 = 64 << 10;
 /// Pages that a 32-bit memory may have.
 const MAX_PAGES: u64 = 1 << 16;
 
-/// Size classes: 64 KiB, 128 KiB, … 4 GiB.
-const CLASSES: usize = 17;
+/// Size classes: 1, 2, 3, 4 pages, and from there four for each doubling (5, 6, 7, 8, 10, 12 …) up to 4 GiB. A Rust guest
+/// has 17 pages, and the page tables of a slot of 32 would be a seventh of what it takes.
+const CLASSES: usize = 4 + 4 * 14;
 
 /// Bytes of a mapping that slots are cut from. A larger class has one mapping per slot, unmapped when it is free.
 const SLAB_SIZE: usize = if cfg!(miri) { 1 << 20 } else { 256 << 20 };
@@ -44,10 +46,19 @@ const MAX_RESERVATIONS: usize = 5_000;
 const KEPT_RESERVATIONS: usize = 16;
 
 /// All memories of an engine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MemoryPool {
-    classes: [Mutex<Class>; CLASSES],
+    classes: [Slots; CLASSES],
     reservations: Mutex<Reservations>,
+}
+
+impl Default for MemoryPool {
+    fn default() -> MemoryPool {
+        let classes = std::array::from_fn(|class| {
+            Slots::new(slot_size(class), SLAB_SIZE - SLAB_SIZE % slot_size(class).min(SLAB_SIZE))
+        });
+        MemoryPool { classes, reservations: Mutex::default() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,32 +67,19 @@ struct Reservations {
     used: usize,
 }
 
-#[derive(Debug, Default)]
-struct Class {
-    free: Vec<usize>,
-    slabs: Vec<Mapping>,
-}
-
 impl MemoryPool {
-    fn take(&self, size: u64) -> io::Result<Slot> {
+    fn take(&self, size: u64) -> io::Result<Place> {
         let class = class_of(size);
         let slot_size = slot_size(class);
         if slot_size > SLAB_SIZE {
             let mapping = Mapping::new(slot_size)?.without_huge_pages();
-            return Ok(Slot::Own(mapping));
+            return Ok(Place::Own(mapping));
         }
-        let mut state = self.classes[class].lock().expect("no panic while it is held");
-        if state.free.is_empty() {
-            let slab = Mapping::new(SLAB_SIZE)?.without_huge_pages();
-            // Highest first, so that the lowest is taken first.
-            state.free.extend((0..SLAB_SIZE / slot_size).rev().map(|i| slab.address() + i * slot_size));
-            state.slabs.push(slab);
-        }
-        Ok(Slot::Pooled { address: state.free.pop().expect("just filled"), class })
+        Ok(Place::Pooled { slot: self.classes[class].take()?, class })
     }
 
     /// A reservation of which the first `size` bytes are accessible.
-    fn reserve(&self, size: u64) -> io::Result<Slot> {
+    fn reserve(&self, size: u64) -> io::Result<Place> {
         let free = {
             let mut state = self.reservations.lock().expect("no panic while it is held");
             if state.used == MAX_RESERVATIONS {
@@ -92,12 +90,12 @@ impl MemoryPool {
         };
         let mapping = free.map_or_else(|| Mapping::reserve(RESERVATION as usize), Ok);
         let ready = mapping.and_then(|mapping| mapping.allow(0..size as usize).map(|()| mapping));
-        ready.map(Slot::Reserved).inspect_err(|_| self.count_reservation_out())
+        ready.map(Place::Reserved).inspect_err(|_| self.count_reservation_out())
     }
 
     /// Whether there is a reservation to be had; it is kept for the next memory.
     pub(crate) fn can_reserve(&self) -> bool {
-        self.reserve(0).map(|slot| self.give(slot, 0)).is_ok()
+        self.reserve(0).map(|place| self.give(place, 0)).is_ok()
     }
 
     fn count_reservation_out(&self) {
@@ -105,15 +103,18 @@ impl MemoryPool {
     }
 
     /// Takes a slot back, of which at most `used` bytes have been written.
-    fn give(&self, slot: Slot, used: u64) {
-        match slot {
-            Slot::Pooled { address, class } => {
-                // SAFETY: the slot is exclusively the caller's, who gives it up.
-                unsafe { reset(address, used as usize) };
-                self.classes[class].lock().expect("no panic while it is held").free.push(address);
+    fn give(&self, place: Place, used: u64) {
+        match place {
+            Place::Pooled { slot, class } => {
+                let address = slot.address();
+                self.classes[class].give(slot, |keep| {
+                    let clean = if keep { reset } else { discard };
+                    // SAFETY: the slot is exclusively the caller's, who gives it up.
+                    unsafe { clean(address, used as usize) }
+                });
             }
-            Slot::Own(mapping) => drop(mapping),
-            Slot::Reserved(mapping) => {
+            Place::Own(mapping) => drop(mapping),
+            Place::Reserved(mapping) => {
                 let clean = mapping.deny(0..used as usize).is_ok();
                 let mut state = self.reservations.lock().expect("no panic while it is held");
                 state.used -= 1;
@@ -125,29 +126,42 @@ impl MemoryPool {
     }
 }
 
+/// The smallest class for so many bytes.
 fn class_of(size: u64) -> usize {
-    (size.max(PAGE).next_power_of_two().trailing_zeros() - PAGE.trailing_zeros()) as usize
+    let pages = size.div_ceil(PAGE).max(1) as usize;
+    if pages <= 4 {
+        return pages - 1;
+    }
+    // From 2^n, exclusively, to 2^(n + 1) there are four steps.
+    let n = (pages - 1).ilog2() as usize;
+    let step = (pages - 1 - (1 << n)) >> (n - 2);
+    4 + 4 * (n - 2) + step
 }
 
+/// Bytes of a class's slots.
 fn slot_size(class: usize) -> usize {
-    (PAGE as usize) << class
+    let pages = match class.checked_sub(4) {
+        None => class + 1,
+        Some(above) => (5 + above % 4) << (above / 4),
+    };
+    pages * PAGE as usize
 }
 
 #[derive(Debug)]
-enum Slot {
+enum Place {
     /// One of many in a mapping.
-    Pooled { address: usize, class: usize },
+    Pooled { slot: Slot, class: usize },
     /// A mapping of its own, accessible as a whole: a pooled memory of the largest classes.
     Own(Mapping),
     /// A mapping of its own, accessible as far as the memory goes.
     Reserved(Mapping),
 }
 
-impl Slot {
+impl Place {
     fn address(&self) -> usize {
         match self {
-            Slot::Pooled { address, .. } => *address,
-            Slot::Own(mapping) | Slot::Reserved(mapping) => mapping.address(),
+            Place::Pooled { slot, .. } => slot.address(),
+            Place::Own(mapping) | Place::Reserved(mapping) => mapping.address(),
         }
     }
 }
@@ -157,7 +171,7 @@ impl Slot {
 pub(crate) struct Memory {
     pool: Arc<MemoryPool>,
     /// Always there, but for a moment in `grow` and at the end.
-    slot: Option<Slot>,
+    place: Option<Place>,
     length: u64,
     max_length: u64,
     /// What native code sees of it.
@@ -177,8 +191,8 @@ impl Memory {
     ) -> io::Result<Memory> {
         let max_length = limits.max.unwrap_or(MAX_PAGES).min(MAX_PAGES) * PAGE;
         let length = limits.min * PAGE;
-        let slot = Some(if reserved { pool.reserve(length)? } else { pool.take(length)? });
-        let mut memory = Memory { pool: pool.clone(), slot, length, max_length, descriptor };
+        let place = Some(if reserved { pool.reserve(length)? } else { pool.take(length)? });
+        let mut memory = Memory { pool: pool.clone(), place, length, max_length, descriptor };
         memory.describe();
         Ok(memory)
     }
@@ -197,15 +211,15 @@ impl Memory {
         let Some(length) = self.length.checked_add(delta).filter(|&length| length <= self.max_length) else {
             return false;
         };
-        let room = match self.slot.as_ref().expect("it has a slot") {
-            Slot::Reserved(mapping) => {
+        let room = match self.place.as_ref().expect("it has a place") {
+            Place::Reserved(mapping) => {
                 if mapping.allow(self.length as usize..length as usize).is_err() {
                     return false;
                 }
                 RESERVATION - GUARD
             }
-            Slot::Own(mapping) => mapping.size() as u64,
-            Slot::Pooled { class, .. } => slot_size(*class) as u64,
+            Place::Own(mapping) => mapping.size() as u64,
+            Place::Pooled { class, .. } => slot_size(*class) as u64,
         };
         if length > room && !self.move_to_larger(length) {
             return false;
@@ -216,26 +230,27 @@ impl Memory {
     }
 
     fn move_to_larger(&mut self, length: u64) -> bool {
-        let Ok(larger) = self.pool.take(length) else { return false };
+        // Twice as large each time, so that what is moved in all is not more than what there is in the end.
+        let Ok(larger) = self.pool.take(length.next_power_of_two()) else { return false };
         // SAFETY: both ranges are mapped, disjoint and exclusively ours; the new one is the larger.
         unsafe {
             let (from, to) = (self.base(), larger.address() as *mut u8);
             std::ptr::copy_nonoverlapping(from, to, self.length as usize);
         }
-        let old = self.slot.replace(larger).expect("it has a slot");
+        let old = self.place.replace(larger).expect("it has a place");
         self.pool.give(old, self.length);
         true
     }
 
     /// Whether native code may rely on its being guarded.
     pub(crate) fn is_reserved(&self) -> bool {
-        matches!(self.slot, Some(Slot::Reserved(_)))
+        matches!(self.place, Some(Place::Reserved(_)))
     }
 
     /// Whether an access to this address, which has faulted, was one to this memory and beyond its length.
     pub(crate) fn guards(&self, address: usize) -> bool {
-        match &self.slot {
-            Some(Slot::Reserved(mapping)) => {
+        match &self.place {
+            Some(Place::Reserved(mapping)) => {
                 address.checked_sub(mapping.address()).is_some_and(|at| at < mapping.size())
             }
             _ => false,
@@ -244,7 +259,7 @@ impl Memory {
 
     /// Where it begins, until it grows.
     pub(crate) fn base(&self) -> *mut u8 {
-        self.slot.as_ref().expect("it has a slot").address() as *mut u8
+        self.place.as_ref().expect("it has a place").address() as *mut u8
     }
 
     /// Its bytes.
@@ -262,8 +277,25 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            self.pool.give(slot, self.length);
+        if let Some(place) = self.place.take() {
+            self.pool.give(place, self.length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_the_smallest_that_fits() {
+        let sizes: Vec<u64> = (0..CLASSES).map(|class| slot_size(class) as u64 / PAGE).collect();
+        assert_eq!(sizes[..14], [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24]);
+        assert!(sizes.is_sorted() && sizes[CLASSES - 1] == MAX_PAGES);
+        for pages in 0..=MAX_PAGES {
+            let class = class_of(pages * PAGE);
+            assert!(sizes[class] >= pages, "{pages}");
+            assert!(class == 0 || sizes[class - 1] < pages, "{pages}");
         }
     }
 }

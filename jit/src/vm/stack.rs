@@ -14,11 +14,11 @@
 //! * signal handlers run on a stack of their own.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use corosensei::stack::{Stack, StackPointer};
 
-use crate::sys::Mapping;
+use super::slots::{Slot, Slots};
 
 /// Bytes beneath the limit for frames that do not check it.
 pub(crate) const RESERVE: usize = 16 << 10;
@@ -33,50 +33,42 @@ const SLAB_SIZE: usize = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct StackPool {
     size: usize,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    free: Vec<usize>,
-    slabs: Vec<Mapping>,
+    slots: Slots,
 }
 
 impl StackPool {
     /// A pool of stacks of this size, a multiple of the page size above [`RESERVE`].
     pub(crate) fn new(size: usize) -> StackPool {
-        StackPool { size, state: Mutex::default() }
+        let slab = SLAB_SIZE.max(size);
+        StackPool { size, slots: Slots::new(size, slab - slab % size) }
     }
 
     /// A stack whose content is unspecified: guest code never reads what it has not written.
     pub(crate) fn take(self: &Arc<Self>) -> io::Result<PooledStack> {
-        let mut state = self.state.lock().expect("no panic while it is held");
-        if state.free.is_empty() {
-            let slab = Mapping::new(SLAB_SIZE.max(self.size))?.without_huge_pages();
-            // Highest first, so that the lowest is taken first.
-            state.free.extend((0..slab.size() / self.size).rev().map(|i| slab.address() + i * self.size));
-            state.slabs.push(slab);
-        }
-        let bottom = state.free.pop().expect("just filled");
-        Ok(PooledStack { bottom, pool: self.clone() })
+        Ok(PooledStack { slot: Some(self.slots.take()?), pool: self.clone() })
     }
 }
 
 /// A stack on loan from its pool.
 #[derive(Debug)]
 pub(crate) struct PooledStack {
-    bottom: usize,
+    /// Always there, but for the moment of its drop.
+    slot: Option<Slot>,
     pool: Arc<StackPool>,
 }
 
 impl PooledStack {
     /// The lowest address that a guest frame may use.
     pub(crate) fn guest_limit(&self) -> usize {
-        self.bottom + RESERVE
+        self.bottom() + RESERVE
+    }
+
+    fn bottom(&self) -> usize {
+        self.slot.as_ref().expect("it is taken only by drop").address()
     }
 
     fn top(&self) -> usize {
-        self.bottom + self.pool.size
+        self.bottom() + self.pool.size
     }
 
     /// Whether the stack has been used deeper than what stays resident. It looks at one cache line only, which a
@@ -90,11 +82,19 @@ impl PooledStack {
 
 impl Drop for PooledStack {
     fn drop(&mut self) {
-        if self.was_deep() {
-            // SAFETY: the range is in this stack, which nobody uses any more.
-            unsafe { crate::sys::reset(self.bottom, self.pool.size - KEPT) };
-        }
-        self.pool.state.lock().expect("no panic while it is held").free.push(self.bottom);
+        let (bottom, size) = (self.bottom(), self.pool.size);
+        let is_deep = self.was_deep();
+        let slot = self.slot.take().expect("it is dropped once");
+        self.pool.slots.give(slot, |keep| {
+            // SAFETY: the ranges are in this stack, which nobody uses any more.
+            unsafe {
+                if !keep {
+                    crate::sys::discard(bottom, size);
+                } else if is_deep {
+                    crate::sys::reset(bottom, size - KEPT);
+                }
+            }
+        });
     }
 }
 
@@ -106,7 +106,7 @@ unsafe impl Stack for PooledStack {
     }
 
     fn limit(&self) -> StackPointer {
-        StackPointer::new(self.bottom).expect("a mapping is never at address 0")
+        StackPointer::new(self.bottom()).expect("a mapping is never at address 0")
     }
 }
 

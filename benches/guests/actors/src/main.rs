@@ -1,4 +1,5 @@
-//! What the process benchmarks run: `actors spawn N`, `actors ping-pong N`, `actors ring N`, `actors fan-in N`.
+//! What the process benchmarks run: `actors spawn N`, `actors ping-pong N`, `actors ring N`, `actors fan-in N`,
+//! `actors park N`.
 
 use lunatic::{Mailbox, Process};
 
@@ -11,8 +12,24 @@ fn main(mailbox: Mailbox<u64>) {
         "ping-pong" => ping_pong(mailbox, count),
         "ring" => ring(mailbox, 1000, count),
         "fan-in" => fan_in(mailbox, 100, count.div_ceil(100)),
+        "park" => park(mailbox, count),
         other => panic!("no benchmark {other}"),
     }
+}
+
+/// Spawns processes that say hello and then wait for ever, says so, and waits as well.
+fn park(mailbox: Mailbox<u64>, count: u64) {
+    for _ in 0..count {
+        Process::spawn(mailbox.this(), |parent: Process<u64>, mailbox: Mailbox<u64>| {
+            parent.send(1);
+            mailbox.receive();
+        });
+    }
+    for _ in 0..count {
+        mailbox.receive();
+    }
+    println!("parked");
+    mailbox.receive();
 }
 
 /// Spawns a process that replies and exits, one at a time.

@@ -1,0 +1,187 @@
+//! Slots of one size, cut from a few large mappings (*slabs*): a mapping for each would end at some 65,000.
+//!
+//! The lowest slab that has a free slot is used first, so that the others empty; one that is empty is unmapped, with its
+//! page tables, once there are slots enough without it. A free slot may stay resident in part, for the next user to
+//! find it warm, as long as not too many are free.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::sys::Mapping;
+
+/// Free slots that may stay resident, and that keep an empty slab: as many as a program may be expected to spawn and lose
+/// in one go.
+pub(crate) const WARM: usize = 2048;
+
+/// All slots of one size.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    slot_size: usize,
+    slab_size: usize,
+    /// As `State::free`, to be looked at without the lock.
+    free: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// `None` where one was unmapped.
+    slabs: Vec<Option<Slab>>,
+    /// The slabs that have free slots.
+    available: BTreeSet<usize>,
+    /// Free slots of all slabs.
+    free: usize,
+}
+
+#[derive(Debug)]
+struct Slab {
+    /// What the slots lie in; unmapped with the slab.
+    _mapping: Mapping,
+    /// Addresses.
+    free: Vec<usize>,
+}
+
+/// A slot on loan; whoever has it gives it back with [`Slots::give`].
+#[derive(Debug)]
+pub(crate) struct Slot {
+    address: usize,
+    slab: usize,
+}
+
+impl Slot {
+    /// Its lowest address.
+    pub(crate) fn address(&self) -> usize {
+        self.address
+    }
+}
+
+impl Slots {
+    /// Slots of this size, cut from mappings of that one, which is a multiple.
+    pub(crate) fn new(slot_size: usize, slab_size: usize) -> Slots {
+        Slots { slot_size, slab_size, free: AtomicUsize::new(0), state: Mutex::default() }
+    }
+
+    /// A slot as it was given back, or zeroed if it is new.
+    pub(crate) fn take(&self) -> io::Result<Slot> {
+        let mut state = self.lock();
+        if state.available.is_empty() {
+            let mapping = Mapping::new(self.slab_size)?.without_huge_pages();
+            // Highest first, so that the lowest is taken first.
+            let slots = (0..mapping.size() / self.slot_size).rev();
+            let free: Vec<usize> = slots.map(|i| mapping.address() + i * self.slot_size).collect();
+            state.add(Slab { _mapping: mapping, free });
+        }
+        let slot = state.take();
+        self.free.store(state.free, Ordering::Relaxed);
+        Ok(slot)
+    }
+
+    /// Takes a slot back after `clean`, which is told whether it may leave it resident.
+    pub(crate) fn give(&self, slot: Slot, clean: impl FnOnce(bool)) {
+        // Relaxed: it decides about memory only, and may be a little wrong.
+        clean(self.free.load(Ordering::Relaxed) < WARM);
+        let mut state = self.lock();
+        let empty = state.give(slot, self.slab_size / self.slot_size);
+        self.free.store(state.free, Ordering::Relaxed);
+        drop(state);
+        drop(empty);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while it is held")
+    }
+}
+
+impl State {
+    fn add(&mut self, slab: Slab) {
+        self.free += slab.free.len();
+        let index = self.slabs.iter().position(Option::is_none).unwrap_or(self.slabs.len());
+        if index == self.slabs.len() {
+            self.slabs.push(None);
+        }
+        self.slabs[index] = Some(slab);
+        self.available.insert(index);
+    }
+
+    fn take(&mut self) -> Slot {
+        let index = *self.available.first().expect("there is a free slot");
+        let slab = self.slabs[index].as_mut().expect("an available slab is mapped");
+        let address = slab.free.pop().expect("an available slab has a free slot");
+        if slab.free.is_empty() {
+            self.available.remove(&index);
+        }
+        self.free -= 1;
+        Slot { address, slab: index }
+    }
+
+    /// Takes a slot back; and takes out its slab of so many slots, if that is now empty and not needed.
+    fn give(&mut self, slot: Slot, slots: usize) -> Option<Slab> {
+        let slab = self.slabs[slot.slab].as_mut().expect("a slab with a slot on loan is mapped");
+        slab.free.push(slot.address);
+        self.available.insert(slot.slab);
+        self.free += 1;
+        if slab.free.len() < slots || self.free - slots < WARM {
+            return None;
+        }
+        self.free -= slots;
+        self.available.remove(&slot.slab);
+        self.slabs[slot.slab].take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOT: usize = 64 << 10;
+    const SLAB: usize = 16 * SLOT;
+
+    fn mapped(slots: &Slots) -> usize {
+        slots.lock().slabs.iter().flatten().count()
+    }
+
+    #[test]
+    fn slots_are_apart_and_taken_again() {
+        let slots = Slots::new(SLOT, SLAB);
+        let taken: Vec<Slot> = (0..100).map(|_| slots.take().unwrap()).collect();
+        let mut addresses: Vec<usize> = taken.iter().map(Slot::address).collect();
+        addresses.sort_unstable();
+        assert!(addresses.windows(2).all(|pair| pair[1] - pair[0] >= SLOT));
+        assert_eq!(mapped(&slots), 7);
+        taken.into_iter().for_each(|slot| slots.give(slot, |_| {}));
+        assert_eq!(mapped(&slots), 7, "so few are kept");
+        let again: Vec<Slot> = (0..100).map(|_| slots.take().unwrap()).collect();
+        let mut same: Vec<usize> = again.iter().map(Slot::address).collect();
+        same.sort_unstable();
+        assert_eq!(same, addresses);
+    }
+
+    #[test]
+    fn many_free_slots_are_given_back() {
+        let slots = Slots::new(SLOT, SLAB);
+        let taken: Vec<Slot> = (0..3 * WARM).map(|_| slots.take().unwrap()).collect();
+        assert_eq!(mapped(&slots), 3 * WARM / 16);
+        let mut warm = 0;
+        taken.into_iter().for_each(|slot| slots.give(slot, |keep| warm += usize::from(keep)));
+        assert_eq!(warm, WARM, "the rest is not to stay resident");
+        assert_eq!(mapped(&slots), WARM / 16);
+        assert_eq!(slots.lock().free, WARM);
+        // And taken anew.
+        let again: Vec<Slot> = (0..2 * WARM).map(|_| slots.take().unwrap()).collect();
+        assert_eq!(mapped(&slots), 2 * WARM / 16);
+        again.into_iter().for_each(|slot| slots.give(slot, |_| {}));
+    }
+
+    #[test]
+    fn the_lowest_slabs_are_used_first() {
+        let slots = Slots::new(SLOT, SLAB);
+        let mut taken: Vec<Slot> = (0..48).map(|_| slots.take().unwrap()).collect();
+        // One of the last slab, then one of the first are free: the first's is taken.
+        slots.give(taken.pop().unwrap(), |_| {});
+        slots.give(taken.swap_remove(0), |_| {});
+        assert_eq!(slots.take().unwrap().slab, 0);
+        assert_eq!(slots.take().unwrap().slab, 2);
+    }
+}
