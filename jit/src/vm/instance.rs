@@ -226,7 +226,7 @@ impl InstanceData {
         unsafe {
             let module = Arc::as_ptr(&(*this).module);
             match index.checked_sub((*module).shape.imported_memories) {
-                Some(defined) => &raw mut (&mut (*this).memories)[defined as usize],
+                Some(defined) => item_at(&mut (*this).memories, defined),
                 None => {
                     let imported = (&(*this).imported_memories)[index as usize];
                     InstanceData::memory_at(imported.instance.as_ptr(), imported.index)
@@ -244,7 +244,7 @@ impl InstanceData {
         unsafe {
             let module = Arc::as_ptr(&(*this).module);
             match index.checked_sub((*module).shape.imported_tables) {
-                Some(defined) => &raw mut (&mut (*this).tables)[defined as usize],
+                Some(defined) => item_at(&mut (*this).tables, defined),
                 None => {
                     let imported = (&(*this).imported_tables)[index as usize];
                     InstanceData::table_at(imported.instance.as_ptr(), imported.index)
@@ -314,6 +314,14 @@ impl InstanceData {
         unsafe { (*self.context()).functions = own.as_ptr() };
         self.records = Records::Own(own);
     }
+}
+
+/// The address of an item. The pointers that this gives for one item are all good at the same time, as those made from
+/// references would not be.
+fn item_at<T>(items: &mut Vec<T>, index: u32) -> *mut T {
+    assert!((index as usize) < items.len(), "the module was validated");
+    // SAFETY: the item is there. A vector's own pointer is not made from a reference to the content.
+    unsafe { items.as_mut_ptr().add(index as usize) }
 }
 
 /// An instance that its store owns. No `Box`, which would claim that nobody else leads there: native code and other
