@@ -121,6 +121,11 @@ fn native_isa(optimisation: &str, register_allocator: &str) -> Result<OwnedTarge
     set("enable_multi_ret_implicit_sret", "true")?;
     set("is_pic", "false")?;
     set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
-    let builder = cranelift_native::builder()?;
+    let mut builder = cranelift_native::builder()?;
+    if cfg!(target_arch = "aarch64") {
+        // Behind a masked address the architecture wants a barrier, so that the mask itself is not guessed.
+        cranelift_codegen::settings::Configurable::enable(&mut builder, "use_csdb")
+            .map_err(|error| error.to_string())?;
+    }
     builder.finish(settings::Flags::new(flags)).map_err(|error| error.to_string())
 }

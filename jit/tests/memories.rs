@@ -1,5 +1,7 @@
 //! Where a memory lies is not to be seen: pooled or reserved, trusted or not, the same accesses work and trap.
 
+use std::sync::Mutex;
+
 use lunatic_jit::{
     CompileOptions, Engine, EngineConfig, Instance, InstantiateError, Linker, MemoryLayout, Module, Store,
     StoreLimits, TrapKind, Value,
@@ -88,6 +90,7 @@ fn the_same_accesses_trap_wherever_the_memory_lies() {
 fn a_reserved_memory_is_new_to_its_next_owner_and_is_given_back() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Reserved, untrusted: false };
+    let _alone = MAPPINGS.lock().unwrap();
     let before = mappings();
     for _ in 0..100 {
         let mut guest = Guest::new(&engine, ACCESSES, options);
@@ -100,6 +103,9 @@ fn a_reserved_memory_is_new_to_its_next_owner_and_is_given_back() {
     assert!(mappings() < before + 50, "{before} mappings before, {} after", mappings());
 }
 
+/// Held by tests that count the process's mappings or make very many.
+static MAPPINGS: Mutex<()> = Mutex::new(());
+
 fn mappings() -> usize {
     std::fs::read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count())
 }
@@ -107,6 +113,7 @@ fn mappings() -> usize {
 /// HOSTILE 20: reservations run out with an error, and pooled memories go on.
 #[test]
 fn reservations_end_with_an_error() {
+    let _alone = MAPPINGS.lock().unwrap();
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let wasm = wat::parse_str("(module (memory 1))").unwrap();
     let options = CompileOptions { memory: MemoryLayout::Reserved, ..CompileOptions::default() };

@@ -12,6 +12,9 @@ use lunatic_jit::{
 /// Set in the processes that the tests start.
 const ROLE: &str = "LUNATIC_JIT_SIGNAL_ROLE";
 
+/// What runs executables, if they do not run by themselves.
+const RUNNER: &str = "LUNATIC_TEST_RUNNER";
+
 static SEEN: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn count(_: libc::c_int) {
@@ -45,8 +48,16 @@ fn again(test: &str) -> std::process::Output {
 }
 
 fn again_as(test: &str, role: &str) -> std::process::Output {
-    let this = std::env::current_exe().unwrap();
-    Command::new(this).args(["--exact", test, "--nocapture"]).env(ROLE, role).output().unwrap()
+    let this = std::env::current_exe().unwrap().into_os_string();
+    // An emulator's arguments, where the system cannot run the executable by itself.
+    let runner = std::env::var(RUNNER).unwrap_or_default();
+    let mut command = runner.split_whitespace().map(Into::into).chain([this]);
+    Command::new(command.next().unwrap())
+        .args(command)
+        .args(["--exact", test, "--nocapture"])
+        .env(ROLE, role)
+        .output()
+        .unwrap()
 }
 
 fn is_child() -> bool {

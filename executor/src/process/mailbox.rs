@@ -126,6 +126,7 @@ mod tests {
 
     proptest! {
         #[test]
+        #[cfg_attr(miri, ignore = "hundreds of cases take an hour")]
         fn a_waiting_pattern_finds_what_a_fresh_search_would(arrivals in prop::collection::vec(0i64..5, 0..40), wanted in 0i64..5) {
             let mut mailbox = Mailbox::default();
             let mut pattern = Pattern::new(Tags::One(wanted));
