@@ -58,8 +58,21 @@ impl StackPool {
             state.slabs.push(slab);
         }
         let bottom = state.free.pop().expect("just filled");
+        #[cfg(address_sanitizer)]
+        // SAFETY: the stack is mapped and nobody's.
+        unsafe {
+            __asan_unpoison_memory_region(bottom as *const _, self.size);
+        }
         Ok(PooledStack { bottom, pool: self.clone() })
     }
+}
+
+#[cfg(address_sanitizer)]
+// SAFETY: declared as the sanitizer defines it.
+unsafe extern "C" {
+    /// Frames mark what lies around their variables and take the marks away when they return. Those of an activation
+    /// that traps or is dropped do not return, and a stack's next user would stumble over their marks.
+    fn __asan_unpoison_memory_region(address: *const core::ffi::c_void, size: usize);
 }
 
 /// A stack on loan from its pool.
