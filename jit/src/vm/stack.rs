@@ -45,8 +45,22 @@ impl StackPool {
 
     /// A stack whose content is unspecified: guest code never reads what it has not written.
     pub(crate) fn take(self: &Arc<Self>) -> io::Result<PooledStack> {
-        Ok(PooledStack { slot: Some(self.slots.take()?), pool: self.clone() })
+        let slot = self.slots.take()?;
+        #[cfg(address_sanitizer)]
+        // SAFETY: the stack is mapped and nobody's.
+        unsafe {
+            __asan_unpoison_memory_region(slot.address() as *const _, self.size);
+        }
+        Ok(PooledStack { slot: Some(slot), pool: self.clone() })
     }
+}
+
+#[cfg(address_sanitizer)]
+// SAFETY: declared as the sanitizer defines it.
+unsafe extern "C" {
+    /// Frames mark what lies around their variables and take the marks away when they return. Those of an activation
+    /// that traps or is dropped do not return, and a stack's next user would stumble over their marks.
+    fn __asan_unpoison_memory_region(address: *const core::ffi::c_void, size: usize);
 }
 
 /// A stack on loan from its pool.
