@@ -113,6 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "its very many processes take very long")]
     fn guarantee_32_a_pid_is_not_reused() {
         let table = Table::new();
         let mut seen = HashSet::new();
