@@ -1,20 +1,14 @@
 //! One function body: validated and translated in the same pass, then compiled.
-//!
-//! **The counter.** In a metered module the counter of reductions lives in an SSA variable: it comes in as an
-//! argument, goes into every call and comes back from it, and is returned. So a charge is a compare and a
-//! subtraction in registers, and a call or return costs nothing; memory holds the counter only while code outside
-//! of guest functions runs. The call of the yield function, which a charge makes on its cold side, goes to a stub
-//! that clobbers nothing, so that the hot side keeps its registers.
 
 use cranelift_codegen::ir::{
-    BlockArg, Function, GlobalValueData, Inst, InstBuilder, InstructionData, Opcode, SourceLoc, UserFuncName,
-    Value, types,
+    BlockArg, Function, GlobalValueData, Inst, InstBuilder, SourceLoc, UserFuncName, Value, types,
 };
 use cranelift_codegen::{CodegenError, Context};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use wasmparser::{FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources};
+use wasmparser::{FuncToValidate, FuncValidatorAllocations, FunctionBody, Operator, ValidatorResources};
 
-use super::environment::{Environment, ModuleEnvironment, Regions};
+use super::counter::Counter;
+use super::environment::{Environment, ModuleEnvironment, Regions, trusted};
 use super::stack::{Frame, FrameKind, Stacks};
 use super::{clif_type, guest_signature, operators};
 use crate::code::CompiledCode;
@@ -88,7 +82,8 @@ impl BodyTranslator {
         self.stacks.clear();
         let mut validator = input.validator.into_validator(std::mem::take(&mut self.validation));
         let builder = FunctionBuilder::new(function, &mut self.builder_context);
-        let mut translator = FunctionTranslator::enter(builder, module, &mut self.stacks, input.index);
+        let mut translator =
+            FunctionTranslator::enter(builder, module, &mut self.stacks, input.index, &input.body);
 
         let mut locals = input.body.get_locals_reader()?;
         for _ in 0..locals.get_count() {
@@ -133,20 +128,13 @@ pub(crate) struct FunctionTranslator<'a, 'm> {
     counter: Option<Counter>,
 }
 
-/// The counter's variable.
-#[derive(Clone, Copy)]
-struct Counter {
-    variable: Variable,
-    /// What it was last set to by the guest's own code.
-    last_set: Option<Value>,
-}
-
 impl<'a, 'm> FunctionTranslator<'a, 'm> {
     fn enter(
         mut builder: FunctionBuilder<'a>,
         module: ModuleEnvironment<'m>,
         stacks: &'a mut Stacks,
         index: u32,
+        body: &FunctionBody<'_>,
     ) -> Self {
         let regions = Regions::declare(&mut builder);
         let entry = builder.create_block();
@@ -159,10 +147,16 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         let mut translator =
             FunctionTranslator { builder, environment, stacks, locals: Vec::new(), counter: None };
         let mut params = &params[1..];
-        if module.is_metered() {
-            let variable = translator.builder.declare_var(types::I64);
-            translator.builder.def_var(variable, params[0]);
-            translator.counter = Some(Counter { variable, last_set: None });
+        if let Some(metering) = module.shape.metering {
+            // Where every access has a compare besides, a loop has no register to spare, and what it spills otherwise
+            // costs more than a charge that goes to the stack and back. A call would only fetch it from there.
+            let mut counter = if !module.is_reserved() && has_leaf_loop(body, metering.yield_function) {
+                Counter::in_slot(&mut translator.builder, trusted(translator.environment.regions.counter))
+            } else {
+                Counter::in_variable(&mut translator.builder)
+            };
+            counter.take(&mut translator.builder, params[0]);
+            translator.counter = Some(counter);
             params = &params[1..];
         }
         for &param in params {
@@ -208,48 +202,31 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         }
     }
 
-    /// The variable of the counter; only asked for by the reserved global's accesses.
-    pub(crate) fn counter_variable(&self) -> Variable {
-        self.counter.expect("the reserved global exists only in a metered module").variable
+    /// The counter; only asked for by the reserved global's accesses.
+    pub(crate) fn get_counter(&mut self) -> Value {
+        self.counter().expect("the reserved global exists only in a metered module")
     }
 
     /// Sets the counter, as a charge does.
     pub(crate) fn set_counter(&mut self, value: Value) {
         let counter = self.counter.as_mut().expect("the reserved global exists only in a metered module");
-        counter.last_set = Some(value);
-        let variable = counter.variable;
-        self.builder.def_var(variable, value);
+        counter.set(&mut self.builder, value);
     }
 
-    /// If the operands are those of a charge's test, "the counter, just reduced by `cost`, is below zero": the
-    /// counter before, and the cost. Comparing these says the same (the counter is far from overflowing), and
-    /// leaves the difference to be computed once, where it is used.
+    /// If the operands are those of a charge's test: the counter before, and the cost ([`Counter::charge_test`]).
     pub(crate) fn charge_test(&self, left: Value, right: Value) -> Option<(Value, i64)> {
-        self.counter.filter(|counter| counter.last_set == Some(left))?;
-        let dfg = &self.builder.func.dfg;
-        let constant = |value| match dfg.insts[dfg.value_def(value).inst()?] {
-            InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => Some(imm.bits()),
-            _ => None,
-        };
-        match dfg.insts[dfg.value_def(left).inst()?] {
-            InstructionData::Binary { opcode: Opcode::Isub, args: [before, cost] }
-                if constant(right)? == 0 =>
-            {
-                Some((before, constant(cost)?))
-            }
-            _ => None,
-        }
+        self.counter?.charge_test(&self.builder.func.dfg, left, right)
     }
 
     /// The counter as an argument of a call or a result; none in an unmetered module.
     fn counter(&mut self) -> Option<Value> {
-        self.counter.map(|counter| self.builder.use_var(counter.variable))
+        self.counter.map(|counter| counter.get(&mut self.builder))
     }
 
     /// Takes the counter over from whoever had it.
     fn take_counter(&mut self, value: Value) {
-        if let Some(counter) = self.counter {
-            self.builder.def_var(counter.variable, value);
+        if let Some(counter) = &mut self.counter {
+            counter.take(&mut self.builder, value);
         }
     }
 
@@ -334,6 +311,24 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
     pub(crate) fn branch_args(&self, count: usize) -> Vec<BlockArg> {
         self.stacks.branch_args(count)
     }
+}
+
+/// Whether there is a loop that calls nothing but this. What cannot be read is reported when it is translated.
+fn has_leaf_loop(body: &FunctionBody<'_>, yield_function: u32) -> bool {
+    // For each construct around the next operator, whether it is a loop without a call so far.
+    let mut around = Vec::new();
+    for operator in body.get_operators_reader().into_iter().flatten() {
+        match operator {
+            Ok(Operator::Loop { .. }) => around.push(true),
+            Ok(Operator::Block { .. } | Operator::If { .. }) => around.push(false),
+            Ok(Operator::Call { function_index }) if function_index == yield_function => {}
+            Ok(Operator::Call { .. } | Operator::CallIndirect { .. }) => around.fill(false),
+            Ok(Operator::End) if around.pop() == Some(true) => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 fn too_large(index: u32, offset: u64) -> CompileError {

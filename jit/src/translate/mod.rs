@@ -2,10 +2,12 @@
 //!
 //! `function` drives one function body operator by operator, with the operand and control stack of `stack`;
 //! `operators` holds one file per family; `environment` knows how native code reaches the vm context, and
-//! `bounds` is the one place that guards a memory access: a mistake there is a hole in the sandbox.
+//! `bounds` is the one place that guards a memory access: a mistake there is a hole in the sandbox; `counter` is what a
+//! charge is made of.
 //! `trampoline` builds the code at the borders: Rust to guest, guest to host function, guest to yield.
 
 mod bounds;
+mod counter;
 mod environment;
 mod function;
 mod operators;

@@ -59,8 +59,7 @@ fn is_counter(t: &FunctionTranslator<'_, '_>, index: u32) -> bool {
 
 fn global_get(t: &mut FunctionTranslator<'_, '_>, index: u32) {
     let value = if is_counter(t, index) {
-        let variable = t.counter_variable();
-        t.builder.use_var(variable)
+        t.get_counter()
     } else {
         let module = t.environment.module;
         let (address, offset) = t.environment.locate(&mut t.builder, module.offsets.global(index));

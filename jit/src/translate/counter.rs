@@ -1,0 +1,95 @@
+//! The counter of reductions in one function of a metered module.
+//!
+//! It comes in as an argument, goes into every call and comes back from it, and is returned. So a call or return costs
+//! nothing, and the runtime's memory holds the counter only while code outside of guest functions runs. In between it is
+//! in one of two places, which [`FunctionTranslator::enter`](super::function::FunctionTranslator) chooses: an SSA
+//! variable, so that a charge is a compare and a subtraction in registers; or a slot of the stack, so that it takes a
+//! register during charges only.
+
+use cranelift_codegen::ir::dfg::DataFlowGraph;
+use cranelift_codegen::ir::{
+    InstBuilder, InstructionData, MemFlagsData, Opcode, StackSlot, StackSlotData, StackSlotKind, Value, types,
+};
+use cranelift_frontend::{FunctionBuilder, Variable};
+
+#[derive(Clone, Copy)]
+pub(super) struct Counter {
+    place: Place,
+    /// What the guest's own code set it to last.
+    last_set: Option<Value>,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Variable(Variable),
+    Slot(StackSlot, MemFlagsData),
+}
+
+impl Counter {
+    /// In a variable.
+    pub(super) fn in_variable(builder: &mut FunctionBuilder<'_>) -> Counter {
+        Counter { place: Place::Variable(builder.declare_var(types::I64)), last_set: None }
+    }
+
+    /// In a slot, to be accessed with these flags.
+    pub(super) fn in_slot(builder: &mut FunctionBuilder<'_>, flags: MemFlagsData) -> Counter {
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, types::I64.bytes(), 3);
+        Counter { place: Place::Slot(builder.create_sized_stack_slot(slot), flags), last_set: None }
+    }
+
+    pub(super) fn get(&self, builder: &mut FunctionBuilder<'_>) -> Value {
+        match self.place {
+            Place::Variable(variable) => builder.use_var(variable),
+            Place::Slot(slot, flags) => self.just_set(builder).unwrap_or_else(|| {
+                let address = builder.ins().stack_addr(types::I64, slot, 0);
+                builder.ins().load(types::I64, flags, address, 0)
+            }),
+        }
+    }
+
+    /// What it was set to in this very block, with no call since.
+    fn just_set(&self, builder: &FunctionBuilder<'_>) -> Option<Value> {
+        let function = &builder.func;
+        let inst = function.dfg.value_def(self.last_set?).inst()?;
+        self.last_set.filter(|_| function.layout.inst_block(inst) == builder.current_block())
+    }
+
+    /// Sets it, as a charge does.
+    pub(super) fn set(&mut self, builder: &mut FunctionBuilder<'_>, value: Value) {
+        self.take(builder, value);
+        self.last_set = Some(value);
+    }
+
+    /// Takes it over from whoever had it.
+    pub(super) fn take(&mut self, builder: &mut FunctionBuilder<'_>, value: Value) {
+        self.last_set = None;
+        match self.place {
+            Place::Variable(variable) => builder.def_var(variable, value),
+            Place::Slot(slot, flags) => {
+                let address = builder.ins().stack_addr(types::I64, slot, 0);
+                builder.ins().store(flags, value, address, 0);
+            }
+        }
+    }
+
+    /// If the operands are those of a charge's test, "the counter, just reduced by `cost`, is below zero": the
+    /// counter before, and the cost. Comparing these says the same (the counter is far from overflowing), and
+    /// leaves the difference to be computed once, where it is used.
+    pub(super) fn charge_test(&self, dfg: &DataFlowGraph, left: Value, right: Value) -> Option<(Value, i64)> {
+        if self.last_set != Some(left) {
+            return None;
+        }
+        let constant = |value| match dfg.insts[dfg.value_def(value).inst()?] {
+            InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => Some(imm.bits()),
+            _ => None,
+        };
+        match dfg.insts[dfg.value_def(left).inst()?] {
+            InstructionData::Binary { opcode: Opcode::Isub, args: [before, cost] }
+                if constant(right)? == 0 =>
+            {
+                Some((before, constant(cost)?))
+            }
+            _ => None,
+        }
+    }
+}
