@@ -5,16 +5,19 @@
 //!
 //! * [`fail`] prints one line to stderr, with nothing in it that could write to a terminal in another way;
 //! * [`write_whole`] makes an output appear whole or not at all, under its name;
+//! * [`Progress`] shows how far long work is;
 //! * [`open_cache`] and [`default_cache`] find the cache of native code;
 //! * [`stop_on_signals`] turns a request to terminate into one to the node.
 #![forbid(unsafe_code)]
 
 mod cache;
 mod output;
+mod progress;
 mod report;
 mod signals;
 
 pub use cache::{default_cache, open_cache};
 pub use output::{read_input, write_output, write_whole};
+pub use progress::Progress;
 pub use report::{Failure, escape, fail};
 pub use signals::stop_on_signals;

@@ -153,7 +153,7 @@ fn a_charge_that_is_taken_out_is_found() {
             (import "lunatic::metering" "reductions" (global (mut i64)))
             (import "lunatic::metering" "yield" (func))
             (func $spin (export "_start") (loop (br 0)))
-            (@custom "lunatic.prep" "\01\01\90\4e\01"))"#,
+            (@custom "lunatic.prep" "\02\01\90\4e\01\00"))"#,
     );
     for (bytes, what) in
         [(silent, "a charge is incomplete or altered"), (bare, "does not begin with a charge")]

@@ -92,11 +92,48 @@ fn stats_are_a_table_on_stderr() {
     let output = run(directory.path(), &["app.wasm", "--stats"]);
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     let table = String::from_utf8_lossy(&output.stderr);
-    for row in
-        ["functions         1", "loops             1", "charges           2", "section left out  linking"]
-    {
+    for row in [
+        "functions         1",
+        "loops             1",
+        "charges           2",
+        "  after calls     0",
+        "section left out  linking",
+    ] {
         assert!(table.contains(row), "{row} in\n{table}");
     }
+}
+
+#[test]
+fn the_bound_is_printed() {
+    let directory = with_app("(module (func $f (call $f) (drop (i32.const 1))))");
+    let output = run(directory.path(), &["app.wasm", "--stats"]);
+    let bound = "bound             2 reductions between two charges, and 1 more for each call that returns";
+    assert!(String::from_utf8_lossy(&output.stderr).contains(bound), "{output:?}");
+    let output = run(directory.path(), &["app.lwasm", "--check", "--stats"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains(bound), "{output:?}");
+}
+
+#[test]
+fn the_result_can_be_read() {
+    let directory = with_app(SPIN);
+    let output = run(directory.path(), &["app.wasm", "--wat"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(text.starts_with("(module") && text.contains("\"lunatic::metering\" \"yield\""), "{text}");
+    assert_eq!(names(directory.path()), ["app.wasm"]);
+    assert!(is_prepared(&wasm(&text)), "it is the module itself");
+    assert!(run(directory.path(), &["app.wasm", "--wat", "-o", "app.wat"]).status.success());
+    assert_eq!(fs::read_to_string(directory.path().join("app.wat")).expect("written"), text);
+}
+
+#[test]
+fn no_bar_is_drawn_where_nobody_looks() {
+    // Enough code to take a while.
+    let work = "(drop (i32.div_u (i32.const 1) (i32.const 2)))".repeat(2_000);
+    let functions: String = (0..100).map(|_| format!("(func {work})")).collect();
+    let directory = with_app(&format!("(module {functions})"));
+    let output = run(directory.path(), &["app.wasm"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
 #[test]

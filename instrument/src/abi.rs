@@ -36,7 +36,7 @@ pub const YIELD_FUNCTION: &str = "yield";
 pub const SECTION: &str = "lunatic.prep";
 
 /// The version of the `.lwasm` format: the layout of [`SECTION`] and of the inserted code.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The version of the cost model: what one reduction stands for.
 pub const COST_MODEL_VERSION: u32 = 1;
@@ -47,6 +47,11 @@ pub const COST_MODEL_VERSION: u32 = 1;
 /// Large enough that almost no loop body or function needs a second charge, small enough that a slice of a few
 /// thousand reductions is overrun by about a slice at worst.
 pub const MAX_CHARGE: u32 = 10_000;
+
+/// The most work that an activation of a function may do between the return of a call (of a function that is not
+/// imported) and its next charge, call or return. It was paid for before the call; but a chain of calls may return in
+/// one go, and this keeps what it does then below this, times its length.
+pub const MAX_RETURN: u32 = 64;
 
 /// The name of the custom section that says where the code of a prepared module was before: see
 /// [`crate::original_offset`]. Only in modules that had debug sections.

@@ -1,10 +1,10 @@
 //! The custom section that marks a prepared module.
 //!
-//! An `.lwasm` file is an ordinary core module with one custom section, `lunatic.prep`, of four numbers, each an
+//! An `.lwasm` file is an ordinary core module with one custom section, `lunatic.prep`, of five numbers, each an
 //! unsigned LEB128 of at most 32 bits:
 //!
 //! ```text
-//! format version · cost-model version · largest charge allowed (the option) · largest charge present (the bound)
+//! format version · cost-model version · largest charge allowed (the option) · bound · bound after a return
 //! ```
 //!
 //! The section is a statement, not a proof: it says which rules the file was written by, so that a file from
@@ -13,7 +13,7 @@
 //!
 //! Both versions come first so that every later format can still be told apart from this one.
 
-use wasm_encoder::{CustomSection, Encode};
+use wasm_encoder::{CustomSection, Encode, Section};
 use wasmparser::{BinaryReader, Parser, Payload};
 
 use crate::abi::{COST_MODEL_VERSION, FORMAT_VERSION, SECTION};
@@ -25,15 +25,18 @@ use crate::error::ManifestError;
 pub struct Manifest {
     /// The largest charge that the module was allowed to have when it was prepared.
     pub max_charge: u32,
-    /// The largest charge that it does have.
+    /// The most work between two charges of one activation: see [`Report::bound`](crate::Report::bound).
     pub bound: u32,
+    /// The most work after a return: see [`Report::return_bound`](crate::Report::return_bound).
+    pub return_bound: u32,
 }
 
 impl Manifest {
     /// The section's contents.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut data = Vec::new();
-        for number in [FORMAT_VERSION, COST_MODEL_VERSION, self.max_charge, self.bound] {
+        let Manifest { max_charge, bound, return_bound } = *self;
+        for number in [FORMAT_VERSION, COST_MODEL_VERSION, max_charge, bound, return_bound] {
             number.encode(&mut data);
         }
         data
@@ -51,13 +54,13 @@ impl Manifest {
         if cost_model != COST_MODEL_VERSION {
             return Err(ManifestError::CostModelVersion(cost_model));
         }
-        let manifest = Manifest { max_charge: number()?, bound: number()? };
+        let manifest = Manifest { max_charge: number()?, bound: number()?, return_bound: number()? };
         if reader.eof() { Ok(manifest) } else { Err(ManifestError::Malformed) }
     }
 
     /// Appends the section to a module.
-    pub(crate) fn append_to(&self, module: &mut wasm_encoder::Module) {
-        module.section(&CustomSection { name: SECTION.into(), data: self.encode().into() });
+    pub(crate) fn append_to(&self, module: &mut Vec<u8>) {
+        CustomSection { name: SECTION.into(), data: self.encode().into() }.append_to(module);
     }
 }
 
@@ -103,18 +106,18 @@ mod tests {
 
     #[test]
     fn a_manifest_is_read_as_it_was_written() {
-        let manifest = Manifest { max_charge: 10_000, bound: 77 };
-        let mut module = wasm_encoder::Module::new();
+        let manifest = Manifest { max_charge: 10_000, bound: 77, return_bound: 3 };
+        let mut module = wasm_encoder::Module::HEADER.to_vec();
         manifest.append_to(&mut module);
-        assert_eq!(inspect(&module.finish()), Ok(manifest));
+        assert_eq!(inspect(&module), Ok(manifest));
     }
 
     #[test]
     fn other_versions_are_told_to_prepare_again() {
         for (data, expected) in [
-            (&[9, 1, 1, 1][..], ManifestError::FormatVersion(9)),
+            (&[9, 1, 1, 1, 1][..], ManifestError::FormatVersion(9)),
             (&[9][..], ManifestError::FormatVersion(9)),
-            (&[1, 7, 1, 1][..], ManifestError::CostModelVersion(7)),
+            (&[2, 7, 1, 1, 1][..], ManifestError::CostModelVersion(7)),
         ] {
             assert_eq!(inspect(&module_with(data)), Err(expected));
             assert!(expected.to_string().contains("prepare it again with lunatic-prep"));
@@ -123,7 +126,9 @@ mod tests {
 
     #[test]
     fn what_is_short_long_or_malformed_is_refused() {
-        for data in [&[][..], &[1], &[1, 1, 1], &[1, 1, 1, 1, 0], &[1, 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff]] {
+        for data in
+            [&[][..], &[2], &[2, 1, 1, 1], &[2, 1, 1, 1, 1, 0], &[2, 1, 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff]]
+        {
             assert_eq!(inspect(&module_with(data)), Err(ManifestError::Malformed), "{data:?}");
         }
     }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::abi::{COST_MODEL_VERSION, FORMAT_VERSION, MAX_CHARGE, METERING_MODULE, SECTION};
+use crate::abi::{COST_MODEL_VERSION, FORMAT_VERSION, MAX_CHARGE, MAX_RETURN, METERING_MODULE, SECTION};
 
 /// Why a module could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -63,21 +63,6 @@ pub enum Limit {
     /// The size of the file.
     #[error("a module may have at most {} bytes", crate::screen::MAX_MODULE_BYTES)]
     ModuleBytes,
-    /// The size of the code section.
-    #[error("a module's code may have at most {} bytes", crate::screen::MAX_CODE_BYTES)]
-    CodeBytes,
-    /// Blocks within blocks.
-    #[error("blocks may be nested at most {} deep", crate::screen::MAX_NESTING)]
-    Nesting,
-    /// All functions' locals together.
-    #[error("all functions together may declare at most {} locals", crate::screen::MAX_LOCALS)]
-    Locals,
-    /// How far branches reach, and how many types there are for how many functions.
-    #[error(
-        "the module's branches and types are too many for each other (more than {} steps)",
-        crate::screen::MAX_SEARCH_STEPS
-    )]
-    SearchSteps,
 }
 
 /// Why a module was not accepted as prepared.
@@ -146,10 +131,16 @@ pub enum VerifyErrorKind {
     /// Some path does more work than the charge before it paid for.
     #[error("work that no charge paid for")]
     Unpaid,
-    /// A charge is larger than the bound that the file declares.
-    #[error("a charge of {found} is above the declared bound of {declared}")]
+    /// A path goes on for too long without a charge.
+    #[error("more than {MAX_CHARGE} reductions of work without a charge")]
+    LongPath,
+    /// A function does too much after a call has returned.
+    #[error("more than {MAX_RETURN} reductions of work after a call, without a charge")]
+    LongReturn,
+    /// There is more work between two charges than the file declares.
+    #[error("{found} reductions of work between two charges, above the declared bound of {declared}")]
     AboveBound {
-        /// The largest charge in the module.
+        /// The most in the module.
         found: u32,
         /// What the custom section says.
         declared: u32,

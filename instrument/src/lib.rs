@@ -26,20 +26,21 @@
 //! The way of a module through this crate:
 //!
 //! ```text
-//! bytes ─▶ screen ─▶ rewrite (walrus) ─▶ finish ─▶ verify ─▶ Prepared
-//!          valid?    plan: what each     the       would we
-//!          limits    charge costs        mark      accept it?
+//! bytes ─▶ screen ─▶ rewrite: for each body, read ─▶ unroll ─▶ plan ─▶ emit ─▶ verify ─▶ Prepared
+//!          valid?                                             what each         would we
+//!          limits                                             charge costs      accept it?
 //! ```
 //!
 //! There is no unsafe code here, no I/O and no threads, and nothing about processes or compilers.
 #![forbid(unsafe_code)]
 
 pub mod abi;
+mod body;
 mod container;
 pub mod cost;
+mod emit;
 mod error;
 mod features;
-mod finish;
 mod origin;
 mod plan;
 mod prepare;
@@ -57,7 +58,7 @@ pub use error::{
 };
 pub use features::FEATURES;
 pub use origin::original_offset;
-pub use prepare::{Options, Prepared, Stats, prepare};
+pub use prepare::{Options, Prepared, Stats, prepare, prepare_with_progress};
 pub use proposal::refused_proposal;
-pub use screen::{MAX_CODE_BYTES, MAX_LOCALS, MAX_MODULE_BYTES, MAX_NESTING, MAX_SEARCH_STEPS};
+pub use screen::MAX_MODULE_BYTES;
 pub use verify::{Report, verify};

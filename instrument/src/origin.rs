@@ -13,7 +13,7 @@
 //! beyond the old offset at which the next one begins. Where the code is in another order than it was, the last
 //! operator before it goes back is a run of its own.
 
-use wasm_encoder::{CustomSection, Encode, Module};
+use wasm_encoder::{CustomSection, Encode, Section};
 use wasmparser::{Parser, Payload};
 
 use crate::abi::{DEBUG_SECTIONS, KEPT_DEBUG_PREFIX, OFFSETS_SECTION, PLAIN_DEBUG_PREFIX};
@@ -109,12 +109,12 @@ impl<'a> DebugSections<'a> {
     }
 
     /// Appends them to the prepared module, with the map.
-    pub(crate) fn append_to(&self, module: &mut Module, map: OffsetMap) {
+    pub(crate) fn append_to(&self, module: &mut Vec<u8>, map: OffsetMap) {
         for (name, data) in &self.sections {
             let name = format!("{KEPT_DEBUG_PREFIX}{name}");
-            module.section(&CustomSection { name: name.into(), data: (*data).into() });
+            CustomSection { name: name.into(), data: (*data).into() }.append_to(module);
         }
-        module.section(&CustomSection { name: OFFSETS_SECTION.into(), data: map.bytes.into() });
+        CustomSection { name: OFFSETS_SECTION.into(), data: map.bytes.into() }.append_to(module);
     }
 }
 

@@ -2,258 +2,260 @@
 //!
 //! A *region* is a function's body or a loop's body without the loops nested in it: those are regions of their
 //! own, which pay for themselves. Each region begins with a charge. The plan is made by walking a function
-//! backwards, keeping one number, the *tail*: the cost of the most expensive path from the current point to the
-//! next charge of the same region, or out of the region.
+//! backwards, keeping what is [`Ahead`], first of all what is *due*: the cost of the most expensive path from the
+//! current point to the next charge of the same region, or out of the region.
 //!
 //! ```text
-//! at the end of the function, at `return`, `unreachable`, a tail call     0
-//! before an operator of cost c                                            tail + c
-//! before a branch to a label of this region                               tail at the label + c
+//! at the end of the function, at `return`, `unreachable`, `throw`, a tail call     0
+//! before an operator of cost c                                            due + c
+//! before a branch to a label of this region                               due at the label + c
 //! before a conditional branch, `if`, `br_table`                           the largest of the targets' + c
 //! before a branch to a loop that it is in                                 c       (the loop charges again)
 //! before a branch out of the innermost loop                               c       (it leaves the region)
-//! before a nested loop                                                    the largest tail at any label that a
+//! before a nested loop                                                    the largest due at any label that a
 //!                                                                         branch from inside it reaches, and
 //!                                                                         after it, if it can be left at its end
 //! ```
 //!
-//! Where the tail would grow past what one charge may cost, a further charge is put there and the tail becomes 0.
+//! Where it would grow past what one charge may cost, a further charge is put there and it becomes 0.
 //! This is sound wherever it happens, inside an arm of an `if` too, because every charge is sized by what follows
 //! it and by nothing that came before: arms that meet may have met different charges on their way, and each of
 //! them covers what follows the meeting point. Going forwards, two arms would have to agree.
 //!
+//! Two more charges are put where what was paid before cannot be relied on, or not for long. Behind a call, if much
+//! follows, so that a long chain of calls does not return for long without a charge ([`MAX_RETURN`]). And where an
+//! exception may arrive, from wherever it was thrown: at the beginning of a handler, and behind a block whose label a
+//! `catch` clause names.
+//!
 //! The walk is one pass with its own stack: time is linear, and depth of nesting costs no host stack.
 
-use std::collections::HashMap;
-
-use walrus::LocalFunction;
-use walrus::ir::{Instr, InstrSeqId};
-
-use crate::cost;
+use crate::abi::MAX_RETURN;
+use crate::body::{Body, Callee, Item, Kind};
+use crate::cost::MAX_OPERATOR_COST;
 
 /// The charges of one function.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// In the order in which they are met walking backwards.
     pub(crate) charges: Vec<Charge>,
-    /// How many loops the function has.
-    pub(crate) loops: usize,
+    /// How many of them are there because too much would be due, because a call returns, because an exception may arrive.
+    pub(crate) long: usize,
+    pub(crate) returns: usize,
+    pub(crate) handlers: usize,
+    /// The most work between two charges, calls not counted.
+    pub(crate) bound: u32,
+    /// The most work between the return of a call and the next charge, call or return.
+    pub(crate) return_bound: u32,
 }
 
 /// A charge to insert.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Charge {
-    /// Into which sequence of instructions.
-    pub(crate) seq: InstrSeqId,
-    /// Before which instruction of the sequence, as it was.
-    pub(crate) position: usize,
+    /// Before which item.
+    pub(crate) before: usize,
     /// The constant.
     pub(crate) cost: u32,
 }
 
-/// Plans the charges of a function, none above `max_charge`, which must be at least [`cost::MAX_OPERATOR_COST`].
-pub(crate) fn plan(function: &LocalFunction, max_charge: u32) -> Plan {
-    let entry = function.entry_block();
+/// The longest run of operators that this can still put charges between as they are needed.
+pub(crate) fn longest_run(max_charge: u32) -> u32 {
+    if max_charge < 32 * LONG_RUN { MAX_OPERATOR_COST } else { LONG_RUN }
+}
+
+/// What runs cost at most where charges are large: a small part of one.
+const LONG_RUN: u32 = 64;
+
+/// Plans the charges of a function, none above `max_charge`, which must be at least [`MAX_OPERATOR_COST`].
+pub(crate) fn plan(body: &Body, max_charge: u32) -> Plan {
     let mut planner = Planner {
-        function,
-        ceiling: max_charge - cost::MAX_OPERATOR_COST,
-        tail: 0,
-        labels: HashMap::from([(entry, Label { tail: 0, region: 0 })]),
-        regions: vec![Region { exit: 0 }],
-        cursors: Vec::new(),
+        body,
+        ceiling: max_charge - longest_run(max_charge),
+        ahead: Ahead::default(),
+        frames: Vec::new(),
+        regions: vec![0],
         plan: Plan::default(),
     };
-    planner.enter(entry, Part::Region);
-    planner.run();
+    for (index, item) in body.items.iter().enumerate().rev() {
+        planner.item(index, item);
+    }
+    planner.begin_region(0);
     planner.plan
 }
 
+/// The dearest paths from a point.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ahead {
+    /// To the next charge of the region, or out of it.
+    due: u32,
+    /// To the next charge, or out of the function.
+    charge: u32,
+    /// To the next charge or the next call that begins with one, or out of the function.
+    call: u32,
+}
+
+impl Ahead {
+    fn or(self, other: Ahead) -> Ahead {
+        Ahead {
+            due: self.due.max(other.due),
+            charge: self.charge.max(other.charge),
+            call: self.call.max(other.call),
+        }
+    }
+
+    /// The most that a charge here would be for.
+    fn any(self) -> u32 {
+        self.due.max(self.charge)
+    }
+}
+
 struct Planner<'a> {
-    function: &'a LocalFunction,
-    /// No tail is above this, so that one more operator still fits into a charge.
+    body: &'a Body,
+    /// Nothing ahead is above this, so that one more run still fits into a charge.
     ceiling: u32,
-    tail: u32,
-    labels: HashMap<InstrSeqId, Label>,
-    /// The regions around the current point, the innermost last.
-    regions: Vec<Region>,
-    /// The sequences around the current point, the innermost last.
-    cursors: Vec<Cursor>,
+    ahead: Ahead,
+    /// The blocks around the current point, the innermost last.
+    frames: Vec<Frame>,
+    /// For each region around the current point, the innermost last: what is due before its loop as the surrounding
+    /// region sees it, as far as known.
+    regions: Vec<u32>,
     plan: Plan,
 }
 
-/// Where a branch leads.
-struct Label {
-    /// The tail at the label. 0 for a loop, which begins with a charge.
-    tail: u32,
-    /// Which of `regions` the label lies in.
+struct Frame {
+    /// What is ahead of a branch to its label. Nothing for a loop, which begins with a charge.
+    label: Ahead,
+    /// In which of `regions` the label lies.
     region: usize,
+    /// What is ahead of the second arm of an `if`.
+    other_arm: Option<Ahead>,
 }
 
-struct Region {
-    /// For a loop, the tail before it as the surrounding region sees it, as far as known.
-    exit: u32,
-}
-
-struct Cursor {
-    seq: InstrSeqId,
-    /// How many of its instructions are still ahead.
-    remaining: usize,
-    part: Part,
-}
-
-/// What to do when the beginning of a sequence is reached.
-enum Part {
-    /// The body of the function or of a loop.
-    Region,
-    Block,
-    /// The arm that stands last. The other one is `consequent`, and after both the tail was `after`.
-    Alternative {
-        consequent: InstrSeqId,
-        after: u32,
-    },
-    /// The arm that stands first. The tail at the beginning of the other one was `alternative`.
-    Consequent {
-        alternative: u32,
-    },
-}
-
-impl<'a> Planner<'a> {
-    fn run(&mut self) {
-        while let Some(cursor) = self.cursors.last_mut() {
-            if cursor.remaining > 0 {
-                cursor.remaining -= 1;
-                let (seq, index) = (cursor.seq, cursor.remaining);
-                let function: &'a LocalFunction = self.function;
-                self.instruction(&function.block(seq).instrs[index].0);
-            } else if let Some(cursor) = self.cursors.pop() {
-                self.leave(cursor);
-            }
-        }
-    }
-
-    /// Goes from behind an instruction to before it.
-    fn instruction(&mut self, instr: &Instr) {
-        match instr {
-            Instr::Block(block) => {
-                self.label(block.seq, self.tail);
-                self.enter(block.seq, Part::Block);
+impl Planner<'_> {
+    /// Goes from behind an item to before it.
+    fn item(&mut self, index: usize, item: &Item) {
+        match item.kind {
+            Kind::Run | Kind::Call(Callee::Imported) => {}
+            Kind::Call(callee) => self.call(index, callee),
+            Kind::End { begins, is_caught } => return self.end(index, begins, is_caught),
+            Kind::Block | Kind::Try | Kind::Around | Kind::Round => {
+                self.frames.pop();
                 return;
             }
-            Instr::Loop(body) => return self.enter_loop(body.seq),
-            Instr::IfElse(arms) => {
-                self.label(arms.consequent, self.tail);
-                self.label(arms.alternative, self.tail);
-                let part = Part::Alternative { consequent: arms.consequent, after: self.tail };
-                return self.enter(arms.alternative, part);
+            Kind::Loop { .. } => return self.begin_loop(index),
+            Kind::If => self.begin_if(),
+            Kind::Else => {
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.other_arm = Some(std::mem::replace(&mut self.ahead, frame.label));
+                }
+                return;
             }
-            Instr::Br(branch) => self.tail = self.branch(branch.block),
-            Instr::BrIf(branch) => self.tail = self.tail.max(self.branch(branch.block)),
-            Instr::BrTable(table) => {
-                self.tail = self.branch(table.default);
-                for target in &table.blocks {
-                    self.tail = self.tail.max(self.branch(*target));
+            Kind::Catch => {
+                self.charge_if_needed(index + 1);
+                self.ahead = self.frames.last().map_or(Ahead::default(), |frame| frame.label);
+            }
+            Kind::Br(depth) | Kind::Leave(depth) => self.ahead = self.branch(depth),
+            Kind::BrIf(depth) | Kind::BrOn(depth) => self.ahead = self.ahead.or(self.branch(depth)),
+            Kind::BrTable { first, count } => {
+                self.ahead = Ahead::default();
+                for depth in self.body.table(first, count, item.moved) {
+                    self.ahead = self.ahead.or(self.branch(depth));
                 }
             }
-            Instr::Return(_)
-            | Instr::Unreachable(_)
-            | Instr::ReturnCall(_)
-            | Instr::ReturnCallIndirect(_) => self.tail = 0,
-            // What is left continues behind itself: other branches belong to proposals that are refused before.
-            _ => {}
+            Kind::Exit => self.ahead = Ahead::default(),
         }
-        self.spend();
+        self.spend(index, item.cost);
     }
 
-    /// Goes from the beginning of a sequence to before the instruction that it belongs to.
-    fn leave(&mut self, cursor: Cursor) {
-        match cursor.part {
-            Part::Block => {}
-            Part::Region => self.leave_region(cursor.seq),
-            Part::Alternative { consequent, after } => {
-                let alternative = std::mem::replace(&mut self.tail, after);
-                self.enter(consequent, Part::Consequent { alternative });
-            }
-            Part::Consequent { alternative } => {
-                self.tail = self.tail.max(alternative);
-                self.spend();
-            }
+    fn call(&mut self, index: usize, callee: Callee) {
+        if self.ahead.call > MAX_RETURN {
+            self.charge(index + 1);
+            self.plan.returns += 1;
+        }
+        self.plan.return_bound = self.plan.return_bound.max(self.ahead.call);
+        if callee == Callee::Defined {
+            self.ahead.call = 0;
         }
     }
 
-    fn enter_loop(&mut self, body: InstrSeqId) {
-        let exit = if ends_in_a_jump(self.function, body) { 0 } else { self.tail };
-        self.regions.push(Region { exit });
-        self.plan.loops += 1;
-        self.tail = 0;
-        self.label(body, 0);
-        self.enter(body, Part::Region);
-    }
-
-    fn leave_region(&mut self, body: InstrSeqId) {
-        let first = self.plan.charges.last();
-        if !first.is_some_and(|charge| charge.seq == body && charge.position == 0) {
-            // No region is free: an empty function that is called, or an outer loop whose work all lies in the
-            // inner one, costs one each time.
-            self.plan.charges.push(Charge { seq: body, position: 0, cost: self.tail.max(1) });
+    fn end(&mut self, index: usize, begins: u32, is_caught: bool) {
+        let begins_with = self.body.items.get(begins as usize).map(|item| item.kind);
+        let is_loop = matches!(begins_with, Some(Kind::Loop { .. }));
+        if is_loop {
+            // As far as the last item tells; an end that is not reached for other reasons counts as reached.
+            let is_reached =
+                index.checked_sub(1).is_none_or(|before| !self.body.items[before].kind.is_jump());
+            self.regions.push(if is_reached { self.ahead.due } else { 0 });
+            self.ahead.due = 0;
+        } else if is_caught {
+            self.charge_if_needed(index + 1);
         }
-        if let Some(region) = self.regions.pop() {
-            self.tail = region.exit;
+        self.frames.push(Frame {
+            label: if is_loop { Ahead::default() } else { self.ahead },
+            region: self.regions.len() - 1,
+            other_arm: None,
+        });
+    }
+
+    fn begin_if(&mut self) {
+        if let Some(frame) = self.frames.pop() {
+            self.ahead = self.ahead.or(frame.other_arm.unwrap_or(frame.label));
         }
     }
 
-    fn enter(&mut self, seq: InstrSeqId, part: Part) {
-        let remaining = self.function.block(seq).instrs.len();
-        self.cursors.push(Cursor { seq, remaining, part });
+    fn begin_loop(&mut self, index: usize) {
+        self.begin_region(index + 1);
+        self.frames.pop();
+        self.ahead.due = self.regions.pop().unwrap_or(0);
     }
 
-    fn label(&mut self, seq: InstrSeqId, tail: u32) {
-        self.labels.insert(seq, Label { tail, region: self.regions.len() - 1 });
+    /// Puts the first charge of a region there. No region is free: an empty function that is called, or an outer loop
+    /// whose work all lies in the inner one, costs one each time.
+    fn begin_region(&mut self, first: usize) {
+        if self.plan.charges.last().is_none_or(|charge| charge.before != first) {
+            self.charge(first);
+        }
     }
 
-    /// The tail that a branch adds to where it stands. Where it leaves loops, the outermost of them takes the
-    /// label's tail over, because the region around that loop goes on there.
-    fn branch(&mut self, target: InstrSeqId) -> u32 {
-        // A validated branch names a block around it, and each of those had its label set on entering.
-        let Label { tail, region } = self.labels[&target];
+    /// What is ahead of a branch. Where it leaves loops, the outermost of them takes over what is due at the label,
+    /// because the region around that loop goes on there.
+    fn branch(&mut self, depth: u32) -> Ahead {
+        // A validated branch names a block around it; the function's own is the first.
+        let index = self.frames.len().checked_sub(1 + depth as usize);
+        let Some(&Frame { label, region, .. }) = index.and_then(|index| self.frames.get(index)) else {
+            return Ahead::default();
+        };
         match self.regions.get_mut(region + 1) {
-            None => tail,
-            Some(crossed) => {
-                crossed.exit = crossed.exit.max(tail);
-                0
+            None => label,
+            Some(exit) => {
+                *exit = (*exit).max(label.due);
+                Ahead { due: 0, ..label }
             }
         }
     }
 
-    /// Adds the cost of the instruction that the innermost cursor stands at, with a charge before it if the tail
-    /// is then too long.
-    fn spend(&mut self) {
-        // Instructions are met only while a cursor stands in the sequence that holds them.
-        let Some(&Cursor { seq, remaining: position, .. }) = self.cursors.last() else { return };
-        self.tail += cost::of_instr(&self.function.block(seq).instrs[position].0);
-        if self.tail > self.ceiling {
-            self.plan.charges.push(Charge { seq, position, cost: self.tail });
-            self.tail = 0;
+    /// Adds the cost of an item, with a charge before it if too much is ahead then.
+    fn spend(&mut self, index: usize, cost: u32) {
+        let Ahead { due, charge, call } = self.ahead;
+        self.ahead = Ahead { due: due + cost, charge: charge + cost, call: call + cost };
+        if self.ahead.any() > self.ceiling {
+            self.charge(index);
+            self.plan.long += 1;
         }
     }
-}
 
-/// Whether a sequence's end is never reached, as far as its last instruction tells. walrus has already dropped
-/// what follows a jump.
-fn ends_in_a_jump(function: &LocalFunction, seq: InstrSeqId) -> bool {
-    function.block(seq).instrs.last().is_some_and(|(instr, _)| is_jump(instr))
-}
+    /// Puts a charge where an exception may arrive, if anything is ahead there.
+    fn charge_if_needed(&mut self, before: usize) {
+        if self.ahead.any() > 0 {
+            self.charge(before);
+            self.plan.handlers += 1;
+        }
+    }
 
-/// Whether what follows an instruction is not reached from it.
-pub(crate) fn is_jump(instr: &Instr) -> bool {
-    matches!(
-        instr,
-        Instr::Br(_)
-            | Instr::BrTable(_)
-            | Instr::Return(_)
-            | Instr::Unreachable(_)
-            | Instr::ReturnCall(_)
-            | Instr::ReturnCallIndirect(_)
-    )
+    fn charge(&mut self, before: usize) {
+        self.plan.bound = self.plan.bound.max(self.ahead.charge);
+        self.plan.charges.push(Charge { before, cost: self.ahead.due.max(1) });
+        self.ahead = Ahead::default();
+    }
 }
 
 #[cfg(test)]

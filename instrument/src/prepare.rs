@@ -4,11 +4,10 @@ use crate::abi::MAX_CHARGE;
 use crate::container::{Manifest, is_prepared};
 use crate::cost::MAX_OPERATOR_COST;
 use crate::error::PrepareError;
-use crate::finish::finish;
 use crate::origin::DebugSections;
-use crate::rewrite::rewrite;
+use crate::rewrite::{How, rewrite};
 use crate::screen::screen;
-use crate::verify::{Report, verify};
+use crate::verify::{Report, verify, verify_with_progress};
 
 /// How a module is prepared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +19,14 @@ pub struct Options {
     /// Write small innermost loops out a few times, so that one charge pays for several rounds. Default: yes. Without,
     /// code is as large as it was, but for the charges, and loops of a few instructions take up to half as long again.
     pub unroll: bool,
+    /// Write branch hints that call the charges' slow paths unlikely. Default: yes. They are a custom section, a quarter
+    /// as large as the charges, which this project's own engine does not need.
+    pub branch_hints: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_charge: MAX_CHARGE, unroll: true }
+        Options { max_charge: MAX_CHARGE, unroll: true, branch_hints: true }
     }
 }
 
@@ -46,10 +48,21 @@ pub struct Stats {
     pub functions: usize,
     /// How many loops they have.
     pub loops: usize,
-    /// How many charges they have: one for each function and loop, and one wherever a charge was split.
+    /// How many loops were written out several times, so that one charge pays for several rounds. Copies of loops are
+    /// not counted as loops.
+    pub unrolled: usize,
+    /// How many charges they have: one for each function and loop, and those of the next three.
     pub charges: usize,
-    /// The largest charge.
+    /// Charges that are there because too much work would be paid for at once.
+    pub long_paths: usize,
+    /// Charges that are there because much work follows a call.
+    pub returns: usize,
+    /// Charges that are there because an exception may arrive.
+    pub handlers: usize,
+    /// The most work between two charges of an activation: see [`Report::bound`].
     pub bound: u32,
+    /// The most work after a call: see [`Report::return_bound`].
+    pub return_bound: u32,
     /// The size of the input in bytes.
     pub size_before: usize,
     /// The size of the output in bytes.
@@ -61,38 +74,71 @@ pub struct Stats {
 /// Prepares a module: every function and loop of the result pays for its work before it does it.
 ///
 /// The same bytes and options give the same result. A module that is prepared already, with whatever options, is
-/// verified and returned as it is. The result has been verified; time is linear in the size of the module, memory
-/// some seventy times the size of its code.
+/// verified and returned as it is. The result has been verified. Time is linear in the size of the module, memory a few
+/// times its size.
 ///
 /// # Errors
 ///
 /// If the bytes are not a valid core module, use an unsupported proposal, pass a limit, or import from the
 /// reserved namespace; or if they are marked as prepared and do not verify.
 pub fn prepare(wasm: &[u8], options: &Options) -> Result<Prepared, PrepareError> {
+    prepare_with_progress(wasm, options, &mut |_, _| {})
+}
+
+/// As [`prepare`], and tells how far it is: `progress` is called with how much of the work is done, and with how much
+/// there is, for every function on each of the three passes.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub fn prepare_with_progress(
+    wasm: &[u8],
+    options: &Options,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Prepared, PrepareError> {
     if is_prepared(wasm) {
         let report = verify(wasm).map_err(PrepareError::Tampered)?;
         return Ok(Prepared { bytes: wasm.to_vec(), stats: Stats::of_prepared(wasm, &report) });
     }
-    screen(wasm)?;
-    let max_charge = options.max_charge.clamp(MAX_OPERATOR_COST, MAX_CHARGE);
+    let work = 3 * wasm.len();
+    screen(wasm, &mut |done| progress(done, work))?;
     let debug = DebugSections::of(wasm);
-    let rewritten = rewrite(wasm, max_charge, options.unroll, debug.is_some())
-        .map_err(|error| PrepareError::Rewrite(error.into()))?;
-    let manifest = Manifest { max_charge, bound: rewritten.bound };
-    let bytes = finish(&rewritten, debug.as_ref(), &manifest)
+    let how = How {
+        max_charge: options.max_charge.clamp(MAX_OPERATOR_COST, MAX_CHARGE),
+        unroll: options.unroll,
+        branch_hints: options.branch_hints,
+        debug: debug.as_ref(),
+    };
+    let mut rewritten = rewrite(wasm, &how, &mut |done| progress(wasm.len() + done, work))
         .map_err(|error| PrepareError::Rewrite(Box::new(error)))?;
-    let report = verify(&bytes).map_err(PrepareError::Unproven)?;
+    let mut bytes = std::mem::take(&mut rewritten.bytes);
+    if let (Some(debug), Some(origins)) = (&debug, rewritten.origins) {
+        debug.append_to(&mut bytes, origins);
+    }
+    let totals = rewritten.totals;
+    let manifest =
+        Manifest { max_charge: how.max_charge, bound: totals.bound, return_bound: totals.return_bound };
+    manifest.append_to(&mut bytes);
+    let size = bytes.len().max(1);
+    // The output is longer than the input; scaled, the last third of the work is its.
+    let scaled = |done: usize| (done as u64 * wasm.len() as u64 / size as u64) as usize;
+    let report = verify_with_progress(&bytes, &mut |done| progress(2 * wasm.len() + scaled(done), work))
+        .map_err(PrepareError::Unproven)?;
+    debug_assert_eq!(
+        (totals.functions, totals.charges),
+        (report.functions, report.charges),
+        "the rewriter and the verifier counted differently"
+    );
     let stats = Stats {
         already_prepared: false,
+        unrolled: totals.unrolled,
+        long_paths: totals.long,
+        returns: totals.returns,
+        handlers: totals.handlers,
         dropped_sections: rewritten.dropped_sections,
         size_before: wasm.len(),
         ..Stats::of_prepared(&bytes, &report)
     };
-    debug_assert_eq!(
-        (rewritten.functions, rewritten.loops, rewritten.charges, rewritten.bound),
-        (report.functions, report.loops, report.charges, report.bound),
-        "the rewriter and the verifier counted differently"
-    );
     Ok(Prepared { bytes, stats })
 }
 
@@ -102,8 +148,13 @@ impl Stats {
             already_prepared: true,
             functions: report.functions,
             loops: report.loops,
+            unrolled: 0,
             charges: report.charges,
+            long_paths: 0,
+            returns: 0,
+            handlers: 0,
             bound: report.bound,
+            return_bound: report.return_bound,
             size_before: wasm.len(),
             size_after: wasm.len(),
             dropped_sections: Vec::new(),

@@ -6,10 +6,8 @@
 
 use wasmparser::{Validator, WasmFeatures};
 
-use crate::features::FEATURES;
-
-/// What is refused, by the name that people know it by.
-const REFUSED: [(&str, WasmFeatures); 14] = [
+/// What may be refused, by the name that people know it by.
+const PROPOSALS: [(&str, WasmFeatures); 14] = [
     ("memory64", WasmFeatures::MEMORY64),
     ("exceptions", WasmFeatures::EXCEPTIONS),
     ("function references", WasmFeatures::FUNCTION_REFERENCES),
@@ -32,17 +30,18 @@ const WITH_GC: WasmFeatures = WasmFeatures::EXCEPTIONS
     .union(WasmFeatures::GC)
     .union(WasmFeatures::THREADS);
 
-/// The name of the refused proposal that a module does not validate without; `None` if it validates, or none of
-/// them would help.
-pub fn refused_proposal(wasm: &[u8]) -> Option<&'static str> {
-    let without = failure(wasm, FEATURES)?;
-    let with = REFUSED.map(|(name, features)| (name, failure(wasm, FEATURES | features)));
+/// The name of the proposal without which a module does not validate, where only these are accepted; `None` if it
+/// validates, or none would help.
+pub fn refused_proposal(wasm: &[u8], accepted: WasmFeatures) -> Option<&'static str> {
+    let without = failure(wasm, accepted)?;
+    let with = PROPOSALS.map(|(name, features)| (name, failure(wasm, accepted | features)));
     let valid = with.iter().find(|(_, failure)| failure.is_none());
-    let named = valid.or_else(|| with.iter().find(|(_, failure)| *failure != Some(without)));
+    let named = valid.or_else(|| with.iter().find(|(_, failure)| failure.as_ref() != Some(&without)));
     named.map(|(name, _)| *name)
 }
 
-/// Where a module fails to validate, in bytes.
-fn failure(wasm: &[u8], features: WasmFeatures) -> Option<u64> {
-    Validator::new_with_features(features).validate_all(wasm).err().map(|error| error.offset())
+/// Where and why a module fails to validate.
+fn failure(wasm: &[u8], features: WasmFeatures) -> Option<(u64, String)> {
+    let error = Validator::new_with_features(features).validate_all(wasm).err()?;
+    Some((error.offset(), error.message().to_owned()))
 }

@@ -1,226 +1,392 @@
-//! Puts the charges into a module, with walrus.
+//! Puts the charges into a module.
 //!
-//! Only valid modules that [`crate::screen`] has let through come here. The rewriter adds the two reserved imports
-//! and, in every function, the charges that [`crate::plan`] asks for; before that, [`crate::unroll`] writes small loops
-//! out. Nothing else is added, moved or collected.
-//! walrus itself drops code that can never run, unused locals and `nop`s, orders functions by size, and writes
-//! custom sections behind all others (`dylink.0` excepted).
+//! Only valid modules that [`crate::screen`] has let through come here. The rewriter adds the two reserved imports and,
+//! in every function, the charges that [`crate::plan`] asks for; before that, [`crate::unroll`] writes small loops out.
+//! The imports come behind all others, so functions and globals that the module defines move up by one: code has
+//! [`Patch`](crate::body::Patch)es for that, and sections that name one are encoded anew. Everything else is copied byte
+//! for byte, in its order.
 //!
-//! Sections that speak of positions in the old code would be wrong now and are dropped; see [`is_positional`]. Debug
-//! sections are kept by [`crate::origin`], for which the rewriter notes what is where now.
+//! Custom sections that speak of positions in the old code would be wrong now. Names and branch hints are brought up to
+//! date, debug sections are kept by [`crate::origin`], and the rest are dropped; see [`is_positional`].
 
-use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::convert::Infallible;
 
-use walrus::ir::{
-    BinaryOp, Binop, Call, Const, GlobalGet, GlobalSet, IfElse, Instr, InstrLocId, InstrSeqId, Value,
+use wasm_encoder::reencode::{self, Reencode};
+use wasm_encoder::{
+    BranchHint, BranchHints, DataSection, ElementSection, EntityType, ExportSection, GlobalSection,
+    GlobalType, ImportSection, NameSection, RawSection, Section, SectionId, StartSection, TableSection,
+    TypeSection, ValType,
 };
-use walrus::{
-    CodeTransform, CustomSection, FunctionId, GlobalId, IdsToIndices, LocalFunction, Module, ModuleConfig,
-    ValType,
+use wasmparser::{
+    CompositeInnerType, CustomSectionReader, FunctionBody, KnownCustom, Name, Parser, Payload, TypeRef,
 };
 
 use crate::abi::{KEPT_DEBUG_PREFIX, METERING_MODULE, OFFSETS_SECTION, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
-use crate::origin::kept_name;
-use crate::plan::{Charge, Plan, plan};
-use crate::unroll::{Copies, unroll};
+use crate::body::{Body, Imported};
+use crate::emit::{Emitter, Origins, Reserved};
+use crate::origin::{DebugSections, OffsetMap, kept_name};
+use crate::plan::{Plan, longest_run, plan};
+use crate::unroll::unroll;
 
-/// A module with its charges, as walrus writes it.
-#[derive(Debug)]
+/// A module with its charges.
+#[derive(Debug, Default)]
 pub(crate) struct Rewritten {
     pub(crate) bytes: Vec<u8>,
-    /// Where each operator is in `bytes` and where it was, if that was asked for; in the order of the former.
-    pub(crate) operators: Vec<Moved>,
-    pub(crate) functions: usize,
-    pub(crate) loops: usize,
-    pub(crate) charges: usize,
-    /// The largest charge, 0 if there is none.
-    pub(crate) bound: u32,
+    /// Where the code was before, if the module had debug sections.
+    pub(crate) origins: Option<OffsetMap>,
+    pub(crate) totals: Totals,
     /// The names of the custom sections left out, in the order of the file.
     pub(crate) dropped_sections: Vec<String>,
 }
 
-/// An operator's offsets, both from the beginning of a file.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moved {
-    pub(crate) to: u32,
-    pub(crate) from: u32,
+/// What all functions together got.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) functions: usize,
+    pub(crate) unrolled: usize,
+    pub(crate) charges: usize,
+    pub(crate) long: usize,
+    pub(crate) returns: usize,
+    pub(crate) handlers: usize,
+    pub(crate) bound: u32,
+    pub(crate) return_bound: u32,
 }
 
-/// Rewrites a screened module. Loops are written out if `unrolled`, and what is where is noted if `with_offsets`, which
-/// takes its time.
+/// How to rewrite.
+pub(crate) struct How<'a> {
+    pub(crate) max_charge: u32,
+    pub(crate) unroll: bool,
+    pub(crate) branch_hints: bool,
+    pub(crate) debug: Option<&'a DebugSections<'a>>,
+}
+
+/// Why a valid module could not be rewritten, which is a fault of this crate.
+pub(crate) type Error = reencode::Error<Infallible>;
+
+/// Rewrites a screened module. `progress` is told how many bytes are behind it.
 pub(crate) fn rewrite(
     wasm: &[u8],
-    max_charge: u32,
-    unrolled: bool,
-    with_offsets: bool,
-) -> walrus::Result<Rewritten> {
-    let mut config = ModuleConfig::new();
-    config.generate_dwarf(false).legacy_exceptions(false).preserve_code_transform(with_offsets);
-    let mut module = config.parse(wasm)?;
-    let dropped_sections = drop_positional_sections(&mut module, wasm);
-    let reserved = Reserved::import_into(&mut module);
-    let mut rewritten = Rewritten {
-        bytes: Vec::new(),
-        operators: Vec::new(),
-        functions: 0,
-        loops: 0,
-        charges: 0,
-        bound: 0,
-        dropped_sections,
+    how: &How<'_>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Rewritten, Error> {
+    let mut rewriter = Rewriter {
+        wasm,
+        how,
+        rewritten: Rewritten::default(),
+        types: 0,
+        unit_type: None,
+        imported: Imported::default(),
+        has_types: false,
+        has_imports: false,
+        hints: HashMap::new(),
+        emitter: None,
+        bodies_left: 0,
     };
-    let mut copies = Copies::new(wasm.len());
-    for (_, function) in module.funcs.iter_local_mut() {
-        if unrolled {
-            unroll(function, &mut copies);
+    // What is added is a tenth, or a little more.
+    rewriter.rewritten.bytes = Vec::with_capacity(wasm.len() + wasm.len() / 4 + 256);
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        if let Payload::CodeSectionEntry(body) = &payload {
+            progress(body.range().end as usize);
         }
-        let plan = plan(function, max_charge);
-        rewritten.count(&plan);
-        insert(function, plan.charges, reserved);
+        rewriter.payload(payload)?;
     }
-    let listener = Listener::default();
-    if with_offsets {
-        module.customs.add(listener.clone());
-    }
-    rewritten.bytes = module.emit_wasm();
-    rewritten.operators = listener.take();
-    rewritten.operators.iter_mut().for_each(|operator| operator.from = copies.original(operator.from));
-    Ok(rewritten)
+    Ok(rewriter.rewritten)
 }
 
-impl Rewritten {
-    fn count(&mut self, plan: &Plan) {
+struct Rewriter<'a> {
+    wasm: &'a [u8],
+    how: &'a How<'a>,
+    rewritten: Rewritten,
+    /// How many types the module has.
+    types: u32,
+    /// One that is `() -> ()`, if there is one yet.
+    unit_type: Option<u32>,
+    imported: Imported,
+    /// Whether the sections that get something added are written.
+    has_types: bool,
+    has_imports: bool,
+    /// The original's branch hints, by function.
+    hints: HashMap<u32, Vec<BranchHint>>,
+    emitter: Option<Emitter<'a>>,
+    bodies_left: u32,
+}
+
+impl<'a> Rewriter<'a> {
+    fn payload(&mut self, payload: Payload<'a>) -> Result<(), Error> {
+        self.add_missing_sections(&payload);
+        match payload {
+            Payload::Version { .. } => self.rewritten.bytes.extend_from_slice(&wasm_encoder::Module::HEADER),
+            Payload::TypeSection(types) => {
+                let mut section = TypeSection::new();
+                for group in types.clone() {
+                    self.note_types(&group?);
+                }
+                self.reencoder().parse_type_section(&mut section, types)?;
+                self.type_section(section);
+            }
+            Payload::ImportSection(imports) => self.import_section(imports)?,
+            Payload::TableSection(tables) => {
+                let mut section = TableSection::new();
+                self.reencoder().parse_table_section(&mut section, tables)?;
+                self.section(&section);
+            }
+            Payload::GlobalSection(globals) => {
+                let mut section = GlobalSection::new();
+                self.reencoder().parse_global_section(&mut section, globals)?;
+                self.section(&section);
+            }
+            Payload::ExportSection(exports) => {
+                let mut section = ExportSection::new();
+                self.reencoder().parse_export_section(&mut section, exports)?;
+                self.section(&section);
+            }
+            Payload::StartSection { func, .. } => {
+                let function_index = self.imported.new_function_index(func);
+                self.section(&StartSection { function_index });
+            }
+            Payload::ElementSection(elements) => {
+                let mut section = ElementSection::new();
+                self.reencoder().parse_element_section(&mut section, elements)?;
+                self.section(&section);
+            }
+            Payload::DataSection(data) => {
+                let mut section = DataSection::new();
+                self.reencoder().parse_data_section(&mut section, data)?;
+                self.section(&section);
+            }
+            Payload::CodeSectionStart { count, size, .. } => self.begin_code(count, size),
+            Payload::CodeSectionEntry(body) => self.function(&body)?,
+            Payload::CustomSection(section) => self.custom_section(&section),
+            other => self.copy(&other),
+        }
+        Ok(())
+    }
+
+    /// Writes the sections that get something added, if the module has none of its own, before the first that comes
+    /// behind them.
+    fn add_missing_sections(&mut self, next: &Payload<'_>) {
+        let next = match (next, next.as_section()) {
+            (Payload::End(_), _) => u8::MAX,
+            (_, Some((id, _))) => id,
+            _ => return,
+        };
+        let (custom, types, imports) =
+            (SectionId::Custom as u8, SectionId::Type as u8, SectionId::Import as u8);
+        if ![custom, types].contains(&next) && !self.has_types {
+            self.type_section(TypeSection::new());
+        }
+        if ![custom, types, imports].contains(&next) && !self.has_imports {
+            self.write_imports(ImportSection::new());
+        }
+    }
+
+    fn note_types(&mut self, group: &wasmparser::RecGroup) {
+        let types: Vec<_> = group.types().collect();
+        if let [ty] = types[..]
+            && let (true, true, false) = (ty.is_final, ty.supertype_idxs.is_empty(), ty.composite_type.shared)
+            && let CompositeInnerType::Func(function) = &ty.composite_type.inner
+            && function.params().is_empty()
+            && function.results().is_empty()
+        {
+            self.unit_type.get_or_insert(self.types);
+        }
+        self.types += types.len() as u32;
+    }
+
+    /// Writes the types, and that of the yield function behind them if there is none.
+    fn type_section(&mut self, mut section: TypeSection) {
+        if self.unit_type.is_none() {
+            section.ty().function([], []);
+            self.unit_type = Some(self.types);
+        }
+        self.section(&section);
+        self.has_types = true;
+    }
+
+    fn import_section(&mut self, imports: wasmparser::ImportSectionReader<'_>) -> Result<(), Error> {
+        for import in imports.clone().into_imports() {
+            match import?.ty {
+                TypeRef::Func(_) | TypeRef::FuncExact(_) => self.imported.functions += 1,
+                TypeRef::Global(_) => self.imported.globals += 1,
+                TypeRef::Table(_) | TypeRef::Memory(_) | TypeRef::Tag(_) => {}
+            }
+        }
+        let mut section = ImportSection::new();
+        self.reencoder().parse_import_section(&mut section, imports)?;
+        self.write_imports(section);
+        Ok(())
+    }
+
+    /// Writes the imports, and the two behind them.
+    fn write_imports(&mut self, mut section: ImportSection) {
+        let counter = GlobalType { val_type: ValType::I64, mutable: true, shared: false };
+        section.import(METERING_MODULE, REDUCTIONS_GLOBAL, EntityType::Global(counter));
+        section.import(
+            METERING_MODULE,
+            YIELD_FUNCTION,
+            EntityType::Function(self.unit_type.unwrap_or(self.types)),
+        );
+        self.section(&section);
+        self.has_imports = true;
+    }
+
+    fn begin_code(&mut self, count: u32, size: u32) {
+        let reserved =
+            Reserved { reductions: self.imported.globals, yield_function: self.imported.functions };
+        let size = size as usize;
+        let mut emitter = Emitter::new(self.wasm, count, reserved, size + size / 4);
+        if self.how.branch_hints {
+            emitter.hints = Some(BranchHints::new());
+        }
+        let origins =
+            |debug: &DebugSections<'_>| Origins { code_start: debug.code_start, map: OffsetMap::default() };
+        emitter.origins = self.how.debug.map(origins);
+        self.emitter = Some(emitter);
+        self.bodies_left = count;
+        self.end_code_if_done();
+    }
+
+    fn function(&mut self, original: &FunctionBody<'_>) -> Result<(), Error> {
+        let mut body = Body::read(original, self.imported, longest_run(self.how.max_charge))?;
+        let totals = &mut self.rewritten.totals;
+        let index = self.imported.functions + totals.functions as u32;
+        if self.how.unroll {
+            totals.unrolled += unroll(&mut body);
+        }
+        let plan = plan(&body, self.how.max_charge);
+        totals.add(&plan);
+        if let Some(emitter) = &mut self.emitter {
+            let hints = self.hints.get(&index).map_or(&[][..], Vec::as_slice);
+            let index = self.imported.new_function_index(index);
+            emitter.function(index, original, &body, &plan.charges, hints);
+        }
+        self.bodies_left -= 1;
+        self.end_code_if_done();
+        Ok(())
+    }
+
+    fn end_code_if_done(&mut self) {
+        if self.bodies_left > 0 {
+            return;
+        }
+        let Some(emitter) = self.emitter.take() else { return };
+        if let Some(hints) = emitter.hints.filter(|_| self.rewritten.totals.charges > 0) {
+            self.section(&hints);
+        }
+        self.section(&RawSection { id: SectionId::Code as u8, data: &emitter.code });
+        self.rewritten.origins = emitter.origins.map(|origins| origins.map);
+    }
+
+    fn custom_section(&mut self, section: &CustomSectionReader<'a>) {
+        let name = section.name();
+        match section.as_known() {
+            KnownCustom::Name(names) => {
+                // A malformed one is no reason to refuse the module.
+                let mut reencoder = self.reencoder();
+                match reencoder.custom_name_section(names) {
+                    Ok(names) if reencoder.labels => {
+                        self.section(&names);
+                        self.drop_section("labels of \"name\"");
+                    }
+                    Ok(names) => self.section(&names),
+                    Err(_) => self.drop_section(name),
+                }
+            }
+            KnownCustom::BranchHints(functions) if self.how.branch_hints => {
+                let read = functions.into_iter().try_for_each(|function| {
+                    let function = function?;
+                    let hints = function.hints.into_iter().map(|hint| {
+                        hint.map(|hint| BranchHint {
+                            branch_func_offset: hint.func_offset,
+                            branch_hint_value: hint.taken.into(),
+                        })
+                    });
+                    self.hints.insert(function.func, hints.collect::<Result<_, _>>()?);
+                    Ok::<(), wasmparser::Error>(())
+                });
+                if read.is_err() {
+                    self.hints.clear();
+                    self.drop_section(name);
+                }
+            }
+            _ if kept_name(name).is_some() => {}
+            _ if is_positional(name) => self.drop_section(name),
+            _ => self.copy(&Payload::CustomSection(section.clone())),
+        }
+    }
+
+    fn drop_section(&mut self, name: &str) {
+        self.rewritten.dropped_sections.push(name.to_owned());
+    }
+
+    fn reencoder(&self) -> Indices {
+        Indices { imported: self.imported, labels: false }
+    }
+
+    fn section(&mut self, section: &impl Section) {
+        section.append_to(&mut self.rewritten.bytes);
+    }
+
+    fn copy(&mut self, payload: &Payload<'_>) {
+        if let Some((id, range)) = payload.as_section() {
+            // The parser's ranges lie within the bytes it was given, whose length is a usize.
+            let data = &self.wasm[range.start as usize..range.end as usize];
+            RawSection { id, data }.append_to(&mut self.rewritten.bytes);
+        }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, plan: &Plan) {
         self.functions += 1;
-        self.loops += plan.loops;
         self.charges += plan.charges.len();
-        let largest = plan.charges.iter().map(|charge| charge.cost).max();
-        self.bound = self.bound.max(largest.unwrap_or(0));
+        self.long += plan.long;
+        self.returns += plan.returns;
+        self.handlers += plan.handlers;
+        self.bound = self.bound.max(plan.bound);
+        self.return_bound = self.return_bound.max(plan.return_bound);
     }
 }
 
-/// The two imports that every charge uses.
-#[derive(Clone, Copy)]
-struct Reserved {
-    reductions: GlobalId,
-    yield_function: FunctionId,
+/// Encodes anew what names functions and globals.
+struct Indices {
+    imported: Imported,
+    /// Whether names of labels were left out: they are counted, and charges add some.
+    labels: bool,
 }
 
-impl Reserved {
-    fn import_into(module: &mut Module) -> Reserved {
-        let (reductions, _) =
-            module.add_import_global(METERING_MODULE, REDUCTIONS_GLOBAL, ValType::I64, true, false);
-        let signature = module.types.add(&[], &[]);
-        let (yield_function, _) = module.add_import_func(METERING_MODULE, YIELD_FUNCTION, signature);
-        Reserved { reductions, yield_function }
+impl Reencode for Indices {
+    type Error = Infallible;
+
+    fn function_index(&mut self, index: u32) -> Result<u32, Error> {
+        Ok(self.imported.new_function_index(index))
+    }
+
+    fn global_index(&mut self, index: u32) -> Result<u32, Error> {
+        Ok(self.imported.new_global_index(index))
+    }
+
+    fn parse_custom_name_subsection(
+        &mut self,
+        names: &mut NameSection,
+        subsection: Name<'_>,
+    ) -> Result<(), Error> {
+        if matches!(subsection, Name::Label(_)) {
+            self.labels = true;
+            return Ok(());
+        }
+        reencode::utils::parse_custom_name_subsection(self, names, subsection)
     }
 }
 
-/// Whether a custom section holds offsets or indices of the old code: DWARF and source maps, relocations, and
-/// branch hints and the like; and what only a prepared module has. (`name` holds indices too, and walrus writes it
-/// anew.)
+/// Whether a custom section holds offsets or indices of the old code: DWARF and source maps, relocations, and the like;
+/// and what only a prepared module has.
 fn is_positional(name: &str) -> bool {
     const PREFIXES: [&str; 3] = [".debug_", "reloc.", "metadata.code."];
     const NAMES: [&str; 4] = ["linking", "sourceMappingURL", "external_debug_info", OFFSETS_SECTION];
     let is_kept =
         |name: &str| name.strip_prefix(KEPT_DEBUG_PREFIX).is_some_and(|name| name.starts_with("debug_"));
     NAMES.contains(&name) || is_kept(name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// Hears from walrus where it has put each operator. Only custom sections are told, so it is one, an empty one, which
-/// is left out in the end.
-#[derive(Debug, Clone, Default)]
-struct Listener(Arc<Mutex<Vec<Moved>>>);
-
-impl CustomSection for Listener {
-    fn name(&self) -> &str {
-        OFFSETS_SECTION
-    }
-
-    fn data(&self, _: &IdsToIndices) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&[])
-    }
-
-    fn apply_code_transform(&mut self, transform: &CodeTransform) {
-        let operators = transform.instruction_map.iter();
-        // What it writes is smaller than 4 GiB, as what it reads is.
-        let mut operators: Vec<_> =
-            operators.map(|&(from, to)| Moved { to: to as u32, from: from.data() }).collect();
-        operators.sort_unstable_by_key(|operator| operator.to);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = operators;
-    }
-}
-
-impl Listener {
-    fn take(&self) -> Vec<Moved> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn drop_positional_sections(module: &mut Module, wasm: &[u8]) -> Vec<String> {
-    let positional = module.customs.iter().filter(|(_, section)| is_positional(section.name()));
-    for id in positional.map(|(id, _)| id).collect::<Vec<_>>() {
-        module.customs.delete(id);
-    }
-    // walrus has set the debug sections aside, so the list for the report is taken from the file.
-    let payloads = wasmparser::Parser::new(0).parse_all(wasm);
-    let names = payloads.filter_map(|payload| match payload {
-        Ok(wasmparser::Payload::CustomSection(section)) => Some(section.name()),
-        _ => None,
-    });
-    names.filter(|name| is_positional(name) && kept_name(name).is_none()).map(str::to_owned).collect()
-}
-
-/// Inserts charges into a function, in time linear in its size.
-fn insert(function: &mut LocalFunction, mut charges: Vec<Charge>, reserved: Reserved) {
-    charges.sort_by_key(|charge| (charge.seq, charge.position));
-    for group in charges.chunk_by(|a, b| a.seq == b.seq) {
-        let seq = group[0].seq; // chunk_by never yields an empty group
-        let old = std::mem::take(&mut function.block_mut(seq).instrs);
-        let mut new = Vec::with_capacity(old.len() + group.len() * CHARGE_LEN);
-        let mut group = group.iter().peekable();
-        for (position, instr) in old.into_iter().enumerate() {
-            while let Some(charge) = group.next_if(|charge| charge.position == position) {
-                push_charge(&mut new, function, charge.cost, reserved);
-            }
-            new.push(instr);
-        }
-        for charge in group {
-            push_charge(&mut new, function, charge.cost, reserved);
-        }
-        function.block_mut(seq).instrs = new;
-    }
-}
-
-/// How many instructions a charge adds to the sequence it stands in.
-const CHARGE_LEN: usize = 8;
-
-/// Appends a charge, as it is drawn in [`crate::abi`].
-fn push_charge(
-    instrs: &mut Vec<(Instr, InstrLocId)>,
-    function: &mut LocalFunction,
-    cost: u32,
-    Reserved { reductions: global, yield_function }: Reserved,
-) {
-    let (consequent, alternative) = (call_of(function, yield_function), empty(function));
-    let charge: [Instr; CHARGE_LEN] = [
-        GlobalGet { global }.into(),
-        Const { value: Value::I64(i64::from(cost)) }.into(),
-        Binop { op: BinaryOp::I64Sub }.into(),
-        GlobalSet { global }.into(),
-        GlobalGet { global }.into(),
-        Const { value: Value::I64(0) }.into(),
-        Binop { op: BinaryOp::I64LtS }.into(),
-        IfElse { consequent, alternative }.into(),
-    ];
-    instrs.extend(charge.map(|instr| (instr, InstrLocId::default())));
-}
-
-fn call_of(function: &mut LocalFunction, callee: FunctionId) -> InstrSeqId {
-    let mut body = function.builder_mut().dangling_instr_seq(None);
-    body.instr(Call { func: callee });
-    body.id()
-}
-
-fn empty(function: &mut LocalFunction) -> InstrSeqId {
-    function.builder_mut().dangling_instr_seq(None).id()
 }

@@ -7,11 +7,11 @@ use crate::{Options, Prepared, VerifyErrorKind, prepare, verify};
 /// Prepares a module given as text; its loops stay as they are.
 pub(crate) fn prepared(wat: &str, max_charge: u32) -> Prepared {
     let wasm = wat::parse_str(wat).expect("the test's module is well-formed");
-    prepare(&wasm, &Options { max_charge, unroll: false }).expect("the test's module can be prepared")
+    prepare(&wasm, &Options { max_charge, unroll: false, ..Options::default() })
+        .expect("the test's module can be prepared")
 }
 
-/// The constants of a module's charges, in the order of the code. walrus orders functions by size, so this is of
-/// use for modules of one function.
+/// The constants of a module's charges, in the order of the code.
 pub(crate) fn charges(wat: &str) -> Vec<u32> {
     charges_split_at(wat, crate::abi::MAX_CHARGE)
 }

@@ -14,22 +14,17 @@
 //! loop. The charge of the header is that of the longest way through all copies, so a loop that is left in the
 //! middle has paid for rounds that it did not make, never for fewer than it made.
 
-use std::collections::HashMap;
-
-use walrus::LocalFunction;
-use walrus::ir::{Block, Br, BrIf, BrTable, IfElse, Instr, InstrLocId, InstrSeqId, InstrSeqType};
-
-use crate::plan::is_jump;
+use crate::body::{Body, Item, Kind, Moved};
 
 /// How far it goes: code grows by what is copied, a tenth or so in real programs.
 #[derive(Clone, Copy)]
 struct Limits {
-    /// The longest body that is written out, in instructions.
-    body: usize,
-    /// How long a loop may become, in instructions, if it is to have more than two copies.
-    target: usize,
+    /// The longest body that is written out, in operators.
+    body: u32,
+    /// How long a loop may become, in operators, if it is to have more than two copies.
+    target: u32,
     /// The most copies.
-    copies: usize,
+    copies: u32,
 }
 
 /// For a loop in another one: that is where programs spend their time.
@@ -38,86 +33,89 @@ const NESTED: Limits = Limits { body: 96, target: 96, copies: 4 };
 /// For any other: most of a program's loops are such, and run a few rounds.
 const OUTERMOST: Limits = Limits { body: 24, target: 0, copies: 2 };
 
-/// The longest function that is looked at, in instructions: one near an engine's limits must not be driven past them.
-const MAX_FUNCTION: usize = 100_000;
+/// The longest function that is looked at, in operators: one near an engine's limits must not be driven past them.
+const MAX_FUNCTION: u32 = 100_000;
 
 /// A loop to be written out.
 struct Small {
-    parent: InstrSeqId,
-    position: usize,
-    body: InstrSeqId,
-    length: usize,
-    copies: usize,
+    /// The items that it begins and ends with.
+    begin: usize,
+    end: usize,
+    /// How many operators its body has.
+    length: u32,
+    copies: u32,
 }
 
-/// Where copied instructions were before. walrus knows an instruction's place by a number, and of several with one number
-/// only the last one's; so copies have numbers of their own.
-#[derive(Debug)]
-pub(crate) struct Copies {
-    /// The first such number, which no original has.
-    first: u32,
-    /// The originals' numbers, by the copies'.
-    originals: Vec<u32>,
+/// Writes out the small loops of a function, and says how many there were.
+pub(crate) fn unroll(body: &mut Body) -> usize {
+    let loops = small_loops(body);
+    let count = loops.len();
+    if count == 0 {
+        return 0;
+    }
+    let mut items = Vec::with_capacity(body.items.len() * 2);
+    let mut copied = 0;
+    for small in loops {
+        items.extend_from_slice(&body.items[copied..small.begin]);
+        write_out(&mut items, &body.items[small.begin..=small.end], small.copies);
+        copied = small.end + 1;
+    }
+    items.extend_from_slice(&body.items[copied..]);
+    body.items = items;
+    body.link();
+    count
 }
 
-impl Copies {
-    /// Of a module of so many bytes: originals' numbers are offsets in it.
-    pub(crate) fn new(bytes: usize) -> Copies {
-        // Modules are far smaller than 4 GiB: see `MAX_MODULE_BYTES`.
-        Copies { first: bytes as u32, originals: Vec::new() }
-    }
+/// A loop that is not ended yet.
+struct Open {
+    begin: usize,
+    /// How many operators came before it and with it.
+    before: u32,
+    /// How many blocks are around its label.
+    depth: u32,
+    is_outermost: bool,
+    is_copyable: bool,
+    goes_round: bool,
+}
 
-    /// The number of the original.
-    pub(crate) fn original(&self, number: u32) -> u32 {
-        number.checked_sub(self.first).map_or(number, |copy| self.originals[copy as usize])
-    }
-
-    fn copy(&mut self, of: InstrLocId) -> InstrLocId {
-        if of.is_default() {
-            return of;
+/// The loops that are worth it, in order.
+fn small_loops(body: &Body) -> Vec<Small> {
+    let (mut found, mut open, mut length, mut depth) = (Vec::new(), Vec::<Open>::new(), 0, 0);
+    for (index, item) in body.items.iter().enumerate() {
+        length += item.operators;
+        if let Some(innermost) = open.last_mut() {
+            innermost.is_copyable &= is_copyable(item.kind);
+            let round = depth - innermost.depth;
+            innermost.goes_round |= match item.kind {
+                Kind::Br(target) | Kind::BrIf(target) => target == round,
+                Kind::BrTable { first, count } => {
+                    body.table(first, count, item.moved).any(|target| target == round)
+                }
+                _ => false,
+            };
         }
-        self.originals.push(of.data());
-        InstrLocId::new(self.first + self.originals.len() as u32 - 1)
-    }
-}
-
-/// Writes out the small loops of a function.
-pub(crate) fn unroll(function: &mut LocalFunction, made: &mut Copies) {
-    for Small { parent, position, body, copies, .. } in small_loops(function) {
-        let ty = function.block(body).ty;
-        let out = function.builder_mut().dangling_instr_seq(ty).id();
-        let old = std::mem::take(&mut function.block_mut(body).instrs);
-        for _ in 1..copies {
-            let round = function.builder_mut().dangling_instr_seq(None).id();
-            let mut copy = copied(function, &old, &mut HashMap::from([(body, round)]), made);
-            if !copy.last().is_some_and(|(instr, _)| is_jump(instr)) {
-                copy.push((Br { block: out }.into(), InstrLocId::default()));
+        match item.kind {
+            Kind::Loop { is_simple } => {
+                depth += 1;
+                let is_outermost = open.is_empty();
+                let (begin, before) = (index, length);
+                open.push(Open {
+                    begin,
+                    before,
+                    depth,
+                    is_outermost,
+                    is_copyable: is_simple,
+                    goes_round: false,
+                });
             }
-            function.block_mut(round).instrs = copy;
-            function.block_mut(body).instrs.push((Block { seq: round }.into(), InstrLocId::default()));
-        }
-        function.block_mut(body).instrs.extend(old);
-        let around = (Block { seq: out }.into(), InstrLocId::default());
-        let the_loop = std::mem::replace(&mut function.block_mut(parent).instrs[position], around);
-        function.block_mut(out).instrs.push(the_loop);
-    }
-}
-
-/// The loops that are worth it, in a fixed order.
-fn small_loops(function: &LocalFunction) -> Vec<Small> {
-    let (mut found, mut length) = (Vec::new(), 0);
-    let mut waiting = vec![(function.entry_block(), OUTERMOST)];
-    while let Some((parent, limits)) = waiting.pop() {
-        for (position, (instr, _)) in function.block(parent).instrs.iter().enumerate() {
-            length += 1;
-            let inside = if matches!(instr, Instr::Loop(_)) { NESTED } else { limits };
-            waiting.extend(sequences(instr).map(|seq| (seq, inside)));
-            let Instr::Loop(the_loop) = instr else { continue };
-            let body = the_loop.seq;
-            if let Some(length) = length_of_small(function, body, limits) {
-                let copies = (limits.target / length).clamp(2, limits.copies);
-                found.push(Small { parent, position, body, length, copies });
+            kind if kind.begins_block() => depth += 1,
+            Kind::End { .. } => {
+                if let Some(ended) = open.pop_if(|innermost| innermost.depth == depth) {
+                    found.extend(ended.small(index, length));
+                }
+                depth = depth.saturating_sub(1);
             }
+            _ => {}
         }
     }
     if length > MAX_FUNCTION {
@@ -133,110 +131,79 @@ fn small_loops(function: &LocalFunction) -> Vec<Small> {
     found
 }
 
-/// The length of a loop's body in instructions, if it is one to be written out.
-fn length_of_small(function: &LocalFunction, body: InstrSeqId, limits: Limits) -> Option<usize> {
-    if !matches!(function.block(body).ty, InstrSeqType::Simple(_)) {
-        return None;
+impl Open {
+    /// What is to become of the loop, if it is one to be written out. `length`: how many operators came before its end.
+    fn small(&self, end: usize, length: u32) -> Option<Small> {
+        let limits = if self.is_outermost { OUTERMOST } else { NESTED };
+        let length = length - self.before;
+        (self.is_copyable && self.goes_round && length <= limits.body).then(|| Small {
+            begin: self.begin,
+            end,
+            length,
+            // What goes round has a branch, so it is not empty.
+            copies: (limits.target / length).clamp(2, limits.copies),
+        })
     }
-    let (mut length, mut goes_round) = (0, false);
-    let mut waiting = vec![body];
-    while let Some(seq) = waiting.pop() {
-        for (instr, _) in &function.block(seq).instrs {
-            length += 1;
-            if length > limits.body || matches!(instr, Instr::Loop(_)) || !is_copyable(instr) {
-                return None;
-            }
-            goes_round |= targets(instr).any(|target| target == body);
-            waiting.extend(sequences(instr));
-        }
-    }
-    goes_round.then_some(length)
 }
 
-/// The sequences inside an instruction.
-fn sequences(instr: &Instr) -> impl Iterator<Item = InstrSeqId> {
-    let (first, second) = match instr {
-        Instr::Block(block) => (Some(block.seq), None),
-        Instr::Loop(the_loop) => (Some(the_loop.seq), None),
-        Instr::IfElse(arms) => (Some(arms.consequent), Some(arms.alternative)),
-        _ => (None, None),
+/// Whether a loop with this item is worth copying, and [`write_out`] knows how.
+fn is_copyable(kind: Kind) -> bool {
+    match kind {
+        // Next to a call, a charge is nothing. Of loops, only the innermost are copied.
+        Kind::Call(_) | Kind::Loop { .. } => false,
+        // What catches, and tests of references, are rare in loops that are worth it.
+        Kind::Try | Kind::Catch | Kind::BrOn(_) => false,
+        _ => true,
+    }
+}
+
+/// Writes a loop, which is all of `items`, out as so many copies.
+fn write_out(into: &mut Vec<Item>, items: &[Item], copies: u32) {
+    let [begin, body @ .., end] = items else { return };
+    let inserted = |kind| Item {
+        kind,
+        from: begin.from,
+        to: begin.from,
+        last: begin.from,
+        operators: 0,
+        cost: 0,
+        moved: Moved::default(),
     };
-    first.into_iter().chain(second)
-}
-
-/// Where an instruction may branch to.
-fn targets(instr: &Instr) -> impl Iterator<Item = InstrSeqId> {
-    let (one, many): (_, &[InstrSeqId]) = match instr {
-        Instr::Br(branch) => (Some(branch.block), &[]),
-        Instr::BrIf(branch) => (Some(branch.block), &[]),
-        Instr::BrTable(table) => (Some(table.default), &table.blocks),
-        _ => (None, &[]),
-    };
-    one.into_iter().chain(many.iter().copied())
-}
-
-/// Whether a loop with this instruction is worth copying, and [`copied`] knows how.
-fn is_copyable(instr: &Instr) -> bool {
-    !matches!(
-        instr,
-        // Next to a call, a charge is nothing.
-        Instr::Call(_)
-            | Instr::CallIndirect(_)
-            | Instr::CallRef(_)
-            // These belong to proposals that are refused before they come here.
-            | Instr::BrOnNull(_)
-            | Instr::BrOnNonNull(_)
-            | Instr::BrOnCast(_)
-            | Instr::BrOnCastFail(_)
-            | Instr::Try(_)
-            | Instr::TryTable(_)
-            | Instr::Rethrow(_)
-    )
-}
-
-/// A copy of instructions with sequences of its own. `known`: which sequence stands for which.
-fn copied(
-    function: &mut LocalFunction,
-    instrs: &[(Instr, InstrLocId)],
-    known: &mut HashMap<InstrSeqId, InstrSeqId>,
-    made: &mut Copies,
-) -> Vec<(Instr, InstrLocId)> {
-    let mut copy = Vec::with_capacity(instrs.len());
-    for (instr, location) in instrs {
-        // Depth is at most the body's length.
-        for seq in sequences(instr) {
-            let (ty, end) = (function.block(seq).ty, made.copy(function.block(seq).end));
-            let inner = function.builder_mut().dangling_instr_seq(ty).id();
-            known.insert(seq, inner);
-            let old = std::mem::take(&mut function.block_mut(seq).instrs);
-            let new = copied(function, &old, known, made);
-            function.block_mut(seq).instrs = old;
-            function.block_mut(inner).instrs = new;
-            function.block_mut(inner).end = end;
+    let close = inserted(Kind::End { begins: 0, is_caught: false });
+    into.push(Item { to: begin.to, ..inserted(Kind::Around) });
+    into.push(*begin);
+    for _ in 1..copies {
+        into.push(inserted(Kind::Round));
+        copy(into, body, 2);
+        if !body.last().is_some_and(|last| last.kind.is_jump()) {
+            // Out of the round, the loop and what is around it.
+            into.push(Item { cost: 1, ..inserted(Kind::Leave(2)) });
         }
-        copy.push((moved(instr, known), made.copy(*location)));
+        into.push(close);
     }
-    copy
+    copy(into, body, 1);
+    into.push(*end);
+    into.push(close);
 }
 
-/// The instruction with other sequences and targets.
-fn moved(instr: &Instr, known: &HashMap<InstrSeqId, InstrSeqId>) -> Instr {
-    let of = |seq: InstrSeqId| known.get(&seq).copied().unwrap_or(seq);
-    match instr {
-        Instr::Block(block) => Block { seq: of(block.seq) }.into(),
-        Instr::IfElse(arms) => {
-            IfElse { consequent: of(arms.consequent), alternative: of(arms.alternative) }.into()
+/// Copies a loop's body to where so many more blocks are around the loop.
+fn copy(into: &mut Vec<Item>, body: &[Item], by: u32) {
+    let mut inside = 0;
+    for item in body {
+        let moved = Moved { inside, by };
+        let kind = match item.kind {
+            Kind::Br(depth) => Kind::Br(moved.depth(depth)),
+            Kind::BrIf(depth) => Kind::BrIf(moved.depth(depth)),
+            kind => kind,
+        };
+        into.push(Item { kind, moved, ..*item });
+        match kind {
+            Kind::End { .. } => inside -= 1,
+            kind if kind.begins_block() => inside += 1,
+            _ => {}
         }
-        Instr::Br(branch) => Br { block: of(branch.block) }.into(),
-        Instr::BrIf(branch) => BrIf { block: of(branch.block) }.into(),
-        Instr::BrTable(table) => {
-            let blocks = table.blocks.iter().map(|&block| of(block)).collect();
-            BrTable { blocks, default: of(table.default) }.into()
-        }
-        other => other.clone(),
     }
 }
-
 #[cfg(test)]
 mod tests {
     use wasmparser::{Operator, Parser, Payload};

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use lunatic_instrument::{FEATURES, refused_proposal};
+use lunatic_instrument::refused_proposal;
 use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 
 use crate::budget::Budget;
@@ -11,6 +11,7 @@ use crate::code::{Artifact, CompiledCode, link};
 use crate::engine::Engine;
 use crate::entries::Entries;
 use crate::error::CompileError;
+use crate::features::FEATURES;
 use crate::names::Names;
 use crate::options::CompileOptions;
 use crate::shape::{Shape, unsupported};
@@ -72,7 +73,7 @@ pub(crate) fn compile(
 /// Names the proposal that an invalid module would be valid with.
 fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
     let CompileError::Invalid { message, offset } = error else { return error };
-    match refused_proposal(wasm) {
+    match refused_proposal(wasm, FEATURES) {
         Some(proposal) => unsupported(&format!("the proposal {proposal} ({message})"), offset),
         None => CompileError::Invalid { message, offset },
     }

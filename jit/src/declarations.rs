@@ -7,11 +7,11 @@
 //! A frame is the section's number, its length in 32 bits, and its content. It is not a WebAssembly module: that would
 //! need a code section.
 
-use lunatic_instrument::FEATURES;
 use wasmparser::{BinaryReader, Parser, Payload, SectionLimited};
 
 use crate::compile::{NAMES, read_section};
 use crate::error::CompileError;
+use crate::features::FEATURES;
 use crate::names::Names;
 use crate::shape::Shape;
 

@@ -31,6 +31,7 @@ mod declarations;
 mod engine;
 mod entries;
 mod error;
+mod features;
 mod instantiate;
 mod linker;
 mod module;

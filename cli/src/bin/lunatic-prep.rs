@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use lunatic_cli::{Failure, escape, fail, read_input, write_output};
-use lunatic_instrument::{Options, Report, Stats, prepare, verify};
+use lunatic_cli::{Failure, Progress, escape, fail, read_input, write_output};
+use lunatic_instrument::{Options, Report, Stats, prepare_with_progress, verify};
 
 /// Make a WebAssembly module preemptible, so that lunatic-exec can run many of it side by side.
 #[derive(Debug, Parser)]
@@ -25,6 +25,9 @@ struct Arguments {
     /// Print to stderr what was done
     #[arg(long)]
     stats: bool,
+    /// Write the text form of the result, to read it [default output: stdout]
+    #[arg(long, conflicts_with = "check")]
+    wat: bool,
     /// Write nothing: check that the file is a prepared module, and say where it is not
     #[arg(long)]
     check: bool,
@@ -45,11 +48,21 @@ fn prepare_file(arguments: &Arguments) -> Result<(), Failure> {
     let input = &arguments.input;
     let wasm = read_input(input)?;
     let start = Instant::now();
+    let mut progress = Progress::new("preparing");
     let prepared =
-        prepare(&wasm, &Options::default()).map_err(|error| Failure::new(input, "stdin", error))?;
+        prepare_with_progress(&wasm, &Options::default(), &mut |done, all| progress.update(done, all));
+    drop(progress);
+    let prepared = prepared.map_err(|error| Failure::new(input, "stdin", error))?;
     let time = start.elapsed();
-    let output = arguments.output.clone().unwrap_or_else(|| beside(input));
-    write_output(&output, &prepared.bytes)?;
+    if arguments.wat {
+        let output = arguments.output.as_deref().unwrap_or(Path::new("-"));
+        let text = wasmprinter::print_bytes(&prepared.bytes);
+        let text = text.map_err(|error| Failure::new(input, "stdin", format!("{error:#}")))?;
+        write_output(output, text.as_bytes())?;
+    } else {
+        let output = arguments.output.clone().unwrap_or_else(|| beside(input));
+        write_output(&output, &prepared.bytes)?;
+    }
     if arguments.stats {
         eprint!("{}", stats_table(&prepared.stats, time));
     }
@@ -73,17 +86,28 @@ fn beside(input: &Path) -> PathBuf {
 
 fn stats_table(stats: &Stats, time: Duration) -> String {
     let growth = 100.0 * (stats.size_after as f64 / stats.size_before.max(1) as f64 - 1.0);
+    let added = stats.long_paths + stats.returns + stats.handlers;
     let mut rows = vec![
         ("functions", stats.functions.to_string()),
         ("loops", stats.loops.to_string()),
+        ("written out", format!("{} loops, so that one charge pays for several rounds", stats.unrolled)),
         ("charges", stats.charges.to_string()),
-        ("largest charge", format!("{} reductions", stats.bound)),
+        ("  at beginnings", (stats.charges - added).to_string()),
+        ("  on long paths", stats.long_paths.to_string()),
+        ("  after calls", stats.returns.to_string()),
+        ("  in handlers", stats.handlers.to_string()),
+        ("bound", bound(stats.bound, stats.return_bound)),
         ("size before", format!("{} bytes", stats.size_before)),
         ("size after", format!("{} bytes ({growth:+.1} %)", stats.size_after)),
         ("time", format!("{:.1} ms", time.as_secs_f64() * 1e3)),
     ];
     rows.extend(stats.dropped_sections.iter().map(|name| ("section left out", escape(name))));
     if stats.already_prepared {
+        // What it was before is not known.
+        rows.retain(|(name, _)| {
+            !["written out", "  at beginnings", "  on long paths", "  after calls", "  in handlers"]
+                .contains(name)
+        });
         rows.push(("note", "was prepared already: verified and left as it is".to_owned()));
     }
     table(&rows)
@@ -94,9 +118,14 @@ fn report_table(report: &Report) -> String {
         ("functions", report.functions.to_string()),
         ("loops", report.loops.to_string()),
         ("charges", report.charges.to_string()),
-        ("largest charge", format!("{} reductions", report.bound)),
-        ("declared", format!("{} reductions", report.manifest.bound)),
+        ("bound", bound(report.bound, report.return_bound)),
+        ("declared", bound(report.manifest.bound, report.manifest.return_bound)),
     ])
+}
+
+/// The most work between two charges, for people.
+fn bound(bound: u32, return_bound: u32) -> String {
+    format!("{bound} reductions between two charges, and {return_bound} more for each call that returns")
 }
 
 fn table(rows: &[(&str, String)]) -> String {

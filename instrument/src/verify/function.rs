@@ -5,6 +5,7 @@ use wasmparser::{FuncValidator, FunctionBody, Operator, ValidatorResources};
 use super::charge::{ChargeReader, Event};
 use super::flow::Flow;
 use super::reserved::Reserved;
+use crate::abi::{MAX_CHARGE, MAX_RETURN};
 use crate::error::{FunctionRef, Region, VerifyError, VerifyErrorKind};
 
 /// What all functions together have.
@@ -12,14 +13,23 @@ use crate::error::{FunctionRef, Region, VerifyError, VerifyErrorKind};
 pub(super) struct Totals {
     pub(super) loops: usize,
     pub(super) charges: usize,
-    pub(super) largest: Largest,
+    pub(super) since_charge: Most,
+    pub(super) since_return: Most,
 }
 
-/// The largest charge, and where it ends.
-#[derive(Debug, Default)]
-pub(super) struct Largest {
-    pub(super) cost: u32,
+/// The most work on some path, and where it ends.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Most {
+    pub(super) work: u32,
     pub(super) offset: u64,
+}
+
+impl Most {
+    fn add(&mut self, work: u32, offset: u64) {
+        if work > self.work {
+            *self = Most { work, offset };
+        }
+    }
 }
 
 /// Checks a function and adds it to the totals.
@@ -32,7 +42,7 @@ pub(super) fn check(
     let function = FunctionRef::at(validator.index());
     let mut checker = FunctionChecker {
         charges: ChargeReader::new(reserved),
-        flow: Flow::new(),
+        flow: Flow::new(reserved.imported_functions),
         due: Some(Region::Function),
         totals,
     };
@@ -77,17 +87,29 @@ impl FunctionChecker<'_> {
             Event::Completes(cost) => {
                 self.flow.charge(cost);
                 self.totals.charges += 1;
-                if cost > self.totals.largest.cost {
-                    self.totals.largest = Largest { cost, offset };
-                }
             }
             Event::Work => {
                 self.flow.work(operator).map_err(|_| VerifyErrorKind::Unpaid)?;
+                self.check_bounds(offset)?;
                 if matches!(operator, Operator::Loop { .. }) {
                     self.due = Some(Region::Loop);
                     self.totals.loops += 1;
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn check_bounds(&mut self, offset: u64) -> Result<(), VerifyErrorKind> {
+        let Some(state) = self.flow.now else { return Ok(()) };
+        self.totals.since_charge.add(state.since_charge, offset);
+        if state.since_charge > MAX_CHARGE {
+            return Err(VerifyErrorKind::LongPath);
+        }
+        let since_return = state.since_return.unwrap_or(0);
+        self.totals.since_return.add(since_return, offset);
+        if since_return > MAX_RETURN {
+            return Err(VerifyErrorKind::LongReturn);
         }
         Ok(())
     }

@@ -11,7 +11,8 @@
 //!    a charge contains no label but that of its own `if`;
 //! 4. every function and every loop begins with a charge, and no path does more work than the last charge of its
 //!    region paid for ([`flow`]);
-//! 5. no charge is above [`MAX_CHARGE`] or above what the manifest declares.
+//! 5. no path goes on for more than [`MAX_CHARGE`] without a charge, and after the return of a call for more than
+//!    [`MAX_RETURN`]; nor for more than the manifest declares.
 //!
 //! One pass, in time linear in the size of the module; no input makes it panic.
 
@@ -22,9 +23,9 @@ mod reserved;
 
 use wasmparser::{FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator};
 
-#[cfg(doc)]
-use crate::abi::MAX_CHARGE;
 use crate::abi::SECTION;
+#[cfg(doc)]
+use crate::abi::{MAX_CHARGE, MAX_RETURN};
 use crate::container::Manifest;
 use crate::error::{FunctionRef, ManifestError, VerifyError, VerifyErrorKind};
 use crate::features::FEATURES;
@@ -33,9 +34,12 @@ use reserved::{Reserved, ReservedImports};
 /// What [`verify`] found out about a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// The largest charge, 0 if the module has no code: the most work that one activation of a function does
-    /// between a charge and the next of the same region.
+    /// The most work that one activation of a function does between two charges of its own, in reductions, whatever
+    /// functions it calls in between; 0 if the module has no code. At most [`MAX_CHARGE`].
     pub bound: u32,
+    /// The most work that one activation does after the return of a call (of a function that is not imported) before
+    /// its next charge, call or return. At most [`MAX_RETURN`].
+    pub return_bound: u32,
     /// How many functions the module defines.
     pub functions: usize,
     /// How many loops they have.
@@ -54,6 +58,14 @@ pub struct Report {
 ///
 /// What is wrong, and where. A module that was never prepared gives [`ManifestError::Missing`].
 pub fn verify(wasm: &[u8]) -> Result<Report, VerifyError> {
+    verify_with_progress(wasm, &mut |_| {})
+}
+
+/// As [`verify`]; `progress` is told how many bytes are behind it.
+pub(crate) fn verify_with_progress(
+    wasm: &[u8],
+    progress: &mut dyn FnMut(usize),
+) -> Result<Report, VerifyError> {
     if Parser::is_component(wasm) {
         return Err(VerifyError::at(0, VerifyErrorKind::Component));
     }
@@ -61,7 +73,7 @@ pub fn verify(wasm: &[u8]) -> Result<Report, VerifyError> {
         return Err(VerifyError::at(0, VerifyErrorKind::NotWasm));
     }
     let mut checker = ModuleChecker::default();
-    checker.module(wasm).map_err(|error| with_function_name(error, wasm))?;
+    checker.module(wasm, progress).map_err(|error| with_function_name(error, wasm))?;
     checker.report(wasm.len() as u64)
 }
 
@@ -90,7 +102,7 @@ struct ModuleChecker {
 }
 
 impl ModuleChecker {
-    fn module(&mut self, wasm: &[u8]) -> Result<(), VerifyError> {
+    fn module(&mut self, wasm: &[u8], progress: &mut dyn FnMut(usize)) -> Result<(), VerifyError> {
         self.manifest(wasm)?;
         let mut validator = Validator::new_with_features(FEATURES);
         let mut parser = Parser::new(0);
@@ -104,6 +116,7 @@ impl ModuleChecker {
                     function::check(&mut validator, &body, reserved, &mut self.totals)?;
                     self.functions += 1;
                     self.allocations = validator.into_allocations();
+                    progress(body.range().end as usize);
                 }
                 _ => self.section(payload)?,
             }
@@ -169,12 +182,21 @@ impl ModuleChecker {
             .manifest
             .ok_or_else(|| VerifyError::at(end, VerifyErrorKind::Manifest(ManifestError::Missing)))?;
         self.reserved(end)?;
-        let function::Totals { loops, charges, largest } = self.totals;
-        if largest.cost > manifest.bound {
-            let kind = VerifyErrorKind::AboveBound { found: largest.cost, declared: manifest.bound };
-            return Err(VerifyError::at(largest.offset, kind));
+        let function::Totals { loops, charges, since_charge, since_return } = self.totals;
+        for (found, declared) in [(since_charge, manifest.bound), (since_return, manifest.return_bound)] {
+            if found.work > declared {
+                let kind = VerifyErrorKind::AboveBound { found: found.work, declared };
+                return Err(VerifyError::at(found.offset, kind));
+            }
         }
-        Ok(Report { bound: largest.cost, functions: self.functions, loops, charges, manifest })
+        Ok(Report {
+            bound: since_charge.work,
+            return_bound: since_return.work,
+            functions: self.functions,
+            loops,
+            charges,
+            manifest,
+        })
     }
 }
 

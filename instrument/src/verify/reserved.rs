@@ -5,9 +5,9 @@
 //! code is [`super::function`]'s.
 
 use wasmparser::{
-    ConstExpr, DataKind, DataSectionReader, ElementItems, ElementKind, ElementSectionReader,
-    ExportSectionReader, ExternalKind, GlobalSectionReader, Import, ImportSectionReader, Operator, TableInit,
-    TableSectionReader, TypeRef, TypeSectionReader, ValType,
+    CompositeInnerType, ConstExpr, DataKind, DataSectionReader, ElementItems, ElementKind,
+    ElementSectionReader, ExportSectionReader, ExternalKind, GlobalSectionReader, Import,
+    ImportSectionReader, Operator, TableInit, TableSectionReader, TypeRef, TypeSectionReader, ValType,
 };
 
 use crate::abi::{METERING_MODULE, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
@@ -18,6 +18,8 @@ use crate::error::{self, VerifyError, VerifyErrorKind};
 pub(super) struct Reserved {
     pub(super) reductions: u32,
     pub(super) yield_function: u32,
+    /// How many functions are imported, this one with them.
+    pub(super) imported_functions: u32,
 }
 
 /// The reserved imports met so far.
@@ -33,9 +35,13 @@ pub(super) struct ReservedImports {
 
 impl ReservedImports {
     pub(super) fn types(&mut self, types: TypeSectionReader<'_>) -> Result<(), VerifyError> {
-        for ty in types.into_iter_err_on_gc_types() {
-            let ty = ty?;
-            self.is_unit_function.push(ty.params().is_empty() && ty.results().is_empty());
+        for group in types {
+            for ty in group?.types() {
+                self.is_unit_function.push(match &ty.composite_type.inner {
+                    CompositeInnerType::Func(ty) => ty.params().is_empty() && ty.results().is_empty(),
+                    _ => false,
+                });
+            }
         }
         Ok(())
     }
@@ -83,6 +89,7 @@ impl ReservedImports {
         Ok(Reserved {
             reductions: found(self.reductions, REDUCTIONS_GLOBAL)?,
             yield_function: found(self.yield_function, YIELD_FUNCTION)?,
+            imported_functions: self.functions,
         })
     }
 }

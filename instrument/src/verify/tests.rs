@@ -6,8 +6,11 @@ use super::*;
 use crate::error::{Region, Reserved as Exposed};
 use crate::testing::{prepared, refusal};
 
-/// The custom section's contents for a bound of 9.
-const MANIFEST: &str = r#"(@custom "lunatic.prep" "\01\01\09\09")"#;
+/// The custom section's contents for a bound of 9, also after returns.
+const MANIFEST: &str = r#"(@custom "lunatic.prep" "\02\01\09\09\09")"#;
+
+/// The same for the largest bounds that there may be.
+const WIDE_MANIFEST: &str = r#"(@custom "lunatic.prep" "\02\01\90\4e\90\4e\40")"#;
 
 /// A charge, as text.
 fn charge(cost: i64) -> String {
@@ -44,7 +47,8 @@ fn error(wat: &str) -> String {
 #[test]
 fn a_module_prepared_by_hand_is_accepted() {
     let report = accepted(&function("(drop (local.get 0)) (drop (local.get 0))"));
-    assert_eq!((report.bound, report.functions, report.loops, report.charges), (5, 1, 0, 1));
+    assert_eq!((report.bound, report.return_bound), (2, 0));
+    assert_eq!((report.functions, report.loops, report.charges), (1, 0, 1));
     assert_eq!(accepted(&module("")).bound, 0);
 }
 
@@ -174,10 +178,96 @@ fn work_is_paid_for_on_every_path() {
 }
 
 #[test]
-fn charges_stay_within_the_declared_bound() {
-    accepted(&module(&format!("(func {})", charge(9))));
-    let kind = refusal(&module(&format!("(func {})", charge(10))));
+fn work_stays_within_the_declared_bounds() {
+    let line = |length| "(drop (i32.const 1))".repeat(length);
+    assert_eq!(accepted(&module(&format!("(func {} {})", charge(100), line(9)))).bound, 9);
+    let kind = refusal(&module(&format!("(func {} {})", charge(100), line(10))));
     assert!(matches!(kind, VerifyErrorKind::AboveBound { found: 10, declared: 9 }), "{kind:?}");
+    let calling = |length| module(&format!("(func $f {} (call $f) {} )", charge(100), line(length)));
+    assert_eq!(accepted(&calling(8)).return_bound, 8);
+    let kind = refusal(&calling(10).replace("\\09\\09\\09", "\\09\\20\\09"));
+    assert!(matches!(kind, VerifyErrorKind::AboveBound { found: 10, declared: 9 }), "{kind:?}");
+}
+
+#[test]
+fn no_path_goes_on_for_long_without_a_charge() {
+    let line = |length| "(drop (i32.const 1))".repeat(length);
+    let wide = |function: &str| module(function).replace(MANIFEST, WIDE_MANIFEST);
+    // What the loop's charge leaves, and what is left of the one before it.
+    let after_a_loop = |length: usize| {
+        let of_the_loop = format!("(loop {} {})", charge(10_000), line(9_000));
+        wide(&format!("(func {} {of_the_loop} {})", charge(10_000), line(length)))
+    };
+    assert_eq!(accepted(&after_a_loop(1_000)).bound, 10_000);
+    let kind = refusal(&after_a_loop(1_001));
+    assert!(matches!(kind, VerifyErrorKind::LongPath), "{kind:?}");
+}
+
+#[test]
+fn no_chain_of_calls_returns_for_long_without_a_charge() {
+    let line = |length| "(drop (i32.const 1))".repeat(length);
+    let wide = |body: &str| {
+        let function = format!("(type $t (func)) (func $f {} {body})", charge(1_000));
+        module(&function).replace(MANIFEST, WIDE_MANIFEST)
+    };
+    let host = r#"(import "env" "host" (func $host))"#;
+    for (call, longest) in [
+        ("(call $f)", 64),
+        // What is called indirectly may be imported, and is then no end of the work before it, its index with it.
+        ("(call $f) (call_indirect (i32.const 0))", 64 - 2),
+        (&format!("(call $f) {} (call_indirect (i32.const 0))", line(10)), 64 - 12),
+        (&format!("(block (loop {} (call $f)))", charge(9)), 64),
+    ] {
+        assert_eq!(accepted(&wide(&format!("{call} {}", line(longest)))).return_bound, 64, "{call}");
+        let kind = refusal(&wide(&format!("{call} {}", line(longest + 1))));
+        assert!(matches!(kind, VerifyErrorKind::LongReturn), "{call}: {kind:?}");
+        accepted(&wide(&format!("{call} {} {} {}", line(10), charge(900), line(500))));
+    }
+    let imported = wide(&format!("(call $host) {}", line(500)));
+    let imported = imported.replacen("(import", &format!("{host} (import"), 1);
+    assert_eq!(accepted(&imported).return_bound, 0);
+    // A call between.
+    accepted(&wide(&format!("(call $f) {} (call $f) {}", line(60), line(60))));
+}
+
+#[test]
+fn an_exception_arrives_with_nothing_paid_for() {
+    let with_tag = |body: &str| module(&format!("(tag $t) (func $f {} {body})", charge(9)));
+    let caught = |after: &str| {
+        with_tag(&format!("(block $h (try_table (catch $t $h) {} (call $f)) (return)) {after}", charge(9)))
+    };
+    accepted(&caught(""));
+    accepted(&caught(&format!("{} (nop) (drop (i32.const 1))", charge(1))));
+    let kind = refusal(&caught("(drop (i32.const 1))"));
+    assert!(matches!(kind, VerifyErrorKind::Unpaid), "{kind:?}");
+    // Also where the label is outside of loops, and where the throw is right there.
+    let body = format!(
+        "(block $h (loop {} (try_table (catch_all $h) (throw $t)) (br 0))) (nop) (i32.const 1) drop",
+        charge(9)
+    );
+    let kind = refusal(&with_tag(&body));
+    assert!(matches!(kind, VerifyErrorKind::Unpaid), "{kind:?}");
+    accepted(&with_tag(&body.replace("(nop)", &charge(1))));
+    // The label of a loop is its beginning, where there is a charge.
+    accepted(&with_tag(&format!("(loop $h {} (try_table (catch_all $h) (throw $t)))", charge(9))));
+}
+
+#[test]
+fn a_handler_of_old_begins_with_nothing_paid_for() {
+    // The text format no longer has them: `try … catch_all … end`, with `nop`s to fill up.
+    let prepared = |handler: &str| {
+        let text = module(&format!("(func {} (nop) (nop) (nop) (nop) {handler} (nop) (nop))", charge(9)));
+        let mut wasm = wat::parse_str(text).expect("well-formed");
+        let at = wasm.windows(4).position(|bytes| bytes == [1; 4]).expect("four times nop");
+        wasm[at..at + 4].copy_from_slice(&[0x06, 0x40, 0x01, 0x19]);
+        let end = wasm.windows(3).rposition(|bytes| bytes == [1, 1, 0x0b]).expect("the function's end");
+        wasm[end + 1] = 0x0b;
+        wasm
+    };
+    verify(&prepared("")).expect("an empty handler");
+    verify(&prepared(&format!("{} (drop (i32.const 1))", charge(1)))).expect("a handler that pays");
+    let kind = verify(&prepared("(drop (i32.const 1))")).expect_err("unpaid").kind;
+    assert!(matches!(kind, VerifyErrorKind::Unpaid), "{kind:?}");
 }
 
 #[test]

@@ -1,16 +1,16 @@
 (module
-  (type (;0;) (func))
-  (type (;1;) (func (param i32)))
-  (import "host" "log" (func $log (;0;) (type 1) (param i32)))
+  (type (;0;) (func (param i32)))
+  (type (;1;) (func))
+  (import "host" "log" (func $log (;0;) (type 0) (param i32)))
   (import "host" "base" (global $base (;0;) i32))
   (import "lunatic::metering" "reductions" (global (;1;) (mut i64)))
-  (import "lunatic::metering" "yield" (func (;1;) (type 0)))
+  (import "lunatic::metering" "yield" (func (;1;) (type 1)))
   (table $table (;0;) 2 funcref)
   (global $count (;2;) (mut i32) global.get $base)
   (export "count" (global $count))
   (export "bump" (func $bump))
-  (elem (;0;) (i32.const 0) func $bump)
-  (func $bump (;2;) (type 0)
+  (elem (;0;) (table $table) (i32.const 0) func $bump)
+  (func $bump (;2;) (type 1)
     global.get 1
     i64.const 9
     i64.sub
@@ -18,6 +18,7 @@
     global.get 1
     i64.const 0
     i64.lt_s
+    (@metadata.code.branch_hint "\00")
     if ;; label = @1
       call 1
     end
@@ -31,9 +32,6 @@
     ref.func $bump
     table.set $table
   )
-  (@producers
-    (processed-by "walrus" "0.28.0")
-  )
   (@custom "someone.else" (after code) "untouched")
-  (@custom "lunatic.prep" (after code) "\01\01\0c\09")
+  (@custom "lunatic.prep" (after code) "\02\01\0c\09\00")
 )

@@ -1,11 +1,11 @@
 (module $loops
-  (type (;0;) (func))
-  (type (;1;) (func (param i32) (result i32)))
+  (type (;0;) (func (param i32) (result i32)))
+  (type (;1;) (func))
   (import "lunatic::metering" "reductions" (global (;0;) (mut i64)))
-  (import "lunatic::metering" "yield" (func (;0;) (type 0)))
+  (import "lunatic::metering" "yield" (func (;0;) (type 1)))
   (export "sum" (func $sum))
-  (func $sum (;1;) (type 1) (param i32) (result i32)
-    (local i32 i32)
+  (func $sum (;1;) (type 0) (param $n i32) (result i32)
+    (local $i i32) (local $total i32)
     global.get 0
     i64.const 3
     i64.sub
@@ -13,6 +13,7 @@
     global.get 0
     i64.const 0
     i64.lt_s
+    (@metadata.code.branch_hint "\00")
     if ;; label = @1
       call 0
     end
@@ -25,17 +26,18 @@
         global.get 0
         i64.const 0
         i64.lt_s
+        (@metadata.code.branch_hint "\00")
         if ;; label = @3
           call 0
         end
-        local.get 1
-        local.get 0
+        local.get $i
+        local.get $n
         i32.ge_u
         br_if 1 (;@1;)
-        local.get 1
+        local.get $i
         i32.const 1
         i32.add
-        local.set 1
+        local.set $i
         loop ;; label = @3
           global.get 0
           i64.const 8
@@ -44,14 +46,15 @@
           global.get 0
           i64.const 0
           i64.lt_s
+          (@metadata.code.branch_hint "\00")
           if ;; label = @4
             call 0
           end
-          local.get 2
-          local.get 1
+          local.get $total
+          local.get $i
           i32.add
-          local.set 2
-          local.get 2
+          local.set $total
+          local.get $total
           i32.const 3
           i32.rem_u
           br_if 0 (;@3;)
@@ -59,12 +62,9 @@
         br 0 (;@2;)
       end
     end
-    local.get 2
+    local.get $total
     i32.const 2
     i32.mul
   )
-  (@producers
-    (processed-by "walrus" "0.28.0")
-  )
-  (@custom "lunatic.prep" (after code) "\01\01\0c\09")
+  (@custom "lunatic.prep" (after code) "\02\01\0c\09\00")
 )

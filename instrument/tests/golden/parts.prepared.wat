@@ -1,10 +1,10 @@
 (module
-  (type (;0;) (func))
-  (type (;1;) (func (param i32 i32)))
+  (type (;0;) (func (param i32 i32)))
+  (type (;1;) (func))
   (import "lunatic::metering" "reductions" (global (;0;) (mut i64)))
-  (import "lunatic::metering" "yield" (func (;0;) (type 0)))
+  (import "lunatic::metering" "yield" (func (;0;) (type 1)))
   (memory (;0;) 1)
-  (func $fill (;1;) (type 1) (param i32 i32)
+  (func $fill (;1;) (type 0) (param $at i32) (param $big i32)
     global.get 0
     i64.const 11
     i64.sub
@@ -12,15 +12,16 @@
     global.get 0
     i64.const 0
     i64.lt_s
+    (@metadata.code.branch_hint "\00")
     if ;; label = @1
       call 0
     end
-    local.get 1
+    local.get $big
     if ;; label = @1
-      local.get 0
+      local.get $at
       i32.const 1
       i32.store
-      local.get 0
+      local.get $at
       i32.const 2
       i32.store offset=4
       global.get 0
@@ -30,29 +31,27 @@
       global.get 0
       i64.const 0
       i64.lt_s
+      (@metadata.code.branch_hint "\00")
       if ;; label = @2
         call 0
       end
-      local.get 0
+      local.get $at
       i32.const 3
       i32.store offset=8
-      local.get 0
+      local.get $at
       i32.const 4
       i32.store offset=12
     else
-      local.get 0
+      local.get $at
       i32.const 5
       i32.store offset=16
     end
-    local.get 0
+    local.get $at
     i32.const 6
     i32.store offset=20
-    local.get 0
+    local.get $at
     i32.const 7
     i32.store offset=24
   )
-  (@producers
-    (processed-by "walrus" "0.28.0")
-  )
-  (@custom "lunatic.prep" (after code) "\01\01\0c\0c")
+  (@custom "lunatic.prep" (after code) "\02\01\0c\0c\00")
 )

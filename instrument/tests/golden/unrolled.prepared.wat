@@ -1,10 +1,10 @@
 (module
-  (type (;0;) (func))
-  (type (;1;) (func (param i32) (result i32)))
+  (type (;0;) (func (param i32) (result i32)))
+  (type (;1;) (func))
   (import "lunatic::metering" "reductions" (global (;0;) (mut i64)))
-  (import "lunatic::metering" "yield" (func (;0;) (type 0)))
-  (func $nested (;1;) (type 1) (param i32) (result i32)
-    (local i32 i32)
+  (import "lunatic::metering" "yield" (func (;0;) (type 1)))
+  (func $nested (;1;) (type 0) (param $n i32) (result i32)
+    (local $i i32) (local $sum i32)
     global.get 0
     i64.const 1
     i64.sub
@@ -12,6 +12,7 @@
     global.get 0
     i64.const 0
     i64.lt_s
+    (@metadata.code.branch_hint "\00")
     if ;; label = @1
       call 0
     end
@@ -23,11 +24,12 @@
       global.get 0
       i64.const 0
       i64.lt_s
+      (@metadata.code.branch_hint "\00")
       if ;; label = @2
         call 0
       end
-      local.get 0
-      local.set 1
+      local.get $n
+      local.set $i
       block ;; label = @2
         loop ;; label = @3
           global.get 0
@@ -37,65 +39,66 @@
           global.get 0
           i64.const 0
           i64.lt_s
+          (@metadata.code.branch_hint "\00")
           if ;; label = @4
             call 0
           end
           block ;; label = @4
-            local.get 2
-            local.get 1
+            local.get $sum
+            local.get $i
             i32.add
-            local.set 2
-            local.get 1
+            local.set $sum
+            local.get $i
             i32.const 1
             i32.sub
-            local.tee 1
+            local.tee $i
             br_if 0 (;@4;)
             br 2 (;@2;)
           end
           block ;; label = @4
-            local.get 2
-            local.get 1
+            local.get $sum
+            local.get $i
             i32.add
-            local.set 2
-            local.get 1
+            local.set $sum
+            local.get $i
             i32.const 1
             i32.sub
-            local.tee 1
+            local.tee $i
             br_if 0 (;@4;)
             br 2 (;@2;)
           end
           block ;; label = @4
-            local.get 2
-            local.get 1
+            local.get $sum
+            local.get $i
             i32.add
-            local.set 2
-            local.get 1
+            local.set $sum
+            local.get $i
             i32.const 1
             i32.sub
-            local.tee 1
+            local.tee $i
             br_if 0 (;@4;)
             br 2 (;@2;)
           end
-          local.get 2
-          local.get 1
+          local.get $sum
+          local.get $i
           i32.add
-          local.set 2
-          local.get 1
+          local.set $sum
+          local.get $i
           i32.const 1
           i32.sub
-          local.tee 1
+          local.tee $i
           br_if 0 (;@3;)
         end
       end
-      local.get 0
+      local.get $n
       i32.const 1
       i32.sub
-      local.tee 0
+      local.tee $n
       br_if 0 (;@1;)
     end
-    local.get 2
+    local.get $sum
   )
-  (func $with_a_result (;2;) (type 1) (param i32) (result i32)
+  (func $with_a_result (;2;) (type 0) (param $n i32) (result i32)
     global.get 0
     i64.const 1
     i64.sub
@@ -103,6 +106,7 @@
     global.get 0
     i64.const 0
     i64.lt_s
+    (@metadata.code.branch_hint "\00")
     if ;; label = @1
       call 0
     end
@@ -115,40 +119,38 @@
         global.get 0
         i64.const 0
         i64.lt_s
+        (@metadata.code.branch_hint "\00")
         if ;; label = @3
           call 0
         end
         block ;; label = @3
-          local.get 0
+          local.get $n
           i32.const 7
           i32.sub
-          local.tee 0
+          local.tee $n
           i32.const 0
           i32.lt_s
           if ;; label = @4
-            local.get 0
+            local.get $n
             return
           end
-          local.get 0
+          local.get $n
           br_table 0 (;@3;) 0 (;@3;)
         end
-        local.get 0
+        local.get $n
         i32.const 7
         i32.sub
-        local.tee 0
+        local.tee $n
         i32.const 0
         i32.lt_s
         if ;; label = @3
-          local.get 0
+          local.get $n
           return
         end
-        local.get 0
+        local.get $n
         br_table 0 (;@2;) 0 (;@2;)
       end
     end
   )
-  (@producers
-    (processed-by "walrus" "0.28.0")
-  )
-  (@custom "lunatic.prep" (after code) "\01\01\e8\07$")
+  (@custom "lunatic.prep" (after code) "\02\01\e8\07*\00")
 )

@@ -1,0 +1,88 @@
+//! A progress bar for work that takes long, where somebody looks: on a terminal.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Work that is done sooner than this needs no bar.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// A bar on stderr that appears when the work has taken a while, if stderr is a terminal, and goes when it is dropped.
+#[derive(Debug)]
+pub struct Progress {
+    what: String,
+    started: Instant,
+    patience: Duration,
+    target: Option<ProgressDrawTarget>,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Work that begins now. `what` is shown beside the bar.
+    #[must_use]
+    pub fn new(what: &str) -> Progress {
+        Progress::on(ProgressDrawTarget::stderr(), what, PATIENCE)
+    }
+
+    fn on(target: ProgressDrawTarget, what: &str, patience: Duration) -> Progress {
+        let started = Instant::now();
+        Progress { what: what.to_owned(), started, patience, target: Some(target), bar: None }
+    }
+
+    /// So much of the work is done, of so much in all.
+    pub fn update(&mut self, done: usize, all: usize) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done as u64);
+        } else if self.started.elapsed() >= self.patience
+            && let Some(target) = self.target.take()
+        {
+            let bar = ProgressBar::with_draw_target(Some(all as u64), target);
+            // The template is a constant, and right.
+            if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3} %") {
+                bar.set_style(style);
+            }
+            bar.set_message(self.what.clone());
+            bar.set_position(done as u64);
+            bar.tick();
+            self.bar = Some(bar);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::InMemoryTerm;
+
+    use super::*;
+
+    fn on(terminal: &InMemoryTerm, patience: Duration) -> Progress {
+        Progress::on(ProgressDrawTarget::term_like(Box::new(terminal.clone())), "preparing", patience)
+    }
+
+    #[test]
+    fn a_bar_appears_and_goes() {
+        let terminal = InMemoryTerm::new(4, 60);
+        let mut progress = on(&terminal, Duration::ZERO);
+        progress.update(30, 120);
+        let line = terminal.contents();
+        assert!(line.starts_with("preparing ") && line.ends_with(" 25 %"), "{line:?}");
+        drop(progress);
+        assert_eq!(terminal.contents(), "");
+    }
+
+    #[test]
+    fn short_work_shows_nothing() {
+        let terminal = InMemoryTerm::new(4, 60);
+        let mut progress = on(&terminal, Duration::from_secs(3600));
+        (0..100).for_each(|done| progress.update(done, 100));
+        assert_eq!(terminal.contents(), "");
+    }
+}

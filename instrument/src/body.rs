@@ -1,0 +1,284 @@
+//! A function's body as the rewriter sees it: a list of items, each a stretch of the original bytes.
+//!
+//! Nothing of the code is taken apart that does not have to be: what only goes on behind itself is one item, whatever it
+//! does, and is copied as it is. So a proposal that brings operators needs nothing here; one that brings control flow
+//! does. The two imports that are added move the indices of functions and globals behind them; where one of those is
+//! named is noted beside the items.
+
+use wasmparser::{BlockType, Catch, FunctionBody, Operator, Result, TryTable};
+
+use crate::cost;
+
+/// A body, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    pub(crate) items: Vec<Item>,
+    /// The indices that change, in the order of the original.
+    pub(crate) patches: Vec<Patch>,
+    /// The depths that the tables branch to, the default one last.
+    pub(crate) depths: Vec<u32>,
+}
+
+/// One operator that matters to control flow, or several others in a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Item {
+    pub(crate) kind: Kind,
+    /// Where in the file its operators begin and end. Empty if it was inserted.
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    /// Where the last of them begins.
+    pub(crate) last: u32,
+    /// How many there are, without those that only mark an end.
+    pub(crate) operators: u32,
+    /// What they cost together.
+    pub(crate) cost: u32,
+    pub(crate) moved: Moved,
+}
+
+/// What a branch's depth becomes when it is copied into another nesting.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Moved {
+    /// Depths up to this one stay as they are.
+    pub(crate) inside: u32,
+    /// What is added to those above.
+    pub(crate) by: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Operators that go on behind themselves.
+    Run,
+    Call(Callee),
+    Block,
+    /// `try_table`, `try`.
+    Try,
+    Loop {
+        /// Whether it takes nothing, and its type is written in place.
+        is_simple: bool,
+    },
+    If,
+    Else,
+    /// The beginning of a handler of a `try`.
+    Catch,
+    /// `end`, or the `delegate` that stands for one.
+    End {
+        /// The item that it ends; of no meaning for the function's own. See [`Body::link`].
+        begins: u32,
+        /// Whether a `catch` clause names its label.
+        is_caught: bool,
+    },
+    Br(u32),
+    BrIf(u32),
+    /// A conditional branch that tests a reference.
+    BrOn(u32),
+    BrTable {
+        /// Which of [`Body::depths`] are its own.
+        first: u32,
+        count: u32,
+    },
+    /// Leaves the function, or throws.
+    Exit,
+    /// Inserted: a block with the type of the loop that `from` and `to` are of.
+    Around,
+    /// Inserted: a block without a type.
+    Round,
+    /// Inserted: a branch.
+    Leave(u32),
+}
+
+/// What is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Callee {
+    /// A function of the module, which begins with a charge.
+    Defined,
+    /// An imported function.
+    Imported,
+    /// The one or the other.
+    Unknown,
+}
+
+/// An index that changes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patch {
+    /// Where in the file it is, and ends.
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    /// What it becomes.
+    pub(crate) index: u32,
+}
+
+/// How many functions and globals come before those that are added.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Imported {
+    pub(crate) functions: u32,
+    pub(crate) globals: u32,
+}
+
+impl Imported {
+    pub(crate) fn new_function_index(self, index: u32) -> u32 {
+        index + u32::from(index >= self.functions)
+    }
+
+    pub(crate) fn new_global_index(self, index: u32) -> u32 {
+        index + u32::from(index >= self.globals)
+    }
+}
+
+impl Body {
+    /// Reads a valid body. No run costs more than `longest_run`, so that charges can be put between any two.
+    pub(crate) fn read(body: &FunctionBody<'_>, imported: Imported, longest_run: u32) -> Result<Body> {
+        let mut reader = Reader { read: Body::default(), imported, longest_run, labels: vec![false] };
+        let mut operators = body.get_operators_reader()?;
+        while !operators.eof() {
+            let (operator, from) = operators.read_with_offset()?;
+            // Modules are far smaller than 4 GiB: see `MAX_MODULE_BYTES`.
+            reader.operator(&operator, from as u32, operators.original_position() as u32);
+        }
+        reader.read.link();
+        Ok(reader.read)
+    }
+
+    /// The depths that a table branches to, as they are to be.
+    pub(crate) fn table(&self, first: u32, count: u32, moved: Moved) -> impl Iterator<Item = u32> {
+        let depths = &self.depths[first as usize..][..count as usize];
+        depths.iter().map(move |&depth| moved.depth(depth))
+    }
+
+    /// Notes for every `end` what it ends.
+    pub(crate) fn link(&mut self) {
+        let mut open = Vec::new();
+        for (index, item) in self.items.iter_mut().enumerate() {
+            match &mut item.kind {
+                kind if kind.begins_block() => open.push(index as u32),
+                Kind::End { begins, .. } => *begins = open.pop().unwrap_or(u32::MAX),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Kind {
+    pub(crate) fn begins_block(self) -> bool {
+        matches!(self, Kind::Block | Kind::Try | Kind::Loop { .. } | Kind::If | Kind::Around | Kind::Round)
+    }
+
+    /// Whether what follows is not reached from it.
+    pub(crate) fn is_jump(self) -> bool {
+        matches!(self, Kind::Br(_) | Kind::BrTable { .. } | Kind::Exit | Kind::Leave(_))
+    }
+}
+
+impl Moved {
+    pub(crate) fn depth(self, depth: u32) -> u32 {
+        if depth > self.inside { depth + self.by } else { depth }
+    }
+}
+
+struct Reader {
+    read: Body,
+    imported: Imported,
+    longest_run: u32,
+    /// For each label around, whether a `catch` clause names it.
+    labels: Vec<bool>,
+}
+
+impl Reader {
+    fn operator(&mut self, operator: &Operator<'_>, from: u32, to: u32) {
+        if let Some(index) = self.moved_index(operator) {
+            // The opcodes of all that name a function or a global are one byte long.
+            self.read.patches.push(Patch { from: from + 1, to, index });
+        }
+        let kind = self.kind(operator);
+        let is_mark = matches!(operator, Operator::Nop | Operator::Else | Operator::End);
+        let (operators, cost) = (u32::from(!is_mark), cost::of_operator(operator));
+        if kind == Kind::Run
+            && let Some(run) = self.read.items.last_mut()
+            && run.kind == Kind::Run
+            && run.cost + cost <= self.longest_run
+        {
+            *run =
+                Item { to, last: from, operators: run.operators + operators, cost: run.cost + cost, ..*run };
+        } else {
+            let moved = Moved::default();
+            self.read.items.push(Item { kind, from, to, last: from, operators, cost, moved });
+        }
+    }
+
+    fn moved_index(&self, operator: &Operator<'_>) -> Option<u32> {
+        let (old, new) = match *operator {
+            Operator::Call { function_index: index }
+            | Operator::ReturnCall { function_index: index }
+            | Operator::RefFunc { function_index: index } => (index, self.imported.new_function_index(index)),
+            Operator::GlobalGet { global_index: index } | Operator::GlobalSet { global_index: index } => {
+                (index, self.imported.new_global_index(index))
+            }
+            _ => return None,
+        };
+        (old != new).then_some(new)
+    }
+
+    fn kind(&mut self, operator: &Operator<'_>) -> Kind {
+        match operator {
+            Operator::Call { function_index } if *function_index < self.imported.functions => {
+                Kind::Call(Callee::Imported)
+            }
+            Operator::Call { .. } => Kind::Call(Callee::Defined),
+            Operator::CallIndirect { .. } | Operator::CallRef { .. } => Kind::Call(Callee::Unknown),
+            Operator::Block { .. } => self.begin(Kind::Block),
+            Operator::Try { .. } => self.begin(Kind::Try),
+            Operator::TryTable { try_table } => {
+                self.note_handlers(try_table);
+                self.begin(Kind::Try)
+            }
+            Operator::Loop { blockty } => {
+                self.begin(Kind::Loop { is_simple: !matches!(blockty, BlockType::FuncType(_)) })
+            }
+            Operator::If { .. } => self.begin(Kind::If),
+            Operator::Else => Kind::Else,
+            Operator::Catch { .. } | Operator::CatchAll => Kind::Catch,
+            Operator::End | Operator::Delegate { .. } => {
+                let is_caught = self.labels.pop().unwrap_or(false);
+                Kind::End { begins: 0, is_caught }
+            }
+            Operator::Br { relative_depth } => Kind::Br(*relative_depth),
+            Operator::BrIf { relative_depth } => Kind::BrIf(*relative_depth),
+            Operator::BrTable { targets } => {
+                let depths = &mut self.read.depths;
+                let first = depths.len();
+                depths.extend(targets.targets().map_while(Result::ok).chain([targets.default()]));
+                Kind::BrTable { first: first as u32, count: (depths.len() - first) as u32 }
+            }
+            Operator::BrOnNull { relative_depth }
+            | Operator::BrOnNonNull { relative_depth }
+            | Operator::BrOnCast { relative_depth, .. }
+            | Operator::BrOnCastFail { relative_depth, .. } => Kind::BrOn(*relative_depth),
+            Operator::Return
+            | Operator::Unreachable
+            | Operator::ReturnCall { .. }
+            | Operator::ReturnCallIndirect { .. }
+            | Operator::ReturnCallRef { .. }
+            | Operator::Throw { .. }
+            | Operator::ThrowRef
+            | Operator::Rethrow { .. } => Kind::Exit,
+            _ => Kind::Run,
+        }
+    }
+
+    fn begin(&mut self, kind: Kind) -> Kind {
+        self.labels.push(false);
+        kind
+    }
+
+    fn note_handlers(&mut self, try_table: &TryTable) {
+        for handler in &try_table.catches {
+            let (Catch::One { label, .. }
+            | Catch::OneRef { label, .. }
+            | Catch::All { label }
+            | Catch::AllRef { label }) = *handler;
+            let index = self.labels.len().checked_sub(1 + label as usize);
+            if let Some(is_caught) = index.and_then(|index| self.labels.get_mut(index)) {
+                *is_caught = true;
+            }
+        }
+    }
+}

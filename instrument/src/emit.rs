@@ -1,0 +1,200 @@
+//! Writes bodies: the original's bytes, with charges between them and the indices that changed.
+
+use wasm_encoder::{BranchHint, BranchHints, Encode};
+use wasmparser::FunctionBody;
+
+use crate::body::{Body, Item, Kind};
+use crate::origin::OffsetMap;
+use crate::plan::Charge;
+
+/// The code section while it is written.
+pub(crate) struct Emitter<'a> {
+    wasm: &'a [u8],
+    reserved: Reserved,
+    /// The section's content so far.
+    pub(crate) code: Vec<u8>,
+    pub(crate) hints: Option<BranchHints>,
+    pub(crate) origins: Option<Origins>,
+    body: BodyEmitter,
+}
+
+/// The indices of the two imports that every charge uses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reserved {
+    pub(crate) reductions: u32,
+    pub(crate) yield_function: u32,
+}
+
+/// Where code was, while it is written.
+pub(crate) struct Origins {
+    /// Where the original code began.
+    pub(crate) code_start: u32,
+    pub(crate) map: OffsetMap,
+}
+
+/// What is written of one body. Its length comes before it, so it is written apart.
+#[derive(Default)]
+struct BodyEmitter {
+    bytes: Vec<u8>,
+    hints: Vec<BranchHint>,
+    /// Where operators are in `bytes`, and where in the original file.
+    places: Vec<(u32, u32)>,
+}
+
+impl<'a> Emitter<'a> {
+    /// For so many functions of this module.
+    pub(crate) fn new(wasm: &'a [u8], functions: u32, reserved: Reserved, size: usize) -> Emitter<'a> {
+        let mut code = Vec::with_capacity(size);
+        functions.encode(&mut code);
+        Emitter { wasm, reserved, code, hints: None, origins: None, body: BodyEmitter::default() }
+    }
+
+    /// Appends a function. `charges` are in the order of a plan; `hints` are those of the original, in order.
+    pub(crate) fn function(
+        &mut self,
+        index: u32,
+        original: &FunctionBody<'_>,
+        body: &Body,
+        charges: &[Charge],
+        hints: &[BranchHint],
+    ) {
+        // Modules are far smaller than 4 GiB: see `MAX_MODULE_BYTES`.
+        let start = original.range().start as u32;
+        let first = body.items.first().map_or(start, |item| item.from);
+        self.body.begin(&self.wasm[start as usize..first as usize]);
+        let mut charges = charges.iter().rev().peekable();
+        let mut patch = 0;
+        for (position, item) in body.items.iter().enumerate() {
+            while let Some(charge) = charges.next_if(|charge| charge.before == position) {
+                self.body.charge(charge.cost, self.reserved);
+            }
+            if matches!(item.kind, Kind::If | Kind::BrIf(_) | Kind::BrOn(_)) {
+                self.body.hint(item.from - start, hints);
+            }
+            self.body.item(self.wasm, body, item, &mut patch);
+        }
+        self.append(index, first);
+    }
+
+    fn append(&mut self, index: u32, first: u32) {
+        let BodyEmitter { bytes, hints, places } = &self.body;
+        (bytes.len() as u32).encode(&mut self.code);
+        if let Some(origins) = &mut self.origins {
+            let start = self.code.len() as u32;
+            // What comes before the first operator is a charge.
+            origins.map.begin_run(start, first - origins.code_start);
+            for &(to, from) in places {
+                origins.map.push(start + to, from - origins.code_start);
+            }
+        }
+        self.code.extend_from_slice(bytes);
+        if let Some(all) = &mut self.hints
+            && !hints.is_empty()
+        {
+            all.function_hints(index, hints.iter().copied());
+        }
+    }
+}
+
+impl BodyEmitter {
+    fn begin(&mut self, locals: &[u8]) {
+        self.bytes.clear();
+        self.hints.clear();
+        self.places.clear();
+        self.bytes.extend_from_slice(locals);
+    }
+
+    /// A charge, as it is drawn in [`crate::abi`].
+    fn charge(&mut self, cost: u32, reserved: Reserved) {
+        let mut code = wasm_encoder::InstructionSink::new(&mut self.bytes);
+        code.global_get(reserved.reductions)
+            .i64_const(cost.into())
+            .i64_sub()
+            .global_set(reserved.reductions)
+            .global_get(reserved.reductions)
+            .i64_const(0)
+            .i64_lt_s();
+        self.hints.push(BranchHint { branch_func_offset: self.bytes.len() as u32, branch_hint_value: 0 });
+        let mut code = wasm_encoder::InstructionSink::new(&mut self.bytes);
+        code.if_(wasm_encoder::BlockType::Empty).call(reserved.yield_function).end();
+    }
+
+    /// Takes over what the original said about the branch that was at an offset of its function.
+    fn hint(&mut self, offset: u32, hints: &[BranchHint]) {
+        if let Ok(found) = hints.binary_search_by_key(&offset, |hint| hint.branch_func_offset) {
+            let branch_hint_value = hints[found].branch_hint_value;
+            self.hints.push(BranchHint { branch_func_offset: self.bytes.len() as u32, branch_hint_value });
+        }
+    }
+
+    /// An item. `patch`: the number of the first patch that is not before it, if items are in their order.
+    fn item(&mut self, wasm: &[u8], body: &Body, item: &Item, patch: &mut usize) {
+        let mut code = wasm_encoder::InstructionSink::new(&mut self.bytes);
+        match item.kind {
+            Kind::Around => {
+                self.bytes.push(BLOCK);
+                // Behind the opcode, the loop's type.
+                self.bytes.extend_from_slice(&wasm[item.from as usize + 1..item.to as usize]);
+                return;
+            }
+            Kind::Round => _ = code.block(wasm_encoder::BlockType::Empty),
+            Kind::Leave(depth) => _ = code.br(depth),
+            Kind::End { .. } if item.from == item.to => _ = code.end(),
+            Kind::Br(depth) if item.moved.by > 0 => {
+                code.br(depth);
+                self.place(item);
+            }
+            Kind::BrIf(depth) if item.moved.by > 0 => {
+                code.br_if(depth);
+                self.place(item);
+            }
+            Kind::BrTable { first, count } if item.moved.by > 0 => {
+                let mut depths: Vec<u32> = body.table(first, count, item.moved).collect();
+                let default = depths.pop().unwrap_or_default();
+                code.br_table(depths, default);
+                self.place(item);
+            }
+            _ => self.original(wasm, body, item, patch),
+        }
+    }
+
+    /// Notes the place of an operator that has just been written. Written anew, it may be of another length: what
+    /// matters is that the next one is noted too, which is an item of its own.
+    fn place(&mut self, item: &Item) {
+        self.places.push((self.bytes.len() as u32 - 1, item.from));
+    }
+
+    fn original(&mut self, wasm: &[u8], body: &Body, item: &Item, patch: &mut usize) {
+        let patches = &body.patches;
+        let is_next = |patch: usize| {
+            let after = patches.get(patch).is_none_or(|patch| patch.from >= item.from);
+            after && patch.checked_sub(1).is_none_or(|before| patches[before].from < item.from)
+        };
+        if !is_next(*patch) {
+            *patch = patches.partition_point(|patch| patch.from < item.from);
+        }
+        let mut from = item.from;
+        self.places.push((self.bytes.len() as u32, from));
+        while let Some(&changed) = patches.get(*patch).filter(|patch| patch.from < item.to) {
+            self.copy(wasm, from, changed.from, item.last);
+            changed.index.encode(&mut self.bytes);
+            from = changed.to;
+            if from <= item.last {
+                self.places.push((self.bytes.len() as u32, from));
+            }
+            *patch += 1;
+        }
+        self.copy(wasm, from, item.to, item.last);
+    }
+
+    /// Copies bytes of the original, and notes the place of the item's last operator if it is among them.
+    fn copy(&mut self, wasm: &[u8], from: u32, to: u32, last: u32) {
+        if (from..to).contains(&last) {
+            self.places.push((self.bytes.len() as u32 + (last - from), last));
+        }
+        self.bytes.extend_from_slice(&wasm[from as usize..to as usize]);
+    }
+}
+
+/// The opcode of `block`.
+const BLOCK: u8 = 0x02;
