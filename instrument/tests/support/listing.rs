@@ -114,9 +114,7 @@ impl<'a> Listing<'a> {
         let mut to_append = appended.iter().peekable();
         for (id, contents) in &self.sections {
             // A section to append to that is not there belongs before the first one that comes after it.
-            while let Some((missing, item)) =
-                to_append.next_if(|(wanted, _)| comes_before(*wanted, *id))
-            {
+            while let Some((missing, item)) = to_append.next_if(|(wanted, _)| comes_before(*wanted, *id)) {
                 module.section(&RawSection { id: *missing, data: &with_item(&[0], item) });
             }
             if let Some((_, item)) = to_append.next_if(|(wanted, _)| wanted == id) {

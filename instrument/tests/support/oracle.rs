@@ -25,7 +25,7 @@ use lunatic_instrument::abi::{METERING_MODULE, REDUCTIONS_GLOBAL, YIELD_FUNCTION
 use super::listing::{Body, CHARGE_LENGTH, Listing};
 
 /// A run that does more than this is given up: it may be one that never ends.
-const MAX_WORK: u64 = 100_000;
+const MAX_WORK: u64 = 10_000;
 
 /// The name under which a counted copy exports the global that says why it calls the host.
 const EVENT_GLOBAL: &str = "oracle.event";
@@ -148,9 +148,9 @@ impl Oracle {
     /// Every export that is a function, with each of these as its arguments, as many as it takes, which are `i32`s.
     pub(crate) fn invocations(&self, wasm: &[u8], arguments: &[[i32; 2]]) -> Vec<Invocation> {
         let module = Module::new(&self.engine, wasm).expect("the module is valid");
-        let functions = module.exports().filter_map(|export| {
-            export.ty().func().map(|ty| (export.name().to_owned(), ty.params().len()))
-        });
+        let functions = module
+            .exports()
+            .filter_map(|export| export.ty().func().map(|ty| (export.name().to_owned(), ty.params().len())));
         let calls = functions.flat_map(|(export, parameters)| {
             let mut calls: Vec<_> = arguments
                 .iter()
@@ -259,9 +259,11 @@ fn comes_back(operator: &Operator<'_>) -> bool {
 /// What an instance that is running says, once.
 fn take_event(caller: &mut Caller<'_, Watch>) -> Event {
     // A module that is not a counted copy has no such global, and only yields.
-    let Some(global) = caller.data().event_global.or_else(|| {
-        caller.get_export(EVENT_GLOBAL).and_then(wasmi::Extern::into_global)
-    }) else {
+    let Some(global) = caller
+        .data()
+        .event_global
+        .or_else(|| caller.get_export(EVENT_GLOBAL).and_then(wasmi::Extern::into_global))
+    else {
         return Event::Yield;
     };
     caller.data_mut().event_global = Some(global);
