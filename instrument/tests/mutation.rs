@@ -26,10 +26,16 @@ use support::{prepared, program};
 const ARGUMENTS: [[i32; 2]; 5] = [[0, 5], [1, 2], [3, -1], [9, 7], [30, 3]];
 
 /// How many modules made at random there are beside those written by hand.
-const RANDOM_MODULES: usize = 15;
+const RANDOM_MODULES: usize = 10;
 
 /// A random module with more charges than this would take longer than all others together.
 const MAX_CHARGES: usize = 12;
+
+/// Of the mutants that are accepted, one of so many has mutants of its own: two changes may hide each other.
+const ACCEPTED_PER_ANCESTOR: usize = 20;
+
+/// Of those mutants, one of so many is tried. It has no divisor in common with the number of changes at one place.
+const MUTANTS_PER_DESCENDANT: usize = 13;
 
 /// A module before and after it was prepared.
 struct Subject {
@@ -131,14 +137,12 @@ struct Mutant<'a> {
     is_another_program: bool,
 }
 
-impl Mutant<'_> {
-    /// The verdict, where what speaks against the mutant counts.
-    fn judged(&self, tried: Result<Verdict, Wrong>) -> Result<Verdict, String> {
-        match tried {
-            Err(Wrong::Results(_)) if self.is_another_program => Ok(Verdict::Accepted),
-            Err(Wrong::Claim(reason) | Wrong::Results(reason)) => Err(reason),
-            Ok(verdict) => Ok(verdict),
-        }
+/// The verdict, where what speaks against the mutant counts.
+fn judged(tried: Result<Verdict, Wrong>, is_another_program: bool) -> Result<Verdict, String> {
+    match tried {
+        Err(Wrong::Results(_)) if is_another_program => Ok(Verdict::Accepted),
+        Err(Wrong::Claim(reason) | Wrong::Results(reason)) => Err(reason),
+        Ok(verdict) => Ok(verdict),
     }
 }
 
@@ -267,8 +271,14 @@ fn of_a_charge<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Vec
         operators: rest.clone(),
         is_another_program: false,
     }];
+    // Within another charge it can only break that one, so a few places there are enough.
+    let is_worth_it = |at: &usize| {
+        let before = if *at < charge { *at } else { *at + CHARGE_LENGTH };
+        let mut others = listing.charges(function).into_iter();
+        before % 4 == 0 || !others.any(|other| (other + 1..other + CHARGE_LENGTH).contains(&before))
+    };
     // Behind the last `end` it would not belong to the function.
-    for at in (0..rest.len()).filter(|at| *at != charge) {
+    for at in (0..rest.len()).filter(|at| *at != charge).filter(is_worth_it) {
         let mut moved = rest.clone();
         moved.splice(at..at, operators.iter().copied());
         mutants.push(Mutant { kind: "charge moved", at, operators: moved, is_another_program: false });
@@ -314,17 +324,20 @@ fn changed(constant: &Operator<'_>, by: i64) -> &'static [u8] {
 fn of_the_rest<'a>(listing: &Listing<'a>, function: usize) -> Vec<Mutant<'a>> {
     use Instruction as I;
     let body = &listing.bodies[function];
-    let additions = [
+    let everywhere = [
         ("work added", bytes(&[I::I32Const(1), I::Drop])),
+        ("branch out added", bytes(&[I::I32Const(0), I::BrIf(0)])),
+    ];
+    // No place should make a difference to these, so one of them at each has to do.
+    let in_turn = [
         ("empty loop added", bytes(&[I::Loop(BlockType::Empty), I::End])),
         ("way back added", bytes(&[I::Loop(BlockType::Empty), I::I32Const(0), I::BrIf(0), I::End])),
         ("counter refilled", bytes(&[I::I64Const(9), I::GlobalSet(listing.reserved.reductions)])),
         ("yield called", bytes(&[I::Call(listing.reserved.yield_function)])),
-        ("branch out added", bytes(&[I::I32Const(0), I::BrIf(0)])),
     ];
     let mut mutants = Vec::new();
     for at in 0..body.bytes.len() {
-        for (kind, addition) in additions {
+        for (kind, addition) in everywhere.into_iter().chain([in_turn[at % in_turn.len()]]) {
             let mut operators = body.bytes.clone();
             operators.insert(at, addition);
             mutants.push(Mutant { kind, at, operators, is_another_program: false });
@@ -457,23 +470,66 @@ fn what_is_prepared_does_what_is_claimed() {
     }
 }
 
-#[test]
-fn no_mutant_is_accepted_wrongly() {
-    let oracle = Oracle::new();
-    let mut tally = Tally::default();
-    let mut wrong = Vec::new();
-    for subject in subjects(&oracle) {
-        for_each_mutant(&subject.prepared, |mutant, function, bytes| {
-            match mutant.judged(try_mutant(&oracle, &by_proof, &subject, bytes)) {
-                Ok(verdict) => tally.add(mutant.kind, verdict),
-                Err(reason) => wrong.push(format!(
-                    "{}: {} in body {function} at operator {}: {reason}",
-                    subject.name, mutant.kind, mutant.at
+/// Tries mutants, and mutants of those that were accepted.
+struct Campaign {
+    oracle: Oracle,
+    tally: Tally,
+    /// Every mutant that was accepted and should not have been.
+    wrong: Vec<String>,
+}
+
+/// What mutants are made of.
+struct Ancestor {
+    wasm: Vec<u8>,
+    /// It is a mutant itself, and of those that may give other results.
+    is_another_program: bool,
+}
+
+impl Campaign {
+    /// Tries the mutants of an ancestor, one of so many, and gives those that were accepted.
+    fn try_each(&mut self, subject: &Subject, ancestor: &Ancestor, one_of: usize) -> Vec<Ancestor> {
+        let (mut accepted, mut count) = (Vec::new(), 0);
+        for_each_mutant(&ancestor.wasm, |mutant, function, bytes| {
+            count += 1;
+            if count % one_of != 0 {
+                return;
+            }
+            let is_another_program = ancestor.is_another_program || mutant.is_another_program;
+            let tried = try_mutant(&self.oracle, &by_proof, subject, bytes);
+            match judged(tried, is_another_program) {
+                Ok(verdict) => {
+                    self.tally.add(mutant.kind, verdict);
+                    if verdict == Verdict::Accepted {
+                        accepted.push(Ancestor { wasm: bytes.to_vec(), is_another_program });
+                    }
+                }
+                Err(reason) => self.wrong.push(format!(
+                    "{}: {} in body {function} at operator {}: {reason}\n{}",
+                    subject.name,
+                    mutant.kind,
+                    mutant.at,
+                    wasmprinter::print_bytes(bytes).expect("it was accepted"),
                 )),
             }
         });
+        accepted
     }
-    println!("{tally}");
+}
+
+#[test]
+fn no_mutant_is_accepted_wrongly() {
+    let oracle = Oracle::new();
+    let subjects = subjects(&oracle);
+    let mut campaign = Campaign { oracle, tally: Tally::default(), wrong: Vec::new() };
+    for subject in &subjects {
+        let original = Ancestor { wasm: subject.prepared.clone(), is_another_program: false };
+        let accepted = campaign.try_each(subject, &original, 1);
+        for ancestor in accepted.iter().step_by(ACCEPTED_PER_ANCESTOR) {
+            campaign.try_each(subject, ancestor, MUTANTS_PER_DESCENDANT);
+        }
+    }
+    let Campaign { tally, wrong, .. } = campaign;
+    println!("{} mutants\n{tally}", tally.all());
     assert!(wrong.is_empty(), "{} accepted wrongly:\n{}", wrong.len(), wrong.join("\n"));
     for verdict in [Verdict::Invalid, Verdict::Refused, Verdict::Accepted] {
         assert!(tally.of(verdict) > 100, "{verdict:?}: {} of {}", tally.of(verdict), tally.all());
@@ -494,7 +550,8 @@ fn a_judge_who_accepts_everything_is_found_out() {
     let mut found = BTreeMap::<_, [usize; 2]>::new();
     for subject in subjects(&oracle).iter().take(CASES.len()).step_by(3) {
         for_each_mutant(&subject.prepared, |mutant, _, bytes| {
-            match mutant.judged(try_mutant(&oracle, &credulous, subject, bytes)) {
+            let tried = try_mutant(&oracle, &credulous, subject, bytes);
+            match judged(tried, mutant.is_another_program) {
                 Ok(Verdict::Accepted) => found.entry(mutant.kind).or_default()[0] += 1,
                 Ok(Verdict::Invalid | Verdict::Refused) => {}
                 Err(_) => found.entry(mutant.kind).or_default()[1] += 1,

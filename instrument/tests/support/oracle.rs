@@ -25,7 +25,7 @@ use lunatic_instrument::abi::{METERING_MODULE, REDUCTIONS_GLOBAL, YIELD_FUNCTION
 use super::listing::{Body, CHARGE_LENGTH, Listing};
 
 /// A run that does more than this is given up: it may be one that never ends.
-const MAX_WORK: u64 = 10_000;
+const MAX_WORK: u64 = 3_000;
 
 /// The name under which a counted copy exports the global that says why it calls the host.
 const EVENT_GLOBAL: &str = "oracle.event";
