@@ -271,11 +271,11 @@ fn of_a_charge<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Vec
         operators: rest.clone(),
         is_another_program: false,
     }];
+    let charges = listing.charges(function);
     // Within another charge it can only break that one, so a few places there are enough.
     let is_worth_it = |at: &usize| {
         let before = if *at < charge { *at } else { *at + CHARGE_LENGTH };
-        let mut others = listing.charges(function).into_iter();
-        before % 4 == 0 || !others.any(|other| (other + 1..other + CHARGE_LENGTH).contains(&before))
+        before % 4 == 0 || !charges.iter().any(|other| (other + 1..other + CHARGE_LENGTH).contains(&before))
     };
     // Behind the last `end` it would not belong to the function.
     for at in (0..rest.len()).filter(|at| *at != charge).filter(is_worth_it) {
@@ -291,7 +291,7 @@ fn of_a_charge<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Vec
         operators: duplicated,
         is_another_program: false,
     });
-    for other in listing.charges(function).into_iter().filter(|other| *other != charge) {
+    for other in charges.into_iter().filter(|other| *other != charge) {
         let (here, there) = (charge + 1, other + 1);
         let mut exchanged = body.bytes.clone();
         exchanged.swap(here, there);

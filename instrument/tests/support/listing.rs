@@ -39,6 +39,8 @@ pub(crate) struct Reserved {
 
 /// The body of a function.
 pub(crate) struct Body<'a> {
+    /// All of it.
+    whole: &'a [u8],
     /// The declarations of its locals.
     pub(crate) locals: &'a [u8],
     pub(crate) operators: Vec<Operator<'a>>,
@@ -98,8 +100,7 @@ impl<'a> Listing<'a> {
     /// The module with the body of one function made of these operators instead.
     pub(crate) fn with_body(&self, function: usize, operators: &[&[u8]]) -> Vec<u8> {
         let bodies = self.bodies.iter().enumerate().map(|(index, body)| {
-            let operators = if index == function { operators } else { &body.bytes[..] };
-            [body.locals, &operators.concat()].concat()
+            if index == function { [body.locals, &operators.concat()].concat() } else { body.whole.to_vec() }
         });
         self.encode(bodies, &[])
     }
@@ -177,8 +178,9 @@ impl<'a> Body<'a> {
     fn of(wasm: &'a [u8], body: &FunctionBody<'a>) -> Body<'a> {
         let mut reader = body.get_operators_reader().expect("well-formed");
         let bytes = |range: Range<u64>| &wasm[range.start as usize..range.end as usize];
+        let whole = bytes(body.range());
         let locals = bytes(body.range().start..reader.original_position());
-        let mut body = Body { locals, operators: Vec::new(), bytes: Vec::new() };
+        let mut body = Body { whole, locals, operators: Vec::new(), bytes: Vec::new() };
         while !reader.eof() {
             let (operator, start) = reader.read_with_offset().expect("well-formed");
             body.operators.push(operator);
