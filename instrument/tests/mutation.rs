@@ -26,7 +26,7 @@ use support::{prepared, program};
 const ARGUMENTS: [[i32; 2]; 5] = [[0, 5], [1, 2], [3, -1], [9, 7], [30, 3]];
 
 /// How many modules made at random there are beside those written by hand.
-const RANDOM_MODULES: usize = 10;
+const RANDOM_MODULES: usize = 8;
 
 /// A random module with more charges than this would take longer than all others together.
 const MAX_CHARGES: usize = 12;

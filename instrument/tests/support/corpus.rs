@@ -13,7 +13,7 @@ pub(crate) struct Case {
 const LARGE: u32 = 10_000;
 
 /// All cases.
-pub(crate) const CASES: [Case; 18] = [
+pub(crate) const CASES: [Case; 19] = [
     Case {
         name: "straight code, with globals, memory and what is free",
         max_charge: LARGE,
@@ -246,5 +246,41 @@ pub(crate) const CASES: [Case; 18] = [
                 (br_if $l (i32.gt_s (local.get 0) (i32.const 1)))
                 (i32.add))
               (if (param i32) (result i32) (local.get 0) (then (i32.add (i32.const 1))) (else (i32.eqz)))))",
+    },
+    // A charge that moves from behind the label to before it is missing on the one path that skips it.
+    Case {
+        name: "every way to skip a charge",
+        max_charge: 7,
+        text: "(module
+            (func (export \"default\") (param i32) (result i32)
+              (block $end
+                (block $on (br_table $on $on $end (local.get 0)))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
+                      (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
+              (local.set 0 (i32.mul (local.get 0) (i32.const 3))) (local.get 0))
+            (func (export \"target\") (param i32) (result i32)
+              (block $end
+                (block $on (br_table $end $on (local.get 0)))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
+                      (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
+              (local.set 0 (i32.mul (local.get 0) (i32.const 3))) (local.get 0))
+            (func (export \"branch\") (param i32) (result i32)
+              (block $end
+                (if (local.get 0) (then (br $end)))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
+                      (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
+              (local.set 0 (i32.mul (local.get 0) (i32.const 3))) (local.get 0))
+            (func (export \"arms\") (param i32) (result i32)
+              (if (local.get 0) (then (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
+                      (local.set 0 (i32.mul (local.get 0) (i32.const 3)))) (else (nop)))
+              (if (local.get 0) (then (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
+                      (local.set 0 (i32.mul (local.get 0) (i32.const 3)))))
+              (local.set 0 (i32.mul (local.get 0) (i32.const 3))) (local.get 0))
+            (func (export \"loops\") (param i32) (result i32)
+              (block $end
+                (loop (loop (br_if $end (local.get 0)) (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
+                      (local.set 0 (i32.mul (local.get 0) (i32.const 3)))))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
+              (local.set 0 (i32.mul (local.get 0) (i32.const 3))) (local.get 0)))",
     },
 ];
