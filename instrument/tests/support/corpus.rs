@@ -39,7 +39,8 @@ pub(crate) const CASES: [Case; 19] = [
     Case {
         name: "loops in a loop, with work on every level",
         max_charge: LARGE,
-        text: "(module (func (export \"run\") (param i32) (result i32) (local $i i32) (local $j i32) (local $sum i32)
+        text: "(module (func (export \"run\") (param i32) (result i32)
+              (local $i i32) (local $j i32) (local $sum i32)
               (local.set $i (i32.and (local.get 0) (i32.const 3)))
               (loop $outer
                 (local.set $j (local.get $i))
@@ -256,30 +257,33 @@ pub(crate) const CASES: [Case; 19] = [
               (block $end
                 (block $on (br_table $on $on $end (local.get 0)))
                 (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
-                      (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
               (local.set 0 (i32.mul (local.get 0) (i32.const 3))) (local.get 0))
             (func (export \"target\") (param i32) (result i32)
               (block $end
                 (block $on (br_table $end $on (local.get 0)))
                 (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
-                      (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
               (local.set 0 (i32.mul (local.get 0) (i32.const 3))) (local.get 0))
             (func (export \"branch\") (param i32) (result i32)
               (block $end
                 (if (local.get 0) (then (br $end)))
                 (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
-                      (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
               (local.set 0 (i32.mul (local.get 0) (i32.const 3))) (local.get 0))
             (func (export \"arms\") (param i32) (result i32)
-              (if (local.get 0) (then (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
-                      (local.set 0 (i32.mul (local.get 0) (i32.const 3)))) (else (nop)))
-              (if (local.get 0) (then (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
-                      (local.set 0 (i32.mul (local.get 0) (i32.const 3)))))
+              (if (local.get 0) (then
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))) (else (nop)))
+              (if (local.get 0) (then
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))))
               (local.set 0 (i32.mul (local.get 0) (i32.const 3))) (local.get 0))
             (func (export \"loops\") (param i32) (result i32)
               (block $end
-                (loop (loop (br_if $end (local.get 0)) (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
-                      (local.set 0 (i32.mul (local.get 0) (i32.const 3)))))
+                (loop (loop (br_if $end (local.get 0))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))))
                 (local.set 0 (i32.mul (local.get 0) (i32.const 3))))
               (local.set 0 (i32.mul (local.get 0) (i32.const 3))) (local.get 0)))",
     },
