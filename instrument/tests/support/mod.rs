@@ -1,6 +1,9 @@
 //! What the tests of this room share: running modules, and finding the charges in them.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses only part of this")]
 
+pub(crate) mod corpus;
+pub(crate) mod listing;
+pub(crate) mod oracle;
 pub(crate) mod program;
 
 use std::ops::Range;
