@@ -87,7 +87,7 @@ type Judge = dyn Fn(&[u8]) -> Option<Claim>;
 
 /// The verifier.
 fn by_proof(wasm: &[u8]) -> Option<Claim> {
-    verify(wasm).ok().map(|report: Report| Claim::of(&report, &Listing::of(wasm)))
+    verify(wasm).ok().map(|report: Report| Claim::of(&report))
 }
 
 /// Tries a mutant.

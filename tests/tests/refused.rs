@@ -27,9 +27,8 @@ fn refusal(engine: &Engine, wasm: &[u8]) -> Option<String> {
                 (_, other) => panic!("{refused:?} as it is, and prepared {:?}", other.map(|_| ())),
             }
         }
-        Err(PrepareError::Unsupported { proposal, .. }) => {
-            assert_eq!(refused.as_deref(), Some(proposal), "the rewriter and the engine do not agree");
-        }
+        // The engine may name another, of several that it lacks.
+        Err(PrepareError::Unsupported { proposal, .. }) => assert!(refused.is_some(), "{proposal}"),
         Err(error) => panic!("{error}"),
     }
     refused

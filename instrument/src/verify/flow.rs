@@ -40,7 +40,9 @@ pub(super) struct Unpaid;
 /// The state at the current point of a function.
 #[derive(Debug)]
 pub(super) struct Flow {
-    pub(super) now: Point,
+    now: Point,
+    /// What was known when the last operator had been paid for, before it led anywhere.
+    pub(super) paid: Point,
     /// How many functions are imported: they come first.
     imported: u32,
     /// The blocks around the current point, the function's body first.
@@ -75,7 +77,8 @@ enum Kind {
 impl Flow {
     /// The beginning of a function's body, in a module that imports so many.
     pub(super) fn new(imported: u32) -> Flow {
-        let mut flow = Flow { now: Some(State::ARRIVED), imported, frames: Vec::new(), loops: Vec::new() };
+        let mut flow =
+            Flow { now: Some(State::ARRIVED), paid: None, imported, frames: Vec::new(), loops: Vec::new() };
         flow.push(Kind::Block);
         flow
     }
@@ -141,6 +144,7 @@ impl Flow {
             state.since_charge += cost;
             state.since_return = state.since_return.map(|work| work + cost);
         }
+        self.paid = self.now;
         Ok(())
     }
 

@@ -101,7 +101,7 @@ impl FunctionChecker<'_> {
     }
 
     fn check_bounds(&mut self, offset: u64) -> Result<(), VerifyErrorKind> {
-        let Some(state) = self.flow.now else { return Ok(()) };
+        let Some(state) = self.flow.paid else { return Ok(()) };
         self.totals.since_charge.add(state.since_charge, offset);
         if state.since_charge > MAX_CHARGE {
             return Err(VerifyErrorKind::LongPath);

@@ -190,6 +190,13 @@ fn work_stays_within_the_declared_bounds() {
 }
 
 #[test]
+fn what_leads_away_counts() {
+    assert_eq!(accepted(&function("(drop (local.get 0)) (return)")).bound, 2);
+    assert_eq!(accepted(&function("(block (br 0))")).bound, 1);
+    assert_eq!(accepted(&module(&format!("(func $f {} (call $f) (return))", charge(5)))).return_bound, 1);
+}
+
+#[test]
 fn no_path_goes_on_for_long_without_a_charge() {
     let line = |length| "(drop (i32.const 1))".repeat(length);
     let wide = |function: &str| module(function).replace(MANIFEST, WIDE_MANIFEST);

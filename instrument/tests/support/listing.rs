@@ -145,11 +145,6 @@ impl<'a> Listing<'a> {
         let operators = &self.bodies[function].operators;
         (0..operators.len()).filter(|at| self.reserved.charge_at(operators, *at)).collect()
     }
-
-    /// How deep loops are nested at most.
-    pub(crate) fn loop_nesting(&self) -> u64 {
-        self.bodies.iter().map(Body::loop_nesting).max().unwrap_or(0)
-    }
 }
 
 /// Whether the section of globals or of exports stands before another. Custom sections stand anywhere. Of the others,
@@ -187,22 +182,6 @@ impl<'a> Body<'a> {
             body.bytes.push(bytes(start..reader.original_position()));
         }
         body
-    }
-
-    fn loop_nesting(&self) -> u64 {
-        let (mut frames, mut deepest) = (Vec::new(), 0);
-        for operator in &self.operators {
-            match operator {
-                Operator::Block { .. } | Operator::If { .. } => frames.push(0),
-                Operator::Loop { .. } => frames.push(1),
-                Operator::End => {
-                    frames.pop();
-                }
-                _ => {}
-            }
-            deepest = deepest.max(frames.iter().sum());
-        }
-        deepest
     }
 }
 

@@ -41,13 +41,8 @@ pub(crate) struct Claim {
 
 impl Claim {
     /// What is claimed of a module that was accepted with this report.
-    ///
-    /// Today the bound is for one activation of one *region*. Before its next charge, an activation can leave as many
-    /// loops as are around it, and go on in each of the regions behind with what that one has paid before; and so can
-    /// each of the activations that are returned to.
-    pub(crate) fn of(report: &Report, module: &Listing<'_>) -> Claim {
-        let activation = u64::from(report.bound) * (1 + module.loop_nesting());
-        Claim { at_once: activation, after_a_return: activation }
+    pub(crate) fn of(report: &Report) -> Claim {
+        Claim { at_once: report.bound.into(), after_a_return: report.return_bound.into() }
     }
 }
 
