@@ -11,8 +11,8 @@ use lunatic_jit::{
     CompileOptions, Engine, EngineConfig, Instance, Linker, MemoryLayout, Module, Store, StoreLimits, Value,
 };
 
-/// Kernels, and a size that takes some tens of milliseconds.
-const KERNELS: [(&str, i32); 10] = [
+/// Kernels and two real programs, and a size that takes some tens of milliseconds.
+const KERNELS: [(&str, i32); 12] = [
     ("fib", 30),
     ("sieve", 1 << 20),
     ("mandelbrot", 200),
@@ -23,6 +23,8 @@ const KERNELS: [(&str, i32); 10] = [
     ("sort", 20),
     ("hash", 2_000_000),
     ("sha256", 50_000),
+    ("deflate", 600),
+    ("json", 4_000),
 ];
 
 const ROUNDS: usize = 15;

@@ -1,12 +1,36 @@
 //! Kernels whose speed is compared with and without charges. Each takes a size and returns something that depends
-//! on all of its work. There is no allocator and no I/O: the module imports nothing.
+//! on all of its work. There is no I/O: the module imports nothing.
 #![no_std]
 
+extern crate alloc;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
 use core::hint::black_box;
+
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
+}
+
+/// The C library's, which the libraries below expect.
+///
+/// # Safety
+/// Both must be readable for so many bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, bytes: usize) -> i32 {
+    for at in 0..bytes {
+        // SAFETY: the caller says so.
+        let (left, right) = unsafe { (*left.add(at), *right.add(at)) };
+        if left != right {
+            return i32::from(left) - i32::from(right);
+        }
+    }
+    0
 }
 
 const SPACE: usize = 1 << 20;
@@ -50,7 +74,8 @@ pub extern "C" fn mandelbrot(size: u32) -> u64 {
     let mut inside = 0;
     for y in 0..size {
         for x in 0..size {
-            let (cr, ci) = (f64::from(x) * 3.0 / f64::from(size) - 2.0, f64::from(y) * 2.0 / f64::from(size) - 1.0);
+            let (cr, ci) =
+                (f64::from(x) * 3.0 / f64::from(size) - 2.0, f64::from(y) * 2.0 / f64::from(size) - 1.0);
             let (mut zr, mut zi, mut steps) = (0.0, 0.0, 0);
             while steps < 200 && zr * zr + zi * zi < 4.0 {
                 (zr, zi) = (zr * zr - zi * zi + cr, 2.0 * zr * zi + ci);
@@ -179,7 +204,8 @@ pub extern "C" fn hash(n: u32) -> u64 {
 /// SHA-256's compression function, the shape of most cryptography.
 #[unsafe(no_mangle)]
 pub extern "C" fn sha256(blocks: u32) -> u64 {
-    let mut hash = [0x6a09e667u32, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+    let mut hash =
+        [0x6a09e667u32, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
     for block in 0..blocks {
         let mut w = [block; 64];
         for i in 16..64 {
@@ -202,4 +228,46 @@ pub extern "C" fn sha256(blocks: u32) -> u64 {
         }
     }
     u64::from(hash[0])
+}
+
+/// Text with some regularity, as text has.
+fn text(bytes: usize) -> String {
+    const WORDS: [&str; 8] = ["process", "message", "the", "a", "yields", "after", "every", "reduction"];
+    let (mut text, mut state) = (String::with_capacity(bytes + 16), 7);
+    while text.len() < bytes {
+        let number = random(&mut state);
+        text.push_str(WORDS[(number % 8) as usize]);
+        text.push(if number % 13 == 0 { '\n' } else { ' ' });
+    }
+    text
+}
+
+/// A real program: compresses and decompresses with `miniz_oxide`.
+#[unsafe(no_mangle)]
+pub extern "C" fn deflate(kilobytes: u32) -> u64 {
+    let text = text(kilobytes as usize * 1024);
+    let packed = miniz_oxide::deflate::compress_to_vec(text.as_bytes(), 6);
+    let unpacked = miniz_oxide::inflate::decompress_to_vec(&packed).unwrap_or_default();
+    assert!(unpacked == text.as_bytes());
+    (packed.len() as u64) << 32 | unpacked.len() as u64
+}
+
+/// A real program: parses and writes with `serde_json`.
+#[unsafe(no_mangle)]
+pub extern "C" fn json(records: u32) -> u64 {
+    let mut source = String::from("[");
+    for record in 0..records {
+        let comma = if record == 0 { "" } else { "," };
+        let half = f64::from(record) / 2.0;
+        let _ = write!(
+            source,
+            r#"{comma}{{"id":{record},"name":"record {record}","tags":["a","b\\n"],"half":{half}}}"#
+        );
+    }
+    source.push(']');
+    let value: serde_json::Value = serde_json::from_str(&source).unwrap_or_default();
+    let names: Vec<&str> =
+        value.as_array().into_iter().flatten().filter_map(|record| record["name"].as_str()).collect();
+    let written = serde_json::to_string(&value).unwrap_or_default();
+    (names.len() as u64) << 32 | written.len() as u64
 }
