@@ -135,7 +135,6 @@ impl BodyEmitter {
                 self.bytes.push(BLOCK);
                 // Behind the opcode, the loop's type.
                 self.bytes.extend_from_slice(&wasm[item.from as usize + 1..item.to as usize]);
-                return;
             }
             Kind::Round => _ = code.block(wasm_encoder::BlockType::Empty),
             Kind::Leave(depth) => _ = code.br(depth),

@@ -18,31 +18,58 @@
 
 use wasmparser::{BrTable, Catch, Operator, TryTable};
 
+use crate::abi::{MAX_CHARGE, MAX_RETURN};
 use crate::cost;
 
 /// What is known at a point that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct State {
+struct State {
     credit: u32,
     /// The most work since the last charge of this activation.
-    pub(super) since_charge: u32,
+    since_charge: u32,
     /// The most work since a call returned, if there was no charge since one did.
-    pub(super) since_return: Option<u32>,
+    since_return: Option<u32>,
 }
 
 /// The state at a point, `None` where no path leads.
 type Point = Option<State>;
 
-/// The work ahead is not covered by the credit.
+/// What is wrong with the work ahead.
 #[derive(Debug)]
-pub(super) struct Unpaid;
+pub(super) enum Broken {
+    /// It is not covered by the credit.
+    Unpaid,
+    /// There is too much of it without a charge.
+    LongPath,
+    /// The same since a call returned.
+    LongReturn,
+}
+
+/// The most work of some kind, and where it ends.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Most {
+    pub(super) work: u32,
+    pub(super) offset: u64,
+}
+
+/// The most work on any path.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) since_charge: Most,
+    pub(super) since_return: Most,
+}
 
 /// The state at the current point of a function.
+///
+/// Most operators only go on, so what they change is one number, that of the work since the state was last set.
 #[derive(Debug)]
 pub(super) struct Flow {
-    now: Point,
-    /// What was known when the last operator had been paid for, before it led anywhere.
-    pub(super) paid: Point,
+    /// The state that was last set.
+    set: Point,
+    /// The work since then, and the most that there may be.
+    work: u32,
+    limit: u32,
+    pub(super) bounds: Bounds,
     /// How many functions are imported: they come first.
     imported: u32,
     /// The blocks around the current point, the function's body first.
@@ -75,53 +102,61 @@ enum Kind {
 }
 
 impl Flow {
-    /// The beginning of a function's body, in a module that imports so many.
-    pub(super) fn new(imported: u32) -> Flow {
-        let mut flow =
-            Flow { now: Some(State::ARRIVED), paid: None, imported, frames: Vec::new(), loops: Vec::new() };
+    /// The beginning of a function's body, in a module that imports so many. `bounds`: what others reach.
+    pub(super) fn new(imported: u32, bounds: Bounds) -> Flow {
+        let (frames, loops) = (Vec::new(), Vec::new());
+        let mut flow = Flow { set: None, work: 0, limit: 0, bounds, imported, frames, loops };
+        flow.set(Some(State::ARRIVED), 0);
         flow.push(Kind::Block);
         flow
     }
 
     /// A charge was passed.
-    pub(super) fn charge(&mut self, cost: u32) {
-        self.now = self.now.map(|_| State { credit: cost, ..State::ARRIVED });
+    pub(super) fn charge(&mut self, cost: u32, offset: u64) {
+        self.set(self.set.map(|_| State { credit: cost, ..State::ARRIVED }), offset);
     }
 
     /// An operator of the module's own, which has been validated.
-    pub(super) fn work(&mut self, operator: &Operator<'_>) -> Result<(), Unpaid> {
-        self.pay(cost::of_operator(operator))?;
+    pub(super) fn work(&mut self, operator: &Operator<'_>, offset: u64) -> Result<(), Broken> {
+        // Each operator costs little, and a body has less than 2³² bytes.
+        self.work += cost::of_operator(operator);
+        if self.work > self.limit {
+            return Err(self.what_is_broken());
+        }
         match operator {
             Operator::Block { .. } => self.push(Kind::Block),
             Operator::TryTable { try_table } => self.begin_try_table(try_table),
-            Operator::Try { .. } => self.push(Kind::Try { is_reached: self.now.is_some() }),
-            Operator::Catch { .. } | Operator::CatchAll => self.begin_handler(),
+            Operator::Try { .. } => self.push(Kind::Try { is_reached: self.set.is_some() }),
+            Operator::Catch { .. } | Operator::CatchAll => self.begin_handler(offset),
             Operator::Loop { .. } => {
                 // Of a loop that is not reached nothing is asked.
-                self.loops.push(self.now.map_or(0, |state| state.credit));
-                self.now = self.now.map(|state| State { credit: 0, ..state });
+                let now = self.now();
+                self.loops.push(now.map_or(0, |state| state.credit));
+                self.set(now.map(|state| State { credit: 0, ..state }), offset);
                 self.push(Kind::Loop);
             }
-            Operator::If { .. } => self.push(Kind::If { other: self.now }),
-            Operator::Else => self.begin_other_arm(),
-            Operator::End | Operator::Delegate { .. } => self.pop(),
+            Operator::If { .. } => self.push(Kind::If { other: self.now() }),
+            Operator::Else => self.begin_other_arm(offset),
+            Operator::End | Operator::Delegate { .. } => self.pop(offset),
             Operator::Br { relative_depth } => {
-                self.branch(*relative_depth);
-                self.now = None;
+                self.branch(*relative_depth, self.now());
+                self.set(None, offset);
             }
             Operator::BrIf { relative_depth }
             | Operator::BrOnNull { relative_depth }
             | Operator::BrOnNonNull { relative_depth }
             | Operator::BrOnCast { relative_depth, .. }
-            | Operator::BrOnCastFail { relative_depth, .. } => self.branch(*relative_depth),
-            Operator::BrTable { targets } => self.branch_table(targets),
+            | Operator::BrOnCastFail { relative_depth, .. } => self.branch(*relative_depth, self.now()),
+            Operator::BrTable { targets } => self.branch_table(targets, offset),
             Operator::Call { function_index } if *function_index >= self.imported => {
                 // It has begun with a charge, so what was before is over.
-                self.returned(None);
+                let returned = |state| State { since_return: Some(0), ..state };
+                self.set(self.now().map(returned), offset);
             }
             Operator::CallIndirect { .. } | Operator::CallRef { .. } => {
                 // It may have been an imported function.
-                self.returned(self.now.and_then(|state| state.since_return));
+                let returned = |state: State| State { since_return: state.since_return.or(Some(0)), ..state };
+                self.set(self.now().map(returned), offset);
             }
             Operator::Return
             | Operator::Unreachable
@@ -130,27 +165,36 @@ impl Flow {
             | Operator::ReturnCallRef { .. }
             | Operator::Throw { .. }
             | Operator::ThrowRef
-            | Operator::Rethrow { .. } => self.now = None,
+            | Operator::Rethrow { .. } => self.set(None, offset),
             // No other operator of the accepted proposals continues anywhere but behind itself.
             _ => {}
         }
         Ok(())
     }
 
-    fn pay(&mut self, cost: u32) -> Result<(), Unpaid> {
-        if let Some(state) = &mut self.now {
-            state.credit = state.credit.checked_sub(cost).ok_or(Unpaid)?;
-            // Each operator costs little, and a body has less than 2³² bytes.
-            state.since_charge += cost;
-            state.since_return = state.since_return.map(|work| work + cost);
-        }
-        self.paid = self.now;
-        Ok(())
+    fn now(&self) -> Point {
+        self.set.map(|state| state.after(self.work))
     }
 
-    fn returned(&mut self, since_earlier: Option<u32>) {
-        if let Some(state) = &mut self.now {
-            state.since_return = Some(since_earlier.unwrap_or(0));
+    /// Goes on from another state. What there was is at its largest.
+    fn set(&mut self, state: Point, offset: u64) {
+        if let Some(State { since_charge, since_return, .. }) = self.now() {
+            self.bounds.since_charge.add(since_charge, offset);
+            self.bounds.since_return.add(since_return.unwrap_or(0), offset);
+        }
+        (self.set, self.work) = (state, 0);
+        self.limit = state.map_or(u32::MAX, |state| {
+            let after_a_return = state.since_return.map_or(u32::MAX, |work| MAX_RETURN.saturating_sub(work));
+            let after_a_charge = MAX_CHARGE.saturating_sub(state.since_charge);
+            state.credit.min(after_a_charge).min(after_a_return)
+        });
+    }
+
+    fn what_is_broken(&self) -> Broken {
+        match self.set {
+            Some(state) if state.credit < self.work => Broken::Unpaid,
+            Some(state) if state.since_charge + self.work > MAX_CHARGE => Broken::LongPath,
+            _ => Broken::LongReturn,
         }
     }
 
@@ -158,43 +202,47 @@ impl Flow {
         self.frames.push(Frame { kind, depth: self.loops.len(), label: None });
     }
 
-    fn pop(&mut self) {
+    fn pop(&mut self, offset: u64) {
         // Validation has matched every `end` with its beginning.
         let Some(frame) = self.frames.pop() else { return };
-        self.now = match frame.kind {
-            Kind::Block | Kind::Try { .. } => either(self.now, frame.label),
-            Kind::If { other } => either(either(self.now, frame.label), other),
+        let now = self.now();
+        let after = match frame.kind {
+            Kind::Block | Kind::Try { .. } => either(now, frame.label),
+            Kind::If { other } => either(either(now, frame.label), other),
             Kind::Loop => {
                 let credit = self.loops.pop().unwrap_or(0);
-                self.now.map(|state| State { credit, ..state })
+                now.map(|state| State { credit, ..state })
             }
         };
+        self.set(after, offset);
     }
 
     /// From the end of an `if`'s first arm to the beginning of the second. What is left is a block: the first
     /// arm's end leads to the label.
-    fn begin_other_arm(&mut self) {
+    fn begin_other_arm(&mut self, offset: u64) {
+        let now = self.now();
         if let Some(Frame { kind, label, .. }) = self.frames.last_mut()
             && let Kind::If { other } = *kind
         {
-            *label = either(*label, self.now);
+            *label = either(*label, now);
             *kind = Kind::Block;
-            self.now = other;
+            self.set(other, offset);
         }
     }
 
     /// From the end of a `try`'s body, or of a handler, to the beginning of the next handler.
-    fn begin_handler(&mut self) {
+    fn begin_handler(&mut self, offset: u64) {
+        let now = self.now();
         if let Some(Frame { kind, label, .. }) = self.frames.last_mut() {
-            *label = either(*label, self.now);
+            *label = either(*label, now);
             let is_reached = matches!(*kind, Kind::Try { is_reached: true });
-            self.now = is_reached.then_some(State::ARRIVED);
+            self.set(is_reached.then_some(State::ARRIVED), offset);
         }
     }
 
     /// Its `catch` clauses name labels around it, its own not counted.
     fn begin_try_table(&mut self, try_table: &TryTable) {
-        if self.now.is_some() {
+        if self.set.is_some() {
             for handler in &try_table.catches {
                 let (Catch::One { label, .. }
                 | Catch::OneRef { label, .. }
@@ -209,15 +257,16 @@ impl Flow {
         self.push(Kind::Block);
     }
 
-    fn branch_table(&mut self, targets: &BrTable<'_>) {
+    fn branch_table(&mut self, targets: &BrTable<'_>, offset: u64) {
+        let now = self.now();
         for target in targets.targets().flatten() {
-            self.branch(target);
+            self.branch(target, now);
         }
-        self.branch(targets.default());
-        self.now = None;
+        self.branch(targets.default(), now);
+        self.set(None, offset);
     }
 
-    fn branch(&mut self, relative_depth: u32) {
+    fn branch(&mut self, relative_depth: u32, now: Point) {
         // Validation has checked that the label exists.
         let index = self.frames.len().checked_sub(1 + relative_depth as usize);
         let Some(frame) = index.and_then(|index| self.frames.get_mut(index)) else { return };
@@ -226,16 +275,33 @@ impl Flow {
         }
         // Out of loops, the region of the label goes on with what it had when the outermost of them was entered.
         let arriving = match self.loops.get(frame.depth) {
-            Some(&credit) => self.now.map(|state| State { credit, ..state }),
-            None => self.now,
+            Some(&credit) => now.map(|state| State { credit, ..state }),
+            None => now,
         };
         frame.label = either(frame.label, arriving);
+    }
+}
+
+impl Most {
+    fn add(&mut self, work: u32, offset: u64) {
+        if work > self.work {
+            *self = Most { work, offset };
+        }
     }
 }
 
 impl State {
     /// At the beginning of a function, behind a charge of nothing, or where an exception has arrived.
     const ARRIVED: State = State { credit: 0, since_charge: 0, since_return: None };
+
+    /// After so much work, which there was credit for.
+    fn after(self, work: u32) -> State {
+        State {
+            credit: self.credit.saturating_sub(work),
+            since_charge: self.since_charge + work,
+            since_return: self.since_return.map(|since| since + work),
+        }
+    }
 }
 
 /// What is known where two paths meet.

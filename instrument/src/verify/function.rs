@@ -3,9 +3,8 @@
 use wasmparser::{FuncValidator, FunctionBody, Operator, ValidatorResources};
 
 use super::charge::{ChargeReader, Event};
-use super::flow::Flow;
+use super::flow::{Bounds, Broken, Flow};
 use super::reserved::Reserved;
-use crate::abi::{MAX_CHARGE, MAX_RETURN};
 use crate::error::{FunctionRef, Region, VerifyError, VerifyErrorKind};
 
 /// What all functions together have.
@@ -13,23 +12,7 @@ use crate::error::{FunctionRef, Region, VerifyError, VerifyErrorKind};
 pub(super) struct Totals {
     pub(super) loops: usize,
     pub(super) charges: usize,
-    pub(super) since_charge: Most,
-    pub(super) since_return: Most,
-}
-
-/// The most work on some path, and where it ends.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Most {
-    pub(super) work: u32,
-    pub(super) offset: u64,
-}
-
-impl Most {
-    fn add(&mut self, work: u32, offset: u64) {
-        if work > self.work {
-            *self = Most { work, offset };
-        }
-    }
+    pub(super) bounds: Bounds,
 }
 
 /// Checks a function and adds it to the totals.
@@ -42,7 +25,7 @@ pub(super) fn check(
     let function = FunctionRef::at(validator.index());
     let mut checker = FunctionChecker {
         charges: ChargeReader::new(reserved),
-        flow: Flow::new(reserved.imported_functions),
+        flow: Flow::new(reserved.imported_functions, totals.bounds),
         due: Some(Region::Function),
         totals,
     };
@@ -72,6 +55,7 @@ impl FunctionChecker<'_> {
             self.operator(&operator, offset).map_err(|kind| VerifyError::at(offset, kind))?;
         }
         operators.finish()?;
+        self.totals.bounds = self.flow.bounds;
         Ok(())
     }
 
@@ -85,31 +69,20 @@ impl FunctionChecker<'_> {
         match event {
             Event::Begins | Event::Continues => {}
             Event::Completes(cost) => {
-                self.flow.charge(cost);
+                self.flow.charge(cost, offset);
                 self.totals.charges += 1;
             }
             Event::Work => {
-                self.flow.work(operator).map_err(|_| VerifyErrorKind::Unpaid)?;
-                self.check_bounds(offset)?;
+                self.flow.work(operator, offset).map_err(|broken| match broken {
+                    Broken::Unpaid => VerifyErrorKind::Unpaid,
+                    Broken::LongPath => VerifyErrorKind::LongPath,
+                    Broken::LongReturn => VerifyErrorKind::LongReturn,
+                })?;
                 if matches!(operator, Operator::Loop { .. }) {
                     self.due = Some(Region::Loop);
                     self.totals.loops += 1;
                 }
             }
-        }
-        Ok(())
-    }
-
-    fn check_bounds(&mut self, offset: u64) -> Result<(), VerifyErrorKind> {
-        let Some(state) = self.flow.paid else { return Ok(()) };
-        self.totals.since_charge.add(state.since_charge, offset);
-        if state.since_charge > MAX_CHARGE {
-            return Err(VerifyErrorKind::LongPath);
-        }
-        let since_return = state.since_return.unwrap_or(0);
-        self.totals.since_return.add(since_return, offset);
-        if since_return > MAX_RETURN {
-            return Err(VerifyErrorKind::LongReturn);
         }
         Ok(())
     }

@@ -182,7 +182,8 @@ impl ModuleChecker {
             .manifest
             .ok_or_else(|| VerifyError::at(end, VerifyErrorKind::Manifest(ManifestError::Missing)))?;
         self.reserved(end)?;
-        let function::Totals { loops, charges, since_charge, since_return } = self.totals;
+        let function::Totals { loops, charges, bounds: flow::Bounds { since_charge, since_return } } =
+            self.totals;
         for (found, declared) in [(since_charge, manifest.bound), (since_return, manifest.return_bound)] {
             if found.work > declared {
                 let kind = VerifyErrorKind::AboveBound { found: found.work, declared };
