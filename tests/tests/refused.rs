@@ -29,6 +29,8 @@ fn refusal(engine: &Engine, wasm: &[u8]) -> Option<String> {
         }
         // The engine may name another, of several that it lacks.
         Err(PrepareError::Unsupported { proposal, .. }) => assert!(refused.is_some(), "{proposal}"),
+        // Of what the validator takes for invalid even with all proposals, there is no name.
+        Err(PrepareError::Invalid(error)) => assert!(refused.is_some(), "{error}"),
         Err(error) => panic!("{error}"),
     }
     refused
