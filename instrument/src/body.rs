@@ -13,7 +13,7 @@ use crate::cost;
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) items: Vec<Item>,
-    /// The indices that change, in the order of the original.
+    /// The numbers that change, in the order of the original.
     pub(crate) patches: Vec<Patch>,
     /// The depths that the tables branch to, the default one last.
     pub(crate) depths: Vec<u32>,
@@ -97,14 +97,21 @@ pub(crate) enum Callee {
     Unknown,
 }
 
-/// An index that changes.
+/// A number in the code that changes, or becomes shorter: linkers leave those that they fill in five bytes long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patch {
     /// Where in the file it is, and ends.
     pub(crate) from: u32,
     pub(crate) to: u32,
     /// What it becomes.
-    pub(crate) index: u32,
+    pub(crate) number: Number,
+}
+
+/// A number as it is encoded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Number {
+    Unsigned(u32),
+    Signed(i32),
 }
 
 /// How many functions and globals come before those that are added.
@@ -125,9 +132,14 @@ impl Imported {
 }
 
 impl Body {
-    /// Reads a valid body. No run costs more than `longest_run`, so that charges can be put between any two.
-    pub(crate) fn read(body: &FunctionBody<'_>, imported: Imported, longest_run: u32) -> Result<Body> {
-        let mut reader = Reader { read: Body::default(), imported, longest_run, labels: vec![false] };
+    /// Reads a valid body of a module. No run costs more than `longest_run`, so that charges can be put between any two.
+    pub(crate) fn read(
+        wasm: &[u8],
+        body: &FunctionBody<'_>,
+        imported: Imported,
+        longest_run: u32,
+    ) -> Result<Body> {
+        let mut reader = Reader { wasm, read: Body::default(), imported, longest_run, labels: vec![false] };
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let (operator, from) = operators.read_with_offset()?;
@@ -174,7 +186,41 @@ impl Moved {
     }
 }
 
-struct Reader {
+/// How many bytes linkers leave for a number of 32 bits.
+const PADDED: u32 = 5;
+
+/// The offset of an access to memory, of those that linkers fill in.
+fn offset_of_access(operator: &Operator<'_>) -> Option<u64> {
+    match operator {
+        Operator::I32Load { memarg }
+        | Operator::I64Load { memarg }
+        | Operator::F32Load { memarg }
+        | Operator::F64Load { memarg }
+        | Operator::I32Load8S { memarg }
+        | Operator::I32Load8U { memarg }
+        | Operator::I32Load16S { memarg }
+        | Operator::I32Load16U { memarg }
+        | Operator::I64Load8S { memarg }
+        | Operator::I64Load8U { memarg }
+        | Operator::I64Load16S { memarg }
+        | Operator::I64Load16U { memarg }
+        | Operator::I64Load32S { memarg }
+        | Operator::I64Load32U { memarg }
+        | Operator::I32Store { memarg }
+        | Operator::I64Store { memarg }
+        | Operator::F32Store { memarg }
+        | Operator::F64Store { memarg }
+        | Operator::I32Store8 { memarg }
+        | Operator::I32Store16 { memarg }
+        | Operator::I64Store8 { memarg }
+        | Operator::I64Store16 { memarg }
+        | Operator::I64Store32 { memarg } => Some(memarg.offset),
+        _ => None,
+    }
+}
+
+struct Reader<'a> {
+    wasm: &'a [u8],
     read: Body,
     imported: Imported,
     longest_run: u32,
@@ -182,12 +228,9 @@ struct Reader {
     labels: Vec<bool>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn operator(&mut self, operator: &Operator<'_>, from: u32, to: u32) {
-        if let Some(index) = self.moved_index(operator) {
-            // The opcodes of all that name a function or a global are one byte long.
-            self.read.patches.push(Patch { from: from + 1, to, index });
-        }
+        self.read.patches.extend(self.patch(operator, from, to));
         let kind = self.kind(operator);
         let is_mark = matches!(operator, Operator::Nop | Operator::Else | Operator::End);
         let (operators, cost) = (u32::from(!is_mark), cost::of_operator(operator));
@@ -204,17 +247,26 @@ impl Reader {
         }
     }
 
-    fn moved_index(&self, operator: &Operator<'_>) -> Option<u32> {
-        let (old, new) = match *operator {
+    fn patch(&self, operator: &Operator<'_>, from: u32, to: u32) -> Option<Patch> {
+        // The opcodes of all these are one byte long.
+        let number = match *operator {
             Operator::Call { function_index: index }
             | Operator::ReturnCall { function_index: index }
-            | Operator::RefFunc { function_index: index } => (index, self.imported.new_function_index(index)),
+            | Operator::RefFunc { function_index: index } => {
+                Number::Unsigned(self.imported.new_function_index(index))
+            }
             Operator::GlobalGet { global_index: index } | Operator::GlobalSet { global_index: index } => {
-                (index, self.imported.new_global_index(index))
+                Number::Unsigned(self.imported.new_global_index(index))
+            }
+            Operator::I32Const { value } if to - from == 1 + PADDED => Number::Signed(value),
+            // The alignment, in a byte that does not announce the number of a memory, then the offset.
+            _ if to - from == 2 + PADDED && self.wasm[from as usize + 1] < 0x40 => {
+                let number = Number::Unsigned(u32::try_from(offset_of_access(operator)?).ok()?);
+                return Some(Patch { from: from + 2, to, number });
             }
             _ => return None,
         };
-        (old != new).then_some(new)
+        Some(Patch { from: from + 1, to, number })
     }
 
     fn kind(&mut self, operator: &Operator<'_>) -> Kind {

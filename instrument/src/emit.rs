@@ -3,7 +3,7 @@
 use wasm_encoder::{BranchHint, BranchHints, Encode};
 use wasmparser::FunctionBody;
 
-use crate::body::{Body, Item, Kind};
+use crate::body::{Body, Item, Kind, Number};
 use crate::origin::OffsetMap;
 use crate::plan::Charge;
 
@@ -176,7 +176,10 @@ impl BodyEmitter {
         self.places.push((self.bytes.len() as u32, from));
         while let Some(&changed) = patches.get(*patch).filter(|patch| patch.from < item.to) {
             self.copy(wasm, from, changed.from, item.last);
-            changed.index.encode(&mut self.bytes);
+            match changed.number {
+                Number::Unsigned(number) => number.encode(&mut self.bytes),
+                Number::Signed(number) => number.encode(&mut self.bytes),
+            }
             from = changed.to;
             if from <= item.last {
                 self.places.push((self.bytes.len() as u32, from));

@@ -249,7 +249,7 @@ impl<'a> Rewriter<'a> {
     }
 
     fn function(&mut self, original: &FunctionBody<'_>) -> Result<(), Error> {
-        let mut body = Body::read(original, self.imported, longest_run(self.how.max_charge))?;
+        let mut body = Body::read(self.wasm, original, self.imported, longest_run(self.how.max_charge))?;
         let totals = &mut self.rewritten.totals;
         let index = self.imported.functions + totals.functions as u32;
         if self.how.unroll {
