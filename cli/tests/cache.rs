@@ -150,6 +150,37 @@ fn a_changed_file_is_verified_whatever_the_cache_has() {
     assert_eq!(entries(&directory.path().join("cache")).len(), 3);
 }
 
+/// HOSTILE 7.
+#[test]
+fn native_code_in_a_file_is_not_run() {
+    let directory = with_app(HELLO);
+    run(directory.path(), &["--cache-dir", "cache", "app.wasm"]);
+    let [entry] = &*entries(&directory.path().join("cache")) else { panic!("one entry") };
+    let native = fs::read(entry).expect("read");
+    // By itself it is no program.
+    fs::write(directory.path().join("native.lwasm"), &native).expect("written");
+    let error = error_of(&run(directory.path(), &["native.lwasm"]), 1);
+    assert!(error.contains("not a WebAssembly module"), "{error}");
+    // In a program that says nothing, it says nothing.
+    let silent = wasm("(module (func (export \"_start\")))");
+    let mut module = prepare(&silent, &Options::default()).expect("valid").bytes;
+    for name in ["lunatic.native", "lunatic.code", "lunatic.cache"] {
+        module.push(0);
+        let mut size = 1 + name.len() + native.len();
+        while size >= 0x80 {
+            module.push(size as u8 | 0x80);
+            size >>= 7;
+        }
+        module.push(size as u8);
+        module.push(name.len() as u8);
+        module.extend(name.as_bytes());
+        module.extend(&native);
+    }
+    fs::write(directory.path().join("silent.lwasm"), &module).expect("written");
+    let output = run(directory.path(), &["silent.lwasm"]);
+    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+}
+
 #[test]
 fn perf_finds_the_names() {
     let directory = with_app(HELLO);
