@@ -33,7 +33,7 @@ const MAX_CHARGES: [u32; 3] = [10_000, 7, 1];
 /// What a slice of `node.mjs` has, in the runs with many yields.
 const SMALL_SLICE: i64 = 7;
 
-const RANDOM_MODULES: u64 = 500;
+const RANDOM_MODULES: u64 = 200;
 
 #[test]
 fn modules_of_every_proposal_do_what_they_did() {
