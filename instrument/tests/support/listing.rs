@@ -14,9 +14,11 @@ use lunatic_instrument::abi::{METERING_MODULE, REDUCTIONS_GLOBAL, YIELD_FUNCTION
 /// How many operators a charge has.
 pub(crate) const CHARGE_LENGTH: usize = 10;
 
+const CUSTOM_SECTION: u8 = 0;
 const GLOBAL_SECTION: u8 = 6;
 const EXPORT_SECTION: u8 = 7;
 const CODE_SECTION: u8 = 10;
+const TAG_SECTION: u8 = 13;
 
 /// A module as a list of sections, and of functions.
 pub(crate) struct Listing<'a> {
@@ -148,9 +150,9 @@ impl<'a> Listing<'a> {
 }
 
 /// Whether the section of globals or of exports stands before another. Custom sections stand anywhere. Of the others,
-/// only that of tags has a number that would mislead, and no engine that these tests run knows tags.
+/// only that of tags has a number that misleads: it stands before both.
 fn comes_before(id: u8, other: u8) -> bool {
-    other != 0 && id < other
+    ![CUSTOM_SECTION, TAG_SECTION].contains(&other) && id < other
 }
 
 /// A section's contents with another item at its end.

@@ -201,7 +201,7 @@ enum Event {
 }
 
 /// The module with everything announced. See above.
-fn counted_copy(listing: &Listing<'_>) -> Vec<u8> {
+pub(crate) fn counted_copy(listing: &Listing<'_>) -> Vec<u8> {
     let announcement = |event: Event| {
         let mut bytes = Vec::new();
         Instruction::I32Const(event as i32).encode(&mut bytes);
@@ -239,6 +239,11 @@ fn costs(operator: &Operator<'_>) -> bool {
         operator,
         Operator::Block { .. }
             | Operator::Loop { .. }
+            | Operator::TryTable { .. }
+            | Operator::Try { .. }
+            | Operator::Catch { .. }
+            | Operator::CatchAll
+            | Operator::Delegate { .. }
             | Operator::Else
             | Operator::End
             | Operator::Nop
