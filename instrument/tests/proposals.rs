@@ -175,7 +175,7 @@ fn random_job(seed: u64) -> Option<String> {
         return None;
     }
     let calls = format!("[{}]", calls.join(","));
-    let max_charge = if seed % 3 == 0 { 8 } else { 10_000 };
+    let max_charge = if seed.is_multiple_of(3) { 8 } else { 10_000 };
     Some(job(&wasm, max_charge, &imports?, &[calls]))
 }
 
@@ -187,7 +187,7 @@ fn config(seed: u64) -> Config {
         allow_start_export: false,
         canonicalize_nans: true,
         custom_page_sizes_enabled: false,
-        disallow_traps: seed % 2 == 0,
+        disallow_traps: seed.is_multiple_of(2),
         export_everything: true,
         generate_custom_sections: false,
         limit_arrays_in_const_exprs: true,
