@@ -1,6 +1,6 @@
 //! Writes bodies: the original's bytes, with charges between them and the indices that changed.
 
-use wasm_encoder::{BranchHint, BranchHints, Encode};
+use wasm_encoder::{BranchHint, BranchHints, Encode, IndirectNameMap, NameMap};
 use wasmparser::FunctionBody;
 
 use crate::body::{Body, Item, Kind, Number};
@@ -15,6 +15,8 @@ pub(crate) struct Emitter<'a> {
     pub(crate) code: Vec<u8>,
     pub(crate) hints: Option<BranchHints>,
     pub(crate) origins: Option<Origins>,
+    /// Names of labels, by function.
+    pub(crate) labels: IndirectNameMap,
     body: BodyEmitter,
 }
 
@@ -37,6 +39,9 @@ pub(crate) struct Origins {
 struct BodyEmitter {
     bytes: Vec<u8>,
     hints: Vec<BranchHint>,
+    /// How many labels there are, and the names of some by their numbers.
+    labels: u32,
+    label_names: NameMap,
     /// Where operators are in `bytes`, and where in the original file.
     places: Vec<(u32, u32)>,
 }
@@ -46,10 +51,12 @@ impl<'a> Emitter<'a> {
     pub(crate) fn new(wasm: &'a [u8], functions: u32, reserved: Reserved, size: usize) -> Emitter<'a> {
         let mut code = Vec::with_capacity(size);
         functions.encode(&mut code);
-        Emitter { wasm, reserved, code, hints: None, origins: None, body: BodyEmitter::default() }
+        let (labels, body) = (IndirectNameMap::new(), BodyEmitter::default());
+        Emitter { wasm, reserved, code, hints: None, origins: None, labels, body }
     }
 
-    /// Appends a function. `charges` are in the order of a plan; `hints` are those of the original, in order.
+    /// Appends a function. `charges` are in the order of a plan; `hints` and `labels` are those of the original, in order,
+    /// the latter by the places of what has them.
     pub(crate) fn function(
         &mut self,
         index: u32,
@@ -57,6 +64,7 @@ impl<'a> Emitter<'a> {
         body: &Body,
         charges: &[Charge],
         hints: &[BranchHint],
+        labels: &[(u32, &str)],
     ) {
         // Modules are far smaller than 4 GiB: see `MAX_MODULE_BYTES`.
         let start = original.range().start as u32;
@@ -71,13 +79,17 @@ impl<'a> Emitter<'a> {
             if matches!(item.kind, Kind::If | Kind::BrIf(_) | Kind::BrOn(_)) {
                 self.body.hint(item.from - start, hints);
             }
+            if item.kind.begins_block() {
+                let name = labels.binary_search_by_key(&item.from, |label| label.0);
+                self.body.label(name.ok().filter(|_| item.operators > 0).map(|found| labels[found].1));
+            }
             self.body.item(self.wasm, body, item, &mut patch);
         }
         self.append(index, first);
     }
 
     fn append(&mut self, index: u32, first: u32) {
-        let BodyEmitter { bytes, hints, places } = &self.body;
+        let BodyEmitter { bytes, hints, label_names, places, .. } = &self.body;
         (bytes.len() as u32).encode(&mut self.code);
         if let Some(origins) = &mut self.origins {
             let start = self.code.len() as u32;
@@ -93,6 +105,9 @@ impl<'a> Emitter<'a> {
         {
             all.function_hints(index, hints.iter().copied());
         }
+        if !label_names.is_empty() {
+            self.labels.append(index, label_names);
+        }
     }
 }
 
@@ -100,6 +115,8 @@ impl BodyEmitter {
     fn begin(&mut self, locals: &[u8]) {
         self.bytes.clear();
         self.hints.clear();
+        self.labels = 0;
+        self.label_names = NameMap::new();
         self.places.clear();
         self.bytes.extend_from_slice(locals);
     }
@@ -117,6 +134,15 @@ impl BodyEmitter {
         self.hints.push(BranchHint { branch_func_offset: self.bytes.len() as u32, branch_hint_value: 0 });
         let mut code = wasm_encoder::InstructionSink::new(&mut self.bytes);
         code.if_(wasm_encoder::BlockType::Empty).call(reserved.yield_function).end();
+        self.label(None);
+    }
+
+    /// Counts a label, which may have a name.
+    fn label(&mut self, name: Option<&str>) {
+        if let Some(name) = name {
+            self.label_names.append(self.labels, name);
+        }
+        self.labels += 1;
     }
 
     /// Takes over what the original said about the branch that was at an offset of its function.

@@ -15,11 +15,12 @@ use std::convert::Infallible;
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
     BranchHint, BranchHints, DataSection, ElementSection, EntityType, ExportSection, GlobalSection,
-    GlobalType, ImportSection, NameSection, RawSection, Section, SectionId, StartSection, TableSection,
-    TypeSection, ValType,
+    GlobalType, ImportSection, IndirectNameMap, NameSection, RawSection, Section, SectionId, StartSection,
+    TableSection, TypeSection, ValType,
 };
 use wasmparser::{
-    CompositeInnerType, CustomSectionReader, FunctionBody, KnownCustom, Name, Parser, Payload, TypeRef,
+    CompositeInnerType, CustomSectionReader, FunctionBody, KnownCustom, Name, NameMap, Operator, Parser,
+    Payload, TypeRef,
 };
 
 use crate::abi::{KEPT_DEBUG_PREFIX, METERING_MODULE, OFFSETS_SECTION, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
@@ -80,6 +81,8 @@ pub(crate) fn rewrite(
         has_types: false,
         has_imports: false,
         hints: HashMap::new(),
+        labels: label_names(wasm),
+        new_labels: IndirectNameMap::new(),
         emitter: None,
         bodies_left: 0,
     };
@@ -109,6 +112,9 @@ struct Rewriter<'a> {
     has_imports: bool,
     /// The original's branch hints, by function.
     hints: HashMap<u32, Vec<BranchHint>>,
+    /// The original's names of labels, by function, and as they are to be.
+    labels: HashMap<u32, Vec<(u32, &'a str)>>,
+    new_labels: IndirectNameMap,
     emitter: Option<Emitter<'a>>,
     bodies_left: u32,
 }
@@ -259,8 +265,10 @@ impl<'a> Rewriter<'a> {
         totals.add(&plan);
         if let Some(emitter) = &mut self.emitter {
             let hints = self.hints.get(&index).map_or(&[][..], Vec::as_slice);
+            let labels = self.labels.get(&index).map_or(&[][..], Vec::as_slice);
+            let labels = placed(labels, original)?;
             let index = self.imported.new_function_index(index);
-            emitter.function(index, original, &body, &plan.charges, hints);
+            emitter.function(index, original, &body, &plan.charges, hints, &labels);
         }
         self.bodies_left -= 1;
         self.end_code_if_done();
@@ -277,6 +285,7 @@ impl<'a> Rewriter<'a> {
         }
         self.section(&RawSection { id: SectionId::Code as u8, data: &emitter.code });
         self.rewritten.origins = emitter.origins.map(|origins| origins.map);
+        self.new_labels = emitter.labels;
     }
 
     fn custom_section(&mut self, section: &CustomSectionReader<'a>) {
@@ -284,12 +293,8 @@ impl<'a> Rewriter<'a> {
         match section.as_known() {
             KnownCustom::Name(names) => {
                 // A malformed one is no reason to refuse the module.
-                let mut reencoder = self.reencoder();
-                match reencoder.custom_name_section(names) {
-                    Ok(names) if reencoder.labels => {
-                        self.section(&names);
-                        self.drop_section("labels of \"name\"");
-                    }
+                let labels = std::mem::take(&mut self.new_labels);
+                match (Indices { labels, ..self.reencoder() }).custom_name_section(names) {
                     Ok(names) => self.section(&names),
                     Err(_) => self.drop_section(name),
                 }
@@ -322,7 +327,7 @@ impl<'a> Rewriter<'a> {
     }
 
     fn reencoder(&self) -> Indices {
-        Indices { imported: self.imported, labels: false }
+        Indices { imported: self.imported, labels: IndirectNameMap::new() }
     }
 
     fn section(&mut self, section: &impl Section) {
@@ -353,8 +358,8 @@ impl Totals {
 /// Encodes anew what names functions and globals.
 struct Indices {
     imported: Imported,
-    /// Whether names of labels were left out: they are counted, and charges add some.
-    labels: bool,
+    /// The names of labels, which have other numbers now.
+    labels: IndirectNameMap,
 }
 
 impl Reencode for Indices {
@@ -374,11 +379,56 @@ impl Reencode for Indices {
         subsection: Name<'_>,
     ) -> Result<(), Error> {
         if matches!(subsection, Name::Label(_)) {
-            self.labels = true;
+            names.labels(&self.labels);
             return Ok(());
         }
         reencode::utils::parse_custom_name_subsection(self, names, subsection)
     }
+}
+
+/// The names of labels, by function. A malformed section has none.
+fn label_names<'a>(wasm: &'a [u8]) -> HashMap<u32, Vec<(u32, &'a str)>> {
+    let payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
+    let names = payloads.filter_map(|payload| match payload {
+        Payload::CustomSection(section) => match section.as_known() {
+            KnownCustom::Name(names) => Some(names),
+            _ => None,
+        },
+        _ => None,
+    });
+    let functions = names.flatten().map_while(Result::ok).filter_map(|name| match name {
+        Name::Label(functions) => Some(functions.into_iter().map_while(Result::ok)),
+        _ => None,
+    });
+    let names = |names: NameMap<'a>| {
+        let names = names.into_iter().map_while(Result::ok);
+        names.map(|naming| (naming.index, naming.name)).collect()
+    };
+    functions.flatten().map(|function| (function.index, names(function.names))).collect()
+}
+
+/// Names of labels, each with the place of what has the label instead of its number: labels are counted in the order of
+/// what has them.
+fn placed<'a>(names: &[(u32, &'a str)], body: &FunctionBody<'_>) -> Result<Vec<(u32, &'a str)>, Error> {
+    let (mut placed, mut names, mut labels) = (Vec::new(), names.iter().peekable(), 0);
+    let mut operators = body.get_operators_reader()?;
+    while names.peek().is_some() && !operators.eof() {
+        let (operator, offset) = operators.read_with_offset()?;
+        if matches!(
+            operator,
+            Operator::Block { .. }
+                | Operator::Loop { .. }
+                | Operator::If { .. }
+                | Operator::TryTable { .. }
+                | Operator::Try { .. }
+        ) {
+            while let Some((_, name)) = names.next_if(|(label, _)| *label <= labels) {
+                placed.push((offset as u32, *name));
+            }
+            labels += 1;
+        }
+    }
+    Ok(placed)
 }
 
 /// Whether a custom section holds offsets or indices of the old code: DWARF and source maps, relocations, and the like;

@@ -185,6 +185,28 @@ fn sections_without_indices_are_the_same_bytes() {
 }
 
 #[test]
+fn labels_keep_their_names() {
+    let text = r#"(module (func $f (param i32)
+        (block $out (loop $again (if $choice (local.get 0) (then (br $out))) (call $f (i32.const 1)) (br $again)))
+        (block (loop $short (block $inside (br_if $inside (local.get 0))) (br_if $short (local.get 0))))))"#;
+    let wasm = wat::parse_str(text).expect("well-formed");
+    let labels = |wasm: &[u8]| {
+        let text = wasmprinter::print_bytes(wasm).expect("well-formed");
+        let lines = text.lines().map(|line| line.trim().split(" ;;").next().unwrap_or_default().to_owned());
+        lines
+            .filter(|line| line.contains('$') && !line.starts_with("(func") && !line.starts_with("call"))
+            .collect::<Vec<_>>()
+    };
+    let before = labels(&wasm);
+    assert_eq!(before.len(), 5 + 4, "{before:?}");
+    assert_eq!(labels(&support::prepared_with(&wasm, 10_000, false)), before);
+    // The short loop is there twice, and its inner block with it.
+    let unrolled = labels(&support::prepared(&wasm, 10_000));
+    assert_eq!(unrolled.iter().filter(|line| line.starts_with("block $inside")).count(), 2, "{unrolled:?}");
+    assert!(unrolled.iter().any(|line| line == "loop $short"), "{unrolled:?}");
+}
+
+#[test]
 fn branch_hints_stay_with_their_branches() {
     let text = r#"(module (func $f (param i32)
         (@metadata.code.branch_hint "\01") (if (local.get 0) (then (call $f (i32.const 1))))
