@@ -17,8 +17,8 @@
     if ;; label = @1
       call 0
     end
-    block ;; label = @1
-      loop ;; label = @2
+    block $done
+      loop $outer
         global.get 0
         i64.const 9
         i64.sub
@@ -33,12 +33,12 @@
         local.get $i
         local.get $n
         i32.ge_u
-        br_if 1 (;@1;)
+        br_if $done
         local.get $i
         i32.const 1
         i32.add
         local.set $i
-        loop ;; label = @3
+        loop $inner
           global.get 0
           i64.const 8
           i64.sub
@@ -57,9 +57,9 @@
           local.get $total
           i32.const 3
           i32.rem_u
-          br_if 0 (;@3;)
+          br_if $inner
         end
-        br 0 (;@2;)
+        br $outer
       end
     end
     local.get $total

@@ -16,7 +16,7 @@
     if ;; label = @1
       call 0
     end
-    loop ;; label = @1
+    loop $outer
       global.get 0
       i64.const 7
       i64.sub
@@ -31,7 +31,7 @@
       local.get $n
       local.set $i
       block ;; label = @2
-        loop ;; label = @3
+        loop $inner
           global.get 0
           i64.const 36
           i64.sub
@@ -87,14 +87,14 @@
           i32.const 1
           i32.sub
           local.tee $i
-          br_if 0 (;@3;)
+          br_if $inner
         end
       end
       local.get $n
       i32.const 1
       i32.sub
       local.tee $n
-      br_if 0 (;@1;)
+      br_if $outer
     end
     local.get $sum
   )
@@ -111,7 +111,7 @@
       call 0
     end
     block (result i32) ;; label = @1
-      loop (result i32) ;; label = @2
+      loop $again (result i32)
         global.get 0
         i64.const 18
         i64.sub
@@ -148,7 +148,7 @@
           return
         end
         local.get $n
-        br_table 0 (;@2;) 0 (;@2;)
+        br_table $again $again
       end
     end
   )
