@@ -56,7 +56,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Appends a function. `charges` are in the order of a plan; `hints` and `labels` are those of the original, in order,
-    /// the latter by the places of what has them.
+    /// the latter by the places of what has them. Returns its length.
     pub(crate) fn function(
         &mut self,
         index: u32,
@@ -65,7 +65,7 @@ impl<'a> Emitter<'a> {
         charges: &[Charge],
         hints: &[BranchHint],
         labels: &[(u32, &str)],
-    ) {
+    ) -> usize {
         // Modules are far smaller than 4 GiB: see `MAX_MODULE_BYTES`.
         let start = original.range().start as u32;
         let first = body.items.first().map_or(start, |item| item.from);
@@ -86,6 +86,7 @@ impl<'a> Emitter<'a> {
             self.body.item(self.wasm, body, item, &mut patch);
         }
         self.append(index, first);
+        self.body.bytes.len()
     }
 
     fn append(&mut self, index: u32, first: u32) {

@@ -1,11 +1,13 @@
 //! The way of a module through this crate, from its bytes to a prepared module.
 
+use wasm_encoder::reencode;
+
 use crate::abi::MAX_CHARGE;
 use crate::container::{Manifest, is_prepared};
 use crate::cost::MAX_OPERATOR_COST;
-use crate::error::PrepareError;
+use crate::error::{Limit, PrepareError};
 use crate::origin::DebugSections;
-use crate::rewrite::{How, rewrite};
+use crate::rewrite::{How, TooLarge, rewrite};
 use crate::screen::screen;
 use crate::verify::{Report, verify, verify_with_progress};
 
@@ -109,8 +111,13 @@ pub fn prepare_with_progress(
         branch_hints: options.branch_hints,
         debug: debug.as_ref(),
     };
-    let mut rewritten = rewrite(wasm, &how, &mut |done| progress(wasm.len() + done, work))
-        .map_err(|error| PrepareError::Rewrite(Box::new(error)))?;
+    let mut rewritten =
+        rewrite(wasm, &how, &mut |done| progress(wasm.len() + done, work)).map_err(|error| match error {
+            reencode::Error::UserError(TooLarge(offset)) => {
+                PrepareError::Limit { limit: Limit::FunctionBytes, offset }
+            }
+            error => PrepareError::Rewrite(Box::new(error)),
+        })?;
     let mut bytes = std::mem::take(&mut rewritten.bytes);
     if let (Some(debug), Some(origins)) = (&debug, rewritten.origins) {
         debug.append_to(&mut bytes, origins);

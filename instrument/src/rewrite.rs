@@ -10,7 +10,6 @@
 //! date, debug sections are kept by [`crate::origin`], and the rest are dropped; see [`is_positional`].
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
@@ -62,8 +61,16 @@ pub(crate) struct How<'a> {
     pub(crate) debug: Option<&'a DebugSections<'a>>,
 }
 
-/// Why a valid module could not be rewritten, which is a fault of this crate.
-pub(crate) type Error = reencode::Error<Infallible>;
+/// The largest function that validators take, by the limit that engines have agreed on.
+pub(crate) const MAX_FUNCTION_BYTES: usize = 7_654_321;
+
+/// Why a valid module could not be rewritten: a function that is too large then, or a fault of this crate.
+pub(crate) type Error = reencode::Error<TooLarge>;
+
+/// A function at this offset becomes too large.
+#[derive(Debug, thiserror::Error)]
+#[error("too large a function (at byte {0:#x})")]
+pub(crate) struct TooLarge(pub(crate) u64);
 
 /// Rewrites a screened module. `progress` is told how many bytes are behind it.
 pub(crate) fn rewrite(
@@ -268,7 +275,10 @@ impl<'a> Rewriter<'a> {
             let labels = self.labels.get(&index).map_or(&[][..], Vec::as_slice);
             let labels = placed(labels, original)?;
             let index = self.imported.new_function_index(index);
-            emitter.function(index, original, &body, &plan.charges, hints, &labels);
+            let size = emitter.function(index, original, &body, &plan.charges, hints, &labels);
+            if size > MAX_FUNCTION_BYTES {
+                return Err(Error::UserError(TooLarge(original.range().start)));
+            }
         }
         self.bodies_left -= 1;
         self.end_code_if_done();
@@ -363,7 +373,7 @@ struct Indices {
 }
 
 impl Reencode for Indices {
-    type Error = Infallible;
+    type Error = TooLarge;
 
     fn function_index(&mut self, index: u32) -> Result<u32, Error> {
         Ok(self.imported.new_function_index(index))

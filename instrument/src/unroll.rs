@@ -19,7 +19,7 @@ use crate::body::{Body, Item, Kind, Moved};
 /// How far it goes: code grows by what is copied, a tenth or so in real programs.
 #[derive(Clone, Copy)]
 struct Limits {
-    /// The longest body that is written out, in operators.
+    /// The longest body that is written out, in operators. (In bytes, a few times as many: an operator may be a table.)
     body: u32,
     /// How long a loop may become, in operators, if it is to have more than two copies.
     target: u32,
@@ -111,7 +111,8 @@ fn small_loops(body: &Body) -> Vec<Small> {
             kind if kind.begins_block() => depth += 1,
             Kind::End { .. } => {
                 if let Some(ended) = open.pop_if(|innermost| innermost.depth == depth) {
-                    found.extend(ended.small(index, length));
+                    let bytes = item.from - body.items[ended.begin].from;
+                    found.extend(ended.small(index, length, bytes));
                 }
                 depth = depth.saturating_sub(1);
             }
@@ -132,11 +133,13 @@ fn small_loops(body: &Body) -> Vec<Small> {
 }
 
 impl Open {
-    /// What is to become of the loop, if it is one to be written out. `length`: how many operators came before its end.
-    fn small(&self, end: usize, length: u32) -> Option<Small> {
+    /// What is to become of the loop of so many bytes, if it is one to be written out. `length`: how many operators came
+    /// before its end.
+    fn small(&self, end: usize, length: u32, bytes: u32) -> Option<Small> {
         let limits = if self.is_outermost { OUTERMOST } else { NESTED };
         let length = length - self.before;
-        (self.is_copyable && self.goes_round && length <= limits.body).then(|| Small {
+        let is_small = length <= limits.body && bytes <= 8 * limits.body;
+        (self.is_copyable && self.goes_round && is_small).then(|| Small {
             begin: self.begin,
             end,
             length,

@@ -141,6 +141,39 @@ fn sizes_are_checked_before_anything_is_parsed() {
 }
 
 #[test]
+fn a_function_that_becomes_too_large_is_refused_by_that_name() {
+    let loops = |count| {
+        module_of(0, move |code| {
+            for _ in 0..count {
+                code.instruction(&Instruction::Loop(wasm_encoder::BlockType::Empty));
+                code.instruction(&Instruction::End);
+            }
+        })
+    };
+    let error = refused(&loops(1_000_000));
+    assert!(matches!(error, PrepareError::Limit { limit: Limit::FunctionBytes, .. }), "{error}");
+    assert!(error.to_string().contains("7654321 bytes when it is prepared (at byte 0x"), "{error}");
+    prepare(&loops(300_000), &Options::default()).expect("within the limits");
+}
+
+#[test]
+fn large_tables_in_small_loops_are_not_copied() {
+    let table = module_of(0, |code| {
+        let block = wasm_encoder::BlockType::Empty;
+        for _ in 0..2 {
+            code.instruction(&Instruction::Loop(block));
+        }
+        code.instruction(&Instruction::I32Const(0));
+        code.instruction(&Instruction::BrTable(vec![0; 1_000_000].into(), 1));
+        for _ in 0..2 {
+            code.instruction(&Instruction::End);
+        }
+    });
+    let prepared = prepare(&table, &Options::default()).expect("within the limits");
+    assert!(prepared.bytes.len() < table.len() + 1_000);
+}
+
+#[test]
 fn many_locals_are_refused() {
     let error = refused(&module_of(50_001, |_| {}));
     assert!(matches!(error, PrepareError::Invalid(_)), "wasmparser's own limit: {error}");
