@@ -156,6 +156,7 @@ impl BodyEmitter {
 
     /// An item. `patch`: the number of the first patch that is not before it, if items are in their order.
     fn item(&mut self, wasm: &[u8], body: &Body, item: &Item, patch: &mut usize) {
+        let place = self.bytes.len() as u32;
         let mut code = wasm_encoder::InstructionSink::new(&mut self.bytes);
         match item.kind {
             Kind::Around => {
@@ -167,27 +168,21 @@ impl BodyEmitter {
             Kind::Leave(depth) => _ = code.br(depth),
             Kind::End { .. } if item.from == item.to => _ = code.end(),
             Kind::Br(depth) if item.moved.by > 0 => {
-                code.br(depth);
-                self.place(item);
+                self.places.push((place, item.from));
+                _ = code.br(depth);
             }
             Kind::BrIf(depth) if item.moved.by > 0 => {
-                code.br_if(depth);
-                self.place(item);
+                self.places.push((place, item.from));
+                _ = code.br_if(depth);
             }
             Kind::BrTable { first, count } if item.moved.by > 0 => {
                 let mut depths: Vec<u32> = body.table(first, count, item.moved).collect();
                 let default = depths.pop().unwrap_or_default();
-                code.br_table(depths, default);
-                self.place(item);
+                self.places.push((place, item.from));
+                _ = code.br_table(depths, default);
             }
             _ => self.original(wasm, body, item, patch),
         }
-    }
-
-    /// Notes the place of an operator that has just been written. Written anew, it may be of another length: what
-    /// matters is that the next one is noted too, which is an item of its own.
-    fn place(&mut self, item: &Item) {
-        self.places.push((self.bytes.len() as u32 - 1, item.from));
     }
 
     fn original(&mut self, wasm: &[u8], body: &Body, item: &Item, patch: &mut usize) {

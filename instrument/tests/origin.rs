@@ -106,37 +106,51 @@ fn every_operator_of_any_module_is_found() {
     assert!(checked > 10_000, "the generator still makes code: {checked}");
 }
 
-#[test]
-fn operands_may_be_written_longer_than_they_must_be() {
-    // As linkers leave them: calls and constants of five bytes.
-    let text = r#"(module
-        (func (param i32) (drop (local.get 0)) (nop))
-        (func (loop (call 0 (i32.const 1)) (if (i32.const 0) (then (call 0 (i32.const 2))))) (unreachable)))"#;
+/// A module with other bodies: to write operands as linkers leave them, in five bytes.
+fn with_bodies(text: &str, bodies: &[&[u8]]) -> Vec<u8> {
     let short = wat::parse_str(text).expect("well-formed");
     let mut module = wasm_encoder::Module::new();
     for payload in Parser::new(0).parse_all(&short) {
         let payload = payload.expect("well-formed");
         if let Payload::CodeSectionStart { .. } = payload {
             let mut code = wasm_encoder::CodeSection::new();
-            code.raw(b"\0\x20\0\x1a\x01\x0b");
-            let call = b"\x10\x80\x80\x80\x80\0";
-            let parts: [&[u8]; 7] = [
-                b"\0\x03\x40\x41\x81\x80\x80\x80\0",
-                call,
-                b"\x41\x80\x80\0\x04\x40\x41\x02",
-                call,
-                b"\x0b\x0b",
-                b"\0",
-                b"\x0b",
-            ];
-            code.raw(&parts.concat());
+            bodies.iter().for_each(|body| {
+                code.raw(body);
+            });
             module.section(&code);
         } else if let Some((id, range)) = payload.as_section() {
             let data = &short[range.start as usize..range.end as usize];
             module.section(&wasm_encoder::RawSection { id, data });
         }
     }
-    assert_eq!(check(&with_debug_section(module.finish()), false), 4 + 11);
+    module.finish()
+}
+
+#[test]
+fn operands_may_be_written_longer_than_they_must_be() {
+    let text = r#"(module
+        (func (param i32) (drop (local.get 0)) (nop))
+        (func (loop (call 0 (i32.const 1)) (if (i32.const 0) (then (call 0 (i32.const 2))))) (unreachable)))"#;
+    let call = b"\x10\x80\x80\x80\x80\0";
+    let parts: [&[u8]; 7] = [
+        b"\0\x03\x40\x41\x81\x80\x80\x80\0",
+        call,
+        b"\x41\x80\x80\0\x04\x40\x41\x02",
+        call,
+        b"\x0b\x0b",
+        b"\0",
+        b"\x0b",
+    ];
+    let wasm = with_bodies(text, &[b"\0\x20\0\x1a\x01\x0b", &parts.concat()]);
+    assert_eq!(check(&with_debug_section(wasm), false), 4 + 11);
+}
+
+#[test]
+fn a_branch_of_a_copy_is_found_behind_an_operand_that_became_shorter() {
+    let body = b"\0\x03\x40\x41\x81\x80\x80\x80\0\x0d\0\x0b\x0b";
+    let wasm = with_bodies("(module (func (loop (br_if 0 (i32.const 1)))))", &[body]);
+    // The loop, and a constant and a branch in each of its two copies.
+    assert_eq!(check(&with_debug_section(wasm), true), 1 + 2 * 2);
 }
 
 #[test]
