@@ -141,6 +141,46 @@ fn a_bulk_operation_yields_on_its_way() {
 }
 
 #[test]
+fn short_bulk_operations_are_charged_as_long_ones_are() {
+    // A function of three reductions, and what a byte in 64 costs; sizes on both sides of where another routine begins.
+    for count in [0, 63, 64, 6400, 65_535, 65_536, 65_537, 131_072] {
+        for operation in [
+            "(memory.fill (i32.const 0) (i32.const 1) (local.get 0))",
+            "(memory.copy (i32.const 1) (i32.const 0) (local.get 0))",
+            "(memory.copy $b 0 (i32.const 1) (i32.const 0) (local.get 0))",
+        ] {
+            let body = format!("(memory 4) (memory $b 4) (func (export \"run\") (param i32) {operation})");
+            let engine = engine();
+            let (module, mut store, instance) = start(&engine, &body, &Linker::new());
+            let run = module.exported_function("run").unwrap();
+            store.begin(instance, run, &[Value::I32(count)]).unwrap();
+            // A slice of no reductions is used up by any work, and stays so: a yield for each chunk.
+            let mut yields = 0;
+            while let Progress::Yielded = store.resume(Resume::Continue, 0) {
+                yields += 1;
+            }
+            assert_eq!(store.reductions(), count as u64 / 64, "{count} bytes of {operation}");
+            let chunks = if count < 64 { 0 } else { count.unsigned_abs().div_ceil(65_536) };
+            assert_eq!(yields, chunks, "{count} bytes of {operation}");
+        }
+    }
+}
+
+#[test]
+fn a_loop_of_short_bulk_operations_yields() {
+    let body = r#"(memory 2) (func (export "run")
+        (loop $again (memory.copy (i32.const 64) (i32.const 0) (i32.const 65536)) (br $again)))"#;
+    let engine = engine();
+    let (module, mut store, instance) = start(&engine, body, &Linker::new());
+    store.begin(instance, module.exported_function("run").unwrap(), &[]).unwrap();
+    for turn in 1..=5 {
+        assert!(matches!(store.resume(Resume::Continue, 10_000), Progress::Yielded));
+        // What a slice was overrun by is missing from the next.
+        assert_eq!(store.reductions(), (turn * 10_000_u64).next_multiple_of(1024));
+    }
+}
+
+#[test]
 fn a_trap_after_a_yield_on_another_thread_is_still_a_trap() {
     let body = r#"(func (export "run") (param $n i32)
         (loop $again CHARGE

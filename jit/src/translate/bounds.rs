@@ -93,6 +93,39 @@ pub(crate) fn check(
     with_offset(builder, address, memarg.offset, false)
 }
 
+/// The addresses of ranges of `count` bytes that begin at the given indices of memories, to be used only where `outside`
+/// is zero: all ranges are inside of their memories then.
+pub(crate) struct Ranges<const N: usize> {
+    pub(crate) addresses: [Value; N],
+    pub(crate) count: Value,
+    pub(crate) outside: Value,
+}
+
+/// Checks ranges; indices and the count are 32 bits wide, extended to 64. In untrusted code, what is speculated about
+/// ranges that are not inside is about none, at address 0.
+pub(crate) fn check_ranges<const N: usize>(
+    environment: &Environment<'_>,
+    builder: &mut FunctionBuilder<'_>,
+    ranges: [(u32, Value); N],
+    count: Value,
+) -> Ranges<N> {
+    let mut outside = None;
+    let addresses = ranges.map(|(memory, index)| {
+        let MemoryValues { base, length } = environment.memory(builder, memory);
+        let end = builder.ins().iadd(index, count);
+        let beyond = builder.ins().icmp(IntCC::UnsignedGreaterThan, end, length);
+        outside = Some(outside.map_or(beyond, |others| builder.ins().bor(others, beyond)));
+        builder.ins().iadd(base, index)
+    });
+    let outside = outside.unwrap_or_else(|| builder.ins().iconst(types::I8, 0));
+    if !environment.module.options.untrusted {
+        return Ranges { addresses, count, outside };
+    }
+    let nothing = builder.ins().iconst(types::I64, 0);
+    let mut masked = |value| builder.ins().select_spectre_guard(outside, nothing, value);
+    Ranges { addresses: addresses.map(&mut masked), count: masked(count), outside }
+}
+
 /// Whether `index + bytes` is beyond the length.
 fn is_outside(
     environment: &Environment<'_>,

@@ -248,6 +248,18 @@ impl<'m> Environment<'m> {
         builtin: Builtin,
         args: &[Value],
     ) -> Option<Value> {
+        let mut all = vec![self.context];
+        all.extend_from_slice(args);
+        self.call_leaf(builder, builtin, &all)
+    }
+
+    /// Calls a routine with the given arguments.
+    pub(crate) fn call_leaf(
+        &mut self,
+        builder: &mut FunctionBuilder<'_>,
+        builtin: Builtin,
+        args: &[Value],
+    ) -> Option<Value> {
         let (params, result) = builtin_type(builtin);
         let isa = self.module.isa;
         let signature = *self.builtin_signatures[builtin as usize]
@@ -256,9 +268,7 @@ impl<'m> Environment<'m> {
         let runtime = self.runtime(builder);
         let builtins = builder.ins().load(types::I64, flags, runtime, VmRuntime::BUILTINS);
         let code = builder.ins().load(types::I64, flags, builtins, builtin.offset());
-        let mut all = vec![self.context];
-        all.extend_from_slice(args);
-        let call = builder.ins().call_indirect(signature, code, &all);
+        let call = builder.ins().call_indirect(signature, code, args);
         builder.inst_results(call).first().copied()
     }
 }
@@ -277,7 +287,7 @@ pub(crate) fn import_code(builder: &mut FunctionBuilder<'_>, index: u32, signatu
     })
 }
 
-/// Parameter types (the vm context first) and result of each routine; `vm::libcalls` defines them.
+/// Parameter types (the vm context first, but for those of bytes) and result of each routine; `vm::libcalls` defines them.
 fn builtin_type(builtin: Builtin) -> (&'static [Type], Option<Type>) {
     use types::{I32, I64};
     match builtin {
@@ -288,6 +298,8 @@ fn builtin_type(builtin: Builtin) -> (&'static [Type], Option<Type>) {
         Builtin::MemoryFill => (&[I64, I32, I64, I32, I64], Some(I32)),
         Builtin::MemoryInit => (&[I64, I32, I32, I64, I64, I64], Some(I32)),
         Builtin::DataDrop | Builtin::ElementDrop => (&[I64, I32], None),
+        Builtin::CopyBytes => (&[I64, I64, I64], None),
+        Builtin::FillBytes => (&[I64, I32, I64], None),
         Builtin::TableSet => (&[I64, I32, I64, I64], Some(I32)),
         Builtin::TableGrow => (&[I64, I32, I64, I64], Some(I64)),
         Builtin::TableFill => (&[I64, I32, I64, I64, I64], Some(I32)),

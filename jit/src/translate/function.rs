@@ -1,5 +1,6 @@
 //! One function body: validated and translated in the same pass, then compiled.
 
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     BlockArg, Function, GlobalValueData, Inst, InstBuilder, SourceLoc, UserFuncName, Value, types,
 };
@@ -15,7 +16,7 @@ use crate::code::CompiledCode;
 use crate::compile::CodeLayout;
 use crate::error::CompileError;
 use crate::shape::{unsupported, val_type};
-use crate::vm::context::VmContextHead;
+use crate::vm::context::{Builtin, VmContextHead};
 
 /// Values that a function's translation may define. WebAssembly is denser than what becomes of it: a call of two
 /// bytes defines a thousand values, and a few kilobytes would take all memory.
@@ -295,16 +296,33 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
     }
 
     /// Calls a routine that may charge, yield or change memories and tables.
-    pub(crate) fn call_builtin(
-        &mut self,
-        builtin: crate::vm::context::Builtin,
-        args: &[Value],
-    ) -> Option<Value> {
+    pub(crate) fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Option<Value> {
         self.store_counter();
         let result = self.environment.call_builtin(&mut self.builder, builtin, args);
         self.load_counter();
-        self.environment.load_main_memory(&mut self.builder);
+        if builtin == Builtin::MemoryGrow {
+            self.environment.load_main_memory(&mut self.builder);
+        }
         result
+    }
+
+    /// Calls a routine that knows nothing of the counter and of contexts.
+    pub(crate) fn call_leaf(&mut self, builtin: Builtin, args: &[Value]) {
+        self.environment.call_leaf(&mut self.builder, builtin, args);
+    }
+
+    /// Charges for work that has been done, so many reductions of it; in an unmetered module, nothing.
+    pub(crate) fn charge(&mut self, reductions: Value) {
+        let Some(before) = self.counter() else { return };
+        let left = self.builder.ins().isub(before, reductions);
+        self.take_counter(left);
+        let [used_up, done] = std::array::from_fn(|_| self.builder.create_block());
+        let is_used_up = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0);
+        self.builder.ins().brif(is_used_up, used_up, &[], done, &[]);
+        self.builder.switch_to_block(used_up);
+        self.yield_now();
+        self.builder.ins().jump(done, &[]);
+        self.builder.switch_to_block(done);
     }
 
     /// Arguments for a jump that carries the topmost values.

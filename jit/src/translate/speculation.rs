@@ -12,6 +12,7 @@ const GUEST: &str = r#"(module
     (memory 1) (table 4 funcref)
     (func (param i32) (result i32) (i32.load (local.get 0)))
     (func (param i32) (i32.store (local.get 0) (local.get 0)))
+    (func (param i32) (memory.copy (local.get 0) (i32.const 1) (i32.const 2)))
     (func (param i32) (call_indirect (local.get 0)))
     (func (param i32) (return_call_indirect (local.get 0)))
     (func (param i32) (result funcref) (table.get 0 (local.get 0)))
@@ -46,14 +47,14 @@ fn masks_are_in_the_machine_code() {
     let trusted = masks(CompileOptions::default());
     assert_eq!(
         trusted,
-        [false, false, true, true, true, true],
-        "load, store, call, tail call, table.get, br_table"
+        [false, false, false, true, true, true, true],
+        "load, store, copy, call, tail call, table.get, br_table"
     );
     let untrusted = masks(CompileOptions { untrusted: true, ..CompileOptions::default() });
-    assert_eq!(untrusted, [true; 6]);
-    // An index cannot leave the reservation: there is nothing to mask.
+    assert_eq!(untrusted, [true; 7]);
+    // A single access cannot leave the reservation: there is nothing to mask.
     let reserved = masks(CompileOptions { untrusted: true, memory: MemoryLayout::Reserved });
-    assert_eq!(reserved, trusted);
+    assert_eq!(reserved, [false, false, true, true, true, true, true]);
 }
 
 #[test]

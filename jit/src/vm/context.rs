@@ -145,10 +145,12 @@ pub(crate) enum Builtin {
     TableCopy,
     TableInit,
     ElementDrop,
+    CopyBytes,
+    FillBytes,
 }
 
 impl Builtin {
-    pub(crate) const COUNT: usize = Builtin::ElementDrop as usize + 1;
+    pub(crate) const COUNT: usize = Builtin::FillBytes as usize + 1;
 
     pub(crate) fn offset(self) -> i32 {
         (self as usize * size_of::<usize>()) as i32

@@ -24,10 +24,10 @@ use super::table;
 use crate::value::RawValue;
 
 /// Bytes that a bulk operation moves between two charges.
-const CHUNK: u64 = 64 << 10;
+pub(crate) const CHUNK: u64 = 64 << 10;
 
 /// Bytes of bulk work that cost one reduction.
-const BYTES_PER_REDUCTION: u64 = 64;
+pub(crate) const BYTES_PER_REDUCTION: u64 = 64;
 
 /// What [`VmRuntime::dispatch`] points to: runs the host function of an import, on the worker's stack.
 pub(crate) type Dispatch =
@@ -56,6 +56,8 @@ pub(crate) static TABLE: Table = Table([
     table_copy as *const (),
     table_init as *const (),
     element_drop as *const (),
+    copy_bytes as *const (),
+    fill_bytes as *const (),
 ]);
 
 /// An array of code addresses.
@@ -290,6 +292,24 @@ unsafe extern "C" fn memory_copy(
         }
     }
     0
+}
+
+/// Copies bytes between memories, or within one.
+///
+/// # Safety
+/// Native code alone calls it, with ranges that it has checked.
+unsafe extern "C" fn copy_bytes(to: *mut u8, from: *const u8, count: usize) {
+    // SAFETY: by the contract. The ranges may overlap.
+    unsafe { std::ptr::copy(from, to, count) };
+}
+
+/// Fills bytes of a memory.
+///
+/// # Safety
+/// Native code alone calls it, with a range that it has checked.
+unsafe extern "C" fn fill_bytes(to: *mut u8, byte: u32, count: usize) {
+    // SAFETY: by the contract.
+    unsafe { to.write_bytes(byte as u8, count) };
 }
 
 /// # Safety

@@ -1,4 +1,4 @@
-//! Loads, stores, and the bulk operations. Addresses come from `bounds` and nowhere else.
+//! Loads, stores, sizes. Addresses come from `bounds` and nowhere else.
 
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, TrapCode, Type, Value, types};
 use wasmparser::{MemArg, Operator};
@@ -41,19 +41,6 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
             let old = t.call_builtin(Builtin::MemoryGrow, &[memory, delta]).expect("it has a result");
             let old = t.builder.ins().ireduce(I32, old);
             t.stacks.push(old);
-        }
-        Operator::MemoryFill { mem } => {
-            let count = pop_extended(t);
-            let byte = t.stacks.pop();
-            let start = pop_extended(t);
-            let memory = constant(t, *mem);
-            checked(t, Builtin::MemoryFill, &[memory, start, byte, count]);
-        }
-        Operator::MemoryCopy { dst_mem, src_mem } => copy(t, Builtin::MemoryCopy, *dst_mem, *src_mem),
-        Operator::MemoryInit { data_index, mem } => copy(t, Builtin::MemoryInit, *mem, *data_index),
-        Operator::DataDrop { data_index } => {
-            let segment = constant(t, *data_index);
-            t.call_builtin(Builtin::DataDrop, &[segment]);
         }
         _ => return false,
     }
@@ -107,24 +94,11 @@ fn size(t: &mut FunctionTranslator<'_, '_>, memory: u32) {
     t.stacks.push(pages);
 }
 
-fn copy(t: &mut FunctionTranslator<'_, '_>, builtin: Builtin, to: u32, from: u32) {
-    let count = pop_extended(t);
-    let source = pop_extended(t);
-    let target = pop_extended(t);
-    let (to, from) = (constant(t, to), constant(t, from));
-    checked(t, builtin, &[to, from, target, source, count]);
-}
-
-fn checked(t: &mut FunctionTranslator<'_, '_>, builtin: Builtin, args: &[Value]) {
-    let failed = t.call_builtin(builtin, args).expect("it has a result");
-    t.builder.ins().trapnz(failed, TrapCode::HEAP_OUT_OF_BOUNDS);
-}
-
-fn constant(t: &mut FunctionTranslator<'_, '_>, value: u32) -> Value {
+pub(super) fn constant(t: &mut FunctionTranslator<'_, '_>, value: u32) -> Value {
     t.builder.ins().iconst(types::I32, i64::from(value))
 }
 
-fn pop_extended(t: &mut FunctionTranslator<'_, '_>) -> Value {
+pub(super) fn pop_extended(t: &mut FunctionTranslator<'_, '_>) -> Value {
     let value = t.stacks.pop();
     t.builder.ins().uextend(types::I64, value)
 }

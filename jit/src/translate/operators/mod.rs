@@ -3,6 +3,7 @@
 //! Each family says whether an operator is its own. Control operators are looked at even in unreachable code,
 //! where only their nesting counts; all others are skipped there.
 
+mod bulk;
 mod call;
 mod control;
 mod convert;
@@ -34,6 +35,7 @@ pub(crate) fn translate(
         || convert::translate(translator, operator)
         || call::translate(translator, operator)
         || table::translate(translator, operator)
+        || bulk::translate(translator, operator)
         || simd::translate(translator, operator)
     {
         return Ok(());
