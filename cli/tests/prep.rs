@@ -119,7 +119,7 @@ fn the_result_can_be_read() {
     let output = run(directory.path(), &["app.wasm", "--wat"]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("text");
-    assert!(text.starts_with("(module") && text.contains("\"lunatic::metering\" \"yield\""), "{text}");
+    assert!(text.starts_with("(module") && text.contains("\"lunatic::metering\" \"charge\""), "{text}");
     assert_eq!(names(directory.path()), ["app.wasm"]);
     assert!(is_prepared(&wasm(&text)), "it is the module itself");
     assert!(run(directory.path(), &["app.wasm", "--wat", "-o", "app.wat"]).status.success());
@@ -153,7 +153,7 @@ fn what_cannot_be_used_is_one_line_and_status_1() {
     let directory = directory();
     let path = directory.path();
     let component = wasm("(component)");
-    let reserved = wasm("(module (import \"lunatic::metering\" \"yield\" (func)))");
+    let reserved = wasm("(module (import \"lunatic::metering\" \"charge\" (func)))");
     let truncated = wasm(SPIN);
     let truncated = &truncated[..truncated.len() - 3];
     for (name, bytes, expected) in [
@@ -179,13 +179,13 @@ fn an_edited_module_is_refused_with_its_place() {
     let path = directory.path();
     assert!(run(path, &["app.wasm"]).status.success());
     let mut bytes = fs::read(path.join("app.lwasm")).expect("written");
-    // `call $yield` within an `if`, which only charges have here.
-    let call = find(&bytes, &[0x04, 0x40, 0x10, 0x00]);
-    bytes[call + 2..call + 4].fill(0x01);
+    // The first charge: `i32.const 1; call $charge`.
+    let charge = find(&bytes, &[0x41, 0x01, 0x10, 0x00]);
+    bytes[charge..charge + 4].fill(0x01);
     fs::write(path.join("app.lwasm"), &bytes).expect("written");
     let error = error_of(&run(path, &["--check", "app.lwasm"]), 1);
     assert!(
-        error.contains("a charge is incomplete or altered (in function 1 \"spin\", at byte 0x"),
+        error.contains("a function does not begin with a charge (in function 1 \"spin\", at byte 0x"),
         "{error}"
     );
 }

@@ -1,42 +1,31 @@
 //! The names and versions that the three rooms above share.
 //!
-//! An instrumented module imports two things from a reserved namespace, and nothing else in the module may
-//! touch them: the counter of remaining reductions, and the function that is called when it falls below zero.
+//! An instrumented module imports a function from a reserved namespace, and calls it with a constant wherever work is
+//! about to be done:
 //!
 //! ```wat
-//! (import "lunatic::metering" "reductions" (global $reductions (mut i64)))
-//! (import "lunatic::metering" "yield" (func $yield))
+//! (import "lunatic::metering" "charge" (func $charge (param i32)))
 //!
 //! ;; a charge of $cost
-//! global.get $reductions
-//! i64.const $cost
-//! i64.sub
-//! global.set $reductions
-//! global.get $reductions
-//! i64.const 0
-//! i64.lt_s
-//! if
-//!   call $yield
-//! end
+//! i32.const $cost
+//! call $charge
 //! ```
 //!
-//! Any engine can run such a module by supplying the two: a mutable `i64` global, and a function that adds a
-//! new slice to it (and does whatever it likes in between).
+//! Any engine can run such a module by supplying it: a function that counts down, and does whatever it likes when nothing
+//! is left. The engine of this project makes a comparison and a subtraction of it, in a register. Nothing else in the
+//! module may name the function, and the counter is nothing that a module could name.
 
 /// The reserved import namespace. An input module that already imports from it is rejected.
 pub const METERING_MODULE: &str = "lunatic::metering";
 
-/// The imported mutable `i64` global that holds the remaining reductions of the running slice.
-pub const REDUCTIONS_GLOBAL: &str = "reductions";
-
-/// The imported function of type `() -> ()` that is called when the remaining reductions are below zero.
-pub const YIELD_FUNCTION: &str = "yield";
+/// The imported function of type `(i32) -> ()` that counts reductions down, and yields when they are used up.
+pub const CHARGE_FUNCTION: &str = "charge";
 
 /// The name of the custom section that marks a prepared module.
 pub const SECTION: &str = "lunatic.prep";
 
 /// The version of the `.lwasm` format: the layout of [`SECTION`] and of the inserted code.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// The version of the cost model: what one reduction stands for.
 pub const COST_MODEL_VERSION: u32 = 1;

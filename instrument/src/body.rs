@@ -2,8 +2,8 @@
 //!
 //! Nothing of the code is taken apart that does not have to be: what only goes on behind itself is one item, whatever it
 //! does, and is copied as it is. So a proposal that brings operators needs nothing here; one that brings control flow
-//! does. The two imports that are added move the indices of functions and globals behind them; where one of those is
-//! named is noted beside the items.
+//! does. The import that is added moves the indices of the functions that the module defines; where one of those is named
+//! is noted beside the items.
 
 use wasmparser::{BlockType, Catch, FunctionBody, Operator, Result, TryTable};
 
@@ -114,20 +114,13 @@ pub(crate) enum Number {
     Signed(i32),
 }
 
-/// How many functions and globals come before those that are added.
+/// How many functions are imported before the one that is added.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Imported {
-    pub(crate) functions: u32,
-    pub(crate) globals: u32,
-}
+pub(crate) struct Imported(pub(crate) u32);
 
 impl Imported {
-    pub(crate) fn new_function_index(self, index: u32) -> u32 {
-        index + u32::from(index >= self.functions)
-    }
-
-    pub(crate) fn new_global_index(self, index: u32) -> u32 {
-        index + u32::from(index >= self.globals)
+    pub(crate) fn new_index(self, index: u32) -> u32 {
+        index + u32::from(index >= self.0)
     }
 }
 
@@ -252,11 +245,11 @@ impl Reader<'_> {
         let number = match *operator {
             Operator::Call { function_index: index }
             | Operator::ReturnCall { function_index: index }
-            | Operator::RefFunc { function_index: index } => {
-                Number::Unsigned(self.imported.new_function_index(index))
-            }
-            Operator::GlobalGet { global_index: index } | Operator::GlobalSet { global_index: index } => {
-                Number::Unsigned(self.imported.new_global_index(index))
+            | Operator::RefFunc { function_index: index } => Number::Unsigned(self.imported.new_index(index)),
+            Operator::GlobalGet { global_index: index } | Operator::GlobalSet { global_index: index }
+                if to - from == 1 + PADDED =>
+            {
+                Number::Unsigned(index)
             }
             Operator::I32Const { value } if to - from == 1 + PADDED => Number::Signed(value),
             // The alignment, in a byte that does not announce the number of a memory, then the offset.
@@ -271,7 +264,7 @@ impl Reader<'_> {
 
     fn kind(&mut self, operator: &Operator<'_>) -> Kind {
         match operator {
-            Operator::Call { function_index } if *function_index < self.imported.functions => {
+            Operator::Call { function_index } if *function_index < self.imported.0 => {
                 Kind::Call(Callee::Imported)
             }
             Operator::Call { .. } => Kind::Call(Callee::Defined),

@@ -117,7 +117,7 @@ mod tests {
         for (data, expected) in [
             (&[9, 1, 1, 1, 1][..], ManifestError::FormatVersion(9)),
             (&[9][..], ManifestError::FormatVersion(9)),
-            (&[2, 7, 1, 1, 1][..], ManifestError::CostModelVersion(7)),
+            (&[3, 7, 1, 1, 1][..], ManifestError::CostModelVersion(7)),
         ] {
             assert_eq!(inspect(&module_with(data)), Err(expected));
             assert!(expected.to_string().contains("prepare it again with lunatic-prep"));
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn what_is_short_long_or_malformed_is_refused() {
         for data in
-            [&[][..], &[2], &[2, 1, 1, 1], &[2, 1, 1, 1, 1, 0], &[2, 1, 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff]]
+            [&[][..], &[3], &[3, 1, 1, 1], &[3, 1, 1, 1, 1, 0], &[3, 1, 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff]]
         {
             assert_eq!(inspect(&module_with(data)), Err(ManifestError::Malformed), "{data:?}");
         }

@@ -10,21 +10,16 @@ use crate::plan::Charge;
 /// The code section while it is written.
 pub(crate) struct Emitter<'a> {
     wasm: &'a [u8],
-    reserved: Reserved,
+    /// The imported function that every charge calls.
+    charge_function: u32,
     /// The section's content so far.
     pub(crate) code: Vec<u8>,
-    pub(crate) hints: Option<BranchHints>,
+    /// What the original hints at, and nothing else: a charge has no branch.
+    pub(crate) hints: BranchHints,
     pub(crate) origins: Option<Origins>,
     /// Names of labels, by function.
     pub(crate) labels: IndirectNameMap,
     body: BodyEmitter,
-}
-
-/// The indices of the two imports that every charge uses.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reserved {
-    pub(crate) reductions: u32,
-    pub(crate) yield_function: u32,
 }
 
 /// Where code was, while it is written.
@@ -48,11 +43,11 @@ struct BodyEmitter {
 
 impl<'a> Emitter<'a> {
     /// For so many functions of this module.
-    pub(crate) fn new(wasm: &'a [u8], functions: u32, reserved: Reserved, size: usize) -> Emitter<'a> {
+    pub(crate) fn new(wasm: &'a [u8], functions: u32, charge_function: u32, size: usize) -> Emitter<'a> {
         let mut code = Vec::with_capacity(size);
         functions.encode(&mut code);
         let (labels, body) = (IndirectNameMap::new(), BodyEmitter::default());
-        Emitter { wasm, reserved, code, hints: None, origins: None, labels, body }
+        Emitter { wasm, charge_function, code, hints: BranchHints::new(), origins: None, labels, body }
     }
 
     /// Appends a function. `charges` are in the order of a plan; `hints` and `labels` are those of the original, in order,
@@ -74,7 +69,7 @@ impl<'a> Emitter<'a> {
         let mut patch = 0;
         for (position, item) in body.items.iter().enumerate() {
             while let Some(charge) = charges.next_if(|charge| charge.before == position) {
-                self.body.charge(charge.cost, self.reserved);
+                self.body.charge(charge.cost, self.charge_function);
             }
             if matches!(item.kind, Kind::If | Kind::BrIf(_) | Kind::BrOn(_)) {
                 self.body.hint(item.from - start, hints);
@@ -101,10 +96,8 @@ impl<'a> Emitter<'a> {
             }
         }
         self.code.extend_from_slice(bytes);
-        if let Some(all) = &mut self.hints
-            && !hints.is_empty()
-        {
-            all.function_hints(index, hints.iter().copied());
+        if !hints.is_empty() {
+            self.hints.function_hints(index, hints.iter().copied());
         }
         if !label_names.is_empty() {
             self.labels.append(index, label_names);
@@ -123,19 +116,9 @@ impl BodyEmitter {
     }
 
     /// A charge, as it is drawn in [`crate::abi`].
-    fn charge(&mut self, cost: u32, reserved: Reserved) {
-        let mut code = wasm_encoder::InstructionSink::new(&mut self.bytes);
-        code.global_get(reserved.reductions)
-            .i64_const(cost.into())
-            .i64_sub()
-            .global_set(reserved.reductions)
-            .global_get(reserved.reductions)
-            .i64_const(0)
-            .i64_lt_s();
-        self.hints.push(BranchHint { branch_func_offset: self.bytes.len() as u32, branch_hint_value: 0 });
-        let mut code = wasm_encoder::InstructionSink::new(&mut self.bytes);
-        code.if_(wasm_encoder::BlockType::Empty).call(reserved.yield_function).end();
-        self.label(None);
+    fn charge(&mut self, cost: u32, function: u32) {
+        // Charges are far below 2³¹: see `MAX_CHARGE`.
+        wasm_encoder::InstructionSink::new(&mut self.bytes).i32_const(cost as i32).call(function);
     }
 
     /// Counts a label, which may have a name.

@@ -6,7 +6,9 @@
 
 use std::fmt;
 
-use crate::abi::{COST_MODEL_VERSION, FORMAT_VERSION, MAX_CHARGE, MAX_RETURN, METERING_MODULE, SECTION};
+use crate::abi::{
+    CHARGE_FUNCTION, COST_MODEL_VERSION, FORMAT_VERSION, MAX_CHARGE, MAX_RETURN, METERING_MODULE, SECTION,
+};
 
 /// Why a module could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -107,30 +109,27 @@ pub enum VerifyErrorKind {
     /// The module has the custom section twice.
     #[error("a second custom section {SECTION:?}")]
     SecondManifest,
-    /// One of the reserved imports is missing.
-    #[error("the reserved import {METERING_MODULE:?} {0:?} is missing")]
-    MissingImport(&'static str),
-    /// A reserved import occurs twice.
-    #[error("the reserved import {METERING_MODULE:?} {0:?} occurs twice")]
-    SecondImport(&'static str),
-    /// A reserved import has another type than it should.
-    #[error("the reserved import {METERING_MODULE:?} {0:?} has the wrong type")]
-    ImportType(&'static str),
+    /// The reserved import is missing.
+    #[error("the reserved import {METERING_MODULE:?} {CHARGE_FUNCTION:?} is missing")]
+    MissingImport,
+    /// The reserved import occurs twice.
+    #[error("the reserved import {METERING_MODULE:?} {CHARGE_FUNCTION:?} occurs twice")]
+    SecondImport,
+    /// The reserved import has another type than it should.
+    #[error("the reserved import {METERING_MODULE:?} {CHARGE_FUNCTION:?} has the wrong type")]
+    ImportType,
     /// An import from the reserved namespace that does not exist.
     #[error("{METERING_MODULE:?} has no {0:?}")]
     UnknownImport(String),
-    /// The counter or the yield function is used where no charge is.
-    #[error("{0} is used outside of a charge")]
-    Exposed(Reserved),
+    /// The function that charges is named where no charge is.
+    #[error("the function that charges is used outside of a charge")]
+    Exposed,
     /// A function or a loop does not begin with a charge.
     #[error("{0} does not begin with a charge")]
     Uncharged(Region),
-    /// A charge begins as it should and goes on otherwise.
-    #[error("a charge is incomplete or altered")]
-    BrokenCharge,
     /// A charge's constant is zero, negative, or above the limit.
     #[error("a charge of {0}: it must be from 1 to {MAX_CHARGE}")]
-    ChargeConstant(i64),
+    ChargeConstant(i32),
     /// Some path does more work than the charge before it paid for.
     #[error("work that no charge paid for")]
     Unpaid,
@@ -148,15 +147,6 @@ pub enum VerifyErrorKind {
         /// What the custom section says.
         declared: u32,
     },
-}
-
-/// One of the two reserved items.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reserved {
-    /// The global that counts.
-    Counter,
-    /// The function that yields.
-    Yield,
 }
 
 /// What begins with a charge.
@@ -213,15 +203,6 @@ impl fmt::Display for FunctionRef {
             Some(name) => write!(f, " {name:?}"),
             None => Ok(()),
         }
-    }
-}
-
-impl fmt::Display for Reserved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Reserved::Counter => "the counter of reductions",
-            Reserved::Yield => "the yield function",
-        })
     }
 }
 

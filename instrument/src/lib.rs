@@ -1,7 +1,7 @@
 //! Makes a WebAssembly module preemptible.
 //!
 //! A process that runs Wasm is interrupted where the Wasm itself asks for it: [`prepare`] inserts *charges* that
-//! count reductions down and call `yield` when they are used up, at every function's entry and at every loop's
+//! count reductions down and yield when they are used up, at every function's entry and at every loop's
 //! beginning, each sized by the work that follows it. [`verify`] proves of any file, without trusting whoever made
 //! it, that no work in it escapes the count. What a charge looks like, and what a module so prepared imports, is
 //! written in [`abi`]; what a reduction is, in [`cost`].
@@ -13,7 +13,7 @@
 //! let endless = wat::parse_str("(module (func (export \"_start\") (loop (br 0))))")?;
 //! let prepared = prepare(&endless, &Options::default())?;
 //!
-//! // It is an ordinary module still. Any engine runs it that supplies the counter and the yield function.
+//! // It is an ordinary module still. Any engine runs it that supplies the function that charges.
 //! assert!(is_prepared(&prepared.bytes));
 //! let report = verify(&prepared.bytes)?;
 //! assert_eq!((report.functions, report.loops, report.charges), (1, 1, 2));
@@ -53,9 +53,7 @@ mod unroll;
 mod verify;
 
 pub use container::{Manifest, inspect, is_prepared};
-pub use error::{
-    FunctionRef, Limit, ManifestError, PrepareError, Region, Reserved, VerifyError, VerifyErrorKind,
-};
+pub use error::{FunctionRef, Limit, ManifestError, PrepareError, Region, VerifyError, VerifyErrorKind};
 pub use features::FEATURES;
 pub use origin::original_offset;
 pub use prepare::{Options, Prepared, Stats, prepare, prepare_with_progress};

@@ -21,14 +21,11 @@ pub struct Options {
     /// Write small innermost loops out a few times, so that one charge pays for several rounds. Default: yes. Without,
     /// code is as large as it was, but for the charges, and loops of a few instructions take up to half as long again.
     pub unroll: bool,
-    /// Write branch hints that call the charges' slow paths unlikely. Default: yes. They are a custom section, a quarter
-    /// as large as the charges, which this project's own engine does not need.
-    pub branch_hints: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_charge: MAX_CHARGE, unroll: true, branch_hints: true }
+        Options { max_charge: MAX_CHARGE, unroll: true }
     }
 }
 
@@ -108,7 +105,6 @@ pub fn prepare_with_progress(
     let how = How {
         max_charge: options.max_charge.clamp(MAX_OPERATOR_COST, MAX_CHARGE),
         unroll: options.unroll,
-        branch_hints: options.branch_hints,
         debug: debug.as_ref(),
     };
     let mut rewritten =

@@ -1,8 +1,8 @@
 //! Puts the charges into a module.
 //!
-//! Only valid modules that [`crate::screen`] has let through come here. The rewriter adds the two reserved imports and,
-//! in every function, the charges that [`crate::plan`] asks for; before that, [`crate::unroll`] writes small loops out.
-//! The imports come behind all others, so functions and globals that the module defines move up by one: code has
+//! Only valid modules that [`crate::screen`] has let through come here. The rewriter adds the reserved import and, in
+//! every function, the charges that [`crate::plan`] asks for; before that, [`crate::unroll`] writes small loops out. The
+//! import comes behind all others, so functions that the module defines move up by one: code has
 //! [`Patch`](crate::body::Patch)es for that, and sections that name one are encoded anew. Everything else is copied byte
 //! for byte, in its order.
 //!
@@ -13,18 +13,17 @@ use std::collections::HashMap;
 
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
-    BranchHint, BranchHints, DataSection, ElementSection, EntityType, ExportSection, GlobalSection,
-    GlobalType, ImportSection, IndirectNameMap, NameSection, RawSection, Section, SectionId, StartSection,
-    TableSection, TypeSection, ValType,
+    BranchHint, ElementSection, EntityType, ExportSection, GlobalSection, ImportSection, IndirectNameMap,
+    NameSection, RawSection, Section, SectionId, StartSection, TableSection, TypeSection, ValType,
 };
 use wasmparser::{
     CompositeInnerType, CustomSectionReader, FunctionBody, KnownCustom, Name, NameMap, Operator, Parser,
     Payload, TypeRef,
 };
 
-use crate::abi::{KEPT_DEBUG_PREFIX, METERING_MODULE, OFFSETS_SECTION, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
+use crate::abi::{CHARGE_FUNCTION, KEPT_DEBUG_PREFIX, METERING_MODULE, OFFSETS_SECTION};
 use crate::body::{Body, Imported};
-use crate::emit::{Emitter, Origins, Reserved};
+use crate::emit::{Emitter, Origins};
 use crate::origin::{DebugSections, OffsetMap, kept_name};
 use crate::plan::{Plan, longest_run, plan};
 use crate::unroll::unroll;
@@ -57,7 +56,6 @@ pub(crate) struct Totals {
 pub(crate) struct How<'a> {
     pub(crate) max_charge: u32,
     pub(crate) unroll: bool,
-    pub(crate) branch_hints: bool,
     pub(crate) debug: Option<&'a DebugSections<'a>>,
 }
 
@@ -83,7 +81,7 @@ pub(crate) fn rewrite(
         how,
         rewritten: Rewritten::default(),
         types: 0,
-        unit_type: None,
+        charge_type: None,
         imported: Imported::default(),
         has_types: false,
         has_imports: false,
@@ -111,8 +109,8 @@ struct Rewriter<'a> {
     rewritten: Rewritten,
     /// How many types the module has.
     types: u32,
-    /// One that is `() -> ()`, if there is one yet.
-    unit_type: Option<u32>,
+    /// One that is `(i32) -> ()`, if there is one yet.
+    charge_type: Option<u32>,
     imported: Imported,
     /// Whether the sections that get something added are written.
     has_types: bool,
@@ -156,17 +154,12 @@ impl<'a> Rewriter<'a> {
                 self.section(&section);
             }
             Payload::StartSection { func, .. } => {
-                let function_index = self.imported.new_function_index(func);
+                let function_index = self.imported.new_index(func);
                 self.section(&StartSection { function_index });
             }
             Payload::ElementSection(elements) => {
                 let mut section = ElementSection::new();
                 self.reencoder().parse_element_section(&mut section, elements)?;
-                self.section(&section);
-            }
-            Payload::DataSection(data) => {
-                let mut section = DataSection::new();
-                self.reencoder().parse_data_section(&mut section, data)?;
                 self.section(&section);
             }
             Payload::CodeSectionStart { count, size, .. } => self.begin_code(count, size),
@@ -200,19 +193,19 @@ impl<'a> Rewriter<'a> {
         if let [ty] = types[..]
             && let (true, true, false) = (ty.is_final, ty.supertype_idxs.is_empty(), ty.composite_type.shared)
             && let CompositeInnerType::Func(function) = &ty.composite_type.inner
-            && function.params().is_empty()
+            && function.params() == [wasmparser::ValType::I32]
             && function.results().is_empty()
         {
-            self.unit_type.get_or_insert(self.types);
+            self.charge_type.get_or_insert(self.types);
         }
         self.types += types.len() as u32;
     }
 
-    /// Writes the types, and that of the yield function behind them if there is none.
+    /// Writes the types, and that of the import behind them if there is none.
     fn type_section(&mut self, mut section: TypeSection) {
-        if self.unit_type.is_none() {
-            section.ty().function([], []);
-            self.unit_type = Some(self.types);
+        if self.charge_type.is_none() {
+            section.ty().function([ValType::I32], []);
+            self.charge_type = Some(self.types);
         }
         self.section(&section);
         self.has_types = true;
@@ -221,9 +214,8 @@ impl<'a> Rewriter<'a> {
     fn import_section(&mut self, imports: wasmparser::ImportSectionReader<'_>) -> Result<(), Error> {
         for import in imports.clone().into_imports() {
             match import?.ty {
-                TypeRef::Func(_) | TypeRef::FuncExact(_) => self.imported.functions += 1,
-                TypeRef::Global(_) => self.imported.globals += 1,
-                TypeRef::Table(_) | TypeRef::Memory(_) | TypeRef::Tag(_) => {}
+                TypeRef::Func(_) | TypeRef::FuncExact(_) => self.imported.0 += 1,
+                TypeRef::Global(_) | TypeRef::Table(_) | TypeRef::Memory(_) | TypeRef::Tag(_) => {}
             }
         }
         let mut section = ImportSection::new();
@@ -232,27 +224,17 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// Writes the imports, and the two behind them.
+    /// Writes the imports, and the one behind them.
     fn write_imports(&mut self, mut section: ImportSection) {
-        let counter = GlobalType { val_type: ValType::I64, mutable: true, shared: false };
-        section.import(METERING_MODULE, REDUCTIONS_GLOBAL, EntityType::Global(counter));
-        section.import(
-            METERING_MODULE,
-            YIELD_FUNCTION,
-            EntityType::Function(self.unit_type.unwrap_or(self.types)),
-        );
+        let charge = EntityType::Function(self.charge_type.unwrap_or(self.types));
+        section.import(METERING_MODULE, CHARGE_FUNCTION, charge);
         self.section(&section);
         self.has_imports = true;
     }
 
     fn begin_code(&mut self, count: u32, size: u32) {
-        let reserved =
-            Reserved { reductions: self.imported.globals, yield_function: self.imported.functions };
         let size = size as usize;
-        let mut emitter = Emitter::new(self.wasm, count, reserved, size + size / 4);
-        if self.how.branch_hints {
-            emitter.hints = Some(BranchHints::new());
-        }
+        let mut emitter = Emitter::new(self.wasm, count, self.imported.0, size + size / 4);
         let origins =
             |debug: &DebugSections<'_>| Origins { code_start: debug.code_start, map: OffsetMap::default() };
         emitter.origins = self.how.debug.map(origins);
@@ -264,7 +246,7 @@ impl<'a> Rewriter<'a> {
     fn function(&mut self, original: &FunctionBody<'_>) -> Result<(), Error> {
         let mut body = Body::read(self.wasm, original, self.imported, longest_run(self.how.max_charge))?;
         let totals = &mut self.rewritten.totals;
-        let index = self.imported.functions + totals.functions as u32;
+        let index = self.imported.0 + totals.functions as u32;
         if self.how.unroll {
             totals.unrolled += unroll(&mut body);
         }
@@ -274,7 +256,7 @@ impl<'a> Rewriter<'a> {
             let hints = self.hints.get(&index).map_or(&[][..], Vec::as_slice);
             let labels = self.labels.get(&index).map_or(&[][..], Vec::as_slice);
             let labels = placed(labels, original)?;
-            let index = self.imported.new_function_index(index);
+            let index = self.imported.new_index(index);
             let size = emitter.function(index, original, &body, &plan.charges, hints, &labels);
             if size > MAX_FUNCTION_BYTES {
                 return Err(Error::UserError(TooLarge(original.range().start)));
@@ -290,8 +272,8 @@ impl<'a> Rewriter<'a> {
             return;
         }
         let Some(emitter) = self.emitter.take() else { return };
-        if let Some(hints) = emitter.hints.filter(|_| self.rewritten.totals.charges > 0) {
-            self.section(&hints);
+        if !self.hints.is_empty() {
+            self.section(&emitter.hints);
         }
         self.section(&RawSection { id: SectionId::Code as u8, data: &emitter.code });
         self.rewritten.origins = emitter.origins.map(|origins| origins.map);
@@ -309,7 +291,7 @@ impl<'a> Rewriter<'a> {
                     Err(_) => self.drop_section(name),
                 }
             }
-            KnownCustom::BranchHints(functions) if self.how.branch_hints => {
+            KnownCustom::BranchHints(functions) => {
                 let read = functions.into_iter().try_for_each(|function| {
                     let function = function?;
                     let hints = function.hints.into_iter().map(|hint| {
@@ -365,7 +347,7 @@ impl Totals {
     }
 }
 
-/// Encodes anew what names functions and globals.
+/// Encodes anew what names functions.
 struct Indices {
     imported: Imported,
     /// The names of labels, which have other numbers now.
@@ -376,11 +358,7 @@ impl Reencode for Indices {
     type Error = TooLarge;
 
     fn function_index(&mut self, index: u32) -> Result<u32, Error> {
-        Ok(self.imported.new_function_index(index))
-    }
-
-    fn global_index(&mut self, index: u32) -> Result<u32, Error> {
-        Ok(self.imported.new_global_index(index))
+        Ok(self.imported.new_index(index))
     }
 
     fn parse_custom_name_subsection(

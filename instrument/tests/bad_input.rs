@@ -150,7 +150,7 @@ fn a_function_that_becomes_too_large_is_refused_by_that_name() {
             }
         })
     };
-    let error = refused(&loops(1_000_000));
+    let error = refused(&loops(1_200_000));
     assert!(matches!(error, PrepareError::Limit { limit: Limit::FunctionBytes, .. }), "{error}");
     assert!(error.to_string().contains("7654321 bytes when it is prepared (at byte 0x"), "{error}");
     prepare(&loops(300_000), &Options::default()).expect("within the limits");
@@ -235,7 +235,7 @@ fn a_prepared_module_edited_by_hand_is_refused_by_both() {
 fn a_mark_on_a_module_is_not_believed() {
     let mut unprepared = wasm("(module (func (loop (br 0))))");
     let name = SECTION.as_bytes();
-    let manifest = [2, 1, 1, 1, 1];
+    let manifest = [3, 1, 1, 1, 1];
     unprepared.extend([0, (1 + name.len() + manifest.len()) as u8, name.len() as u8]);
     unprepared.extend(name);
     unprepared.extend(manifest);
@@ -249,7 +249,7 @@ fn another_version_is_told_to_prepare_again() {
     let mut module = prepared(&wasm("(module)"), 10_000);
     let length = module.len();
     // The manifest is the end of the file: two versions of a byte each, and three numbers of two bytes and one each.
-    assert_eq!(module[length - 6..], [2, 1, 0x90, 0x4e, 0, 0]);
+    assert_eq!(module[length - 6..], [3, 1, 0x90, 0x4e, 0, 0]);
     module[length - 6] = 1;
     let error = verify(&module).expect_err("another version");
     assert!(matches!(error.kind, VerifyErrorKind::Manifest(ManifestError::FormatVersion(1))), "{error}");

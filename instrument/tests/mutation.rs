@@ -153,70 +153,82 @@ fn bytes(instructions: &[Instruction<'_>]) -> &'static [u8] {
     bytes.leak()
 }
 
-/// Instead of an operator of a charge: other constants, other indices, and other operators of the same shape.
+/// Instead of an operator of a charge: other constants, other callees, and other operators of the same shape.
 fn replacements(listing: &Listing<'_>, operator: &Operator<'_>) -> Vec<&'static [u8]> {
     use Instruction as I;
-    let (reductions, yield_function) = (listing.reserved.reductions, listing.reserved.yield_function);
+    let charge_function = listing.charge_function;
     let one_each = |instructions: Vec<Instruction<'_>>| {
         instructions.into_iter().map(|instruction| bytes(&[instruction])).collect()
     };
     match *operator {
-        Operator::GlobalGet { .. } => {
-            let others = (0..=listing.globals).filter(|global| *global != reductions);
-            let others = others.map(I::GlobalGet);
-            one_each(others.chain([I::GlobalSet(reductions), I::LocalGet(0), I::I64Const(0)]).collect())
-        }
-        Operator::GlobalSet { .. } => {
-            let others = (0..=listing.globals).filter(|global| *global != reductions);
-            let others = others.map(I::GlobalSet);
-            one_each(others.chain([I::GlobalGet(reductions), I::LocalSet(0), I::Drop]).collect())
-        }
-        Operator::I64Const { value } => {
-            let limit = i64::from(MAX_CHARGE);
-            let mut constants =
-                vec![value - 1, value + 1, 0, 1, -1, -value, limit, limit + 1, 1 << 32, i64::MAX, i64::MIN];
+        Operator::I32Const { value } => {
+            let limit = MAX_CHARGE as i32;
+            let mut constants = vec![
+                value - 1,
+                value + 1,
+                0,
+                1,
+                -1,
+                -value,
+                value / 2,
+                limit,
+                limit + 1,
+                1 << 20,
+                i32::MAX,
+                i32::MIN + 2,
+            ];
             constants.retain(|constant| *constant != value);
             constants.dedup();
-            one_each(constants.into_iter().map(I::I64Const).chain([I::I32Const(value as i32)]).collect())
+            let others = [
+                I::I64Const(value.into()),
+                I::LocalGet(0),
+                I::LocalTee(0),
+                I::GlobalGet(0),
+                I::MemorySize(0),
+                I::Nop,
+                I::Unreachable,
+                I::Return,
+                I::Br(0),
+            ];
+            let mut all: Vec<_> = one_each(constants.into_iter().map(I::I32Const).chain(others).collect());
+            // Another constant, and more between it and the call.
+            all.extend([
+                bytes(&[I::I32Const(value), I::Nop]),
+                bytes(&[I::I32Const(value), I::I32Const(0), I::I32Add]),
+                bytes(&[I::I32Const(value), I::I32Eqz]),
+                bytes(&[I::I32Const(1), I::I32Const(value)]),
+                bytes(&[I::I32Const(value), I::Drop, I::LocalGet(0)]),
+            ]);
+            all
         }
-        Operator::I64Sub => one_each(vec![I::I64Add, I::I64Mul, I::I64And, I::I64Xor, I::Drop, I::I64LtS]),
-        Operator::I64LtS => one_each(vec![
-            I::I64LtU,
-            I::I64GtS,
-            I::I64GtU,
-            I::I64LeS,
-            I::I64GeS,
-            I::I64Eq,
-            I::I64Ne,
-            I::I64Sub,
-        ]),
-        Operator::If { .. } => vec![
-            bytes(&[I::Block(BlockType::Empty)]),
-            bytes(&[I::Loop(BlockType::Empty)]),
-            bytes(&[I::If(BlockType::Result(ValType::I32))]),
-            bytes(&[I::Drop, I::Block(BlockType::Empty)]),
-            bytes(&[I::Drop, I::Loop(BlockType::Empty)]),
-            bytes(&[I::I32Eqz, I::If(BlockType::Empty)]),
-            bytes(&[I::BrIf(0)]),
-        ],
         Operator::Call { .. } => {
-            let others = (0..=listing.functions).filter(|function| *function != yield_function);
+            let others = (0..=listing.functions).filter(|function| *function != charge_function);
             let others = others.map(I::Call);
-            one_each(
-                others
-                    .chain([
-                        I::ReturnCall(yield_function),
-                        I::Return,
-                        I::Unreachable,
-                        I::Br(0),
-                        I::Br(1),
-                        I::Else,
-                        I::End,
-                    ])
-                    .collect(),
-            )
+            let rest = [
+                I::ReturnCall(charge_function),
+                I::Drop,
+                I::LocalSet(0),
+                I::GlobalSet(0),
+                I::Return,
+                I::Unreachable,
+                I::Br(0),
+                I::BrIf(0),
+                I::Br(1),
+                I::BrIf(1),
+                I::Else,
+                I::End,
+                I::If(BlockType::Empty),
+                I::Block(BlockType::Result(ValType::I32)),
+                I::Loop(BlockType::Result(ValType::I32)),
+            ];
+            let mut all: Vec<_> = one_each(others.chain(rest).collect());
+            all.extend([
+                bytes(&[I::If(BlockType::Empty), I::I32Const(1), I::Call(charge_function), I::End]),
+                bytes(&[I::Drop, I::I32Const(1), I::Call(charge_function)]),
+                bytes(&[I::Drop, I::LocalGet(0), I::Call(charge_function)]),
+            ]);
+            all
         }
-        Operator::End => vec![bytes(&[I::Else, I::End]), bytes(&[I::Else]), bytes(&[I::End, I::End])],
         _ => unreachable!("a charge has no other operators"),
     }
 }
@@ -253,7 +265,10 @@ fn of_operators<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Ve
             operators.insert(charge + CHARGE_LENGTH, operator);
         });
         for replacement in replacements(listing, &body.operators[at]) {
-            push("operator replaced", &|operators| operators[at] = replacement);
+            let mut operators = body.bytes.clone();
+            operators[at] = replacement;
+            // What is no charge any more may be anything, a `return` too.
+            mutants.push(Mutant { kind: "operator replaced", at, operators, is_another_program: true });
         }
     }
     mutants
@@ -272,13 +287,8 @@ fn of_a_charge<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Vec
         is_another_program: false,
     }];
     let charges = listing.charges(function);
-    // Within another charge it can only break that one, so a few places there are enough.
-    let is_worth_it = |at: &usize| {
-        let before = if *at < charge { *at } else { *at + CHARGE_LENGTH };
-        before % 4 == 0 || !charges.iter().any(|other| (other + 1..other + CHARGE_LENGTH).contains(&before))
-    };
     // Behind the last `end` it would not belong to the function.
-    for at in (0..rest.len()).filter(|at| *at != charge).filter(is_worth_it) {
+    for at in (0..rest.len()).filter(|at| *at != charge) {
         let mut moved = rest.clone();
         moved.splice(at..at, operators.iter().copied());
         mutants.push(Mutant { kind: "charge moved", at, operators: moved, is_another_program: false });
@@ -292,7 +302,7 @@ fn of_a_charge<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Vec
         is_another_program: false,
     });
     for other in charges.into_iter().filter(|other| *other != charge) {
-        let (here, there) = (charge + 1, other + 1);
+        let (here, there) = (charge, other);
         let mut exchanged = body.bytes.clone();
         exchanged.swap(here, there);
         mutants.push(Mutant {
@@ -315,9 +325,9 @@ fn of_a_charge<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Vec
 }
 
 /// A constant, changed by so much.
-fn changed(constant: &Operator<'_>, by: i64) -> &'static [u8] {
-    let Operator::I64Const { value } = constant else { unreachable!("a charge has a constant") };
-    bytes(&[Instruction::I64Const(value + by)])
+fn changed(constant: &Operator<'_>, by: i32) -> &'static [u8] {
+    let Operator::I32Const { value } = constant else { unreachable!("a charge has a constant") };
+    bytes(&[Instruction::I32Const(value + by)])
 }
 
 /// Code that was not there when the charges were made, at every place of a function.
@@ -332,8 +342,8 @@ fn of_the_rest<'a>(listing: &Listing<'a>, function: usize) -> Vec<Mutant<'a>> {
     let in_turn = [
         ("empty loop added", bytes(&[I::Loop(BlockType::Empty), I::End])),
         ("way back added", bytes(&[I::Loop(BlockType::Empty), I::I32Const(0), I::BrIf(0), I::End])),
-        ("counter refilled", bytes(&[I::I64Const(9), I::GlobalSet(listing.reserved.reductions)])),
-        ("yield called", bytes(&[I::Call(listing.reserved.yield_function)])),
+        ("counter refilled", bytes(&[I::I32Const(-9), I::Call(listing.charge_function)])),
+        ("charged by a value", bytes(&[I::I32Const(4), I::I32Eqz, I::Call(listing.charge_function)])),
     ];
     let mut mutants = Vec::new();
     for at in 0..body.bytes.len() {
@@ -589,22 +599,23 @@ fn the_oracle_sees_what_is_planted() {
         oracle.run(&oracle.counted(&Listing::of(wasm), claim), &call)
     };
 
-    let (good, cheap) = planted(PLANT, 1, &[I::I64Const(4)]);
+    let (good, cheap) = planted(PLANT, 0, &[I::I32Const(4)]);
     let seen = see(&good, 5);
     assert_eq!((seen.work, seen.charged, seen.overrun), (5, 5, 0), "{seen:?}");
     assert_eq!(seen.objection(), None);
     assert_eq!(see(&good, 4).overrun, 1, "more between two charges than was claimed");
     assert!(see(&good, 4).objection().is_some());
 
-    let seen = see(&cheap, 5);
-    assert!(seen.unpaid && !seen.missed_yield, "one is missing: {seen:?}");
-    let (_, upwards) = planted(PLANT, 2, &[I::I64Add]);
-    assert!(see(&upwards, 100).unpaid);
-    let (_, silent) = planted(PLANT, 8, &[I::Nop]);
-    assert!(see(&silent, 100).missed_yield);
-    let (_, broken) = planted(PLANT, 6, &[I::I64LtU]);
+    assert!(see(&cheap, 5).unpaid, "one is missing");
+    let (_, upwards) = planted(PLANT, 0, &[I::I32Const(-5)]);
+    let seen = see(&upwards, 100);
+    assert!(seen.unpaid && seen.charged == -5, "{seen:?}");
+    let (_, silent) = planted(PLANT, 1, &[I::Drop]);
+    let seen = see(&silent, 100);
+    assert!(seen.unpaid && seen.charged == 0, "{seen:?}");
+    let (_, broken) = planted(PLANT, 0, &[I::I32Const(50), I::Nop]);
     let seen = see(&broken, 100);
-    assert!(seen.missed_yield && seen.work > 5, "what is no charge is work: {seen:?}");
+    assert_eq!((seen.charged, seen.work), (50, 7), "what is no charge is work: {seen:?}");
 }
 
 #[test]

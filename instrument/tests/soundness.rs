@@ -85,18 +85,19 @@ fn a_mutable_global_of_the_guest_is_not_the_counter() {
 
 /// Every way in which a single charge is taken out or made worth less.
 fn mutants(module: &[u8], charge: &ChargeAt) -> Vec<(&'static str, Vec<u8>)> {
-    let replace = |operator: usize, by: u8| {
-        let mut mutant = module.to_vec();
-        mutant[charge.operators[operator].start] = by;
+    const DROP: u8 = 0x1a;
+    const LOCAL_GET: u8 = 0x20;
+    let replace = |operator: usize, by: &[u8]| {
+        let place = charge.operators[operator].clone();
+        let mut mutant = without(module, place.clone());
+        mutant[place][..by.len()].copy_from_slice(by);
         mutant
     };
     vec![
         ("without it", without(module, charge.range())),
         ("worth one less", with_cost(module, charge, charge.cost as u32 - 1)),
-        ("counting up", replace(2, 0x7c)),
-        ("compared without sign", replace(6, 0x54)),
-        ("compared the other way", replace(6, 0x55)),
-        ("without the call", without(module, charge.operators[8].clone())),
+        ("of a value", replace(0, &[LOCAL_GET, 0])),
+        ("without the call", replace(1, &[DROP])),
     ]
 }
 

@@ -59,7 +59,7 @@ impl fmt::Display for ModuleId {
 
 impl ModuleInner {
     pub(crate) fn is_metered(&self) -> bool {
-        self.shape.metering.is_some()
+        self.shape.charge_function.is_some()
     }
 
     /// Whether the code takes it for granted that memories are guarded by their reservations.
@@ -144,7 +144,7 @@ impl Module {
         options: CompileOptions,
         debug: Option<Arc<DebugInfo>>,
     ) -> Result<Module, CompileError> {
-        let types = engine.types().take(&shape.types, shape.metering.is_some());
+        let types = engine.types().take(&shape.types, shape.charge_function.is_some());
         let code = CodeImage::load(artifact, types.numbers());
         let code = code.map_err(|error| CompileError::Codegen(error.to_string()))?;
         let inner = ModuleInner {
@@ -185,7 +185,7 @@ impl Module {
         self.inner.id
     }
 
-    /// The imports in declaration order (without the reserved counter and yield): module, name, type.
+    /// The imports in declaration order (without the reserved one): module, name, type.
     pub fn imports(&self) -> impl Iterator<Item = (&str, &str, ExternType)> {
         let shape = &self.inner.shape;
         let ordinary = shape.imports.iter().filter(|import| !shape.is_reserved(import));
@@ -235,7 +235,7 @@ pub struct Linked<T> {
 
 pub(crate) struct LinkedInner<T> {
     pub(crate) module: Module,
-    /// The host function of each imported function; none for the reserved yield.
+    /// The host function of each imported function; none for the reserved one.
     pub(crate) hosts: Arc<[Option<HostFunc<T>>]>,
     /// The function records that all instances share.
     pub(crate) records: Arc<[VmFuncRef]>,

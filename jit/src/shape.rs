@@ -88,13 +88,6 @@ pub(crate) struct DataSegment {
     pub(crate) bytes: Range<usize>,
 }
 
-/// The reserved imports of an instrumented module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Metering {
-    pub(crate) global: u32,
-    pub(crate) yield_function: u32,
-}
-
 /// Everything a module declares but its code.
 #[derive(Debug, Default)]
 pub(crate) struct Shape {
@@ -118,7 +111,8 @@ pub(crate) struct Shape {
     pub(crate) data: Vec<DataSegment>,
     pub(crate) data_bytes: Vec<u8>,
     pub(crate) names: Names,
-    pub(crate) metering: Option<Metering>,
+    /// The reserved import of an instrumented module: the function that charges.
+    pub(crate) charge_function: Option<u32>,
 }
 
 impl Shape {
@@ -141,16 +135,14 @@ impl Shape {
         self.export_names.get(name).map(|&index| self.exports[index].1)
     }
 
-    /// Whether an import is one of the two that the engine itself supplies.
+    /// Whether an import is the one that the engine itself supplies.
     pub(crate) fn is_reserved(&self, import: &Import) -> bool {
         self.is_reserved_item(import.item)
     }
 
     /// By item, not by name: a second import of the same name is an ordinary one, which somebody has to supply.
     fn is_reserved_item(&self, item: Item) -> bool {
-        self.metering.is_some_and(|metering| {
-            item == Item::Global(metering.global) || item == Item::Func(metering.yield_function)
-        })
+        self.charge_function.is_some_and(|charge| item == Item::Func(charge))
     }
 
     pub(crate) fn read_types(&mut self, section: wasmparser::TypeSectionReader<'_>) -> Parsed {
@@ -173,7 +165,7 @@ impl Shape {
             let item = self.declare_import(import.ty, offset)?;
             self.imports.push(Import { module: import.module.into(), name: import.name.into(), item });
         }
-        self.recognise_metering();
+        self.recognise_charges();
         Ok(())
     }
 
@@ -227,21 +219,15 @@ impl Shape {
         at_most(MAX_GLOBALS, self.globals.len(), "globals", offset)
     }
 
-    /// Finds the counter and the yield function. A module that has only one of them, or with another type, is
-    /// not metered: its imports then are ordinary ones, which nobody supplies.
-    fn recognise_metering(&mut self) {
-        let find = |name: &str| {
-            let mut found =
-                self.imports.iter().filter(|i| i.module == abi::METERING_MODULE && i.name == name);
-            found.next().map(|import| import.item)
-        };
-        let counter_type = GlobalType { content: ValType::I64, mutable: true };
-        if let (Some(Item::Global(global)), Some(Item::Func(yield_function))) =
-            (find(abi::REDUCTIONS_GLOBAL), find(abi::YIELD_FUNCTION))
-            && self.globals[global as usize].ty == counter_type
-            && *self.function_type(yield_function) == FuncType::new([], [])
+    /// Finds the function that charges. A module that imports it with another type is not metered: its import then is an
+    /// ordinary one, which nobody supplies.
+    fn recognise_charges(&mut self) {
+        let is_named =
+            |import: &&Import| import.module == abi::METERING_MODULE && import.name == abi::CHARGE_FUNCTION;
+        if let Some(Import { item: Item::Func(charge), .. }) = self.imports.iter().find(is_named)
+            && *self.function_type(*charge) == FuncType::new([ValType::I32], [])
         {
-            self.metering = Some(Metering { global, yield_function });
+            self.charge_function = Some(*charge);
         }
     }
 
@@ -292,9 +278,9 @@ impl Shape {
                 ExternalKind::Global => Item::Global(export.index),
                 ExternalKind::Tag => return Err(unsupported("an exception tag", offset)),
             };
-            // The counter has no cell: it lives in a register while code runs.
+            // The counter has no cell: it lives in a register while code runs, and is the exporting module's.
             if self.is_reserved_item(item) {
-                return Err(unsupported("an export of the reserved counter or yield", offset));
+                return Err(unsupported("an export of the reserved charge", offset));
             }
             if let (Item::Memory(index), "memory") = (item, export.name) {
                 self.main_memory = Some(index);

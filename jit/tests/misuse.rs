@@ -8,8 +8,7 @@ use lunatic_jit::{
 };
 
 const METERING: &str = r#"
-    (import "lunatic::metering" "reductions" (global $reductions (mut i64)))
-    (import "lunatic::metering" "yield" (func $yield))
+    (import "lunatic::metering" "charge" (func $charge (param i32)))
 "#;
 
 fn engine() -> Engine {
@@ -183,7 +182,7 @@ fn a_host_function_cannot_make_up_references() {
 }
 
 #[test]
-fn the_reserved_namespace_supplies_two_things_only() {
+fn the_reserved_namespace_supplies_one_thing_only() {
     let engine = engine();
     let link = |import: &str| {
         let module = compile(&engine, &format!("(module {METERING} {import})"));
@@ -195,15 +194,14 @@ fn the_reserved_namespace_supplies_two_things_only() {
         r#"(import "lunatic::metering" "other" (global i32))"#,
         r#"(import "lunatic::metering" "reductions" (global (mut i64)))"#,
         r#"(import "lunatic::metering" "other" (table 1 funcref))"#,
-        r#"(import "lunatic::metering" "yield" (func))"#,
+        r#"(import "lunatic::metering" "charge" (func))"#,
+        r#"(import "lunatic::metering" "charge" (func (param i32)))"#,
     ] {
         assert_eq!(link(import).unwrap_err().missing.len(), 1, "{import}");
     }
-    for export in [r#"(export "c" (global $reductions))"#, r#"(export "y" (func $yield))"#] {
-        let wasm = wat::parse_str(format!("(module {METERING} {export})")).unwrap();
-        let error = Module::compile(&engine, &wasm).unwrap_err();
-        assert!(matches!(error, CompileError::Unsupported { offset: 1.., .. }), "{error}");
-    }
+    let wasm = wat::parse_str(format!(r#"(module {METERING} (export "c" (func $charge)))"#)).unwrap();
+    let error = Module::compile(&engine, &wasm).unwrap_err();
+    assert!(matches!(error, CompileError::Unsupported { offset: 1.., .. }), "{error}");
 }
 
 #[test]
@@ -212,22 +210,24 @@ fn a_module_that_abuses_its_counter_hurts_itself_only() {
     let module = compile(
         &engine,
         &format!(
-            r#"(module {METERING} (memory 1) (table 1 funcref) (elem (i32.const 0) $yield)
+            r#"(module {METERING} (memory 1) (table 1 funcref) (elem (i32.const 0) $charge)
             (func (export "run") (result i32)
-                (global.set $reductions (i64.const 0x8000000000000000))
+                (call $charge (i32.const -1)) (call $charge (i32.const 0))
                 (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536))
-                (call_indirect (i32.const 0))
-                (global.set $reductions (i64.const 0x8000000000000000))
-                (i32.load (i32.const 0))))"#
+                (call_indirect (param i32) (i32.const 0xf0000000) (i32.const 0))
+                (call $charge (memory.size)) (call $tail)
+                (i32.load (i32.const 0)))
+            (func $tail (return_call $charge (i32.const 77))))"#
         ),
     );
     let mut store = store(&engine);
     let instance = add(&mut store, &module);
     for _ in 0..3 {
         let run = module.exported_function("run").unwrap();
-        let results = store.call_in_slices(instance, run, &[], 1000).unwrap();
+        let results = store.call_in_slices(instance, run, &[], 100_000_000).unwrap();
         assert_eq!(results, [Value::I32(0x0101_0101)]);
     }
+    assert_eq!(store.reductions(), 3 * (0xffff_ffff + 1024 + 0xf000_0000 + 1 + 77));
 }
 
 #[test]
@@ -261,10 +261,8 @@ fn a_host_function_may_run_another_store_and_both_trap_properly() {
 fn metered_and_unmetered_functions_cannot_call_each_other() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let module = |text: &str| Module::compile(&engine, &wat::parse_str(text).unwrap()).unwrap();
-    let metering = r#"(import "lunatic::metering" "reductions" (global (mut i64)))
-        (import "lunatic::metering" "yield" (func))"#;
     let metered = module(&format!(
-        r#"(module {metering} (table (export "t") 1 funcref) (elem (i32.const 0) $f)
+        r#"(module {METERING} (table (export "t") 1 funcref) (elem (i32.const 0) $f)
             (func $f (export "f") (param i32) (result i32) (local.get 0)))"#
     ));
     let importing = module(r#"(module (import "m" "f" (func (param i32) (result i32))))"#);

@@ -127,12 +127,12 @@ fn a_host_function_is_called_in_the_place_of_its_caller() {
 }
 
 #[test]
-fn the_yield_itself_may_be_a_tail_call() {
+fn the_charge_itself_may_be_a_tail_call() {
     let engine = engine();
     let body = r#"
-        (table funcref (elem $yield))
-        (func $direct (return_call $yield))
-        (func $indirect (return_call_indirect (i32.const 0)))
+        (table funcref (elem $charge))
+        (func $direct (return_call $charge (i32.const 1)))
+        (func $indirect (return_call_indirect (param i32) (i32.const 1) (i32.const 0)))
         (func (export "run") (result i32) (call $direct) (call $indirect) (i32.const 3))"#;
     let (module, mut store, instance) = start(&engine, body, &Linker::new(), ());
     let run = module.exported_function("run").unwrap();

@@ -2,7 +2,7 @@
 
 use wasmparser::{FuncValidator, FunctionBody, Operator, ValidatorResources};
 
-use super::charge::{ChargeReader, Event};
+use super::charge::{ChargeReader, Event, OwnConstant};
 use super::flow::{Bounds, Broken, Flow};
 use super::reserved::Reserved;
 use crate::error::{FunctionRef, Region, VerifyError, VerifyErrorKind};
@@ -52,32 +52,25 @@ impl FunctionChecker<'_> {
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
             validator.op(offset, &operator)?;
-            self.operator(&operator, offset).map_err(|kind| VerifyError::at(offset, kind))?;
+            self.operator(&operator, offset)?;
         }
         operators.finish()?;
         self.totals.bounds = self.flow.bounds;
         Ok(())
     }
 
-    fn operator(&mut self, operator: &Operator<'_>, offset: u64) -> Result<(), VerifyErrorKind> {
-        let event = self.charges.read(operator)?;
-        if let Some(region) = self.due.take()
-            && event != Event::Begins
-        {
-            return Err(VerifyErrorKind::Uncharged(region));
-        }
+    fn operator(&mut self, operator: &Operator<'_>, offset: u64) -> Result<(), VerifyError> {
+        let event = self.charges.read(operator, offset).map_err(|kind| VerifyError::at(offset, kind))?;
         match event {
-            Event::Begins | Event::Continues => {}
-            Event::Completes(cost) => {
+            Event::Charge(cost) => {
+                self.due = None;
                 self.flow.charge(cost, offset);
                 self.totals.charges += 1;
             }
-            Event::Work => {
-                self.flow.work(operator, offset).map_err(|broken| match broken {
-                    Broken::Unpaid => VerifyErrorKind::Unpaid,
-                    Broken::LongPath => VerifyErrorKind::LongPath,
-                    Broken::LongReturn => VerifyErrorKind::LongReturn,
-                })?;
+            Event::Constant { before } => self.own_constant(before)?,
+            Event::Work { before } => {
+                self.own_constant(before)?;
+                self.work(operator, offset)?;
                 if matches!(operator, Operator::Loop { .. }) {
                     self.due = Some(Region::Loop);
                     self.totals.loops += 1;
@@ -85,5 +78,23 @@ impl FunctionChecker<'_> {
             }
         }
         Ok(())
+    }
+
+    fn own_constant(&mut self, at: Option<OwnConstant>) -> Result<(), VerifyError> {
+        at.map_or(Ok(()), |offset| self.work(&Operator::I32Const { value: 0 }, offset))
+    }
+
+    /// Takes an operator that is not part of a charge.
+    fn work(&mut self, operator: &Operator<'_>, offset: u64) -> Result<(), VerifyError> {
+        let kind = match self.due {
+            Some(region) => VerifyErrorKind::Uncharged(region),
+            None => match self.flow.work(operator, offset) {
+                Ok(()) => return Ok(()),
+                Err(Broken::Unpaid) => VerifyErrorKind::Unpaid,
+                Err(Broken::LongPath) => VerifyErrorKind::LongPath,
+                Err(Broken::LongReturn) => VerifyErrorKind::LongReturn,
+            },
+        };
+        Err(VerifyError::at(offset, kind))
     }
 }

@@ -4,11 +4,9 @@
 //! proves of a module that
 //!
 //! 1. it is valid, and uses only the proposals whose control flow this check understands ([`crate::FEATURES`]);
-//! 2. it imports the counter and the yield function, once each and with the right types, and nothing else from
-//!    the reserved namespace;
-//! 3. nothing but charges touches the two: no export, element, start function or constant expression names them,
-//!    no instruction outside of a charge does ([`charge`]), and no branch can enter a charge in the middle, since
-//!    a charge contains no label but that of its own `if`;
+//! 2. it imports the function that charges, once and with the right type, and nothing else from the reserved namespace;
+//! 3. nothing but charges names it: no export, element, start function or constant expression, and no instruction but
+//!    a call behind a constant ([`charge`]); no branch can enter a charge in the middle, since it contains no label;
 //! 4. every function and every loop begins with a charge, and no path does more work than the last charge of its
 //!    region paid for ([`flow`]);
 //! 5. no path goes on for more than [`MAX_CHARGE`] without a charge, and after the return of a call for more than
@@ -162,7 +160,6 @@ impl ModuleChecker {
             Payload::ElementSection(elements) => {
                 self.reserved(elements.range().start)?.check_elements(elements)
             }
-            Payload::DataSection(data) => self.reserved(data.range().start)?.check_data(data),
             Payload::StartSection { func, range } => {
                 self.reserved(range.start)?.check_start(func, range.start)
             }

@@ -1,23 +1,22 @@
-//! The two reserved imports: found, checked, and kept out of everything but code.
+//! The reserved import: found, checked, and kept out of everything but code.
 //!
-//! A module could hand the counter or the yield function to others, or reach them itself, through an export, an
-//! element segment (and with it a table), a constant expression or the start function. Each is looked at here;
-//! code is [`super::function`]'s.
+//! A module could hand the function that charges to others, or reach it itself, through an export, an element segment
+//! (and with it a table), a constant expression or the start function. Each is looked at here; code is
+//! [`super::function`]'s.
 
 use wasmparser::{
-    CompositeInnerType, ConstExpr, DataKind, DataSectionReader, ElementItems, ElementKind,
-    ElementSectionReader, ExportSectionReader, ExternalKind, GlobalSectionReader, Import,
-    ImportSectionReader, Operator, TableInit, TableSectionReader, TypeRef, TypeSectionReader, ValType,
+    CompositeInnerType, ConstExpr, ElementItems, ElementSectionReader, ExportSectionReader, ExternalKind,
+    GlobalSectionReader, Import, ImportSectionReader, Operator, TableInit, TableSectionReader, TypeRef,
+    TypeSectionReader, ValType,
 };
 
-use crate::abi::{METERING_MODULE, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
-use crate::error::{self, VerifyError, VerifyErrorKind};
+use crate::abi::{CHARGE_FUNCTION, METERING_MODULE};
+use crate::error::{VerifyError, VerifyErrorKind};
 
-/// The indices of the two.
+/// The index of the import.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reserved {
-    pub(super) reductions: u32,
-    pub(super) yield_function: u32,
+    pub(super) charge_function: u32,
     /// How many functions are imported, this one with them.
     pub(super) imported_functions: u32,
 }
@@ -25,20 +24,18 @@ pub(super) struct Reserved {
 /// The reserved imports met so far.
 #[derive(Debug, Default)]
 pub(super) struct ReservedImports {
-    /// For each type of the module, whether it is `() -> ()`.
-    is_unit_function: Vec<bool>,
+    /// For each type of the module, whether it is `(i32) -> ()`.
+    is_charge: Vec<bool>,
     functions: u32,
-    globals: u32,
-    reductions: Option<u32>,
-    yield_function: Option<u32>,
+    charge_function: Option<u32>,
 }
 
 impl ReservedImports {
     pub(super) fn types(&mut self, types: TypeSectionReader<'_>) -> Result<(), VerifyError> {
         for group in types {
             for ty in group?.types() {
-                self.is_unit_function.push(match &ty.composite_type.inner {
-                    CompositeInnerType::Func(ty) => ty.params().is_empty() && ty.results().is_empty(),
+                self.is_charge.push(match &ty.composite_type.inner {
+                    CompositeInnerType::Func(ty) => ty.params() == [ValType::I32] && ty.results().is_empty(),
                     _ => false,
                 });
             }
@@ -54,48 +51,34 @@ impl ReservedImports {
             }
             match import.ty {
                 TypeRef::Func(_) | TypeRef::FuncExact(_) => self.functions += 1,
-                TypeRef::Global(_) => self.globals += 1,
-                TypeRef::Table(_) | TypeRef::Memory(_) | TypeRef::Tag(_) => {}
+                TypeRef::Global(_) | TypeRef::Table(_) | TypeRef::Memory(_) | TypeRef::Tag(_) => {}
             }
         }
         Ok(())
     }
 
     fn reserved(&mut self, import: &Import<'_>) -> Result<(), VerifyErrorKind> {
-        let (name, slot, index, is_right) = match import.name {
-            REDUCTIONS_GLOBAL => {
-                (REDUCTIONS_GLOBAL, &mut self.reductions, self.globals, is_counter(import.ty))
-            }
-            YIELD_FUNCTION => {
-                let is_right = matches!(import.ty, TypeRef::Func(ty) if self.is_unit_function.get(ty as usize) == Some(&true));
-                (YIELD_FUNCTION, &mut self.yield_function, self.functions, is_right)
-            }
-            other => return Err(VerifyErrorKind::UnknownImport(other.to_owned())),
-        };
-        if !is_right {
-            return Err(VerifyErrorKind::ImportType(name));
+        if import.name != CHARGE_FUNCTION {
+            return Err(VerifyErrorKind::UnknownImport(import.name.to_owned()));
         }
-        if slot.replace(index).is_some() {
-            return Err(VerifyErrorKind::SecondImport(name));
+        let is_right =
+            matches!(import.ty, TypeRef::Func(ty) if self.is_charge.get(ty as usize) == Some(&true));
+        if !is_right {
+            return Err(VerifyErrorKind::ImportType);
+        }
+        if self.charge_function.replace(self.functions).is_some() {
+            return Err(VerifyErrorKind::SecondImport);
         }
         Ok(())
     }
 
-    /// The two, once no more imports can follow.
+    /// The import, once no more can follow.
     pub(super) fn complete(&self, offset: u64) -> Result<Reserved, VerifyError> {
-        let found = |index: Option<u32>, name| {
-            index.ok_or_else(|| VerifyError::at(offset, VerifyErrorKind::MissingImport(name)))
-        };
-        Ok(Reserved {
-            reductions: found(self.reductions, REDUCTIONS_GLOBAL)?,
-            yield_function: found(self.yield_function, YIELD_FUNCTION)?,
-            imported_functions: self.functions,
-        })
+        match self.charge_function {
+            Some(charge_function) => Ok(Reserved { charge_function, imported_functions: self.functions }),
+            None => Err(VerifyError::at(offset, VerifyErrorKind::MissingImport)),
+        }
     }
-}
-
-fn is_counter(ty: TypeRef) -> bool {
-    matches!(ty, TypeRef::Global(ty) if ty.content_type == ValType::I64 && ty.mutable && !ty.shared)
 }
 
 impl Reserved {
@@ -104,8 +87,7 @@ impl Reserved {
             let (offset, export) = export?;
             match export.kind {
                 ExternalKind::Func | ExternalKind::FuncExact => self.function(export.index, offset)?,
-                ExternalKind::Global => self.global(export.index, offset)?,
-                ExternalKind::Table | ExternalKind::Memory | ExternalKind::Tag => {}
+                ExternalKind::Table | ExternalKind::Memory | ExternalKind::Global | ExternalKind::Tag => {}
             }
         }
         Ok(())
@@ -118,9 +100,6 @@ impl Reserved {
     pub(super) fn check_elements(self, elements: ElementSectionReader<'_>) -> Result<(), VerifyError> {
         for element in elements {
             let element = element?;
-            if let ElementKind::Active { offset_expr, .. } = &element.kind {
-                self.expression(offset_expr)?;
-            }
             match element.items {
                 ElementItems::Functions(functions) => {
                     for function in functions.into_iter_with_offsets() {
@@ -154,51 +133,30 @@ impl Reserved {
         Ok(())
     }
 
-    pub(super) fn check_data(self, data: DataSectionReader<'_>) -> Result<(), VerifyError> {
-        for segment in data {
-            if let DataKind::Active { offset_expr, .. } = segment?.kind {
-                self.expression(&offset_expr)?;
-            }
-        }
-        Ok(())
-    }
-
     fn expression(self, expression: &ConstExpr<'_>) -> Result<(), VerifyError> {
         for operator in expression.get_operators_reader().into_iter_with_offsets() {
             let (operator, offset) = operator?;
-            if let Some(exposed) = self.named_by(&operator) {
-                return Err(VerifyError::at(offset, VerifyErrorKind::Exposed(exposed)));
+            if self.is_named_by(&operator) {
+                return Err(VerifyError::at(offset, VerifyErrorKind::Exposed));
             }
         }
         Ok(())
     }
 
-    /// Which of the two an operator names, if any.
-    pub(super) fn named_by(self, operator: &Operator<'_>) -> Option<error::Reserved> {
+    /// Whether an operator names it.
+    pub(super) fn is_named_by(self, operator: &Operator<'_>) -> bool {
         match *operator {
-            Operator::GlobalGet { global_index } | Operator::GlobalSet { global_index } => {
-                (global_index == self.reductions).then_some(error::Reserved::Counter)
-            }
             Operator::Call { function_index }
             | Operator::ReturnCall { function_index }
-            | Operator::RefFunc { function_index } => {
-                (function_index == self.yield_function).then_some(error::Reserved::Yield)
-            }
-            _ => None,
+            | Operator::RefFunc { function_index } => function_index == self.charge_function,
+            _ => false,
         }
     }
 
     fn function(self, index: u32, offset: u64) -> Result<(), VerifyError> {
-        if index != self.yield_function {
+        if index != self.charge_function {
             return Ok(());
         }
-        Err(VerifyError::at(offset, VerifyErrorKind::Exposed(error::Reserved::Yield)))
-    }
-
-    fn global(self, index: u32, offset: u64) -> Result<(), VerifyError> {
-        if index != self.reductions {
-            return Ok(());
-        }
-        Err(VerifyError::at(offset, VerifyErrorKind::Exposed(error::Reserved::Counter)))
+        Err(VerifyError::at(offset, VerifyErrorKind::Exposed))
     }
 }

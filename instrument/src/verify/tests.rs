@@ -3,29 +3,25 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::{Region, Reserved as Exposed};
+use crate::error::Region;
 use crate::testing::{prepared, refusal};
 
 /// The custom section's contents for a bound of 9, also after returns.
-const MANIFEST: &str = r#"(@custom "lunatic.prep" "\02\01\09\09\09")"#;
+const MANIFEST: &str = r#"(@custom "lunatic.prep" "\03\01\09\09\09")"#;
 
 /// The same for the largest bounds that there may be.
-const WIDE_MANIFEST: &str = r#"(@custom "lunatic.prep" "\02\01\90\4e\90\4e\40")"#;
+const WIDE_MANIFEST: &str = r#"(@custom "lunatic.prep" "\03\01\90\4e\90\4e\40")"#;
 
 /// A charge, as text.
-fn charge(cost: i64) -> String {
-    format!(
-        "(global.set $reductions (i64.sub (global.get $reductions) (i64.const {cost})))
-         (if (i64.lt_s (global.get $reductions) (i64.const 0)) (then (call $yield)))\n"
-    )
+fn charge(cost: i32) -> String {
+    format!("(call $charge (i32.const {cost}))\n")
 }
 
 /// A prepared module with these further fields.
 fn module(fields: &str) -> String {
     format!(
         r#"(module
-             (import "lunatic::metering" "reductions" (global $reductions (mut i64)))
-             (import "lunatic::metering" "yield" (func $yield))
+             (import "lunatic::metering" "charge" (func $charge (param i32)))
              (table $table 1 funcref)
              {fields} {MANIFEST})"#
     )
@@ -61,63 +57,63 @@ fn without_the_mark_it_is_not_prepared() {
 }
 
 #[test]
-fn the_reserved_imports_exist_once_with_their_types() {
+fn the_reserved_import_exists_once_with_its_type() {
     let with = |imports: &str| refusal(&format!("(module {imports} {MANIFEST})"));
-    let counter = r#"(import "lunatic::metering" "reductions" (global (mut i64)))"#;
-    let yield_function = r#"(import "lunatic::metering" "yield" (func))"#;
-    assert!(matches!(with(""), VerifyErrorKind::MissingImport("reductions")));
-    assert!(matches!(with(counter), VerifyErrorKind::MissingImport("yield")));
-    assert!(matches!(with(&counter.repeat(2)), VerifyErrorKind::SecondImport("reductions")));
-    assert!(matches!(with(&yield_function.repeat(2)), VerifyErrorKind::SecondImport("yield")));
-    assert!(matches!(
-        with(&counter.replace("yield", "other").replace("reductions", "x")),
-        VerifyErrorKind::UnknownImport(_)
-    ));
-    for (import, wrong) in [
-        (counter, "(global i64)"),
-        (counter, "(global (mut i32))"),
-        (counter, "(func)"),
-        (yield_function, "(func (param i32))"),
-        (yield_function, "(func (result i32))"),
-        (yield_function, "(global i64)"),
+    let import = r#"(import "lunatic::metering" "charge" (func (param i32)))"#;
+    assert!(matches!(with(""), VerifyErrorKind::MissingImport));
+    assert!(matches!(with(&import.repeat(2)), VerifyErrorKind::SecondImport));
+    for other in ["yield", "reductions", ""] {
+        let kind = with(&import.replace("charge", other));
+        assert!(matches!(kind, VerifyErrorKind::UnknownImport(_)), "{other}: {kind:?}");
+    }
+    for wrong in [
+        "(func)",
+        "(func (param i64))",
+        "(func (param i32 i32))",
+        "(func (param i32) (result i32))",
+        "(global i32)",
     ] {
-        let wrong = import.replace("(global (mut i64))", wrong).replace("(func)", wrong);
-        assert!(matches!(with(&wrong), VerifyErrorKind::ImportType(_)), "{wrong}");
+        let kind = with(&import.replace("(func (param i32))", wrong));
+        assert!(matches!(kind, VerifyErrorKind::ImportType), "{wrong}: {kind:?}");
     }
 }
 
 #[test]
-fn nothing_but_charges_reaches_the_counter() {
+fn nothing_but_charges_reaches_the_function_that_charges() {
     for exposing in [
-        module(r#"(export "counter" (global $reductions))"#),
-        function("(drop (i32.const 0)) (global.set $reductions (i64.const 9))"),
-        // A read that is not the beginning of a charge looks like one that goes wrong.
-        function("(unreachable) (global.set $reductions (i64.const 9))"),
+        module(r#"(export "charge" (func $charge))"#),
+        module("(elem (i32.const 0) func $charge)"),
+        module("(elem func $charge)"),
+        module("(elem declare func $charge)"),
+        module("(elem funcref (ref.func $charge))"),
+        module("(global funcref (ref.func $charge))"),
+        module("(table 1 funcref (ref.func $charge))"),
+        function("(call $charge (local.get 0))"),
+        function("(call $charge (i32.add (i32.const 1) (i32.const 2)))"),
+        function("(i32.const 1) (nop) (call $charge)"),
+        function("(i32.const 1) (block (param i32) (call $charge))"),
+        function("(i32.const 1) (return_call $charge)"),
+        function("(unreachable) (call $charge)"),
     ] {
         let kind = refusal(&exposing);
-        assert!(matches!(kind, VerifyErrorKind::Exposed(Exposed::Counter)), "{kind:?}");
+        assert!(matches!(kind, VerifyErrorKind::Exposed), "{exposing}: {kind:?}");
     }
-    let kind = refusal(&function("(drop (global.get $reductions))"));
-    assert!(matches!(kind, VerifyErrorKind::BrokenCharge), "{kind:?}");
 }
 
 #[test]
-fn nothing_but_charges_reaches_the_yield_function() {
-    for exposing in [
-        module(r#"(export "yield" (func $yield))"#),
-        module("(start $yield)"),
-        module("(elem (i32.const 0) func $yield)"),
-        module("(elem func $yield)"),
-        module("(elem declare func $yield)"),
-        module("(elem funcref (ref.func $yield))"),
-        module("(global funcref (ref.func $yield))"),
-        function("(call $yield)"),
-        function("(return_call $yield)"),
-        function("(unreachable) (call $yield)"),
-    ] {
-        let kind = refusal(&exposing);
-        assert!(matches!(kind, VerifyErrorKind::Exposed(Exposed::Yield)), "{exposing}: {kind:?}");
+fn constants_are_work_unless_the_charge_is_behind_them() {
+    let constants = |count: usize, and: &str| {
+        function(&format!("{} {and} {}", "(i32.const 7)".repeat(count), "(drop)".repeat(count)))
+    };
+    assert_eq!(accepted(&constants(4, "")).bound, 4);
+    assert_eq!(accepted(&constants(4, &charge(3))).bound, 4);
+    for behind in ["", "(nop)", &charge(3)] {
+        let kind = refusal(&constants(6, behind));
+        assert!(matches!(kind, VerifyErrorKind::Unpaid), "{behind}: {kind:?}");
     }
+    // The first is what a function must not begin with.
+    let kind = refusal(&module(&format!("(func (i32.const 7) {} (drop))", charge(5))));
+    assert!(matches!(kind, VerifyErrorKind::Uncharged(Region::Function)), "{kind:?}");
 }
 
 #[test]
@@ -133,21 +129,8 @@ fn functions_and_loops_begin_with_a_charge() {
 }
 
 #[test]
-fn a_charge_is_exact() {
-    let whole = charge(5);
-    for (part, other) in [
-        ("i64.sub", "i64.add"),
-        ("i64.lt_s", "i64.lt_u"),
-        ("(i64.const 0)", "(i64.const -1)"),
-        ("(call $yield)", "(nop)"),
-        ("(call $yield)", "(call $yield) (call $yield)"),
-        ("(then (call $yield))", "(then (call $yield)) (else (nop))"),
-    ] {
-        assert!(whole.contains(part));
-        let kind = refusal(&module(&format!("(func {})", whole.replace(part, other))));
-        assert!(matches!(kind, VerifyErrorKind::BrokenCharge), "{part} to {other}: {kind:?}");
-    }
-    for constant in [0, -1, i64::MIN, 10_001, i64::MAX] {
+fn a_charge_is_of_something_and_not_of_too_much() {
+    for constant in [0, -1, i32::MIN, 10_001, i32::MAX] {
         let kind = refusal(&module(&format!("(func {})", charge(constant))));
         assert!(matches!(kind, VerifyErrorKind::ChargeConstant(found) if found == constant), "{kind:?}");
     }

@@ -3,25 +3,15 @@
   (type (;1;) (func))
   (import "host" "log" (func $log (;0;) (type 0) (param i32)))
   (import "host" "base" (global $base (;0;) i32))
-  (import "lunatic::metering" "reductions" (global (;1;) (mut i64)))
-  (import "lunatic::metering" "yield" (func (;1;) (type 1)))
+  (import "lunatic::metering" "charge" (func (;1;) (type 0) (param i32)))
   (table $table (;0;) 2 funcref)
-  (global $count (;2;) (mut i32) global.get $base)
+  (global $count (;1;) (mut i32) global.get $base)
   (export "count" (global $count))
   (export "bump" (func $bump))
   (elem (;0;) (table $table) (i32.const 0) func $bump)
   (func $bump (;2;) (type 1)
-    global.get 1
-    i64.const 9
-    i64.sub
-    global.set 1
-    global.get 1
-    i64.const 0
-    i64.lt_s
-    (@metadata.code.branch_hint "\00")
-    if ;; label = @1
-      call 1
-    end
+    i32.const 9
+    call 1
     global.get $count
     i32.const 1
     i32.add
@@ -33,5 +23,5 @@
     table.set $table
   )
   (@custom "someone.else" (after code) "untouched")
-  (@custom "lunatic.prep" (after code) "\02\01\0c\09\00")
+  (@custom "lunatic.prep" (after code) "\03\01\0c\09\00")
 )

@@ -1,35 +1,16 @@
 (module $loops
   (type (;0;) (func (param i32) (result i32)))
-  (type (;1;) (func))
-  (import "lunatic::metering" "reductions" (global (;0;) (mut i64)))
-  (import "lunatic::metering" "yield" (func (;0;) (type 1)))
+  (type (;1;) (func (param i32)))
+  (import "lunatic::metering" "charge" (func (;0;) (type 1) (param i32)))
   (export "sum" (func $sum))
   (func $sum (;1;) (type 0) (param $n i32) (result i32)
     (local $i i32) (local $total i32)
-    global.get 0
-    i64.const 3
-    i64.sub
-    global.set 0
-    global.get 0
-    i64.const 0
-    i64.lt_s
-    (@metadata.code.branch_hint "\00")
-    if ;; label = @1
-      call 0
-    end
+    i32.const 3
+    call 0
     block $done
       loop $outer
-        global.get 0
-        i64.const 9
-        i64.sub
-        global.set 0
-        global.get 0
-        i64.const 0
-        i64.lt_s
-        (@metadata.code.branch_hint "\00")
-        if ;; label = @3
-          call 0
-        end
+        i32.const 9
+        call 0
         local.get $i
         local.get $n
         i32.ge_u
@@ -39,17 +20,8 @@
         i32.add
         local.set $i
         loop $inner
-          global.get 0
-          i64.const 8
-          i64.sub
-          global.set 0
-          global.get 0
-          i64.const 0
-          i64.lt_s
-          (@metadata.code.branch_hint "\00")
-          if ;; label = @4
-            call 0
-          end
+          i32.const 8
+          call 0
           local.get $total
           local.get $i
           i32.add
@@ -66,5 +38,5 @@
     i32.const 2
     i32.mul
   )
-  (@custom "lunatic.prep" (after code) "\02\01\0c\09\00")
+  (@custom "lunatic.prep" (after code) "\03\01\0c\09\00")
 )

@@ -1,21 +1,11 @@
 (module
   (type (;0;) (func (param i32 i32)))
-  (type (;1;) (func))
-  (import "lunatic::metering" "reductions" (global (;0;) (mut i64)))
-  (import "lunatic::metering" "yield" (func (;0;) (type 1)))
+  (type (;1;) (func (param i32)))
+  (import "lunatic::metering" "charge" (func (;0;) (type 1) (param i32)))
   (memory (;0;) 1)
   (func $fill (;1;) (type 0) (param $at i32) (param $big i32)
-    global.get 0
-    i64.const 11
-    i64.sub
-    global.set 0
-    global.get 0
-    i64.const 0
-    i64.lt_s
-    (@metadata.code.branch_hint "\00")
-    if ;; label = @1
-      call 0
-    end
+    i32.const 11
+    call 0
     local.get $big
     if ;; label = @1
       local.get $at
@@ -24,17 +14,8 @@
       local.get $at
       i32.const 2
       i32.store offset=4
-      global.get 0
-      i64.const 12
-      i64.sub
-      global.set 0
-      global.get 0
-      i64.const 0
-      i64.lt_s
-      (@metadata.code.branch_hint "\00")
-      if ;; label = @2
-        call 0
-      end
+      i32.const 12
+      call 0
       local.get $at
       i32.const 3
       i32.store offset=8
@@ -53,5 +34,5 @@
     i32.const 7
     i32.store offset=24
   )
-  (@custom "lunatic.prep" (after code) "\02\01\0c\0c\00")
+  (@custom "lunatic.prep" (after code) "\03\01\0c\0c\00")
 )

@@ -1,48 +1,20 @@
 (module
   (type (;0;) (func (param i32) (result i32)))
-  (type (;1;) (func))
-  (import "lunatic::metering" "reductions" (global (;0;) (mut i64)))
-  (import "lunatic::metering" "yield" (func (;0;) (type 1)))
+  (type (;1;) (func (param i32)))
+  (import "lunatic::metering" "charge" (func (;0;) (type 1) (param i32)))
   (func $nested (;1;) (type 0) (param $n i32) (result i32)
     (local $i i32) (local $sum i32)
-    global.get 0
-    i64.const 1
-    i64.sub
-    global.set 0
-    global.get 0
-    i64.const 0
-    i64.lt_s
-    (@metadata.code.branch_hint "\00")
-    if ;; label = @1
-      call 0
-    end
+    i32.const 1
+    call 0
     loop $outer
-      global.get 0
-      i64.const 7
-      i64.sub
-      global.set 0
-      global.get 0
-      i64.const 0
-      i64.lt_s
-      (@metadata.code.branch_hint "\00")
-      if ;; label = @2
-        call 0
-      end
+      i32.const 7
+      call 0
       local.get $n
       local.set $i
       block ;; label = @2
         loop $inner
-          global.get 0
-          i64.const 36
-          i64.sub
-          global.set 0
-          global.get 0
-          i64.const 0
-          i64.lt_s
-          (@metadata.code.branch_hint "\00")
-          if ;; label = @4
-            call 0
-          end
+          i32.const 36
+          call 0
           block ;; label = @4
             local.get $sum
             local.get $i
@@ -99,30 +71,12 @@
     local.get $sum
   )
   (func $with_a_result (;2;) (type 0) (param $n i32) (result i32)
-    global.get 0
-    i64.const 1
-    i64.sub
-    global.set 0
-    global.get 0
-    i64.const 0
-    i64.lt_s
-    (@metadata.code.branch_hint "\00")
-    if ;; label = @1
-      call 0
-    end
+    i32.const 1
+    call 0
     block (result i32) ;; label = @1
       loop $again (result i32)
-        global.get 0
-        i64.const 18
-        i64.sub
-        global.set 0
-        global.get 0
-        i64.const 0
-        i64.lt_s
-        (@metadata.code.branch_hint "\00")
-        if ;; label = @3
-          call 0
-        end
+        i32.const 18
+        call 0
         block ;; label = @3
           local.get $n
           i32.const 7
@@ -152,5 +106,5 @@
       end
     end
   )
-  (@custom "lunatic.prep" (after code) "\02\01\e8\07*\00")
+  (@custom "lunatic.prep" (after code) "\03\01\e8\07*\00")
 )

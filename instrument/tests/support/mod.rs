@@ -8,10 +8,10 @@ pub(crate) mod program;
 
 use std::ops::Range;
 
-use wasmi::{Engine, Extern, Func, Global, Linker, Module, Mutability, Store, Val};
+use wasmi::{Engine, Func, Linker, Module, Store, Val};
 use wasmparser::{Operator, Parser, Payload};
 
-use lunatic_instrument::abi::{METERING_MODULE, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
+use lunatic_instrument::abi::{CHARGE_FUNCTION, METERING_MODULE};
 use lunatic_instrument::{Options, prepare};
 
 /// Prepares a module that is known to be acceptable.
@@ -42,25 +42,24 @@ pub(crate) struct Outcome {
 pub(crate) fn run(wasm: &[u8], arguments: &[i32], slice: i64) -> Outcome {
     let engine = Engine::default();
     let module = Module::new(&engine, wasm).expect("the module is valid");
-    let mut store = Store::new(&engine, 0_u32);
-    let counter = Global::new(&mut store, Val::I64(slice), Mutability::Var);
-    let refill = Func::wrap(&mut store, move |mut caller: wasmi::Caller<'_, u32>| {
-        *caller.data_mut() += 1;
-        let Val::I64(left) = counter.get(&caller) else { unreachable!("the counter is an i64") };
-        counter.set(&mut caller, Val::I64(left + slice)).expect("the counter is mutable");
+    // What is left of the slice, and the yields.
+    let mut store = Store::new(&engine, (slice, 0_u32));
+    let charge = Func::wrap(&mut store, move |mut caller: wasmi::Caller<'_, (i64, u32)>, cost: i32| {
+        let (left, yields) = caller.data_mut();
+        *left -= i64::from(cost);
+        if *left < 0 {
+            *left += slice;
+            *yields += 1;
+        }
     });
     let mut linker = Linker::new(&engine);
-    for (name, item) in [(REDUCTIONS_GLOBAL, Extern::Global(counter)), (YIELD_FUNCTION, Extern::Func(refill))]
-    {
-        linker.define(METERING_MODULE, name, item).expect("each is defined once");
-    }
+    linker.define(METERING_MODULE, CHARGE_FUNCTION, charge).expect("it is defined once");
     let instance = linker.instantiate_and_start(&mut store, &module).expect("all imports are there");
     let function = instance.get_func(&store, "run").expect("the module exports `run`");
     let arguments: Vec<Val> = arguments.iter().map(|value| Val::I32(*value)).collect();
     let mut results = [Val::I32(0)];
     let outcome = function.call(&mut store, &arguments, &mut results);
-    let Val::I64(left) = counter.get(&store) else { unreachable!("the counter is an i64") };
-    let yields = *store.data();
+    let (left, yields) = *store.data();
     Outcome {
         result: outcome.ok().and_then(|()| results[0].i32()),
         charged: slice * (i64::from(yields) + 1) - left,
@@ -71,21 +70,22 @@ pub(crate) fn run(wasm: &[u8], arguments: &[i32], slice: i64) -> Outcome {
 /// A charge in a module's bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct ChargeAt {
-    /// The bytes of each of its ten operators.
-    pub(crate) operators: Vec<Range<usize>>,
-    pub(crate) cost: i64,
+    /// The bytes of its constant, and of its call.
+    pub(crate) operators: [Range<usize>; 2],
+    pub(crate) cost: i32,
 }
 
 impl ChargeAt {
     /// The bytes of all of it.
     pub(crate) fn range(&self) -> Range<usize> {
-        self.operators[0].start..self.operators[9].end
+        self.operators[0].start..self.operators[1].end
     }
 }
 
-/// Finds the charges of a prepared module whose only mutable global is the counter.
+/// Finds the charges of a prepared module.
 pub(crate) fn charges(wasm: &[u8]) -> Vec<ChargeAt> {
     let mut charges = Vec::new();
+    let charge_function = listing::Listing::of(wasm).charge_function;
     for payload in Parser::new(0).parse_all(wasm) {
         let Payload::CodeSectionEntry(body) = payload.expect("well-formed") else { continue };
         let mut reader = body.get_operators_reader().expect("well-formed");
@@ -94,12 +94,12 @@ pub(crate) fn charges(wasm: &[u8]) -> Vec<ChargeAt> {
             let (operator, start) = reader.read_with_offset().expect("well-formed");
             operators.push((operator, start as usize..reader.original_position() as usize));
         }
-        for window in operators.windows(10) {
-            if let (Operator::GlobalGet { .. }, Operator::I64Const { value }, Operator::I64Sub) =
-                (&window[0].0, &window[1].0, &window[2].0)
+        for pair in operators.windows(2) {
+            if let [(Operator::I32Const { value }, constant), (Operator::Call { function_index }, call)] =
+                pair
+                && *function_index == charge_function
             {
-                let operators = window.iter().map(|(_, range)| range.clone()).collect();
-                charges.push(ChargeAt { operators, cost: *value });
+                charges.push(ChargeAt { operators: [constant.clone(), call.clone()], cost: *value });
             }
         }
     }
@@ -118,7 +118,7 @@ pub(crate) fn without(wasm: &[u8], range: Range<usize>) -> Vec<u8> {
 pub(crate) fn with_cost(wasm: &[u8], charge: &ChargeAt, cost: u32) -> Vec<u8> {
     let mut mutant = wasm.to_vec();
     // The first byte is the opcode, the rest the constant: a LEB128, padded to the length it had.
-    let constant = &mut mutant[charge.operators[1].clone()][1..];
+    let constant = &mut mutant[charge.operators[0].clone()][1..];
     let last = constant.len() - 1;
     for (index, byte) in constant.iter_mut().enumerate() {
         let more = if index < last { 0x80 } else { 0 };

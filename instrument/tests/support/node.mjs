@@ -13,10 +13,10 @@ const PROPOSALS = ['exnref', 'legacy-eh', 'memory64', 'typed-funcref', 'wide-ari
 PROPOSALS.forEach((proposal) => v8.setFlagsFromString(`--experimental-wasm-${proposal}`));
 
 const METERING = 'lunatic::metering';
-const EVENT = { yield: 0, work: 1, returned: 2 };
-const LARGE_SLICE = 1000n;
+const EVENT = { work: -0x80000000, returned: -0x7fffffff };
+const LARGE_SLICE = 1000;
 const MAX_LARGE_SLICES = 15;
-const SMALL_SLICE = 7n;
+const SMALL_SLICE = 7;
 const MAX_WATCHED_WORK = 4_000;
 
 const bytes = (hex) => Buffer.from(hex, 'hex');
@@ -31,10 +31,7 @@ class Run {
   gaveUp = false;
   overflowed = false;
   yields = 0;
-
-  constructor(counter) {
-    this.counter = new WebAssembly.Global({ value: 'i64', mutable: true }, counter);
-  }
+  charged = 0;
 
   giveUp() {
     this.gaveUp = true;
@@ -79,7 +76,7 @@ class Run {
   }
 
   imports(job) {
-    const imports = { [METERING]: { reductions: this.counter, yield: () => this.yield() } };
+    const imports = { [METERING]: { charge: (cost) => this.charge(cost) } };
     for (const item of job.imports) {
       (imports[text(item.module)] ??= {})[text(item.name)] = imported(item);
     }
@@ -90,59 +87,51 @@ class Run {
 // A run of a prepared module, in slices.
 class Sliced extends Run {
   constructor(slice, maxYields) {
-    super(slice);
+    super();
     Object.assign(this, { slice, maxYields });
   }
 
-  yield() {
+  charge(cost) {
+    this.charged += cost;
+    if (this.charged <= this.slice * (this.yields + 1)) return;
     this.yields += 1;
     if (this.yields > this.maxYields) this.giveUp();
-    this.counter.value += this.slice;
-  }
-
-  get charged() {
-    return this.slice * BigInt(this.yields + 1) - this.counter.value;
   }
 }
 
 // A run of a counted copy. As `Watch` in support/oracle.rs.
 class Watched extends Run {
-  left = 0n;
-  leftAtYield = 0n;
   stretch = { work: 0, returns: 0 };
   work = 0;
   unpaid = false;
-  missedYield = false;
   overrun = -Infinity;
 
   constructor(job) {
-    super(0n);
+    super();
     this.job = job;
   }
 
-  yield() {
-    const event = this.exports['oracle.event'];
-    const why = event.value;
-    event.value = EVENT.yield;
-    const left = this.counter.value;
-    if (left < this.left) this.stretch = { work: 0, returns: 0 };
-    this.left = left;
-    if (why === EVENT.yield) this.leftAtYield = left;
-    if (why === EVENT.returned) this.stretch.returns += 1;
-    if (why === EVENT.work) {
-      this.stretch.work += 1;
-      this.work += 1;
-      this.unpaid ||= BigInt(this.work) > -left;
-      this.missedYield ||= left < this.leftAtYield;
-      const allowed = this.job.atOnce + this.job.afterAReturn * this.stretch.returns;
-      this.overrun = Math.max(this.overrun, this.stretch.work - allowed);
+  charge(value) {
+    if (value === EVENT.returned) this.stretch.returns += 1;
+    else if (value === EVENT.work) this.workIsNext();
+    else {
+      this.charged += value;
+      this.stretch = { work: 0, returns: 0 };
     }
     if (this.work > MAX_WATCHED_WORK) this.giveUp();
   }
 
+  workIsNext() {
+    this.stretch.work += 1;
+    this.work += 1;
+    this.unpaid ||= this.work > this.charged;
+    const allowed = this.job.atOnce + this.job.afterAReturn * this.stretch.returns;
+    this.overrun = Math.max(this.overrun, this.stretch.work - allowed);
+  }
+
   get objections() {
-    const { unpaid, missedYield, overrun } = this;
-    return Object.entries({ unpaid, missedYield, overrun: overrun > 0 }).flatMap(([name, is]) => (is ? [name] : []));
+    const { unpaid, overrun } = this;
+    return Object.entries({ unpaid, overrun: overrun > 0 }).flatMap(([name, is]) => (is ? [name] : []));
   }
 }
 
@@ -199,7 +188,7 @@ function runJob(job, index) {
       say('endless', ...judgement);
       continue;
     }
-    const [plain, small] = [new Run(0n), new Sliced(SMALL_SLICE, Infinity)];
+    const [plain, small] = [new Run(), new Sliced(SMALL_SLICE, Infinity)];
     const expected = plain.endings(original, job, calls);
     const sliced = small.endings(prepared, job, calls);
     if ([plain, first, small].some((run) => run.overflowed)) say('overflow', ...judgement);

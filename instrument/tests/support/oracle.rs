@@ -6,29 +6,24 @@
 //! is announced to the host just before it runs, and every return of a call just after it:
 //!
 //! ```wat
-//! i32.const 1      ;; or 2 behind a call
-//! global.set $event
-//! call $yield      ;; the one function of the host that is there anyway, so that no index changes
+//! i32.const 0x80000000   ;; or 0x80000001 behind a call
+//! call $charge           ;; the one function of the host that is there anyway, so that no index changes
 //! ```
 //!
-//! The operators of a complete charge are free, and are not announced; those of an incomplete one are ordinary work.
-//! The counter begins at zero and is never refilled: what was charged is minus the counter, and every charge has to
-//! yield, which is watched as well. The costs are written down here once more, the fourth time (see `cost.rs`).
+//! The operators of a complete charge are free, and are not announced; those of an incomplete one are ordinary work, and
+//! charge whatever they happen to give. The costs are written down here once more, the fourth time (see `cost.rs`).
 
 use wasm_encoder::{Encode, Instruction};
-use wasmi::{AsContext, Caller, Engine, Error, Func, Global, Linker, Module, Mutability, Store, Val};
+use wasmi::{Caller, Engine, Error, Func, Linker, Module, Store, Val};
 use wasmparser::Operator;
 
 use lunatic_instrument::Report;
-use lunatic_instrument::abi::{METERING_MODULE, REDUCTIONS_GLOBAL, YIELD_FUNCTION};
+use lunatic_instrument::abi::{CHARGE_FUNCTION, METERING_MODULE};
 
 use super::listing::{Body, CHARGE_LENGTH, Listing};
 
 /// A run that does more than this is given up: it may be one that never ends.
 const MAX_WORK: u64 = 3_000;
-
-/// The name under which a counted copy exports the global that says why it calls the host.
-const EVENT_GLOBAL: &str = "oracle.event";
 
 /// How much work the verifier says there is between two charges.
 #[derive(Debug, Clone, Copy)]
@@ -56,8 +51,6 @@ pub(crate) struct Observation {
     pub(crate) charged: i64,
     /// At some moment, more work had been done than charged.
     pub(crate) unpaid: bool,
-    /// Some charge did not yield, although the counter was below zero.
-    pub(crate) missed_yield: bool,
     /// The stretch between two charges that came nearest to what the claim allows, or passed it most.
     pub(crate) longest: Stretch,
     /// By how much that passed the claim. Zero or less if none did.
@@ -87,8 +80,6 @@ impl Observation {
     pub(crate) fn objection(&self) -> Option<String> {
         let what = if self.unpaid {
             "work was done before it was charged"
-        } else if self.missed_yield {
-            "a charge did not yield"
         } else if self.overrun > 0 {
             "more work was done between two charges than claimed"
         } else {
@@ -162,24 +153,17 @@ impl Oracle {
 
     fn call(&self, module: &Module, claim: Claim, invocation: &Invocation) -> (Ending, Watch) {
         let mut store = Store::new(&self.engine, Watch::new(claim));
-        let counter = Global::new(&mut store, Val::I64(0), Mutability::Var);
-        let watch = Func::wrap(&mut store, move |mut caller: Caller<'_, Watch>| {
-            let event = take_event(&mut caller);
-            let left = counter.get(&caller).i64().expect("the counter is an i64");
-            caller.data_mut().event(event, left)
+        let watch = Func::wrap(&mut store, |mut caller: Caller<'_, Watch>, value: i32| {
+            caller.data_mut().event(Event::of(value))
         });
         let mut linker = Linker::new(&self.engine);
-        linker.define(METERING_MODULE, REDUCTIONS_GLOBAL, counter).expect("the first of this name");
-        linker.define(METERING_MODULE, YIELD_FUNCTION, watch).expect("the first of this name");
+        linker.define(METERING_MODULE, CHARGE_FUNCTION, watch).expect("the first of this name");
         let instance = linker.instantiate_and_start(&mut store, module).expect("all imports are there");
         let function = instance.get_func(&store, &invocation.export).expect("the export exists");
         let arguments: Vec<_> = invocation.arguments.iter().map(|value| Val::I32(*value)).collect();
         let mut results = vec![Val::I32(0); function.ty(&store).results().len()];
         let outcome = function.call(&mut store, &arguments, &mut results);
-        let left = counter.get(&store).i64().expect("the counter is an i64");
-        let mut watch = store.into_data();
-        watch.observed.charged = left.wrapping_neg();
-        watch.observed.missed_yield |= left < watch.left_at_yield;
+        let watch = store.into_data();
         let ending = match outcome {
             Ok(()) => Ending::Results(format!("{results:?}")),
             Err(_) if watch.observed.work > MAX_WORK => Ending::Endless,
@@ -192,29 +176,42 @@ impl Oracle {
 /// Why the host was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
-    /// By a charge.
-    Yield = 0,
+    /// By a charge of so much.
+    Charge(i32),
     /// An operator that costs one is next.
-    Work = 1,
+    Work,
     /// A call has returned.
-    Return = 2,
+    Return,
+}
+
+impl Event {
+    /// The numbers that no charge has.
+    const WORK: i32 = i32::MIN;
+    const RETURN: i32 = i32::MIN + 1;
+
+    fn of(value: i32) -> Event {
+        match value {
+            Event::WORK => Event::Work,
+            Event::RETURN => Event::Return,
+            cost => Event::Charge(cost),
+        }
+    }
 }
 
 /// The module with everything announced. See above.
 pub(crate) fn counted_copy(listing: &Listing<'_>) -> Vec<u8> {
-    let announcement = |event: Event| {
+    let announcement = |event: i32| {
         let mut bytes = Vec::new();
-        Instruction::I32Const(event as i32).encode(&mut bytes);
-        Instruction::GlobalSet(listing.globals).encode(&mut bytes);
-        Instruction::Call(listing.reserved.yield_function).encode(&mut bytes);
+        Instruction::I32Const(event).encode(&mut bytes);
+        Instruction::Call(listing.charge_function).encode(&mut bytes);
         bytes
     };
-    let (work, returned) = (announcement(Event::Work), announcement(Event::Return));
+    let (work, returned) = (announcement(Event::WORK), announcement(Event::RETURN));
     let body = |body: &Body<'_>| {
         let mut copy = body.locals.to_vec();
         let mut at = 0;
         while at < body.operators.len() {
-            if listing.reserved.charge_at(&body.operators, at) {
+            if listing.charge_at(&body.operators, at) {
                 copy.extend(body.bytes[at..at + CHARGE_LENGTH].concat());
                 at += CHARGE_LENGTH;
                 continue;
@@ -230,7 +227,7 @@ pub(crate) fn counted_copy(listing: &Listing<'_>) -> Vec<u8> {
         }
         copy
     };
-    listing.with_global(EVENT_GLOBAL, listing.bodies.iter().map(body))
+    listing.with_bodies(listing.bodies.iter().map(body))
 }
 
 /// Whether an operator costs one. All others are free.
@@ -256,35 +253,9 @@ fn comes_back(operator: &Operator<'_>) -> bool {
     matches!(operator, Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. })
 }
 
-/// What an instance that is running says, once.
-fn take_event(caller: &mut Caller<'_, Watch>) -> Event {
-    // A module that is not a counted copy has no such global, and only yields.
-    let Some(global) = caller
-        .data()
-        .event_global
-        .or_else(|| caller.get_export(EVENT_GLOBAL).and_then(wasmi::Extern::into_global))
-    else {
-        return Event::Yield;
-    };
-    caller.data_mut().event_global = Some(global);
-    let event = global.get(caller.as_context()).i32();
-    global.set(caller, Val::I32(Event::Yield as i32)).expect("the global is mutable");
-    match event {
-        Some(1) => Event::Work,
-        Some(2) => Event::Return,
-        _ => Event::Yield,
-    }
-}
-
 /// What is known at a moment of a run.
 struct Watch {
     claim: Claim,
-    /// The global that says why the host is called, once it was looked up.
-    event_global: Option<Global>,
-    /// The counter when it was last looked at.
-    left: i64,
-    /// The counter at the last yield.
-    left_at_yield: i64,
     /// What happened since the last charge.
     stretch: Stretch,
     observed: Observation,
@@ -297,21 +268,21 @@ impl Watch {
             work: 0,
             charged: 0,
             unpaid: false,
-            missed_yield: false,
             longest: Stretch::default(),
             overrun: i64::MIN,
         };
-        Watch { claim, event_global: None, left: 0, left_at_yield: 0, stretch: Stretch::default(), observed }
+        Watch { claim, stretch: Stretch::default(), observed }
     }
 
-    /// Takes what happened, and what is left on the counter.
-    fn event(&mut self, event: Event, left: i64) -> Result<(), Error> {
-        if left < self.left {
-            self.stretch = Stretch::default();
-        }
-        self.left = left;
+    fn event(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Yield => self.left_at_yield = left,
+            Event::Charge(cost) => {
+                self.observed.charged += i64::from(cost);
+                // What counts nothing down interrupts nothing.
+                if cost > 0 {
+                    self.stretch = Stretch::default();
+                }
+            }
             Event::Return => self.stretch.returns += 1,
             Event::Work => self.work(),
         }
@@ -321,8 +292,7 @@ impl Watch {
     fn work(&mut self) {
         self.stretch.work += 1;
         self.observed.work += 1;
-        self.observed.unpaid |= i128::from(self.observed.work) > -i128::from(self.left);
-        self.observed.missed_yield |= self.left < self.left_at_yield;
+        self.observed.unpaid |= i128::from(self.observed.work) > i128::from(self.observed.charged);
         let allowed = self.claim.at_once + self.claim.after_a_return * self.stretch.returns;
         let overrun = self.stretch.work as i64 - allowed as i64;
         if overrun > self.observed.overrun {

@@ -100,7 +100,6 @@ fn options(input: &mut Unstructured<'_>) -> Result<Options> {
     options.max_charge =
         if input.arbitrary()? { u8::arbitrary(input)?.into() } else { u16::arbitrary(input)?.into() };
     options.unroll = input.arbitrary()?;
-    options.branch_hints = input.arbitrary()?;
     Ok(options)
 }
 

@@ -6,16 +6,15 @@
 //! variable, so that a charge is a compare and a subtraction in registers; or a slot of the stack, so that it takes a
 //! register during charges only.
 
-use cranelift_codegen::ir::dfg::DataFlowGraph;
 use cranelift_codegen::ir::{
-    InstBuilder, InstructionData, MemFlagsData, Opcode, StackSlot, StackSlotData, StackSlotKind, Value, types,
+    InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Value, types,
 };
 use cranelift_frontend::{FunctionBuilder, Variable};
 
 #[derive(Clone, Copy)]
 pub(super) struct Counter {
     place: Place,
-    /// What the guest's own code set it to last.
+    /// What a charge set it to last.
     last_set: Option<Value>,
 }
 
@@ -69,27 +68,6 @@ impl Counter {
                 let address = builder.ins().stack_addr(types::I64, slot, 0);
                 builder.ins().store(flags, value, address, 0);
             }
-        }
-    }
-
-    /// If the operands are those of a charge's test, "the counter, just reduced by `cost`, is below zero": the
-    /// counter before, and the cost. Comparing these says the same (the counter is far from overflowing), and
-    /// leaves the difference to be computed once, where it is used.
-    pub(super) fn charge_test(&self, dfg: &DataFlowGraph, left: Value, right: Value) -> Option<(Value, i64)> {
-        if self.last_set != Some(left) {
-            return None;
-        }
-        let constant = |value| match dfg.insts[dfg.value_def(value).inst()?] {
-            InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => Some(imm.bits()),
-            _ => None,
-        };
-        match dfg.insts[dfg.value_def(left).inst()?] {
-            InstructionData::Binary { opcode: Opcode::Isub, args: [before, cost] }
-                if constant(right)? == 0 =>
-            {
-                Some((before, constant(cost)?))
-            }
-            _ => None,
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct ModuleEnvironment<'m> {
 impl ModuleEnvironment<'_> {
     /// Whether the module's functions hand the counter of reductions to each other.
     pub(crate) fn is_metered(&self) -> bool {
-        self.shape.metering.is_some()
+        self.shape.charge_function.is_some()
     }
 
     /// Whether memories are guarded by their reservations.

@@ -148,10 +148,10 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         let mut translator =
             FunctionTranslator { builder, environment, stacks, locals: Vec::new(), counter: None };
         let mut params = &params[1..];
-        if let Some(metering) = module.shape.metering {
+        if let Some(charge) = module.shape.charge_function {
             // Where every access has a compare besides, a loop has no register to spare, and what it spills otherwise
             // costs more than a charge that goes to the stack and back. A call would only fetch it from there.
-            let mut counter = if !module.is_reserved() && has_leaf_loop(body, metering.yield_function) {
+            let mut counter = if !module.is_reserved() && has_leaf_loop(body, charge) {
                 Counter::in_slot(&mut translator.builder, trusted(translator.environment.regions.counter))
             } else {
                 Counter::in_variable(&mut translator.builder)
@@ -203,22 +203,6 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         }
     }
 
-    /// The counter; only asked for by the reserved global's accesses.
-    pub(crate) fn get_counter(&mut self) -> Value {
-        self.counter().expect("the reserved global exists only in a metered module")
-    }
-
-    /// Sets the counter, as a charge does.
-    pub(crate) fn set_counter(&mut self, value: Value) {
-        let counter = self.counter.as_mut().expect("the reserved global exists only in a metered module");
-        counter.set(&mut self.builder, value);
-    }
-
-    /// If the operands are those of a charge's test: the counter before, and the cost ([`Counter::charge_test`]).
-    pub(crate) fn charge_test(&self, left: Value, right: Value) -> Option<(Value, i64)> {
-        self.counter?.charge_test(&self.builder.func.dfg, left, right)
-    }
-
     /// The counter as an argument of a call or a result; none in an unmetered module.
     fn counter(&mut self) -> Option<Value> {
         self.counter.map(|counter| counter.get(&mut self.builder))
@@ -247,14 +231,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
     }
 
     /// The charge's cold side: suspends at the stub, and clobbers no register.
-    pub(crate) fn yield_now(&mut self) {
-        // A yield that no charge surrounds may stand in the entry block, which cannot be cold. Until that block has
-        // an instruction, the layout has no entry.
-        let entry = self.builder.func.layout.entry_block();
-        let current = self.builder.current_block();
-        if let Some(block) = current.filter(|&block| entry.is_some_and(|entry| entry != block)) {
-            self.builder.set_cold_block(block);
-        }
+    fn yield_now(&mut self) {
         self.store_counter();
         let module = self.environment.module;
         let stub = super::environment::import_code(
@@ -311,17 +288,25 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         self.environment.call_leaf(&mut self.builder, builtin, args);
     }
 
-    /// Charges for work that has been done, so many reductions of it; in an unmetered module, nothing.
+    /// Counts so many reductions (of 64 bits, fewer than 2⁶³) down, and suspends if that uses up the slice; in an
+    /// unmetered module, does nothing.
     pub(crate) fn charge(&mut self, reductions: Value) {
         let Some(before) = self.counter() else { return };
+        // The same as whether less than nothing is left, since the counter is far from overflowing; so the difference is
+        // needed but once.
+        let is_used_up = self.builder.ins().icmp(IntCC::SignedLessThan, before, reductions);
         let left = self.builder.ins().isub(before, reductions);
-        self.take_counter(left);
+        if let Some(counter) = &mut self.counter {
+            counter.set(&mut self.builder, left);
+        }
         let [used_up, done] = std::array::from_fn(|_| self.builder.create_block());
-        let is_used_up = self.builder.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0);
         self.builder.ins().brif(is_used_up, used_up, &[], done, &[]);
+        self.builder.seal_block(used_up);
+        self.builder.set_cold_block(used_up);
         self.builder.switch_to_block(used_up);
         self.yield_now();
         self.builder.ins().jump(done, &[]);
+        self.builder.seal_block(done);
         self.builder.switch_to_block(done);
     }
 
@@ -332,14 +317,14 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
 }
 
 /// Whether there is a loop that calls nothing but this. What cannot be read is reported when it is translated.
-fn has_leaf_loop(body: &FunctionBody<'_>, yield_function: u32) -> bool {
+fn has_leaf_loop(body: &FunctionBody<'_>, charge_function: u32) -> bool {
     // For each construct around the next operator, whether it is a loop without a call so far.
     let mut around = Vec::new();
     for operator in body.get_operators_reader().into_iter().flatten() {
         match operator {
             Ok(Operator::Loop { .. }) => around.push(true),
             Ok(Operator::Block { .. } | Operator::If { .. }) => around.push(false),
-            Ok(Operator::Call { function_index }) if function_index == yield_function => {}
+            Ok(Operator::Call { function_index }) if function_index == charge_function => {}
             Ok(Operator::Call { .. } | Operator::CallIndirect { .. }) => around.fill(false),
             Ok(Operator::End) if around.pop() == Some(true) => return true,
             Ok(_) => {}

@@ -12,7 +12,7 @@ use crate::types::own_number;
 /// The number that functions of a type have in their records: an immediate where it is the same everywhere, else
 /// one that is filled in when the code is loaded.
 pub(super) fn type_number(builder: &mut FunctionBuilder<'_>, shape: &Shape, type_index: u32) -> Value {
-    if let Some(number) = own_number(&shape.types[type_index as usize], shape.metering.is_some()) {
+    if let Some(number) = own_number(&shape.types[type_index as usize], shape.charge_function.is_some()) {
         return builder.ins().iconst(ir_types::I32, i64::from(number));
     }
     let name = UserExternalName { namespace: TYPE_SYMBOLS, index: type_index };

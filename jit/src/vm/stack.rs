@@ -131,8 +131,7 @@ mod tests {
 
     /// Recurses to the end of the stack, and on each level leaves guest code by every way there is.
     const DOWN: &str = r#"(module
-        (import "lunatic::metering" "reductions" (global $reductions (mut i64)))
-        (import "lunatic::metering" "yield" (func $yield))
+        (import "lunatic::metering" "charge" (func $charge (param i32)))
         (import "h" "many" (func $many
             (param i64 i64 i64 i64 i64 i64 i64 i64 i64 i64 i64 i64) (result i64)))
         (import "h" "wait" (func $wait (result i64)))
@@ -152,8 +151,7 @@ mod tests {
             (table.copy (i32.const 1) (i32.const 0) (i32.const 9))
             (table.init $e (i32.const 0) (i32.const 0) (i32.const 0))
             (elem.drop $e)
-            (global.set $reductions (i64.sub (global.get $reductions) (i64.const 1)))
-            (if (i64.lt_s (global.get $reductions) (i64.const 0)) (then (call $yield)))
+            (call $charge (i32.const 1))
             (call $down)))"#;
 
     const PAINT: u8 = 0xa5;

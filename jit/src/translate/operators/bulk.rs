@@ -64,6 +64,9 @@ fn short_or_long(
     let is_other = t.builder.ins().bor(outside, is_long);
     t.builder.ins().brif(is_other, elsewhere, &[], here, &[]);
 
+    t.builder.seal_block(here);
+    t.builder.seal_block(elsewhere);
+
     t.builder.switch_to_block(here);
     t.call_leaf(short, short_args);
     let work = t.builder.ins().ushr_imm_u(count, i64::from(BYTES_PER_REDUCTION.ilog2()));
@@ -73,6 +76,7 @@ fn short_or_long(
     t.builder.switch_to_block(elsewhere);
     checked(t, long, long_args);
     t.builder.ins().jump(done, &[]);
+    t.builder.seal_block(done);
     t.builder.switch_to_block(done);
 }
 

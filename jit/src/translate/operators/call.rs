@@ -12,7 +12,7 @@ use crate::vm::context::{VmFuncRef, VmTable};
 
 pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<'_>) -> bool {
     match *operator {
-        Operator::Call { function_index } if is_yield(t, function_index) => t.yield_now(),
+        Operator::Call { function_index } if is_charge(t, function_index) => charge(t),
         Operator::Call { function_index } => {
             let callee = function(t, function_index);
             call(t, callee);
@@ -21,8 +21,8 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
             let callee = table_entry(t, type_index, table_index);
             call(t, callee);
         }
-        Operator::ReturnCall { function_index } if is_yield(t, function_index) => {
-            t.yield_now();
+        Operator::ReturnCall { function_index } if is_charge(t, function_index) => {
+            charge(t);
             t.return_top(0);
             t.stacks.unreachable = true;
         }
@@ -52,8 +52,14 @@ enum Code {
     Indirect { signature: SigRef, code: Value, context: Value },
 }
 
-fn is_yield(t: &FunctionTranslator<'_, '_>, function: u32) -> bool {
-    t.environment.module.shape.metering.is_some_and(|metering| metering.yield_function == function)
+fn is_charge(t: &FunctionTranslator<'_, '_>, function: u32) -> bool {
+    t.environment.module.shape.charge_function == Some(function)
+}
+
+fn charge(t: &mut FunctionTranslator<'_, '_>) {
+    let cost = t.stacks.pop();
+    let cost = t.builder.ins().uextend(types::I64, cost);
+    t.charge(cost);
 }
 
 fn function(t: &mut FunctionTranslator<'_, '_>, function: u32) -> Callee {

@@ -104,11 +104,7 @@ fn binary(t: &mut FunctionTranslator<'_, '_>, op: impl FnOnce(Ins<'_, '_>, Value
 
 fn compare(t: &mut FunctionTranslator<'_, '_>, condition: IntCC) {
     let (left, right) = t.stacks.pop2();
-    let charge = t.charge_test(left, right).filter(|_| condition == IntCC::SignedLessThan);
-    let result = match charge {
-        Some((before, cost)) => t.builder.ins().icmp_imm_s(condition, before, cost),
-        None => t.builder.ins().icmp(condition, left, right),
-    };
+    let result = t.builder.ins().icmp(condition, left, right);
     push_bool(t, result);
 }
 

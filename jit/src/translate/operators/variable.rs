@@ -53,29 +53,17 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
     true
 }
 
-fn is_counter(t: &FunctionTranslator<'_, '_>, index: u32) -> bool {
-    t.environment.module.shape.metering.is_some_and(|metering| metering.global == index)
-}
-
 fn global_get(t: &mut FunctionTranslator<'_, '_>, index: u32) {
-    let value = if is_counter(t, index) {
-        t.get_counter()
-    } else {
-        let module = t.environment.module;
-        let (address, offset) = t.environment.locate(&mut t.builder, module.offsets.global(index));
-        let ty = clif_type(module.shape.globals[index as usize].ty.content);
-        t.builder.ins().load(ty, trusted(t.environment.regions.global), address, offset)
-    };
+    let module = t.environment.module;
+    let (address, offset) = t.environment.locate(&mut t.builder, module.offsets.global(index));
+    let ty = clif_type(module.shape.globals[index as usize].ty.content);
+    let value = t.builder.ins().load(ty, trusted(t.environment.regions.global), address, offset);
     t.stacks.push(value);
 }
 
 fn global_set(t: &mut FunctionTranslator<'_, '_>, index: u32) {
     let value = t.stacks.pop();
-    if is_counter(t, index) {
-        t.set_counter(value);
-    } else {
-        let place = t.environment.module.offsets.global(index);
-        let (address, offset) = t.environment.locate(&mut t.builder, place);
-        t.builder.ins().store(trusted(t.environment.regions.global), value, address, offset);
-    }
+    let place = t.environment.module.offsets.global(index);
+    let (address, offset) = t.environment.locate(&mut t.builder, place);
+    t.builder.ins().store(trusted(t.environment.regions.global), value, address, offset);
 }
