@@ -137,10 +137,9 @@ fn a_changed_file_is_verified_whatever_the_cache_has() {
     assert!(run(directory.path(), &arguments).status.success());
     assert!(run(directory.path(), &arguments).status.success());
 
-    let call = common::find(&bytes, &[0x04, 0x40, 0x10, 0x00]);
+    let charge = common::find(&bytes, &[0x41, 0x01, 0x10, 0x00]);
     let mut weakened = bytes;
-    weakened[call + 2] = 0x01;
-    weakened[call + 3] = 0x01;
+    weakened[charge..charge + 4].fill(0x01);
     fs::write(&file, weakened).expect("written");
     error_of(&run(directory.path(), &arguments), 1);
     // Nor does having run unmetered say anything about running metered.

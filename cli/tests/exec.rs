@@ -218,8 +218,8 @@ fn unmetered_refuses_what_it_cannot_run_as_well() {
     let path = directory.path();
     let whole = wasm(HELLO);
     let mut weak = prepared(SPIN);
-    let charges = find(&weak, &[0x04, 0x40, 0x10, 0x00]);
-    weak[charges + 2..charges + 4].fill(0x01);
+    let charge = find(&weak, &[0x41, 0x01, 0x10, 0x00]);
+    weak[charge..charge + 4].fill(0x01);
     for bytes in [b"hello", &b""[..], &whole[..whole.len() / 2], &wasm("(component)"), &weak] {
         fs::write(path.join("app"), bytes).expect("written");
         let output = run(path, &["--unmetered", "app"]);

@@ -57,8 +57,8 @@ fn what_to_do_is_said_once() {
     let mut other = prepared.clone();
     other[mark + 12] = 99;
     let mut weak = prepared;
-    let call = weak.windows(4).position(|code| code == [0x04, 0x40, 0x10, 0x00]).unwrap();
-    weak[call + 2..call + 4].fill(0x01);
+    let charge = weak.windows(4).position(|code| code == [0x41, 0x01, 0x10, 0x00]).unwrap();
+    weak[charge..charge + 4].fill(0x01);
     for bytes in [other, weak] {
         let text = load(&bytes).to_string();
         assert!(text.matches("lunatic-prep").count() == 1 && text.matches("again").count() == 1, "{text}");

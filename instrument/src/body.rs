@@ -5,7 +5,9 @@
 //! does. The import that is added moves the indices of the functions that the module defines; where one of those is named
 //! is noted beside the items.
 
-use wasmparser::{BlockType, Catch, FunctionBody, Operator, Result, TryTable};
+use wasmparser::{
+    BlockType, Catch, FuncValidator, FunctionBody, Operator, Result, TryTable, ValidatorResources,
+};
 
 use crate::cost;
 
@@ -125,20 +127,25 @@ impl Imported {
 }
 
 impl Body {
-    /// Reads a valid body of a module. No run costs more than `longest_run`, so that charges can be put between any two.
+    /// Reads and validates a body of a module. No run costs more than `longest_run`, so that charges can be put between
+    /// any two.
     pub(crate) fn read(
         wasm: &[u8],
         body: &FunctionBody<'_>,
+        validator: &mut FuncValidator<ValidatorResources>,
         imported: Imported,
         longest_run: u32,
     ) -> Result<Body> {
         let mut reader = Reader { wasm, read: Body::default(), imported, longest_run, labels: vec![false] };
+        validator.read_locals(&mut body.get_binary_reader())?;
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let (operator, from) = operators.read_with_offset()?;
+            validator.op(from, &operator)?;
             // Modules are far smaller than 4 GiB: see `MAX_MODULE_BYTES`.
             reader.operator(&operator, from as u32, operators.original_position() as u32);
         }
+        operators.finish()?;
         reader.read.link();
         Ok(reader.read)
     }

@@ -26,7 +26,7 @@
 //! The way of a module through this crate:
 //!
 //! ```text
-//! bytes ─▶ screen ─▶ rewrite: for each body, read ─▶ unroll ─▶ plan ─▶ emit ─▶ verify ─▶ Prepared
+//! bytes ─▶ screen + rewrite: for each body, read ─▶ unroll ─▶ plan ─▶ emit ─▶ verify ─▶ Prepared
 //!          valid?                                             what each         would we
 //!          limits                                             charge costs      accept it?
 //! ```

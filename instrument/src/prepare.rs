@@ -1,14 +1,12 @@
 //! The way of a module through this crate, from its bytes to a prepared module.
 
-use wasm_encoder::reencode;
-
 use crate::abi::MAX_CHARGE;
 use crate::container::{Manifest, is_prepared};
 use crate::cost::MAX_OPERATOR_COST;
 use crate::error::{Limit, PrepareError};
 use crate::origin::DebugSections;
-use crate::rewrite::{How, TooLarge, rewrite};
-use crate::screen::screen;
+use crate::rewrite::{Error, How, rewrite};
+use crate::screen::check_head;
 use crate::verify::{Report, verify, verify_with_progress};
 
 /// How a module is prepared.
@@ -85,7 +83,7 @@ pub fn prepare(wasm: &[u8], options: &Options) -> Result<Prepared, PrepareError>
 }
 
 /// As [`prepare`], and tells how far it is: `progress` is called with how much of the work is done, and with how much
-/// there is, for every function on each of the three passes.
+/// there is, for every function on each of the two passes.
 ///
 /// # Errors
 ///
@@ -99,8 +97,8 @@ pub fn prepare_with_progress(
         let report = verify(wasm).map_err(PrepareError::Tampered)?;
         return Ok(Prepared { bytes: wasm.to_vec(), stats: Stats::of_prepared(wasm, &report) });
     }
-    let work = 3 * wasm.len();
-    screen(wasm, &mut |done| progress(done, work))?;
+    check_head(wasm)?;
+    let work = 2 * wasm.len();
     let debug = DebugSections::of(wasm);
     let how = How {
         max_charge: options.max_charge.clamp(MAX_OPERATOR_COST, MAX_CHARGE),
@@ -108,11 +106,10 @@ pub fn prepare_with_progress(
         debug: debug.as_ref(),
     };
     let mut rewritten =
-        rewrite(wasm, &how, &mut |done| progress(wasm.len() + done, work)).map_err(|error| match error {
-            reencode::Error::UserError(TooLarge(offset)) => {
-                PrepareError::Limit { limit: Limit::FunctionBytes, offset }
-            }
-            error => PrepareError::Rewrite(Box::new(error)),
+        rewrite(wasm, &how, &mut |done| progress(done, work)).map_err(|error| match error {
+            Error::Refused(refusal) => refusal.of(wasm),
+            Error::TooLarge(offset) => PrepareError::Limit { limit: Limit::FunctionBytes, offset },
+            Error::Fault(fault) => PrepareError::Rewrite(Box::new(fault)),
         })?;
     let mut bytes = std::mem::take(&mut rewritten.bytes);
     if let (Some(debug), Some(origins)) = (&debug, rewritten.origins) {
@@ -123,9 +120,9 @@ pub fn prepare_with_progress(
         Manifest { max_charge: how.max_charge, bound: totals.bound, return_bound: totals.return_bound };
     manifest.append_to(&mut bytes);
     let size = bytes.len().max(1);
-    // The output is longer than the input; scaled, the last third of the work is its.
+    // The output is longer than the input; scaled, the second half of the work is its.
     let scaled = |done: usize| (done as u64 * wasm.len() as u64 / size as u64) as usize;
-    let report = verify_with_progress(&bytes, &mut |done| progress(2 * wasm.len() + scaled(done), work))
+    let report = verify_with_progress(&bytes, &mut |done| progress(wasm.len() + scaled(done), work))
         .map_err(PrepareError::Unproven)?;
     debug_assert_eq!(
         (totals.functions, totals.charges),

@@ -1,6 +1,6 @@
 //! Puts the charges into a module.
 //!
-//! Only valid modules that [`crate::screen`] has let through come here. The rewriter adds the reserved import and, in
+//! Only what [`crate::screen`] has let through is looked at. The rewriter adds the reserved import and, in
 //! every function, the charges that [`crate::plan`] asks for; before that, [`crate::unroll`] writes small loops out. The
 //! import comes behind all others, so functions that the module defines move up by one: code has
 //! [`Patch`](crate::body::Patch)es for that, and sections that name one are encoded anew. Everything else is copied byte
@@ -17,8 +17,8 @@ use wasm_encoder::{
     NameSection, RawSection, Section, SectionId, StartSection, TableSection, TypeSection, ValType,
 };
 use wasmparser::{
-    CompositeInnerType, CustomSectionReader, FunctionBody, KnownCustom, Name, NameMap, Operator, Parser,
-    Payload, TypeRef,
+    CompositeInnerType, CustomSectionReader, FuncValidator, FunctionBody, KnownCustom, Name, NameMap,
+    Operator, Parser, Payload, TypeRef, ValidatorResources,
 };
 
 use crate::abi::{CHARGE_FUNCTION, KEPT_DEBUG_PREFIX, METERING_MODULE, OFFSETS_SECTION};
@@ -26,6 +26,7 @@ use crate::body::{Body, Imported};
 use crate::emit::{Emitter, Origins};
 use crate::origin::{DebugSections, OffsetMap, kept_name};
 use crate::plan::{Plan, longest_run, plan};
+use crate::screen::{Refusal, Screen, parser};
 use crate::unroll::unroll;
 
 /// A module with its charges.
@@ -62,15 +63,37 @@ pub(crate) struct How<'a> {
 /// The largest function that validators take, by the limit that engines have agreed on.
 pub(crate) const MAX_FUNCTION_BYTES: usize = 7_654_321;
 
-/// Why a valid module could not be rewritten: a function that is too large then, or a fault of this crate.
-pub(crate) type Error = reencode::Error<TooLarge>;
+/// Why a module is not rewritten.
+#[derive(Debug)]
+pub(crate) enum Error {
+    Refused(Refusal),
+    /// The function at this offset becomes too large.
+    TooLarge(u64),
+    /// A fault of this crate: what is re-encoded has been validated.
+    Fault(Fault),
+}
 
-/// A function at this offset becomes too large.
-#[derive(Debug, thiserror::Error)]
-#[error("too large a function (at byte {0:#x})")]
-pub(crate) struct TooLarge(pub(crate) u64);
+pub(crate) type Fault = reencode::Error;
 
-/// Rewrites a screened module. `progress` is told how many bytes are behind it.
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Error::Refused(refusal)
+    }
+}
+
+impl From<wasmparser::Error> for Error {
+    fn from(error: wasmparser::Error) -> Self {
+        Error::Refused(error.into())
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Error::Fault(fault)
+    }
+}
+
+/// Screens and rewrites a module. `progress` is told how many bytes are behind it.
 pub(crate) fn rewrite(
     wasm: &[u8],
     how: &How<'_>,
@@ -93,12 +116,18 @@ pub(crate) fn rewrite(
     };
     // What is added is a tenth, or a little more.
     rewriter.rewritten.bytes = Vec::with_capacity(wasm.len() + wasm.len() / 4 + 256);
-    for payload in Parser::new(0).parse_all(wasm) {
+    let mut screen = Screen::new();
+    for payload in parser().parse_all(wasm) {
         let payload = payload?;
-        if let Payload::CodeSectionEntry(body) = &payload {
-            progress(body.range().end as usize);
+        let validator = screen.payload(&payload)?;
+        match (payload, validator) {
+            (Payload::CodeSectionEntry(body), Some(mut validator)) => {
+                rewriter.function(&body, &mut validator)?;
+                screen.recycle(validator);
+                progress(body.range().end as usize);
+            }
+            (payload, _) => rewriter.payload(payload)?,
         }
-        rewriter.payload(payload)?;
     }
     Ok(rewriter.rewritten)
 }
@@ -163,7 +192,6 @@ impl<'a> Rewriter<'a> {
                 self.section(&section);
             }
             Payload::CodeSectionStart { count, size, .. } => self.begin_code(count, size),
-            Payload::CodeSectionEntry(body) => self.function(&body)?,
             Payload::CustomSection(section) => self.custom_section(&section),
             other => self.copy(&other),
         }
@@ -233,7 +261,8 @@ impl<'a> Rewriter<'a> {
     }
 
     fn begin_code(&mut self, count: u32, size: u32) {
-        let size = size as usize;
+        // The size is what the section says of itself, and not all of it may be there.
+        let size = self.wasm.len().min(size as usize);
         let mut emitter = Emitter::new(self.wasm, count, self.imported.0, size + size / 4);
         let origins =
             |debug: &DebugSections<'_>| Origins { code_start: debug.code_start, map: OffsetMap::default() };
@@ -243,8 +272,13 @@ impl<'a> Rewriter<'a> {
         self.end_code_if_done();
     }
 
-    fn function(&mut self, original: &FunctionBody<'_>) -> Result<(), Error> {
-        let mut body = Body::read(self.wasm, original, self.imported, longest_run(self.how.max_charge))?;
+    fn function(
+        &mut self,
+        original: &FunctionBody<'_>,
+        validator: &mut FuncValidator<ValidatorResources>,
+    ) -> Result<(), Error> {
+        let longest_run = longest_run(self.how.max_charge);
+        let mut body = Body::read(self.wasm, original, validator, self.imported, longest_run)?;
         let totals = &mut self.rewritten.totals;
         let index = self.imported.0 + totals.functions as u32;
         if self.how.unroll {
@@ -259,7 +293,7 @@ impl<'a> Rewriter<'a> {
             let index = self.imported.new_index(index);
             let size = emitter.function(index, original, &body, &plan.charges, hints, &labels);
             if size > MAX_FUNCTION_BYTES {
-                return Err(Error::UserError(TooLarge(original.range().start)));
+                return Err(Error::TooLarge(original.range().start));
             }
         }
         self.bodies_left -= 1;
@@ -355,9 +389,9 @@ struct Indices {
 }
 
 impl Reencode for Indices {
-    type Error = TooLarge;
+    type Error = std::convert::Infallible;
 
-    fn function_index(&mut self, index: u32) -> Result<u32, Error> {
+    fn function_index(&mut self, index: u32) -> Result<u32, Fault> {
         Ok(self.imported.new_index(index))
     }
 
@@ -365,7 +399,7 @@ impl Reencode for Indices {
         &mut self,
         names: &mut NameSection,
         subsection: Name<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Fault> {
         if matches!(subsection, Name::Label(_)) {
             names.labels(&self.labels);
             return Ok(());

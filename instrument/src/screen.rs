@@ -1,10 +1,13 @@
-//! The look at a module before it is rewritten.
+//! The look at a module while it is rewritten, a step ahead of the rewriter.
 //!
-//! The whole module validates, uses only [`FEATURES`], does not touch the reserved namespace, and is not larger than we
-//! want to take. Everything else that could be too much is limited by the validator. After that a failure of the
-//! rewriter is a fault of ours.
+//! What the rewriter sees has been validated, uses only [`FEATURES`], does not touch the reserved namespace, and is not
+//! larger than we want to take. Everything else that could be too much is limited by the validator. So a failure of the
+//! rewriter is a fault of ours. Reading a module takes longer than anything that is done with it; that is why this is no
+//! pass of its own.
 
-use wasmparser::{FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator};
+use wasmparser::{
+    FuncValidator, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator, ValidatorResources,
+};
 
 use crate::abi::METERING_MODULE;
 use crate::error::{Limit, PrepareError};
@@ -14,8 +17,8 @@ use crate::proposal::refused_proposal;
 /// The largest module that is taken. Data and debug sections are most of what is ever this large.
 pub const MAX_MODULE_BYTES: usize = 256 << 20;
 
-/// Checks that a module can be given to the rewriter. `progress` is told how many bytes are behind it.
-pub(crate) fn screen(wasm: &[u8], progress: &mut dyn FnMut(usize)) -> Result<(), PrepareError> {
+/// Checks what there is to check before a module is read.
+pub(crate) fn check_head(wasm: &[u8]) -> Result<(), PrepareError> {
     if wasm.len() > MAX_MODULE_BYTES {
         return Err(PrepareError::Limit { limit: Limit::ModuleBytes, offset: MAX_MODULE_BYTES as u64 });
     }
@@ -26,16 +29,47 @@ pub(crate) fn screen(wasm: &[u8], progress: &mut dyn FnMut(usize)) -> Result<(),
     if !wasm.starts_with(b"\0asm") {
         return Err(PrepareError::NotWasm);
     }
-    check(wasm, progress).map_err(|failure| match failure {
-        // A prepared module that was cut off has lost its mark, which comes last. That it is damaged is the news then,
-        // not what it imports.
-        Failure::Refused(error @ PrepareError::ReservedImport { .. }) => {
-            let validated = Validator::new_with_features(FEATURES).validate_all(wasm);
-            validated.map_or_else(|invalid| classify(wasm, invalid), |_| error)
+    Ok(())
+}
+
+/// A parser that reads what the validator takes.
+pub(crate) fn parser() -> Parser {
+    let mut parser = Parser::new(0);
+    parser.set_features(FEATURES);
+    parser
+}
+
+/// Why a module is refused on the way. The second kind still has to be classified.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It imports this from the reserved namespace.
+    Reserved {
+        name: String,
+        offset: u64,
+    },
+    Invalid(wasmparser::Error),
+}
+
+impl From<wasmparser::Error> for Refusal {
+    fn from(error: wasmparser::Error) -> Self {
+        Refusal::Invalid(error)
+    }
+}
+
+impl Refusal {
+    pub(crate) fn of(self, wasm: &[u8]) -> PrepareError {
+        match self {
+            Refusal::Invalid(error) => classify(wasm, error),
+            // A prepared module that was cut off has lost its mark, which comes last. That it is damaged is the news
+            // then, not what it imports.
+            Refusal::Reserved { name, offset } => {
+                match Validator::new_with_features(FEATURES).validate_all(wasm) {
+                    Ok(_) => PrepareError::ReservedImport { name, offset },
+                    Err(invalid) => classify(wasm, invalid),
+                }
+            }
         }
-        Failure::Refused(error) => error,
-        Failure::Invalid(error) => classify(wasm, error),
-    })
+    }
 }
 
 /// Whether a module that does not validate is wrong, or needs a proposal.
@@ -46,44 +80,47 @@ fn classify(wasm: &[u8], source: wasmparser::Error) -> PrepareError {
     }
 }
 
-/// Why the pass ended early; the second kind still has to be classified.
-enum Failure {
-    Refused(PrepareError),
-    Invalid(wasmparser::Error),
+/// Validates a module's sections one after the other.
+pub(crate) struct Screen {
+    validator: Validator,
+    allocations: FuncValidatorAllocations,
 }
 
-impl From<wasmparser::Error> for Failure {
-    fn from(error: wasmparser::Error) -> Self {
-        Failure::Invalid(error)
+impl Screen {
+    pub(crate) fn new() -> Screen {
+        let allocations = FuncValidatorAllocations::default();
+        Screen { validator: Validator::new_with_features(FEATURES), allocations }
+    }
+
+    /// Takes the next part of the module. A function's body is still to be validated, by whoever reads it.
+    pub(crate) fn payload(
+        &mut self,
+        payload: &Payload<'_>,
+    ) -> Result<Option<FuncValidator<ValidatorResources>>, Refusal> {
+        match self.validator.payload(payload)? {
+            ValidPayload::Func(function, _) => {
+                Ok(Some(function.into_validator(std::mem::take(&mut self.allocations))))
+            }
+            _ => {
+                if let Payload::ImportSection(imports) = payload {
+                    refuse_reserved(imports.clone())?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes the memory of a validator back, for the next.
+    pub(crate) fn recycle(&mut self, validator: FuncValidator<ValidatorResources>) {
+        self.allocations = validator.into_allocations();
     }
 }
 
-fn check(wasm: &[u8], progress: &mut dyn FnMut(usize)) -> Result<(), Failure> {
-    let mut validator = Validator::new_with_features(FEATURES);
-    let mut allocations = FuncValidatorAllocations::default();
-    let mut parser = Parser::new(0);
-    parser.set_features(FEATURES);
-    for payload in parser.parse_all(wasm) {
-        let payload = payload?;
-        if let ValidPayload::Func(function, body) = validator.payload(&payload)? {
-            let mut validator = function.into_validator(allocations);
-            validator.validate(&body)?;
-            allocations = validator.into_allocations();
-            progress(body.range().end as usize);
-        }
-        if let Payload::ImportSection(imports) = payload {
-            refuse_reserved(imports)?;
-        }
-    }
-    Ok(())
-}
-
-fn refuse_reserved(imports: wasmparser::ImportSectionReader<'_>) -> Result<(), Failure> {
+fn refuse_reserved(imports: wasmparser::ImportSectionReader<'_>) -> Result<(), Refusal> {
     for import in imports.into_imports_with_offsets() {
         let (offset, import) = import?;
         if import.module == METERING_MODULE {
-            let name = import.name.to_owned();
-            return Err(Failure::Refused(PrepareError::ReservedImport { name, offset }));
+            return Err(Refusal::Reserved { name: import.name.to_owned(), offset });
         }
     }
     Ok(())

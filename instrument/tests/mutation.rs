@@ -241,7 +241,8 @@ fn of_operators<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Ve
         let mut push = |kind, change: &dyn Fn(&mut Vec<&'a [u8]>)| {
             let mut operators = body.bytes.clone();
             change(&mut operators);
-            mutants.push(Mutant { kind, at, operators, is_another_program: false });
+            // What is no charge any more may be anything.
+            mutants.push(Mutant { kind, at, operators, is_another_program: true });
         };
         push("operator deleted", &|operators| {
             operators.remove(at);
@@ -265,10 +266,7 @@ fn of_operators<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Ve
             operators.insert(charge + CHARGE_LENGTH, operator);
         });
         for replacement in replacements(listing, &body.operators[at]) {
-            let mut operators = body.bytes.clone();
-            operators[at] = replacement;
-            // What is no charge any more may be anything, a `return` too.
-            mutants.push(Mutant { kind: "operator replaced", at, operators, is_another_program: true });
+            push("operator replaced", &|operators| operators[at] = replacement);
         }
     }
     mutants

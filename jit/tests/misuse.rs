@@ -128,7 +128,7 @@ fn resuming_other_than_it_was_left_panics_and_changes_nothing() {
         &format!(
             r#"(module {METERING} (import "h" "wait" (func $wait (result i32)))
             (func (export "run") (result i32)
-                (call $yield)
+                (call $charge (i32.const 2))
                 (call $wait)))"#
         ),
     );
