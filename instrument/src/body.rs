@@ -10,6 +10,7 @@ use wasmparser::{
 };
 
 use crate::cost;
+use crate::read::{self, Sink};
 
 /// A body, in order.
 #[derive(Debug, Default)]
@@ -137,15 +138,7 @@ impl Body {
         longest_run: u32,
     ) -> Result<Body> {
         let mut reader = Reader { wasm, read: Body::default(), imported, longest_run, labels: vec![false] };
-        validator.read_locals(&mut body.get_binary_reader())?;
-        let mut operators = body.get_operators_reader()?;
-        while !operators.eof() {
-            let (operator, from) = operators.read_with_offset()?;
-            validator.op(from, &operator)?;
-            // Modules are far smaller than 4 GiB: see `MAX_MODULE_BYTES`.
-            reader.operator(&operator, from as u32, operators.original_position() as u32);
-        }
-        operators.finish()?;
+        read::read(body, validator, &mut reader)?;
         reader.read.link();
         Ok(reader.read)
     }
@@ -190,6 +183,7 @@ impl Moved {
 const PADDED: u32 = 5;
 
 /// The offset of an access to memory, of those that linkers fill in.
+#[inline(always)]
 fn offset_of_access(operator: &Operator<'_>) -> Option<u64> {
     match operator {
         Operator::I32Load { memarg }
@@ -228,12 +222,46 @@ struct Reader<'a> {
     labels: Vec<bool>,
 }
 
-impl Reader<'_> {
-    fn operator(&mut self, operator: &Operator<'_>, from: u32, to: u32) {
-        self.read.patches.extend(self.patch(operator, from, to));
-        let kind = self.kind(operator);
+/// What is kept of an operator until its end is known.
+struct Seen {
+    kind: Kind,
+    operators: u32,
+    cost: u32,
+    change: Change,
+}
+
+/// How the number in an operator changes.
+enum Change {
+    Not,
+    /// It is another one now. The opcode before it is one byte long.
+    To(u32),
+    /// It is the same, but may be longer than it need be.
+    Shorter(Number),
+    /// The same for the offset of an access.
+    ShorterOffset(u64),
+}
+
+impl Sink for Reader<'_> {
+    type Seen = Seen;
+    type Error = wasmparser::Error;
+
+    #[inline(always)]
+    fn operator(&mut self, operator: &Operator<'_>, _offset: u64) -> Result<Seen> {
         let is_mark = matches!(operator, Operator::Nop | Operator::Else | Operator::End);
-        let (operators, cost) = (u32::from(!is_mark), cost::of_operator(operator));
+        Ok(Seen {
+            kind: self.kind(operator),
+            operators: u32::from(!is_mark),
+            cost: cost::of_operator(operator),
+            change: self.change(operator),
+        })
+    }
+
+    #[inline]
+    fn end(&mut self, seen: Seen, from: u64, to: u64) {
+        // Modules are far smaller than 4 GiB: see `MAX_MODULE_BYTES`.
+        let (from, to) = (from as u32, to as u32);
+        let Seen { kind, operators, cost, change } = seen;
+        self.read.patches.extend(self.patch(change, from, to));
         if kind == Kind::Run
             && let Some(run) = self.read.items.last_mut()
             && run.kind == Kind::Run
@@ -246,29 +274,38 @@ impl Reader<'_> {
             self.read.items.push(Item { kind, from, to, last: from, operators, cost, moved });
         }
     }
+}
 
-    fn patch(&self, operator: &Operator<'_>, from: u32, to: u32) -> Option<Patch> {
-        // The opcodes of all these are one byte long.
-        let number = match *operator {
+impl Reader<'_> {
+    #[inline(always)]
+    fn change(&self, operator: &Operator<'_>) -> Change {
+        match *operator {
             Operator::Call { function_index: index }
             | Operator::ReturnCall { function_index: index }
-            | Operator::RefFunc { function_index: index } => Number::Unsigned(self.imported.new_index(index)),
-            Operator::GlobalGet { global_index: index } | Operator::GlobalSet { global_index: index }
-                if to - from == 1 + PADDED =>
-            {
-                Number::Unsigned(index)
+            | Operator::RefFunc { function_index: index } => Change::To(self.imported.new_index(index)),
+            Operator::GlobalGet { global_index: index } | Operator::GlobalSet { global_index: index } => {
+                Change::Shorter(Number::Unsigned(index))
             }
-            Operator::I32Const { value } if to - from == 1 + PADDED => Number::Signed(value),
-            // The alignment, in a byte that does not announce the number of a memory, then the offset.
-            _ if to - from == 2 + PADDED && self.wasm[from as usize + 1] < 0x40 => {
-                let number = Number::Unsigned(u32::try_from(offset_of_access(operator)?).ok()?);
-                return Some(Patch { from: from + 2, to, number });
-            }
-            _ => return None,
-        };
-        Some(Patch { from: from + 1, to, number })
+            Operator::I32Const { value } => Change::Shorter(Number::Signed(value)),
+            _ => offset_of_access(operator).map_or(Change::Not, Change::ShorterOffset),
+        }
     }
 
+    fn patch(&self, change: Change, from: u32, to: u32) -> Option<Patch> {
+        let length = to - from;
+        let (behind, number) = match change {
+            Change::To(index) => (1, Number::Unsigned(index)),
+            Change::Shorter(number) if length == 1 + PADDED => (1, number),
+            // The alignment, in a byte that does not announce the number of a memory, then the offset.
+            Change::ShorterOffset(offset) if length == 2 + PADDED && self.wasm[from as usize + 1] < 0x40 => {
+                (2, Number::Unsigned(u32::try_from(offset).ok()?))
+            }
+            Change::Not | Change::Shorter(_) | Change::ShorterOffset(_) => return None,
+        };
+        Some(Patch { from: from + behind, to, number })
+    }
+
+    #[inline(always)]
     fn kind(&mut self, operator: &Operator<'_>) -> Kind {
         match operator {
             Operator::Call { function_index } if *function_index < self.imported.0 => {

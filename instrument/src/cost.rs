@@ -20,6 +20,7 @@ use wasmparser::Operator;
 pub const MAX_OPERATOR_COST: u32 = 1;
 
 /// The cost of an operator.
+#[inline(always)]
 pub(crate) fn of_operator(operator: &Operator<'_>) -> u32 {
     match operator {
         Operator::Block { .. }

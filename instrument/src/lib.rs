@@ -45,6 +45,7 @@ mod origin;
 mod plan;
 mod prepare;
 mod proposal;
+mod read;
 mod rewrite;
 mod screen;
 #[cfg(test)]

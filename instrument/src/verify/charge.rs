@@ -37,6 +37,7 @@ impl ChargeReader {
     }
 
     /// Takes the next operator of the function.
+    #[inline(always)]
     pub(super) fn read(&mut self, operator: &Operator<'_>, offset: u64) -> Result<Event, VerifyErrorKind> {
         let held_back = self.constant.take();
         match *operator {

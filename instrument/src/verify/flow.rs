@@ -117,6 +117,7 @@ impl Flow {
     }
 
     /// An operator of the module's own, which has been validated.
+    #[inline(always)]
     pub(super) fn work(&mut self, operator: &Operator<'_>, offset: u64) -> Result<(), Broken> {
         // Each operator costs little, and a body has less than 2³² bytes.
         self.work += cost::of_operator(operator);

@@ -6,6 +6,7 @@ use super::charge::{ChargeReader, Event, OwnConstant};
 use super::flow::{Bounds, Broken, Flow};
 use super::reserved::Reserved;
 use crate::error::{FunctionRef, Region, VerifyError, VerifyErrorKind};
+use crate::read::{self, Sink};
 
 /// What all functions together have.
 #[derive(Debug, Default)]
@@ -29,7 +30,9 @@ pub(super) fn check(
         due: Some(Region::Function),
         totals,
     };
-    checker.body(validator, body).map_err(|error| VerifyError { function: Some(function), ..error })
+    let checked = read::read(body, validator, &mut checker);
+    checker.totals.bounds = checker.flow.bounds;
+    checked.map_err(|error| VerifyError { function: Some(function), ..error })
 }
 
 struct FunctionChecker<'a> {
@@ -40,25 +43,11 @@ struct FunctionChecker<'a> {
     totals: &'a mut Totals,
 }
 
-impl FunctionChecker<'_> {
-    fn body(
-        &mut self,
-        validator: &mut FuncValidator<ValidatorResources>,
-        body: &FunctionBody<'_>,
-    ) -> Result<(), VerifyError> {
-        let mut locals = body.get_binary_reader();
-        validator.read_locals(&mut locals)?;
-        let mut operators = body.get_operators_reader()?;
-        while !operators.eof() {
-            let (operator, offset) = operators.read_with_offset()?;
-            validator.op(offset, &operator)?;
-            self.operator(&operator, offset)?;
-        }
-        operators.finish()?;
-        self.totals.bounds = self.flow.bounds;
-        Ok(())
-    }
+impl Sink for FunctionChecker<'_> {
+    type Seen = ();
+    type Error = VerifyError;
 
+    #[inline(always)]
     fn operator(&mut self, operator: &Operator<'_>, offset: u64) -> Result<(), VerifyError> {
         let event = self.charges.read(operator, offset).map_err(|kind| VerifyError::at(offset, kind))?;
         match event {
@@ -80,11 +69,16 @@ impl FunctionChecker<'_> {
         Ok(())
     }
 
+    fn end(&mut self, (): (), _from: u64, _to: u64) {}
+}
+
+impl FunctionChecker<'_> {
     fn own_constant(&mut self, at: Option<OwnConstant>) -> Result<(), VerifyError> {
         at.map_or(Ok(()), |offset| self.work(&Operator::I32Const { value: 0 }, offset))
     }
 
     /// Takes an operator that is not part of a charge.
+    #[inline(always)]
     fn work(&mut self, operator: &Operator<'_>, offset: u64) -> Result<(), VerifyError> {
         let kind = match self.due {
             Some(region) => VerifyErrorKind::Uncharged(region),

@@ -144,6 +144,7 @@ impl Reserved {
     }
 
     /// Whether an operator names it.
+    #[inline(always)]
     pub(super) fn is_named_by(self, operator: &Operator<'_>) -> bool {
         match *operator {
             Operator::Call { function_index }
