@@ -29,12 +29,21 @@ pub(crate) type RawHostFn<T> =
 /// A host function with its WebAssembly type.
 pub struct HostFunc<T> {
     pub(crate) ty: FuncType,
+    /// How many values are passed to and fro: as many as it has parameters, and room for a result.
+    pub(crate) slots: usize,
     pub(crate) call: Arc<RawHostFn<T>>,
+}
+
+impl<T> HostFunc<T> {
+    pub(crate) fn new(ty: FuncType, call: Arc<RawHostFn<T>>) -> HostFunc<T> {
+        let slots = ty.params.len().max(ty.results.len()).max(1);
+        HostFunc { ty, slots, call }
+    }
 }
 
 impl<T> Clone for HostFunc<T> {
     fn clone(&self) -> Self {
-        HostFunc { ty: self.ty.clone(), call: self.call.clone() }
+        HostFunc { ty: self.ty.clone(), slots: self.slots, call: self.call.clone() }
     }
 }
 
@@ -133,7 +142,7 @@ macro_rules! into_host_func {
                     $(let $p = $p::from_raw(*next.next().expect("the compiled call passes every parameter"));)*
                     self(caller, $($p),*).store(slots)
                 };
-                HostFunc { ty: FuncType::new(params, results), call: Arc::new(call) }
+                HostFunc::new(FuncType::new(params, results), Arc::new(call))
             }
         }
     };

@@ -19,7 +19,7 @@ use super::Process;
 use super::exit::{Ending, ExitReason, Limit};
 use super::id::ProcessId;
 use super::link::Relations;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Pattern};
 use super::message::{Message, NO_TAG};
 use super::signal::Signal;
 use super::wait::{Finish, Reason, Wait};
@@ -124,6 +124,13 @@ impl ProcessData {
             // A process that is gone does not need its result.
             let _ = node.send(id, Signal::Completed { wait, finish });
         }
+    }
+
+    /// Receives what is in the mailbox already and matches; what `receive` returns for it. Signals that have arrived
+    /// since are behind it.
+    pub(crate) fn receive_now(&mut self, pattern: &mut Pattern) -> Option<u64> {
+        let message = self.mailbox.take(pattern)?;
+        Some(self.receive(message))
     }
 
     /// Takes the current message, for sending it.

@@ -111,10 +111,11 @@ impl<T> Caller<'_, T> {
         let answer =
             catch_unwind(AssertUnwindSafe(|| f(&mut Caller { inner, instance, _store: PhantomData })));
         let answer = answer.unwrap_or_else(|panic| Err(HostPanic(panic_message(&*panic)).into()));
-        if !matches!(answer, Ok(HostCall::Suspend)) {
-            // A call that was asked for and then not waited for is none.
-            // SAFETY: by the contract.
-            unsafe { (*inner.as_ptr()).request = None };
+        // A call that was asked for and then not waited for is none.
+        // SAFETY: by the contract.
+        let request = unsafe { &mut (*inner.as_ptr()).request };
+        if request.is_some() && !matches!(answer, Ok(HostCall::Suspend)) {
+            *request = None;
         }
         answer
     }
@@ -157,9 +158,8 @@ pub(super) unsafe fn dispatch<T>(
             caller.charge(u64::from(unsafe { (*slots).low } as u32));
             return Ok(HostCall::Return(()));
         };
-        let count = host.ty.params.len().max(host.ty.results.len()).max(1);
         // SAFETY: by the contract.
-        let slots = unsafe { std::slice::from_raw_parts_mut(slots, count) };
+        let slots = unsafe { std::slice::from_raw_parts_mut(slots, host.slots) };
         (host.call)(caller, slots)
     };
     // SAFETY: by the contract.

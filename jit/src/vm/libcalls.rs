@@ -29,7 +29,8 @@ pub(crate) const CHUNK: u64 = 64 << 10;
 /// Bytes of bulk work that cost one reduction.
 pub(crate) const BYTES_PER_REDUCTION: u64 = 64;
 
-/// What [`VmRuntime::dispatch`] points to: runs the host function of an import, on the worker's stack.
+/// What [`VmRuntime::dispatch`] points to: runs the host function of an import, on the worker's stack. It catches the
+/// function's panics.
 pub(crate) type Dispatch =
     unsafe fn(store: usize, instance: u32, import: u32, slots: *mut RawValue) -> Dispatched;
 
@@ -134,15 +135,24 @@ unsafe fn suspend(context: Context, leave: Leave) {
 /// # Safety
 /// As for [`runtime`].
 unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Send) -> Option<R> {
+    // SAFETY: passed on.
+    unsafe { on_worker_stack_uncaught(context, || catch_unwind(AssertUnwindSafe(f)).ok()) }
+}
+
+/// The same for what catches its panics itself: one that comes out ends the program.
+///
+/// # Safety
+/// As for [`runtime`].
+unsafe fn on_worker_stack_uncaught<R: Send>(context: Context, f: impl FnOnce() -> R + Send) -> R {
     // The tests of this file call routines outside of any activation.
     #[cfg(test)]
     // SAFETY: passed on.
     if unsafe { (*runtime(context)).yielder } == 0 {
-        return catch_unwind(AssertUnwindSafe(f)).ok();
+        return f();
     }
     // SAFETY: as in `suspend`.
     let exit = unsafe { &*((*runtime(context)).yielder as *const Exit) };
-    exit.on_parent_stack(|| catch_unwind(AssertUnwindSafe(f)).ok())
+    exit.on_parent_stack(f)
 }
 
 /// Charges for bulk work, and yields if that uses up the slice.
@@ -177,14 +187,13 @@ unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawVal
             // SAFETY: the store is the one that set it, and its guest is stopped.
             dispatch(store, index, import, address as *mut RawValue)
         };
-        match on_worker_stack(context, run) {
-            Some(Dispatched::Returned) => {}
-            Some(Dispatched::Suspend) => {
+        match on_worker_stack_uncaught(context, run) {
+            Dispatched::Returned => {}
+            Dispatched::Suspend => {
                 (*core(context)).host_result = slots;
                 suspend(context, Leave::Host);
             }
-            // The dispatcher catches panics itself; one that still gets here ends the guest like an error.
-            Some(Dispatched::Raised) | None => {
+            Dispatched::Raised => {
                 suspend(context, Leave::Raised);
                 // Resuming it would return to a guest whose call never happened.
                 std::process::abort();
