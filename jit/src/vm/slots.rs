@@ -20,8 +20,8 @@ pub(crate) const WARM: usize = 2048;
 pub(crate) struct Slots {
     slot_size: usize,
     slab_size: usize,
-    /// As `State::free`, to be looked at without the lock.
-    free: AtomicUsize,
+    /// As `State::warm`, to be looked at without the lock.
+    warm: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -33,14 +33,24 @@ struct State {
     available: BTreeSet<usize>,
     /// Free slots of all slabs.
     free: usize,
+    /// Those of them that may be resident. The others were never used, or are not any more.
+    warm: usize,
 }
 
 #[derive(Debug)]
 struct Slab {
     /// What the slots lie in; unmapped with the slab.
     _mapping: Mapping,
-    /// Addresses.
-    free: Vec<usize>,
+    /// Addresses of free slots that may be resident.
+    warm: Vec<usize>,
+    /// Addresses of those that are not.
+    cold: Vec<usize>,
+}
+
+impl Slab {
+    fn free(&self) -> usize {
+        self.warm.len() + self.cold.len()
+    }
 }
 
 /// A slot on loan; whoever has it gives it back with [`Slots::give`].
@@ -60,7 +70,7 @@ impl Slot {
 impl Slots {
     /// Slots of this size, cut from mappings of that one, which is a multiple.
     pub(crate) fn new(slot_size: usize, slab_size: usize) -> Slots {
-        Slots { slot_size, slab_size, free: AtomicUsize::new(0), state: Mutex::default() }
+        Slots { slot_size, slab_size, warm: AtomicUsize::new(0), state: Mutex::default() }
     }
 
     /// A slot as it was given back, or zeroed if it is new.
@@ -70,21 +80,22 @@ impl Slots {
             let mapping = Mapping::new(self.slab_size)?.without_huge_pages();
             // Highest first, so that the lowest is taken first.
             let slots = (0..mapping.size() / self.slot_size).rev();
-            let free: Vec<usize> = slots.map(|i| mapping.address() + i * self.slot_size).collect();
-            state.add(Slab { _mapping: mapping, free });
+            let cold: Vec<usize> = slots.map(|i| mapping.address() + i * self.slot_size).collect();
+            state.add(Slab { _mapping: mapping, warm: Vec::new(), cold });
         }
         let slot = state.take();
-        self.free.store(state.free, Ordering::Relaxed);
+        self.warm.store(state.warm, Ordering::Relaxed);
         Ok(slot)
     }
 
     /// Takes a slot back after `clean`, which is told whether it may leave it resident.
     pub(crate) fn give(&self, slot: Slot, clean: impl FnOnce(bool)) {
         // Relaxed: it decides about memory only, and may be a little wrong.
-        clean(self.free.load(Ordering::Relaxed) < WARM);
+        let stays_warm = self.warm.load(Ordering::Relaxed) < WARM;
+        clean(stays_warm);
         let mut state = self.lock();
-        let empty = state.give(slot, self.slab_size / self.slot_size);
-        self.free.store(state.free, Ordering::Relaxed);
+        let empty = state.give(slot, stays_warm, self.slab_size / self.slot_size);
+        self.warm.store(state.warm, Ordering::Relaxed);
         drop(state);
         drop(empty);
     }
@@ -96,7 +107,7 @@ impl Slots {
 
 impl State {
     fn add(&mut self, slab: Slab) {
-        self.free += slab.free.len();
+        self.free += slab.free();
         let index = self.slabs.iter().position(Option::is_none).unwrap_or(self.slabs.len());
         if index == self.slabs.len() {
             self.slabs.push(None);
@@ -108,24 +119,31 @@ impl State {
     fn take(&mut self) -> Slot {
         let index = *self.available.first().expect("there is a free slot");
         let slab = self.slabs[index].as_mut().expect("an available slab is mapped");
-        let address = slab.free.pop().expect("an available slab has a free slot");
-        if slab.free.is_empty() {
+        self.warm -= usize::from(!slab.warm.is_empty());
+        self.free -= 1;
+        let address = slab.warm.pop().or_else(|| slab.cold.pop()).expect("an available slab has a free slot");
+        if slab.free() == 0 {
             self.available.remove(&index);
         }
-        self.free -= 1;
         Slot { address, slab: index }
     }
 
     /// Takes a slot back; and takes out its slab of so many slots, if that is now empty and not needed.
-    fn give(&mut self, slot: Slot, slots: usize) -> Option<Slab> {
+    fn give(&mut self, slot: Slot, is_warm: bool, slots: usize) -> Option<Slab> {
         let slab = self.slabs[slot.slab].as_mut().expect("a slab with a slot on loan is mapped");
-        slab.free.push(slot.address);
+        if is_warm {
+            slab.warm.push(slot.address)
+        } else {
+            slab.cold.push(slot.address)
+        }
         self.available.insert(slot.slab);
         self.free += 1;
-        if slab.free.len() < slots || self.free - slots < WARM {
+        self.warm += usize::from(is_warm);
+        if slab.free() < slots || self.free - slots < WARM {
             return None;
         }
         self.free -= slots;
+        self.warm -= slab.warm.len();
         self.available.remove(&slot.slab);
         self.slabs[slot.slab].take()
     }
@@ -172,6 +190,21 @@ mod tests {
         let again: Vec<Slot> = (0..2 * WARM).map(|_| slots.take().unwrap()).collect();
         assert_eq!(mapped(&slots), 2 * WARM / 16);
         again.into_iter().for_each(|slot| slots.give(slot, |_| {}));
+    }
+
+    #[test]
+    fn slots_that_were_never_used_are_not_warm() {
+        // Small slots: a new slab has more than may stay resident.
+        let slots = Slots::new(SLOT, 2 * WARM * SLOT);
+        let mut last = None;
+        for _ in 0..3 {
+            let slot = slots.take().unwrap();
+            assert!(last.is_none_or(|last| last == slot.address()), "the warm one is taken again");
+            last = Some(slot.address());
+            slots.give(slot, |stays_warm| assert!(stays_warm));
+        }
+        let state = slots.lock();
+        assert_eq!((state.free, state.warm), (2 * WARM, 1));
     }
 
     #[test]
