@@ -3,8 +3,8 @@
 //! **One reduction is one executed operator.** Operators that exist for structure or for the validator and leave
 //! nothing to execute are free: `block`, `loop`, `try_table` (of the older form `try`, `catch`, `catch_all`,
 //! `delegate`), `else`, `end`, `nop`, `drop`. `if` is a branch and costs one, as
-//! do `br`, `br_if`, `br_table`, `return` and `unreachable`. A charge itself (the ten operators drawn in
-//! [`crate::abi`]) is free, and so is the call of `yield` inside it.
+//! do `br`, `br_if`, `br_table`, `return` and `unreachable`. A charge itself (the two operators drawn in
+//! [`crate::abi`]) is free.
 //!
 //! * A call costs one where it stands, and whatever the callee's own charges say: at least one per entry, since
 //!   no charge is zero. Weighting calls, divisions or memory accesses by time needs figures; until there are some,
