@@ -84,6 +84,37 @@ fn a_killed_spinner_stops() {
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
 }
 
+/// A receive that finds its message waiting does not suspend; the slice ends all the same.
+#[test]
+fn who_reads_a_full_mailbox_starves_nobody_and_can_be_killed() {
+    let outcome = run(
+        workers(1),
+        &guest(
+            r#"
+            (data (i32.const 1024) "read")
+            (func (export "read") (local $i i64)
+              (loop $more
+                (call $send (call $me) (i64.const 1))
+                (br_if $more (i64.lt_u (local.tee $i (i64.add (local.get $i) (i64.const 1))) (i64.const 50000))))
+              (drop (call $wait (i64.const 1) (i64.const -1)))
+              (call $send (i64.const 1) (i64.const 5))
+              (loop $more
+                (drop (call $wait (i64.const 1) (i64.const -1)))
+                (br_if $more (i64.gt_u (local.tee $i (i64.sub (local.get $i) (i64.const 1))) (i64.const 1))))
+              (call $send (i64.const 1) (i64.const 6)))
+            (func (export "_start") (local $pid i64)
+              (local.set $pid (call $spawn (i64.const 0) (i32.const 1024) (i32.const 4)))
+              (call $monitor (local.get $pid))
+              (call $assert (i32.eqz (call $wait (i64.const 5) (i64.const -1))))
+              (call $kill (local.get $pid))
+              (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))
+              (call $assert (i32.eq (call $wait (i64.const 6) (i64.const 0)) (i32.const 9027))))
+            "#,
+        ),
+    );
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}
+
 #[test]
 fn a_spinning_first_process_can_be_stopped_from_outside() {
     let running = start(workers(2), &guest(r#"(func (export "_start") (loop $forever (br $forever)))"#));
