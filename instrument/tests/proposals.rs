@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use arbitrary::Unstructured;
 use wasm_smith::{Config, Module};
 use wasmparser::types::{EntityType, TypesRef};
-use wasmparser::{Operator, Parser, Payload, ValType, Validator};
+use wasmparser::{Operator, ValType, Validator};
 
 use lunatic_instrument::{FEATURES, Report, verify};
 use support::listing::Listing;
@@ -218,18 +218,12 @@ fn is_unbounded(wasm: &[u8]) -> bool {
     })
 }
 
-fn has_start(wasm: &[u8]) -> bool {
-    let mut payloads = Parser::new(0).parse_all(wasm);
-    payloads.any(|payload| matches!(payload, Ok(Payload::StartSection { .. })))
-}
-
 /// What `node.mjs` calls a job. Names and bytes are in hexadecimal: then nothing has to be escaped.
 fn job(wasm: &[u8], max_charge: u32, imports: &[String], runs: &[String]) -> String {
     let prepared = prepared(wasm, max_charge);
     let report: Report = verify(&prepared).expect("what was prepared verifies");
     let Claim { at_once, after_a_return } = Claim::of(&report);
-    // A start function runs before the global is there through which the copy speaks.
-    let counted = if has_start(wasm) { Vec::new() } else { counted_copy(&Listing::of(&prepared)) };
+    let counted = counted_copy(&Listing::of(&prepared));
     format!(
         r#"{{"original":"{}","prepared":"{}","counted":"{}","atOnce":{at_once},"afterAReturn":{after_a_return},"imports":[{}],"runs":[{}]}}"#,
         hex(wasm),

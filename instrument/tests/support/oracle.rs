@@ -154,7 +154,7 @@ impl Oracle {
     fn call(&self, module: &Module, claim: Claim, invocation: &Invocation) -> (Ending, Watch) {
         let mut store = Store::new(&self.engine, Watch::new(claim));
         let watch = Func::wrap(&mut store, |mut caller: Caller<'_, Watch>, value: i32| {
-            caller.data_mut().event(Event::of(value))
+            if caller.data_mut().event(Event::of(value)) { Ok(()) } else { Err(Error::new("given up")) }
         });
         let mut linker = Linker::new(&self.engine);
         linker.define(METERING_MODULE, CHARGE_FUNCTION, watch).expect("the first of this name");
@@ -175,7 +175,7 @@ impl Oracle {
 
 /// Why the host was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Event {
+pub(crate) enum Event {
     /// By a charge of so much.
     Charge(i32),
     /// An operator that costs one is next.
@@ -189,7 +189,7 @@ impl Event {
     const WORK: i32 = i32::MIN;
     const RETURN: i32 = i32::MIN + 1;
 
-    fn of(value: i32) -> Event {
+    pub(crate) fn of(value: i32) -> Event {
         match value {
             Event::WORK => Event::Work,
             Event::RETURN => Event::Return,
@@ -254,15 +254,16 @@ fn comes_back(operator: &Operator<'_>) -> bool {
 }
 
 /// What is known at a moment of a run.
-struct Watch {
+#[derive(Debug)]
+pub(crate) struct Watch {
     claim: Claim,
     /// What happened since the last charge.
     stretch: Stretch,
-    observed: Observation,
+    pub(crate) observed: Observation,
 }
 
 impl Watch {
-    fn new(claim: Claim) -> Watch {
+    pub(crate) fn new(claim: Claim) -> Watch {
         let observed = Observation {
             ending: Ending::Endless,
             work: 0,
@@ -274,7 +275,8 @@ impl Watch {
         Watch { claim, stretch: Stretch::default(), observed }
     }
 
-    fn event(&mut self, event: Event) -> Result<(), Error> {
+    /// Takes what happened; says whether to go on.
+    pub(crate) fn event(&mut self, event: Event) -> bool {
         match event {
             Event::Charge(cost) => {
                 self.observed.charged += i64::from(cost);
@@ -286,7 +288,7 @@ impl Watch {
             Event::Return => self.stretch.returns += 1,
             Event::Work => self.work(),
         }
-        if self.observed.work > MAX_WORK { Err(Error::new("given up")) } else { Ok(()) }
+        self.observed.work <= MAX_WORK
     }
 
     fn work(&mut self) {
