@@ -107,7 +107,7 @@ pub fn prepare_with_progress(
     };
     let mut rewritten =
         rewrite(wasm, &how, &mut |done| progress(done, work)).map_err(|error| match error {
-            Error::Refused(refusal) => refusal.of(wasm),
+            Error::Refused(refusal) => refusal.into_error(wasm),
             Error::TooLarge(offset) => PrepareError::Limit { limit: Limit::FunctionBytes, offset },
             Error::Fault(fault) => PrepareError::Rewrite(Box::new(fault)),
         })?;

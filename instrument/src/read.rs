@@ -3,6 +3,9 @@
 //! Reading takes longer than anything that this crate does with what it has read. So operators are not made into values
 //! to be looked at, which wasmparser offers: there is a method for each, in which what the sink does with others is gone
 //! when it is compiled. The [`Operator`] that the sink is given exists in the source only.
+//!
+//! The rewriter and the verifier both read by this, and share nothing else that does something: it knows wasmparser, and
+//! nothing of charges.
 
 use wasmparser::{
     FrameKind, FrameStack, FuncValidator, FunctionBody, ModuleArity, Operator, ValidatorResources,
@@ -66,9 +69,9 @@ macro_rules! visit_simd {
     ($(@$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
         $(
             fn $visit(&mut self $($(, $arg: $argty)*)?) -> Self::Output {
-                if let Some(validator) = self.validator.simd_visitor() {
-                    validator.$visit($($($arg),*)?)?;
-                }
+                // Whatever comes in: a sink never sees what was not validated.
+                let validator = self.validator.simd_visitor().expect("wasmparser is built with vectors");
+                validator.$visit($($($arg),*)?)?;
                 self.sink.operator(&Operator::$op $({ $($arg),* })?, self.offset)
             }
         )*

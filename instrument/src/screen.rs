@@ -57,7 +57,8 @@ impl From<wasmparser::Error> for Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn of(self, wasm: &[u8]) -> PrepareError {
+    /// The error that says so, of the module that was refused.
+    pub(crate) fn into_error(self, wasm: &[u8]) -> PrepareError {
         match self {
             Refusal::Invalid(error) => classify(wasm, error),
             // A prepared module that was cut off has lost its mark, which comes last. That it is damaged is the news

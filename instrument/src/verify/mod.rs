@@ -1,6 +1,6 @@
 //! The independent check that a module is prepared as it should be.
 //!
-//! [`verify`] trusts no file and shares no code with the rewriter: from the bytes alone, with wasmparser only, it
+//! [`verify`] trusts no file and shares no code with the rewriter but the reading of operators (`crate::read`): from the bytes alone, it
 //! proves of a module that
 //!
 //! 1. it is valid, and uses only the proposals whose control flow this check understands ([`crate::FEATURES`]);

@@ -128,7 +128,7 @@ impl<T: Send + 'static> Store<T> {
             }
         };
         let inner = self.inner_mut();
-        // Saturating: a module that nobody has verified may write anything into its counter.
+        // Saturating: a module that nobody has verified may charge whatever it likes.
         let used = budget.saturating_sub(inner.core.runtime.reductions).max(0) as u64;
         inner.reductions = inner.reductions.saturating_add(used);
         progress

@@ -163,7 +163,7 @@ unsafe fn charge_bytes(context: Context, bytes: u64) {
     // SAFETY: passed on.
     unsafe {
         let (runtime, metered) = (runtime(context), (*instance(context)).module.is_metered());
-        // Saturating: a module that nobody has verified may write anything into its counter.
+        // Saturating: a module that nobody has verified may charge whatever it likes.
         (*runtime).reductions = (*runtime).reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
         if metered && (*runtime).reductions < 0 {
             // The guest frame that called has not recorded itself: there is no backtrace to be had from here.
