@@ -14,7 +14,7 @@ use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
 use crate::perf_map::PerfMap;
 use crate::process::{
-    Ending, Entry, Message, Process, ProcessData, ProcessId, Relations, Signal, Table, TableFull,
+    Ending, Entry, Letter, Parcel, Process, ProcessData, ProcessId, Relations, Sent, Signal, Table, TableFull,
 };
 use crate::registry::Registry;
 use crate::scheduler::{BlockingPool, Events, Scheduler, Timers};
@@ -58,7 +58,7 @@ pub(crate) enum Due {
     /// A wait of a process is up.
     Wait { process: ProcessId, wait: u64 },
     /// A message is sent.
-    Send { process: ProcessId, message: Message },
+    Send { process: ProcessId, letter: Letter },
     /// The node was asked to stop and had its time.
     Stop { status: i32 },
 }
@@ -101,10 +101,11 @@ impl Node {
     }
 
     /// Sends a signal; gives it back when there is no such process.
-    pub(crate) fn send(&self, to: ProcessId, signal: Signal) -> Result<(), Signal> {
+    pub(crate) fn send(&self, to: ProcessId, signal: impl Into<Parcel>) -> Result<Sent, Parcel> {
+        let parcel = signal.into();
         match self.table.get(to) {
-            Some(process) => process.send(signal),
-            None => Err(signal),
+            Some(process) => process.send(parcel),
+            None => Err(parcel),
         }
     }
 
@@ -146,13 +147,13 @@ impl Events for Node {
             return;
         }
         self.timers.fire(now, |due| {
-            let (process, signal) = match due {
-                Due::Wait { process, wait } => (process, Signal::Due { wait }),
-                Due::Send { process, message } => (process, Signal::Message(message)),
+            let (process, parcel): (_, Parcel) = match due {
+                Due::Wait { process, wait } => (process, Signal::Due { wait }.into()),
+                Due::Send { process, letter } => (process, letter.into()),
                 Due::Stop { status } => return self.finish(status),
             };
             // Its process may be gone; then the timer has come to its end with it.
-            let _ = self.send(process, signal);
+            let _ = self.send(process, parcel);
         });
     }
 

@@ -137,10 +137,11 @@ macro_rules! into_host_func {
             fn into_host_func(self) -> HostFunc<T> {
                 let params: Vec<ValType> = vec![$($p::TYPE),*];
                 let results: Vec<ValType> = R::TYPE.into_iter().collect();
+                const PARAMS: usize = 0 $(+ { let $p = 1; $p })*;
                 let call = move |caller: &mut Caller<'_, T>, slots: &mut [RawValue]| {
-                    let mut next = slots.iter();
-                    $(let $p = $p::from_raw(*next.next().expect("the compiled call passes every parameter"));)*
-                    self(caller, $($p),*).store(slots)
+                    let [$($p),*]: [RawValue; PARAMS] =
+                        *slots.first_chunk().expect("the compiled call passes every parameter");
+                    self(caller, $($p::from_raw($p)),*).store(slots)
                 };
                 HostFunc::new(FuncType::new(params, results), Arc::new(call))
             }

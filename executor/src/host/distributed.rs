@@ -91,7 +91,7 @@ fn send(guest: &mut Guest<'_>, node: u64, process: u64) -> Result<u32, Fault> {
         guest.data_mut().take_message()?;
         return Ok(NODE_DOES_NOT_EXIST);
     }
-    send_current(guest.data_mut(), process)
+    send_current(guest, process)
 }
 
 /// As the function of this name in `lunatic::message`; 2 if there is no such node.

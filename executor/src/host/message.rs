@@ -8,7 +8,7 @@ use lunatic_jit::{HostCall, Linker};
 use crate::code::Code;
 use crate::error::Fault;
 use crate::process::{
-    DataMessage, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, Signal, Tags,
+    DataMessage, Letter, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, Signal, Tags,
 };
 
 use super::memory::parts;
@@ -42,8 +42,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 
 /// Begins a message; what was current is dropped. `capacity` is a hint.
 fn create_data(guest: &mut Guest<'_>, tag: i64, capacity: u64) {
-    let message = DataMessage::new(tag, capacity.min(MAX_RESERVED) as usize);
-    guest.data_mut().current = Some(Message::Data(message));
+    guest.data_mut().create_message(tag, capacity.min(MAX_RESERVED) as usize);
 }
 
 /// Appends bytes to the message. Returns how many: all.
@@ -76,12 +75,12 @@ fn seek_data(guest: &mut Guest<'_>, position: u64) -> Result<(), Fault> {
 
 /// The message's tag, 0 for none.
 fn get_tag(guest: &mut Guest<'_>) -> Result<i64, Fault> {
-    guest.data().current.as_ref().map(Message::tag).ok_or(Fault::NoMessage)
+    guest.data().current.as_ref().map(|letter| letter.message().tag()).ok_or(Fault::NoMessage)
 }
 
 /// Whose death the message reports, if it is one about a monitored process; else 0.
 fn get_process_id(guest: &mut Guest<'_>) -> Result<u64, Fault> {
-    match &guest.data().current {
+    match guest.data().current.as_ref().map(Letter::message) {
         Some(Message::ProcessDied { process }) => Ok(*process),
         Some(_) => Ok(0),
         None => Err(Fault::NoMessage),
@@ -111,14 +110,20 @@ fn take_module(guest: &mut Guest<'_>, index: u64) -> Result<u64, Fault> {
 /// Sends the message. Sending to a process that is gone is no error.
 fn send(guest: &mut Guest<'_>, process: u64) -> Result<u32, Fault> {
     charge(guest, 0);
-    send_current(guest.data_mut(), process)
+    send_current(guest, process)
 }
 
 /// What [`send`] does.
-pub(super) fn send_current(data: &mut ProcessData, process: u64) -> Result<u32, Fault> {
-    let message = data.take_message()?;
+pub(super) fn send_current(guest: &mut Guest<'_>, process: u64) -> Result<u32, Fault> {
+    let data = guest.data_mut();
+    let letter = data.take_message()?;
+    let to = ProcessId::from_guest(process);
     // A message to no one is dropped with what it carries.
-    let _ = data.node().send(ProcessId::from_guest(process), Signal::Message(message));
+    let is_crowded = data.node().send(to, letter).is_ok_and(|sent| sent.is_crowded);
+    // Whoever sends to itself has to get to its receive first.
+    if is_crowded && to != data.id() {
+        guest.end_slice();
+    }
     Ok(SENT)
 }
 
@@ -141,14 +146,14 @@ pub(super) fn request(
     tag: i64,
     timeout: u64,
 ) -> Result<HostCall<u32>, Fault> {
-    let message = data.take_message()?;
+    let letter = data.take_message()?;
     let tags = if tag == NO_TAG { Tags::Any } else { Tags::One(tag) };
     let wait = wait_for_message(data, Pattern::new(tags), true, timeout);
     // The mark separates what came before from what may be the reply, so it has to be in the queue first.
     let (me, node) = (data.process.clone(), data.node().clone());
-    let marked = me.send(Signal::SkipUntilHere { wait });
+    let marked = me.clone().send(Signal::SkipUntilHere { wait });
     debug_assert!(marked.is_ok(), "a process that runs is not over");
-    let _ = node.send(ProcessId::from_guest(process), Signal::Message(message));
+    let _ = node.send(ProcessId::from_guest(process), letter);
     Ok(HostCall::Suspend)
 }
 
@@ -184,8 +189,8 @@ fn wait_for_message(data: &mut ProcessData, pattern: Pattern, skipping: bool, ti
     data.wait_for(Reason::Message { pattern, skipping }, deadline)
 }
 
-fn data_message(current: &mut Option<Message>) -> Result<&mut DataMessage, Fault> {
-    match current {
+fn data_message(current: &mut Option<Letter>) -> Result<&mut DataMessage, Fault> {
+    match current.as_mut().map(Letter::message_mut) {
         Some(Message::Data(message)) => Ok(message),
         Some(_) => Err(Fault::NotAData),
         None => Err(Fault::NoMessage),

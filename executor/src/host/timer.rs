@@ -21,8 +21,8 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<u64, Fault> {
     charge(guest, 0);
     let data = guest.data_mut();
-    let message = data.take_message()?;
-    let due = Due::Send { process: ProcessId::from_guest(process), message };
+    let letter = data.take_message()?;
+    let due = Due::Send { process: ProcessId::from_guest(process), letter };
     let deadline = deadline(data, milliseconds);
     Ok(data.node().timers.set(deadline, due).0)
 }

@@ -5,10 +5,10 @@
 //! it is.
 
 use lunatic_jit::{
-    FuncIndex, FuncType, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value,
+    FuncIndex, FuncType, HostCall, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value,
 };
 
-use super::data::ProcessData;
+use super::data::{Next, ProcessData};
 use super::exit::{ExitReason, Limit};
 
 /// The function that a process is for.
@@ -68,12 +68,22 @@ impl Body {
 
     /// How the activation goes on, or `None` when it has to wait.
     pub(super) fn resolve(&mut self) -> Option<Resume> {
-        match self.stage.as_mut().expect("the stage is only away inside `start`") {
-            Stage::Starting(_) | Stage::Failed(_) => Some(Resume::Continue),
-            Stage::Running(running) => match running.store.memory_and_data(running.instance) {
-                Some((memory, data)) => data.resolve(memory),
-                None => running.store.data_mut().resolve(&mut []),
-            },
+        let Some(Stage::Running(running)) = &mut self.stage else { return Some(Resume::Continue) };
+        loop {
+            let finish = match running.store.data_mut().next() {
+                Next::Resume(how) => return Some(how),
+                Next::Wait => return None,
+                Next::Finish(finish) => finish,
+            };
+            let finished = match running.store.memory_and_data(running.instance) {
+                Some((memory, data)) => finish(memory, data),
+                None => finish(&mut [], running.store.data_mut()),
+            };
+            match finished {
+                Ok(HostCall::Return(value)) => return Some(Resume::Return(value)),
+                Ok(HostCall::Suspend) => {}
+                Err(fault) => return Some(Resume::Fail(Box::new(fault))),
+            }
         }
     }
 

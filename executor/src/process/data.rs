@@ -2,11 +2,11 @@
 //!
 //! Everything a process owns besides its memory and its stack is here, so dropping it releases all of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, RawValue, Resume};
+use lunatic_jit::{RawValue, Resume};
 
 use crate::code::Code;
 use crate::config::ProcessConfig;
@@ -20,7 +20,8 @@ use super::exit::{Ending, ExitReason, Limit};
 use super::id::ProcessId;
 use super::link::Relations;
 use super::mailbox::{Mailbox, Pattern};
-use super::message::{Message, NO_TAG};
+use super::message::{DataMessage, Letter, Message, NO_TAG};
+use super::queue::Signals;
 use super::signal::Signal;
 use super::wait::{Finish, Reason, Wait};
 
@@ -42,7 +43,7 @@ pub(crate) struct ProcessData {
     pub(crate) die_when_link_dies: bool,
     pub(crate) mailbox: Mailbox,
     /// The message that is being written, or was received last.
-    pub(crate) current: Option<Message>,
+    pub(crate) current: Option<Letter>,
     pub(crate) configs: Resources<Arc<ProcessConfig>>,
     pub(crate) modules: Resources<Code>,
     pub(crate) errors: Resources<Box<dyn Error + Send + Sync>>,
@@ -53,7 +54,17 @@ pub(crate) struct ProcessData {
     pub(crate) children: u32,
     wait: Option<Wait>,
     waits: u64,
-    arrived: VecDeque<Signal>,
+    /// What came after the signal that ended it.
+    unhandled: Signals<Signal>,
+}
+
+/// How the activation of a process goes on.
+pub(super) enum Next {
+    Resume(Resume),
+    /// As this says, once it is given the memory.
+    Finish(Finish),
+    /// Not yet.
+    Wait,
 }
 
 /// Things that a guest knows by number. A number is given once.
@@ -85,7 +96,7 @@ impl ProcessData {
             children: 0,
             wait: None,
             waits: 0,
-            arrived: VecDeque::new(),
+            unhandled: Signals::none(),
         }
     }
 
@@ -126,46 +137,54 @@ impl ProcessData {
         }
     }
 
+    /// Begins a message; what was current is dropped.
+    pub(crate) fn create_message(&mut self, tag: i64, capacity: usize) {
+        match self.current.as_mut().map(Letter::message_mut) {
+            Some(Message::Data(message)) => message.reset(tag, capacity),
+            _ => self.current = Some(Letter::new(Message::Data(DataMessage::new(tag, capacity)))),
+        }
+    }
+
     /// Receives what is in the mailbox already and matches; what `receive` returns for it. Signals that have arrived
     /// since are behind it.
     pub(crate) fn receive_now(&mut self, pattern: &mut Pattern) -> Option<u64> {
-        let message = self.mailbox.take(pattern)?;
-        Some(self.receive(message))
+        let letter = self.mailbox.take(pattern)?;
+        Some(self.receive(letter))
     }
 
     /// Takes the current message, for sending it.
-    pub(crate) fn take_message(&mut self) -> Result<Message, Fault> {
+    pub(crate) fn take_message(&mut self) -> Result<Letter, Fault> {
         self.current.take().ok_or(Fault::NoMessage)
     }
 
     // What the worker uses.
 
     /// Handles what has arrived, in order. A reason to end ends it; what comes after is never looked at.
-    pub(super) fn handle_signals(&mut self) -> Option<ExitReason> {
-        let mut arrived = std::mem::take(&mut self.arrived);
-        self.process.inbox().drain(&mut arrived);
-        let end = loop {
-            match arrived.pop_front() {
-                Some(signal) => {
-                    if let Some(reason) = self.handle(signal) {
-                        break Some(reason);
-                    }
+    pub(super) fn handle_signals(&mut self, mut signals: Signals<Signal>) -> Option<ExitReason> {
+        while let Some(parcel) = signals.next() {
+            let ended = match Letter::of(parcel) {
+                Ok(letter) => {
+                    self.mailbox.push(letter);
+                    continue;
                 }
-                None => break None,
+                Err(parcel) => self.handle(parcel.content),
+            };
+            if ended.is_some() {
+                self.unhandled = signals;
+                return ended;
             }
-        };
-        self.arrived = arrived;
-        end
+        }
+        None
     }
 
-    /// What was drained and not handled, for whoever answers it after the end.
-    pub(super) fn take_unhandled(&mut self) -> VecDeque<Signal> {
-        std::mem::take(&mut self.arrived)
+    /// What arrived and was not handled, for whoever answers it after the end.
+    pub(super) fn take_unhandled(&mut self) -> Signals<Signal> {
+        std::mem::replace(&mut self.unhandled, Signals::none())
     }
 
     fn handle(&mut self, signal: Signal) -> Option<ExitReason> {
         match signal {
-            Signal::Message(message) => self.mailbox.push(message),
+            Signal::Message(message) => self.mailbox.push(Letter::new(message)),
             Signal::Kill => return Some(ExitReason::Killed),
             Signal::Stop { status } => return self.handle_stop(status),
             Signal::Link { from, tag } => self.relations.link(from, tag),
@@ -175,7 +194,7 @@ impl ProcessData {
             Signal::StopMonitoring { from } => self.relations.remove_watcher(from),
             Signal::ProcessDied { from } => {
                 if self.relations.watched_died(from) {
-                    self.mailbox.push(Message::ProcessDied { process: from.to_guest() });
+                    self.mailbox.push(Letter::new(Message::ProcessDied { process: from.to_guest() }));
                 }
             }
             Signal::Completed { wait: number, finish } => {
@@ -204,7 +223,7 @@ impl ProcessData {
         if self.die_when_link_dies {
             return Some(ExitReason::LinkDied(from));
         }
-        self.mailbox.push(Message::LinkDied { tag });
+        self.mailbox.push(Letter::new(Message::LinkDied { tag }));
         None
     }
 
@@ -213,7 +232,7 @@ impl ProcessData {
         if self.die_when_link_dies {
             return Some(ExitReason::Stopped(status));
         }
-        self.mailbox.push(Message::LinkDied { tag: NO_TAG });
+        self.mailbox.push(Letter::new(Message::LinkDied { tag: NO_TAG }));
         None
     }
 
@@ -227,23 +246,19 @@ impl ProcessData {
         }
     }
 
-    /// How the activation goes on, or `None` when it has to wait.
-    pub(super) fn resolve(&mut self, memory: &mut [u8]) -> Option<Resume> {
-        loop {
-            if self.wait.is_none() {
-                return Some(Resume::Continue);
-            }
-            if let Some(result) = self.resolve_message() {
-                return Some(Resume::Return(RawValue::from(result)));
-            }
-            let Some(finish) = self.resolve_finish() else {
+    /// How the activation goes on.
+    pub(super) fn next(&mut self) -> Next {
+        if self.wait.is_none() {
+            return Next::Resume(Resume::Continue);
+        }
+        if let Some(result) = self.resolve_message() {
+            return Next::Resume(Resume::Return(RawValue::from(result)));
+        }
+        match self.resolve_finish() {
+            Some(finish) => Next::Finish(finish),
+            None => {
                 self.set_timer();
-                return None;
-            };
-            match finish(memory, self) {
-                Ok(HostCall::Return(value)) => return Some(Resume::Return(value)),
-                Ok(HostCall::Suspend) => {}
-                Err(fault) => return Some(Resume::Fail(Box::new(fault))),
+                Next::Wait
             }
         }
     }
@@ -251,9 +266,9 @@ impl ProcessData {
     fn resolve_message(&mut self) -> Option<u64> {
         let wait = self.wait.as_mut()?;
         let Reason::Message { pattern, skipping: false } = &mut wait.reason else { return None };
-        if let Some(message) = self.mailbox.take(pattern) {
+        if let Some(letter) = self.mailbox.take(pattern) {
             self.end_wait();
-            return Some(self.receive(message));
+            return Some(self.receive(letter));
         }
         if !wait.is_due && wait.deadline.is_none_or(|deadline| self.process.node().clock.now() < deadline) {
             return None;
@@ -263,8 +278,9 @@ impl ProcessData {
     }
 
     /// Makes a message from the mailbox the current one; what `receive` returns for it.
-    fn receive(&mut self, message: Message) -> u64 {
-        let kind = match &message {
+    fn receive(&mut self, letter: Letter) -> u64 {
+        let message = letter.message();
+        let kind = match message {
             Message::Data(_) => {
                 self.process.inbox().release(message.size() as u64);
                 RECEIVED_DATA
@@ -272,7 +288,7 @@ impl ProcessData {
             Message::LinkDied { .. } => RECEIVED_LINK_DIED,
             Message::ProcessDied { .. } => RECEIVED_PROCESS_DIED,
         };
-        self.current = Some(message);
+        self.current = Some(letter);
         kind
     }
 

@@ -11,7 +11,6 @@
 //!
 //! So whoever hears of a death can take the name, bind the port, and sees `exists` say no.
 
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 use crate::report::Report;
@@ -19,28 +18,29 @@ use crate::report::Report;
 use super::Process;
 use super::body::Body;
 use super::exit::{Ending, ExitReason};
+use super::queue::Signals;
 use super::signal::Signal;
 
 impl Process {
     /// Takes the process apart.
     pub(super) fn end(&self, mut body: Body, reason: ExitReason) {
-        let mut late = body.data_mut().take_unhandled();
-        late.extend(self.inbox.close());
+        let unhandled = body.data_mut().take_unhandled();
+        let late = self.inbox.close();
         let is_first = self.node.is_first(self.id);
         if reason.is_reported() || (is_first && matches!(reason, ExitReason::LinkDied(_))) {
             let entry = body.entry();
             let report = Report::new(&self.node, self.id, body.data_mut().code.module(), entry);
             self.node.report(report.text(&reason));
         }
-        if self.named.load(Ordering::SeqCst) {
+        if self.named.load(Ordering::Relaxed) {
             self.node.registry.lock().remove_all(self.id);
         }
         body.data_mut().end_wait();
         let relations = std::mem::take(&mut body.data_mut().relations);
         drop(body);
         self.node.table.remove(self.id);
-        self.state.end();
         self.tell(&relations, reason.ending());
+        self.answer(unhandled);
         self.answer(late);
         if is_first {
             self.node.finish(reason.status());
@@ -61,9 +61,9 @@ impl Process {
     }
 
     /// Answers those whose request came after the end had begun.
-    fn answer(&self, late: VecDeque<Signal>) {
-        for signal in late {
-            if let Some((to, answer)) = self.refusal(&signal) {
+    fn answer(&self, late: Signals<Signal>) {
+        for parcel in late {
+            if let Some((to, answer)) = self.refusal(&parcel.content) {
                 let _ = self.node.send(to, answer);
             }
         }

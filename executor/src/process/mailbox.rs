@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::message::Message;
+use super::message::{Letter, Message};
 
 /// Tags that one receive may name. The guest's array is copied, so it has to end somewhere.
 pub(crate) const MAX_TAGS: usize = 65_536;
@@ -14,7 +14,7 @@ pub(crate) const MAX_TAGS: usize = 65_536;
 /// See the module. Its bytes are counted where messages enter, in the inbox.
 #[derive(Default)]
 pub(crate) struct Mailbox {
-    messages: VecDeque<Message>,
+    messages: VecDeque<Letter>,
 }
 
 /// What a receive waits for.
@@ -51,14 +51,20 @@ impl Pattern {
 }
 
 impl Mailbox {
-    pub(crate) fn push(&mut self, message: Message) {
-        self.messages.push_back(message);
+    pub(crate) fn push(&mut self, letter: Letter) {
+        self.messages.push_back(letter);
     }
 
     /// Takes the first message that matches.
-    pub(crate) fn take(&mut self, pattern: &mut Pattern) -> Option<Message> {
+    pub(crate) fn take(&mut self, pattern: &mut Pattern) -> Option<Letter> {
+        if pattern.searched == 0
+            && let Some(first) = self.messages.front()
+            && pattern.matches(first.message())
+        {
+            return self.messages.pop_front();
+        }
         let rest = self.messages.range(pattern.searched..);
-        match rest.into_iter().position(|message| pattern.matches(message)) {
+        match rest.into_iter().position(|letter| pattern.matches(letter.message())) {
             Some(offset) => self.messages.remove(pattern.searched + offset),
             None => {
                 pattern.searched = self.messages.len();
@@ -82,13 +88,13 @@ mod tests {
 
     fn mailbox(tags: &[i64]) -> Mailbox {
         let mut mailbox = Mailbox::default();
-        tags.iter().for_each(|tag| mailbox.push(Message::Data(DataMessage::new(*tag, 0))));
+        tags.iter().for_each(|tag| mailbox.push(Letter::new(Message::Data(DataMessage::new(*tag, 0)))));
         mailbox
     }
 
     fn take(mailbox: &mut Mailbox, tags: &[i64]) -> Option<i64> {
         let tags = if tags.is_empty() { Tags::Any } else { Tags::Several(tags.into()) };
-        mailbox.take(&mut Pattern::new(tags)).map(|message| message.tag())
+        mailbox.take(&mut Pattern::new(tags)).map(|letter| letter.message().tag())
     }
 
     #[test]
@@ -112,9 +118,10 @@ mod tests {
         let mut pattern = Pattern::new(Tags::One(5));
         mailbox.skip(&mut pattern);
         assert!(mailbox.take(&mut pattern).is_none());
-        mailbox.push(Message::Data(DataMessage::new(8, 0)));
-        mailbox.push(Message::LinkDied { tag: 5 });
-        assert!(matches!(mailbox.take(&mut pattern), Some(Message::LinkDied { tag: 5 })));
+        mailbox.push(Letter::new(Message::Data(DataMessage::new(8, 0))));
+        mailbox.push(Letter::new(Message::LinkDied { tag: 5 }));
+        let found = mailbox.take(&mut pattern).unwrap();
+        assert!(matches!(found.message(), Message::LinkDied { tag: 5 }));
         assert_eq!([(); 3].map(|()| take(&mut mailbox, &[])), [Some(5), Some(6), Some(8)]);
     }
 
@@ -131,7 +138,7 @@ mod tests {
             let mut mailbox = Mailbox::default();
             let mut pattern = Pattern::new(Tags::One(wanted));
             for (index, tag) in arrivals.iter().enumerate() {
-                mailbox.push(Message::Data(DataMessage::new(*tag, 0)));
+                mailbox.push(Letter::new(Message::Data(DataMessage::new(*tag, 0))));
                 let found = mailbox.take(&mut pattern).is_some();
                 prop_assert_eq!(found, *tag == wanted, "arrival {}", index);
                 if found {

@@ -3,8 +3,19 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use super::queue::Queued;
+use super::signal::{Parcel, Signal};
+
 /// What an entry in a mailbox costs besides its bytes, counted against the owner's limit.
-pub(crate) const MESSAGE_OVERHEAD: usize = 64;
+pub(crate) const MESSAGE_OVERHEAD: usize = size_of::<Queued<Signal>>();
+
+// What a short message costs, all included; `malloc` gives 112 bytes for it.
+const _: () = assert!(MESSAGE_OVERHEAD <= 104);
+
+/// Bytes that are part of the message itself; more are allocated. Most messages are a number or two.
+const INLINE: usize = 48;
 
 /// No tag: an untagged message, or any message where a pattern is asked for.
 pub(crate) const NO_TAG: i64 = 0;
@@ -29,14 +40,53 @@ pub(crate) enum Message {
 #[derive(Default)]
 pub(crate) struct DataMessage {
     pub(crate) tag: i64,
-    data: Vec<u8>,
+    data: SmallVec<[u8; INLINE]>,
     read: usize,
-    /// What travels with the bytes, known to whoever pushes and takes it and to no one in between.
-    resources: Vec<Option<Resource>>,
+    /// What travels with the bytes, known to whoever pushes and takes it and to no one in between. Most messages have
+    /// none: their vector would be as large as the rest.
+    #[allow(clippy::box_collection)] // One word instead of three in every message.
+    resources: Option<Box<Vec<Option<Resource>>>>,
 }
+
+/// A message in its [`Parcel`].
+pub(crate) struct Letter(Parcel);
 
 /// A resource on its way from one process to another.
 pub(crate) type Resource = Arc<dyn Any + Send + Sync>;
+
+impl Letter {
+    /// A message that nobody has sent.
+    pub(crate) fn new(message: Message) -> Letter {
+        Letter(Queued::new(Signal::Message(message)))
+    }
+
+    /// What has arrived as a letter, if it is one.
+    pub(crate) fn of(parcel: Parcel) -> Result<Letter, Parcel> {
+        if matches!(parcel.content, Signal::Message(_)) { Ok(Letter(parcel)) } else { Err(parcel) }
+    }
+
+    /// The message.
+    pub(crate) fn message(&self) -> &Message {
+        match &self.0.content {
+            Signal::Message(message) => message,
+            _ => unreachable!("both ways to make one see to it"),
+        }
+    }
+
+    /// The message.
+    pub(crate) fn message_mut(&mut self) -> &mut Message {
+        match &mut self.0.content {
+            Signal::Message(message) => message,
+            _ => unreachable!("both ways to make one see to it"),
+        }
+    }
+}
+
+impl From<Letter> for Parcel {
+    fn from(letter: Letter) -> Parcel {
+        letter.0
+    }
+}
 
 impl Message {
     /// The tag that a selective receive compares.
@@ -52,7 +102,9 @@ impl Message {
     pub(crate) fn size(&self) -> usize {
         match self {
             Message::Data(message) => {
-                message.data.capacity() + MESSAGE_OVERHEAD * (1 + message.resources.len())
+                let allocated = if message.data.spilled() { message.data.capacity() } else { 0 };
+                let resources = message.resources.as_ref().map_or(0, |resources| resources.len());
+                allocated + MESSAGE_OVERHEAD * (1 + resources)
             }
             _ => MESSAGE_OVERHEAD,
         }
@@ -61,7 +113,17 @@ impl Message {
 
 impl DataMessage {
     pub(crate) fn new(tag: i64, capacity: usize) -> DataMessage {
-        DataMessage { tag, data: Vec::with_capacity(capacity), ..DataMessage::default() }
+        DataMessage { tag, data: SmallVec::with_capacity(capacity), ..DataMessage::default() }
+    }
+
+    /// Makes it a new message in the place of the old one.
+    pub(crate) fn reset(&mut self, tag: i64, capacity: usize) {
+        if self.data.spilled() || capacity > INLINE {
+            *self = DataMessage::new(tag, capacity);
+            return;
+        }
+        (self.tag, self.read, self.resources) = (tag, 0, None);
+        self.data.clear();
     }
 
     /// Appends bytes.
@@ -90,13 +152,14 @@ impl DataMessage {
 
     /// Adds a resource; returns its index.
     pub(crate) fn push_resource(&mut self, resource: Resource) -> usize {
-        self.resources.push(Some(resource));
-        self.resources.len() - 1
+        let resources = self.resources.get_or_insert_default();
+        resources.push(Some(resource));
+        resources.len() - 1
     }
 
     /// Takes a resource of a type; another's stays where it is.
     pub(crate) fn take_resource<T: Any + Send + Sync>(&mut self, index: u64) -> Option<Arc<T>> {
-        let slot = self.resources.get_mut(usize::try_from(index).ok()?)?;
+        let slot = self.resources.as_mut()?.get_mut(usize::try_from(index).ok()?)?;
         let resource = slot.take()?;
         match resource.downcast() {
             Ok(resource) => Some(resource),
@@ -125,6 +188,21 @@ mod tests {
         assert_eq!(message.read(&mut buffer), 0);
         message.seek(6);
         assert_eq!((message.read(&mut buffer), &buffer[..5]), (5, &b"world"[..]));
+    }
+
+    #[test]
+    fn a_message_that_begins_anew_has_nothing_of_the_old_one() {
+        for (size, capacity) in [(3, 0), (3, INLINE + 1), (INLINE + 1, 0)] {
+            let mut message = DataMessage::new(1, 0);
+            message.write(&vec![7; size]);
+            message.push_resource(Arc::new(7u32));
+            assert_eq!(message.read(&mut [0; 2]), 2);
+            message.reset(2, capacity);
+            message.write(b"new");
+            let mut buffer = [0; 8];
+            assert_eq!((message.read(&mut buffer), &buffer[..3], message.tag), (3, &b"new"[..], 2));
+            assert!(message.take_resource::<u32>(0).is_none());
+        }
     }
 
     #[test]

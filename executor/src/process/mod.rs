@@ -3,8 +3,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `id`, `table` | who a process is, who is alive |
-//! | `state` | runnable or not: one atomic word |
-//! | `signal` | the inbound queue that orders everything |
+//! | `signal`, `queue` | what reaches a process; what orders it, and says whether the process is runnable: one atomic word |
+//! | `inbox` | the queue, and how much may wait in it |
 //! | `message`, `mailbox` | what waits to be received |
 //! | `link` | links and monitors |
 //! | `wait` | what a suspended process waits for |
@@ -17,14 +17,20 @@ mod data;
 mod end;
 mod exit;
 mod id;
+mod inbox;
 mod link;
 mod mailbox;
 mod message;
+mod queue;
 mod signal;
-mod state;
 mod table;
 mod turn;
 mod wait;
+
+/// The atomics of [`queue`], which a model checker replaces by its own.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicPtr, Ordering};
+}
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,26 +43,31 @@ pub(crate) use exit::{Ending, ExitReason};
 pub(crate) use id::ProcessId;
 pub(crate) use link::Relations;
 pub(crate) use mailbox::{MAX_TAGS, Pattern, Tags};
-pub(crate) use message::{DataMessage, Message, NO_TAG};
-pub(crate) use signal::Signal;
+pub(crate) use message::{DataMessage, Letter, Message, NO_TAG};
+pub(crate) use signal::{Parcel, Signal};
 pub(crate) use table::{Table, TableFull};
 pub(crate) use wait::{Finish, Reason};
 
 use body::Body;
-use signal::Inbox;
-use state::State;
+use inbox::Inbox;
 
 /// A process as others know it: they push signals and wake it. Its worker takes the body.
 pub(crate) struct Process {
     id: ProcessId,
     node: Arc<Node>,
-    state: State,
     inbox: Inbox,
     /// Whether it may have names in the registry, so that most exits need not look.
     named: AtomicBool,
-    /// Held by the worker that runs it; the state machine keeps others away, so it is never contended.
+    /// Held by the worker that runs it; the queue's states keep others away, so it is never contended.
     /// `None` before the process is given its body and after its end.
     body: Mutex<Option<Body>>,
+}
+
+/// A signal was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    /// Whether the receiver has so much to receive that the sender had better let it run.
+    pub(crate) is_crowded: bool,
 }
 
 impl Process {
@@ -65,7 +76,6 @@ impl Process {
         Process {
             id,
             node,
-            state: State::new(),
             inbox: Inbox::new(mailbox_limit),
             named: AtomicBool::new(false),
             body: Mutex::new(None),
@@ -86,37 +96,40 @@ impl Process {
     }
 
     /// Sends it a signal; gives it back when the process is over.
-    pub(crate) fn send(self: &Arc<Self>, signal: Signal) -> Result<(), Signal> {
-        self.inbox.push(signal)?;
-        self.wake();
-        Ok(())
+    pub(crate) fn send(self: Arc<Self>, signal: impl Into<Parcel>) -> Result<Sent, Parcel> {
+        let has_to_be_queued = self.inbox.push(signal.into())?;
+        let sent = Sent { is_crowded: self.inbox.is_crowded() };
+        if has_to_be_queued {
+            let node = self.node.clone();
+            node.scheduler().schedule(self);
+        }
+        Ok(sent)
     }
 
     /// Makes sure that it has a turn.
     pub(crate) fn wake(self: &Arc<Self>) {
-        if self.state.wake() {
+        if self.inbox.queue().wake() {
             self.node.scheduler().schedule(self.clone());
         }
     }
 
     /// Whether its end has begun.
     pub(crate) fn is_over(&self) -> bool {
-        self.inbox.is_closed()
+        self.inbox.queue().is_closed()
     }
 
     /// Remembers that it has a name. To be asked [`Process::is_over`] after: an end that came before this does
     /// not free the name, one that comes later does.
     pub(crate) fn set_named(&self) {
-        // SeqCst is more than needed: the inbox's lock orders this before a later close, which precedes the
-        // look at the flag.
-        self.named.store(true, Ordering::SeqCst);
+        // Relaxed: asking whether the queue is closed orders this before a later close, which precedes the look at the
+        // flag.
+        self.named.store(true, Ordering::Relaxed);
     }
 
     /// Takes it apart without telling anyone: the node is over.
     pub(crate) fn discard(&self) {
-        self.inbox.close();
+        drop(self.inbox.close());
         let body = self.lock_body().take();
-        self.state.end();
         drop(body);
     }
 

@@ -3,14 +3,15 @@
 //! The sender only appends; what a signal means is decided by its receiver when it handles it. A death that
 //! arrives after its link was undone means nothing, and an unlink never races with it.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use super::exit::Ending;
 use super::id::ProcessId;
 use super::message::Message;
+use super::queue::Queued;
 use super::wait::Finish;
+
+/// A signal with its place in a queue: what is pushed. A message is in one from its sender's first byte to its
+/// receiver's last, so it is allocated once and never copied.
+pub(crate) type Parcel = Box<Queued<Signal>>;
 
 /// See the module.
 pub(crate) enum Signal {
@@ -42,118 +43,8 @@ pub(crate) enum Signal {
     MailboxFull,
 }
 
-/// The queue of one process.
-pub(crate) struct Inbox {
-    queue: Mutex<Queue>,
-    /// Bytes of messages in the queue and in the mailbox behind it.
-    bytes: AtomicU64,
-    limit: u64,
-}
-
-#[derive(Default)]
-struct Queue {
-    // Its messages are bounded by `limit`; of the others a living process sends at most a few for each
-    // process that it knows.
-    signals: VecDeque<Signal>,
-    closed: bool,
-}
-
-impl Inbox {
-    /// A queue whose owner may have `limit` bytes of messages waiting.
-    pub(crate) fn new(limit: u64) -> Inbox {
-        Inbox { queue: Mutex::default(), bytes: AtomicU64::new(0), limit }
-    }
-
-    /// Appends a signal; gives it back when the owner is gone.
-    pub(crate) fn push(&self, signal: Signal) -> Result<(), Signal> {
-        let mut queue = self.lock();
-        if queue.closed {
-            return Err(signal);
-        }
-        match &signal {
-            Signal::Message(message) if !self.admit(message.size() as u64) => {
-                // One is enough: the owner ends when it handles it.
-                queue.signals.push_back(Signal::MailboxFull);
-            }
-            _ => queue.signals.push_back(signal),
-        }
-        Ok(())
-    }
-
-    /// Moves what has arrived into `into`, which is empty; the two buffers take turns.
-    pub(crate) fn drain(&self, into: &mut VecDeque<Signal>) {
-        debug_assert!(into.is_empty());
-        std::mem::swap(&mut self.lock().signals, into);
-    }
-
-    /// Refuses everything from now on, and gives back what has arrived.
-    pub(crate) fn close(&self) -> VecDeque<Signal> {
-        let mut queue = self.lock();
-        queue.closed = true;
-        std::mem::take(&mut queue.signals)
-    }
-
-    /// Whether the owner is gone.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
-    /// A message left the mailbox.
-    pub(crate) fn release(&self, size: u64) {
-        // Relaxed: a counter; the queue's lock orders the messages themselves.
-        self.bytes.fetch_sub(size, Ordering::Relaxed);
-    }
-
-    /// The limit on waiting messages, in bytes.
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    fn admit(&self, size: u64) -> bool {
-        self.bytes.fetch_add(size, Ordering::Relaxed).saturating_add(size) <= self.limit
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Under it a signal is moved in or all are moved out; nothing in between can panic.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::message::{DataMessage, MESSAGE_OVERHEAD};
-    use super::*;
-
-    fn message(size: usize) -> Signal {
-        let mut message = DataMessage::new(0, size);
-        message.write(&vec![0; size]);
-        Signal::Message(Message::Data(message))
-    }
-
-    #[test]
-    fn the_mailbox_limit_is_counted_until_messages_leave() {
-        let inbox = Inbox::new(3 * (100 + MESSAGE_OVERHEAD as u64));
-        let mut arrived = VecDeque::new();
-        let size = 100 + MESSAGE_OVERHEAD as u64;
-        for _ in 0..3 {
-            assert!(inbox.push(message(100)).is_ok());
-        }
-        inbox.drain(&mut arrived);
-        assert!(arrived.drain(..).all(|signal| matches!(signal, Signal::Message(_))));
-        inbox.release(size);
-        assert!(inbox.push(message(100)).is_ok());
-        assert!(inbox.push(message(100)).is_ok());
-        inbox.drain(&mut arrived);
-        assert!(matches!(arrived[0], Signal::Message(_)));
-        assert!(matches!(arrived[1], Signal::MailboxFull));
-    }
-
-    #[test]
-    fn guarantee_05_a_closed_inbox_gives_signals_back() {
-        let inbox = Inbox::new(1000);
-        assert!(inbox.push(Signal::Kill).is_ok());
-        assert_eq!(inbox.close().len(), 1);
-        assert!(inbox.is_closed());
-        assert!(matches!(inbox.push(message(1)), Err(Signal::Message(_))));
+impl From<Signal> for Parcel {
+    fn from(signal: Signal) -> Parcel {
+        Queued::new(signal)
     }
 }

@@ -11,6 +11,7 @@ use crate::scheduler::{Step, Task};
 use super::Process;
 use super::body::Body;
 use super::exit::{ExitReason, Limit};
+use super::queue::Signals;
 
 /// What a suspension costs at least, so that a process that is answered at once each time still comes to the
 /// end of its slice.
@@ -25,7 +26,6 @@ enum Turn {
 
 impl Task for Process {
     fn run(&self) -> Step {
-        self.state.begin();
         loop {
             let mut guard = self.lock_body();
             let Some(body) = &mut *guard else { return Step::Rest };
@@ -34,12 +34,12 @@ impl Task for Process {
             match turn.unwrap_or(Turn::End(ExitReason::Bug)) {
                 Turn::Again => {
                     drop(guard);
-                    self.state.again();
+                    self.inbox.queue().again();
                     return Step::Again;
                 }
                 Turn::Rest => {
                     drop(guard);
-                    if self.state.rest() {
+                    if self.inbox.queue().rest() {
                         return Step::Rest;
                     }
                 }
@@ -56,10 +56,13 @@ impl Task for Process {
 
 impl Process {
     fn turn(&self, body: &mut Body) -> Turn {
+        let queue = self.inbox.queue();
         let mut slice = self.node.slice;
+        let mut signals = queue.take();
         loop {
-            self.state.look();
-            if let Some(reason) = body.data_mut().handle_signals() {
+            if !signals.is_empty()
+                && let Some(reason) = body.data_mut().handle_signals(signals)
+            {
                 return Turn::End(reason);
             }
             let Some(how) = body.resolve() else { return Turn::Rest };
@@ -77,17 +80,15 @@ impl Process {
                 Progress::Returned => return Turn::End(ExitReason::Normal),
                 Progress::Trapped(trap) => return Turn::End(reason(trap)),
             }
+            signals = if queue.has_arrived() { queue.take() } else { Signals::none() };
         }
     }
 
     /// The reductions that it may still use in its life.
     fn budget(&self, body: &mut Body) -> Result<u64, ExitReason> {
+        let Some(limit) = body.data_mut().config.max_reductions else { return Ok(u64::MAX) };
         let used = body.reductions();
-        match body.data_mut().config.max_reductions {
-            Some(limit) if used >= limit => Err(ExitReason::LimitExceeded(Limit::Compute(limit))),
-            Some(limit) => Ok(limit - used),
-            None => Ok(u64::MAX),
-        }
+        if used < limit { Ok(limit - used) } else { Err(ExitReason::LimitExceeded(Limit::Compute(limit))) }
     }
 }
 

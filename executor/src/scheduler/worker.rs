@@ -1,6 +1,6 @@
 //! A worker: takes a task, runs a slice of it, looks after timers and descriptors, and again.
 //!
-//! [`Driven::step`] is one turn and never waits, so that a simulation can drive many workers on one thread;
+//! `Driven::step` is one turn and never waits, so that a simulation can drive many workers on one thread;
 //! [`Worker::run`] is a thread's loop around it.
 
 use std::rc::Rc;
@@ -35,7 +35,7 @@ pub(crate) struct Driven {
     scheduler: Arc<Scheduler>,
     events: Arc<dyn Events>,
     choices: Choices,
-    turn: u32,
+    turns: u32,
     searching: bool,
 }
 
@@ -54,14 +54,15 @@ impl Worker {
     /// Ties the worker to the thread that calls.
     pub(crate) fn on_this_thread(self) -> Driven {
         let Worker { index, queue, scheduler, events, choices } = self;
-        Driven { index, queue: Rc::new(queue), scheduler, events, choices, turn: 0, searching: false }
+        Driven { index, queue: Rc::new(queue), scheduler, events, choices, turns: 0, searching: false }
     }
 
     /// Drives the worker until the scheduler stops.
     pub(crate) fn run(self) {
         let mut worker = self.on_this_thread();
+        let _entered = Entered::new(&worker.queue);
         while !worker.scheduler.is_stopping() {
-            if !worker.step() {
+            if !worker.turn() {
                 worker.sleep();
             }
         }
@@ -69,11 +70,16 @@ impl Worker {
 }
 
 impl Driven {
-    /// One turn. Returns whether there was anything to do.
+    /// One turn, as one of several workers of this thread. Returns whether there was anything to do.
+    #[cfg(test)]
     pub(crate) fn step(&mut self) -> bool {
         let _entered = Entered::new(&self.queue);
-        self.turn = self.turn.wrapping_add(1);
-        if self.turn.is_multiple_of(TURNS_PER_LOOK) {
+        self.turn()
+    }
+
+    fn turn(&mut self) -> bool {
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(TURNS_PER_LOOK) {
             self.look();
         }
         let Some(task) = self.find() else { return false };
@@ -95,7 +101,7 @@ impl Driven {
     }
 
     fn find(&mut self) -> Option<Arc<dyn Task>> {
-        if self.turn.is_multiple_of(TURNS_PER_INJECTOR)
+        if self.turns.is_multiple_of(TURNS_PER_INJECTOR)
             && let Some(task) = self.queue.pop_injected(&self.scheduler.injector)
         {
             return Some(task);

@@ -129,7 +129,8 @@ impl<T: Send + 'static> Store<T> {
         };
         let inner = self.inner_mut();
         // Saturating: a module that nobody has verified may charge whatever it likes.
-        let used = budget.saturating_sub(inner.core.runtime.reductions).max(0) as u64;
+        let granted = budget.saturating_sub(std::mem::take(&mut inner.given_back));
+        let used = granted.saturating_sub(inner.core.runtime.reductions).max(0) as u64;
         inner.reductions = inner.reductions.saturating_add(used);
         progress
     }
@@ -259,7 +260,10 @@ impl<T: Send + 'static> Store<T> {
     /// A host function has suspended: for a call that it wants made, or for something outside.
     fn host_waits(&mut self) -> Option<Progress> {
         let inner = self.inner_mut();
-        let Some(request) = inner.request.take() else { return Some(Progress::Suspended) };
+        if !std::mem::take(&mut inner.core.runtime.has_request) {
+            return Some(Progress::Suspended);
+        }
+        let request = inner.request.take().expect("it was noted when it was made");
         let Request { instance, function, args, completion } = request;
         if inner.outer.len() >= MAX_DEPTH {
             let trap = Trap { kind: TrapKind::StackOverflow, backtrace: self.backtrace() };

@@ -8,9 +8,10 @@ use std::ptr::NonNull;
 use super::call::Request;
 use super::{Instance, StoreInner};
 use crate::error::{HostError, Trap};
-use crate::linker::HostCall;
+use crate::linker::{HostCall, HostFunc};
 use crate::module::{FuncIndex, Module};
 use crate::value::{RawValue, Value};
+use crate::vm::instance::InstanceData;
 use crate::vm::libcalls::Dispatched;
 
 /// The error of a host function that panicked: the guest is ended, the host goes on.
@@ -67,6 +68,14 @@ impl<T> Caller<'_, T> {
         *counter = counter.saturating_sub_unsigned(reductions);
     }
 
+    /// Has the guest yield at its next charge. What is left of its slice counts as not used.
+    pub fn end_slice(&mut self) {
+        let inner = self.inner_mut();
+        let left = inner.core.runtime.reductions.max(0);
+        inner.core.runtime.reductions -= left;
+        inner.given_back = inner.given_back.saturating_add(left);
+    }
+
     /// Calls a function of the calling instance before this host function answers: to be returned from it, as
     /// `return caller.call_guest(…)`. The guest is then suspended in this host call, and the new call runs on a stack
     /// of its own, in slices and with suspensions like any other. When it is over, `completion` is given its
@@ -94,7 +103,9 @@ impl<T> Caller<'_, T> {
         let ty = self.module().function_type(function);
         assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
         let instance = self.instance;
-        self.inner_mut().request =
+        let inner = self.inner_mut();
+        inner.core.runtime.has_request = true;
+        inner.request =
             Some(Request { instance, function, args: args.to_vec(), completion: Box::new(completion) });
         HostCall::Suspend
     }
@@ -113,9 +124,11 @@ impl<T> Caller<'_, T> {
         let answer = answer.unwrap_or_else(|panic| Err(HostPanic(panic_message(&*panic)).into()));
         // A call that was asked for and then not waited for is none.
         // SAFETY: by the contract.
-        let request = unsafe { &mut (*inner.as_ptr()).request };
-        if request.is_some() && !matches!(answer, Ok(HostCall::Suspend)) {
-            *request = None;
+        unsafe {
+            if (*inner.as_ptr()).core.runtime.has_request && !matches!(answer, Ok(HostCall::Suspend)) {
+                (*inner.as_ptr()).core.runtime.has_request = false;
+                (*inner.as_ptr()).request = None;
+            }
         }
         answer
     }
@@ -140,20 +153,21 @@ impl<T> fmt::Debug for Caller<'_, T> {
 /// Runs a host function. Called on the worker's stack; a panic becomes an error of the guest.
 ///
 /// # Safety
-/// `store` is the address of a `StoreInner<T>` whose guest is stopped in this call, and `slots` hold a value for
-/// each parameter and room for each result of the import.
+/// `store` is the address of a `StoreInner<T>` whose guest is stopped in this call of the instance, and `slots` hold a
+/// value for each parameter and room for each result of the import.
 pub(super) unsafe fn dispatch<T>(
     store: usize,
-    instance: u32,
+    instance: *const InstanceData,
     import: u32,
     slots: *mut RawValue,
 ) -> Dispatched {
     // SAFETY: the store exists, by the contract.
     let inner = unsafe { NonNull::new_unchecked(store as *mut StoreInner<T>) };
+    // SAFETY: by the contract; only fields are looked at, which do not change while the guest runs.
+    let (index, hosts) = unsafe { ((*instance).index, (*instance).hosts.cast::<Option<HostFunc<T>>>()) };
     let call = |caller: &mut Caller<'_, T>| {
-        // SAFETY: by the contract; the list of host functions does not change while the guest runs.
-        let hosts = unsafe { &(&(*inner.as_ptr()).hosts)[instance as usize] };
-        let Some(Some(host)) = hosts.get(import as usize) else {
+        // SAFETY: the store has set it to its functions for the module's imports, of which this is one.
+        let Some(host) = (unsafe { &*hosts.add(import as usize) }) else {
             // The reserved one, called through a table. SAFETY: it has one argument.
             caller.charge(u64::from(unsafe { (*slots).low } as u32));
             return Ok(HostCall::Return(()));
@@ -163,7 +177,7 @@ pub(super) unsafe fn dispatch<T>(
         (host.call)(caller, slots)
     };
     // SAFETY: by the contract.
-    match unsafe { Caller::run(inner, instance, call) } {
+    match unsafe { Caller::run(inner, index, call) } {
         Ok(HostCall::Return(())) => Dispatched::Returned,
         Ok(HostCall::Suspend) => Dispatched::Suspend,
         Err(error) => {

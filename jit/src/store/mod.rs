@@ -80,7 +80,7 @@ pub struct Store<T> {
 struct StoreInner<T> {
     core: StoreCore,
     engine: Engine,
-    /// The host functions of each instance's imports.
+    /// The host functions of each instance's imports, which the instance has the address of.
     hosts: Vec<Arc<[Option<HostFunc<T>>]>>,
     /// Result types, then results, of the activation.
     result_types: Vec<ValType>,
@@ -92,6 +92,8 @@ struct StoreInner<T> {
     /// The calls that the innermost one is in, outermost first.
     outer: Vec<Outer<T>>,
     reductions: u64,
+    /// Reductions of the running slice that [`Caller::end_slice`] gave back.
+    given_back: i64,
     data: T,
 }
 
@@ -110,6 +112,7 @@ impl<T: Send + 'static> Store<T> {
             yielder: 0,
             dispatch: dispatch as *const (),
             store: 0,
+            has_request: false,
         };
         let core = StoreCore {
             runtime,
@@ -136,6 +139,7 @@ impl<T: Send + 'static> Store<T> {
             request: None,
             outer: Vec::new(),
             reductions: 0,
+            given_back: 0,
             data,
         });
         let inner = NonNull::from(Box::leak(inner));
@@ -218,7 +222,8 @@ impl<T: Send + 'static> Store<T> {
         assert!(same, "the module was compiled by the store's engine");
     }
 
-    fn add(&mut self, data: OwnedInstance, hosts: Arc<[Option<HostFunc<T>>]>) -> Instance {
+    fn add(&mut self, mut data: OwnedInstance, hosts: Arc<[Option<HostFunc<T>>]>) -> Instance {
+        data.hosts = hosts.as_ptr().cast();
         let inner = self.inner_mut();
         inner.core.instances.push(data);
         inner.hosts.push(hosts);

@@ -45,6 +45,9 @@ pub(crate) struct VmRuntime {
     pub(crate) dispatch: *const (),
     /// The store that `dispatch` is given.
     pub(crate) store: usize,
+    /// Whether the host function that runs has asked for a call of the guest. What it asked for lies far away; this is
+    /// looked at after every host call.
+    pub(crate) has_request: bool,
 }
 
 impl VmRuntime {

@@ -4,7 +4,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::{Cell, UnsafeCell};
 use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use corosensei::trap::CoroutineTrapHandler;
@@ -119,6 +119,8 @@ pub(crate) struct InstanceData {
     pub(crate) core: NonNull<StoreCore>,
     /// Its place in the store.
     pub(crate) index: u32,
+    /// The host functions of its imports, in order; only the store knows their type. Dangling where it has none.
+    pub(crate) hosts: *const (),
     pub(crate) memories: Vec<Memory>,
     pub(crate) tables: Vec<Table>,
     pub(crate) imported_memories: Vec<Imported>,
@@ -141,6 +143,7 @@ impl InstanceData {
         let instance = OwnedInstance::new(InstanceData {
             core,
             index,
+            hosts: ptr::dangling(),
             memories: Vec::new(),
             tables: Vec::new(),
             imported_memories: Vec::new(),

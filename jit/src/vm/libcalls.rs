@@ -32,7 +32,7 @@ pub(crate) const BYTES_PER_REDUCTION: u64 = 64;
 /// What [`VmRuntime::dispatch`] points to: runs the host function of an import, on the worker's stack. It catches the
 /// function's panics.
 pub(crate) type Dispatch =
-    unsafe fn(store: usize, instance: u32, import: u32, slots: *mut RawValue) -> Dispatched;
+    unsafe fn(store: usize, instance: *const InstanceData, import: u32, slots: *mut RawValue) -> Dispatched;
 
 /// What the host function wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,10 +182,10 @@ unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawVal
     unsafe {
         // A store sets its own dispatcher.
         let dispatch: Dispatch = std::mem::transmute((*runtime(context)).dispatch);
-        let (store, index, address) = ((*runtime(context)).store, (*instance(context)).index, slots as usize);
+        let (store, instance, slot) = ((*runtime(context)).store, instance(context) as usize, slots as usize);
         let run = move || {
             // SAFETY: the store is the one that set it, and its guest is stopped.
-            dispatch(store, index, import, address as *mut RawValue)
+            dispatch(store, instance as *const InstanceData, import, slot as *mut RawValue)
         };
         match on_worker_stack_uncaught(context, run) {
             Dispatched::Returned => {}

@@ -3,7 +3,7 @@
 //! Handlers run on an alternate stack per thread. A fault that is not the guest's goes to the previous handler,
 //! and ours stays installed where that one returns: another runtime in the same process may live by such faults.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
@@ -41,13 +41,14 @@ pub(crate) fn install() {
 /// Gives this thread an alternate signal stack, once.
 pub(crate) fn prepare_thread() {
     thread_local! {
+        /// Has no destructor, so that looking at it is a load: this is asked whenever a guest is resumed.
+        static IS_READY: Cell<bool> = const { Cell::new(false) };
         static STACK: RefCell<Option<AlternateStack>> = const { RefCell::new(None) };
     }
-    STACK.with_borrow_mut(|stack| {
-        if stack.is_none() {
-            *stack = AlternateStack::install();
-        }
-    });
+    if !IS_READY.get() {
+        STACK.set(AlternateStack::install());
+        IS_READY.set(STACK.with_borrow(Option::is_some));
+    }
 }
 
 struct AlternateStack {

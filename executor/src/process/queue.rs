@@ -1,0 +1,218 @@
+//! What has been sent to a process and not been handled, and whether the process is runnable: one atomic word.
+//!
+//! The word is the address of the signal that was pushed last, each of which leads to the one before it, and a state in
+//! the two lowest bits. So sending is one exchange, and it also tells the sender whether the process has to be put
+//! into a queue; taking everything out is another, and it also tells the senders that a worker looks.
+//!
+//! ```text
+//!          push, wake              take                   rest (only if nothing has arrived)
+//!   IDLE ─────────────▶ QUEUED ────────────▶ RUNNING ───────────────▶ IDLE
+//!                          ▲                    │ │ ▲
+//!                          │       again        │ └─┘ take: what has arrived since
+//!                          └────────────────────┘
+//!                                           any ──── close ────▶ CLOSED
+//! ```
+//!
+//! - `IDLE`: the process waits; it is in no queue, no worker has it, and nothing has arrived.
+//! - `QUEUED`: it is in exactly one queue. Whoever made this transition put it there.
+//! - `RUNNING`: a worker has it. It rests only if nothing has arrived since it looked, so no signal is slept over.
+//! - `CLOSED`: its end has begun. Nothing is pushed any more, and nothing leaves this state.
+//!
+//! # Orderings
+//!
+//! A push releases the signal, a take acquires all of them: each push is a read-modify-write of the same word, so the
+//! pushes between two takes are one release sequence. `rest` and `again` release what the worker did to the process;
+//! the next worker's take acquires it, through the pushes in between. What a pusher does to a word that it does not
+//! follow needs no order: it never looks at earlier signals.
+//!
+//! No address is compared that could have been freed and given out again: pushes only replace what they have read by
+//! something in front of it, and whether that is still the same signal or another one at its place makes no
+//! difference; takes ask for nothing.
+
+use std::ptr;
+
+use super::sync::{AtomicPtr, Ordering};
+
+const IDLE: usize = 0;
+const QUEUED: usize = 1;
+const RUNNING: usize = 2;
+const CLOSED: usize = 3;
+const STATES: usize = 3;
+
+/// Something to be queued, and its place in a list.
+// The alignment leaves room for the states.
+#[repr(align(8))]
+pub(crate) struct Queued<T> {
+    /// The one before it; null, or owned by whoever owns this one. Null unless it is in a list.
+    next: *mut Queued<T>,
+    pub(crate) content: T,
+}
+
+// SAFETY: what `next` leads to is of the same type, and reached by this one's owner only.
+unsafe impl<T: Send> Send for Queued<T> {}
+
+impl<T> Queued<T> {
+    pub(crate) fn new(content: T) -> Box<Queued<T>> {
+        Box::new(Queued { next: ptr::null_mut(), content })
+    }
+}
+
+/// See the module. `T` is a signal; the tests use something smaller.
+pub(crate) struct SignalQueue<T> {
+    word: AtomicPtr<Queued<T>>,
+}
+
+impl<T> SignalQueue<T> {
+    /// The queue of an idle process.
+    pub(crate) fn new() -> SignalQueue<T> {
+        SignalQueue { word: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Appends a signal. Returns whether the caller has to put the process into a queue; gives the signal back when
+    /// the process is over.
+    pub(crate) fn push(&self, signal: Box<Queued<T>>) -> Result<bool, Box<Queued<T>>> {
+        let pushed = Box::into_raw(signal);
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let state = state(word);
+            if state == CLOSED {
+                // SAFETY: made from a box above, and nobody has seen it.
+                return Err(unsafe { Box::from_raw(pushed) });
+            }
+            // SAFETY: as above.
+            unsafe { (*pushed).next = signal_at(word) };
+            let next = if state == IDLE { QUEUED } else { state };
+            match self.word.compare_exchange_weak(
+                word,
+                with_state(pushed, next),
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Ok(state == IDLE),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Makes an idle process runnable without a signal. Returns whether the caller has to put it into a queue.
+    pub(crate) fn wake(&self) -> bool {
+        let (idle, queued) = (with_state(ptr::null_mut(), IDLE), with_state(ptr::null_mut(), QUEUED));
+        self.word.compare_exchange(idle, queued, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes all signals, oldest first; from here on the process counts as running. For the worker that took it out of
+    /// a queue, and for as long as it has it.
+    pub(crate) fn take(&self) -> Signals<T> {
+        let word = self.word.swap(with_state(ptr::null_mut(), RUNNING), Ordering::AcqRel);
+        debug_assert!(matches!(state(word), QUEUED | RUNNING), "a worker has it");
+        // SAFETY: the swap has made this the only way to the list.
+        unsafe { Signals::reversed(signal_at(word)) }
+    }
+
+    /// Whether something has arrived that was not taken.
+    pub(crate) fn has_arrived(&self) -> bool {
+        // Relaxed: taking it is what synchronises.
+        !signal_at(self.word.load(Ordering::Relaxed)).is_null()
+    }
+
+    /// The process wants to wait. Returns false when something has arrived: take it, and try again.
+    pub(crate) fn rest(&self) -> bool {
+        let (running, idle) = (with_state(ptr::null_mut(), RUNNING), with_state(ptr::null_mut(), IDLE));
+        self.word.compare_exchange(running, idle, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    /// The slice is over and the process goes back to a queue.
+    pub(crate) fn again(&self) {
+        let queue = |word| (state(word) == RUNNING).then(|| with_state(signal_at(word), QUEUED));
+        let queued = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, queue);
+        debug_assert!(queued.is_ok(), "a running process goes back");
+    }
+
+    /// Refuses everything from now on, and gives back what has arrived.
+    pub(crate) fn close(&self) -> Signals<T> {
+        let word = self.word.swap(with_state(ptr::null_mut(), CLOSED), Ordering::AcqRel);
+        // SAFETY: as in `take`.
+        unsafe { Signals::reversed(signal_at(word)) }
+    }
+
+    /// Whether it was closed. A name that was noted before this says no is seen by whoever closes it.
+    pub(crate) fn is_closed(&self) -> bool {
+        // A read-modify-write, so that it is ordered with the closing one whichever is first.
+        let word = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, Some);
+        state(word.unwrap_or_else(|word| word)) == CLOSED
+    }
+}
+
+impl<T> Drop for SignalQueue<T> {
+    fn drop(&mut self) {
+        drop(self.close());
+    }
+}
+
+/// Signals, oldest first.
+pub(crate) struct Signals<T> {
+    /// Null or owned, like all that follow it.
+    first: *mut Queued<T>,
+}
+
+// SAFETY: it owns its signals.
+unsafe impl<T: Send> Send for Signals<T> {}
+
+impl<T> Signals<T> {
+    /// None.
+    pub(crate) fn none() -> Signals<T> {
+        Signals { first: ptr::null_mut() }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_null()
+    }
+
+    /// Of a list that begins with the newest.
+    ///
+    /// # Safety
+    /// The list is the caller's alone.
+    unsafe fn reversed(mut newest: *mut Queued<T>) -> Signals<T> {
+        let mut first = ptr::null_mut();
+        while !newest.is_null() {
+            // SAFETY: it is in the list, which is ours.
+            let older = unsafe { std::mem::replace(&mut (*newest).next, first) };
+            first = newest;
+            newest = older;
+        }
+        Signals { first }
+    }
+}
+
+impl<T> Iterator for Signals<T> {
+    type Item = Box<Queued<T>>;
+
+    fn next(&mut self) -> Option<Box<Queued<T>>> {
+        if self.first.is_null() {
+            return None;
+        }
+        // SAFETY: it was made from a box by `push`, and this list owns it.
+        let mut first = unsafe { Box::from_raw(self.first) };
+        self.first = std::mem::replace(&mut first.next, ptr::null_mut());
+        Some(first)
+    }
+}
+
+impl<T> Drop for Signals<T> {
+    fn drop(&mut self) {
+        self.for_each(drop);
+    }
+}
+
+fn state<T>(word: *mut Queued<T>) -> usize {
+    word.addr() & STATES
+}
+
+fn signal_at<T>(word: *mut Queued<T>) -> *mut Queued<T> {
+    word.map_addr(|address| address & !STATES)
+}
+
+fn with_state<T>(signal: *mut Queued<T>, state: usize) -> *mut Queued<T> {
+    signal.map_addr(|address| address | state)
+}
