@@ -114,6 +114,7 @@ impl ConstScope for Scope<'_> {
 fn reserve(core: NonNull<StoreCore>, bytes: u64, entries: u64) -> Result<(), InstantiateError> {
     // SAFETY: the store is the caller's, and nothing of it runs.
     let core = unsafe { &mut *core.as_ptr() };
+    core.note_thread();
     if !core.charge_memory(bytes) {
         let limit = core.limits.max_memory;
         return Err(InstantiateError::Limit(format!("{bytes} bytes of memory exceed the limit of {limit}")));

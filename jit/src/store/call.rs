@@ -364,6 +364,7 @@ impl<T: Send + 'static> Store<T> {
 
     fn run(&mut self) -> Leave {
         crate::sys::fault::prepare_thread();
+        self.inner_mut().core.note_thread();
         let core = self.core();
         // SAFETY: the activation is moved out for the time it runs, so that what the guest reaches through the
         // store does not overlap it; the rest of the store is reached by raw pointers until it is back.
@@ -402,7 +403,7 @@ impl<T: Send + 'static> Store<T> {
         core.activation = None;
         // The counter was in a register; what is stored is older. A trap never costs less than was used.
         core.runtime.reductions = core.runtime.reductions.min(0);
-        let fault = core.fault.get_mut().take().expect("the fault handler has recorded it");
+        let fault = trap::take_fault().expect("the fault handler has recorded it");
         let backtrace = core.frames(fault.pcs.iter());
         Box::new(Trap { kind: trap_kind(fault.code), backtrace: self.with_outer_frames(backtrace) })
     }

@@ -16,7 +16,7 @@ pub use call::{CannotWait, Progress, Resume};
 pub use caller::{Caller, HostPanic};
 pub use exports::Export;
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -31,6 +31,7 @@ use crate::value::{ValType, Value};
 use crate::vm::context::VmRuntime;
 use crate::vm::instance::{InstanceData, OwnedInstance, StoreCore};
 use crate::vm::libcalls::{self, Dispatch};
+use crate::vm::residency;
 
 use call::{Outer, Request};
 
@@ -116,6 +117,7 @@ impl<T: Send + 'static> Store<T> {
         };
         let core = StoreCore {
             runtime,
+            thread: residency::thread(),
             limits,
             memory_used: 0,
             table_used: 0,
@@ -127,7 +129,6 @@ impl<T: Send + 'static> Store<T> {
             trap_handler: Cell::new(None),
             stack_limit: 0,
             stack_range: Cell::new((0, 0)),
-            fault: UnsafeCell::new(None),
         };
         let inner = Box::new(StoreInner {
             core,
@@ -193,6 +194,7 @@ impl<T: Send + 'static> Store<T> {
     /// is written when a suspended call completes.
     pub fn memory_and_data(&mut self, instance: Instance) -> Option<(&mut [u8], &mut T)> {
         let inner = self.inner_mut();
+        inner.core.note_thread();
         let data = &mut inner.core.instances[instance.0 as usize];
         let memory = data.module.shape.main_memory?;
         Some((data.memory(memory).bytes(), &mut inner.data))

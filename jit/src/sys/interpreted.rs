@@ -2,6 +2,7 @@
 //! accessible, and nothing in them can be executed. Enough to compile a module, to make instances, and to call the
 //! routines that native code would call.
 
+use super::Resident;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
 use std::ops::Range;
@@ -73,9 +74,15 @@ pub(crate) fn page_size() -> usize {
 
 /// # Safety
 /// The range belongs to the caller, and nothing else reads or writes it meanwhile.
-pub(crate) unsafe fn reset(address: usize, size: usize) {
+pub(crate) unsafe fn reset(address: usize, size: usize) -> Option<Resident> {
     // SAFETY: by the contract.
     unsafe { std::ptr::write_bytes(std::ptr::with_exposed_provenance_mut::<u8>(address), 0, size) };
+    None
+}
+
+/// Nobody counts them.
+pub(crate) fn page_faults() -> Option<u64> {
+    None
 }
 
 /// There are no faults.
@@ -91,5 +98,5 @@ pub(crate) mod fault {
 /// As for [`reset`].
 pub(crate) unsafe fn discard(address: usize, size: usize) {
     // SAFETY: passed on.
-    unsafe { reset(address, size) };
+    let _ = unsafe { reset(address, size) };
 }

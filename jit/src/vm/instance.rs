@@ -1,7 +1,7 @@
 //! Instances, and the part of a store that does not depend on the type of its data.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::cell::{Cell, UnsafeCell};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
@@ -12,8 +12,8 @@ use corosensei::trap::CoroutineTrapHandler;
 use super::activation::{Activation, Leave};
 use super::context::{Place, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
 use super::memory::Memory;
+use super::residency;
 use super::table::Table;
-use super::trap::Fault;
 use crate::error::{Frame, HostError};
 use crate::module::ModuleInner;
 use crate::shape::SegmentMode;
@@ -23,6 +23,8 @@ use crate::value::{RawValue, ValType};
 /// What a store is, but for its data. It never moves: native code and its instances point into it.
 pub(crate) struct StoreCore {
     pub(crate) runtime: VmRuntime,
+    /// The thread that used it last; see [`residency`].
+    pub(crate) thread: u64,
     pub(crate) limits: StoreLimits,
     /// Bytes of linear memory in use.
     pub(crate) memory_used: u64,
@@ -42,11 +44,20 @@ pub(crate) struct StoreCore {
     pub(crate) stack_limit: usize,
     /// Lowest and highest address of the activation's stack.
     pub(crate) stack_range: Cell<(usize, usize)>,
-    /// Written by the fault handler of the thread that runs the store.
-    pub(crate) fault: UnsafeCell<Option<Fault>>,
 }
 
 impl StoreCore {
+    /// To be called before a thread uses the store's memories: they are told when it is another one than before.
+    pub(crate) fn note_thread(&mut self) {
+        let thread = residency::thread();
+        if std::mem::replace(&mut self.thread, thread) != thread {
+            self.instances
+                .iter_mut()
+                .flat_map(|instance| &mut instance.memories)
+                .for_each(Memory::change_thread);
+        }
+    }
+
     /// Tells all contexts how deep the stack of the activation that is to run may get.
     pub(crate) fn set_stack_limit(&mut self, limit: usize) {
         self.stack_limit = limit;

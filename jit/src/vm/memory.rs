@@ -16,8 +16,9 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::context::VmMemory;
+use super::residency::Residency;
 use super::slots::{Slot, Slots};
-use crate::sys::{Mapping, discard, reset};
+use crate::sys::{Mapping, Resident, discard, reset};
 
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 64 << 10;
@@ -48,7 +49,7 @@ const KEPT_RESERVATIONS: usize = 16;
 /// All memories of an engine.
 #[derive(Debug)]
 pub(crate) struct MemoryPool {
-    classes: [Slots; CLASSES],
+    classes: [Slots<Option<Resident>>; CLASSES],
     reservations: Mutex<Reservations>,
 }
 
@@ -75,7 +76,8 @@ impl MemoryPool {
             let mapping = Mapping::new(slot_size)?.without_huge_pages();
             return Ok(Place::Own(mapping));
         }
-        Ok(Place::Pooled { slot: self.classes[class].take()?, class })
+        let (slot, resident) = self.classes[class].take()?;
+        Ok(Place::Pooled { slot, class, residency: resident.flatten().map(Residency::of) })
     }
 
     /// A reservation of which the first `size` bytes are accessible.
@@ -105,12 +107,25 @@ impl MemoryPool {
     /// Takes a slot back, of which at most `used` bytes have been written.
     fn give(&self, place: Place, used: u64) {
         match place {
-            Place::Pooled { slot, class } => {
+            Place::Pooled { slot, class, residency } => {
                 let address = slot.address();
+                // All of it, not only what was used: a larger memory that had it before may have left pages resident
+                // that a larger one after it would find so.
+                let size = slot_size(class);
                 self.classes[class].give(slot, |keep| {
-                    let clean = if keep { reset } else { discard };
-                    // SAFETY: the slot is exclusively the caller's, who gives it up.
-                    unsafe { clean(address, used as usize) }
+                    // SAFETY: the slot is exclusively the caller's, who gives it up; the pages are this slot's.
+                    unsafe {
+                        if !keep {
+                            discard(address, size);
+                            return None;
+                        }
+                        let known = residency.and_then(Residency::now);
+                        match known {
+                            Some(resident) => resident.zero(address),
+                            None => return reset(address, size),
+                        }
+                        known
+                    }
                 });
             }
             Place::Own(mapping) => drop(mapping),
@@ -149,8 +164,8 @@ fn slot_size(class: usize) -> usize {
 
 #[derive(Debug)]
 enum Place {
-    /// One of many in a mapping.
-    Pooled { slot: Slot, class: usize },
+    /// One of many in a mapping, and what is known of its pages as long as one thread uses it.
+    Pooled { slot: Slot, class: usize, residency: Option<Residency> },
     /// A mapping of its own, accessible as a whole: a pooled memory of the largest classes.
     Own(Mapping),
     /// A mapping of its own, accessible as far as the memory goes.
@@ -240,6 +255,13 @@ impl Memory {
         let old = self.place.replace(larger).expect("it has a place");
         self.pool.give(old, self.length);
         true
+    }
+
+    /// Another thread than the one that made it is about to use it.
+    pub(crate) fn change_thread(&mut self) {
+        if let Some(Place::Pooled { residency, .. }) = &mut self.place {
+            *residency = None;
+        }
     }
 
     /// Whether native code may rely on its being guarded.

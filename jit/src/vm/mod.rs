@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod instance;
 pub(crate) mod libcalls;
 pub(crate) mod memory;
+pub(crate) mod residency;
 pub(crate) mod slots;
 pub(crate) mod stack;
 pub(crate) mod table;

@@ -15,20 +15,20 @@ use crate::sys::Mapping;
 /// in one go.
 pub(crate) const WARM: usize = 2048;
 
-/// All slots of one size.
+/// All slots of one size. `K` is what is known of one that is free and warm.
 #[derive(Debug)]
-pub(crate) struct Slots {
+pub(crate) struct Slots<K = ()> {
     slot_size: usize,
     slab_size: usize,
     /// As `State::warm`, to be looked at without the lock.
     warm: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<State<K>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+struct State<K> {
     /// `None` where one was unmapped.
-    slabs: Vec<Option<Slab>>,
+    slabs: Vec<Option<Slab<K>>>,
     /// The slabs that have free slots.
     available: BTreeSet<usize>,
     /// Free slots of all slabs.
@@ -38,16 +38,16 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Slab {
+struct Slab<K> {
     /// What the slots lie in; unmapped with the slab.
     _mapping: Mapping,
-    /// Addresses of free slots that may be resident.
-    warm: Vec<usize>,
+    /// Addresses of free slots that may be resident, and what is known of them.
+    warm: Vec<(usize, K)>,
     /// Addresses of those that are not.
     cold: Vec<usize>,
 }
 
-impl Slab {
+impl<K> Slab<K> {
     fn free(&self) -> usize {
         self.warm.len() + self.cold.len()
     }
@@ -67,14 +67,15 @@ impl Slot {
     }
 }
 
-impl Slots {
+impl<K> Slots<K> {
     /// Slots of this size, cut from mappings of that one, which is a multiple.
-    pub(crate) fn new(slot_size: usize, slab_size: usize) -> Slots {
-        Slots { slot_size, slab_size, warm: AtomicUsize::new(0), state: Mutex::default() }
+    pub(crate) fn new(slot_size: usize, slab_size: usize) -> Slots<K> {
+        let state = State { slabs: Vec::new(), available: BTreeSet::new(), free: 0, warm: 0 };
+        Slots { slot_size, slab_size, warm: AtomicUsize::new(0), state: Mutex::new(state) }
     }
 
-    /// A slot as it was given back, or zeroed if it is new.
-    pub(crate) fn take(&self) -> io::Result<Slot> {
+    /// A slot as it was given back, with what is known of it if it is warm; or a new one, which is zeroed.
+    pub(crate) fn take(&self) -> io::Result<(Slot, Option<K>)> {
         let mut state = self.lock();
         if state.available.is_empty() {
             let mapping = Mapping::new(self.slab_size)?.without_huge_pages();
@@ -88,25 +89,25 @@ impl Slots {
         Ok(slot)
     }
 
-    /// Takes a slot back after `clean`, which is told whether it may leave it resident.
-    pub(crate) fn give(&self, slot: Slot, clean: impl FnOnce(bool)) {
+    /// Takes a slot back after `clean`, which is told whether it may leave it resident, and says what is known of it.
+    pub(crate) fn give(&self, slot: Slot, clean: impl FnOnce(bool) -> K) {
         // Relaxed: it decides about memory only, and may be a little wrong.
         let stays_warm = self.warm.load(Ordering::Relaxed) < WARM;
-        clean(stays_warm);
+        let known = clean(stays_warm);
         let mut state = self.lock();
-        let empty = state.give(slot, stays_warm, self.slab_size / self.slot_size);
+        let empty = state.give(slot, stays_warm.then_some(known), self.slab_size / self.slot_size);
         self.warm.store(state.warm, Ordering::Relaxed);
         drop(state);
         drop(empty);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().expect("no panic while it is held")
     }
 }
 
-impl State {
-    fn add(&mut self, slab: Slab) {
+impl<K> State<K> {
+    fn add(&mut self, slab: Slab<K>) {
         self.free += slab.free();
         let index = self.slabs.iter().position(Option::is_none).unwrap_or(self.slabs.len());
         if index == self.slabs.len() {
@@ -116,29 +117,31 @@ impl State {
         self.available.insert(index);
     }
 
-    fn take(&mut self) -> Slot {
+    fn take(&mut self) -> (Slot, Option<K>) {
         let index = *self.available.first().expect("there is a free slot");
         let slab = self.slabs[index].as_mut().expect("an available slab is mapped");
         self.warm -= usize::from(!slab.warm.is_empty());
         self.free -= 1;
-        let address = slab.warm.pop().or_else(|| slab.cold.pop()).expect("an available slab has a free slot");
+        let (address, known) = match slab.warm.pop() {
+            Some((address, known)) => (address, Some(known)),
+            None => (slab.cold.pop().expect("an available slab has a free slot"), None),
+        };
         if slab.free() == 0 {
             self.available.remove(&index);
         }
-        Slot { address, slab: index }
+        (Slot { address, slab: index }, known)
     }
 
     /// Takes a slot back; and takes out its slab of so many slots, if that is now empty and not needed.
-    fn give(&mut self, slot: Slot, is_warm: bool, slots: usize) -> Option<Slab> {
+    fn give(&mut self, slot: Slot, warm: Option<K>, slots: usize) -> Option<Slab<K>> {
         let slab = self.slabs[slot.slab].as_mut().expect("a slab with a slot on loan is mapped");
-        if is_warm {
-            slab.warm.push(slot.address)
-        } else {
-            slab.cold.push(slot.address)
+        self.warm += usize::from(warm.is_some());
+        match warm {
+            Some(known) => slab.warm.push((slot.address, known)),
+            None => slab.cold.push(slot.address),
         }
         self.available.insert(slot.slab);
         self.free += 1;
-        self.warm += usize::from(is_warm);
         if slab.free() < slots || self.free - slots < WARM {
             return None;
         }
@@ -162,15 +165,15 @@ mod tests {
 
     #[test]
     fn slots_are_apart_and_taken_again() {
-        let slots = Slots::new(SLOT, SLAB);
-        let taken: Vec<Slot> = (0..100).map(|_| slots.take().unwrap()).collect();
+        let slots = Slots::<()>::new(SLOT, SLAB);
+        let taken: Vec<Slot> = (0..100).map(|_| slots.take().unwrap().0).collect();
         let mut addresses: Vec<usize> = taken.iter().map(Slot::address).collect();
         addresses.sort_unstable();
         assert!(addresses.windows(2).all(|pair| pair[1] - pair[0] >= SLOT));
         assert_eq!(mapped(&slots), 7);
         taken.into_iter().for_each(|slot| slots.give(slot, |_| {}));
         assert_eq!(mapped(&slots), 7, "so few are kept");
-        let again: Vec<Slot> = (0..100).map(|_| slots.take().unwrap()).collect();
+        let again: Vec<Slot> = (0..100).map(|_| slots.take().unwrap().0).collect();
         let mut same: Vec<usize> = again.iter().map(Slot::address).collect();
         same.sort_unstable();
         assert_eq!(same, addresses);
@@ -178,8 +181,8 @@ mod tests {
 
     #[test]
     fn many_free_slots_are_given_back() {
-        let slots = Slots::new(SLOT, SLAB);
-        let taken: Vec<Slot> = (0..3 * WARM).map(|_| slots.take().unwrap()).collect();
+        let slots = Slots::<()>::new(SLOT, SLAB);
+        let taken: Vec<Slot> = (0..3 * WARM).map(|_| slots.take().unwrap().0).collect();
         assert_eq!(mapped(&slots), 3 * WARM / 16);
         let mut warm = 0;
         taken.into_iter().for_each(|slot| slots.give(slot, |keep| warm += usize::from(keep)));
@@ -187,7 +190,7 @@ mod tests {
         assert_eq!(mapped(&slots), WARM / 16);
         assert_eq!(slots.lock().free, WARM);
         // And taken anew.
-        let again: Vec<Slot> = (0..2 * WARM).map(|_| slots.take().unwrap()).collect();
+        let again: Vec<Slot> = (0..2 * WARM).map(|_| slots.take().unwrap().0).collect();
         assert_eq!(mapped(&slots), 2 * WARM / 16);
         again.into_iter().for_each(|slot| slots.give(slot, |_| {}));
     }
@@ -195,10 +198,10 @@ mod tests {
     #[test]
     fn slots_that_were_never_used_are_not_warm() {
         // Small slots: a new slab has more than may stay resident.
-        let slots = Slots::new(SLOT, 2 * WARM * SLOT);
+        let slots = Slots::<()>::new(SLOT, 2 * WARM * SLOT);
         let mut last = None;
         for _ in 0..3 {
-            let slot = slots.take().unwrap();
+            let (slot, _) = slots.take().unwrap();
             assert!(last.is_none_or(|last| last == slot.address()), "the warm one is taken again");
             last = Some(slot.address());
             slots.give(slot, |stays_warm| assert!(stays_warm));
@@ -209,12 +212,12 @@ mod tests {
 
     #[test]
     fn the_lowest_slabs_are_used_first() {
-        let slots = Slots::new(SLOT, SLAB);
-        let mut taken: Vec<Slot> = (0..48).map(|_| slots.take().unwrap()).collect();
+        let slots = Slots::<()>::new(SLOT, SLAB);
+        let mut taken: Vec<Slot> = (0..48).map(|_| slots.take().unwrap().0).collect();
         // One of the last slab, then one of the first are free: the first's is taken.
         slots.give(taken.pop().unwrap(), |_| {});
         slots.give(taken.swap_remove(0), |_| {});
-        assert_eq!(slots.take().unwrap().slab, 0);
-        assert_eq!(slots.take().unwrap().slab, 2);
+        assert_eq!(slots.take().unwrap().0.slab, 0);
+        assert_eq!(slots.take().unwrap().0.slab, 2);
     }
 }

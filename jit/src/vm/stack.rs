@@ -45,7 +45,7 @@ impl StackPool {
 
     /// A stack whose content is unspecified: guest code never reads what it has not written.
     pub(crate) fn take(self: &Arc<Self>) -> io::Result<PooledStack> {
-        let slot = self.slots.take()?;
+        let (slot, _) = self.slots.take()?;
         #[cfg(address_sanitizer)]
         // SAFETY: the stack is mapped and nobody's.
         unsafe {
@@ -105,7 +105,7 @@ impl Drop for PooledStack {
                 if !keep {
                     crate::sys::discard(bottom, size);
                 } else if is_deep {
-                    crate::sys::reset(bottom, size - KEPT);
+                    let _ = crate::sys::reset(bottom, size - KEPT);
                 }
             }
         });

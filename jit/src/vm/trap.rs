@@ -28,6 +28,13 @@ thread_local! {
     /// The store that runs on this thread. Const-initialised and without a destructor, so that a signal handler
     /// may read it.
     static CURRENT: Cell<*const StoreCore> = const { Cell::new(ptr::null()) };
+    /// The fault that the handler has taken, until the thread gets to it: right after. As above.
+    static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
+}
+
+/// The fault that has just ended this thread's activation.
+pub(crate) fn take_fault() -> Option<Fault> {
+    FAULT.take()
 }
 
 /// Runs `f` with this store as the thread's current one.
@@ -125,8 +132,7 @@ pub(crate) fn handle(at: Interrupted) -> Option<corosensei::trap::TrapHandlerReg
             low..high
         })
     };
-    // SAFETY: only this handler and, once the activation is over, its thread touch the cell.
-    unsafe { *core.fault.get() = Some(Fault { code, pcs }) };
+    FAULT.set(Some(Fault { code, pcs }));
     // SAFETY: the fault is in guest code on the coroutine's stack, all of whose frames own nothing; the caller
     // updates the context.
     Some(unsafe { handler.setup_trap_handler(|| Leave::Faulted) })

@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::ptr;
+use std::sync::OnceLock;
 
 /// Bytes of a large page, where there are such.
 #[cfg(target_os = "linux")]
@@ -138,6 +139,7 @@ unsafe extern "C" {
 
 /// The size of a page in bytes.
 pub(crate) fn page_size() -> usize {
+    static SIZE: OnceLock<usize> = OnceLock::new();
     // SAFETY: a query without arguments that could be wrong.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+    *SIZE.get_or_init(|| unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize })
 }

@@ -8,4 +8,4 @@ pub(crate) mod private;
 mod reset;
 
 pub(crate) use mapping::{Mapping, page_size};
-pub(crate) use reset::{discard, reset};
+pub(crate) use reset::{discard, page_faults, reset};

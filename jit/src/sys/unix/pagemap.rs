@@ -6,12 +6,11 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 
+use crate::sys::{MAX_RUNS, Resident};
+
 const PAGEMAP_SCAN: u64 = 0xc060_6610;
 const PAGE_IS_PRESENT: u64 = 1 << 3;
 const PAGE_IS_SWAPPED: u64 = 1 << 4;
-/// More separate regions than this mean more pages than are worth zeroing.
-const MAX_REGIONS: usize = 16;
-
 #[repr(C)]
 struct ScanArgument {
     size: u64,
@@ -36,13 +35,10 @@ struct Region {
     categories: u64,
 }
 
-/// Zeroes the resident pages of a range if there are at most `limit` of them; says whether it did.
-///
-/// # Safety
-/// As for [`reset`](super::reset).
-pub(super) unsafe fn zero_resident(address: usize, size: usize, limit: usize) -> bool {
-    let Some(pagemap) = pagemap() else { return false };
-    let mut regions = [Region::default(); MAX_REGIONS];
+/// The resident pages of a range, if there are at most `limit` of them, in no more runs than fit.
+pub(super) fn resident(address: usize, size: usize, limit: usize) -> Option<Resident> {
+    let pagemap = pagemap()?;
+    let mut regions = [Region::default(); MAX_RUNS];
     let anyof = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
     let end = (address + size) as u64;
     let mut argument = ScanArgument {
@@ -52,7 +48,7 @@ pub(super) unsafe fn zero_resident(address: usize, size: usize, limit: usize) ->
         end,
         walk_end: 0,
         regions: regions.as_mut_ptr() as u64,
-        regions_length: MAX_REGIONS as u64,
+        regions_length: MAX_RUNS as u64,
         max_pages: limit as u64 + 1,
         category_inverted: 0,
         category_mask: 0,
@@ -62,20 +58,18 @@ pub(super) unsafe fn zero_resident(address: usize, size: usize, limit: usize) ->
     // SAFETY: the argument and the regions outlive the call, and their sizes are passed.
     let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN as _, &mut argument) };
     if found < 0 || argument.walk_end < end {
-        return false;
+        return None;
     }
-    let regions = &regions[..found as usize];
-    let bytes: u64 = regions.iter().map(|region| region.end - region.start).sum();
-    if bytes > (limit * super::mapping::page_size()) as u64 {
-        return false;
-    }
-    for region in regions {
-        // SAFETY: the kernel returns parts of the range that was asked about, which is the caller's.
-        unsafe {
-            std::ptr::write_bytes(region.start as *mut u8, 0, (region.end - region.start) as usize);
+    let page = super::mapping::page_size() as u64;
+    let (mut resident, mut count) = (Resident::default(), 0);
+    for region in &regions[..found as usize] {
+        let pages = (region.end - region.start) / page;
+        count += pages;
+        if !resident.add((region.start - address as u64) / page, pages) {
+            return None;
         }
     }
-    true
+    (count <= limit as u64).then_some(resident)
 }
 
 fn pagemap() -> Option<&'static File> {

@@ -4,24 +4,51 @@
 //! for the next user: about 1 µs for a typical small process, against 10 µs for giving them back. Otherwise, and
 //! where they are many, the pages are given back.
 
+#[cfg(target_os = "linux")]
+use std::mem::MaybeUninit;
+
+use crate::sys::Resident;
+
 /// A free slot keeps at most this many resident pages.
 const KEPT_PAGES: usize = 32;
 
-/// Zeroes `[address, address + size)`, which is page-aligned, private and anonymous.
+/// Zeroes `[address, address + size)`, which is page-aligned, private and anonymous. Returns which of its pages are
+/// resident after that, if that is known.
 ///
 /// # Safety
 /// The range belongs to the caller, and nothing else reads or writes it meanwhile.
-pub(crate) unsafe fn reset(address: usize, size: usize) {
+pub(crate) unsafe fn reset(address: usize, size: usize) -> Option<Resident> {
     if size == 0 {
-        return;
+        return None;
     }
-    // SAFETY: passed on.
     #[cfg(target_os = "linux")]
-    if unsafe { super::pagemap::zero_resident(address, size, KEPT_PAGES) } {
-        return;
+    if let Some(resident) = super::pagemap::resident(address, size, KEPT_PAGES) {
+        // SAFETY: passed on; the kernel returns parts of the range that was asked about.
+        unsafe { resident.zero(address) };
+        return Some(resident);
     }
     // SAFETY: passed on.
     unsafe { discard(address, size) };
+    None
+}
+
+/// The page faults that this thread has had so far, if the system counts them for threads.
+pub(crate) fn page_faults() -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    {
+        let mut usage = MaybeUninit::<libc::rusage>::uninit();
+        // SAFETY: the structure has room for what is asked for, and is filled where the call succeeds.
+        let usage = unsafe {
+            if libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) != 0 {
+                return None;
+            }
+            usage.assume_init()
+        };
+        // A fault that had to be tried again counts as a major one.
+        Some(usage.ru_minflt as u64 + usage.ru_majflt as u64)
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 /// As [`reset`], and gives the pages back in any case.

@@ -1,0 +1,137 @@
+//! A memory is new to its owner, whatever was done in its slot before: by whom, on which threads, and to which pages.
+
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use lunatic_jit::{
+    CompileOptions, Engine, EngineConfig, Instance, Linked, Linker, MemoryLayout, Module, Store, StoreLimits,
+    Value,
+};
+
+/// `put` writes a word, `get` reads one; `grow` adds pages.
+const GUEST: &str = r#"(module
+    (memory (export "memory") 9 10)
+    (func (export "put") (param i32) (i64.store (local.get 0) (i64.const -1)))
+    (func (export "grow") (param i32) (drop (memory.grow (local.get 0))))
+    (func (export "get") (param i32) (result i64) (i64.load (local.get 0))))"#;
+
+const PAGE: u64 = 4096;
+/// Of these pages before it grows. It stays in its slot when it does.
+const SMALL: u64 = 9 * 16;
+
+struct Guest {
+    store: Store<()>,
+    instance: Instance,
+    module: Module,
+}
+
+impl Guest {
+    fn new(engine: &Engine, linked: &Linked<()>, module: &Module) -> Guest {
+        let mut store = Store::new(engine, (), StoreLimits::default());
+        let instance = store.instantiate(linked).unwrap();
+        Guest { store, instance, module: module.clone() }
+    }
+
+    fn call(&mut self, name: &str, argument: u64) -> Vec<Value> {
+        let function = self.module.exported_function(name).unwrap();
+        self.store.call(self.instance, function, &[Value::I32(argument as i32)]).unwrap()
+    }
+
+    fn assert_new(&mut self, page: u64) {
+        assert_eq!(self.call("get", page * PAGE), [Value::I64(0)], "something was left in page {page}");
+    }
+}
+
+/// A sequence of numbers that a seed decides.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) % bound
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that does what it is given, so that it has a history.
+fn helper() -> Sender<Job> {
+    let (jobs, given) = channel::<Job>();
+    thread::spawn(move || given.into_iter().for_each(|job| job()));
+    jobs
+}
+
+/// Runs something with a guest on another thread, and gives the guest back or drops it there.
+fn elsewhere(
+    helper: &Sender<Job>,
+    mut guest: Guest,
+    keep: bool,
+    work: impl FnOnce(&mut Guest) + Send + 'static,
+) -> Option<Guest> {
+    let (answer, answered) = channel();
+    let job = move || {
+        work(&mut guest);
+        answer.send(keep.then_some(guest)).unwrap();
+    };
+    helper.send(Box::new(job)).unwrap();
+    answered.recv().unwrap()
+}
+
+/// Most owners touch the same pages, as processes of one program do, so most are given back without asking the system
+/// what they touched. The others touch anything, grow, move between threads, or end on another one.
+#[test]
+fn nothing_is_left_for_the_next_owner() {
+    let engine = Engine::new(EngineConfig::default()).unwrap();
+    let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: false };
+    let module = Module::compile_with(&engine, &wat::parse_str(GUEST).unwrap(), options).unwrap();
+    let linked = Linker::new().link(&module).unwrap();
+    let (first, second) = (helper(), helper());
+    for seed in 0..4 {
+        let mut random = Random(seed);
+        // What was written lately, where something could be left. Looking at other pages would make them resident, and
+        // then there would be nothing to be remembered.
+        let mut written = [3; 4];
+        for round in 0..4000 {
+            let mut guest = Guest::new(&engine, &linked, &module);
+            written.iter().filter(|&&page| page < SMALL).for_each(|&page| guest.assert_new(page));
+            for page in [3, 4, 30] {
+                guest.call("put", page * PAGE);
+            }
+            let mut page = random.below(SMALL);
+            let put = move |guest: &mut Guest| drop(guest.call("put", page * PAGE));
+            let kind = if round < 10 { 0 } else { random.below(16) };
+            let after = match kind {
+                0 => {
+                    put(&mut guest);
+                    Some(guest)
+                }
+                1 | 6 => {
+                    guest.call("grow", 1);
+                    written.iter().filter(|&&page| page >= SMALL).for_each(|&page| guest.assert_new(page));
+                    page = SMALL + random.below(2);
+                    guest.call("put", page * PAGE);
+                    Some(guest)
+                }
+                2 => elsewhere(&first, guest, true, put),
+                3 => elsewhere(&second, guest, false, put),
+                // There and back, and the last thing that happens is here.
+                4 => elsewhere(&second, guest, true, put).map(|mut guest| {
+                    guest.call("put", 3 * PAGE);
+                    guest
+                }),
+                // By the host, on another thread, without the guest's running there.
+                5 => elsewhere(&first, guest, true, move |guest| {
+                    let (memory, ()) = guest.store.memory_and_data(guest.instance).unwrap();
+                    memory[(page * PAGE) as usize] = 1;
+                }),
+                _ => {
+                    page = 4;
+                    Some(guest)
+                }
+            };
+            drop(after);
+            written.rotate_right(1);
+            written[0] = page;
+        }
+    }
+}
