@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use lunatic_jit::{Instance, InstantiateError, Linked, MemoryLayout, Module, Store, declared_imports};
+use lunatic_jit::{
+    FuncIndex, FuncType, Instance, InstantiateError, Linked, MemoryLayout, Module, Store, declared_imports,
+};
 
 use crate::config::ProcessConfig;
 use crate::process::ProcessData;
@@ -50,15 +52,29 @@ struct Versions {
     pooled: Option<Linked<ProcessData>>,
     reserved: Option<Linked<ProcessData>>,
     memories: Memories,
+    /// What runs before any process's entry, in this order.
+    before: Box<[FuncIndex]>,
 }
+
+/// The export that a module without a main function initialises itself by, per WASI.
+const INITIALIZE: &str = "_initialize";
 
 impl Code {
     /// Of these versions, at least one.
     pub(crate) fn new(versions: Vec<Linked<ProcessData>>, memories: Memories) -> Code {
         let of = |layout| versions.iter().find(|linked| linked.module().options().memory == layout).cloned();
         let (pooled, reserved) = (of(MemoryLayout::Pooled), of(MemoryLayout::Reserved));
-        assert!(pooled.is_some() || reserved.is_some(), "there is a version");
-        Code(Arc::new(Versions { pooled, reserved, memories }))
+        let module = pooled.as_ref().or(reserved.as_ref()).expect("there is a version").module();
+        let initialize = module.exported_function(INITIALIZE);
+        let initialize =
+            initialize.filter(|&function| *module.function_type(function) == FuncType::new([], []));
+        let before = module.start_function().into_iter().chain(initialize).collect();
+        Code(Arc::new(Versions { pooled, reserved, memories, before }))
+    }
+
+    /// The functions that a process calls before its entry, none of which has parameters or results.
+    pub(crate) fn before(&self) -> &[FuncIndex] {
+        &self.0.before
     }
 
     /// The module, as one of its versions: names, types and functions are the same in all.
@@ -72,7 +88,7 @@ impl Code {
         store: &mut Store<ProcessData>,
         config: &ProcessConfig,
     ) -> Result<Instance, InstantiateError> {
-        let Versions { pooled, reserved, memories } = &*self.0;
+        let Versions { pooled, reserved, memories, .. } = &*self.0;
         let wanted = match (pooled, reserved) {
             (Some(_), Some(reserved)) if *memories == Memories::Reserved || config.is_large => reserved,
             (Some(pooled), _) => pooled,

@@ -39,6 +39,7 @@ pub(crate) fn from_template(
     let mut instance = new_instance(core, module, Records::Shared(records.clone()));
     add_memories(&mut instance)
         .inspect_err(|_| give_back(core, template.memory_bytes, template.table_entries))?;
+    instance.tables.reserve_exact(template.tables.len());
     for (index, image) in template.tables.iter().enumerate() {
         add_table(&mut instance, index as u32, image.clone());
     }
@@ -147,8 +148,10 @@ fn defined<V>(all: &[V], imported: u32) -> impl Iterator<Item = &V> {
 
 fn add_memories(instance: &mut InstanceData) -> Result<(), InstantiateError> {
     let module = instance.module.clone();
-    let imported = module.shape.imported_memories;
-    for (index, &limits) in module.shape.memories.iter().enumerate().skip(imported as usize) {
+    let imported = module.shape.imported_memories as usize;
+    // Exact: a vector that grows has room for four at once, and there is a process for every connection.
+    instance.memories.reserve_exact(module.shape.memories.len() - imported);
+    for (index, &limits) in module.shape.memories.iter().enumerate().skip(imported) {
         let memory = add_memory(instance, index as u32, limits);
         let failed =
             |error| InstantiateError::Exhausted(format!("no memory of {} pages: {error}", limits.min));

@@ -207,8 +207,8 @@ impl Module {
     }
 
     /// The function's type.
-    pub fn function_type(&self, function: FuncIndex) -> FuncType {
-        self.inner.shape.function_type(function.0).clone()
+    pub fn function_type(&self, function: FuncIndex) -> &FuncType {
+        self.inner.shape.function_type(function.0)
     }
 
     /// The start function, which an embedder calls before any other.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use lunatic_jit::{FuncIndex, Linker, Module, ValType, Value};
+use lunatic_jit::{FuncIndex, Linker, Module, Value};
 
 use crate::code::Code;
 use crate::config::ProcessConfig;
@@ -212,14 +212,17 @@ fn decode_params(bytes: &[u8]) -> Result<Box<[Value]>, Fault> {
             _ => Err(Fault::BadParams),
         }
     };
-    bytes.chunks_exact(PARAM).map(decode).collect()
+    let mut params = Vec::with_capacity(bytes.len() / PARAM);
+    for entry in bytes.chunks_exact(PARAM) {
+        params.push(decode(entry)?);
+    }
+    Ok(params.into())
 }
 
 fn find(module: &Module, name: &str, args: &[Value]) -> Result<FuncIndex, SpawnError> {
     let function = module.exported_function(name).ok_or_else(|| SpawnError::NoFunction(name.to_owned()))?;
     let ty = module.function_type(function);
-    let given: Vec<ValType> = args.iter().map(Value::ty).collect();
-    if ty.params[..] != given[..] {
+    if !ty.params.iter().copied().eq(args.iter().map(Value::ty)) {
         return Err(SpawnError::WrongType { name: name.to_owned(), expected: ty.to_string() });
     }
     Ok(function)

@@ -5,7 +5,7 @@
 //! it is.
 
 use lunatic_jit::{
-    FuncIndex, FuncType, HostCall, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value,
+    FuncIndex, HostCall, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value,
 };
 
 use super::data::{Next, ProcessData};
@@ -17,9 +17,6 @@ pub(crate) struct Entry {
     pub(crate) function: FuncIndex,
     pub(crate) args: Box<[Value]>,
 }
-
-/// The export that a module without a main function initialises itself by, per WASI.
-const INITIALIZE: &str = "_initialize";
 
 /// See the module.
 pub(super) struct Body {
@@ -38,15 +35,8 @@ enum Stage {
 struct Running {
     store: Store<ProcessData>,
     instance: Instance,
-    phase: Phase,
-}
-
-/// Which call is running. A start function and an initialiser come before the entry, where there are any.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Start,
-    Initialize,
-    Entry,
+    /// Calls that have begun: those that come before the entry, and then the entry.
+    begun: usize,
 }
 
 impl Body {
@@ -121,10 +111,10 @@ impl Body {
         let mut store = Store::new(&engine, *data, limits);
         match code.instantiate(&mut store, &config) {
             Ok(instance) => {
-                let mut running = Running { store, instance, phase: Phase::Start };
-                let begun = running.begin(Phase::Start, &self.entry);
+                let mut running = Running { store, instance, begun: 0 };
+                let begun = running.begin_next(&self.entry);
                 self.stage = Some(Stage::Running(running));
-                begun
+                begun.map(drop)
             }
             Err(error) => {
                 self.stage = Some(Stage::Failed(store));
@@ -135,36 +125,18 @@ impl Body {
 }
 
 impl Running {
-    /// Begins the call after the one that returned. Returns whether there is one.
+    /// Begins the first call, or the one after that which has returned. Returns whether there is one.
     fn begin_next(&mut self, entry: &Entry) -> Result<bool, ExitReason> {
-        match self.phase {
-            Phase::Start => self.begin(Phase::Initialize, entry)?,
-            Phase::Initialize => self.begin(Phase::Entry, entry)?,
-            Phase::Entry => return Ok(false),
-        }
+        let before = self.store.data().code.before();
+        let (function, args) = match before.get(self.begun) {
+            Some(&function) => (function, &[][..]),
+            None if self.begun == before.len() => (entry.function, &entry.args[..]),
+            None => return Ok(false),
+        };
+        self.begun += 1;
+        self.store.begin(self.instance, function, args).map_err(reason)?;
         Ok(true)
     }
-
-    /// Begins the call of a phase, or of the first one after it that the module has.
-    fn begin(&mut self, phase: Phase, entry: &Entry) -> Result<(), ExitReason> {
-        let module = self.store.data().code.module().clone();
-        let start = module.start_function().filter(|_| phase == Phase::Start);
-        let initialize = module
-            .exported_function(INITIALIZE)
-            .filter(|function| is_plain(&module.function_type(*function)))
-            .filter(|_| phase != Phase::Entry);
-        let (phase, function, args) = match (start, initialize) {
-            (Some(start), _) => (Phase::Start, start, &[][..]),
-            (None, Some(initialize)) => (Phase::Initialize, initialize, &[][..]),
-            (None, None) => (Phase::Entry, entry.function, &entry.args[..]),
-        };
-        self.phase = phase;
-        self.store.begin(self.instance, function, args).map_err(reason)
-    }
-}
-
-fn is_plain(ty: &FuncType) -> bool {
-    ty.params.is_empty() && ty.results.is_empty()
 }
 
 fn reason(error: InstantiateError) -> ExitReason {

@@ -213,6 +213,7 @@ impl<T: Send + 'static> Store<T> {
         // References among the arguments may give the instance records of its own, so they come before its record.
         let mut slots = std::mem::take(&mut inner.core.slots);
         slots.clear();
+        slots.reserve_exact(ty.params.len().max(ty.results.len()));
         slots.extend(args.iter().map(|&arg| inner.core.raw(arg, instance)));
         slots.resize(ty.params.len().max(ty.results.len()), RawValue::default());
         inner.core.slots = slots;

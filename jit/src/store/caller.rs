@@ -44,7 +44,7 @@ impl<T> Caller<'_, T> {
         let inner = self.inner_mut();
         let data = &mut inner.core.instances[index as usize];
         let memory = data.module.shape.main_memory?;
-        Some((data.memory(memory).bytes(), &mut inner.data))
+        Some((data.memory_bytes(memory), &mut inner.data))
     }
 
     /// The memory that the calling instance exports as `memory`; `None` if it exports none.
@@ -100,7 +100,8 @@ impl<T> Caller<'_, T> {
         + Send
         + 'static,
     ) -> HostCall<R> {
-        let ty = self.module().function_type(function);
+        let module = self.module();
+        let ty = module.function_type(function);
         assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
         let instance = self.instance;
         let inner = self.inner_mut();

@@ -78,8 +78,14 @@ pub struct Store<T> {
     _owns: PhantomData<StoreInner<T>>,
 }
 
+/// In the order of use, as [`StoreCore`] is.
+#[repr(C)]
 struct StoreInner<T> {
     core: StoreCore,
+    reductions: u64,
+    /// Reductions of the running slice that [`Caller::end_slice`] gave back.
+    given_back: i64,
+    data: T,
     engine: Engine,
     /// The host functions of each instance's imports, which the instance has the address of.
     hosts: Vec<Arc<[Option<HostFunc<T>>]>>,
@@ -92,10 +98,6 @@ struct StoreInner<T> {
     request: Option<Request<T>>,
     /// The calls that the innermost one is in, outermost first.
     outer: Vec<Outer<T>>,
-    reductions: u64,
-    /// Reductions of the running slice that [`Caller::end_slice`] gave back.
-    given_back: i64,
-    data: T,
 }
 
 // SAFETY: a store owns all that its pointers lead to, but for code, tables and records that are immutable and
@@ -121,7 +123,8 @@ impl<T: Send + 'static> Store<T> {
             limits,
             memory_used: 0,
             table_used: 0,
-            instances: Vec::new(),
+            // A process has one.
+            instances: Vec::with_capacity(1),
             activation: None,
             slots: Vec::new(),
             host_result: ptr::null_mut(),
@@ -133,7 +136,7 @@ impl<T: Send + 'static> Store<T> {
         let inner = Box::new(StoreInner {
             core,
             engine: engine.clone(),
-            hosts: Vec::new(),
+            hosts: Vec::with_capacity(1),
             result_types: Vec::new(),
             results: Vec::new(),
             called: 0,
@@ -197,7 +200,7 @@ impl<T: Send + 'static> Store<T> {
         inner.core.note_thread();
         let data = &mut inner.core.instances[instance.0 as usize];
         let memory = data.module.shape.main_memory?;
-        Some((data.memory(memory).bytes(), &mut inner.data))
+        Some((data.memory_bytes(memory), &mut inner.data))
     }
 
     fn inner(&self) -> &StoreInner<T> {

@@ -21,29 +21,33 @@ use crate::store::StoreLimits;
 use crate::value::{RawValue, ValType};
 
 /// What a store is, but for its data. It never moves: native code and its instances point into it.
+///
+/// In the order of use: a process that has a turn after a thousand others finds none of this in the cache, and what a
+/// turn needs is together in the first three lines.
+#[repr(C)]
 pub(crate) struct StoreCore {
     pub(crate) runtime: VmRuntime,
+    pub(crate) activation: Option<Activation>,
+    /// Where the result of a suspended host call goes; on the activation's stack.
+    pub(crate) host_result: *mut RawValue,
+    pub(crate) trap_handler: Cell<Option<CoroutineTrapHandler<Leave>>>,
+    /// Lowest and highest address of the activation's stack.
+    pub(crate) stack_range: Cell<(usize, usize)>,
     /// The thread that used it last; see [`residency`].
     pub(crate) thread: u64,
+    /// Changes only while nothing runs.
+    pub(crate) instances: Vec<OwnedInstance>,
+    /// The lowest address that a guest frame of the activation may reach, as every context has it.
+    pub(crate) stack_limit: usize,
+    /// Arguments, then results, of the activation.
+    pub(crate) slots: Vec<RawValue>,
+    /// The error that a host function has raised.
+    pub(crate) host_error: Option<HostError>,
     pub(crate) limits: StoreLimits,
     /// Bytes of linear memory in use.
     pub(crate) memory_used: u64,
     /// Table entries in use.
     pub(crate) table_used: u64,
-    /// Changes only while nothing runs.
-    pub(crate) instances: Vec<OwnedInstance>,
-    pub(crate) activation: Option<Activation>,
-    /// Arguments, then results, of the activation.
-    pub(crate) slots: Vec<RawValue>,
-    /// Where the result of a suspended host call goes; on the activation's stack.
-    pub(crate) host_result: *mut RawValue,
-    /// The error that a host function has raised.
-    pub(crate) host_error: Option<HostError>,
-    pub(crate) trap_handler: Cell<Option<CoroutineTrapHandler<Leave>>>,
-    /// The lowest address that a guest frame of the activation may reach, as every context has it.
-    pub(crate) stack_limit: usize,
-    /// Lowest and highest address of the activation's stack.
-    pub(crate) stack_range: Cell<(usize, usize)>,
 }
 
 impl StoreCore {
@@ -124,14 +128,17 @@ pub(crate) struct Imported {
     pub(crate) index: u32,
 }
 
-/// An instance.
+/// An instance. What host calls need comes first, as in [`StoreCore`].
+#[repr(C)]
 pub(crate) struct InstanceData {
     pub(crate) module: Arc<ModuleInner>,
     pub(crate) core: NonNull<StoreCore>,
-    /// Its place in the store.
-    pub(crate) index: u32,
     /// The host functions of its imports, in order; only the store knows their type. Dangling where it has none.
     pub(crate) hosts: *const (),
+    /// The vm context, in the same allocation as this.
+    context: NonNull<u8>,
+    /// Its place in the store.
+    pub(crate) index: u32,
     pub(crate) memories: Vec<Memory>,
     pub(crate) tables: Vec<Table>,
     pub(crate) imported_memories: Vec<Imported>,
@@ -139,7 +146,6 @@ pub(crate) struct InstanceData {
     pub(crate) records: Records,
     dropped_data: Dropped,
     dropped_elements: Dropped,
-    context: ContextMemory,
 }
 
 impl InstanceData {
@@ -150,8 +156,7 @@ impl InstanceData {
         index: u32,
         records: Records,
     ) -> OwnedInstance {
-        let context = ContextMemory::new(module.offsets.size());
-        let instance = OwnedInstance::new(InstanceData {
+        let instance = OwnedInstance::new(module.offsets.size(), |context| InstanceData {
             core,
             index,
             hosts: ptr::dangling(),
@@ -180,14 +185,14 @@ impl InstanceData {
 
     /// The vm context.
     pub(crate) fn context(&self) -> *mut VmContextHead {
-        self.context.address.as_ptr().cast()
+        self.context.as_ptr().cast()
     }
 
     /// The address of something at a byte offset of the context.
     fn at(&self, offset: i32) -> *mut u8 {
-        debug_assert!((offset as usize) < self.context.layout.size());
+        debug_assert!((offset as usize) < self.module.offsets.size());
         // SAFETY: offsets come from this module's layout, which the context was allocated with.
-        unsafe { self.context.address.as_ptr().add(offset as usize) }
+        unsafe { self.context.as_ptr().add(offset as usize) }
     }
 
     fn locate(&self, place: Place) -> *mut u8 {
@@ -216,6 +221,17 @@ impl InstanceData {
     /// The cell of a global.
     pub(crate) fn global(&self, index: u32) -> *mut RawValue {
         self.locate(self.module.offsets.global(index)).cast()
+    }
+
+    /// The bytes of the memory of this index, found as native code finds them: what describes the memory is in the
+    /// context, which is in the cache when native code runs.
+    pub(crate) fn memory_bytes(&mut self, index: u32) -> &mut [u8] {
+        // SAFETY: the descriptor says where the memory is, mapped over its length; it is borrowed with the instance,
+        // and so is its store, through which alone another instance that has it can be reached.
+        unsafe {
+            let VmMemory { base, length } = *self.memory_descriptor(index);
+            std::slice::from_raw_parts_mut(base, length as usize)
+        }
     }
 
     /// The memory of this index, wherever it is defined.
@@ -343,8 +359,25 @@ fn item_at<T>(items: &mut Vec<T>, index: u32) -> *mut T {
 pub(crate) struct OwnedInstance(NonNull<InstanceData>);
 
 impl OwnedInstance {
-    fn new(data: InstanceData) -> OwnedInstance {
-        OwnedInstance(NonNull::from(Box::leak(Box::new(data))))
+    /// Makes an instance beside a zeroed context of so many bytes.
+    fn new(context_size: usize, make: impl FnOnce(NonNull<u8>) -> InstanceData) -> OwnedInstance {
+        let (layout, offset) = OwnedInstance::layout(context_size);
+        // SAFETY: the layout is not empty.
+        let address = unsafe { alloc_zeroed(layout) };
+        let Some(address) = NonNull::new(address) else { handle_alloc_error(layout) };
+        // SAFETY: both lie in the allocation, by its layout.
+        unsafe {
+            let instance = address.cast::<InstanceData>();
+            instance.write(make(address.add(offset)));
+            OwnedInstance(instance)
+        }
+    }
+
+    /// The layout of both, and where the context lies in it.
+    fn layout(context_size: usize) -> (Layout, usize) {
+        let context = Layout::from_size_align(context_size, 16);
+        let both = context.and_then(|context| Layout::new::<InstanceData>().extend(context));
+        both.expect("a context is far smaller than the address space")
     }
 
     /// Where it is, for as long as its owner lives. Whoever uses it must see to it that nobody holds a reference.
@@ -372,8 +405,12 @@ impl DerefMut for OwnedInstance {
 
 impl Drop for OwnedInstance {
     fn drop(&mut self) {
-        // SAFETY: made from a box by `new`, and dropped once.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        let (layout, _) = OwnedInstance::layout(self.module.offsets.size());
+        // SAFETY: made by `new` with this layout, and dropped once. The context outlives what describes itself in it.
+        unsafe {
+            self.0.drop_in_place();
+            dealloc(self.0.as_ptr().cast(), layout);
+        }
     }
 }
 
@@ -384,29 +421,5 @@ struct Dropped(HashSet<u32>);
 impl Dropped {
     fn contains(&self, segment: u32, mode: &SegmentMode) -> bool {
         !matches!(mode, SegmentMode::Passive) || self.0.contains(&segment)
-    }
-}
-
-/// The memory of a vm context.
-struct ContextMemory {
-    address: NonNull<u8>,
-    layout: Layout,
-}
-
-impl ContextMemory {
-    fn new(size: usize) -> ContextMemory {
-        let layout =
-            Layout::from_size_align(size, 16).expect("a context is far smaller than the address space");
-        // SAFETY: the head alone makes the size non-zero.
-        let address = unsafe { alloc_zeroed(layout) };
-        let address = NonNull::new(address).unwrap_or_else(|| handle_alloc_error(layout));
-        ContextMemory { address, layout }
-    }
-}
-
-impl Drop for ContextMemory {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout, and nothing runs in it any more.
-        unsafe { dealloc(self.address.as_ptr(), self.layout) };
     }
 }

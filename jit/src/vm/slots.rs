@@ -135,12 +135,14 @@ impl<K> State<K> {
     /// Takes a slot back; and takes out its slab of so many slots, if that is now empty and not needed.
     fn give(&mut self, slot: Slot, warm: Option<K>, slots: usize) -> Option<Slab<K>> {
         let slab = self.slabs[slot.slab].as_mut().expect("a slab with a slot on loan is mapped");
+        if slab.free() == 0 {
+            self.available.insert(slot.slab);
+        }
         self.warm += usize::from(warm.is_some());
         match warm {
             Some(known) => slab.warm.push((slot.address, known)),
             None => slab.cold.push(slot.address),
         }
-        self.available.insert(slot.slab);
         self.free += 1;
         if slab.free() < slots || self.free - slots < WARM {
             return None;
