@@ -16,13 +16,18 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func(MODULE, "cancel_timer", cancel_timer);
 }
 
-/// Sends the current message in so many milliseconds, not earlier; also when the caller is gone by then.
-/// Returns the timer's identifier. Traps when there is no message.
+/// Sends the current message in so many milliseconds, not earlier; also when the caller is gone by then. A process
+/// that is gone needs no timer: then it is as if it had fired. Returns the timer's identifier. Traps when there is no
+/// message.
 fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<u64, Fault> {
     charge(guest, 0);
     let data = guest.data_mut();
     let letter = data.take_message()?;
-    let due = Due::Send { process: ProcessId::from_guest(process), letter };
+    let process = ProcessId::from_guest(process);
+    if data.node().table.get(process).is_none() {
+        return Ok(TimerId::NEVER.0);
+    }
+    let due = Due::Send { process, letter };
     let deadline = deadline(data, milliseconds);
     Ok(data.node().timers.set(deadline, due).0)
 }

@@ -117,7 +117,7 @@ mod tests {
     fn guarantee_32_a_pid_is_not_reused() {
         let table = Table::new();
         let mut seen = HashSet::new();
-        for round in 0..100_000u32 {
+        for round in 0..1_000_000u32 {
             let mut given = None;
             table
                 .insert(round % 7, |id| {

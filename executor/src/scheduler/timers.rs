@@ -25,6 +25,11 @@ const NEVER: u64 = u64::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TimerId(pub(crate) u64);
 
+impl TimerId {
+    /// A timer that nothing can be done about any more. The first that is set has a larger number.
+    pub(crate) const NEVER: TimerId = TimerId(0);
+}
+
 /// See the module. `T` is what is due.
 pub(crate) struct Timers<T> {
     shards: Box<[Shard<T>]>,

@@ -1,6 +1,8 @@
 //! Runs a guest written as text and captures what it says.
 #![allow(dead_code)] // Each test file uses some of it.
 
+pub(crate) mod scenarios;
+
 use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};

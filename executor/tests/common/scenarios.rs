@@ -1,0 +1,73 @@
+//! What a process may rely on, as guests: one for each guarantee, or a few that cannot be told apart.
+//!
+//! A scenario's guest exits with 0 when the guarantee holds, traps when it does not, and hangs when a signal is
+//! lost. How often it tries is a parameter: real threads need thousands of rounds to meet a race, a simulation that
+//! chooses the schedule needs a few under each of many. Nothing depends on how much time passes, only on what
+//! happens before what: "nothing more arrives" is asked after something that comes later has arrived.
+#![allow(dead_code)] // Each test file uses some of it.
+
+mod exits;
+mod links;
+mod monitors;
+mod names;
+mod order;
+mod timers;
+
+use super::guest;
+
+/// A guarantee as a guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    /// The rows of the list of guarantees that it is about.
+    pub(crate) rows: &'static [u8],
+    /// What holds; also the name of the test that runs it on real threads.
+    pub(crate) name: &'static str,
+    /// Rounds that are worth it on real threads.
+    pub(crate) rounds: u32,
+    /// The guest, but for imports and helpers.
+    pub(crate) body: &'static str,
+}
+
+impl Scenario {
+    /// The guest's text, for so many rounds, at least 1.
+    pub(crate) fn text(&self, rounds: u32) -> String {
+        guest(&format!("(global $rounds i64 (i64.const {rounds})) {HELPERS} {}", self.body))
+    }
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<Scenario> {
+    [order::ALL, exits::ALL, links::ALL, monitors::ALL, names::ALL, timers::ALL].concat()
+}
+
+/// Beside those of [`guest`]; the first process, which children report to, is process 1.
+///
+/// - `$rounds` how often to try;
+/// - `$expect (tag)` receives the next message, which has to be data with that tag;
+/// - `$expect_death (tag)` the next message has to be the death of a linked process, known by that tag;
+/// - `$expect_down (pid)` the next message has to be the death of that monitored process;
+/// - `$expect_nothing` the mailbox is empty;
+/// - `$park` waits for a message for ever; `$spin (n)` does nothing n times;
+/// - `$random (bound)` the next number of a fixed sequence.
+const HELPERS: &str = r#"
+  (func $expect (param $tag i64)
+    (call $assert (i32.eqz (call $wait (i64.const 0) (i64.const -1))))
+    (call $assert (i64.eq (call $get_tag) (local.get $tag))))
+  (func $expect_death (param $tag i64)
+    (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 1)))
+    (call $assert (i64.eq (call $get_tag) (local.get $tag))))
+  (func $expect_down (param $pid i64)
+    (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))
+    (call $assert (i64.eq (call $get_process_id) (local.get $pid))))
+  (func $expect_nothing
+    (call $assert (i32.eq (call $wait (i64.const 0) (i64.const 0)) (i32.const 9027))))
+  (func $park (drop (call $wait (i64.const 0) (i64.const -1))))
+  (func $spin (param $n i64)
+    (loop $more
+      (br_if $more (i64.ge_s (local.tee $n (i64.sub (local.get $n) (i64.const 1))) (i64.const 0)))))
+  (global $seed (mut i64) (i64.const 7))
+  (func $random (param $bound i64) (result i64)
+    (global.set $seed (i64.add (i64.mul (global.get $seed) (i64.const 6364136223846793005))
+      (i64.const 1442695040888963407)))
+    (i64.rem_u (i64.shr_u (global.get $seed) (i64.const 33)) (local.get $bound)))
+"#;

@@ -1,0 +1,92 @@
+//! What a process may rely on, on real threads: every scenario at one worker, at two and at four.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::scenarios::{Scenario, all};
+use common::{run, workers};
+
+/// Rows of the list of guarantees that are promised today.
+const ROWS: std::ops::RangeInclusive<u8> = 1..=39;
+
+/// Runs a scenario, which has to end well.
+fn holds(name: &str) {
+    let scenario =
+        all().into_iter().find(|scenario| scenario.name == name).expect("there is such a scenario");
+    for count in [1, 2, 4] {
+        let outcome = run(workers(count), &scenario.text(scenario.rounds));
+        assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
+    }
+}
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(#[test] fn $name() { holds(stringify!($name)); })*
+        const TESTED: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+scenarios! {
+    guarantee_01_signals_between_two_processes_keep_their_order
+    guarantee_02_no_order_is_promised_across_senders
+    guarantee_03_a_message_sent_before_an_exit_arrives_before_it
+    guarantee_04_what_is_sent_after_a_kill_never_runs
+    guarantee_05_sending_to_a_dead_process_is_no_error
+    guarantee_06_receive_order_is_arrival_order
+    guarantee_07_selective_receive_leaves_the_others_in_place
+    guarantee_08_a_timeout_of_0_polls
+    guarantee_09_a_timeout_consumes_nothing
+    guarantee_10_a_request_is_answered_by_what_arrives_later
+    guarantee_11_spawning_and_linking_is_one_step
+    guarantee_12_a_link_is_bidirectional
+    guarantee_12_and_15_linking_and_unlinking_at_once_leaves_a_whole_link_or_none
+    guarantee_13_linking_again_is_idempotent
+    guarantee_14_linking_to_a_dead_process_is_its_death
+    guarantee_15_after_unlink_a_death_is_nothing
+    guarantee_15_after_unlink_a_death_ends_no_one
+    guarantee_16_an_abnormal_exit_kills_the_linked
+    guarantee_17_a_normal_exit_kills_no_one
+    guarantee_18_whoever_traps_exits_gets_a_message_and_survives
+    guarantee_19_exits_propagate_along_chains
+    guarantee_20_and_21_a_kill_cannot_be_trapped_but_its_echo_can
+    guarantee_22_of_two_exits_the_first_wins
+    guarantee_23_an_exit_racing_a_timeout_is_safe
+    guarantee_24_a_monitor_is_one_way
+    guarantee_25_exactly_one_death_per_monitor
+    guarantee_26_monitoring_a_dead_process_is_its_death
+    guarantee_27_after_stop_monitoring_no_death_is_told
+    guarantee_29_and_30_names_are_free_when_a_death_is_seen
+    guarantee_31_of_many_who_race_for_a_name_one_spawns
+    guarantee_32_a_pid_is_not_reused
+    guarantee_34_a_timer_is_never_early
+    guarantee_35_a_timer_fires_or_is_cancelled
+    guarantee_36_a_timer_to_a_dead_process_is_harmless
+    guarantee_37_spinners_do_not_starve_an_echo
+    guarantee_38_no_shared_state
+    guarantee_39_a_memory_limit_ends_only_the_offender
+}
+
+#[test]
+fn every_scenario_is_a_test_and_every_row_has_one() {
+    let all = all();
+    let names: BTreeSet<_> = all.iter().map(|scenario| scenario.name).collect();
+    assert_eq!(names.len(), all.len(), "names are unique");
+    assert_eq!(names, TESTED.iter().copied().collect());
+    let rows: BTreeSet<_> = all.iter().flat_map(|scenario| scenario.rows.iter().copied()).collect();
+    let missing: Vec<_> = ROWS.filter(|row| !rows.contains(row)).collect();
+    // Deaths with reasons and aliases are what the ABI cannot say.
+    assert_eq!(missing, [28, 33]);
+}
+
+/// A scenario that cannot fail proves nothing: each traps when what it waits for is another thing.
+#[test]
+fn a_scenario_that_does_not_hold_fails() {
+    let broken = Scenario {
+        rows: &[],
+        name: "broken",
+        rounds: 1,
+        body: r#"(func (export "_start") (call $send (call $me) (i64.const 2)) (call $expect (i64.const 1)))"#,
+    };
+    assert_eq!(run(workers(1), &broken.text(1)).status, 134);
+}
