@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     NoMessage,
     #[error("the current message is a signal and carries no data")]
     NotAData,
+    #[error("the current message is data and tells of no end")]
+    NotADeath,
     #[error("there is no {kind} with the identifier {id} in this process")]
     Unknown { kind: &'static str, id: u64 },
     #[error("this process is not allowed to {0}")]
@@ -36,6 +38,8 @@ pub(crate) enum Fault {
     MessageTooLarge(u64),
     #[error("the guest exited with status {0}")]
     Exit(u32),
+    #[error("the guest ended with the reason {0}")]
+    Reason(i64),
 }
 
 /// Why a runtime cannot be built.

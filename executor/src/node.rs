@@ -14,7 +14,7 @@ use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
 use crate::perf_map::PerfMap;
 use crate::process::{
-    Ending, Entry, Letter, Parcel, Process, ProcessData, ProcessId, Relations, Sent, Signal, Table, TableFull,
+    Entry, Letter, Parcel, Process, ProcessData, ProcessId, Relations, Sent, Signal, Table, TableFull,
 };
 use crate::registry::Registry;
 use crate::scheduler::{BlockingPool, Events, Scheduler, Timers};
@@ -110,12 +110,10 @@ impl Node {
     }
 
     /// Sends a request that is answered with "no such process" if there is none.
-    pub(crate) fn request(&self, from: ProcessId, to: ProcessId, signal: Signal) {
-        let answer = match &signal {
-            Signal::Link { .. } => Signal::LinkDied { from: to, ending: Ending::NoProcess },
-            _ => Signal::ProcessDied { from: to },
-        };
-        if self.send(to, signal).is_err() {
+    pub(crate) fn request(&self, to: ProcessId, signal: Signal) {
+        if let Err(parcel) = self.send(to, signal)
+            && let Some((from, answer)) = parcel.content.refusal(to)
+        {
             // The one who asks is running, and if it is killed meanwhile it needs no answer.
             let _ = self.send(from, answer);
         }

@@ -81,7 +81,7 @@ fn get_tag(guest: &mut Guest<'_>) -> Result<i64, Fault> {
 /// Whose death the message reports, if it is one about a monitored process; else 0.
 fn get_process_id(guest: &mut Guest<'_>) -> Result<u64, Fault> {
     match guest.data().current.as_ref().map(Letter::message) {
-        Some(Message::ProcessDied { process }) => Ok(*process),
+        Some(Message::ProcessDied(death)) => Ok(death.process.to_guest()),
         Some(_) => Ok(0),
         None => Err(Fault::NoMessage),
     }

@@ -12,6 +12,7 @@
 mod config;
 mod distributed;
 mod error;
+mod ext;
 pub(crate) mod memory;
 mod message;
 mod metrics;
@@ -48,6 +49,7 @@ pub(crate) fn linker() -> Linker<ProcessData> {
     config::register(&mut linker);
     distributed::register(&mut linker);
     error::register(&mut linker);
+    ext::register(&mut linker);
     message::register(&mut linker);
     metrics::register(&mut linker);
     module::register(&mut linker);

@@ -62,7 +62,7 @@ fn link(guest: &mut Guest<'_>, tag: i64, process: u64) {
     // A link with oneself could never be seen to break.
     if peer != me {
         data.relations.link(peer, tag);
-        data.node().request(me, peer, Signal::Link { from: me, tag });
+        data.node().request(peer, Signal::Link { from: me, tag });
     }
 }
 
@@ -71,9 +71,9 @@ fn unlink(guest: &mut Guest<'_>, process: u64) {
     charge(guest, 0);
     let data = guest.data_mut();
     let (me, peer) = (data.id(), ProcessId::from_guest(process));
-    if data.relations.unlink(peer).is_some() {
-        // If it is gone there is nothing left to undo.
-        let _ = data.node().send(peer, Signal::Unlink { from: me });
+    let number = data.next_reference();
+    if data.relations.unlink(peer, number) {
+        data.node().request(peer, Signal::Unlink { from: me, number });
     }
 }
 
@@ -84,8 +84,9 @@ fn monitor(guest: &mut Guest<'_>, process: u64) {
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));
     if target != me {
-        data.relations.watch(target);
-        data.node().request(me, target, Signal::Monitor { from: me });
+        let reference = data.next_reference();
+        data.relations.watch(target, reference);
+        data.node().request(target, Signal::Monitor { from: me, reference });
     }
 }
 
@@ -94,9 +95,9 @@ fn stop_monitoring(guest: &mut Guest<'_>, process: u64) {
     charge(guest, 0);
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));
-    if data.relations.stop_watching(target) {
+    if data.relations.stop_watching_at_all(target) {
         // If it is gone there is nothing left to undo.
-        let _ = data.node().send(target, Signal::StopMonitoring { from: me });
+        let _ = data.node().send(target, Signal::StopMonitoring { from: me, reference: None });
     }
 }
 

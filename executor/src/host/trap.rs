@@ -14,8 +14,8 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func("lunatic::trap", "catch", catch);
 }
 
-/// Calls the guest back and returns what it returns, or 0 if it traps. Its end by `proc_exit` is none that could be
-/// caught: whoever exits does not want to go on.
+/// Calls the guest back and returns what it returns, or 0 if it traps. Its end by `proc_exit`, or with a reason, is none
+/// that could be caught: whoever exits does not want to go on.
 fn catch(guest: &mut Guest<'_>, function: u32, argument: u32) -> Result<HostCall<u32>, Fault> {
     let module = guest.module();
     let export = module.exported_function(CATCH_TRAP).filter(|&export| {
@@ -38,5 +38,5 @@ fn catch(guest: &mut Guest<'_>, function: u32, argument: u32) -> Result<HostCall
 }
 
 fn is_exit(error: &HostError) -> bool {
-    matches!(error.downcast_ref(), Some(Fault::Exit(_)))
+    matches!(error.downcast_ref(), Some(Fault::Exit(_) | Fault::Reason(_)))
 }

@@ -20,7 +20,7 @@ use super::exit::{Ending, ExitReason, Limit};
 use super::id::ProcessId;
 use super::link::Relations;
 use super::mailbox::{Mailbox, Pattern};
-use super::message::{DataMessage, Letter, Message, NO_TAG};
+use super::message::{DataMessage, Death, Letter, Message, NO_TAG};
 use super::queue::Signals;
 use super::signal::Signal;
 use super::wait::{Finish, Reason, Wait};
@@ -54,6 +54,7 @@ pub(crate) struct ProcessData {
     pub(crate) children: u32,
     wait: Option<Wait>,
     waits: u64,
+    references: u64,
     /// What came after the signal that ended it.
     unhandled: Signals<Signal>,
 }
@@ -96,6 +97,7 @@ impl ProcessData {
             children: 0,
             wait: None,
             waits: 0,
+            references: 0,
             unhandled: Signals::none(),
         }
     }
@@ -108,6 +110,12 @@ impl ProcessData {
     /// The node it runs on.
     pub(crate) fn node(&self) -> &Arc<Node> {
         self.process.node()
+    }
+
+    /// A number that this process has given to nothing else: a monitor's reference, an alias, an undone link.
+    pub(crate) fn next_reference(&mut self) -> u64 {
+        self.references += 1;
+        self.references
     }
 
     // What host functions use to suspend. Each returns the number of the wait.
@@ -187,14 +195,17 @@ impl ProcessData {
             Signal::Message(message) => self.mailbox.push(Letter::new(message)),
             Signal::Kill => return Some(ExitReason::Killed),
             Signal::Stop { status } => return self.handle_stop(status),
-            Signal::Link { from, tag } => self.relations.link(from, tag),
-            Signal::Unlink { from } => drop(self.relations.unlink(from)),
+            Signal::Link { from, tag } => self.relations.linked_by(from, tag),
+            Signal::Unlink { from, number } => self.handle_unlink(from, number),
+            Signal::UnlinkAcknowledged { from, number } => self.relations.unlink_acknowledged(from, number),
             Signal::LinkDied { from, ending } => return self.handle_link_died(from, ending),
-            Signal::Monitor { from } => self.relations.add_watcher(from),
-            Signal::StopMonitoring { from } => self.relations.remove_watcher(from),
-            Signal::ProcessDied { from } => {
-                if self.relations.watched_died(from) {
-                    self.mailbox.push(Letter::new(Message::ProcessDied { process: from.to_guest() }));
+            Signal::Exit { from, reason } => return self.handle_exit(from, reason),
+            Signal::Monitor { from, reference } => self.relations.add_watcher(from, reference),
+            Signal::StopMonitoring { from, reference } => self.relations.remove_watcher(from, reference),
+            Signal::ProcessDied { from, reference, ending } => {
+                if self.relations.watched_died(from, reference) {
+                    let death = Death { process: from, reference, ending };
+                    self.mailbox.push(Letter::new(Message::ProcessDied(death)));
                 }
             }
             Signal::Completed { wait: number, finish } => {
@@ -216,14 +227,31 @@ impl ProcessData {
     }
 
     fn handle_link_died(&mut self, from: ProcessId, ending: Ending) -> Option<ExitReason> {
-        let tag = self.relations.unlink(from)?;
+        let tag = self.relations.link_died(from)?;
         if ending == Ending::Normal {
             return None;
         }
         if self.die_when_link_dies {
             return Some(ExitReason::LinkDied(from));
         }
-        self.mailbox.push(Letter::new(Message::LinkDied { tag }));
+        let death = Death { process: from, reference: 0, ending };
+        self.mailbox.push(Letter::new(Message::LinkDied { tag, death }));
+        None
+    }
+
+    fn handle_unlink(&mut self, from: ProcessId, number: u64) {
+        self.relations.unlinked_by(from);
+        // Whoever is gone needs no acknowledgement.
+        let _ = self.node().send(from, Signal::UnlinkAcknowledged { from: self.id(), number });
+    }
+
+    /// To a process that wants deaths as messages, so is this; of the others, 0 ends none.
+    fn handle_exit(&mut self, from: ProcessId, reason: i64) -> Option<ExitReason> {
+        if self.die_when_link_dies {
+            return (reason != 0).then_some(ExitReason::Reason(reason));
+        }
+        let death = Death { process: from, reference: 0, ending: Ending::Reason(reason) };
+        self.mailbox.push(Letter::new(Message::LinkDied { tag: NO_TAG, death }));
         None
     }
 
@@ -232,7 +260,8 @@ impl ProcessData {
         if self.die_when_link_dies {
             return Some(ExitReason::Stopped(status));
         }
-        self.mailbox.push(Letter::new(Message::LinkDied { tag: NO_TAG }));
+        let death = Death { process: ProcessId::NONE, reference: 0, ending: Ending::Stopped };
+        self.mailbox.push(Letter::new(Message::LinkDied { tag: NO_TAG, death }));
         None
     }
 
@@ -286,7 +315,7 @@ impl ProcessData {
                 RECEIVED_DATA
             }
             Message::LinkDied { .. } => RECEIVED_LINK_DIED,
-            Message::ProcessDied { .. } => RECEIVED_PROCESS_DIED,
+            Message::ProcessDied(_) => RECEIVED_PROCESS_DIED,
         };
         self.current = Some(letter);
         kind

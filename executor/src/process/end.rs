@@ -52,30 +52,21 @@ impl Process {
         for peer in relations.linked() {
             let _ = self.node.send(peer, Signal::LinkDied { from: self.id, ending });
         }
-        for watcher in relations.watchers() {
-            let _ = self.node.send(watcher, Signal::ProcessDied { from: self.id });
+        for (watcher, reference) in relations.watchers() {
+            let _ = self.node.send(watcher, Signal::ProcessDied { from: self.id, reference, ending });
         }
-        for watched in relations.watched() {
-            let _ = self.node.send(watched, Signal::StopMonitoring { from: self.id });
+        for (watched, reference) in relations.watched() {
+            let reference = Some(reference);
+            let _ = self.node.send(watched, Signal::StopMonitoring { from: self.id, reference });
         }
     }
 
     /// Answers those whose request came after the end had begun.
     fn answer(&self, late: Signals<Signal>) {
         for parcel in late {
-            if let Some((to, answer)) = self.refusal(&parcel.content) {
+            if let Some((to, answer)) = parcel.content.refusal(self.id) {
                 let _ = self.node.send(to, answer);
             }
-        }
-    }
-
-    fn refusal(&self, signal: &Signal) -> Option<(super::ProcessId, Signal)> {
-        match signal {
-            Signal::Link { from, .. } => {
-                Some((*from, Signal::LinkDied { from: self.id, ending: Ending::NoProcess }))
-            }
-            Signal::Monitor { from } => Some((*from, Signal::ProcessDied { from: self.id })),
-            _ => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lunatic_jit::Trap;
+use lunatic_jit::{Trap, TrapKind};
 
 use super::id::ProcessId;
 
@@ -15,6 +15,8 @@ pub(crate) enum ExitReason {
     Exit(u32),
     /// It trapped.
     Trap(Box<Trap>),
+    /// It ended itself with a reason of its own, other than 0, or did not trap one that it was sent.
+    Reason(i64),
     /// Someone killed it.
     Killed,
     /// The node was asked to stop; the status to stop with.
@@ -43,10 +45,59 @@ pub(crate) enum Limit {
 pub(crate) enum Ending {
     /// As it was meant to.
     Normal,
-    /// By a trap, an exit status, a kill, a link or a limit.
-    Abnormal,
+    /// By `proc_exit` with a status other than 0.
+    Exit(u32),
+    /// By a trap, of this [number](trap_number).
+    Trap(u32),
+    /// Someone killed it.
+    Killed,
+    /// Someone that it was linked to ended abnormally.
+    LinkDied(ProcessId),
+    /// It exceeded a limit, of this number.
+    LimitExceeded(u32),
     /// There was no such process (any more).
     NoProcess,
+    /// With a reason that processes know the meaning of.
+    Reason(i64),
+    /// The node was asked to stop.
+    Stopped,
+    /// By a bug of the runtime.
+    Bug,
+}
+
+impl Ending {
+    /// What guests call it, and the number that belongs to it. Append only.
+    pub(crate) fn to_guest(self) -> (u32, u64) {
+        match self {
+            Ending::Normal => (0, 0),
+            Ending::Exit(status) => (1, status.into()),
+            Ending::Trap(number) => (2, number.into()),
+            Ending::Killed => (3, 0),
+            Ending::LinkDied(peer) => (4, peer.to_guest()),
+            Ending::LimitExceeded(number) => (5, number.into()),
+            Ending::NoProcess => (6, 0),
+            Ending::Reason(reason) => (7, reason as u64),
+            Ending::Stopped => (8, 0),
+            Ending::Bug => (9, 0),
+        }
+    }
+}
+
+/// The number of a trap, as guests know it. Append only.
+fn trap_number(kind: &TrapKind) -> u32 {
+    match kind {
+        TrapKind::Unreachable => 0,
+        TrapKind::MemoryOutOfBounds => 1,
+        TrapKind::TableOutOfBounds => 2,
+        TrapKind::UndefinedElement => 3,
+        TrapKind::UninitializedElement => 4,
+        TrapKind::IndirectCallTypeMismatch => 5,
+        TrapKind::IntegerDivisionByZero => 6,
+        TrapKind::IntegerOverflow => 7,
+        TrapKind::InvalidConversionToInteger => 8,
+        TrapKind::StackOverflow => 9,
+        TrapKind::Host(_) => 10,
+    }
 }
 
 impl ExitReason {
@@ -54,7 +105,14 @@ impl ExitReason {
     pub(crate) fn ending(&self) -> Ending {
         match self {
             ExitReason::Normal => Ending::Normal,
-            _ => Ending::Abnormal,
+            ExitReason::Exit(status) => Ending::Exit(*status),
+            ExitReason::Trap(trap) => Ending::Trap(trap_number(&trap.kind)),
+            ExitReason::Reason(reason) => Ending::Reason(*reason),
+            ExitReason::Killed => Ending::Killed,
+            ExitReason::Stopped(_) => Ending::Stopped,
+            ExitReason::LinkDied(peer) => Ending::LinkDied(*peer),
+            ExitReason::Bug => Ending::Bug,
+            ExitReason::LimitExceeded(limit) => Ending::LimitExceeded(limit.number()),
         }
     }
 
@@ -87,11 +145,23 @@ impl fmt::Display for ExitReason {
             ExitReason::Normal => f.write_str("ended normally"),
             ExitReason::Exit(status) => write!(f, "exited with status {status}"),
             ExitReason::Trap(trap) => write!(f, "trapped: {trap}"),
+            ExitReason::Reason(reason) => write!(f, "ended with the reason {reason}"),
             ExitReason::Killed => f.write_str("was killed"),
             ExitReason::Stopped(_) => f.write_str("was asked to stop"),
             ExitReason::LinkDied(peer) => write!(f, "ended because the linked process {peer} did"),
             ExitReason::Bug => f.write_str("was ended by a bug in the runtime; the message above says where"),
             ExitReason::LimitExceeded(limit) => write!(f, "exceeded its limit: {limit}"),
+        }
+    }
+}
+
+impl Limit {
+    /// The limit's number, as guests know it. Append only.
+    fn number(&self) -> u32 {
+        match self {
+            Limit::Memory(_) => 0,
+            Limit::Mailbox(_) => 1,
+            Limit::Compute(_) => 2,
         }
     }
 }

@@ -8,6 +8,9 @@ use std::fmt;
 pub(crate) struct ProcessId(u64);
 
 impl ProcessId {
+    /// No process: the first slot is never given.
+    pub(crate) const NONE: ProcessId = ProcessId(0);
+
     pub(super) fn new(slot: u32, generation: u32) -> ProcessId {
         ProcessId(u64::from(generation) << 32 | u64::from(slot))
     }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use super::id::ProcessId;
 use super::message::{Letter, Message};
 
 /// Tags that one receive may name. The guest's array is copied, so it has to end somewhere.
@@ -73,6 +74,14 @@ impl Mailbox {
         }
     }
 
+    /// Takes out what says that a process died, if a monitor's reference says so.
+    pub(crate) fn forget_death(&mut self, process: ProcessId, reference: u64) {
+        self.messages.retain(|letter| match letter.message() {
+            Message::ProcessDied(death) => (death.process, death.reference) != (process, reference),
+            _ => true,
+        });
+    }
+
     /// Makes a pattern match only what arrives from now on.
     pub(crate) fn skip(&self, pattern: &mut Pattern) {
         pattern.searched = self.messages.len();
@@ -83,7 +92,8 @@ impl Mailbox {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::message::{DataMessage, NO_TAG};
+    use super::super::exit::Ending;
+    use super::super::message::{DataMessage, Death, NO_TAG};
     use super::*;
 
     fn mailbox(tags: &[i64]) -> Mailbox {
@@ -119,9 +129,10 @@ mod tests {
         mailbox.skip(&mut pattern);
         assert!(mailbox.take(&mut pattern).is_none());
         mailbox.push(Letter::new(Message::Data(DataMessage::new(8, 0))));
-        mailbox.push(Letter::new(Message::LinkDied { tag: 5 }));
+        let death = Death { process: ProcessId::NONE, reference: 0, ending: Ending::Killed };
+        mailbox.push(Letter::new(Message::LinkDied { tag: 5, death }));
         let found = mailbox.take(&mut pattern).unwrap();
-        assert!(matches!(found.message(), Message::LinkDied { tag: 5 }));
+        assert!(matches!(found.message(), Message::LinkDied { tag: 5, .. }));
         assert_eq!([(); 3].map(|()| take(&mut mailbox, &[])), [Some(5), Some(6), Some(8)]);
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::exit::Ending;
+use super::id::ProcessId;
 use super::queue::Queued;
 use super::signal::{Parcel, Signal};
 
@@ -24,16 +26,26 @@ pub(crate) const NO_TAG: i64 = 0;
 pub(crate) enum Message {
     /// Sent by a process.
     Data(DataMessage),
-    /// A linked process died; the tag is the link's.
+    /// A linked process died, or someone sent an exit signal.
     LinkDied {
-        /// The tag that the link was made with.
+        /// The tag that the link was made with; none if there was no link.
         tag: i64,
+        /// Whose end it was, and how it ended or wants the receiver to.
+        death: Death,
     },
     /// A monitored process died.
-    ProcessDied {
-        /// Its identifier, as guests see it.
-        process: u64,
-    },
+    ProcessDied(Death),
+}
+
+/// What there is to know of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Death {
+    /// Who ended, or sent an exit signal. [`ProcessId::NONE`] for the world outside.
+    pub(crate) process: ProcessId,
+    /// The monitor's reference; 0 for links.
+    pub(crate) reference: u64,
+    /// How.
+    pub(crate) ending: Ending,
 }
 
 /// Bytes, and the resources that travel with them.
@@ -93,8 +105,8 @@ impl Message {
     pub(crate) fn tag(&self) -> i64 {
         match self {
             Message::Data(message) => message.tag,
-            Message::LinkDied { tag } => *tag,
-            Message::ProcessDied { .. } => NO_TAG,
+            Message::LinkDied { tag, .. } => *tag,
+            Message::ProcessDied(_) => NO_TAG,
         }
     }
 

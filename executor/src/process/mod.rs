@@ -39,11 +39,11 @@ use crate::node::Node;
 
 pub(crate) use body::Entry;
 pub(crate) use data::ProcessData;
-pub(crate) use exit::{Ending, ExitReason};
+pub(crate) use exit::ExitReason;
 pub(crate) use id::ProcessId;
 pub(crate) use link::Relations;
 pub(crate) use mailbox::{MAX_TAGS, Pattern, Tags};
-pub(crate) use message::{DataMessage, Letter, Message, NO_TAG};
+pub(crate) use message::{DataMessage, Death, Letter, Message, NO_TAG};
 pub(crate) use signal::{Parcel, Signal};
 pub(crate) use table::{Table, TableFull};
 pub(crate) use wait::{Finish, Reason};

@@ -23,16 +23,20 @@ pub(crate) enum Signal {
     Stop { status: i32 },
     /// The sender linked itself to the receiver.
     Link { from: ProcessId, tag: i64 },
-    /// The sender undid the link.
-    Unlink { from: ProcessId },
+    /// The sender undid the link, by an undoing of this number.
+    Unlink { from: ProcessId, number: u64 },
+    /// The sender knows of the receiver's undoing.
+    UnlinkAcknowledged { from: ProcessId, number: u64 },
     /// A linked process ended.
     LinkDied { from: ProcessId, ending: Ending },
     /// The sender wants to know when the receiver ends.
-    Monitor { from: ProcessId },
-    /// The sender no longer wants to.
-    StopMonitoring { from: ProcessId },
+    Monitor { from: ProcessId, reference: u64 },
+    /// The sender no longer wants to, for one reference or (`None`) for all.
+    StopMonitoring { from: ProcessId, reference: Option<u64> },
     /// A monitored process ended.
-    ProcessDied { from: ProcessId },
+    ProcessDied { from: ProcessId, reference: u64, ending: Ending },
+    /// The sender wants the receiver to end with a reason, or at least to know of it.
+    Exit { from: ProcessId, reason: i64 },
     /// What the process waited for, if it still waits for the same, has a result.
     Completed { wait: u64, finish: Finish },
     /// The time of a wait is up, if it is still the same wait.
@@ -46,5 +50,22 @@ pub(crate) enum Signal {
 impl From<Signal> for Parcel {
     fn from(signal: Signal) -> Parcel {
         Queued::new(signal)
+    }
+}
+
+impl Signal {
+    /// What whoever sent this to a process that is gone is owed, and who that is.
+    pub(crate) fn refusal(&self, gone: ProcessId) -> Option<(ProcessId, Signal)> {
+        let ending = Ending::NoProcess;
+        match *self {
+            Signal::Link { from, .. } => Some((from, Signal::LinkDied { from: gone, ending })),
+            Signal::Unlink { from, number } => {
+                Some((from, Signal::UnlinkAcknowledged { from: gone, number }))
+            }
+            Signal::Monitor { from, reference } => {
+                Some((from, Signal::ProcessDied { from: gone, reference, ending }))
+            }
+            _ => None,
+        }
     }
 }

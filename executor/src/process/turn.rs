@@ -98,6 +98,8 @@ fn reason(trap: Box<Trap>) -> ExitReason {
         match error.downcast_ref::<Fault>() {
             Some(Fault::Exit(0)) => return ExitReason::Normal,
             Some(Fault::Exit(status)) => return ExitReason::Exit(*status),
+            Some(Fault::Reason(0)) => return ExitReason::Normal,
+            Some(Fault::Reason(reason)) => return ExitReason::Reason(*reason),
             _ => {}
         }
     }

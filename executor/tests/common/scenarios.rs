@@ -11,6 +11,7 @@ mod links;
 mod monitors;
 mod names;
 mod order;
+mod reasons;
 mod timers;
 
 use super::guest;
@@ -37,7 +38,7 @@ impl Scenario {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Scenario> {
-    [order::ALL, exits::ALL, links::ALL, monitors::ALL, names::ALL, timers::ALL].concat()
+    [order::ALL, exits::ALL, links::ALL, monitors::ALL, names::ALL, reasons::ALL, timers::ALL].concat()
 }
 
 /// Beside those of [`guest`]; the first process, which children report to, is process 1.
@@ -46,6 +47,7 @@ pub(crate) fn all() -> Vec<Scenario> {
 /// - `$expect (tag)` receives the next message, which has to be data with that tag;
 /// - `$expect_death (tag)` the next message has to be the death of a linked process, known by that tag;
 /// - `$expect_down (pid)` the next message has to be the death of that monitored process;
+/// - `$assert_death (process, kind, code)` the current message says that about an end;
 /// - `$expect_nothing` the mailbox is empty;
 /// - `$park` waits for a message for ever; `$spin (n)` does nothing n times;
 /// - `$random (bound)` the next number of a fixed sequence.
@@ -59,6 +61,10 @@ const HELPERS: &str = r#"
   (func $expect_down (param $pid i64)
     (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))
     (call $assert (i64.eq (call $get_process_id) (local.get $pid))))
+  (func $assert_death (param $process i64) (param $kind i32) (param $code i64)
+    (call $assert (i64.eq (call $death_process) (local.get $process)))
+    (call $assert (i32.eq (call $death_kind) (local.get $kind)))
+    (call $assert (i64.eq (call $death_code) (local.get $code))))
   (func $expect_nothing
     (call $assert (i32.eq (call $wait (i64.const 0) (i64.const 0)) (i32.const 9027))))
   (func $park (drop (call $wait (i64.const 0) (i64.const -1))))

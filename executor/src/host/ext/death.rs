@@ -1,0 +1,42 @@
+//! `lunatic::ext::death`: who ended and how, said by the current message.
+//!
+//! The current message is one that `receive` has returned 1 for (a linked process ended, or someone sent an exit
+//! signal) or 2 (a monitored one ended). All functions trap when it is another, or there is none.
+//!
+//! | kind | how it ended | code |
+//! |---|---|---|
+//! | 0 | normally | 0 |
+//! | 1 | by `proc_exit` | the status, not 0 |
+//! | 2 | by a trap | its number: 0 unreachable, 1 memory, 2 table, 3 undefined element, 4 uninitialised element, 5 wrong type of an indirect call, 6 division by zero, 7 integer overflow, 8 conversion to an integer, 9 stack, 10 a host function |
+//! | 3 | killed | 0 |
+//! | 4 | with a linked process | that process |
+//! | 5 | by a limit | its number: 0 memory, 1 mailbox, 2 reductions |
+//! | 6 | long ago, or it never was | 0 |
+//! | 7 | with a reason | the reason, not 0 but for exit signals |
+//! | 8 | asked to stop from outside | 0 |
+//! | 9 | by a bug of the runtime | 0 |
+
+use lunatic_jit::Linker;
+
+use crate::error::Fault;
+use crate::host::Guest;
+use crate::process::{Death, Letter, Message, ProcessData};
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    const MODULE: &str = "lunatic::ext::death";
+    linker.func(MODULE, "kind", |guest: &mut Guest<'_>| death(guest).map(|death| death.ending.to_guest().0));
+    linker.func(MODULE, "code", |guest: &mut Guest<'_>| death(guest).map(|death| death.ending.to_guest().1));
+    // Whose end it was, or who sent the exit signal; 0 for the world outside.
+    linker
+        .func(MODULE, "process", |guest: &mut Guest<'_>| death(guest).map(|death| death.process.to_guest()));
+    // The monitor's reference, 0 for links and exit signals.
+    linker.func(MODULE, "reference", |guest: &mut Guest<'_>| death(guest).map(|death| death.reference));
+}
+
+fn death(guest: &mut Guest<'_>) -> Result<Death, Fault> {
+    match guest.data().current.as_ref().map(Letter::message) {
+        Some(Message::LinkDied { death, .. } | Message::ProcessDied(death)) => Ok(*death),
+        Some(Message::Data(_)) => Err(Fault::NotADeath),
+        None => Err(Fault::NoMessage),
+    }
+}

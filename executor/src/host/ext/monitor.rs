@@ -1,0 +1,46 @@
+//! `lunatic::ext::monitor`: monitors that are told apart by a reference.
+//!
+//! `lunatic::process::stop_monitoring` stops them too: it stops all that the caller has of a process.
+
+use lunatic_jit::Linker;
+
+use crate::host::{Guest, charge};
+use crate::process::{ProcessData, ProcessId, Signal};
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    const MODULE: &str = "lunatic::ext::monitor";
+    linker.func(MODULE, "start", start);
+    linker.func(MODULE, "stop", stop);
+}
+
+/// As `lunatic::process::monitor`, and returns the monitor's reference, which the message carries. It is never 0, and
+/// 0 for the caller itself, which cannot be monitored.
+fn start(guest: &mut Guest<'_>, process: u64) -> u64 {
+    charge(guest, 0);
+    let data = guest.data_mut();
+    let (me, target) = (data.id(), ProcessId::from_guest(process));
+    if target == me {
+        return 0;
+    }
+    let reference = data.next_reference();
+    data.relations.watch(target, reference);
+    data.node().request(target, Signal::Monitor { from: me, reference });
+    reference
+}
+
+/// Stops one monitor of a process: no message about its end arrives by it after this. With `flush` other than 0, one
+/// that has arrived is taken out of the mailbox. Returns 1 if that kept it from being told, 0 if it had been told
+/// before, was stopped, or never was.
+fn stop(guest: &mut Guest<'_>, process: u64, reference: u64, flush: u32) -> u32 {
+    charge(guest, 0);
+    let data = guest.data_mut();
+    let (me, target) = (data.id(), ProcessId::from_guest(process));
+    let was_there = data.relations.stop_watching(target, reference);
+    if was_there {
+        // If it is gone there is nothing left to undo.
+        let _ = data.node().send(target, Signal::StopMonitoring { from: me, reference: Some(reference) });
+    } else if flush != 0 {
+        data.mailbox.forget_death(target, reference);
+    }
+    was_there.into()
+}
