@@ -5,6 +5,7 @@
 //! holds by construction, however a guest combines the calls.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,12 +13,18 @@ use cap_std::fs::Dir;
 use lunatic_jit::Cache;
 
 use crate::code::Memories;
+use crate::error::Fault;
+use crate::quota::Quota;
 
 /// Reductions in one unit of Lunatic's fuel; its guests document a unit as about 100,000 instructions.
 pub(crate) const REDUCTIONS_PER_FUEL: u64 = 100_000;
 
 /// Environment variables, arguments and directories that a configuration may hold of each.
 pub(crate) const MAX_ENTRIES: usize = 4096;
+
+/// Configurations, modules or errors that a process may hold of each, descriptors that it may have open, and things
+/// that may travel with a message.
+pub(crate) const MAX_RESOURCES: u64 = 65_536;
 
 /// Worker threads that a node may have: more than there are processors gain nothing, and every one is looked at by
 /// those that search for work.
@@ -35,6 +42,16 @@ pub struct RuntimeConfig {
     pub slice: u64,
     /// Bytes that a process may use: of linear memory, and as much again of waiting messages.
     pub max_memory: u64,
+    /// Bytes of messages that may wait for a process, if it is not as many as it may use of memory.
+    pub max_mailbox: Option<u64>,
+    /// Messages that may wait for a process.
+    pub max_messages: Option<u64>,
+    /// Reductions that a process may use in its life.
+    pub max_reductions: Option<u64>,
+    /// Processes that may live at a time; at least 1.
+    pub max_processes: Option<NonZeroU64>,
+    /// Configurations, modules, errors or descriptors that a process may have of each; never more than 65,536.
+    pub max_resources: Option<u64>,
     /// Bytes of native stack for each process.
     pub stack_size: usize,
     /// The first process's arguments, the program's name first.
@@ -64,6 +81,11 @@ impl Default for RuntimeConfig {
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
             slice: 100_000,
             max_memory: 4 << 30,
+            max_mailbox: None,
+            max_messages: None,
+            max_reductions: None,
+            max_processes: None,
+            max_resources: None,
             stack_size: 256 << 10,
             args: Vec::new(),
             env: Vec::new(),
@@ -96,6 +118,14 @@ pub(crate) struct ProcessConfig {
     pub(crate) is_large: bool,
     /// In reductions; `None` for no limit.
     pub(crate) max_reductions: Option<u64>,
+    /// Bytes of waiting messages; `None` for as many as of memory.
+    pub(crate) max_mailbox: Option<u64>,
+    /// Waiting messages; `u64::MAX` for no limit.
+    pub(crate) max_messages: u64,
+    /// Of each kind of thing that is known by a number.
+    pub(crate) max_resources: u64,
+    /// Where processes with this configuration, and with those made from it, have their places.
+    pub(crate) quota: Option<Arc<Quota>>,
     pub(crate) can_compile_modules: bool,
     pub(crate) can_create_configs: bool,
     pub(crate) can_spawn_processes: bool,
@@ -124,6 +154,10 @@ impl ProcessConfig {
             max_memory: self.max_memory,
             is_large: false,
             max_reductions: self.max_reductions,
+            max_mailbox: self.max_mailbox,
+            max_messages: self.max_messages,
+            max_resources: self.max_resources,
+            quota: self.quota.clone(),
             can_compile_modules: false,
             can_create_configs: false,
             can_spawn_processes: false,
@@ -141,11 +175,41 @@ impl ProcessConfig {
 
     /// Limits computation in units of fuel, to no more than the parent's limit. 0 asks for no limit.
     pub(crate) fn limit_fuel(&mut self, parent: &ProcessConfig, fuel: u64) {
-        let wanted = (fuel != 0).then(|| fuel.saturating_mul(REDUCTIONS_PER_FUEL));
-        self.max_reductions = match (wanted, parent.max_reductions) {
-            (Some(wanted), Some(limit)) => Some(wanted.min(limit)),
-            (wanted, limit) => wanted.or(limit),
-        };
+        let reductions = if fuel == 0 { u64::MAX } else { fuel.saturating_mul(REDUCTIONS_PER_FUEL) };
+        self.limit_reductions(parent, reductions);
+    }
+
+    /// Limits computation, to no more than the parent's limit. `u64::MAX` asks for no limit.
+    pub(crate) fn limit_reductions(&mut self, parent: &ProcessConfig, reductions: u64) {
+        let granted = reductions.min(parent.max_reductions.unwrap_or(u64::MAX));
+        self.max_reductions = (granted != u64::MAX).then_some(granted);
+    }
+
+    /// Limits the bytes of waiting messages, to no more than the parent's limit.
+    pub(crate) fn limit_mailbox(&mut self, parent: &ProcessConfig, bytes: u64) {
+        self.max_mailbox = Some(bytes.min(parent.mailbox_bytes()));
+    }
+
+    /// The bytes of messages that may wait.
+    pub(crate) fn mailbox_bytes(&self) -> u64 {
+        self.max_mailbox.unwrap_or(self.max_memory)
+    }
+
+    /// Limits the number of waiting messages, to no more than the parent's limit.
+    pub(crate) fn limit_messages(&mut self, parent: &ProcessConfig, messages: u64) {
+        self.max_messages = messages.min(parent.max_messages);
+    }
+
+    /// Limits what is known by numbers, to no more than the parent's limit.
+    pub(crate) fn limit_resources(&mut self, parent: &ProcessConfig, resources: u64) {
+        self.max_resources = resources.min(parent.max_resources);
+    }
+
+    /// Limits how many processes may live with this configuration and those made from it. They have their places in
+    /// the parent's quota as well, if there is one.
+    pub(crate) fn limit_processes(&mut self, parent: &ProcessConfig, processes: u64) -> Result<(), Fault> {
+        self.quota = Some(Quota::new(processes, parent.quota.clone())?);
+        Ok(())
     }
 
     /// The limit in units of fuel, rounded up; 0 for no limit.
@@ -163,6 +227,10 @@ pub(crate) mod tests {
             max_memory: 1 << 30,
             is_large: false,
             max_reductions: None,
+            max_mailbox: None,
+            max_messages: u64::MAX,
+            max_resources: MAX_RESOURCES,
+            quota: None,
             can_compile_modules: true,
             can_create_configs: true,
             can_spawn_processes: true,
@@ -187,5 +255,16 @@ pub(crate) mod tests {
             child.limit_fuel(&parent, asked);
             assert_eq!(child.fuel(), granted, "asked for {asked}");
         }
+        (parent.max_messages, parent.max_resources) = (20, 30);
+        parent.limit_processes(&everything(), 40).unwrap();
+        let mut child = parent.narrowed();
+        assert_eq!(child.mailbox_bytes(), child.max_memory, "one limit unless there are two");
+        child.limit_mailbox(&parent, u64::MAX);
+        child.limit_messages(&parent, u64::MAX);
+        child.limit_resources(&parent, u64::MAX);
+        child.limit_processes(&parent, u64::MAX).unwrap();
+        let quota = child.quota.as_ref().unwrap().limit();
+        assert_eq!((child.max_messages, child.max_resources, quota), (20, 30, 40));
+        assert_eq!(child.mailbox_bytes(), parent.max_memory);
     }
 }

@@ -23,6 +23,7 @@ mod node;
 mod perf_map;
 mod process;
 mod program;
+mod quota;
 mod registry;
 mod report;
 mod runtime;

@@ -16,6 +16,7 @@ use crate::perf_map::PerfMap;
 use crate::process::{
     Entry, Letter, Parcel, Process, ProcessData, ProcessId, Relations, Sent, Signal, Table, TableFull,
 };
+use crate::quota::Place;
 use crate::registry::Registry;
 use crate::scheduler::{BlockingPool, Events, Scheduler, Timers};
 use crate::stdio::{Input, Output};
@@ -75,6 +76,8 @@ pub(crate) struct Spawn {
     pub(crate) code: Code,
     pub(crate) entry: Entry,
     pub(crate) config: Arc<ProcessConfig>,
+    /// Its place in the configuration's quota, if that has one.
+    pub(crate) place: Option<Place>,
     /// Whom it is linked to from the beginning.
     pub(crate) link: Option<(ProcessId, i64)>,
     /// Spreads processes over the table.
@@ -89,13 +92,13 @@ impl Node {
 
     /// Enters a process. It runs once it is woken; until then its spawner may finish what has to come first.
     pub(crate) fn spawn(self: &Arc<Self>, spawn: Spawn) -> Result<Arc<Process>, TableFull> {
-        let limit = spawn.config.max_memory;
-        let process = self.table.insert(spawn.hint, |id| Arc::new(Process::new(id, self.clone(), limit)))?;
+        let new = |id| Arc::new(Process::new(id, self.clone(), spawn.config.clone()));
+        let process = self.table.insert(spawn.hint, new)?;
         let mut relations = Relations::default();
         if let Some((parent, tag)) = spawn.link {
             relations.link(parent, tag);
         }
-        let data = ProcessData::new(process.clone(), spawn.code, spawn.config, relations);
+        let data = ProcessData::new(process.clone(), spawn.code, spawn.config, relations, spawn.place);
         process.prepare(data, spawn.entry);
         Ok(process)
     }

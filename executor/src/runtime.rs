@@ -22,7 +22,7 @@ use cap_std::fs::Dir;
 use lunatic_jit::{Engine, EngineConfig};
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{GuestDir, MAX_WORKERS, PreopenedDir, ProcessConfig, RuntimeConfig};
+use crate::config::{GuestDir, MAX_RESOURCES, MAX_WORKERS, PreopenedDir, ProcessConfig, RuntimeConfig};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{LoadError, RuntimeError};
 use crate::host;
@@ -30,6 +30,7 @@ use crate::node::{Due, Node, Spawn, Status};
 use crate::perf_map::PerfMap;
 use crate::process::{Entry, Signal, Table};
 use crate::program::{self, Program};
+use crate::quota::Quota;
 use crate::registry::Registry;
 use crate::scheduler::{BlockingPool, Scheduler, Timers, Worker};
 use crate::stdio::{Input, Output};
@@ -210,11 +211,17 @@ fn compiler_threads() -> usize {
 
 /// What the first process may do: everything but exceed the command's limits.
 fn first_config(config: RuntimeConfig) -> Result<ProcessConfig, RuntimeError> {
+    let quota = config.max_processes.map(|limit| Quota::new(limit.get(), None));
+    let quota = quota.transpose().expect("there is none above it");
     let dirs = config.dirs.into_iter().map(open).collect::<Result<_, _>>()?;
     Ok(ProcessConfig {
         max_memory: config.max_memory,
         is_large: false,
-        max_reductions: None,
+        max_reductions: config.max_reductions,
+        max_mailbox: config.max_mailbox,
+        max_messages: config.max_messages.unwrap_or(u64::MAX),
+        max_resources: config.max_resources.map_or(MAX_RESOURCES, |limit| limit.min(MAX_RESOURCES)),
+        quota,
         can_compile_modules: true,
         can_create_configs: true,
         can_spawn_processes: true,
@@ -245,10 +252,12 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
 }
 
 fn start_first(node: &Arc<Node>, program: &Program, config: ProcessConfig) {
+    let place = config.quota.as_ref().map(|quota| quota.take().expect("there is room for one"));
     let spawn = Spawn {
         code: program.code.clone(),
         entry: Entry { function: program.start, args: Box::new([]) },
         config: Arc::new(config),
+        place,
         link: None,
         // The first slot of shard 1: process 1.
         hint: 1,

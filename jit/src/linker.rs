@@ -198,6 +198,13 @@ impl<T: 'static> Linker<T> {
         self.get(module, name).is_some()
     }
 
+    /// All that are declared, by module and field name, in no order.
+    pub fn functions(&self) -> impl Iterator<Item = (&str, &str, &FuncType)> {
+        self.functions.iter().flat_map(|(module, functions)| {
+            functions.iter().map(move |(name, function)| (module.as_str(), name.as_str(), &function.ty))
+        })
+    }
+
     /// Resolves all imports of a module.
     ///
     /// # Errors

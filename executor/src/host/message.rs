@@ -96,7 +96,11 @@ fn data_size(guest: &mut Guest<'_>) -> Result<u64, Fault> {
 fn push_module(guest: &mut Guest<'_>, module: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let module = data.modules.get("module", module)?.clone();
-    Ok(data_message(&mut data.current)?.push_resource(std::sync::Arc::new(module)) as u64)
+    let message = data_message(&mut data.current)?;
+    if message.resources() as u64 >= data.config.max_resources {
+        return Err(Fault::TooMany("things in a message"));
+    }
+    Ok(message.push_resource(std::sync::Arc::new(module)) as u64)
 }
 
 /// Takes a module out of the message. Returns its identifier. Traps when there is none at this index.

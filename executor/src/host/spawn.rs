@@ -13,6 +13,7 @@ use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::node::{NODE_ID, Spawn};
 use crate::process::{Entry, Process, ProcessData, TableFull};
+use crate::quota::{Quota, QuotaExceeded};
 use crate::registry::Owner;
 
 use super::memory::{GuestMemory, parts};
@@ -44,6 +45,8 @@ enum SpawnError {
     NoFunction(String),
     #[error("the function \"{name}\" has the type {expected}, which the parameters do not fit")]
     WrongType { name: String, expected: String },
+    #[error(transparent)]
+    QuotaExceeded(#[from] QuotaExceeded),
     #[error(transparent)]
     TableFull(#[from] TableFull),
 }
@@ -166,11 +169,16 @@ impl Request {
             Ok(function) => function,
             Err(error) => return Ok(Err(error)),
         };
+        let place = match config.quota.as_ref().map(Quota::take).transpose() {
+            Ok(place) => place,
+            Err(error) => return Ok(Err(error.into())),
+        };
         data.children = data.children.wrapping_add(1);
         let spawn = Spawn {
             code,
             entry: Entry { function, args },
             config,
+            place,
             link: (self.link != 0).then(|| (data.id(), self.link)),
             hint: (data.id().to_guest() as u32).wrapping_add(data.children),
         };

@@ -35,5 +35,6 @@ fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<
 /// Cancels a timer. Returns 1 if that kept it from firing, 0 if it has fired, was cancelled or never was.
 fn cancel_timer(guest: &mut Guest<'_>, timer: u64) -> u32 {
     charge(guest, 0);
-    guest.data().node().timers.cancel_if(TimerId(timer), |due| matches!(due, Due::Send { .. })).into()
+    let is_ours = |due: &Due| matches!(due, Due::Send { .. });
+    guest.data().node().timers.cancel_if(TimerId(timer), is_ours).is_some().into()
 }

@@ -10,6 +10,7 @@ use lunatic_jit::{
 
 use super::data::{Next, ProcessData};
 use super::exit::{ExitReason, Limit};
+use super::info::Usage;
 
 /// The function that a process is for.
 #[derive(Clone, Debug)]
@@ -98,6 +99,14 @@ impl Body {
         match &self.stage {
             Some(Stage::Running(running)) => running.store.reductions(),
             _ => 0,
+        }
+    }
+
+    /// Leaves what was used so far where others may ask for it.
+    pub(super) fn note_usage(&mut self) {
+        if let Some(Stage::Running(running)) = &mut self.stage {
+            let store = &mut running.store;
+            store.data_mut().usage = Usage { reductions: store.reductions(), memory: store.memory_size() };
         }
     }
 

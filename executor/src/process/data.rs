@@ -14,19 +14,19 @@ use crate::error::Fault;
 use crate::host::Compiling;
 use crate::host::wasi::FdTable;
 use crate::node::{Due, Node};
+use crate::quota::Place;
 
 use super::Process;
-use super::exit::{Ending, ExitReason, Limit};
+use super::alias::Aliases;
+use super::exit::{Ending, ExitReason};
 use super::id::ProcessId;
+use super::info::{Doing, Usage};
 use super::link::Relations;
 use super::mailbox::{Mailbox, Pattern};
 use super::message::{DataMessage, Death, Letter, Message, NO_TAG};
 use super::queue::Signals;
 use super::signal::Signal;
 use super::wait::{Finish, Reason, Wait};
-
-/// Configurations, modules or errors that a process may hold of each.
-const MAX_RESOURCES: usize = 65_536;
 
 /// What `receive` returns for each kind of message, and when time is up.
 const RECEIVED_DATA: u64 = 0;
@@ -52,6 +52,11 @@ pub(crate) struct ProcessData {
     pub(crate) compiling: Option<Compiling>,
     /// Children so far; spreads them over the process table.
     pub(crate) children: u32,
+    /// What it had used when it was last suspended.
+    pub(super) usage: Usage,
+    /// By which it can be sent messages besides its identifier; most processes have none.
+    pub(crate) aliases: Option<Box<Aliases>>,
+    _place: Option<Place>,
     wait: Option<Wait>,
     waits: u64,
     references: u64,
@@ -72,6 +77,7 @@ pub(super) enum Next {
 pub(crate) struct Resources<T> {
     items: BTreeMap<u64, T>,
     next: u64,
+    limit: u64,
 }
 
 impl ProcessData {
@@ -80,7 +86,9 @@ impl ProcessData {
         code: Code,
         config: Arc<ProcessConfig>,
         relations: Relations,
+        place: Option<Place>,
     ) -> ProcessData {
+        let max_resources = config.max_resources;
         ProcessData {
             process,
             code,
@@ -89,12 +97,15 @@ impl ProcessData {
             die_when_link_dies: true,
             mailbox: Mailbox::default(),
             current: None,
-            configs: Resources::default(),
-            modules: Resources::default(),
-            errors: Resources::default(),
+            configs: Resources::new(max_resources),
+            modules: Resources::new(max_resources),
+            errors: Resources::new(max_resources),
             wasi: FdTable::default(),
             compiling: None,
             children: 0,
+            usage: Usage::default(),
+            aliases: None,
+            _place: place,
             wait: None,
             waits: 0,
             references: 0,
@@ -165,6 +176,11 @@ impl ProcessData {
         self.current.take().ok_or(Fault::NoMessage)
     }
 
+    /// What it waits for, if it does.
+    pub(super) fn wait_reason(&self) -> Option<&Reason> {
+        self.wait.as_ref().map(|wait| &wait.reason)
+    }
+
     // What the worker uses.
 
     /// Handles what has arrived, in order. A reason to end ends it; what comes after is never looked at.
@@ -193,6 +209,8 @@ impl ProcessData {
     fn handle(&mut self, signal: Signal) -> Option<ExitReason> {
         match signal {
             Signal::Message(message) => self.mailbox.push(Letter::new(message)),
+            Signal::MessageByAlias { alias, letter } => self.handle_alias(alias, letter),
+            Signal::Inspect(answer) => answer(Some(self.info(Doing::Runnable))),
             Signal::Kill => return Some(ExitReason::Killed),
             Signal::Stop { status } => return self.handle_stop(status),
             Signal::Link { from, tag } => self.relations.linked_by(from, tag),
@@ -219,11 +237,18 @@ impl ProcessData {
                 }
             }
             Signal::SkipUntilHere { wait: number } => self.skip_until_here(number),
-            Signal::MailboxFull => {
-                return Some(ExitReason::LimitExceeded(Limit::Mailbox(self.process.inbox().limit())));
-            }
+            Signal::MailboxFull(limit) => return Some(ExitReason::LimitExceeded(limit)),
         }
         None
+    }
+
+    /// Whoever has dropped an alias no longer gets what is sent to it.
+    fn handle_alias(&mut self, alias: u64, letter: Letter) {
+        if self.aliases.as_deref_mut().is_some_and(|aliases| aliases.accept(alias)) {
+            self.mailbox.push(letter);
+        } else {
+            self.process.inbox().release(letter.message().size() as u64);
+        }
     }
 
     fn handle_link_died(&mut self, from: ProcessId, ending: Ending) -> Option<ExitReason> {
@@ -356,16 +381,15 @@ impl ProcessData {
     }
 }
 
-impl<T> Default for Resources<T> {
-    fn default() -> Resources<T> {
-        Resources { items: BTreeMap::new(), next: 0 }
-    }
-}
-
 impl<T> Resources<T> {
+    /// None yet, and never more than a limit.
+    fn new(limit: u64) -> Resources<T> {
+        Resources { items: BTreeMap::new(), next: 0, limit }
+    }
+
     /// Adds a thing; its number.
     pub(crate) fn add(&mut self, kind: &'static str, item: T) -> Result<u64, Fault> {
-        if self.items.len() >= MAX_RESOURCES {
+        if self.items.len() as u64 >= self.limit {
             return Err(Fault::TooMany(kind));
         }
         let id = self.next;

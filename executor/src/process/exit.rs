@@ -38,6 +38,8 @@ pub(crate) enum Limit {
     Mailbox(u64),
     /// Reductions.
     Compute(u64),
+    /// Messages waiting in the mailbox.
+    Messages(u64),
 }
 
 /// What the others are told about it: small, and says nothing about the inside.
@@ -162,6 +164,7 @@ impl Limit {
             Limit::Memory(_) => 0,
             Limit::Mailbox(_) => 1,
             Limit::Compute(_) => 2,
+            Limit::Messages(_) => 3,
         }
     }
 }
@@ -171,6 +174,7 @@ impl fmt::Display for Limit {
         match self {
             Limit::Memory(what) => f.write_str(what),
             Limit::Mailbox(bytes) => write!(f, "more than {bytes} bytes of messages wait in its mailbox"),
+            Limit::Messages(messages) => write!(f, "more than {messages} messages wait in its mailbox"),
             Limit::Compute(reductions) => write!(f, "{reductions} reductions are used up"),
         }
     }

@@ -1,7 +1,12 @@
-//! The inbox of one process: its queue of signals, and how many bytes of messages wait in it and behind it.
+//! The inbox of one process: its queue of signals, and how many messages wait in it and behind it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::config::ProcessConfig;
+
+use super::exit::Limit;
+use super::message::Letter;
 use super::queue::{SignalQueue, Signals};
 use super::signal::{Parcel, Signal};
 
@@ -16,25 +21,66 @@ pub(crate) struct Inbox {
     /// the owner alone: two counters cost it a load and a store for each message, one would cost an exchange.
     pushed: AtomicU64,
     released: AtomicU64,
-    limit: u64,
+    /// Messages that wait; counted only where their number is limited.
+    messages: AtomicU64,
+    /// Messages beyond a limit are dropped, instead of ending the owner, and how many were.
+    drops: AtomicBool,
+    dropped: AtomicU64,
+    /// The owner has been told that there are too many.
+    is_full: AtomicBool,
+    /// The owner's, which has the limits.
+    config: Arc<ProcessConfig>,
 }
 
 impl Inbox {
-    /// The inbox of an idle process that may have `limit` bytes of messages waiting.
-    pub(crate) fn new(limit: u64) -> Inbox {
-        Inbox { queue: SignalQueue::new(), pushed: AtomicU64::new(0), released: AtomicU64::new(0), limit }
+    /// The inbox of an idle process that has this configuration.
+    pub(crate) fn new(config: Arc<ProcessConfig>) -> Inbox {
+        Inbox {
+            queue: SignalQueue::new(),
+            pushed: AtomicU64::new(0),
+            released: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            drops: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            is_full: AtomicBool::new(false),
+            config,
+        }
     }
 
     /// Appends a signal. Returns whether the caller has to put the process into a queue; gives the signal back when
-    /// the process is over. Messages beyond the limit are dropped, and end their receiver.
+    /// the process is over. Messages beyond a limit are dropped, and end their receiver unless it would rather not.
     pub(crate) fn push(&self, mut parcel: Parcel) -> Result<bool, Parcel> {
-        if let Signal::Message(message) = &parcel.content
-            && !self.admit(message.size() as u64)
+        let message = match &parcel.content {
+            Signal::Message(message) => Some(message),
+            Signal::MessageByAlias { letter, .. } => Some(Letter::message(letter)),
+            _ => None,
+        };
+        if let Some(message) = message
+            && let Err(limit) = self.admit(message.size() as u64)
         {
-            // One is enough: the owner ends when it handles it.
-            parcel.content = Signal::MailboxFull;
+            // Relaxed, all of them: numbers and answers that order nothing else.
+            if self.drops.load(Ordering::Relaxed) {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                return Ok(false);
+            }
+            // Told once, the owner ends when it handles it; whatever else is sent meanwhile it will never see.
+            if self.is_full.swap(true, Ordering::Relaxed) {
+                return Ok(false);
+            }
+            parcel.content = Signal::MailboxFull(limit);
         }
         self.queue.push(parcel)
+    }
+
+    /// Says whether messages beyond a limit are dropped from now on, or end the owner. For the owner alone.
+    pub(crate) fn set_drops(&self, drops: bool) {
+        self.drops.store(drops, Ordering::Relaxed);
+    }
+
+    /// Bytes of messages that wait, and how many messages were dropped.
+    pub(crate) fn held(&self) -> (u64, u64) {
+        let released = self.released();
+        (self.pushed.load(Ordering::Relaxed) - released, self.dropped.load(Ordering::Relaxed))
     }
 
     /// The queue, for everything else.
@@ -51,6 +97,9 @@ impl Inbox {
     pub(crate) fn release(&self, size: u64) {
         // Release, see `released`. Only the owner writes it, so its own reading is up to date.
         self.released.store(self.released.load(Ordering::Relaxed) + size, Ordering::Release);
+        if self.counts_messages() {
+            self.messages.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether so many messages wait that it is better to let their owner run than to send it more.
@@ -59,16 +108,31 @@ impl Inbox {
         self.pushed.load(Ordering::Relaxed) - released > CROWDED
     }
 
-    /// The limit on waiting messages, in bytes.
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    fn admit(&self, size: u64) -> bool {
+    /// Counts a message, unless that exceeds a limit. What is refused counts for the moment that this takes, so close
+    /// to a limit one of several senders may be refused in vain.
+    fn admit(&self, size: u64) -> Result<(), Limit> {
+        let max_bytes = self.config.mailbox_bytes();
         let released = self.released();
         // Relaxed: a counter; the queue orders the messages themselves.
         let pushed = self.pushed.fetch_add(size, Ordering::Relaxed) + size;
-        pushed - released <= self.limit
+        if pushed - released > max_bytes {
+            self.pushed.fetch_sub(size, Ordering::Relaxed);
+            return Err(Limit::Mailbox(max_bytes));
+        }
+        if self.counts_messages() && !self.admit_one() {
+            self.pushed.fetch_sub(size, Ordering::Relaxed);
+            return Err(Limit::Messages(self.config.max_messages));
+        }
+        Ok(())
+    }
+
+    fn admit_one(&self) -> bool {
+        let next = |messages| (messages < self.config.max_messages).then_some(messages + 1);
+        self.messages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    fn counts_messages(&self) -> bool {
+        self.config.max_messages != u64::MAX
     }
 
     /// To be asked before `pushed` is looked at: what was released was pushed earlier, and acquiring this makes sure
@@ -84,6 +148,12 @@ mod tests {
     use super::super::message::{DataMessage, Letter, MESSAGE_OVERHEAD, Message};
     use super::super::queue::Queued;
     use super::*;
+    use crate::config::tests::everything;
+
+    fn inbox(max_mailbox: u64, max_messages: u64) -> Inbox {
+        let max_mailbox = Some(max_mailbox);
+        Inbox::new(Arc::new(ProcessConfig { max_mailbox, max_messages, ..everything() }))
+    }
 
     fn message(size: usize) -> Parcel {
         let mut message = DataMessage::new(0, size);
@@ -94,7 +164,7 @@ mod tests {
     #[test]
     fn the_mailbox_limit_is_counted_until_messages_leave() {
         let size = 100 + MESSAGE_OVERHEAD as u64;
-        let inbox = Inbox::new(3 * size);
+        let inbox = inbox(3 * size, u64::MAX);
         for _ in 0..3 {
             assert!(inbox.push(message(100)).is_ok());
         }
@@ -102,16 +172,43 @@ mod tests {
         inbox.release(size);
         assert!(inbox.push(message(100)).is_ok());
         assert!(inbox.push(message(100)).is_ok());
+        assert!(inbox.push(message(100)).is_ok());
         let arrived: Vec<_> = inbox.queue().take().collect();
         assert!(matches!(arrived[0].content, Signal::Message(_)));
-        assert!(matches!(arrived[1].content, Signal::MailboxFull));
+        assert!(matches!(arrived[1].content, Signal::MailboxFull(Limit::Mailbox(_))));
+        assert_eq!(arrived.len(), 2, "one is enough");
+    }
+
+    #[test]
+    fn messages_are_counted_as_well_as_their_bytes() {
+        let inbox = inbox(1 << 20, 2);
+        assert!((0..4).all(|_| inbox.push(message(0)).is_ok()));
+        let arrived: Vec<_> = inbox.queue().take().collect();
+        assert!(matches!(arrived[2].content, Signal::MailboxFull(Limit::Messages(2))));
+        assert_eq!(arrived.len(), 3, "one is enough");
+    }
+
+    #[test]
+    fn what_is_dropped_does_not_count() {
+        const SIZE: u64 = MESSAGE_OVERHEAD as u64;
+        for inbox in [inbox(1 << 20, 2), inbox(2 * SIZE, u64::MAX)] {
+            inbox.set_drops(true);
+            assert!((0..5).all(|_| inbox.push(message(0)).is_ok()));
+            assert!(inbox.push(Signal::Kill.into()).is_ok());
+            let arrived: Vec<_> = inbox.queue().take().collect();
+            assert_eq!((arrived.len(), inbox.held()), (3, (2 * SIZE, 3)));
+            assert!(matches!(arrived[2].content, Signal::Kill), "a full mailbox keeps out messages only");
+            inbox.release(SIZE);
+            assert!((0..2).all(|_| inbox.push(message(0)).is_ok()));
+            assert_eq!(inbox.held(), (2 * SIZE, 4));
+        }
     }
 
     /// What is taken and released while a sender counts must not look like more than there is.
     #[test]
     fn senders_who_race_with_the_owner_never_count_too_much() {
         const EACH: usize = 20_000;
-        let inbox = Inbox::new(3 * MESSAGE_OVERHEAD as u64 * EACH as u64);
+        let inbox = inbox(3 * MESSAGE_OVERHEAD as u64 * EACH as u64, 3 * EACH as u64);
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| (0..EACH).for_each(|_| assert!(inbox.push(message(1)).is_ok())));
@@ -134,7 +231,7 @@ mod tests {
 
     #[test]
     fn guarantee_05_a_closed_inbox_gives_signals_back() {
-        let inbox = Inbox::new(1000);
+        let inbox = inbox(1000, 10);
         assert!(inbox.push(Signal::Kill.into()).is_ok());
         assert_eq!(inbox.close().count(), 1);
         assert!(inbox.queue().is_closed());

@@ -56,6 +56,11 @@ impl Mailbox {
         self.messages.push_back(letter);
     }
 
+    /// How many messages there are.
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     /// Takes the first message that matches.
     pub(crate) fn take(&mut self, pattern: &mut Pattern) -> Option<Letter> {
         if pattern.searched == 0

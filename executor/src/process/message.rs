@@ -162,6 +162,11 @@ impl DataMessage {
         self.data.len()
     }
 
+    /// How many resources it has or had.
+    pub(crate) fn resources(&self) -> usize {
+        self.resources.as_ref().map_or(0, |resources| resources.len())
+    }
+
     /// Adds a resource; returns its index.
     pub(crate) fn push_resource(&mut self, resource: Resource) -> usize {
         let resources = self.resources.get_or_insert_default();

@@ -6,18 +6,21 @@
 //! | `signal`, `queue` | what reaches a process; what orders it, and says whether the process is runnable: one atomic word |
 //! | `inbox` | the queue, and how much may wait in it |
 //! | `message`, `mailbox` | what waits to be received |
-//! | `link` | links and monitors |
+//! | `link`, `alias` | links and monitors; names that end before their process |
 //! | `wait` | what a suspended process waits for |
 //! | `data` | all that host functions see, and what signals do |
 //! | `body`, `turn` | the store, and one turn on a worker |
+//! | `info` | what can be said of a process from outside |
 //! | `exit`, `end` | why a process ends, and in which order it is taken apart |
 
+mod alias;
 mod body;
 mod data;
 mod end;
 mod exit;
 mod id;
 mod inbox;
+mod info;
 mod link;
 mod mailbox;
 mod message;
@@ -35,12 +38,15 @@ mod sync {
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::config::ProcessConfig;
 use crate::node::Node;
 
+pub(crate) use alias::Use as AliasUse;
 pub(crate) use body::Entry;
 pub(crate) use data::ProcessData;
 pub(crate) use exit::ExitReason;
 pub(crate) use id::ProcessId;
+pub(crate) use info::{Doing, Info};
 pub(crate) use link::Relations;
 pub(crate) use mailbox::{MAX_TAGS, Pattern, Tags};
 pub(crate) use message::{DataMessage, Death, Letter, Message, NO_TAG};
@@ -72,14 +78,8 @@ pub(crate) struct Sent {
 
 impl Process {
     /// A process that cannot run yet.
-    pub(crate) fn new(id: ProcessId, node: Arc<Node>, mailbox_limit: u64) -> Process {
-        Process {
-            id,
-            node,
-            inbox: Inbox::new(mailbox_limit),
-            named: AtomicBool::new(false),
-            body: Mutex::new(None),
-        }
+    pub(crate) fn new(id: ProcessId, node: Arc<Node>, config: Arc<ProcessConfig>) -> Process {
+        Process { id, node, inbox: Inbox::new(config), named: AtomicBool::new(false), body: Mutex::new(None) }
     }
 
     pub(crate) fn id(&self) -> ProcessId {
@@ -133,7 +133,8 @@ impl Process {
         drop(body);
     }
 
-    fn inbox(&self) -> &Inbox {
+    /// What arrives.
+    pub(crate) fn inbox(&self) -> &Inbox {
         &self.inbox
     }
 

@@ -3,9 +3,10 @@
 //! The sender only appends; what a signal means is decided by its receiver when it handles it. A death that
 //! arrives after its link was undone means nothing, and an unlink never races with it.
 
-use super::exit::Ending;
+use super::exit::{Ending, Limit};
 use super::id::ProcessId;
-use super::message::Message;
+use super::info::Info;
+use super::message::{Letter, Message};
 use super::queue::Queued;
 use super::wait::Finish;
 
@@ -17,6 +18,10 @@ pub(crate) type Parcel = Box<Queued<Signal>>;
 pub(crate) enum Signal {
     /// For the mailbox.
     Message(Message),
+    /// For the mailbox, if the alias is still one of the receiver's.
+    MessageByAlias { alias: u64, letter: Letter },
+    /// Someone wants to know about the receiver; told `None` when it is gone.
+    Inspect(Box<dyn FnOnce(Option<Info>) + Send>),
     /// End, whatever you do.
     Kill,
     /// End, unless you see to it yourself that you do: the node is asked to stop, and this is its first process.
@@ -44,7 +49,7 @@ pub(crate) enum Signal {
     /// To itself: what arrived before this is older than the request it is about to make.
     SkipUntilHere { wait: u64 },
     /// Messages were sent beyond the limit.
-    MailboxFull,
+    MailboxFull(Limit),
 }
 
 impl From<Signal> for Parcel {
@@ -55,9 +60,13 @@ impl From<Signal> for Parcel {
 
 impl Signal {
     /// What whoever sent this to a process that is gone is owed, and who that is.
-    pub(crate) fn refusal(&self, gone: ProcessId) -> Option<(ProcessId, Signal)> {
+    pub(crate) fn refusal(self, gone: ProcessId) -> Option<(ProcessId, Signal)> {
         let ending = Ending::NoProcess;
-        match *self {
+        match self {
+            Signal::Inspect(answer) => {
+                answer(None);
+                None
+            }
             Signal::Link { from, .. } => Some((from, Signal::LinkDied { from: gone, ending })),
             Signal::Unlink { from, number } => {
                 Some((from, Signal::UnlinkAcknowledged { from: gone, number }))

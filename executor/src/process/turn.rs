@@ -74,6 +74,7 @@ impl Process {
                 Ok(done) => done,
                 Err(reason) => return Turn::End(reason),
             };
+            body.note_usage();
             match progress {
                 Progress::Suspended => slice = slice.saturating_sub(used.max(SUSPENSION)).max(1),
                 Progress::Yielded => return self.budget(body).map_or_else(Turn::End, |_| Turn::Again),

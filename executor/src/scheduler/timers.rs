@@ -88,8 +88,8 @@ impl<T> Timers<T> {
         due.map(|due| (deadline, due))
     }
 
-    /// Takes a timer back if `may` says so of what is due. Whether it did.
-    pub(crate) fn cancel_if(&self, id: TimerId, may: impl FnOnce(&T) -> bool) -> bool {
+    /// Takes a timer back if `may` says so of what is due. When it was to fire, if that was done.
+    pub(crate) fn cancel_if(&self, id: TimerId, may: impl FnOnce(&T) -> bool) -> Option<u64> {
         let shard = &self.shards[id.0 as usize % SHARDS];
         let allowed = {
             let entries = shard.lock();
@@ -97,7 +97,10 @@ impl<T> Timers<T> {
             let due = deadline.and_then(|deadline| entries.by_deadline.get(&(deadline, id)));
             due.is_some_and(may)
         };
-        allowed && self.cancel(id).is_some()
+        if !allowed {
+            return None;
+        }
+        self.cancel(id).map(|(deadline, _)| deadline)
     }
 
     /// Runs `fire` for everything that is due, the earliest of each shard first. No lock is held meanwhile.

@@ -13,6 +13,9 @@ use lunatic_executor::{Parts, Runtime, RuntimeConfig};
 /// Longer than any test takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What a message of a few bytes counts in its receiver's mailbox.
+pub(crate) const SHORT_MESSAGE: u64 = 96;
+
 /// What became of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -125,12 +128,34 @@ const PRELUDE: &str = r#"
   (import "lunatic::registry" "get" (func $get (param i32 i32 i32 i32) (result i32)))
   (import "lunatic::timer" "send_after" (func $send_after (param i64 i64) (result i64)))
   (import "lunatic::timer" "cancel_timer" (func $cancel_timer (param i64) (result i32)))
+  (import "lunatic::trap" "catch" (func $catch (param i32 i32) (result i32)))
+  (import "lunatic::ext" "version" (func $ext_version (result i32)))
   (import "lunatic::ext::death" "kind" (func $death_kind (result i32)))
   (import "lunatic::ext::death" "code" (func $death_code (result i64)))
   (import "lunatic::ext::death" "process" (func $death_process (result i64)))
   (import "lunatic::ext::death" "reference" (func $death_reference (result i64)))
   (import "lunatic::ext::exit" "exit" (func $exit_with (param i64)))
   (import "lunatic::ext::exit" "signal" (func $exit_signal (param i64 i64)))
+  (import "lunatic::ext::alias" "create" (func $alias_create (param i32) (result i64)))
+  (import "lunatic::ext::alias" "drop" (func $alias_drop (param i64) (result i32)))
+  (import "lunatic::ext::alias" "send" (func $alias_send (param i64 i64)))
+  (import "lunatic::ext::mailbox" "set_policy" (func $mailbox_policy (param i32)))
+  (import "lunatic::ext::mailbox" "dropped" (func $mailbox_dropped (result i64)))
+  (import "lunatic::ext::mailbox" "length" (func $mailbox_length (result i64)))
+  (import "lunatic::ext::process" "info" (func $info (param i64 i32 i32) (result i32)))
+  (import "lunatic::ext::process" "name" (func $name (param i64 i32 i32) (result i32)))
+  (import "lunatic::ext::timer" "cancel" (func $timer_cancel (param i64) (result i64)))
+  (import "lunatic::ext::config" "set_max_processes" (func $set_max_processes (param i64 i64)))
+  (import "lunatic::ext::config" "get_max_processes" (func $get_max_processes (param i64) (result i64)))
+  (import "lunatic::ext::config" "processes" (func $count_processes (param i64) (result i64)))
+  (import "lunatic::ext::config" "set_max_mailbox" (func $set_max_mailbox (param i64 i64)))
+  (import "lunatic::ext::config" "get_max_mailbox" (func $get_max_mailbox (param i64) (result i64)))
+  (import "lunatic::ext::config" "set_max_messages" (func $set_max_messages (param i64 i64)))
+  (import "lunatic::ext::config" "get_max_messages" (func $get_max_messages (param i64) (result i64)))
+  (import "lunatic::ext::config" "set_max_reductions" (func $set_max_reductions (param i64 i64)))
+  (import "lunatic::ext::config" "get_max_reductions" (func $get_max_reductions (param i64) (result i64)))
+  (import "lunatic::ext::config" "set_max_resources" (func $set_max_resources (param i64 i64)))
+  (import "lunatic::ext::config" "get_max_resources" (func $get_max_resources (param i64) (result i64)))
   (import "lunatic::ext::monitor" "start" (func $monitor_start (param i64) (result i64)))
   (import "lunatic::ext::monitor" "stop" (func $monitor_stop (param i64 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))

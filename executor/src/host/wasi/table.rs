@@ -59,7 +59,7 @@ impl FdTable {
     pub(super) fn add(&mut self, config: &ProcessConfig, fd: Fd) -> Result<u32> {
         let slots = self.slots(config);
         let number = slots.iter().position(Option::is_none).unwrap_or(slots.len());
-        if number >= MAX_FDS {
+        if number >= MAX_FDS.min(config.max_resources as usize) {
             return Err(Errno::MFILE);
         }
         if number == slots.len() {

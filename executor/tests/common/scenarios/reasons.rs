@@ -1,5 +1,5 @@
-//! Ends with reasons, exit signals, and monitors that are told apart, which Lunatic's functions cannot say: rows 3, 18,
-//! 20, 22, 27, 28.
+//! Ends with reasons, exit signals, monitors that are told apart, and aliases, which Lunatic's functions cannot say:
+//! rows 3, 18, 20, 22, 27, 28, 33.
 
 use super::Scenario;
 
@@ -231,6 +231,53 @@ pub(super) const ALL: &[Scenario] = &[
             (call $assert_death (local.get $parent) (i32.const 4) (local.get $child))
             (local.set $i (i64.add (local.get $i) (i64.const 1)))
             (br_if $next (i64.lt_u (local.get $i) (global.get $rounds)))))
+        "#,
+    },
+    Scenario {
+        rows: &[33],
+        name: "guarantee_33_a_late_reply_to_an_alias_is_not_delivered",
+        rounds: 5_000,
+        // The caller gives up at some moment. Either it has the reply, or it never gets it: what a server does after
+        // the reply shows that the reply has been sent. An alias for one reply lets no second one in.
+        body: r#"
+        (data (i32.const 1024) "server")
+        (func (export "server") (local $alias i64)
+          (loop $next
+            (call $park)
+            (local.set $alias (call $value))
+            (call $create_data (i64.const 5) (i64.const 0))
+            (call $alias_send (i64.const 1) (local.get $alias))
+            (call $create_data (i64.const 5) (i64.const 0))
+            (call $alias_send (i64.const 1) (local.get $alias))
+            (call $send (i64.const 1) (i64.const 6))
+            (br $next)))
+        (func (export "_start") (local $i i64) (local $server i64) (local $alias i64) (local $replies i64)
+          (local.set $server (call $spawn (i64.const 0) (i32.const 1024) (i32.const 6)))
+          (loop $next
+            (local.set $alias (call $alias_create (i32.wrap_i64 (i64.rem_u (local.get $i) (i64.const 2)))))
+            (call $send_value (local.get $server) (i64.const 1) (local.get $alias))
+            (call $spin (call $random (i64.const 3000)))
+            (drop (call $wait (i64.const 9) (i64.const 0)))
+            (drop (call $alias_drop (local.get $alias)))
+            (call $assert (i32.eqz (call $alias_drop (local.get $alias))))
+            ;; What is in the mailbox now was in time; nothing comes later.
+            (local.set $replies (i64.const 0))
+            (loop $in_time
+              (if (i32.eqz (call $wait (i64.const 5) (i64.const 0))) (then
+                (local.set $replies (i64.add (local.get $replies) (i64.const 1)))
+                (br $in_time))))
+            (call $assert (i64.le_u (local.get $replies)
+              (i64.sub (i64.const 2) (i64.rem_u (local.get $i) (i64.const 2)))))
+            (call $expect (i64.const 6))
+            (call $expect_nothing)
+            (local.set $i (i64.add (local.get $i) (i64.const 1)))
+            (br_if $next (i64.lt_u (local.get $i) (global.get $rounds))))
+          ;; To what is no alias, and to no one, is no error.
+          (call $create_data (i64.const 5) (i64.const 0))
+          (call $alias_send (call $me) (i64.const 0))
+          (call $create_data (i64.const 5) (i64.const 0))
+          (call $alias_send (i64.const 123456789) (local.get $alias))
+          (call $expect_nothing))
         "#,
     },
 ];

@@ -68,6 +68,36 @@ pub(super) const ALL: &[Scenario] = &[
         "#,
     },
     Scenario {
+        rows: &[35],
+        name: "guarantee_35_cancelling_returns_the_remaining_time_or_that_it_fired",
+        rounds: 3_000,
+        // No more is left than was asked for, and of a timer that is over nothing; what it says is what happened.
+        body: r#"
+        (func (export "_start") (local $i i64) (local $timer i64) (local $left i64) (local $fired i64)
+          (loop $next
+            (call $create_data (i64.const 5) (i64.const 0))
+            (local.set $timer (call $send_after (call $me) (i64.const 100000)))
+            (local.set $left (call $timer_cancel (local.get $timer)))
+            (call $assert (i64.le_u (local.get $left) (i64.const 100000)))
+            (call $assert (i64.eq (call $timer_cancel (local.get $timer)) (i64.const -1)))
+            (call $create_data (i64.const 5) (i64.const 0))
+            (local.set $timer (call $send_after (call $me) (i64.const 1)))
+            (call $spin (call $random (i64.const 5000)))
+            (local.set $left (call $timer_cancel (local.get $timer)))
+            (if (i64.eq (local.get $left) (i64.const -1))
+              (then (local.set $fired (i64.add (local.get $fired) (i64.const 1))))
+              (else (call $assert (i64.le_u (local.get $left) (i64.const 1)))))
+            (local.set $i (i64.add (local.get $i) (i64.const 1)))
+            (br_if $next (i64.lt_u (local.get $i) (global.get $rounds))))
+          (loop $arrived
+            (if (i64.ne (local.get $fired) (i64.const 0)) (then
+              (call $expect (i64.const 5))
+              (local.set $fired (i64.sub (local.get $fired) (i64.const 1)))
+              (br $arrived))))
+          (call $assert (i32.eq (call $wait (i64.const 0) (i64.const 3)) (i32.const 9027))))
+        "#,
+    },
+    Scenario {
         rows: &[36],
         name: "guarantee_36_a_timer_to_a_dead_process_is_harmless",
         rounds: 5_000,

@@ -1,0 +1,89 @@
+//! `lunatic::ext::config`: limits of children that Lunatic's functions cannot set.
+//!
+//! As there: a configuration is one of `lunatic::process::create_config`, and asking for more than the caller has gives
+//! what there is. All trap on an unknown configuration. Where there is no limit, getters return `u64::MAX`, and that
+//! asks for none.
+//!
+//! | limit | of | beyond it |
+//! |---|---|---|
+//! | `max_reductions` | all that a process computes in its life | it ends |
+//! | `max_mailbox` | bytes of messages that wait for it, the memory limit if it is not set | it ends, or messages are dropped |
+//! | `max_messages` | messages that wait for it | it ends, or messages are dropped |
+//! | `max_processes` | processes that live with this configuration and those made from it | `spawn` returns 1 and an error |
+//! | `max_resources` | configurations, modules and errors that it holds, of each, things in a message, descriptors | it traps; WASI returns `MFILE` |
+
+use std::sync::Arc;
+
+use lunatic_jit::Linker;
+
+use crate::config::ProcessConfig;
+use crate::error::Fault;
+use crate::host::Guest;
+use crate::process::ProcessData;
+
+const MODULE: &str = "lunatic::ext::config";
+const KIND: &str = "configuration";
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    limit(
+        linker,
+        ("set_max_reductions", "get_max_reductions"),
+        |config, parent, value| {
+            config.limit_reductions(parent, value);
+            Ok(())
+        },
+        |config| config.max_reductions.unwrap_or(u64::MAX),
+    );
+    limit(
+        linker,
+        ("set_max_mailbox", "get_max_mailbox"),
+        |config, parent, value| {
+            config.limit_mailbox(parent, value);
+            Ok(())
+        },
+        ProcessConfig::mailbox_bytes,
+    );
+    limit(
+        linker,
+        ("set_max_messages", "get_max_messages"),
+        |config, parent, value| {
+            config.limit_messages(parent, value);
+            Ok(())
+        },
+        |config| config.max_messages,
+    );
+    limit(linker, ("set_max_processes", "get_max_processes"), ProcessConfig::limit_processes, |config| {
+        config.quota.as_ref().map_or(u64::MAX, |quota| quota.limit())
+    });
+    limit(
+        linker,
+        ("set_max_resources", "get_max_resources"),
+        |config, parent, value| {
+            config.limit_resources(parent, value);
+            Ok(())
+        },
+        |config| config.max_resources,
+    );
+    // How many processes live with a configuration that limits them, and with those made from it; else 0.
+    linker.func(MODULE, "processes", |guest: &mut Guest<'_>, id: u64| {
+        let config = guest.data().configs.get(KIND, id)?;
+        Ok::<_, Fault>(config.quota.as_ref().map_or(0, |quota| quota.used()))
+    });
+}
+
+/// Declares what sets a limit and what reads it. The setter sees the caller's own configuration as well.
+fn limit(
+    linker: &mut Linker<ProcessData>,
+    (setter, getter): (&str, &str),
+    set: fn(&mut ProcessConfig, &ProcessConfig, u64) -> Result<(), Fault>,
+    get: fn(&ProcessConfig) -> u64,
+) {
+    linker.func(MODULE, setter, move |guest: &mut Guest<'_>, id: u64, value: u64| {
+        let data = guest.data_mut();
+        let config = data.configs.get_mut(KIND, id)?;
+        set(Arc::make_mut(config), &data.config, value)
+    });
+    linker.func(MODULE, getter, move |guest: &mut Guest<'_>, id: u64| {
+        guest.data().configs.get(KIND, id).map(|config| get(config))
+    });
+}

@@ -1,0 +1,97 @@
+//! What can be said of a process from outside.
+
+use super::data::ProcessData;
+use super::wait::Reason;
+
+/// What a process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// It runs.
+    Running,
+    /// It could run.
+    Runnable,
+    /// It waits for a message.
+    Message,
+    /// It waits for a time.
+    Time,
+    /// It waits for something outside: a file, input, a compilation.
+    Outside,
+}
+
+impl Doing {
+    /// The number that guests know it by. Append only.
+    fn to_guest(self) -> u64 {
+        match self {
+            Doing::Running => 0,
+            Doing::Runnable => 1,
+            Doing::Message => 2,
+            Doing::Time => 3,
+            Doing::Outside => 4,
+        }
+    }
+}
+
+/// What can be counted of a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Info {
+    pub(crate) doing: Doing,
+    /// Messages that have arrived and are in the mailbox.
+    pub(crate) messages: u64,
+    /// Bytes of messages that count against its limit: in the mailbox and on their way to it.
+    pub(crate) message_bytes: u64,
+    /// Reductions of its life, and bytes of linear memory, when it was last suspended.
+    pub(crate) usage: Usage,
+    pub(crate) links: u64,
+    /// Monitors that it has.
+    pub(crate) watched: u64,
+    /// Monitors that others have of it.
+    pub(crate) watchers: u64,
+    /// Messages that were dropped because its mailbox was full.
+    pub(crate) dropped: u64,
+}
+
+/// What a process has used until it was last suspended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) reductions: u64,
+    pub(crate) memory: u64,
+}
+
+impl Info {
+    /// The numbers in the order in which guests see them. Append only.
+    pub(crate) fn fields(&self) -> [u64; 9] {
+        [
+            self.doing.to_guest(),
+            self.messages,
+            self.message_bytes,
+            self.usage.reductions,
+            self.usage.memory,
+            self.links,
+            self.watched,
+            self.watchers,
+            self.dropped,
+        ]
+    }
+}
+
+impl ProcessData {
+    /// What can be said of this process, which is doing something that its worker or its wait tells.
+    pub(crate) fn info(&self, otherwise: Doing) -> Info {
+        let (message_bytes, dropped) = self.process.inbox().held();
+        Info {
+            doing: self.wait_reason().map_or(otherwise, |reason| match reason {
+                Reason::Message { .. } => Doing::Message,
+                Reason::Time(_) => Doing::Time,
+                Reason::Completion => Doing::Outside,
+                Reason::Over(_) => Doing::Runnable,
+            }),
+            messages: self.mailbox.len() as u64,
+            message_bytes,
+            usage: self.usage,
+            links: self.relations.linked().count() as u64,
+            watched: self.relations.watched().count() as u64,
+            watchers: self.relations.watchers().count() as u64,
+            dropped,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! How many processes may live beneath a configuration.
+//!
+//! A [`Quota`] belongs to a configuration and to all that are made from it, by whichever process. A process takes a
+//! place in it when it is entered and gives it back when its data is dropped, which is before anyone hears of its
+//! end. A quota may lie beneath another one; then a place is one in both, so a child is never wider than its parent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::Fault;
+
+/// Quotas that may lie beneath each other: taking a place is a step for each.
+const MAX_DEPTH: u32 = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Quota {
+    limit: u64,
+    used: AtomicU64,
+    above: Option<Arc<Quota>>,
+    depth: u32,
+}
+
+/// A place of a process, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Quota>);
+
+/// There is no place left.
+#[derive(Debug, thiserror::Error)]
+#[error("its configuration allows no more than {0} processes at a time")]
+pub(crate) struct QuotaExceeded(u64);
+
+impl Quota {
+    /// Room for so many processes, beneath another quota if there is one.
+    pub(crate) fn new(limit: u64, above: Option<Arc<Quota>>) -> Result<Arc<Quota>, Fault> {
+        let depth = above.as_ref().map_or(0, |above| above.depth + 1);
+        if depth >= MAX_DEPTH {
+            return Err(Fault::TooMany("limits on processes beneath each other"));
+        }
+        Ok(Arc::new(Quota { limit, used: AtomicU64::new(0), above, depth }))
+    }
+
+    /// How many processes it has room for, itself and those above it.
+    pub(crate) fn limit(&self) -> u64 {
+        self.with_those_above().map(|quota| quota.limit).min().expect("there is this one")
+    }
+
+    /// How many there are.
+    pub(crate) fn used(&self) -> u64 {
+        // Relaxed: a number that is old when it is read.
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place.
+    pub(crate) fn take(self: &Arc<Self>) -> Result<Place, QuotaExceeded> {
+        for (taken, quota) in self.with_those_above().enumerate() {
+            if !quota.take_here() {
+                self.with_those_above().take(taken).for_each(Quota::give_here);
+                return Err(QuotaExceeded(quota.limit));
+            }
+        }
+        Ok(Place(self.clone()))
+    }
+
+    fn with_those_above(&self) -> impl Iterator<Item = &Quota> {
+        std::iter::successors(Some(self), |quota| quota.above.as_deref())
+    }
+
+    fn take_here(&self) -> bool {
+        let next = |used| (used < self.limit).then_some(used + 1);
+        // Relaxed: a count, which orders nothing else.
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    fn give_here(&self) {
+        self.used.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.with_those_above().for_each(Quota::give_here);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_one_in_every_quota_above() {
+        let above = Quota::new(3, None).unwrap();
+        let (narrow, wide) =
+            (Quota::new(2, Some(above.clone())).unwrap(), Quota::new(9, Some(above.clone())).unwrap());
+        assert_eq!((narrow.limit(), wide.limit()), (2, 3), "it is never wider than what is above");
+        let places = [narrow.take().unwrap(), narrow.take().unwrap()];
+        assert!(narrow.take().is_err());
+        let other = wide.take().unwrap();
+        assert!(wide.take().is_err());
+        assert_eq!((above.used(), narrow.used(), wide.used()), (3, 2, 1), "a refusal takes nothing");
+        drop(places);
+        assert_eq!((above.used(), narrow.used()), (1, 0));
+        drop(other);
+        assert_eq!(above.used(), 0);
+    }
+
+    #[test]
+    fn they_do_not_lie_beneath_each_other_without_end() {
+        let mut quota = Quota::new(1, None);
+        for _ in 1..MAX_DEPTH {
+            quota = Quota::new(1, Some(quota.unwrap()));
+        }
+        assert!(Quota::new(1, Some(quota.unwrap())).is_err());
+    }
+}
