@@ -7,7 +7,7 @@
 //! * [`write_whole`] makes an output appear whole or not at all, under its name;
 //! * [`Progress`] shows how far long work is;
 //! * [`open_cache`] and [`default_cache`] find the cache of native code;
-//! * [`stop_on_signals`] turns a request to terminate into one to the node.
+//! * [`listen_to_signals`] turns requests to terminate, and to show what is going on, into those of the node.
 #![forbid(unsafe_code)]
 
 mod cache;
@@ -20,4 +20,4 @@ pub use cache::{default_cache, open_cache};
 pub use output::{read_input, write_output, write_whole};
 pub use progress::Progress;
 pub use report::{Failure, escape, fail};
-pub use signals::stop_on_signals;
+pub use signals::listen_to_signals;

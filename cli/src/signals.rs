@@ -1,29 +1,37 @@
-//! SIGTERM and SIGINT: whoever sends them wants the program gone, and its output kept.
+//! SIGTERM and SIGINT: whoever sends them wants the program gone, and its output kept. SIGQUIT: someone wants to know
+//! what it does.
 //!
-//! The first asks the node to stop, the second stops it, and each one after that ends the command as if no one
-//! had ever listened: nothing here can make it unkillable. What asking means is [`Stopper::ask`]'s to say.
+//! The first request to terminate asks the node to stop, the second stops it, and each one after that ends the command
+//! as if no one had ever listened: nothing here can make it unkillable. What asking means is [`Stopper::ask`]'s to say,
+//! what is shown of processes [`Inspector::report`]'s.
 //!
 //! The handler only writes to a pipe; a thread of its own does the rest. Workers block these signals, so the
 //! handler never runs on the stack of a process.
 
 use std::io;
 
-use lunatic_executor::Stopper;
+use lunatic_executor::{Inspector, Stopper};
 
-/// From now on, requests to terminate go to a node, by a thread that lives as long as the command.
+/// From now on, these signals go to a node, by a thread that lives as long as the command.
 ///
 /// # Errors
 ///
 /// If the operating system refuses a pipe or a thread.
 #[cfg(unix)]
-pub fn stop_on_signals(stopper: Stopper) -> io::Result<()> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+pub fn listen_to_signals(stopper: Stopper, inspector: Inspector) -> io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::iterator::Signals;
 
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT])?;
     let work = move || {
-        for (count, signal) in signals.forever().enumerate() {
-            obey(&stopper, count, signal);
+        let mut requests = 0;
+        for signal in signals.forever() {
+            if signal == SIGQUIT {
+                inspector.report();
+            } else {
+                obey(&stopper, requests, signal);
+                requests += 1;
+            }
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(work)?;
@@ -32,11 +40,11 @@ pub fn stop_on_signals(stopper: Stopper) -> io::Result<()> {
 
 /// There is no such signal here: the command is ended as any other.
 #[cfg(not(unix))]
-pub fn stop_on_signals(_: Stopper) -> io::Result<()> {
+pub fn listen_to_signals(_: Stopper, _: Inspector) -> io::Result<()> {
     Ok(())
 }
 
-/// Does what a signal asks for, after so many others.
+/// Does what a request to terminate asks for, after so many others.
 #[cfg(unix)]
 fn obey(stopper: &Stopper, earlier: usize, signal: i32) {
     use lunatic_executor::ExitStatus;
@@ -53,6 +61,6 @@ fn obey(stopper: &Stopper, earlier: usize, signal: i32) {
     }
 }
 
-/// As a shell reports a program that a signal ended: this and the signal's number.
+/// As a shell reports a process that a signal ended: this and the signal's number.
 #[cfg(unix)]
 const STATUS_SIGNAL: i32 = 128;

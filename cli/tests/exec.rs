@@ -277,9 +277,47 @@ fn a_directory_that_does_not_exist_is_named() {
 fn limits_may_be_as_wide_as_their_types() {
     let directory = with_app(HELLO);
     let max = &*u64::MAX.to_string();
-    for arguments in [["--slice", max], ["--slice", "1"], ["--max-memory", max], ["--workers", "64"]] {
+    let limits = ["--slice", "--max-memory", "--max-mailbox", "--max-messages", "--max-processes"];
+    let limits = limits.iter().chain(&["--max-reductions", "--max-resources"]).map(|limit| [*limit, max]);
+    for arguments in limits.chain([["--slice", "1"], ["--max-processes", "1"], ["--workers", "64"]]) {
         let output = run(directory.path(), &[&arguments[..], &["app.wasm"]].concat());
         assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"hello\n"[..]), "{output:?}");
+    }
+}
+
+/// A program whose first process does too much of this.
+fn does(too_much: &str) -> String {
+    format!(
+        r#"(module
+        (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+        (import "lunatic::process" "process_id" (func $me (result i64)))
+        (import "lunatic::process" "create_config" (func $config (result i64)))
+        (import "lunatic::message" "create_data" (func $message (param i64 i64)))
+        (import "lunatic::message" "send" (func $send (param i64) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "child")
+        (func (export "child"))
+        (func (export "_start") (loop $forever {too_much} (br $forever))))"#
+    )
+}
+
+#[test]
+fn limits_have_an_end_that_is_said() {
+    let send = "(call $message (i64.const 0) (i64.const 0)) (drop (call $send (call $me)))";
+    let spawn = "(if (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
+        (i32.const 0) (i32.const 0) (i32.const 8)) (then (unreachable)))";
+    for (option, value, too_much, says) in [
+        ("--max-mailbox", "1KiB", send, "more than 1024 bytes of messages wait"),
+        ("--max-messages", "7", send, "more than 7 messages wait"),
+        ("--max-reductions", "70000", "", "70000 reductions are used up"),
+        ("--max-resources", "7", "(drop (call $config))", "too many configurations"),
+        ("--max-processes", "1", spawn, "unreachable"),
+    ] {
+        let directory = with_app(&does(too_much));
+        let output = run(directory.path(), &[option, value, "app.wasm"]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(134), "{option}: {text}");
+        assert!(text.contains(says), "{option}: {text}");
     }
 }
 
@@ -296,6 +334,11 @@ fn wrong_usage_is_status_2() {
         option("--slice", "0"),
         option("--slice", "-1"),
         option("--max-memory", "lots"),
+        option("--max-mailbox", "lots"),
+        option("--max-messages", "-1"),
+        option("--max-processes", "0"),
+        option("--max-reductions", "1MiB"),
+        option("--max-resources", ""),
         option("--dir", ""),
         option("--dir", "::x"),
         option("--env", "=value"),

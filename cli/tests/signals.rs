@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT: the program is asked, its output is there, and nothing keeps the command from ending.
+//! SIGTERM and SIGINT: the program is asked, its output is there, and nothing keeps the command from ending. SIGQUIT:
+//! it says what its processes do.
 #![cfg(unix)]
 
 mod common;
@@ -25,7 +26,12 @@ struct Program {
 impl Program {
     /// Starts a program and waits until it says on standard error that it is `ready`.
     fn start(options: &[&str], body: &str) -> Program {
-        let directory = with_app(&program(body));
+        Program::start_text(options, &program(body))
+    }
+
+    /// As [`Program::start`], for a whole module.
+    fn start_text(options: &[&str], text: &str) -> Program {
+        let directory = with_app(text);
         let arguments = [options, &["app.wasm"]].concat();
         let mut command = command(env!("CARGO_BIN_EXE_lunatic-exec"), directory.path(), &arguments);
         let mut child =
@@ -40,6 +46,11 @@ impl Program {
     fn expect(&mut self, expected: &str) {
         let mut lines = self.said.by_ref().lines().map(|line| line.expect("it is text"));
         assert!(lines.any(|line| line == expected), "it never said {expected:?}");
+    }
+
+    /// The next lines that it says.
+    fn lines(&mut self, count: usize) -> Vec<String> {
+        self.said.by_ref().lines().take(count).map(|line| line.expect("it is text")).collect()
     }
 
     fn signal(&self, signal: Signal) {
@@ -72,8 +83,14 @@ impl Drop for Program {
 /// - `$catch` to be told instead of ended, and `$receive -> kind`, `$tag`;
 /// - 600,000 bytes of `.` at 65,536.
 fn program(body: &str) -> String {
+    program_with("", body)
+}
+
+/// As [`program`], with more imports.
+fn program_with(imports: &str, body: &str) -> String {
     format!(
         r#"(module
+        {imports}
         (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
         (import "lunatic::process" "die_when_link_dies" (func $die_when_link_dies (param i32)))
         (import "lunatic::message" "receive" (func $receive_raw (param i32 i32 i64) (result i32)))
@@ -251,4 +268,95 @@ fn blocking_workers(process: u32) -> usize {
         }
     }
     workers
+}
+
+/// A sleeper, one with two messages that waits for another, a spinner, and one whose name would ring and move the cursor.
+const FAMILY: &str = r#"
+    (import "lunatic::process" "spawn" (func $spawn_raw (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+    (import "lunatic::registry" "put" (func $put (param i32 i32 i64 i64)))
+    (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
+    (import "lunatic::message" "send" (func $send (param i64) (result i32)))"#;
+
+#[test]
+fn sigquit_shows_what_every_process_does_and_the_program_goes_on() {
+    let body = r#"
+        (data (i32.const 128) "sleeperwaiterspinner\07\1b[2Jx\n")
+        (func $deep (call $sleep (i64.const 1000000)))
+        (func $sleeper (export "sleeper") (call $deep))
+        (func $waiter (export "waiter")
+          (i64.store (i32.const 32) (i64.const 9))
+          (drop (call $receive_raw (i32.const 32) (i32.const 1) (i64.const -1))))
+        (func $spinner (export "spinner") (loop $forever (br $forever)))
+        (func $spawn (param i32 i32) (result i64)
+          (if (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (local.get 0) (local.get 1)
+            (i32.const 0) (i32.const 0) (i32.const 24)) (then (unreachable)))
+          (i64.load (i32.const 24)))
+        (func $send_to (param i64)
+          (call $create_data (i64.const 1) (i64.const 0))
+          (drop (call $send (local.get 0))))
+        (func (export "_start") (local $pid i64)
+          (drop (call $spawn (i32.const 128) (i32.const 7)))
+          (local.set $pid (call $spawn (i32.const 135) (i32.const 6)))
+          (call $send_to (local.get $pid))
+          (call $send_to (local.get $pid))
+          (drop (call $spawn (i32.const 141) (i32.const 7)))
+          (local.set $pid (call $spawn (i32.const 128) (i32.const 7)))
+          (call $put (i32.const 148) (i32.const 7) (i64.const 0) (local.get $pid))
+          (call $sleep (i64.const 100))
+          (call $ready)
+          (call $catch)
+          (drop (call $receive))
+          (call $say (i32.const 2) (i32.const 72) (i32.const 8))
+          (call $exit (i32.const 7)))"#;
+    // Twice: it is not counted as a request to stop.
+    for workers in ["1", "3"] {
+        let mut program = Program::start_text(&["--workers", workers], &program_with(FAMILY, body));
+        for _ in 0..3 {
+            program.signal(Signal::SIGQUIT);
+            let lines = program.lines(6);
+            assert_eq!(lines[0], "5 processes");
+            assert!(
+                lines[1].starts_with("process 1 (_start) waits for a message; 0 messages, 0 bytes"),
+                "{lines:?}"
+            );
+            assert!(lines[1].ends_with("; in receive"), "{lines:?}");
+            let number = |line: &String| line.split(' ').nth(1).and_then(|id| id.parse::<u64>().ok());
+            assert!(lines[1..].is_sorted_by_key(number), "{lines:?}");
+            let of = |name: &str| lines.iter().find(|line| line.contains(name)).expect(name);
+            assert!(of("(sleeper)").contains("waits for a time; 0 messages"), "{lines:?}");
+            assert!(of("(sleeper)").ends_with("bytes of memory; in deep"), "{lines:?}");
+            assert!(
+                of("(waiter)").contains("waits for a message; 2 messages, 192 bytes of them"),
+                "{lines:?}"
+            );
+            assert!(of("(spinner)").contains("can run"), "{lines:?}");
+            assert!(of("(spinner)").ends_with("1048576 bytes of memory; in spinner"), "{lines:?}");
+            assert!(of(r"(\u{7}\u{1b}[2Jx\n)").contains("waits for a time"), "{lines:?}");
+        }
+        program.signal(Signal::SIGTERM);
+        program.expect("stopped");
+        let (_, status, _) = program.end();
+        assert_eq!(status.code(), Some(7));
+    }
+}
+
+#[test]
+fn sigquit_among_very_many_shows_a_thousand() {
+    let body = r#"
+        (data (i32.const 128) "sleeper")
+        (func (export "sleeper") (call $sleep (i64.const 1000000)))
+        (func (export "_start") (local $i i32)
+          (loop $more
+            (drop (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 128) (i32.const 7)
+              (i32.const 0) (i32.const 0) (i32.const 24)))
+            (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1500))))
+          (call $ready)
+          (call $sleep (i64.const 1000000)))"#;
+    let mut program = Program::start_text(&["--workers", "2"], &program_with(FAMILY, body));
+    program.signal(Signal::SIGQUIT);
+    let lines = program.lines(1002);
+    assert_eq!(lines[0], "1501 processes");
+    assert_eq!(lines[1001], "… and 501 more");
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.end().1.code(), Some(143));
 }

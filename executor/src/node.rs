@@ -14,7 +14,7 @@ use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
 use crate::perf_map::PerfMap;
 use crate::process::{
-    Entry, Letter, Parcel, Process, ProcessData, ProcessId, Relations, Sent, Signal, Table, TableFull,
+    Entry, Letter, Parcel, Process, ProcessData, ProcessId, Relations, Sent, Share, Signal, Table, TableFull,
 };
 use crate::quota::Place;
 use crate::registry::Registry;
@@ -58,8 +58,8 @@ pub(crate) struct Node {
 pub(crate) enum Due {
     /// A wait of a process is up.
     Wait { process: ProcessId, wait: u64 },
-    /// A message is sent.
-    Send { process: ProcessId, letter: Letter },
+    /// A message is sent; until then it counts against whoever set the timer.
+    Send { process: ProcessId, letter: Letter, share: Share },
     /// The node was asked to stop and had its time.
     Stop { status: i32 },
 }
@@ -150,7 +150,11 @@ impl Events for Node {
         self.timers.fire(now, |due| {
             let (process, parcel): (_, Parcel) = match due {
                 Due::Wait { process, wait } => (process, Signal::Due { wait }.into()),
-                Due::Send { process, letter } => (process, letter.into()),
+                Due::Send { process, letter, share } => {
+                    // From here on it counts against its receiver.
+                    drop(share);
+                    (process, letter.into())
+                }
                 Due::Stop { status } => return self.finish(status),
             };
             // Its process may be gone; then the timer has come to its end with it.

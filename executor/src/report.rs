@@ -16,15 +16,17 @@ pub(crate) struct Report {
     name: Option<String>,
 }
 
+/// The name by which a module exports a function.
+pub(crate) fn name_of_entry(module: &Module, entry: FuncIndex) -> Option<String> {
+    let is_entry = |name: &&str| module.exported_function(name) == Some(entry);
+    module.exports().map(|(name, _)| name).find(is_entry).map(ToOwned::to_owned)
+}
+
 impl Report {
     /// Names the process by its registered name, else by the function it was spawned with.
     pub(crate) fn new(node: &Node, process: ProcessId, module: &Module, entry: FuncIndex) -> Report {
         let registered = node.registry.lock().name_of(process).map(ToOwned::to_owned);
-        let name = registered.or_else(|| {
-            let is_entry = |name: &&str| module.exported_function(name) == Some(entry);
-            module.exports().map(|(name, _)| name).find(is_entry).map(ToOwned::to_owned)
-        });
-        Report { process, name }
+        Report { process, name: registered.or_else(|| name_of_entry(module, entry)) }
     }
 
     /// The report, ending in a newline. Names are escaped: they are the guest's, the terminal is not.

@@ -26,6 +26,7 @@ use crate::config::{GuestDir, MAX_RESOURCES, MAX_WORKERS, PreopenedDir, ProcessC
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{LoadError, RuntimeError};
 use crate::host;
+use crate::inspect::Inspector;
 use crate::node::{Due, Node, Spawn, Status};
 use crate::perf_map::PerfMap;
 use crate::process::{Entry, Signal, Table};
@@ -145,6 +146,11 @@ impl Runtime {
     /// See [`LoadError`].
     pub fn load(&self, bytes: &[u8]) -> Result<Program, LoadError> {
         program::load(&self.node, bytes)
+    }
+
+    /// What shows the node's processes, from another thread.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(self.node.clone())
     }
 
     /// What stops the node from another thread.

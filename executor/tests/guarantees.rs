@@ -63,6 +63,7 @@ scenarios! {
     guarantee_28_a_death_carries_its_reason
     guarantee_28_a_death_that_is_a_links_says_whose
     guarantee_29_and_30_names_are_free_when_a_death_is_seen
+    guarantee_29_a_place_is_free_when_a_death_is_seen
     guarantee_31_of_many_who_race_for_a_name_one_spawns
     guarantee_32_a_pid_is_not_reused
     guarantee_34_a_timer_is_never_early

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use lunatic_cli::{Failure, default_cache, fail, open_cache, read_input, stop_on_signals};
+use lunatic_cli::{Failure, default_cache, fail, listen_to_signals, open_cache, read_input};
 use lunatic_executor::{MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig};
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
@@ -31,6 +31,22 @@ struct Arguments {
     /// Memory of each process, in bytes, or with the suffix KiB, MiB or GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_memory: Option<u64>,
+    /// Messages that may wait for a process, in bytes, or with a suffix; whoever exceeds it ends [default: as much as
+    /// of memory]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_mailbox: Option<u64>,
+    /// Messages that may wait for a process; whoever exceeds it ends [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_messages: Option<u64>,
+    /// Processes that may live at a time; beyond it, spawning fails [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_processes: Option<NonZeroU64>,
+    /// Reductions that a process may use in its life; whoever has used them ends [default: no limit]
+    #[arg(long, value_name = "REDUCTIONS")]
+    max_reductions: Option<u64>,
+    /// Configurations, modules, errors or files that a process may have of each [default: 65536, of files 4096]
+    #[arg(long, value_name = "N")]
+    max_resources: Option<u64>,
     /// Reductions (about one WebAssembly instruction each) until the next process has its turn
     #[arg(long, value_name = "REDUCTIONS")]
     slice: Option<NonZeroU64>,
@@ -85,7 +101,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // Not while it loads: there is nothing to lose yet. Nor unmetered: a loop that keeps its worker cannot be stopped,
     // only ended with the whole command.
     if !unmetered {
-        stop_on_signals(runtime.stopper())
+        listen_to_signals(runtime.stopper(), runtime.inspector())
             .map_err(|error| Failure { place: "signals".into(), cause: error.into() })?;
     }
     let status = runtime.run(&program);
@@ -106,6 +122,11 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         workers: arguments.workers.unwrap_or(defaults.workers),
         slice: arguments.slice.map_or(defaults.slice, NonZeroU64::get),
         max_memory: arguments.max_memory.unwrap_or(defaults.max_memory),
+        max_mailbox: arguments.max_mailbox,
+        max_messages: arguments.max_messages,
+        max_processes: arguments.max_processes,
+        max_reductions: arguments.max_reductions,
+        max_resources: arguments.max_resources,
         args: args.collect(),
         env: arguments.env.iter().filter_map(|variable| environment_variable(variable)).collect(),
         dirs: arguments.dirs,

@@ -18,7 +18,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 
 /// Sends the current message in so many milliseconds, not earlier; also when the caller is gone by then. A process
 /// that is gone needs no timer: then it is as if it had fired. Returns the timer's identifier. Traps when there is no
-/// message.
+/// message, or the caller has more bytes of messages in timers than may wait in its mailbox.
 fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<u64, Fault> {
     charge(guest, 0);
     let data = guest.data_mut();
@@ -27,7 +27,10 @@ fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<
     if data.node().table.get(process).is_none() {
         return Ok(TimerId::NEVER.0);
     }
-    let due = Due::Send { process, letter };
+    let limit = data.config.mailbox_bytes();
+    let share = data.deferred.get_or_insert_default().take(letter.message().size() as u64, limit);
+    let share = share.ok_or(Fault::TooMany("bytes of messages in timers"))?;
+    let due = Due::Send { process, letter, share };
     let deadline = deadline(data, milliseconds);
     Ok(data.node().timers.set(deadline, due).0)
 }

@@ -8,9 +8,11 @@ use lunatic_jit::{
     FuncIndex, HostCall, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value,
 };
 
+use crate::report::name_of_entry;
+
 use super::data::{Next, ProcessData};
 use super::exit::{ExitReason, Limit};
-use super::info::Usage;
+use super::info::{Doing, Look, Usage};
 
 /// The function that a process is for.
 #[derive(Clone, Debug)]
@@ -18,6 +20,9 @@ pub(crate) struct Entry {
     pub(crate) function: FuncIndex,
     pub(crate) args: Box<[Value]>,
 }
+
+/// Bytes of memory limit for which a process may have an element in a table; they are counted apart.
+const TABLE_ELEMENT: u64 = 16;
 
 /// See the module.
 pub(super) struct Body {
@@ -102,6 +107,17 @@ impl Body {
         }
     }
 
+    /// What it is and does, for a person.
+    pub(super) fn look(&mut self) -> Look {
+        let entry = self.entry.function;
+        let frames = match &self.stage {
+            Some(Stage::Running(running)) => running.store.backtrace(),
+            _ => Vec::new(),
+        };
+        let data = self.data_mut();
+        Look { info: data.info(Doing::Runnable), entry: name_of_entry(data.code.module(), entry), frames }
+    }
+
     /// Leaves what was used so far where others may ask for it.
     pub(super) fn note_usage(&mut self) {
         if let Some(Stage::Running(running)) = &mut self.stage {
@@ -115,7 +131,10 @@ impl Body {
             unreachable!("only a body that has not started is started")
         };
         let (code, config) = (data.code.clone(), data.config.clone());
-        let limits = StoreLimits { max_memory: data.config.max_memory, ..StoreLimits::default() };
+        let max_memory = data.config.max_memory;
+        let defaults = StoreLimits::default();
+        let max_table_elements = defaults.max_table_elements.min(max_memory / TABLE_ELEMENT);
+        let limits = StoreLimits { max_memory, max_table_elements };
         let engine = data.node().engine.clone();
         let mut store = Store::new(&engine, *data, limits);
         match code.instantiate(&mut store, &config) {

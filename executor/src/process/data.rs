@@ -18,6 +18,7 @@ use crate::quota::Place;
 
 use super::Process;
 use super::alias::Aliases;
+use super::deferred::Deferred;
 use super::exit::{Ending, ExitReason};
 use super::id::ProcessId;
 use super::info::{Doing, Usage};
@@ -56,6 +57,8 @@ pub(crate) struct ProcessData {
     pub(super) usage: Usage,
     /// By which it can be sent messages besides its identifier; most processes have none.
     pub(crate) aliases: Option<Box<Aliases>>,
+    /// What it has in timers, if it ever set one.
+    pub(crate) deferred: Option<Deferred>,
     _place: Option<Place>,
     wait: Option<Wait>,
     waits: u64,
@@ -105,6 +108,7 @@ impl ProcessData {
             children: 0,
             usage: Usage::default(),
             aliases: None,
+            deferred: None,
             _place: place,
             wait: None,
             waits: 0,

@@ -1,5 +1,7 @@
 //! What can be said of a process from outside.
 
+use lunatic_jit::Frame;
+
 use super::data::ProcessData;
 use super::wait::Reason;
 
@@ -72,6 +74,16 @@ impl Info {
             self.dropped,
         ]
     }
+}
+
+/// A process between two turns.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    pub(crate) info: Info,
+    /// The function that it was spawned with.
+    pub(crate) entry: Option<String>,
+    /// Where it is in its code; empty before its first turn, and within some routines of the engine.
+    pub(crate) frames: Vec<Frame>,
 }
 
 impl ProcessData {

@@ -5,7 +5,7 @@
 //! | `id`, `table` | who a process is, who is alive |
 //! | `signal`, `queue` | what reaches a process; what orders it, and says whether the process is runnable: one atomic word |
 //! | `inbox` | the queue, and how much may wait in it |
-//! | `message`, `mailbox` | what waits to be received |
+//! | `message`, `mailbox`, `deferred` | what waits to be received; what timers are to send |
 //! | `link`, `alias` | links and monitors; names that end before their process |
 //! | `wait` | what a suspended process waits for |
 //! | `data` | all that host functions see, and what signals do |
@@ -16,6 +16,7 @@
 mod alias;
 mod body;
 mod data;
+mod deferred;
 mod end;
 mod exit;
 mod id;
@@ -36,7 +37,7 @@ mod sync {
 }
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::config::ProcessConfig;
 use crate::node::Node;
@@ -44,9 +45,10 @@ use crate::node::Node;
 pub(crate) use alias::Use as AliasUse;
 pub(crate) use body::Entry;
 pub(crate) use data::ProcessData;
+pub(crate) use deferred::Share;
 pub(crate) use exit::ExitReason;
 pub(crate) use id::ProcessId;
-pub(crate) use info::{Doing, Info};
+pub(crate) use info::{Doing, Info, Look};
 pub(crate) use link::Relations;
 pub(crate) use mailbox::{MAX_TAGS, Pattern, Tags};
 pub(crate) use message::{DataMessage, Death, Letter, Message, NO_TAG};
@@ -64,7 +66,8 @@ pub(crate) struct Process {
     inbox: Inbox,
     /// Whether it may have names in the registry, so that most exits need not look.
     named: AtomicBool,
-    /// Held by the worker that runs it; the queue's states keep others away, so it is never contended.
+    /// Held by the worker that runs it; the queue's states keep other workers away. Who [looks](Process::look) holds it
+    /// for a moment, so a worker hardly ever waits, and never for another one.
     /// `None` before the process is given its body and after its end.
     body: Mutex<Option<Body>>,
 }
@@ -131,6 +134,18 @@ impl Process {
         drop(self.inbox.close());
         let body = self.lock_body().take();
         drop(body);
+    }
+
+    /// What it is and does, if its worker lets go of it within so many attempts; it does after every turn.
+    pub(crate) fn look(&self, attempts: u32) -> Option<Look> {
+        for _ in 0..attempts {
+            match self.body.try_lock() {
+                Ok(mut body) => return body.as_mut().map(Body::look),
+                Err(TryLockError::Poisoned(_)) => return None,
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        None
     }
 
     /// What arrives.

@@ -44,7 +44,7 @@ struct Shard<T> {
 
 struct Entries<T> {
     // Unbounded here: a process has one timer while it waits, and those of `send_after` hold a message that
-    // counts against whoever receives it.
+    // counts against whoever set them.
     by_deadline: BTreeMap<(u64, TimerId), T>,
     deadlines: HashMap<TimerId, u64>,
     sequence: u64,

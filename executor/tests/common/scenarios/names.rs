@@ -36,6 +36,36 @@ pub(super) const ALL: &[Scenario] = &[
         "#,
     },
     Scenario {
+        rows: &[29],
+        name: "guarantee_29_a_place_is_free_when_a_death_is_seen",
+        rounds: 3_000,
+        // Two processes may live with a configuration; whoever sees one's end can spawn the next, every time.
+        body: r#"
+        (data (i32.const 1024) "child")
+        (func (export "child") (call $park) (call $exit (i32.const 1)))
+        (func $spawn_raw_with (param $config i64) (result i32)
+          (call $spawn_raw (i64.const 4) (local.get $config) (i64.const -1)
+            (i32.const 1024) (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 16)))
+        (func (export "_start") (local $i i64) (local $config i64) (local $pid i64)
+          (call $die_when_link_dies (i32.const 0))
+          (local.set $config (call $create_config))
+          (call $set_max_processes (local.get $config) (i64.const 2))
+          (call $assert (i32.eqz (call $spawn_raw_with (local.get $config))))
+          (loop $next
+            (call $assert (i32.eqz (call $spawn_raw_with (local.get $config))))
+            (local.set $pid (i64.load (i32.const 16)))
+            (call $assert (i32.eq (call $spawn_raw_with (local.get $config)) (i32.const 1)))
+            (call $drop_error (i64.load (i32.const 16)))
+            (if (i64.eqz (i64.and (local.get $i) (i64.const 1)))
+              (then (call $kill (local.get $pid)))
+              (else (call $send (local.get $pid) (i64.const 1))))
+            (call $expect_death (i64.const 4))
+            (local.set $i (i64.add (local.get $i) (i64.const 1)))
+            (br_if $next (i64.lt_u (local.get $i) (global.get $rounds))))
+          (call $assert (i64.eq (call $count_processes (local.get $config)) (i64.const 1))))
+        "#,
+    },
+    Scenario {
         rows: &[31],
         name: "guarantee_31_of_many_who_race_for_a_name_one_spawns",
         rounds: 1_000,
