@@ -1,4 +1,5 @@
-//! What a process may rely on, on real threads: every scenario at one worker, at two and at four.
+//! What a process may rely on, on real threads: every scenario at one worker, at two and at four, with slices as they
+//! are and with short ones, which end in more places.
 
 mod common;
 
@@ -6,16 +7,21 @@ use std::collections::BTreeSet;
 
 use common::scenarios::{Scenario, all};
 use common::{run, workers};
+use lunatic_executor::RuntimeConfig;
 
 /// Rows of the list of guarantees that are promised today.
 const ROWS: std::ops::RangeInclusive<u8> = 1..=39;
+
+/// Reductions of a slice that ends within what the scenarios do at a time.
+const SHORT: u64 = 1000;
 
 /// Runs a scenario, which has to end well.
 fn holds(name: &str) {
     let scenario =
         all().into_iter().find(|scenario| scenario.name == name).expect("there is such a scenario");
-    for count in [1, 2, 4] {
-        let outcome = run(workers(count), &scenario.text(scenario.rounds));
+    for (count, slice) in [(1, SHORT), (2, RuntimeConfig::default().slice), (4, SHORT)] {
+        let config = RuntimeConfig { slice, ..workers(count) };
+        let outcome = run(config, &scenario.text(scenario.rounds));
         assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
     }
 }

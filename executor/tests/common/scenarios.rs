@@ -50,6 +50,8 @@ pub(crate) fn all() -> Vec<Scenario> {
 /// - `$assert_death (process, kind, code)` the current message says that about an end;
 /// - `$expect_nothing` the mailbox is empty;
 /// - `$park` waits for a message for ever; `$spin (n)` does nothing n times;
+/// - `$jostle` spawns a process that ends at once: it takes the place next in turn, so that whoever had it may run on
+///   another worker;
 /// - `$random (bound)` the next number of a fixed sequence.
 const HELPERS: &str = r#"
   (func $expect (param $tag i64)
@@ -71,6 +73,9 @@ const HELPERS: &str = r#"
   (func $spin (param $n i64)
     (loop $more
       (br_if $more (i64.ge_s (local.tee $n (i64.sub (local.get $n) (i64.const 1))) (i64.const 0)))))
+  (data (i32.const 1000) "jostle")
+  (func (export "jostle"))
+  (func $jostle (drop (call $spawn (i64.const 0) (i32.const 1000) (i32.const 6))))
   (global $seed (mut i64) (i64.const 7))
   (func $random (param $bound i64) (result i64)
     (global.set $seed (i64.add (i64.mul (global.get $seed) (i64.const 6364136223846793005))

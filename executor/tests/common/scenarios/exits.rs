@@ -37,7 +37,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[4],
         name: "guarantee_04_what_is_sent_after_a_kill_never_runs",
-        rounds: 5_000,
+        rounds: 3_000,
         // The target answers what it gets. The kill meets it asleep, awake, or on its way; what is sent after it
         // is never answered.
         body: r#"
@@ -53,7 +53,8 @@ pub(super) const ALL: &[Scenario] = &[
             (local.set $pid (call $spawn (i64.const 0) (i32.const 1024) (i32.const 6)))
             (call $monitor (local.get $pid))
             (call $send (local.get $pid) (i64.const 1))
-            (call $spin (call $random (i64.const 2000)))
+            (call $jostle)
+            (call $spin (call $random (i64.const 40000)))
             (call $kill (local.get $pid))
             (call $send (local.get $pid) (i64.const 2))
             (if (i32.eqz (call $wait (i64.const 0) (i64.const -1)))
@@ -178,7 +179,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[22],
         name: "guarantee_22_of_two_exits_the_first_wins",
-        rounds: 5_000,
+        rounds: 3_000,
         // A child that ends normally is killed meanwhile, twice. It ends once, as one or the other: its link speaks
         // if it was killed, before its monitor does, which always speaks, once.
         body: r#"
@@ -192,8 +193,9 @@ pub(super) const ALL: &[Scenario] = &[
           (loop $next
             (local.set $pid (call $spawn (i64.const 4) (i32.const 1024) (i32.const 5)))
             (call $monitor (local.get $pid))
-            (call $send_value (local.get $pid) (i64.const 1) (call $random (i64.const 500)))
-            (call $spin (call $random (i64.const 3000)))
+            (call $send_value (local.get $pid) (i64.const 1) (call $random (i64.const 10000)))
+            (call $jostle)
+            (call $spin (call $random (i64.const 60000)))
             (call $kill (local.get $pid))
             (call $kill (local.get $pid))
             (if (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 1))

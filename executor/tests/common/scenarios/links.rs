@@ -6,7 +6,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[11],
         name: "guarantee_11_spawning_and_linking_is_one_step",
-        rounds: 10_000,
+        rounds: 4_000,
         // The child ends at once, by a status or (rarely) a trap. The parent is always told, also if it is busy.
         body: r#"
         (data (i32.const 1024) "exitstraps")
@@ -18,7 +18,8 @@ pub(super) const ALL: &[Scenario] = &[
             (drop (if (result i64) (i64.eqz (i64.rem_u (local.get $i) (i64.const 128)))
               (then (call $spawn (i64.add (local.get $i) (i64.const 1)) (i32.const 1029) (i32.const 5)))
               (else (call $spawn (i64.add (local.get $i) (i64.const 1)) (i32.const 1024) (i32.const 5)))))
-            (call $spin (call $random (i64.const 1000)))
+            (call $jostle)
+            (call $spin (call $random (i64.const 40000)))
             (call $expect_death (i64.add (local.get $i) (i64.const 1)))
             (call $expect_nothing)
             (local.set $i (i64.add (local.get $i) (i64.const 1)))
@@ -136,7 +137,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[15],
         name: "guarantee_15_after_unlink_a_death_is_nothing",
-        rounds: 10_000,
+        rounds: 4_000,
         // The child ends whenever it likes. A death that was there before the unlink may be a message; once that is
         // taken out nothing more comes, although the child ends later for sure. Deaths of links come before those
         // of monitors, so when the monitor has spoken, the link has had its say.
@@ -150,8 +151,9 @@ pub(super) const ALL: &[Scenario] = &[
           (call $die_when_link_dies (i32.const 0))
           (loop $next
             (local.set $pid (call $spawn (i64.const 6) (i32.const 1024) (i32.const 5)))
-            (call $send_value (local.get $pid) (i64.const 1) (call $random (i64.const 500)))
-            (call $spin (call $random (i64.const 1000)))
+            (call $send_value (local.get $pid) (i64.const 1) (call $random (i64.const 10000)))
+            (call $jostle)
+            (call $spin (call $random (i64.const 60000)))
             (call $unlink (local.get $pid))
             (drop (call $wait (i64.const 6) (i64.const 0)))
             (call $expect_nothing)
@@ -165,7 +167,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[15],
         name: "guarantee_15_after_unlink_a_death_ends_no_one",
-        rounds: 10_000,
+        rounds: 5_000,
         // As above, where a death that counts would be the end: the child waits for the unlink to be over.
         body: r#"
         (data (i32.const 1024) "child")
@@ -186,7 +188,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[12, 15],
         name: "guarantee_12_and_15_linking_and_unlinking_at_once_leaves_a_whole_link_or_none",
-        rounds: 5_000,
+        rounds: 3_000,
         // Two processes link and unlink each other with no regard for what the other does. At the end one unlinks
         // and, when that must have arrived, links again: the link is whole, whatever came before, and each learns
         // of the other's end.
@@ -195,9 +197,9 @@ pub(super) const ALL: &[Scenario] = &[
         (func $quarrel (param $peer i64) (local $i i64)
           (loop $again
             (call $link (i64.const 6) (local.get $peer))
-            (call $spin (call $random (i64.const 200)))
+            (call $spin (call $random (i64.const 2000)))
             (call $unlink (local.get $peer))
-            (call $spin (call $random (i64.const 200)))
+            (call $spin (call $random (i64.const 2000)))
             (if (i64.eqz (call $random (i64.const 2))) (then (call $link (i64.const 6) (local.get $peer))))
             (local.set $i (i64.add (local.get $i) (i64.const 1)))
             (br_if $again (i64.lt_u (local.get $i) (i64.const 5)))))
@@ -217,6 +219,8 @@ pub(super) const ALL: &[Scenario] = &[
           (loop $next
             (local.set $pid (call $spawn (i64.const 0) (i32.const 1024) (i32.const 7)))
             (call $send_value (local.get $pid) (i64.const 1) (local.get $i))
+            (call $jostle)
+            (call $spin (call $random (i64.const 40000)))
             (call $quarrel (local.get $pid))
             (call $expect (i64.const 5))
             (call $send (local.get $pid) (i64.const 2))

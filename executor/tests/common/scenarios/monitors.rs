@@ -84,7 +84,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[27],
         name: "guarantee_27_after_stop_monitoring_no_death_is_told",
-        rounds: 5_000,
+        rounds: 3_000,
         // The child ends whenever it likes. What was told before may be there; after that is taken out, nothing
         // comes. That the child is gone is known by a link, and a second monitor is told once, not twice.
         body: r#"
@@ -98,8 +98,9 @@ pub(super) const ALL: &[Scenario] = &[
           (loop $next
             (local.set $pid (call $spawn (i64.const 0) (i32.const 1024) (i32.const 5)))
             (call $monitor (local.get $pid))
-            (call $send_value (local.get $pid) (i64.const 1) (call $random (i64.const 500)))
-            (call $spin (call $random (i64.const 1500)))
+            (call $send_value (local.get $pid) (i64.const 1) (call $random (i64.const 10000)))
+            (call $jostle)
+            (call $spin (call $random (i64.const 60000)))
             (call $stop_monitoring (local.get $pid))
             (drop (call $wait (i64.const 0) (i64.const 0)))
             (call $expect_nothing)

@@ -79,7 +79,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[22],
         name: "guarantee_22_of_two_exit_signals_the_first_is_the_reason",
-        rounds: 5_000,
+        rounds: 3_000,
         // Two signals of one sender, the first of which is the end, and one of another, whose order nobody promises.
         body: r#"
         (data (i32.const 1024) "targetrival")
@@ -95,7 +95,8 @@ pub(super) const ALL: &[Scenario] = &[
             (local.set $pid (call $spawn (i64.const 0) (i32.const 1024) (i32.const 6)))
             (call $monitor (local.get $pid))
             (call $send_value (local.get $rival) (i64.const 1) (local.get $pid))
-            (call $spin (call $random (i64.const 1000)))
+            (call $jostle)
+            (call $spin (call $random (i64.const 40000)))
             (call $exit_signal (local.get $pid) (i64.const 1))
             (call $exit_signal (local.get $pid) (i64.const 2))
             (call $kill (local.get $pid))
@@ -110,7 +111,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[27],
         name: "guarantee_27_a_stopped_monitor_is_silent_and_the_others_are_not",
-        rounds: 5_000,
+        rounds: 3_000,
         // One of three monitors is stopped while the process ends. What stopping says is what happened: it was in
         // time and nothing comes, or the message is there, and with "flush" it is there no more.
         body: r#"
@@ -127,8 +128,9 @@ pub(super) const ALL: &[Scenario] = &[
             (local.set $c (call $monitor_start (local.get $pid)))
             (call $assert (i64.ne (local.get $a) (local.get $b)))
             (call $assert (i64.ne (local.get $b) (local.get $c)))
-            (call $send_value (local.get $pid) (i64.const 1) (call $random (i64.const 500)))
-            (call $spin (call $random (i64.const 1500)))
+            (call $send_value (local.get $pid) (i64.const 1) (call $random (i64.const 10000)))
+            (call $jostle)
+            (call $spin (call $random (i64.const 60000)))
             (drop (call $monitor_stop (local.get $pid) (local.get $b) (i32.const 1)))
             (call $assert (i32.eqz (call $monitor_stop (local.get $pid) (local.get $b) (i32.const 1))))
             (call $expect_down (local.get $pid))
@@ -236,7 +238,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[33],
         name: "guarantee_33_a_late_reply_to_an_alias_is_not_delivered",
-        rounds: 5_000,
+        rounds: 3_000,
         // The caller gives up at some moment. Either it has the reply, or it never gets it: what a server does after
         // the reply shows that the reply has been sent. An alias for one reply lets no second one in.
         body: r#"
@@ -256,8 +258,8 @@ pub(super) const ALL: &[Scenario] = &[
           (loop $next
             (local.set $alias (call $alias_create (i32.wrap_i64 (i64.rem_u (local.get $i) (i64.const 2)))))
             (call $send_value (local.get $server) (i64.const 1) (local.get $alias))
-            (call $spin (call $random (i64.const 3000)))
-            (drop (call $wait (i64.const 9) (i64.const 0)))
+            (call $jostle)
+            (call $spin (call $random (i64.const 40000)))
             (drop (call $alias_drop (local.get $alias)))
             (call $assert (i32.eqz (call $alias_drop (local.get $alias))))
             ;; What is in the mailbox now was in time; nothing comes later.
