@@ -105,7 +105,7 @@ impl Runtime {
         if config.slice == 0 {
             return Err(RuntimeError::EmptySlice);
         }
-        let engine = Engine::new(EngineConfig { stack_size: config.stack_size })?;
+        let engine = Engine::new(EngineConfig { stack_size: config.stack_size, ..EngineConfig::default() })?;
         let node = Arc::new(Node {
             engine,
             linker: host::linker(),
