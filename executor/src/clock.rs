@@ -1,5 +1,6 @@
 //! Time, injected: nothing in this crate reads a clock of the machine except through [`Clock`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -34,11 +35,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when told to.
+/// A clock that moves only when told to, and that is set to the same date at the beginning of every run.
 #[derive(Debug, Default)]
 pub struct SimulatedClock {
     nanoseconds: AtomicU64,
 }
+
+/// The first second of 2026, in seconds since the Unix epoch: what a simulated wall clock reads at first.
+const SIMULATED_EPOCH: u64 = 1_767_225_600;
 
 impl SimulatedClock {
     /// Moves the clock to a later moment; an earlier one changes nothing.
@@ -54,6 +58,16 @@ impl Clock for SimulatedClock {
     }
 
     fn wall(&self) -> u64 {
-        self.now()
+        SIMULATED_EPOCH * 1_000_000_000 + self.now()
+    }
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> u64 {
+        C::now(self)
+    }
+
+    fn wall(&self) -> u64 {
+        C::wall(self)
     }
 }

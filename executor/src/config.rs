@@ -8,10 +8,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use lunatic_jit::Cache;
 
 use crate::code::Memories;
+use crate::error::RuntimeError;
 
 /// Reductions in one unit of Lunatic's fuel; its guests document a unit as about 100,000 instructions.
 pub(crate) const REDUCTIONS_PER_FUEL: u64 = 100_000;
@@ -118,6 +120,22 @@ impl fmt::Debug for GuestDir {
 }
 
 impl ProcessConfig {
+    /// What the first process may do: everything but exceed the command's limits.
+    pub(crate) fn of_first(config: RuntimeConfig) -> Result<ProcessConfig, RuntimeError> {
+        let dirs = config.dirs.into_iter().map(open).collect::<Result<_, _>>()?;
+        Ok(ProcessConfig {
+            max_memory: config.max_memory,
+            is_large: false,
+            max_reductions: None,
+            can_compile_modules: true,
+            can_create_configs: true,
+            can_spawn_processes: true,
+            args: config.args,
+            env: config.env,
+            dirs,
+        })
+    }
+
     /// A configuration for children of a process with this one: no permissions, no data, the same limits.
     pub(crate) fn narrowed(&self) -> ProcessConfig {
         ProcessConfig {
@@ -151,6 +169,13 @@ impl ProcessConfig {
     /// The limit in units of fuel, rounded up; 0 for no limit.
     pub(crate) fn fuel(&self) -> u64 {
         self.max_reductions.map_or(0, |reductions| reductions.div_ceil(REDUCTIONS_PER_FUEL))
+    }
+}
+
+fn open(dir: PreopenedDir) -> Result<GuestDir, RuntimeError> {
+    match Dir::open_ambient_dir(&dir.host, ambient_authority()) {
+        Ok(opened) => Ok(GuestDir { name: dir.guest, dir: Arc::new(opened) }),
+        Err(source) => Err(RuntimeError::Dir { path: dir.host, source }),
     }
 }
 

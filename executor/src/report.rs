@@ -27,6 +27,11 @@ impl Report {
         Report { process, name }
     }
 
+    /// The name that it uses, if there is one.
+    pub(crate) fn into_name(self) -> Option<String> {
+        self.name
+    }
+
     /// The report, ending in a newline. Names are escaped: they are the guest's, the terminal is not.
     pub(crate) fn text(&self, reason: &ExitReason) -> String {
         let mut text = match &self.name {

@@ -107,7 +107,7 @@ impl Body {
         };
         let (code, config) = (data.code.clone(), data.config.clone());
         let limits = StoreLimits { max_memory: data.config.max_memory, ..StoreLimits::default() };
-        let engine = data.node().engine.clone();
+        let engine = data.node().loader.engine.clone();
         let mut store = Store::new(&engine, *data, limits);
         match code.instantiate(&mut store, &config) {
             Ok(instance) => {

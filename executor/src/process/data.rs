@@ -22,7 +22,7 @@ use super::link::Relations;
 use super::mailbox::{Mailbox, Pattern};
 use super::message::{Message, NO_TAG};
 use super::signal::Signal;
-use super::wait::{Finish, Reason, Wait};
+use super::wait::{Finish, Reason, Wait, WaitsFor};
 
 /// Configurations, modules or errors that a process may hold of each.
 const MAX_RESOURCES: usize = 65_536;
@@ -113,7 +113,7 @@ impl ProcessData {
     /// Runs blocking work on the pool and waits for it. The job returns what computes the result.
     pub(crate) fn wait_for_job(&mut self, job: impl FnOnce() -> Finish + Send + 'static) {
         let complete = self.wait_for_completion();
-        self.node().pool.submit(Box::new(move || complete(job())));
+        self.node().submit(Box::new(move || complete(job())));
     }
 
     /// Waits for someone to call what is returned.
@@ -300,6 +300,11 @@ impl ProcessData {
             self.node().timers.cancel(timer);
         }
         Some(wait)
+    }
+
+    /// What it waits for, for a person.
+    pub(super) fn waits_for(&self) -> Option<WaitsFor> {
+        self.wait.as_ref().map(|wait| WaitsFor::from(&wait.reason))
     }
 
     fn set_timer(&mut self) {

@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::node::Node;
+use crate::report::Report;
 
 pub(crate) use body::Entry;
 pub(crate) use data::ProcessData;
@@ -40,6 +41,7 @@ pub(crate) use mailbox::{MAX_TAGS, Pattern, Tags};
 pub(crate) use message::{DataMessage, Message, NO_TAG};
 pub(crate) use signal::Signal;
 pub(crate) use table::{Table, TableFull};
+pub use wait::WaitsFor;
 pub(crate) use wait::{Finish, Reason};
 
 use body::Body;
@@ -97,6 +99,17 @@ impl Process {
         if self.state.wake() {
             self.node.scheduler().schedule(self.clone());
         }
+    }
+
+    /// What it waits for and what it is called, for a person who wants to know why nothing happens. Only while no
+    /// worker runs it.
+    pub(crate) fn waiting(&self) -> Option<(Option<String>, WaitsFor)> {
+        let mut guard = self.lock_body();
+        let body = guard.as_mut()?;
+        let entry = body.entry();
+        let data = body.data_mut();
+        let report = Report::new(&self.node, self.id, data.code.module(), entry);
+        Some((report.into_name(), data.waits_for()?))
     }
 
     /// Whether its end has begun.

@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lunatic_jit::{Progress, Trap, TrapKind};
 
 use crate::error::Fault;
+use crate::node::World;
 use crate::scheduler::{Step, Task};
+use crate::simulation::{Hooks, Plan, TurnEnd};
 
 use super::Process;
 use super::body::Body;
@@ -56,7 +58,28 @@ impl Task for Process {
 
 impl Process {
     fn turn(&self, body: &mut Body) -> Turn {
-        let mut slice = self.node.slice;
+        match &self.node.world {
+            World::Real { .. } => self.turn_within(self.node.slice, body),
+            World::Simulated(hooks) => self.simulated_turn(hooks, body),
+        }
+    }
+
+    fn simulated_turn(&self, hooks: &Hooks, body: &mut Body) -> Turn {
+        let before = body.reductions();
+        let turn = match hooks.begin_turn(self.id, self.node.is_first(self.id)) {
+            Plan::Run { slice } => self.turn_within(slice, body),
+            Plan::Kill => Turn::End(ExitReason::Killed),
+        };
+        let ended = match &turn {
+            Turn::Again => TurnEnd::Yielded,
+            Turn::Rest => TurnEnd::Rested,
+            Turn::End(reason) => TurnEnd::Over(reason),
+        };
+        hooks.end_turn(self.id, ended, body.reductions() - before);
+        turn
+    }
+
+    fn turn_within(&self, mut slice: u64, body: &mut Body) -> Turn {
         loop {
             self.state.look();
             if let Some(reason) = body.data_mut().handle_signals() {

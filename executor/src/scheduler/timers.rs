@@ -108,6 +108,19 @@ impl<T> Timers<T> {
         }
     }
 
+    /// Takes every timer back.
+    pub(crate) fn clear(&self) {
+        for shard in &self.shards {
+            let mut entries = shard.lock();
+            let due = std::mem::take(&mut entries.by_deadline);
+            entries.deadlines.clear();
+            shard.publish(&entries);
+            // What was due may set timers or take them back as it is dropped.
+            drop(entries);
+            drop(due);
+        }
+    }
+
     /// The earliest deadline.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let next = self.shards.iter().map(|shard| shard.next.load(Ordering::Acquire)).min();
