@@ -67,13 +67,14 @@ impl<'a> Driver<'a> {
             if let Some(status) = self.node.status.get() {
                 return Ended::Exited(ExitStatus(status));
             }
-            if self.clock.now() > self.max_time {
-                return Ended::OutOfTime;
-            }
             if self.hooks.jumps() {
                 self.jump();
             }
-            let goes_on = self.turn() || self.hooks.run_jobs() || self.wait();
+            let now = self.clock.now();
+            if now > self.max_time {
+                return Ended::OutOfTime;
+            }
+            let goes_on = self.turn(now) || self.hooks.run_jobs() || self.wait(now);
             if !goes_on {
                 return Ended::Deadlock(Stuck::all(self.node));
             }
@@ -81,14 +82,14 @@ impl<'a> Driver<'a> {
     }
 
     /// Gives a worker its turn, from one chosen at random the first that has something to do. Whether there is one.
-    fn turn(&mut self) -> bool {
+    fn turn(&mut self, now: u64) -> bool {
         let count = self.workers.len();
         let first = self.choices.below(count);
-        (first..first + count).any(|index| self.step(index % count))
+        (first..first + count).any(|index| self.step(index % count, now))
     }
 
-    fn step(&mut self, index: usize) -> bool {
-        let (now, hooks) = (self.clock.now(), self.hooks);
+    fn step(&mut self, index: usize, now: u64) -> bool {
+        let hooks = self.hooks;
         let worker = &mut self.workers[index];
         if worker.paused_until > now {
             return false;
@@ -120,9 +121,9 @@ impl<'a> Driver<'a> {
         self.clock.advance_to(to);
     }
 
-    /// Lets time pass until something happens. Whether anything will.
-    fn wait(&mut self) -> bool {
-        let now = self.clock.now();
+    /// Lets time pass until something happens that is not over at this moment. Whether anything will. The moment is
+    /// that of the round's beginning: the workers' looks at the clock may have brought it past the end of a pause.
+    fn wait(&mut self, now: u64) -> bool {
         let pauses = self.workers.iter().map(|worker| worker.paused_until);
         let next = pauses.chain(self.node.next_deadline()).filter(|moment| *moment > now).min();
         let Some(next) = next else { return false };

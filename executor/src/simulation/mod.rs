@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `driver` | the one thread that is the machine: which worker has its turn, what time it is |
+//! | `driver`, `ticking` | the one thread that is the machine: which worker has its turn, what time it is |
 //! | `hooks` | what the node asks it and tells it |
 //! | `character` | how a seed's machine is like |
 //! | `faults` | what is done to a program besides |
@@ -28,6 +28,7 @@ mod faults;
 mod hooks;
 mod outcome;
 mod sweep;
+mod ticking;
 mod trace;
 
 use std::io::Write;
@@ -50,6 +51,7 @@ pub(crate) use hooks::{Hooks, Plan, TurnEnd};
 pub use outcome::{Ended, Outcome, Stuck};
 
 use driver::Driver;
+use ticking::Ticking;
 use trace::Trace;
 
 /// Virtual workers, unless someone says otherwise: the same on every machine.
@@ -207,7 +209,7 @@ fn build(
     let node = Arc::new(Node::new(Parts {
         loader: simulator.loader.clone(),
         world: World::Simulated(hooks),
-        clock: Box::new(clock),
+        clock: Box::new(Ticking(clock)),
         entropy: Box::new(SeededEntropy::of(Choices::of(seed, FOR_GUESTS))),
         stdin: Input::replayed(streams.stdin),
         stdout: Output::immediate(streams.stdout),
