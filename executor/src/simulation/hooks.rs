@@ -82,7 +82,7 @@ impl Hooks {
         slice: u64,
         trace: Option<Trace>,
     ) -> Hooks {
-        let character = Character::draw(&mut choices, &faults);
+        let character = Character::draw(&mut choices, &faults, slice);
         let state = State {
             choices,
             faults,
