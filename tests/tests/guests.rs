@@ -333,3 +333,15 @@ fn files_are_used_beneath_a_given_directory_only() {
         assert!(!stdout(&output).contains("root:"), "{path}: {}", stdout(&output));
     }
 }
+
+#[test]
+fn the_account_is_right_in_real_runs_and_a_sweep_finds_the_one_in_which_it_is_not() {
+    let module = prepared("examples/account", "account");
+    for workers in ["1", "2"] {
+        let output = run(&["--workers", workers], &module, &[]);
+        assert_eq!((stdout(&output).as_str(), output.status.code()), ("200 in the account\n", Some(0)));
+    }
+    let output = run(&["--seeds", "0..10000"], &module, &[]);
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("100 in the account\n", Some(134)));
+    assert!(stderr(&output).contains(" fails: see it again with --seed "), "{}", stderr(&output));
+}
