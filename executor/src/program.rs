@@ -48,8 +48,8 @@ pub(crate) struct Loader {
     unmetered: bool,
     memories: Memories,
     untrusted: bool,
-    /// How long compiling for a guest may take; `None` where nothing may depend on the speed of this machine.
-    guest_time: Option<Duration>,
+    /// Whether nothing may depend on how fast this machine is, and on what else it does.
+    repeatable: bool,
 }
 
 impl Loader {
@@ -64,13 +64,16 @@ impl Loader {
             unmetered: config.unmetered,
             memories: config.memories,
             untrusted: config.untrusted,
-            guest_time: (!repeatable).then_some(MAX_GUEST_TIME),
+            repeatable,
         })
     }
 
     /// Loads a program, from the cache if there is one and it is there.
     pub(crate) fn load(&self, bytes: &[u8]) -> Result<Program, LoadError> {
-        let layouts = layouts(bytes, self.memories, self.engine.can_reserve());
+        // How many reservations are left is not the program's to say, and how deep its stack goes, in code for the one
+        // and the other, is.
+        let can_reserve = !self.repeatable && self.engine.can_reserve();
+        let layouts = layouts(bytes, self.memories, can_reserve);
         let mut prepared = None;
         let versions = layouts.iter().map(|&memory| {
             let options = CompileOptions { memory, untrusted: self.untrusted };
@@ -100,7 +103,7 @@ impl Loader {
         if cancellation.is_cancelled() {
             return Err(CompileError::Cancelled.into());
         }
-        let deadline = self.guest_time.map(|time| Instant::now() + time);
+        let deadline = (!self.repeatable).then(|| Instant::now() + MAX_GUEST_TIME);
         let budget = Budget { threads: 1, max_code: MAX_GUEST_CODE, deadline, cancellation };
         let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: self.untrusted };
         let prepared = self.prepare_or_verify(bytes)?;

@@ -60,7 +60,12 @@ fn a_seed_is_a_run_and_another_seed_another_one() {
         assert_eq!(again.seed(seed as u64), *run, "seed {seed}");
         assert!(runs[..seed].iter().all(|other| other.trace != run.trace && other.stdout != run.stdout));
     }
-    assert!(runs[0].trace.lines().count() as u64 >= runs[0].outcome.turns);
+    let trace = &runs[0].trace;
+    let times: Vec<u64> =
+        trace.lines().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert!(times.is_sorted(), "{trace}");
+    assert!(times.len() as u64 >= runs[0].outcome.turns);
+    assert!(trace.contains("process 1 gets a message with the tag "), "{trace}");
 }
 
 #[test]
@@ -267,6 +272,25 @@ fn blocking_work_takes_simulated_time_and_more_if_it_is_slow() {
     let (usual, slow) = (longest("jump=0,pause=0"), longest("slow=1,jump=0,pause=0"));
     assert!(usual > Duration::from_millis(5) && usual < Duration::from_millis(12), "{usual:?}");
     assert!(slow > Duration::from_secs(1) && slow < Duration::from_millis(10_002), "{slow:?}");
+}
+
+#[test]
+fn blocking_work_gets_on_while_all_workers_are_busy() {
+    let simulated = Simulated::new(&guest(
+        r#"
+        (data (i32.const 1024) "spin")
+        (func (export "spin") (loop $forever (br $forever)))
+        (func (export "_start") (local $i i32)
+          (loop $spawn
+            (drop (call $spawn (i64.const 0) (i32.const 1024) (i32.const 4)))
+            (br_if $spawn (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 9))))
+          (call $assert (i32.eq (call $compile_module (i32.const 0) (i32.const 7) (i32.const 64)) (i32.const 1))))
+        "#,
+    ));
+    for seed in 0..20 {
+        let max_time = Duration::from_secs(1);
+        assert!(simulated.run(&Simulation { max_time, ..with(CALM, seed) }).outcome.is_success());
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::host::Compiling;
 use crate::host::wasi::FdTable;
-use crate::node::{Due, Node};
+use crate::node::{Due, Node, World};
 
 use super::Process;
 use super::exit::{Ending, ExitReason, Limit};
@@ -144,6 +144,9 @@ impl ProcessData {
     pub(super) fn handle_signals(&mut self) -> Option<ExitReason> {
         let mut arrived = std::mem::take(&mut self.arrived);
         self.process.inbox().drain(&mut arrived);
+        if let World::Simulated(hooks) = &self.node().world {
+            hooks.note_signals(self.id(), &arrived);
+        }
         let end = loop {
             match arrived.pop_front() {
                 Some(signal) => {

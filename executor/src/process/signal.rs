@@ -4,6 +4,7 @@
 //! arrives after its link was undone means nothing, and an unlink never races with it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -40,6 +41,30 @@ pub(crate) enum Signal {
     SkipUntilHere { wait: u64 },
     /// Messages were sent beyond the limit.
     MailboxFull,
+}
+
+/// For a trace: what it is and whom it is about, not what is in it.
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Signal::Message(Message::Data(message)) => {
+                write!(f, "a message with the tag {} and {} bytes", message.tag, message.len())
+            }
+            Signal::Message(_) => f.write_str("a message"),
+            Signal::Kill => f.write_str("a kill"),
+            Signal::Stop { .. } => f.write_str("a request to stop"),
+            Signal::Link { from, .. } => write!(f, "a link from process {from}"),
+            Signal::Unlink { from } => write!(f, "an unlink from process {from}"),
+            Signal::LinkDied { from, .. } => write!(f, "the death of process {from} by a link"),
+            Signal::Monitor { from } => write!(f, "a monitor from process {from}"),
+            Signal::StopMonitoring { from } => write!(f, "the end of a monitor from process {from}"),
+            Signal::ProcessDied { from } => write!(f, "the death of process {from} by a monitor"),
+            Signal::Completed { .. } => f.write_str("a result"),
+            Signal::Due { .. } => f.write_str("the end of its time"),
+            Signal::SkipUntilHere { .. } => f.write_str("a mark of its own"),
+            Signal::MailboxFull => f.write_str("a message too many"),
+        }
+    }
 }
 
 /// The queue of one process.

@@ -74,8 +74,9 @@ impl<'a> Driver<'a> {
             if now > self.max_time {
                 return Ended::OutOfTime;
             }
-            let goes_on = self.turn(now) || self.hooks.run_jobs() || self.wait(now);
-            if !goes_on {
+            // Blocking work gets on beside the workers, also while they are busy.
+            let (turned, worked) = (self.turn(now), self.hooks.run_jobs());
+            if !(turned || worked || self.wait(now)) {
                 return Ended::Deadlock(Stuck::all(self.node));
             }
         }
@@ -102,7 +103,7 @@ impl<'a> Driver<'a> {
         self.clock.advance_to(now.saturating_add(hooks.spent()));
         if hooks.pauses() {
             let pause = up_to(&mut self.choices, MAX_PAUSE);
-            hooks.note_pause(index, pause);
+            hooks.note(format_args!("worker {index} pauses for {pause}"));
             worker.paused_until = self.clock.now().saturating_add(pause);
         }
         true

@@ -3,12 +3,13 @@
 //! The node knows this and nothing else of a simulation. It asks once a turn, once a spawn and once for each piece of
 //! blocking work; who runs when, and what time it is, is the driver's.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{Clock, SimulatedClock};
 use crate::entropy::Choices;
-use crate::process::{ExitReason, ProcessId};
+use crate::process::{ExitReason, ProcessId, Signal};
 use crate::scheduler::Job;
 
 use super::character::{Character, up_to};
@@ -134,6 +135,16 @@ impl Hooks {
         state.spent = state.spent.saturating_add(reductions * REDUCTION).saturating_add(TURN);
     }
 
+    /// A process looks at what has arrived.
+    pub(crate) fn note_signals(&self, process: ProcessId, signals: &VecDeque<Signal>) {
+        let state = &mut *self.lock();
+        if state.trace.is_some() {
+            for signal in signals {
+                state.line(format_args!("process {process} gets {signal}"));
+            }
+        }
+    }
+
     /// Whether a spawn fails.
     pub(crate) fn fails_to_spawn(&self) -> bool {
         let state = &mut *self.lock();
@@ -198,17 +209,12 @@ impl Hooks {
         state.character.pause.happens(&mut state.choices)
     }
 
-    /// A worker begins to pause.
-    pub(super) fn note_pause(&self, worker: usize, nanoseconds: u64) {
-        let state = &mut *self.lock();
-        // The clock shows the end of the turn now.
-        state.spent = 0;
-        state.line(format_args!("worker {worker} pauses for {nanoseconds}"));
-    }
-
-    /// Adds a line to the trace.
+    /// Adds a line to the trace, between turns.
     pub(super) fn note(&self, what: std::fmt::Arguments<'_>) {
-        self.lock().line(what);
+        let state = &mut *self.lock();
+        // The clock shows the end of the last one.
+        state.spent = 0;
+        state.line(what);
     }
 
     /// Turns so far.

@@ -1,11 +1,13 @@
-//! What happened in a simulation, a line for each turn: the same bytes for the same seed.
+//! What happened in a simulation, a line for each signal and each turn: the same bytes for the same seed.
 //!
 //! ```text
+//! 2048 process 65 gets a message with the tag 5 and 8 bytes
 //! 2100 worker 3 process 65 yielded 52
 //! ```
 //!
-//! Simulated nanoseconds, the virtual worker, the process, how its turn ended, and the reductions that it took. What
-//! the simulation itself does has lines of its own: jumps of time, paused workers, blocking work, faults.
+//! Simulated nanoseconds and what has arrived at the beginning of a turn; then the virtual worker, the process, how its
+//! turn ended, and the reductions that it took. What the simulation itself does has lines of its own: jumps of time,
+//! paused workers, blocking work, faults.
 
 use std::fmt::Arguments;
 use std::io::{self, Write};
