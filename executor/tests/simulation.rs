@@ -224,8 +224,10 @@ fn kills_happen_as_often_as_asked_for_and_never_to_the_first_process() {
     let lived = |faults: &str, seed| {
         let run = simulated.run(&with(faults, seed));
         assert_eq!(run.outcome.ended, Ended::Exited(ExitStatus(0)), "{}", run.stderr);
-        let killed = run.trace.matches("fault: process").count();
-        assert_eq!(run.trace.matches(" was killed ").count(), killed);
+        let killed =
+            run.trace.lines().filter(|line| line.contains(" fault: ") && line.ends_with(" was killed"));
+        // Who has said that it lived may be killed at the end of its life.
+        assert!(killed.count() >= usize::from(20 - run.stdout[0]));
         run.stdout[0]
     };
     assert_eq!((lived("kill=0", 0), lived("kill=1", 0)), (20, 0));

@@ -13,6 +13,7 @@ use crate::simulation::{Hooks, Plan, TurnEnd};
 use super::Process;
 use super::body::Body;
 use super::exit::{ExitReason, Limit};
+use super::id::ProcessId;
 
 /// What a suspension costs at least, so that a process that is answered at once each time still comes to the
 /// end of its slice.
@@ -57,25 +58,21 @@ impl Task for Process {
 }
 
 impl Process {
+    /// One place calls what a turn is, so that a simulation's say in it costs the others two comparisons.
     fn turn(&self, body: &mut Body) -> Turn {
-        match &self.node.world {
-            World::Real { .. } => self.turn_within(self.node.slice, body),
-            World::Simulated(hooks) => self.simulated_turn(hooks, body),
+        let slice = match &self.node.world {
+            World::Real { .. } => self.node.slice,
+            World::Simulated(hooks) => {
+                match hooks.begin_turn(self.id, self.node.is_first(self.id), body.reductions()) {
+                    Plan::Run { slice } => slice,
+                    Plan::Kill => return Turn::End(ExitReason::Killed),
+                }
+            }
+        };
+        let turn = self.turn_within(slice, body);
+        if let World::Simulated(hooks) = &self.node.world {
+            tell(hooks, self.id, body, &turn);
         }
-    }
-
-    fn simulated_turn(&self, hooks: &Hooks, body: &mut Body) -> Turn {
-        let before = body.reductions();
-        let turn = match hooks.begin_turn(self.id, self.node.is_first(self.id)) {
-            Plan::Run { slice } => self.turn_within(slice, body),
-            Plan::Kill => Turn::End(ExitReason::Killed),
-        };
-        let ended = match &turn {
-            Turn::Again => TurnEnd::Yielded,
-            Turn::Rest => TurnEnd::Rested,
-            Turn::End(reason) => TurnEnd::Over(reason),
-        };
-        hooks.end_turn(self.id, ended, body.reductions() - before);
         turn
     }
 
@@ -112,6 +109,17 @@ impl Process {
             None => Ok(u64::MAX),
         }
     }
+}
+
+/// Tells a simulation how a turn ended.
+#[cold]
+fn tell(hooks: &Hooks, process: ProcessId, body: &Body, turn: &Turn) {
+    let ended = match turn {
+        Turn::Again => TurnEnd::Yielded,
+        Turn::Rest => TurnEnd::Rested,
+        Turn::End(reason) => TurnEnd::Over(reason),
+    };
+    hooks.end_turn(process, ended, body.reductions());
 }
 
 /// A trap that is the guest's way to say goodbye is none.

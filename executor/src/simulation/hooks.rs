@@ -49,6 +49,8 @@ struct State {
     /// Nanoseconds that its turn has taken so far.
     spent: u64,
     turns: u64,
+    /// The reductions that the process of this turn had used before.
+    before: u64,
     /// Whether the slice of the last turn was cut.
     is_cut: bool,
     /// Whether the worker goes on with the process that has just yielded.
@@ -94,6 +96,7 @@ impl Hooks {
             worker: 0,
             spent: 0,
             turns: 0,
+            before: 0,
             is_cut: false,
             holds: false,
             jobs: Vec::new(),
@@ -103,22 +106,26 @@ impl Hooks {
 
     // What the node asks and tells.
 
-    /// A process is about to run.
-    pub(crate) fn begin_turn(&self, process: ProcessId, is_first: bool) -> Plan {
+    /// A process is about to run that has used so many reductions.
+    #[cold]
+    pub(crate) fn begin_turn(&self, process: ProcessId, is_first: bool, reductions: u64) -> Plan {
         let state = &mut *self.lock();
         if !is_first && state.faults.kill.happens(&mut state.choices) {
-            state.line(format_args!("fault: process {process} is killed"));
+            let worker = state.worker;
+            state.line(format_args!("fault: worker {worker} process {process} was killed"));
+            state.took(0);
             return Plan::Kill;
         }
+        state.before = reductions;
         let slice = state.character.slice(&mut state.choices, state.slice);
         state.is_cut = slice < state.slice;
         Plan::Run { slice }
     }
 
-    /// It has run.
+    /// It has run, and has used so many.
     pub(crate) fn end_turn(&self, process: ProcessId, end: TurnEnd<'_>, reductions: u64) {
         let state = &mut *self.lock();
-        let worker = state.worker;
+        let (worker, reductions) = (state.worker, reductions - state.before);
         let line = |state: &mut State, end: &dyn std::fmt::Display| {
             state.line(format_args!("worker {worker} process {process} {end} {reductions}"));
         };
@@ -131,8 +138,7 @@ impl Hooks {
             TurnEnd::Rested => line(state, &"rested"),
             TurnEnd::Over(reason) => line(state, reason),
         }
-        state.turns += 1;
-        state.spent = state.spent.saturating_add(reductions * REDUCTION).saturating_add(TURN);
+        state.took(reductions);
     }
 
     /// A process looks at what has arrived.
@@ -235,6 +241,12 @@ impl Hooks {
 }
 
 impl State {
+    /// A turn is over.
+    fn took(&mut self, reductions: u64) {
+        self.turns += 1;
+        self.spent = self.spent.saturating_add(reductions * REDUCTION).saturating_add(TURN);
+    }
+
     fn line(&mut self, what: std::fmt::Arguments<'_>) {
         if let Some(trace) = &mut self.trace {
             trace.line(self.clock.now() + self.spent, what);
