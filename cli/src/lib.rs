@@ -7,7 +7,8 @@
 //! * [`write_whole`] makes an output appear whole or not at all, under its name;
 //! * [`Progress`] shows how far long work is;
 //! * [`open_cache`] and [`default_cache`] find the cache of native code;
-//! * [`listen_to_signals`] turns requests to terminate, and to show what is going on, into those of the node.
+//! * [`listen_to_signals`] turns requests to terminate, and to show what is going on, into those of the node;
+//! * [`SimulationOptions`] runs a program on simulated timelines.
 #![forbid(unsafe_code)]
 
 mod cache;
@@ -15,9 +16,11 @@ mod output;
 mod progress;
 mod report;
 mod signals;
+mod simulate;
 
 pub use cache::{default_cache, open_cache};
 pub use output::{read_input, write_output, write_whole};
 pub use progress::Progress;
 pub use report::{Failure, escape, fail};
 pub use signals::listen_to_signals;
+pub use simulate::SimulationOptions;

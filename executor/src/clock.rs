@@ -34,13 +34,21 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when told to.
+/// A clock that moves only when told to, and that is set to the same date at the beginning of every run.
 #[derive(Debug, Default)]
 pub struct SimulatedClock {
     nanoseconds: AtomicU64,
 }
 
+/// The first second of 2026, in seconds since the Unix epoch: what a simulated wall clock reads at first.
+const SIMULATED_EPOCH: u64 = 1_767_225_600;
+
 impl SimulatedClock {
+    /// What it reads a nanosecond later.
+    pub(crate) fn tick(&self) -> u64 {
+        self.nanoseconds.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Moves the clock to a later moment; an earlier one changes nothing.
     pub fn advance_to(&self, nanoseconds: u64) {
         // Relaxed: a reading is a number and orders nothing else.
@@ -54,6 +62,6 @@ impl Clock for SimulatedClock {
     }
 
     fn wall(&self) -> u64 {
-        self.now()
+        SIMULATED_EPOCH * 1_000_000_000 + self.now()
     }
 }

@@ -9,11 +9,12 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use lunatic_jit::Cache;
 
 use crate::code::Memories;
-use crate::error::Fault;
+use crate::error::{Fault, RuntimeError};
 use crate::quota::Quota;
 
 /// Reductions in one unit of Lunatic's fuel; its guests document a unit as about 100,000 instructions.
@@ -148,6 +149,28 @@ impl fmt::Debug for GuestDir {
 }
 
 impl ProcessConfig {
+    /// What the first process may do: everything but exceed the command's limits.
+    pub(crate) fn of_first(config: RuntimeConfig) -> Result<ProcessConfig, RuntimeError> {
+        let quota = config.max_processes.map(|limit| Quota::new(limit.get(), None));
+        let quota = quota.transpose().expect("there is none above it");
+        let dirs = config.dirs.into_iter().map(open).collect::<Result<_, _>>()?;
+        Ok(ProcessConfig {
+            max_memory: config.max_memory,
+            is_large: false,
+            max_reductions: config.max_reductions,
+            max_mailbox: config.max_mailbox,
+            max_messages: config.max_messages.unwrap_or(u64::MAX),
+            max_resources: config.max_resources.map_or(MAX_RESOURCES, |limit| limit.min(MAX_RESOURCES)),
+            quota,
+            can_compile_modules: true,
+            can_create_configs: true,
+            can_spawn_processes: true,
+            args: config.args,
+            env: config.env,
+            dirs,
+        })
+    }
+
     /// A configuration for children of a process with this one: no permissions, no data, the same limits.
     pub(crate) fn narrowed(&self) -> ProcessConfig {
         ProcessConfig {
@@ -215,6 +238,13 @@ impl ProcessConfig {
     /// The limit in units of fuel, rounded up; 0 for no limit.
     pub(crate) fn fuel(&self) -> u64 {
         self.max_reductions.map_or(0, |reductions| reductions.div_ceil(REDUCTIONS_PER_FUEL))
+    }
+}
+
+fn open(dir: PreopenedDir) -> Result<GuestDir, RuntimeError> {
+    match Dir::open_ambient_dir(&dir.host, ambient_authority()) {
+        Ok(opened) => Ok(GuestDir { name: dir.guest, dir: Arc::new(opened) }),
+        Err(source) => Err(RuntimeError::Dir { path: dir.host, source }),
     }
 }
 

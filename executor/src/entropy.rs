@@ -27,7 +27,12 @@ pub struct SeededEntropy {
 impl SeededEntropy {
     /// The sequence of a seed.
     pub fn new(seed: u64) -> SeededEntropy {
-        SeededEntropy { sequence: Mutex::new(Choices::seeded(seed)) }
+        SeededEntropy::of(Choices::seeded(seed))
+    }
+
+    /// What comes next in a sequence of numbers.
+    pub(crate) fn of(sequence: Choices) -> SeededEntropy {
+        SeededEntropy { sequence: Mutex::new(sequence) }
     }
 }
 
@@ -54,13 +59,21 @@ impl Choices {
         Choices { state: seed }
     }
 
+    /// A sequence of its own for one of the things that a seed decides: numbered alike with other seeds, and not
+    /// shifted against them, as those of neighbouring states would be.
+    pub(crate) fn of(seed: u64, purpose: u64) -> Choices {
+        let mixed = Choices { state: seed }.next();
+        Choices { state: Choices { state: mixed ^ purpose }.next() }
+    }
+
     /// A number below `bound`, which is not 0.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         // The bias is bound / 2^64.
         (self.next() % bound as u64) as usize
     }
 
-    fn next(&mut self) -> u64 {
+    /// Any number.
+    pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

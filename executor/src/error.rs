@@ -62,6 +62,15 @@ pub enum RuntimeError {
     /// An empty slice.
     #[error("the slice must be at least 1")]
     EmptySlice,
+    /// Files for a simulated program: they are not simulated yet.
+    #[error("a simulation has no files yet: run it without directories")]
+    SimulatedFiles,
+    /// A simulation of a program that nothing interrupts.
+    #[error("a simulation counts reductions: it does not run unmetered")]
+    SimulatedUnmetered,
+    /// The trace of a simulation cannot be written.
+    #[error("the trace cannot be written: {0}")]
+    Trace(std::io::Error),
     /// No workers, or too many.
     #[error("the number of workers must be from 1 to {MAX_WORKERS}")]
     Workers,

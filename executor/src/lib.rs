@@ -10,8 +10,9 @@
 //! ```
 //!
 //! The rooms: [`Runtime`] is the way in; `node` is what processes share; `process` is one process, its signals
-//! and its life; `scheduler` runs tasks on workers and knows no process; `host` is what guests call. The
-//! repository's ARCHITECTURE.md tells how they fit together.
+//! and its life; `scheduler` runs tasks on workers and knows no process; `host` is what guests call;
+//! [`Simulator`] runs the same programs on a timeline that a seed decides. The repository's ARCHITECTURE.md tells
+//! how they fit together.
 
 mod clock;
 mod code;
@@ -29,6 +30,7 @@ mod registry;
 mod report;
 mod runtime;
 mod scheduler;
+mod simulation;
 mod stdio;
 mod sys;
 
@@ -41,3 +43,7 @@ pub use inspect::Inspector;
 pub use lunatic_jit::{Cache, CacheError};
 pub use program::Program;
 pub use runtime::{ExitStatus, GRACE, Parts, Runtime, Stopper};
+pub use simulation::{
+    Ended, Faults, FaultsError, Outcome, Probability, Simulation, Simulator, Streams, Stuck, WaitsFor,
+};
+pub use stdio::Script;

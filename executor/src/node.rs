@@ -6,19 +6,18 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use lunatic_jit::{Cache, Engine, Linker};
-
 use crate::clock::Clock;
-use crate::code::{Code, Memories};
+use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
-use crate::perf_map::PerfMap;
 use crate::process::{
     Entry, Letter, Parcel, Process, ProcessData, ProcessId, Relations, Sent, Share, Signal, Table, TableFull,
 };
+use crate::program::{Loader, Program};
 use crate::quota::Place;
 use crate::registry::Registry;
-use crate::scheduler::{BlockingPool, Events, Scheduler, Timers};
+use crate::scheduler::{BlockingPool, Events, Job, Scheduler, Timers};
+use crate::simulation::Hooks;
 use crate::stdio::{Input, Output};
 
 /// The identifier of this node. Lunatic counts nodes from 1 where there are several; alone, a node is 0.
@@ -26,16 +25,11 @@ pub(crate) const NODE_ID: u64 = 0;
 
 /// See the module.
 pub(crate) struct Node {
-    pub(crate) engine: Engine,
-    pub(crate) linker: Linker<ProcessData>,
+    pub(crate) loader: Arc<Loader>,
     pub(crate) table: Table<Process>,
     pub(crate) registry: Registry,
     pub(crate) timers: Timers<Due>,
-    pub(crate) pool: BlockingPool,
-    /// Where guests' modules are compiled: apart from files, which would have to wait otherwise.
-    pub(crate) compilers: BlockingPool,
-    pub(crate) cache: Option<Arc<Cache>>,
-    pub(crate) perf_map: Option<PerfMap>,
+    pub(crate) world: World,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) entropy: Box<dyn Entropy>,
     pub(crate) stdin: Input,
@@ -43,15 +37,35 @@ pub(crate) struct Node {
     pub(crate) stderr: Output,
     /// Reductions of a slice.
     pub(crate) slice: u64,
-    /// Whether modules are run without charges.
-    pub(crate) unmetered: bool,
-    pub(crate) memories: Memories,
-    pub(crate) untrusted: bool,
     pub(crate) scheduler: OnceLock<Arc<Scheduler>>,
     pub(crate) first: OnceLock<ProcessId>,
     /// Whether someone outside has asked it to stop.
     pub(crate) asked: AtomicBool,
     pub(crate) status: Status,
+}
+
+/// What a node is given.
+pub(crate) struct Parts {
+    pub(crate) loader: Arc<Loader>,
+    pub(crate) world: World,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) entropy: Box<dyn Entropy>,
+    pub(crate) stdin: Input,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
+    pub(crate) slice: u64,
+}
+
+/// What a node is in.
+pub(crate) enum World {
+    /// A machine; blocking work is done by threads.
+    Real {
+        files: BlockingPool,
+        /// Where guests' modules are compiled: apart from files, which would have to wait otherwise.
+        compilers: BlockingPool,
+    },
+    /// A simulation, which has a say in turns and spawns, and does blocking work itself when its time has come.
+    Simulated(Hooks),
 }
 
 /// What is due at a time.
@@ -60,6 +74,8 @@ pub(crate) enum Due {
     Wait { process: ProcessId, wait: u64 },
     /// A message is sent; until then it counts against whoever set the timer.
     Send { process: ProcessId, letter: Letter, share: Share },
+    /// Blocking work of a simulation.
+    Job(Job),
     /// The node was asked to stop and had its time.
     Stop { status: i32 },
 }
@@ -85,6 +101,27 @@ pub(crate) struct Spawn {
 }
 
 impl Node {
+    /// A node without processes, and without a scheduler yet.
+    pub(crate) fn new(parts: Parts) -> Node {
+        Node {
+            loader: parts.loader,
+            table: Table::new(),
+            registry: Registry::default(),
+            timers: Timers::new(),
+            world: parts.world,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            stdin: parts.stdin,
+            stdout: parts.stdout,
+            stderr: parts.stderr,
+            slice: parts.slice,
+            scheduler: OnceLock::new(),
+            first: OnceLock::new(),
+            asked: AtomicBool::new(false),
+            status: Status::default(),
+        }
+    }
+
     /// The scheduler.
     pub(crate) fn scheduler(&self) -> &Scheduler {
         self.scheduler.get().expect("it is set before the first process is spawned")
@@ -92,6 +129,12 @@ impl Node {
 
     /// Enters a process. It runs once it is woken; until then its spawner may finish what has to come first.
     pub(crate) fn spawn(self: &Arc<Self>, spawn: Spawn) -> Result<Arc<Process>, TableFull> {
+        if let World::Simulated(hooks) = &self.world
+            && self.first.get().is_some()
+            && hooks.fails_to_spawn()
+        {
+            return Err(TableFull);
+        }
         let new = |id| Arc::new(Process::new(id, self.clone(), spawn.config.clone()));
         let process = self.table.insert(spawn.hint, new)?;
         let mut relations = Relations::default();
@@ -122,6 +165,44 @@ impl Node {
         }
     }
 
+    /// Runs the program's `_start` as the first process.
+    pub(crate) fn start_first(self: &Arc<Self>, program: &Program, config: ProcessConfig) {
+        let place = config.quota.as_ref().map(|quota| quota.take().expect("there is room for one"));
+        let spawn = Spawn {
+            code: program.code.clone(),
+            entry: Entry { function: program.start, args: Box::new([]) },
+            config: Arc::new(config),
+            place,
+            link: None,
+            // The first slot of shard 1: process 1.
+            hint: 1,
+        };
+        let first = self.spawn(spawn).expect("the table is empty");
+        let was_unset = self.first.set(first.id()).is_ok();
+        debug_assert!(was_unset, "a node runs one program");
+        first.wake();
+    }
+
+    /// Has work on files done elsewhere.
+    pub(crate) fn submit(&self, job: Job) {
+        match &self.world {
+            World::Real { files, .. } => files.submit(job),
+            World::Simulated(hooks) => self.submit_for(hooks, job),
+        }
+    }
+
+    /// Has a compilation done elsewhere.
+    pub(crate) fn submit_compilation(&self, job: Job) {
+        match &self.world {
+            World::Real { compilers, .. } => compilers.submit(job),
+            World::Simulated(hooks) => self.submit_for(hooks, job),
+        }
+    }
+
+    fn submit_for(&self, hooks: &Hooks, job: Job) {
+        self.timers.set(self.clock.now().saturating_add(hooks.job_delay()), Due::Job(job));
+    }
+
     /// Whether this is the process whose end is the node's.
     pub(crate) fn is_first(&self, process: ProcessId) -> bool {
         self.first.get() == Some(&process)
@@ -131,6 +212,24 @@ impl Node {
     pub(crate) fn report(&self, text: String) {
         // If standard error is closed there is no one to tell.
         let _ = self.stderr.write(text.into_bytes());
+    }
+
+    /// The time of a job has come; its work is not the worker's that noticed.
+    fn take_job(&self, job: Job) {
+        if let World::Simulated(hooks) = &self.world {
+            hooks.add_job(job);
+        }
+    }
+
+    /// Gives up what is left when no worker runs any more: processes, and whatever waits to be done for them.
+    pub(crate) fn clear(&self) {
+        for process in self.table.all() {
+            process.discard();
+            self.table.remove(process.id());
+        }
+        // Both hold what holds the node.
+        self.scheduler().clear();
+        self.timers.clear();
     }
 
     /// The node is over; the first status counts.
@@ -155,6 +254,7 @@ impl Events for Node {
                     drop(share);
                     (process, letter.into())
                 }
+                Due::Job(job) => return self.take_job(job),
                 Due::Stop { status } => return self.finish(status),
             };
             // Its process may be gone; then the timer has come to its end with it.
@@ -176,6 +276,11 @@ impl Status {
     fn decide(&self, status: i32) {
         self.value.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(status);
         self.decided.notify_all();
+    }
+
+    /// What it is, if there is one.
+    pub(crate) fn get(&self) -> Option<i32> {
+        *self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for it.

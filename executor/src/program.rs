@@ -4,17 +4,21 @@
 //! this machine's cache has under the key of these very bytes was verified already, before it was put there.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lunatic_instrument::abi::{COST_MODEL_VERSION, FORMAT_VERSION};
 use lunatic_instrument::{Options, is_prepared, prepare, verify};
 use lunatic_jit::{
-    Budget, CacheKey, Cancellation, CompileError, CompileOptions, FuncIndex, Linked, MemoryLayout, Module,
+    Budget, Cache, CacheKey, Cancellation, CompileError, CompileOptions, Engine, EngineConfig, FuncIndex,
+    Linked, Linker, MemoryLayout, Module,
 };
 
 use crate::code::{Code, Memories, layouts};
-use crate::error::LoadError;
-use crate::node::Node;
+use crate::config::RuntimeConfig;
+use crate::error::{LoadError, RuntimeError};
+use crate::host;
+use crate::perf_map::PerfMap;
 use crate::process::ProcessData;
 
 /// The function that runs as the first process.
@@ -34,91 +38,127 @@ pub struct Program {
     pub(crate) start: FuncIndex,
 }
 
-/// Loads a program, from the cache if there is one and it is there.
-pub(crate) fn load(node: &Node, bytes: &[u8]) -> Result<Program, LoadError> {
-    let layouts = layouts(bytes, node.memories, node.engine.can_reserve());
-    let mut prepared = None;
-    let versions = layouts.iter().map(|&memory| {
-        let options = CompileOptions { memory, untrusted: node.untrusted };
-        link(node, &compile_or_find(node, bytes, &mut prepared, options)?)
-    });
-    let code = Code::new(versions.collect::<Result<_, LoadError>>()?, node.memories);
-    let module = code.module();
-    let start = module.exported_function(START).ok_or(LoadError::NoStart)?;
-    let ty = module.function_type(start);
-    if !ty.params.is_empty() || !ty.results.is_empty() {
-        return Err(LoadError::NoStart);
-    }
-    Ok(Program { code, start })
+/// What programs are loaded with: nodes that share one share programs too.
+pub(crate) struct Loader {
+    pub(crate) engine: Engine,
+    linker: Linker<ProcessData>,
+    cache: Option<Arc<Cache>>,
+    perf_map: Option<PerfMap>,
+    /// Whether modules are run without charges.
+    unmetered: bool,
+    memories: Memories,
+    untrusted: bool,
+    /// Whether nothing may depend on how fast this machine is, and on what else it does.
+    repeatable: bool,
 }
 
-/// `prepared`: what is compiled, once it was needed.
-fn compile_or_find<'a>(
-    node: &Node,
-    bytes: &'a [u8],
-    prepared: &mut Option<Cow<'a, [u8]>>,
-    options: CompileOptions,
-) -> Result<Module, LoadError> {
-    let budget = Budget::default();
-    let mut prepared = || -> Result<Cow<'a, [u8]>, LoadError> {
-        if prepared.is_none() {
-            *prepared = Some(prepare_or_verify(node, bytes)?);
+impl Loader {
+    /// What the configuration asks for. `repeatable`: for runs that are to be the same each time.
+    pub(crate) fn new(config: &RuntimeConfig, repeatable: bool) -> Result<Loader, RuntimeError> {
+        let engine = EngineConfig { stack_size: config.stack_size, canonical_nans: repeatable };
+        Ok(Loader {
+            engine: Engine::new(engine)?,
+            linker: host::linker(),
+            cache: config.cache.clone(),
+            perf_map: config.perf_map.then(PerfMap::create).transpose()?,
+            unmetered: config.unmetered,
+            memories: config.memories,
+            untrusted: config.untrusted,
+            repeatable,
+        })
+    }
+
+    /// Loads a program, from the cache if there is one and it is there.
+    pub(crate) fn load(&self, bytes: &[u8]) -> Result<Program, LoadError> {
+        // How many reservations are left is not the program's to say, and how deep its stack goes, in code for the one
+        // and the other, is.
+        let can_reserve = !self.repeatable && self.engine.can_reserve();
+        let layouts = layouts(bytes, self.memories, can_reserve);
+        let mut prepared = None;
+        let versions = layouts.iter().map(|&memory| {
+            let options = CompileOptions { memory, untrusted: self.untrusted };
+            self.link(&self.compile_or_find(bytes, &mut prepared, options)?)
+        });
+        let code = Code::new(versions.collect::<Result<_, LoadError>>()?, self.memories);
+        let module = code.module();
+        let start = module.exported_function(START).ok_or(LoadError::NoStart)?;
+        let ty = module.function_type(start);
+        if !ty.params.is_empty() || !ty.results.is_empty() {
+            return Err(LoadError::NoStart);
         }
-        Ok(prepared.clone().expect("it was just made"))
-    };
-    let Some(cache) = &node.cache else {
-        return Ok(Module::compile_within(&node.engine, &prepared()?, options, &budget)?);
-    };
-    let key = key(node, bytes, options);
-    if let Some(module) = cache.get(&node.engine, &key) {
-        return Ok(module);
+        Ok(Program { code, start })
     }
-    Ok(cache.compile(&node.engine, &key, &prepared()?, &budget)?)
-}
 
-/// The bytes, and all that decides what [`prepare_or_verify`] makes of them.
-fn key(node: &Node, bytes: &[u8], options: CompileOptions) -> CacheKey {
-    let versions = [FORMAT_VERSION, COST_MODEL_VERSION, Options::default().max_charge].map(u32::to_le_bytes);
-    CacheKey::new(&node.engine, options, &[bytes, versions.as_flattened(), &[u8::from(node.unmetered)]])
-}
+    /// Compiles a module for a guest, which may end meanwhile. Nothing of it goes into the cache or comes from there:
+    /// a guest shall not push out what the user has in it. How many processes will run it nobody knows: memories are
+    /// pooled.
+    pub(crate) fn compile_for_guest(
+        &self,
+        bytes: &[u8],
+        cancellation: Cancellation,
+    ) -> Result<Code, LoadError> {
+        if bytes.len() > MAX_GUEST_BYTES {
+            return Err(CompileError::OverBudget("WebAssembly").into());
+        }
+        if cancellation.is_cancelled() {
+            return Err(CompileError::Cancelled.into());
+        }
+        let deadline = (!self.repeatable).then(|| Instant::now() + MAX_GUEST_TIME);
+        let budget = Budget { threads: 1, max_code: MAX_GUEST_CODE, deadline, cancellation };
+        let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: self.untrusted };
+        let prepared = self.prepare_or_verify(bytes)?;
+        let module = self.link(&Module::compile_within(&self.engine, &prepared, options, &budget)?)?;
+        Ok(Code::new(vec![module], Memories::ByLimit))
+    }
 
-/// Compiles a module for a guest, which may end meanwhile. Nothing of it goes into the cache or comes from there: a
-/// guest shall not push out what the user has in it. How many processes will run it nobody knows: memories are pooled.
-pub(crate) fn compile_for_guest(
-    node: &Node,
-    bytes: &[u8],
-    cancellation: Cancellation,
-) -> Result<Code, LoadError> {
-    if bytes.len() > MAX_GUEST_BYTES {
-        return Err(CompileError::OverBudget("WebAssembly").into());
+    /// `prepared`: what is compiled, once it was needed.
+    fn compile_or_find<'a>(
+        &self,
+        bytes: &'a [u8],
+        prepared: &mut Option<Cow<'a, [u8]>>,
+        options: CompileOptions,
+    ) -> Result<Module, LoadError> {
+        let budget = Budget::default();
+        let mut prepared = || -> Result<Cow<'a, [u8]>, LoadError> {
+            if prepared.is_none() {
+                *prepared = Some(self.prepare_or_verify(bytes)?);
+            }
+            Ok(prepared.clone().expect("it was just made"))
+        };
+        let Some(cache) = &self.cache else {
+            return Ok(Module::compile_within(&self.engine, &prepared()?, options, &budget)?);
+        };
+        let key = self.key(bytes, options);
+        if let Some(module) = cache.get(&self.engine, &key) {
+            return Ok(module);
+        }
+        Ok(cache.compile(&self.engine, &key, &prepared()?, &budget)?)
     }
-    if cancellation.is_cancelled() {
-        return Err(CompileError::Cancelled.into());
-    }
-    let deadline = Some(Instant::now() + MAX_GUEST_TIME);
-    let budget = Budget { threads: 1, max_code: MAX_GUEST_CODE, deadline, cancellation };
-    let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: node.untrusted };
-    let prepared = prepare_or_verify(node, bytes)?;
-    let module = link(node, &Module::compile_within(&node.engine, &prepared, options, &budget)?)?;
-    Ok(Code::new(vec![module], Memories::ByLimit))
-}
 
-/// What is compiled: verified bytes, unless the node runs unmetered.
-fn prepare_or_verify<'a>(node: &Node, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, LoadError> {
-    if is_prepared(bytes) {
-        verify(bytes)?;
-        return Ok(bytes.into());
+    /// The bytes, and all that decides what [`Loader::prepare_or_verify`] makes of them.
+    fn key(&self, bytes: &[u8], options: CompileOptions) -> CacheKey {
+        let versions =
+            [FORMAT_VERSION, COST_MODEL_VERSION, Options::default().max_charge].map(u32::to_le_bytes);
+        CacheKey::new(&self.engine, options, &[bytes, versions.as_flattened(), &[u8::from(self.unmetered)]])
     }
-    if node.unmetered {
-        return Ok(bytes.into());
-    }
-    // It verifies what it returns.
-    Ok(prepare(bytes, &Options::default())?.bytes.into())
-}
 
-fn link(node: &Node, module: &Module) -> Result<Linked<ProcessData>, LoadError> {
-    if let Some(perf_map) = &node.perf_map {
-        perf_map.add(module);
+    /// What is compiled: verified bytes, unless the node runs unmetered.
+    fn prepare_or_verify<'a>(&self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, LoadError> {
+        if is_prepared(bytes) {
+            verify(bytes)?;
+            return Ok(bytes.into());
+        }
+        if self.unmetered {
+            return Ok(bytes.into());
+        }
+        // It verifies what it returns.
+        Ok(prepare(bytes, &Options::default())?.bytes.into())
     }
-    Ok(node.linker.link(module)?)
+
+    fn link(&self, module: &Module) -> Result<Linked<ProcessData>, LoadError> {
+        if let Some(perf_map) = &self.perf_map {
+            perf_map.add(module);
+        }
+        Ok(self.linker.link(module)?)
+    }
 }

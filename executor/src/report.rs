@@ -29,6 +29,11 @@ impl Report {
         Report { process, name: registered.or_else(|| name_of_entry(module, entry)) }
     }
 
+    /// The name that it uses, if there is one.
+    pub(crate) fn into_name(self) -> Option<String> {
+        self.name
+    }
+
     /// The report, ending in a newline. Names are escaped: they are the guest's, the terminal is not.
     pub(crate) fn text(&self, reason: &ExitReason) -> String {
         let mut text = match &self.name {

@@ -12,28 +12,20 @@
 //!    does not read is waited for no longer than [`GRACE`]: it must not keep a node that someone wants gone.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
-use lunatic_jit::{Engine, EngineConfig};
-
 use crate::clock::{Clock, SystemClock};
-use crate::config::{GuestDir, MAX_RESOURCES, MAX_WORKERS, PreopenedDir, ProcessConfig, RuntimeConfig};
+use crate::config::{MAX_WORKERS, ProcessConfig, RuntimeConfig};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{LoadError, RuntimeError};
-use crate::host;
 use crate::inspect::Inspector;
-use crate::node::{Due, Node, Spawn, Status};
-use crate::perf_map::PerfMap;
-use crate::process::{Entry, Signal, Table};
-use crate::program::{self, Program};
-use crate::quota::Quota;
-use crate::registry::Registry;
-use crate::scheduler::{BlockingPool, Scheduler, Timers, Worker};
+use crate::node::{self, Due, Node, World};
+use crate::process::Signal;
+use crate::program::{Loader, Program};
+use crate::scheduler::{BlockingPool, Scheduler, Worker};
 use crate::stdio::{Input, Output};
 use crate::sys;
 
@@ -107,36 +99,25 @@ impl Runtime {
         if config.slice == 0 {
             return Err(RuntimeError::EmptySlice);
         }
-        let engine = Engine::new(EngineConfig { stack_size: config.stack_size })?;
-        let node = Arc::new(Node {
-            engine,
-            linker: host::linker(),
-            table: Table::new(),
-            registry: Registry::default(),
-            timers: Timers::new(),
-            pool: BlockingPool::new(FILE_THREADS),
-            compilers: BlockingPool::new(compiler_threads()),
-            cache: config.cache.clone(),
-            perf_map: config.perf_map.then(PerfMap::create).transpose()?,
+        let loader = Arc::new(Loader::new(&config, false)?);
+        let node = Arc::new(Node::new(node::Parts {
+            loader,
+            world: World::Real {
+                files: BlockingPool::new(FILE_THREADS),
+                compilers: BlockingPool::new(compiler_threads()),
+            },
             clock: parts.clock,
             entropy: parts.entropy,
-            stdin: Input::new(),
+            stdin: Input::awaited(),
             stdout: Output::start("stdout", parts.stdout)?,
             stderr: Output::start("stderr", parts.stderr)?,
             slice: config.slice,
-            unmetered: config.unmetered,
-            memories: config.memories,
-            untrusted: config.untrusted,
-            scheduler: OnceLock::new(),
-            first: OnceLock::new(),
-            asked: AtomicBool::new(false),
-            status: Status::default(),
-        });
+        }));
         let (_, workers) = Scheduler::new(config.workers, config.seed, node.clone(), |scheduler| {
             // The node is new: nothing was set before.
             let _ = node.scheduler.set(scheduler.clone());
         })?;
-        let config = first_config(config)?;
+        let config = ProcessConfig::of_first(config)?;
         Ok(Runtime { node, workers, config })
     }
 
@@ -145,7 +126,7 @@ impl Runtime {
     /// # Errors
     /// See [`LoadError`].
     pub fn load(&self, bytes: &[u8]) -> Result<Program, LoadError> {
-        program::load(&self.node, bytes)
+        self.node.loader.load(bytes)
     }
 
     /// What shows the node's processes, from another thread.
@@ -164,7 +145,7 @@ impl Runtime {
         let threads = start_workers(workers);
         match threads {
             Ok(threads) => {
-                start_first(&node, program, config);
+                node.start_first(program, config);
                 let status = node.status.wait();
                 for thread in threads {
                     // A worker that panicked is our bug; the panic has been printed.
@@ -215,35 +196,6 @@ fn compiler_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
-/// What the first process may do: everything but exceed the command's limits.
-fn first_config(config: RuntimeConfig) -> Result<ProcessConfig, RuntimeError> {
-    let quota = config.max_processes.map(|limit| Quota::new(limit.get(), None));
-    let quota = quota.transpose().expect("there is none above it");
-    let dirs = config.dirs.into_iter().map(open).collect::<Result<_, _>>()?;
-    Ok(ProcessConfig {
-        max_memory: config.max_memory,
-        is_large: false,
-        max_reductions: config.max_reductions,
-        max_mailbox: config.max_mailbox,
-        max_messages: config.max_messages.unwrap_or(u64::MAX),
-        max_resources: config.max_resources.map_or(MAX_RESOURCES, |limit| limit.min(MAX_RESOURCES)),
-        quota,
-        can_compile_modules: true,
-        can_create_configs: true,
-        can_spawn_processes: true,
-        args: config.args,
-        env: config.env,
-        dirs,
-    })
-}
-
-fn open(dir: PreopenedDir) -> Result<GuestDir, RuntimeError> {
-    match Dir::open_ambient_dir(&dir.host, ambient_authority()) {
-        Ok(opened) => Ok(GuestDir { name: dir.guest, dir: Arc::new(opened) }),
-        Err(source) => Err(RuntimeError::Dir { path: dir.host, source }),
-    }
-}
-
 fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
     workers
         .into_iter()
@@ -257,29 +209,9 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
         .collect()
 }
 
-fn start_first(node: &Arc<Node>, program: &Program, config: ProcessConfig) {
-    let place = config.quota.as_ref().map(|quota| quota.take().expect("there is room for one"));
-    let spawn = Spawn {
-        code: program.code.clone(),
-        entry: Entry { function: program.start, args: Box::new([]) },
-        config: Arc::new(config),
-        place,
-        link: None,
-        // The first slot of shard 1: process 1.
-        hint: 1,
-    };
-    let first = node.spawn(spawn).expect("the table is empty");
-    let was_unset = node.first.set(first.id()).is_ok();
-    debug_assert!(was_unset, "a runtime runs one program");
-    first.wake();
-}
-
 /// Releases what processes hold, and flushes.
 fn settle(node: &Node) {
-    for process in node.table.all() {
-        process.discard();
-        node.table.remove(process.id());
-    }
+    node.clear();
     // Acquire: see `Stopper::ask`.
     let patience = node.asked.load(Ordering::Acquire).then_some(GRACE);
     node.stdout.flush(patience);

@@ -11,15 +11,19 @@ use crate::vm::memory::MemoryPool;
 use crate::vm::stack::{RESERVE, StackPool};
 
 /// How code is generated and run; fixed for an [`Engine`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct EngineConfig {
     /// Bytes of native stack of an activation, rounded up to pages. Default: 256 KiB; at least 64 KiB.
     pub stack_size: usize,
+    /// Gives every NaN that arithmetic makes the same bits. Without it they are the processor's, and may differ between
+    /// processors and between versions of the compiler: for runs that are to be repeated exactly. It costs a
+    /// comparison and a selection behind each floating-point operation.
+    pub canonical_nans: bool,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { stack_size: 256 << 10 }
+        EngineConfig { stack_size: 256 << 10, canonical_nans: false }
     }
 }
 
@@ -51,8 +55,8 @@ impl Engine {
         crate::sys::fault::install();
         let stack_size = config.stack_size.max(4 * RESERVE).next_multiple_of(crate::sys::page_size());
         let inner = EngineInner {
-            isa: native_isa("speed", "backtracking").map_err(EngineError)?,
-            hasty_isa: native_isa("none", "single_pass").map_err(EngineError)?,
+            isa: native_isa("speed", "backtracking", config).map_err(EngineError)?,
+            hasty_isa: native_isa("none", "single_pass", config).map_err(EngineError)?,
             types: Arc::default(),
             stacks: Arc::new(StackPool::new(stack_size)),
             memories: Arc::default(),
@@ -107,7 +111,11 @@ impl fmt::Debug for Engine {
     }
 }
 
-fn native_isa(optimisation: &str, register_allocator: &str) -> Result<OwnedTargetIsa, String> {
+fn native_isa(
+    optimisation: &str,
+    register_allocator: &str,
+    config: EngineConfig,
+) -> Result<OwnedTargetIsa, String> {
     let mut flags = settings::builder();
     let mut set = |name: &str, value: &str| flags.set(name, value).map_err(|error| error.to_string());
     set("opt_level", optimisation)?;
@@ -119,6 +127,7 @@ fn native_isa(optimisation: &str, register_allocator: &str) -> Result<OwnedTarge
     set("unwind_info", "false")?;
     // Results beyond the registers go to an area in the caller's frame.
     set("enable_multi_ret_implicit_sret", "true")?;
+    set("enable_nan_canonicalization", if config.canonical_nans { "true" } else { "false" })?;
     set("is_pic", "false")?;
     set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
     let mut builder = cranelift_native::builder()?;

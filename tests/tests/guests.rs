@@ -116,6 +116,57 @@ fn a_childs_panic_is_reported_once_and_readably() {
     }
 }
 
+/// Runs a scenario on a simulated timeline: what it wrote, and the trace.
+fn simulated(options: &[&str], seed: &str, name: &str) -> (Output, Vec<u8>) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let trace = directory.path().join("trace");
+    let given = ["--seed", seed, "--trace", trace.to_str().expect("a name in UTF-8")];
+    let output = run(&[options, &given].concat(), actors(), &[name]);
+    (output, std::fs::read(trace).expect("it was written"))
+}
+
+#[test]
+fn a_seed_decides_all_that_a_program_does() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let options = ["--cache-dir", cache.path().to_str().expect("a name in UTF-8")];
+    for name in ["links", "tasks", "supervisor"] {
+        // The first is compiled for it, the others come from the cache.
+        let runs = ["1", "1", "2"].map(|seed| simulated(&options, seed, name));
+        for (output, _) in &runs {
+            assert_eq!(
+                (stdout(output), output.status.code()),
+                (format!("done: {name}\n"), Some(0)),
+                "{}",
+                stderr(output)
+            );
+        }
+        let [(one, trace), (again, same), (_, other)] = runs;
+        assert_eq!((stderr(&one), trace.len()), (stderr(&again), same.len()));
+        assert!(trace == same, "{name}: two traces of one seed");
+        assert!(trace != other, "{name}: one trace for two seeds");
+    }
+}
+
+/// Without `timers`, which may set two a moment apart and expects no more than that between them.
+#[test]
+fn a_sweep_finds_nothing_in_what_is_right() {
+    let cache = tempfile::tempdir().expect("a directory");
+    let cache = cache.path().to_str().expect("a name in UTF-8");
+    for (seeds, names) in [
+        (
+            "0..200",
+            &["tags", "timeouts", "links", "link-kills", "monitors", "registry", "configs", "tasks"][..],
+        ),
+        ("0..20", &["kill", "ticks", "memory", "abstract-process", "supervisor"]),
+    ] {
+        for name in names {
+            let output = run(&["--cache-dir", cache, "--seeds", seeds], actors(), &[name]);
+            assert!(output.status.success(), "{name}: {}", stderr(&output));
+            assert!(stderr(&output).starts_with(&format!("lunatic-exec: seeds {seeds}: none fails")));
+        }
+    }
+}
+
 #[test]
 fn a_program_from_the_cache_is_the_same_program() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -281,4 +332,16 @@ fn files_are_used_beneath_a_given_directory_only() {
         assert!(!stdout(&output).contains("secret\n"), "{path}: {}", stdout(&output));
         assert!(!stdout(&output).contains("root:"), "{path}: {}", stdout(&output));
     }
+}
+
+#[test]
+fn the_account_is_right_in_real_runs_and_a_sweep_finds_the_one_in_which_it_is_not() {
+    let module = prepared("examples/account", "account");
+    for workers in ["1", "2"] {
+        let output = run(&["--workers", workers], &module, &[]);
+        assert_eq!((stdout(&output).as_str(), output.status.code()), ("200 in the account\n", Some(0)));
+    }
+    let output = run(&["--seeds", "0..10000"], &module, &[]);
+    assert_eq!((stdout(&output).as_str(), output.status.code()), ("100 in the account\n", Some(134)));
+    assert!(stderr(&output).contains(" fails: see it again with --seed "), "{}", stderr(&output));
 }

@@ -1,17 +1,20 @@
 //! `lunatic-exec`: runs a WebAssembly program as lightweight processes.
 //!
-//! Arguments in, one runtime built, loaded and run. Exit status: the program's own; 134 if its first process
-//! traps; 1 for a file that cannot be used; 2 for wrong usage; 143 or 130 if SIGTERM or SIGINT stops it.
+//! Arguments in, one runtime or simulator built, loaded and run. Exit status: the program's own; 134 if its first process
+//! traps; 1 for a file that cannot be used; 2 for wrong usage; 143 or 130 if SIGTERM or SIGINT stops it. In a simulation
+//! also 125 for a deadlock, and 124 when the simulated time is over.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use lunatic_cli::{Failure, default_cache, fail, listen_to_signals, open_cache, read_input};
-use lunatic_executor::{MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig};
+use lunatic_cli::{
+    Failure, SimulationOptions, default_cache, fail, listen_to_signals, open_cache, read_input,
+};
+use lunatic_executor::{MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig, Simulator};
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
 ///
@@ -71,6 +74,8 @@ struct Arguments {
     /// Write /tmp/perf-PID.map, in which perf finds the names of the program's functions
     #[arg(long)]
     perf_map: bool,
+    #[command(flatten)]
+    simulation: SimulationOptions,
     /// The program, `-` for stdin; whatever follows it are its arguments, also what looks like an option here
     // One list, not a program and a list: clap would still take known options between the two for its own.
     #[arg(value_name = "APP.lwasm", required = true, trailing_var_arg = true)]
@@ -94,6 +99,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if unmetered {
         eprintln!("{COMMAND}: warning: running unmetered: an endless loop keeps its worker for ever");
     }
+    if arguments.simulation.are_given() {
+        return simulate(arguments, &path, &bytes);
+    }
     let runtime = Runtime::new(configuration(arguments)?)
         .map_err(|error| Failure { place: "runtime".into(), cause: error.into() })?;
     let program = runtime.load(&bytes).map_err(|error| Failure::new(&path, "stdin", error))?;
@@ -107,6 +115,14 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let status = runtime.run(&program);
     // A status is one byte for the operating system, the lowest one, as `exit` in C has it.
     Ok(ExitCode::from(status.0 as u8))
+}
+
+fn simulate(arguments: Arguments, path: &Path, bytes: &[u8]) -> Result<ExitCode, Failure> {
+    let (options, workers) = (arguments.simulation.clone(), arguments.workers);
+    let simulator = Simulator::new(configuration(arguments)?)
+        .map_err(|error| Failure { place: "simulation".into(), cause: error.into() })?;
+    let program = simulator.load(bytes).map_err(|error| Failure::new(path, "stdin", error))?;
+    options.run(COMMAND, &simulator, &program, workers)
 }
 
 fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {

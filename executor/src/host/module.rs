@@ -4,7 +4,6 @@ use lunatic_jit::{Cancellation, HostCall, Linker, RawValue};
 
 use crate::error::Fault;
 use crate::process::ProcessData;
-use crate::program::compile_for_guest;
 
 use super::Guest;
 use super::memory::{GuestMemory, parts};
@@ -46,9 +45,9 @@ fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Re
     let cancellation = Cancellation::default();
     data.compiling = Some(Compiling(cancellation.clone()));
     let complete = data.wait_for_completion();
-    let pool = node.clone();
-    pool.compilers.submit(Box::new(move || {
-        let compiled = compile_for_guest(&node, &bytes, cancellation);
+    let loader = node.loader.clone();
+    node.submit_compilation(Box::new(move || {
+        let compiled = loader.compile_for_guest(&bytes, cancellation);
         complete(Box::new(move |memory, data| {
             data.compiling = None;
             let (result, value) = match compiled {

@@ -135,7 +135,7 @@ impl Body {
         let defaults = StoreLimits::default();
         let max_table_elements = defaults.max_table_elements.min(max_memory / TABLE_ELEMENT);
         let limits = StoreLimits { max_memory, max_table_elements };
-        let engine = data.node().engine.clone();
+        let engine = data.node().loader.engine.clone();
         let mut store = Store::new(&engine, *data, limits);
         match code.instantiate(&mut store, &config) {
             Ok(instance) => {

@@ -13,7 +13,7 @@ use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::host::Compiling;
 use crate::host::wasi::FdTable;
-use crate::node::{Due, Node};
+use crate::node::{Due, Node, World};
 use crate::quota::Place;
 
 use super::Process;
@@ -27,7 +27,7 @@ use super::mailbox::{Mailbox, Pattern};
 use super::message::{DataMessage, Death, Letter, Message, NO_TAG};
 use super::queue::Signals;
 use super::signal::Signal;
-use super::wait::{Finish, Reason, Wait};
+use super::wait::{Finish, Reason, Wait, WaitsFor};
 
 /// What `receive` returns for each kind of message, and when time is up.
 const RECEIVED_DATA: u64 = 0;
@@ -147,7 +147,7 @@ impl ProcessData {
     /// Runs blocking work on the pool and waits for it. The job returns what computes the result.
     pub(crate) fn wait_for_job(&mut self, job: impl FnOnce() -> Finish + Send + 'static) {
         let complete = self.wait_for_completion();
-        self.node().pool.submit(Box::new(move || complete(job())));
+        self.node().submit(Box::new(move || complete(job())));
     }
 
     /// Waits for someone to call what is returned.
@@ -189,6 +189,9 @@ impl ProcessData {
 
     /// Handles what has arrived, in order. A reason to end ends it; what comes after is never looked at.
     pub(super) fn handle_signals(&mut self, mut signals: Signals<Signal>) -> Option<ExitReason> {
+        if let World::Simulated(hooks) = &self.node().world {
+            hooks.note_signals(self.id(), &signals);
+        }
         while let Some(parcel) = signals.next() {
             let ended = match Letter::of(parcel) {
                 Ok(letter) => {
@@ -374,6 +377,11 @@ impl ProcessData {
             self.node().timers.cancel(timer);
         }
         Some(wait)
+    }
+
+    /// What it waits for, for a person.
+    pub(super) fn waits_for(&self) -> Option<WaitsFor> {
+        self.wait.as_ref().map(|wait| WaitsFor::from(&wait.reason))
     }
 
     fn set_timer(&mut self) {

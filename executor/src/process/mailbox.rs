@@ -42,6 +42,15 @@ impl Pattern {
         Pattern { tags, searched: 0 }
     }
 
+    /// The tags that match; none if all do.
+    pub(super) fn tags(&self) -> &[i64] {
+        match &self.tags {
+            Tags::Any => &[],
+            Tags::One(tag) => std::slice::from_ref(tag),
+            Tags::Several(tags) => tags,
+        }
+    }
+
     fn matches(&self, message: &Message) -> bool {
         match &self.tags {
             Tags::Any => true,

@@ -1,6 +1,7 @@
 //! What processes send each other.
 
 use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -119,6 +120,18 @@ impl Message {
                 allocated + MESSAGE_OVERHEAD * (1 + resources)
             }
             _ => MESSAGE_OVERHEAD,
+        }
+    }
+}
+
+/// For a trace: what it is, not what is in it.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Message::Data(message) => {
+                write!(f, "a message with the tag {} and {} bytes", message.tag, message.len())
+            }
+            _ => f.write_str("a message"),
         }
     }
 }

@@ -41,6 +41,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::config::ProcessConfig;
 use crate::node::Node;
+use crate::report::Report;
 
 pub(crate) use alias::Use as AliasUse;
 pub(crate) use body::Entry;
@@ -52,8 +53,10 @@ pub(crate) use info::{Doing, Info, Look};
 pub(crate) use link::Relations;
 pub(crate) use mailbox::{MAX_TAGS, Pattern, Tags};
 pub(crate) use message::{DataMessage, Death, Letter, Message, NO_TAG};
+pub(crate) use queue::Signals;
 pub(crate) use signal::{Parcel, Signal};
 pub(crate) use table::{Table, TableFull};
+pub use wait::WaitsFor;
 pub(crate) use wait::{Finish, Reason};
 
 use body::Body;
@@ -114,6 +117,17 @@ impl Process {
         if self.inbox.queue().wake() {
             self.node.scheduler().schedule(self.clone());
         }
+    }
+
+    /// What it waits for and what it is called, for a person who wants to know why nothing happens. Only while no
+    /// worker runs it.
+    pub(crate) fn waiting(&self) -> Option<(Option<String>, WaitsFor)> {
+        let mut guard = self.lock_body();
+        let body = guard.as_mut()?;
+        let entry = body.entry();
+        let data = body.data_mut();
+        let report = Report::new(&self.node, self.id, data.code.module(), entry);
+        Some((report.into_name(), data.waits_for()?))
     }
 
     /// Whether its end has begun.

@@ -169,6 +169,18 @@ impl<T> Signals<T> {
         self.first.is_null()
     }
 
+    /// What they are.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        // SAFETY: null or in the list, which is borrowed with what it owns.
+        let mut next = unsafe { self.first.as_ref() };
+        std::iter::from_fn(move || {
+            let queued = next?;
+            // SAFETY: as above.
+            next = unsafe { queued.next.as_ref() };
+            Some(&queued.content)
+        })
+    }
+
     /// Of a list that begins with the newest.
     ///
     /// # Safety

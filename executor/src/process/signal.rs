@@ -3,6 +3,8 @@
 //! The sender only appends; what a signal means is decided by its receiver when it handles it. A death that
 //! arrives after its link was undone means nothing, and an unlink never races with it.
 
+use std::fmt;
+
 use super::exit::{Ending, Limit};
 use super::id::ProcessId;
 use super::info::Info;
@@ -75,6 +77,33 @@ impl Signal {
                 Some((from, Signal::ProcessDied { from: gone, reference, ending }))
             }
             _ => None,
+        }
+    }
+}
+
+/// For a trace: what it is and whom it is about, not what is in it.
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Signal::Message(message) => message.fmt(f),
+            Signal::MessageByAlias { letter, .. } => write!(f, "{} by an alias", letter.message()),
+            Signal::Kill => f.write_str("a kill"),
+            Signal::Exit { from, .. } => write!(f, "an exit signal from process {from}"),
+            Signal::Stop { .. } => f.write_str("a request to stop"),
+            Signal::Link { from, .. } => write!(f, "a link from process {from}"),
+            Signal::Unlink { from, .. } => write!(f, "an unlink from process {from}"),
+            Signal::UnlinkAcknowledged { from, .. } => {
+                write!(f, "the acknowledgement of an unlink from process {from}")
+            }
+            Signal::LinkDied { from, .. } => write!(f, "the death of process {from} by a link"),
+            Signal::Monitor { from, .. } => write!(f, "a monitor from process {from}"),
+            Signal::StopMonitoring { from, .. } => write!(f, "the end of a monitor from process {from}"),
+            Signal::ProcessDied { from, .. } => write!(f, "the death of process {from} by a monitor"),
+            Signal::Inspect(_) => f.write_str("a question about it"),
+            Signal::Completed { .. } => f.write_str("a result"),
+            Signal::Due { .. } => f.write_str("the end of its time"),
+            Signal::SkipUntilHere { .. } => f.write_str("a mark of its own"),
+            Signal::MailboxFull(_) => f.write_str("a message too many"),
         }
     }
 }

@@ -6,11 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lunatic_jit::{Progress, Trap, TrapKind};
 
 use crate::error::Fault;
+use crate::node::World;
 use crate::scheduler::{Step, Task};
+use crate::simulation::{Hooks, Plan, TurnEnd};
 
 use super::Process;
 use super::body::Body;
 use super::exit::{ExitReason, Limit};
+use super::id::ProcessId;
 use super::queue::Signals;
 
 /// What a suspension costs at least, so that a process that is answered at once each time still comes to the
@@ -55,9 +58,26 @@ impl Task for Process {
 }
 
 impl Process {
+    /// One place calls what a turn is, so that a simulation's say in it costs the others two comparisons.
     fn turn(&self, body: &mut Body) -> Turn {
+        let slice = match &self.node.world {
+            World::Real { .. } => self.node.slice,
+            World::Simulated(hooks) => {
+                match hooks.begin_turn(self.id, self.node.is_first(self.id), body.reductions()) {
+                    Plan::Run { slice } => slice,
+                    Plan::Kill => return Turn::End(ExitReason::Killed),
+                }
+            }
+        };
+        let turn = self.turn_within(slice, body);
+        if let World::Simulated(hooks) = &self.node.world {
+            tell(hooks, self.id, body, &turn);
+        }
+        turn
+    }
+
+    fn turn_within(&self, mut slice: u64, body: &mut Body) -> Turn {
         let queue = self.inbox.queue();
-        let mut slice = self.node.slice;
         let mut signals = queue.take();
         loop {
             if !signals.is_empty()
@@ -91,6 +111,17 @@ impl Process {
         let used = body.reductions();
         if used < limit { Ok(limit - used) } else { Err(ExitReason::LimitExceeded(Limit::Compute(limit))) }
     }
+}
+
+/// Tells a simulation how a turn ended.
+#[cold]
+fn tell(hooks: &Hooks, process: ProcessId, body: &Body, turn: &Turn) {
+    let ended = match turn {
+        Turn::Again => TurnEnd::Yielded,
+        Turn::Rest => TurnEnd::Rested,
+        Turn::End(reason) => TurnEnd::Over(reason),
+    };
+    hooks.end_turn(process, ended, body.reductions());
 }
 
 /// A trap that is the guest's way to say goodbye is none.

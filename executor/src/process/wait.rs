@@ -4,6 +4,8 @@
 //! with each wait of a process; timers and jobs carry the number of the wait they belong to, so what arrives
 //! for an earlier one is recognised and dropped.
 
+use std::fmt;
+
 use lunatic_jit::{HostCall, RawValue};
 
 use crate::error::Fault;
@@ -44,4 +46,42 @@ pub(crate) enum Reason {
     Completion,
     /// Nothing more: this is the result.
     Over(Finish),
+}
+
+/// What a process waits for, as a person is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// A message.
+    Message {
+        /// With one of these tags; with any if there are none.
+        tags: Vec<i64>,
+    },
+    /// A moment.
+    Time,
+    /// The result of a host call.
+    HostCall,
+}
+
+impl From<&Reason> for WaitsFor {
+    fn from(reason: &Reason) -> WaitsFor {
+        match reason {
+            Reason::Message { pattern, .. } => WaitsFor::Message { tags: pattern.tags().to_vec() },
+            Reason::Time(_) => WaitsFor::Time,
+            Reason::Completion | Reason::Over(_) => WaitsFor::HostCall,
+        }
+    }
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitsFor::Message { tags } => match &tags[..] {
+                [] => f.write_str("a message"),
+                [tag] => write!(f, "a message with the tag {tag}"),
+                [tag, ..] => write!(f, "a message with one of {} tags, such as {tag}", tags.len()),
+            },
+            WaitsFor::Time => f.write_str("time to pass"),
+            WaitsFor::HostCall => f.write_str("the result of a host call"),
+        }
+    }
 }

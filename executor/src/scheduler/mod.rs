@@ -41,12 +41,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_deque::{Injector, Stealer};
 
-pub(crate) use blocking::BlockingPool;
+pub(crate) use blocking::{BlockingPool, Job};
 pub(crate) use timers::{TimerId, Timers};
-pub(crate) use worker::Worker;
+pub(crate) use worker::{Driven, Worker};
 
 use idle::Idle;
-use run_queue::RunQueue;
+use run_queue::{RunQueue, settle};
 
 /// Something that runs in slices.
 pub(crate) trait Task: Send + Sync {
@@ -141,6 +141,14 @@ impl Scheduler {
     /// Whether [`Scheduler::stop`] was called.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Drops what is queued: tasks may hold what holds the scheduler. No worker runs any more.
+    pub(crate) fn clear(&self) {
+        while settle(|| self.injector.steal()).is_some() {}
+        for stealer in &self.stealers {
+            while settle(|| stealer.steal()).is_some() {}
+        }
     }
 
     /// Whether a worker could find something in the shared places.

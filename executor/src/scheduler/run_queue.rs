@@ -94,7 +94,7 @@ impl RunQueue {
 }
 
 /// Repeats an attempt that lost a race until it has an answer.
-fn settle<T>(mut attempt: impl FnMut() -> Steal<T>) -> Option<T> {
+pub(super) fn settle<T>(mut attempt: impl FnMut() -> Steal<T>) -> Option<T> {
     loop {
         match attempt() {
             Steal::Success(found) => return Some(found),

@@ -103,16 +103,29 @@ impl<T> Timers<T> {
         self.cancel(id).map(|(deadline, _)| deadline)
     }
 
-    /// Runs `fire` for everything that is due, the earliest of each shard first. No lock is held meanwhile.
+    /// Runs `fire` for everything that is due, the earliest first: who sets two timers and is late for both sees them in
+    /// their order, unless two workers fire at once. No lock is held meanwhile.
     pub(crate) fn fire(&self, now: u64, mut fire: impl FnMut(T)) {
-        for shard in &self.shards {
-            // Acquire pairs with the release in `publish`: whoever sees the deadline finds the entry.
-            while shard.next.load(Ordering::Acquire) <= now {
-                match shard.take_due(now) {
-                    Some(due) => fire(due),
-                    None => break,
-                }
+        // Acquire pairs with the release in `publish`: whoever sees the deadline finds the entry.
+        let next = |shard: &&Shard<T>| shard.next.load(Ordering::Acquire);
+        while let Some(shard) = self.shards.iter().min_by_key(next).filter(|shard| next(shard) <= now) {
+            // If somebody else has taken it, the shard's next deadline is another one now.
+            if let Some(due) = shard.take_due(now) {
+                fire(due);
             }
+        }
+    }
+
+    /// Takes every timer back.
+    pub(crate) fn clear(&self) {
+        for shard in &self.shards {
+            let mut entries = shard.lock();
+            let due = std::mem::take(&mut entries.by_deadline);
+            entries.deadlines.clear();
+            shard.publish(&entries);
+            // What was due may set timers or take them back as it is dropped.
+            drop(entries);
+            drop(due);
         }
     }
 
@@ -172,6 +185,21 @@ mod tests {
         assert_eq!(fired(&timers, 20), [2]);
         assert_eq!(timers.cancel(b), None);
         assert_eq!(timers.next_deadline(), None);
+    }
+
+    #[test]
+    fn whoever_is_late_fires_in_order() {
+        let timers = Timers::new();
+        // More than one in each shard, and in no order.
+        let deadlines: Vec<u32> = (0..100).map(|number| number * 37 % 101).collect();
+        for deadline in &deadlines {
+            timers.set(u64::from(*deadline), *deadline);
+        }
+        let mut fired = Vec::new();
+        timers.fire(1000, |due| fired.push(due));
+        let mut expected = deadlines;
+        expected.sort_unstable();
+        assert_eq!(fired, expected);
     }
 
     proptest! {

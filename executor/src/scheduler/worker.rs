@@ -62,7 +62,7 @@ impl Worker {
         let mut worker = self.on_this_thread();
         let _entered = Entered::new(&worker.queue);
         while !worker.scheduler.is_stopping() {
-            if !worker.turn() {
+            if !worker.turn(&mut None, || false) {
                 worker.sleep();
             }
         }
@@ -73,25 +73,56 @@ impl Driven {
     /// One turn, as one of several workers of this thread. Returns whether there was anything to do.
     #[cfg(test)]
     pub(crate) fn step(&mut self) -> bool {
-        let _entered = Entered::new(&self.queue);
-        self.turn()
+        self.step_holding(&mut None, || false)
     }
 
-    fn turn(&mut self) -> bool {
+    /// One turn, with the task that is held if there is one. One that wants to run again is held instead of queued if
+    /// `holds` says so: then it has not come to the end of its slice, the worker was only interrupted.
+    pub(crate) fn step_holding(
+        &mut self,
+        held: &mut Option<Arc<dyn Task>>,
+        holds: impl FnOnce() -> bool,
+    ) -> bool {
+        let _entered = Entered::new(&self.queue);
+        self.turn(held, holds)
+    }
+
+    /// As [`Driven::step_holding`], on a thread that is this worker's.
+    fn turn(&mut self, held: &mut Option<Arc<dyn Task>>, holds: impl FnOnce() -> bool) -> bool {
+        if let Some(task) = held.take() {
+            self.run(task, held, holds);
+            return true;
+        }
         self.turns = self.turns.wrapping_add(1);
         if self.turns.is_multiple_of(TURNS_PER_LOOK) {
             self.look();
         }
         let Some(task) = self.find() else { return false };
         self.found();
-        if task.run() == Step::Again {
-            self.queue.push_back(task);
-            self.look();
-            if self.queue.is_stealable() {
-                self.scheduler.idle.notify();
-            }
-        }
+        self.run(task, held, holds);
         true
+    }
+
+    fn run(&self, task: Arc<dyn Task>, held: &mut Option<Arc<dyn Task>>, holds: impl FnOnce() -> bool) {
+        if task.run() == Step::Rest {
+            return;
+        }
+        if holds() {
+            *held = Some(task);
+            return;
+        }
+        self.queue.push_back(task);
+        self.look();
+        if self.queue.is_stealable() {
+            self.scheduler.idle.notify();
+        }
+    }
+
+    /// Ends a search, as a worker does that goes to sleep.
+    pub(crate) fn give_up(&mut self) {
+        if std::mem::take(&mut self.searching) {
+            self.scheduler.idle.stop_searching();
+        }
     }
 
     /// Makes runnable what time or a descriptor has made ready.
@@ -144,9 +175,7 @@ impl Driven {
     }
 
     fn sleep(&mut self) {
-        if std::mem::take(&mut self.searching) {
-            self.scheduler.idle.stop_searching();
-        }
+        self.give_up();
         let scheduler = &self.scheduler;
         self.searching = scheduler.idle.sleep(
             self.index,

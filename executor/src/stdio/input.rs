@@ -7,17 +7,16 @@ use std::io::{ErrorKind, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
+use super::Resume;
+
 /// Bytes read at a time.
 const CHUNK: usize = 64 << 10;
 
 /// How long the thread pauses when another program has made the stream non-blocking and it is empty.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// Called when there may be something to [`Input::take`].
-pub(crate) type Resume = Box<dyn FnOnce() + Send>;
-
 /// See the module.
-pub(crate) struct Input {
+pub(crate) struct Awaited {
     shared: Arc<Shared>,
     started: Once,
 }
@@ -37,9 +36,9 @@ struct State {
     at_end: bool,
 }
 
-impl Input {
-    pub(crate) fn new() -> Input {
-        Input { shared: Arc::default(), started: Once::new() }
+impl Awaited {
+    pub(crate) fn new() -> Awaited {
+        Awaited { shared: Arc::default(), started: Once::new() }
     }
 
     /// Takes what has been read into the buffer: how much, 0 at the end of the stream, `None` when nothing is

@@ -1,10 +1,104 @@
 //! The command's standard streams, shared by all processes and by other programs.
 //!
 //! Their flags are never changed. Reading and writing may block, so each stream has a thread of its own and
-//! processes wait for it like for anything else.
+//! processes wait for it like for anything else. In a simulation nothing may depend on how fast the world outside is:
+//! what is written goes out at once, and a read blocks the whole simulation, for which no time passes.
 
+mod immediate;
 mod input;
 mod output;
+mod script;
 
-pub(crate) use input::Input;
-pub(crate) use output::{Accepted, Output};
+use std::io::Write;
+use std::time::Duration;
+
+pub(crate) use output::Accepted;
+pub use script::Script;
+
+use immediate::Immediate;
+use input::Awaited;
+use output::Queued;
+use script::Replay;
+
+/// Called when there is reason to try again.
+pub(crate) type Resume = Box<dyn FnOnce() + Send>;
+
+/// Standard output or error.
+pub(crate) enum Output {
+    /// Written by a thread of its own.
+    Queued(Queued),
+    /// Written by whoever writes.
+    Immediate(Immediate),
+}
+
+/// Standard input.
+pub(crate) enum Input {
+    /// Read by a thread of its own.
+    Awaited(Awaited),
+    /// Read by whoever reads.
+    Replayed(Replay),
+}
+
+impl Output {
+    /// Starts the thread that writes to `sink`.
+    pub(crate) fn start(name: &str, sink: impl Write + Send + 'static) -> std::io::Result<Output> {
+        Ok(Output::Queued(Queued::start(name, sink)?))
+    }
+
+    /// Written at once.
+    pub(crate) fn immediate(sink: Box<dyn Write + Send>) -> Output {
+        Output::Immediate(Immediate::new(sink))
+    }
+
+    /// Writes bytes, or queues them.
+    pub(crate) fn write(&self, bytes: Vec<u8>) -> Accepted {
+        match self {
+            Output::Queued(output) => output.write(bytes),
+            Output::Immediate(output) => output.write(&bytes),
+        }
+    }
+
+    /// Calls back when there is room; at once if there is.
+    pub(crate) fn when_room(&self, resume: Resume) {
+        match self {
+            Output::Queued(output) => output.when_room(resume),
+            Output::Immediate(_) => resume(),
+        }
+    }
+
+    /// Waits until everything is written, at most for so long if a time is given. Not for workers.
+    pub(crate) fn flush(&self, patience: Option<Duration>) {
+        match self {
+            Output::Queued(output) => output.flush(patience),
+            Output::Immediate(_) => {}
+        }
+    }
+}
+
+impl Input {
+    /// The command's own, read when someone wants something.
+    pub(crate) fn awaited() -> Input {
+        Input::Awaited(Awaited::new())
+    }
+
+    /// A script, from its beginning.
+    pub(crate) fn replayed(script: Script) -> Input {
+        Input::Replayed(Replay::new(script))
+    }
+
+    /// Takes what there is into the buffer: how much, 0 at the end of the stream, `None` when nothing is there yet.
+    pub(crate) fn take(&self, buffer: &mut [u8]) -> Option<usize> {
+        match self {
+            Input::Awaited(input) => input.take(buffer),
+            Input::Replayed(input) => Some(input.take(buffer)),
+        }
+    }
+
+    /// Calls back once there is something, or the end.
+    pub(crate) fn when_ready(&self, resume: Resume) {
+        match self {
+            Input::Awaited(input) => input.when_ready(resume),
+            Input::Replayed(_) => resume(),
+        }
+    }
+}

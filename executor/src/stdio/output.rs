@@ -9,17 +9,16 @@ use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::Resume;
+
 /// Bytes that may wait to be written before writers have to.
 const MAX_QUEUED: usize = 1 << 20;
 
 /// How long the thread pauses when another program has made the stream non-blocking and it is full.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// Called when there is room again.
-pub(crate) type Resume = Box<dyn FnOnce() + Send>;
-
 /// See the module.
-pub(crate) struct Output {
+pub(crate) struct Queued {
     shared: Arc<Shared>,
 }
 
@@ -50,13 +49,13 @@ pub(crate) enum Accepted {
     Broken,
 }
 
-impl Output {
+impl Queued {
     /// Starts the thread that writes to `sink`.
-    pub(crate) fn start(name: &str, sink: impl Write + Send + 'static) -> std::io::Result<Output> {
+    pub(crate) fn start(name: &str, sink: impl Write + Send + 'static) -> std::io::Result<Queued> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
         let thread = shared.clone();
         std::thread::Builder::new().name(name.into()).spawn(move || thread.work(sink))?;
-        Ok(Output { shared })
+        Ok(Queued { shared })
     }
 
     /// Queues bytes.
@@ -99,7 +98,7 @@ impl Output {
     }
 }
 
-impl Drop for Output {
+impl Drop for Queued {
     fn drop(&mut self) {
         // Tells the thread to end once everything is written.
         self.shared.lock().broken = true;
@@ -149,8 +148,8 @@ impl Shared {
     }
 }
 
-/// Writes all of it; how much that was.
-fn write_all(sink: &mut impl Write, mut bytes: &[u8]) -> Result<usize, ()> {
+/// Writes all of it, through what the sink holds back itself; how much that was.
+pub(super) fn write_all(sink: &mut impl Write, mut bytes: &[u8]) -> Result<usize, ()> {
     let count = bytes.len();
     while !bytes.is_empty() {
         match sink.write(bytes) {
@@ -194,7 +193,7 @@ mod tests {
     fn writers_wait_when_it_is_full_and_order_is_kept() {
         let (permit, permits) = mpsc::channel();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let output = Output::start("test", Slow(permits, written.clone())).unwrap();
+        let output = Queued::start("test", Slow(permits, written.clone())).unwrap();
         assert_eq!(output.write(vec![1; MAX_QUEUED]), Accepted::Room);
         assert_eq!(output.write(vec![2; 1]), Accepted::Full);
         let (resumed, resumes) = mpsc::channel();
@@ -210,7 +209,7 @@ mod tests {
     #[test]
     fn a_flush_may_have_an_end() {
         let (_permit, permits) = mpsc::channel();
-        let output = Output::start("test", Slow(permits, Arc::default())).unwrap();
+        let output = Queued::start("test", Slow(permits, Arc::default())).unwrap();
         output.write(vec![0; 1]);
         output.flush(Some(Duration::from_millis(1)));
     }
@@ -218,7 +217,7 @@ mod tests {
     #[test]
     fn a_reader_that_is_gone_is_told_and_holds_nobody_up() {
         let (permit, permits) = mpsc::channel();
-        let output = Output::start("test", Slow(permits, Arc::default())).unwrap();
+        let output = Queued::start("test", Slow(permits, Arc::default())).unwrap();
         drop(permit);
         output.write(vec![0; 2 * MAX_QUEUED]);
         output.flush(None);

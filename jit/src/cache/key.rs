@@ -62,6 +62,8 @@ mod tests {
         let engine = Engine::new(EngineConfig::default()).expect("the engine works here");
         let with = |options, parts: &[&[u8]]| CacheKey::new(&engine, options, parts).to_string();
         let key = |parts: &[&[u8]]| with(CompileOptions::default(), parts);
+        let other = Engine::new(EngineConfig { canonical_nans: true, ..EngineConfig::default() });
+        let other = CacheKey::new(&other.expect("so does this one"), CompileOptions::default(), &[]);
         let untrusted = CompileOptions { untrusted: true, ..CompileOptions::default() };
         assert_eq!(key(&[b"module"]), key(&[b"module"]));
         let keys = [
@@ -71,6 +73,7 @@ mod tests {
             key(&[b"ab", b""]),
             key(&[]),
             with(untrusted, &[]),
+            other.to_string(),
         ];
         for (i, one) in keys.iter().enumerate() {
             assert!(one.len() == 64 && keys[..i].iter().all(|other| other != one), "{keys:?}");

@@ -172,7 +172,7 @@ mod tests {
     /// the build whose frames are the largest.
     #[test]
     fn what_runs_unchecked_fits_the_reserve() {
-        let engine = Engine::new(EngineConfig { stack_size: 64 << 10 }).unwrap();
+        let engine = Engine::new(EngineConfig { stack_size: 64 << 10, ..EngineConfig::default() }).unwrap();
         let module = Module::compile(&engine, &wat::parse_str(DOWN).unwrap()).unwrap();
         let mut linker = Linker::<()>::new();
         type C<'a, 'b> = &'a mut Caller<'b, ()>;

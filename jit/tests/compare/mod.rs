@@ -204,7 +204,8 @@ fn options(choices: &mut Random) -> CompileOptions {
 
 /// An engine whose stack is deep enough for what the fuel allows.
 pub(crate) fn engine() -> Engine {
-    Engine::new(EngineConfig { stack_size: 8 << 20 }).expect("this machine is supported")
+    Engine::new(EngineConfig { stack_size: 8 << 20, ..EngineConfig::default() })
+        .expect("this machine is supported")
 }
 
 fn same(what: &str, expected: &[Run], found: &[Run]) -> usize {

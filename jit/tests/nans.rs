@@ -1,0 +1,69 @@
+//! The bits of NaNs: the same for every operation of an engine that is told so, whatever the processor would make.
+
+use lunatic_jit::{Engine, EngineConfig, Linker, Module, Store, StoreLimits, Value};
+
+const CANONICAL_32: u32 = 0x7fc0_0000;
+const CANONICAL_64: u64 = 0x7ff8_0000_0000_0000;
+
+/// Bits that no processor makes by itself: a signalling NaN with a payload, and a quiet one with the sign set.
+const ODD_32: [u32; 2] = [0x7fa0_1234, 0xffc0_4321];
+const ODD_64: [u64; 2] = [0x7ff4_0000_0000_1234, 0xfff8_0000_0000_4321];
+
+/// The bits of what an operation makes of two arguments, the second of which it may not take.
+fn call(canonical_nans: bool, code: &str, args: &[Value; 2]) -> Value {
+    let engine = EngineConfig { canonical_nans, ..EngineConfig::default() };
+    let engine = Engine::new(engine).expect("this machine is supported");
+    let (argument, result) = match args[0] {
+        Value::F32(_) => ("f32", if code.contains("f64.promote") { "f64" } else { "f32" }),
+        _ => ("f64", if code.contains("f32.demote") { "f32" } else { "f64" }),
+    };
+    let text =
+        format!(r#"(module (func (export "f") (param {argument} {argument}) (result {result}) {code}))"#);
+    let module = Module::compile(&engine, &wat::parse_str(text).unwrap()).unwrap();
+    let linked = Linker::<()>::new().link(&module).unwrap();
+    let mut store = Store::new(&engine, (), StoreLimits::default());
+    let instance = store.instantiate(&linked).unwrap();
+    store.call(instance, module.exported_function("f").unwrap(), args).unwrap()[0]
+}
+
+#[test]
+fn arithmetic_makes_one_nan() {
+    for operator in ["add", "sub", "mul", "div", "min", "max"] {
+        for odd in ODD_32 {
+            let code = format!("(f32.{operator} (local.get 0) (local.get 1))");
+            let args = [Value::F32(odd), Value::F32(1f32.to_bits())];
+            assert_eq!(call(true, &code, &args), Value::F32(CANONICAL_32), "{code} {odd:x}");
+        }
+        for odd in ODD_64 {
+            let code = format!("(f64.{operator} (local.get 0) (local.get 1))");
+            let args = [Value::F64(odd), Value::F64(1f64.to_bits())];
+            assert_eq!(call(true, &code, &args), Value::F64(CANONICAL_64), "{code} {odd:x}");
+        }
+    }
+    for operator in ["sqrt", "ceil", "floor", "trunc", "nearest"] {
+        let code = format!("(f64.{operator} (local.get 0))");
+        let args = [Value::F64(ODD_64[0]), Value::F64(0)];
+        assert_eq!(call(true, &code, &args), Value::F64(CANONICAL_64), "{code}");
+    }
+    let (promote, demote) = ("(f64.promote_f32 (local.get 0))", "(f32.demote_f64 (local.get 0))");
+    assert_eq!(call(true, promote, &ODD_32.map(Value::F32)), Value::F64(CANONICAL_64));
+    assert_eq!(call(true, demote, &ODD_64.map(Value::F64)), Value::F32(CANONICAL_32));
+}
+
+#[test]
+fn what_is_no_arithmetic_keeps_its_bits() {
+    // Moving a value and changing its sign are defined to the bit.
+    let args = ODD_64.map(Value::F64);
+    assert_eq!(call(true, "(local.get 0)", &args), args[0]);
+    assert_eq!(call(true, "(f64.neg (local.get 0))", &args), Value::F64(ODD_64[0] | 1 << 63));
+}
+
+/// Without the option the processor decides; if it made the same NaN, the tests above would test nothing.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn without_it_the_bits_are_the_processors() {
+    let code = "(f64.div (local.get 0) (local.get 1))";
+    let zeros = [Value::F64(0), Value::F64(0)];
+    assert_ne!(call(false, code, &zeros), Value::F64(CANONICAL_64));
+    assert_eq!(call(true, code, &zeros), Value::F64(CANONICAL_64));
+}
