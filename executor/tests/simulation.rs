@@ -435,7 +435,8 @@ fn guarantees_of_real_threads_hold_on_simulated_timelines() {
     let scenarios = common::scenarios::all();
     for scenario in &scenarios {
         let simulated = Simulated::new(&scenario.text(2));
-        for (faults, seeds) in [(CALM, 0..SEEDS_OF_EACH / 2), ("jump=0.01,pause=0.01", 0..SEEDS_OF_EACH / 2)] {
+        for (faults, seeds) in [(CALM, 0..SEEDS_OF_EACH / 2), ("jump=0.01,pause=0.01", 0..SEEDS_OF_EACH / 2)]
+        {
             if let Some((seed, run)) = simulated.sweep(seeds, &with(faults, 0)) {
                 let (rows, name) = (scenario.rows, scenario.name);
                 panic!(
