@@ -40,6 +40,48 @@ fn a_guest_compiles_a_module() {
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
 }
 
+/// HOSTILE 22 to 24: what travels with a message is taken once, by a number that is its own, and is not without end.
+#[test]
+fn a_module_in_a_message_is_taken_once() {
+    let wasm = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
+    for (then, says) in [
+        ("(drop (call $take_module (i64.const 0)))", None),
+        ("(drop (call $take_module (i64.const 1)))", Some("no module in the message with the identifier 1")),
+        ("(drop (call $take_module (i64.const -1)))", Some("no module in the message")),
+        (
+            "(drop (call $take_module (i64.const 0))) (drop (call $take_module (i64.const 0)))",
+            Some("no module in the message with the identifier 0"),
+        ),
+        (
+            "(loop $more (drop (call $push_module (local.get $module))) (br $more))",
+            Some("too many things in a message"),
+        ),
+        ("(drop (call $push_module (i64.const 77)))", Some("no module with the identifier 77")),
+    ] {
+        let config = RuntimeConfig { max_resources: Some(100), ..workers(1) };
+        let outcome = run(
+            config,
+            &guest(&format!(
+                r#"
+                (data (i32.const 4096) "{}")
+                (func (export "_start") (local $module i64)
+                  (call $assert (i32.eqz (call $compile_module (i32.const 4096) (i32.const {}) (i32.const 64))))
+                  (local.set $module (i64.load (i32.const 64)))
+                  (call $create_data (i64.const 3) (i64.const 0))
+                  (call $assert (i64.eqz (call $push_module (local.get $module))))
+                  (drop (call $send_raw (call $me)))
+                  (drop (call $wait (i64.const 3) (i64.const -1)))
+                  {then})
+                "#,
+                quoted(&wasm),
+                wasm.len()
+            )),
+        );
+        assert_eq!(outcome.status, if says.is_some() { 134 } else { 0 }, "{then}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(says.unwrap_or("")), "{then}: {}", outcome.stderr);
+    }
+}
+
 /// HOSTILE 15 and 16, for a guest that compiles.
 #[test]
 fn a_module_beyond_what_a_guest_may_have_compiled_is_an_error() {

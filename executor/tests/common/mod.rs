@@ -133,6 +133,7 @@ const PRELUDE: &str = r#"
   (import "lunatic::error" "to_string" (func $error_text (param i64 i32)))
   (import "lunatic::error" "drop" (func $drop_error (param i64)))
   (import "lunatic::message" "push_module" (func $push_module (param i64) (result i64)))
+  (import "lunatic::message" "take_module" (func $take_module (param i64) (result i64)))
   (import "lunatic::registry" "put" (func $put (param i32 i32 i64 i64)))
   (import "lunatic::registry" "get" (func $get (param i32 i32 i32 i32) (result i32)))
   (import "lunatic::timer" "send_after" (func $send_after (param i64 i64) (result i64)))

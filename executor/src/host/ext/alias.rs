@@ -42,6 +42,11 @@ fn send(guest: &mut Guest<'_>, process: u64, alias: u64) -> Result<(), Fault> {
     charge(guest, 0);
     let data = guest.data_mut();
     let letter = data.take_message()?;
-    let _ = data.node().send(ProcessId::from_guest(process), Signal::MessageByAlias { alias, letter });
+    let to = ProcessId::from_guest(process);
+    let sent = data.node().send(to, Signal::MessageByAlias { alias, letter });
+    // As `lunatic::message::send` does.
+    if sent.is_ok_and(|sent| sent.is_crowded) && to != data.id() {
+        guest.end_slice();
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[1],
         name: "guarantee_01_signals_between_two_processes_keep_their_order",
-        rounds: 50_000,
+        rounds: 20_000,
         // Two children send numbers; each child's come in order, whatever the other does.
         body: r#"
         (data (i32.const 1024) "counter")
