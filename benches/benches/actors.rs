@@ -1,13 +1,14 @@
 //! Processes and messages beside Erlang and Go, as far as these are installed: rounds of all of them in turn, medians.
 //!
-//! `cargo bench --bench actors [ROUNDS]`. Erlang is looked for as `erlc` and `erl`, Go as `go`; what is missing is left
-//! out, with a message. Each measures itself, without its start. All use every processor.
+//! `cargo bench -p lunatic-benches --bench actors [ROUNDS]`. Erlang is looked for as `erlc` and `erl`, Go as `go`; what is missing is left
+//! out, with a message. Each measures itself, without its start. All use every processor, where nothing else is said.
+//! Then, beside Erlang: how late a timer and how slow an echo is while eight processes compute.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use lunatic_benches::{guest, run, tiny_spawner};
+use lunatic_benches::{guest, run, said, tiny_spawner};
 use lunatic_tests::guests::root;
 
 /// What is measured, and how often it is done in a round.
@@ -15,6 +16,9 @@ const BENCHMARKS: [(&str, u64); 4] =
     [("spawn", 200_000), ("ping-pong", 300_000), ("ring", 500_000), ("fan-in", 1_000_000)];
 
 const ROUNDS: usize = 5;
+
+/// Sleeps and echoes of which the percentiles are taken.
+const BUSY: u64 = 400;
 
 /// Who is measured.
 enum Peer {
@@ -38,13 +42,33 @@ impl Peer {
                 knows.then(|| run(&module(count), &[benchmark, &count.to_string()], *workers))
             }
             Peer::Other { command, .. } => {
-                let mut process = Command::new(&command[0]);
-                let output = process.args(&command[1..]).args([benchmark, &count.to_string()]).output();
-                let output = String::from_utf8(output.ok()?.stdout).ok()?;
+                let output = answer(command, benchmark, count)?;
                 Some(Duration::from_nanos(output.trim().parse().ok()?))
             }
         }
     }
+
+    /// The four figures of the benchmark that keeps processors busy, in microseconds; `None` if it does not know it.
+    fn busy(&self, workers: usize) -> Option<[f64; 4]> {
+        let output = match self {
+            Peer::Ours { name: "Rust guest", module, .. } => {
+                said(&module(BUSY), &["busy", &BUSY.to_string()], workers)
+            }
+            Peer::Other { name: "Erlang", command } => answer(command, "busy", BUSY)?,
+            _ => return None,
+        };
+        let figures: Vec<f64> =
+            output.split_whitespace().filter_map(|figure| figure.parse::<f64>().ok()).collect();
+        let figures: [f64; 4] = figures.try_into().ok()?;
+        Some(figures.map(|nanoseconds| nanoseconds / 1000.0))
+    }
+}
+
+/// What a program says to a benchmark.
+fn answer(command: &[PathBuf], benchmark: &str, count: u64) -> Option<String> {
+    let mut process = Command::new(&command[0]);
+    let output = process.args(&command[1..]).args([benchmark, &count.to_string()]).output();
+    String::from_utf8(output.ok()?.stdout).ok()
 }
 
 fn main() {
@@ -76,6 +100,16 @@ fn main() {
         let erlang = peers.iter().position(|peer| peer.name() == "Erlang").and_then(|index| medians[index]);
         let ratio = medians[0].zip(erlang).map(|(ours, erlang)| ours / erlang);
         println!("{benchmark:<28}{cells}{}", cell(ratio, 13));
+    }
+    println!();
+    let heads = ["timer p50", "p99", "echo p50", "p99"].map(|head| format!("{head:>13}")).concat();
+    println!("{:<28}{heads}", "beside 8 spinners, µs late");
+    for peer in &peers {
+        let runs: Vec<[f64; 4]> = (0..rounds).filter_map(|_| peer.busy(workers)).collect();
+        let medians = [0, 1, 2, 3].map(|index| median(runs.iter().map(|run| run[index]).collect()));
+        if medians[0].is_some() {
+            println!("{:<28}{}", peer.name(), medians.map(|median| cell(median, 13)).concat());
+        }
     }
 }
 

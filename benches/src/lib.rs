@@ -4,9 +4,11 @@ pub mod enlarge;
 pub mod peer;
 pub mod table;
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lunatic_executor::{Program, Runtime, RuntimeConfig};
+use lunatic_executor::{Parts, Program, Runtime, RuntimeConfig};
 
 /// A module of `benches/guests`, built.
 ///
@@ -32,6 +34,37 @@ pub fn run(module: &[u8], args: &[&str], workers: usize) -> Duration {
     let time = start.elapsed();
     assert_eq!(status.0, 0, "the benchmark failed");
     time
+}
+
+/// Runs a program to its end, and returns what it says on standard output.
+///
+/// # Panics
+/// If it does not run, or exits with anything but 0.
+pub fn said(module: &[u8], args: &[&str], workers: usize) -> String {
+    let args = std::iter::once("bench").chain(args.iter().copied()).map(String::from).collect();
+    let config = RuntimeConfig { workers, args, ..RuntimeConfig::default() };
+    let output = Output::default();
+    let parts = Parts { stdout: Box::new(output.clone()), ..Parts::default() };
+    let runtime = Runtime::with_parts(config, parts).expect("the runtime works on this machine");
+    let program = runtime.load(module).expect("the module is valid");
+    assert_eq!(runtime.run(&program).0, 0, "the benchmark failed");
+    let bytes = output.0.lock().expect("nothing panics while it is held").clone();
+    String::from_utf8(bytes).expect("the guest writes text")
+}
+
+/// What a guest has written.
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nothing panics while it is held").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A hand-written module, as small as a program can be: its first process spawns a child, waits for the child's

@@ -3,6 +3,9 @@
 -module(actors).
 -export([main/1]).
 
+main([busy, Count]) ->
+    busy(list_to_integer(atom_to_list(Count))),
+    halt(0);
 main([Name, Count]) ->
     N = list_to_integer(atom_to_list(Count)),
     Start = erlang:monotonic_time(nanosecond),
@@ -48,3 +51,28 @@ send(To, N) -> To ! N, send(To, N - 1).
 
 take(0) -> ok;
 take(N) -> receive _ -> take(N - 1) end.
+
+%% With eight processes that never stop computing: how late sleeps of 5 ms end, and how long an echo takes. Prints the
+%% median and the 99th percentile of each, in nanoseconds.
+busy(N) ->
+    Me = self(),
+    [spawn(fun() -> spin(0) end) || _ <- lists:seq(1, 8)],
+    Echo = spawn(fun() -> echo(Me) end),
+    Late = [timed(fun() -> receive after 5 -> ok end end) - 5000000 || _ <- lists:seq(1, N)],
+    Trips = [trip(Echo) || _ <- lists:seq(1, N)],
+    io:format("~w ~w ~w ~w~n", percentiles(Late) ++ percentiles(Trips)).
+
+spin(N) -> spin(N + 1).
+
+trip(Echo) ->
+    receive after 1 -> ok end,
+    timed(fun() -> Echo ! 1, receive _ -> ok end end).
+
+timed(Do) ->
+    Start = erlang:monotonic_time(nanosecond),
+    Do(),
+    erlang:monotonic_time(nanosecond) - Start.
+
+percentiles(Times) ->
+    Sorted = lists:sort(Times),
+    [lists:nth(length(Times) div 2 + 1, Sorted), lists:nth(length(Times) * 99 div 100 + 1, Sorted)].

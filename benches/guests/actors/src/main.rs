@@ -1,5 +1,7 @@
 //! What the process benchmarks run: `actors spawn N`, `actors ping-pong N`, `actors ring N`, `actors fan-in N`,
-//! `actors park N`.
+//! `actors park N`, `actors busy N`.
+
+use std::time::{Duration, Instant};
 
 use lunatic::{Mailbox, Process};
 
@@ -13,6 +15,7 @@ fn main(mailbox: Mailbox<u64>) {
         "ring" => ring(mailbox, 1000, count),
         "fan-in" => fan_in(mailbox, 100, count.div_ceil(100)),
         "park" => park(mailbox, count),
+        "busy" => busy(mailbox, count),
         other => panic!("no benchmark {other}"),
     }
 }
@@ -84,4 +87,44 @@ fn fan_in(mailbox: Mailbox<u64>, senders: u64, each: u64) {
     for _ in 0..senders * each {
         mailbox.receive();
     }
+}
+
+/// With eight processes that never stop computing: how late sleeps of 5 ms end, and how long an echo takes. Prints the
+/// median and the 99th percentile of each, in nanoseconds.
+fn busy(mailbox: Mailbox<u64>, count: u64) {
+    for _ in 0..8 {
+        Process::spawn((), |(), _: Mailbox<()>| {
+            let mut number = 0u64;
+            loop {
+                number = std::hint::black_box(number + 1);
+            }
+        });
+    }
+    let echo = Process::spawn(mailbox.this(), |parent: Process<u64>, mailbox: Mailbox<u64>| {
+        loop {
+            parent.send(mailbox.receive());
+        }
+    });
+    let sleep = Duration::from_millis(5);
+    let late = (0..count).map(|_| {
+        let start = Instant::now();
+        lunatic::sleep(sleep);
+        start.elapsed().checked_sub(sleep).expect("a sleep is never too short")
+    });
+    let [late, very_late] = percentiles(late.collect());
+    let trips = (0..count).map(|number| {
+        // Between two trips the others compute, or it would be measured how fast two processes wake each other.
+        lunatic::sleep(Duration::from_millis(1));
+        let start = Instant::now();
+        echo.send(number);
+        mailbox.receive();
+        start.elapsed()
+    });
+    let [trip, long_trip] = percentiles(trips.collect());
+    println!("{late} {very_late} {trip} {long_trip}");
+}
+
+fn percentiles(mut times: Vec<Duration>) -> [u128; 2] {
+    times.sort();
+    [times.len() / 2, times.len() * 99 / 100].map(|index| times[index].as_nanos())
 }
