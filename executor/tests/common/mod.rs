@@ -3,6 +3,7 @@
 
 pub(crate) mod scenarios;
 pub(crate) mod simulated;
+pub(crate) mod soak;
 
 use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -120,7 +121,10 @@ const PRELUDE: &str = r#"
   (import "lunatic::process" "config_set_can_spawn_processes" (func $set_can_spawn (param i64 i32)))
   (import "lunatic::process" "config_can_spawn_processes" (func $can_spawn (param i64) (result i32)))
   (import "lunatic::process" "config_set_can_create_configs" (func $set_can_create (param i64 i32)))
+  (import "lunatic::process" "config_set_can_compile_modules" (func $set_can_compile (param i64 i32)))
+  (import "lunatic::process" "drop_config" (func $drop_config (param i64)))
   (import "lunatic::process" "compile_module" (func $compile_module (param i32 i32 i32) (result i32)))
+  (import "lunatic::process" "drop_module" (func $drop_module (param i64)))
   (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
   (import "lunatic::message" "write_data" (func $write_data (param i32 i32) (result i32)))
   (import "lunatic::message" "read_data" (func $read_data (param i32 i32) (result i32)))
@@ -136,6 +140,7 @@ const PRELUDE: &str = r#"
   (import "lunatic::message" "take_module" (func $take_module (param i64) (result i64)))
   (import "lunatic::registry" "put" (func $put (param i32 i32 i64 i64)))
   (import "lunatic::registry" "get" (func $get (param i32 i32 i32 i32) (result i32)))
+  (import "lunatic::registry" "remove" (func $remove (param i32 i32)))
   (import "lunatic::timer" "send_after" (func $send_after (param i64 i64) (result i64)))
   (import "lunatic::timer" "cancel_timer" (func $cancel_timer (param i64) (result i32)))
   (import "lunatic::trap" "catch" (func $catch (param i32 i32) (result i32)))

@@ -53,7 +53,7 @@ pub(crate) fn all() -> Vec<Scenario> {
 /// - `$jostle` spawns a process that ends at once: it takes the place next in turn, so that whoever had it may run on
 ///   another worker;
 /// - `$random (bound)` the next number of a fixed sequence.
-const HELPERS: &str = r#"
+pub(crate) const HELPERS: &str = r#"
   (func $expect (param $tag i64)
     (call $assert (i32.eqz (call $wait (i64.const 0) (i64.const -1))))
     (call $assert (i64.eq (call $get_tag) (local.get $tag))))
