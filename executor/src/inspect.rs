@@ -2,7 +2,7 @@
 //!
 //! A process that rests is looked at where it is. One that runs is between two turns again within a slice, and is looked
 //! at then; if that does not come about for long, which takes a machine with much else to do, it says no more than
-//! that it runs. No process is woken or held up, whatever it does.
+//! that it runs. No process is woken, or held up for longer than a look takes.
 
 use std::fmt::Write;
 use std::sync::Arc;

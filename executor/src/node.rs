@@ -1,7 +1,7 @@
 //! The node: everything that processes share.
 //!
-//! Its parts have their own locks; there is none around it. Lock order: registry, then process table or an
-//! inbox. Nothing is locked while guest code runs.
+//! Its parts have their own locks; there is none around it. Lock order: registry, then process table.
+//! Nothing is locked while guest code runs.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};

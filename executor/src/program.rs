@@ -24,7 +24,7 @@ use crate::process::ProcessData;
 /// The function that runs as the first process.
 const START: &str = "_start";
 
-/// Bytes of WebAssembly that a guest may have compiled. Preparing takes seventy times as much memory.
+/// Bytes of WebAssembly that a guest may have compiled. Preparing takes three times as much memory, and compiling more.
 const MAX_GUEST_BYTES: usize = 8 << 20;
 
 /// Bytes of native code that may become of it, and the time that compiling it may take, on one thread.

@@ -3,8 +3,8 @@
 //! Names end with their process, before anyone is told of its death, so whoever hears of it can take the name.
 //! The owner of a name may be on another node one day; therefore the value is a node and a process.
 //!
-//! One lock for all names: registering is rare, looking up is short. It is taken before the process table's and
-//! an inbox's locks, never while one of them is held.
+//! One lock for all names: registering is rare, looking up is short. It is taken before the process table's
+//! locks, never while one of them is held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
