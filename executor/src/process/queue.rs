@@ -25,9 +25,9 @@
 //! the next worker's take acquires it, through the pushes in between. What a pusher does to a word that it does not
 //! follow needs no order: it never looks at earlier signals.
 //!
-//! No address is compared that could have been freed and given out again: pushes only replace what they have read by
-//! something in front of it, and whether that is still the same signal or another one at its place makes no
-//! difference; takes ask for nothing.
+//! An address that a pusher has read may be freed and given out again before its exchange, which then succeeds all the
+//! same. That does no harm: whatever signal is there now is the newest, and the pushed one goes in front of it. Takes
+//! compare nothing.
 
 use std::ptr;
 
