@@ -5,13 +5,17 @@
 //! ([`HostCall::Suspend`]): it then has left a note in the store's data of what it waits for, and whoever runs
 //! the store supplies the result with [`Store::resume`](crate::Store::resume).
 
+use std::any::Any;
 use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::slice;
 use std::sync::Arc;
 
 use crate::error::{HostError, LinkError};
 use crate::module::{Linked, Module};
 use crate::store::Caller;
 use crate::value::{FuncType, RawValue, ValType};
+use crate::vm::libcalls::{Context, Dispatched, HostEntry};
 
 /// What a host function says when it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,28 +26,31 @@ pub enum HostCall<R> {
     Suspend,
 }
 
-/// The erased form of a host function: reads its arguments from the slots, writes its result to the first one.
-pub(crate) type RawHostFn<T> =
-    dyn Fn(&mut Caller<'_, T>, &mut [RawValue]) -> Result<HostCall<()>, HostError> + Send + Sync;
-
 /// A host function with its WebAssembly type.
 pub struct HostFunc<T> {
     pub(crate) ty: FuncType,
-    /// How many values are passed to and fro: as many as it has parameters, and room for a result.
-    pub(crate) slots: usize,
-    pub(crate) call: Arc<RawHostFn<T>>,
+    /// How native code gets to it.
+    pub(crate) entry: HostEntry,
+    /// Keeps what the entry leads to.
+    _function: Arc<dyn Any + Send + Sync>,
+    /// The stores whose guests may call it.
+    _store: PhantomData<fn(T)>,
 }
 
 impl<T> HostFunc<T> {
-    pub(crate) fn new(ty: FuncType, call: Arc<RawHostFn<T>>) -> HostFunc<T> {
-        let slots = ty.params.len().max(ty.results.len()).max(1);
-        HostFunc { ty, slots, call }
+    /// The reserved function as it is called through a table: it charges what its argument says.
+    pub(crate) fn charge() -> HostFunc<T>
+    where
+        T: 'static,
+    {
+        (|caller: &mut Caller<'_, T>, reductions: u32| caller.charge(reductions.into())).into_host_func()
     }
 }
 
 impl<T> Clone for HostFunc<T> {
     fn clone(&self) -> Self {
-        HostFunc { ty: self.ty.clone(), slots: self.slots, call: self.call.clone() }
+        let HostFunc { ty, entry, _function, .. } = self;
+        HostFunc { ty: ty.clone(), entry: *entry, _function: _function.clone(), _store: PhantomData }
     }
 }
 
@@ -135,15 +142,42 @@ macro_rules! into_host_func {
         {
             #[allow(non_snake_case, unused_mut, unused_variables)]
             fn into_host_func(self) -> HostFunc<T> {
+                /// What native code calls. One for each function, so that all between the slots and the function is
+                /// compiled into it.
+                ///
+                /// # Safety
+                /// As [`HostEntry::call`] says; `function` is an `F`, and the context's store a `Store<T>`.
+                unsafe fn call<T, R, F, $($p),*>(
+                    function: *const (),
+                    context: Context,
+                    slots: *mut RawValue,
+                ) -> Dispatched
+                where
+                    F: Fn(&mut Caller<'_, T>, $($p),*) -> R,
+                    R: HostResult,
+                    $($p: WasmValue),*
+                {
+                    const PARAMS: usize = 0 $(+ { let $p = 1; $p })*;
+                    // SAFETY: by the contract.
+                    unsafe {
+                        let function = &*function.cast::<F>();
+                        Caller::answer(context, |caller| {
+                            let [$($p),*] = slots.cast::<[RawValue; PARAMS]>().read();
+                            let result = function(caller, $($p::from_raw($p)),*);
+                            result.store(slice::from_raw_parts_mut(slots, 1))
+                        })
+                    }
+                }
+
                 let params: Vec<ValType> = vec![$($p::TYPE),*];
                 let results: Vec<ValType> = R::TYPE.into_iter().collect();
-                const PARAMS: usize = 0 $(+ { let $p = 1; $p })*;
-                let call = move |caller: &mut Caller<'_, T>, slots: &mut [RawValue]| {
-                    let [$($p),*]: [RawValue; PARAMS] =
-                        *slots.first_chunk().expect("the compiled call passes every parameter");
-                    self(caller, $($p::from_raw($p)),*).store(slots)
+                let function = Arc::new(self);
+                let entry = HostEntry {
+                    call: call::<T, R, F, $($p),*>,
+                    function: Arc::as_ptr(&function).cast(),
                 };
-                HostFunc::new(FuncType::new(params, results), Arc::new(call))
+                let ty = FuncType::new(params, results);
+                HostFunc { ty, entry, _function: function, _store: PhantomData }
             }
         }
     };

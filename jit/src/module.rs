@@ -17,6 +17,7 @@ use crate::shape::{Item, Shape};
 use crate::types::ModuleTypes;
 use crate::value::{ExternType, FuncType};
 use crate::vm::context::{VmFuncRef, VmOffsets};
+use crate::vm::libcalls::HostEntry;
 use crate::vm::template::Template;
 
 /// A module as native code, shared by all of its instances. Cheap to clone; the code is unmapped with the last
@@ -233,10 +234,23 @@ pub struct Linked<T> {
     pub(crate) inner: Arc<LinkedInner<T>>,
 }
 
+/// The host function of each imported function.
+pub(crate) struct Hosts<T> {
+    pub(crate) entries: Box<[HostEntry]>,
+    /// Keeps what the entries lead to.
+    _functions: Box<[HostFunc<T>]>,
+}
+
+impl<T> Hosts<T> {
+    pub(crate) fn new(functions: Vec<HostFunc<T>>) -> Hosts<T> {
+        let entries = functions.iter().map(|function| function.entry).collect();
+        Hosts { entries, _functions: functions.into() }
+    }
+}
+
 pub(crate) struct LinkedInner<T> {
     pub(crate) module: Module,
-    /// The host function of each imported function; none for the reserved one.
-    pub(crate) hosts: Arc<[Option<HostFunc<T>>]>,
+    pub(crate) hosts: Arc<Hosts<T>>,
     /// The function records that all instances share.
     pub(crate) records: Arc<[VmFuncRef]>,
     pub(crate) template: Result<Template, TrapKind>,
@@ -260,7 +274,7 @@ impl<T> fmt::Debug for Linked<T> {
     }
 }
 
-impl<T> Linked<T> {
+impl<T: 'static> Linked<T> {
     pub(crate) fn resolve(
         module: &Module,
         find: impl Fn(&str, &str) -> Option<HostFunc<T>>,
@@ -270,13 +284,13 @@ impl<T> Linked<T> {
         let mut missing = Vec::new();
         for import in &shape.imports {
             if shape.is_reserved(import) {
-                hosts.extend(matches!(import.item, Item::Func(_)).then_some(None));
+                hosts.extend(matches!(import.item, Item::Func(_)).then(HostFunc::charge));
                 continue;
             }
             let expected = shape.item_type(import.item);
             let found = find(&import.module, &import.name);
             match found {
-                Some(host) if ExternType::Func(host.ty.clone()) == expected => hosts.push(Some(host)),
+                Some(host) if ExternType::Func(host.ty.clone()) == expected => hosts.push(host),
                 found => missing.push(MissingImport {
                     module: import.module.clone(),
                     name: import.name.clone(),
@@ -292,10 +306,13 @@ impl<T> Linked<T> {
         let records: Arc<[VmFuncRef]> =
             functions.map(|function| module.inner.record(function, std::ptr::null_mut())).collect();
         let template = Template::new(shape, &records);
-        let inner = LinkedInner { module: module.clone(), hosts: hosts.into(), records, template };
+        let inner =
+            LinkedInner { module: module.clone(), hosts: Arc::new(Hosts::new(hosts)), records, template };
         Ok(Linked { inner: Arc::new(inner) })
     }
+}
 
+impl<T> Linked<T> {
     /// The module.
     pub fn module(&self) -> &Module {
         &self.inner.module

@@ -123,7 +123,7 @@ pub(super) fn send_current(guest: &mut Guest<'_>, process: u64) -> Result<u32, F
     let letter = data.take_message()?;
     let to = ProcessId::from_guest(process);
     // A message to no one is dropped with what it carries.
-    let is_crowded = data.node().send(to, letter).is_ok_and(|sent| sent.is_crowded);
+    let is_crowded = data.send(to, letter).is_ok_and(|sent| sent.is_crowded);
     // Whoever sends to itself has to get to its receive first.
     if is_crowded && to != data.id() {
         guest.end_slice();
@@ -154,10 +154,9 @@ pub(super) fn request(
     let tags = if tag == NO_TAG { Tags::Any } else { Tags::One(tag) };
     let wait = wait_for_message(data, Pattern::new(tags), true, timeout);
     // The mark separates what came before from what may be the reply, so it has to be in the queue first.
-    let (me, node) = (data.process.clone(), data.node().clone());
-    let marked = me.clone().send(Signal::SkipUntilHere { wait });
+    let marked = data.process.send(Signal::SkipUntilHere { wait });
     debug_assert!(marked.is_ok(), "a process that runs is not over");
-    let _ = node.send(ProcessId::from_guest(process), letter);
+    let _ = data.send(ProcessId::from_guest(process), letter);
     Ok(HostCall::Suspend)
 }
 

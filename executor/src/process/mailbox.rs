@@ -65,6 +65,18 @@ impl Mailbox {
         self.messages.push_back(letter);
     }
 
+    /// Gives back a message for which a search waits that has looked at all others, or keeps it.
+    pub(crate) fn offer(&mut self, pattern: &mut Pattern, letter: Letter) -> Option<Letter> {
+        if pattern.searched == self.messages.len() {
+            if pattern.matches(letter.message()) {
+                return Some(letter);
+            }
+            pattern.searched += 1;
+        }
+        self.messages.push_back(letter);
+        None
+    }
+
     /// How many messages there are.
     pub(crate) fn len(&self) -> usize {
         self.messages.len()
@@ -77,6 +89,9 @@ impl Mailbox {
             && pattern.matches(first.message())
         {
             return self.messages.pop_front();
+        }
+        if pattern.searched == self.messages.len() {
+            return None;
         }
         let rest = self.messages.range(pattern.searched..);
         match rest.into_iter().position(|letter| pattern.matches(letter.message())) {

@@ -102,12 +102,11 @@ impl Process {
     }
 
     /// Sends it a signal; gives it back when the process is over.
-    pub(crate) fn send(self: Arc<Self>, signal: impl Into<Parcel>) -> Result<Sent, Parcel> {
+    pub(crate) fn send(self: &Arc<Self>, signal: impl Into<Parcel>) -> Result<Sent, Parcel> {
         let has_to_be_queued = self.inbox.push(signal.into())?;
         let sent = Sent { is_crowded: self.inbox.is_crowded() };
         if has_to_be_queued {
-            let node = self.node.clone();
-            node.scheduler().schedule(self);
+            self.node.scheduler().schedule(self.clone());
         }
         Ok(sent)
     }

@@ -242,7 +242,8 @@ impl<T: Send + 'static> Store<T> {
         // SAFETY: the store drops its activations before all that the target points to; code and trampoline have
         // the type of the function. The slots are not touched before it is over: where it becomes an outer call,
         // they move with it, and their content stays where it is.
-        inner.core.activation = Some(unsafe { Activation::new(stack, target) });
+        let activation = unsafe { Activation::new(stack, target) };
+        inner.core.set_activation(activation);
         Ok(())
     }
 
@@ -300,7 +301,7 @@ impl<T: Send + 'static> Store<T> {
         let Some(outer) = inner.outer.pop() else {
             return Some(ended.map_or_else(Progress::Trapped, |()| Progress::Returned));
         };
-        inner.core.activation = Some(outer.activation);
+        inner.core.set_activation(outer.activation);
         inner.core.slots = outer.slots;
         inner.result_types = outer.result_types;
         inner.called = outer.called;
@@ -325,9 +326,10 @@ impl<T: Send + 'static> Store<T> {
         ended: Result<(), Box<Trap>>,
     ) -> Option<Progress> {
         let results = std::mem::take(&mut self.inner_mut().results);
+        let instance = self.inner().core.instances[caller as usize].address();
         // SAFETY: nothing runs, and the caller is gone before the store is touched again.
         let answer = unsafe {
-            Caller::run(self.inner, caller, |caller| completion(caller, ended.map(|()| results.as_slice())))
+            Caller::run(self.inner, instance, |caller| completion(caller, ended.map(|()| results.as_slice())))
         };
         match answer {
             Ok(HostCall::Return(value)) => {
@@ -370,14 +372,9 @@ impl<T: Send + 'static> Store<T> {
         // SAFETY: the activation is moved out for the time it runs, so that what the guest reaches through the
         // store does not overlap it; the rest of the store is reached by raw pointers until it is back.
         let mut activation = unsafe { (*core.as_ptr()).activation.take() }.expect("there is an activation");
-        // SAFETY: as above.
-        unsafe { (*core.as_ptr()).trap_handler.set(Some(activation.trap_handler())) };
         let leave = trap::with_current(core.as_ptr(), || activation.resume());
         // SAFETY: as above.
-        unsafe {
-            (*core.as_ptr()).trap_handler.set(None);
-            (*core.as_ptr()).activation = Some(activation);
-        }
+        unsafe { (*core.as_ptr()).activation = Some(activation) };
         leave
     }
 

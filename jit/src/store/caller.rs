@@ -1,4 +1,4 @@
-//! A host call, seen from the host: the [`Caller`], and the dispatcher that native code reaches it through.
+//! A host call, seen from the host: the [`Caller`].
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,11 +8,11 @@ use std::ptr::NonNull;
 use super::call::Request;
 use super::{Instance, StoreInner};
 use crate::error::{HostError, Trap};
-use crate::linker::{HostCall, HostFunc};
+use crate::linker::HostCall;
 use crate::module::{FuncIndex, Module};
 use crate::value::{RawValue, Value};
 use crate::vm::instance::InstanceData;
-use crate::vm::libcalls::Dispatched;
+use crate::vm::libcalls::{Context, Dispatched};
 
 /// The error of a host function that panicked: the guest is ended, the host goes on.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub struct HostPanic(pub(super) String);
 /// What a host function sees of the guest that called it.
 pub struct Caller<'a, T> {
     inner: NonNull<StoreInner<T>>,
-    instance: u32,
+    instance: NonNull<InstanceData>,
     _store: PhantomData<&'a mut T>,
 }
 
@@ -40,11 +40,12 @@ impl<T> Caller<'_, T> {
     /// The memory that the calling instance exports as `memory`, together with the embedder's data.
     /// `None` if it exports none.
     pub fn memory_and_data(&mut self) -> Option<(&mut [u8], &mut T)> {
-        let index = self.instance;
-        let inner = self.inner_mut();
-        let data = &mut inner.core.instances[index as usize];
-        let memory = data.module.shape.main_memory?;
-        Some((data.memory_bytes(memory), &mut inner.data))
+        // SAFETY: the guest is stopped in this call, and the caller stands for the exclusive access to its store. The
+        // instance and the data are different parts of it, and neither is reached through the other.
+        unsafe {
+            let memory = (*self.instance.as_ptr()).main_memory_bytes()?;
+            Some((memory, &mut (*self.inner.as_ptr()).data))
+        }
     }
 
     /// The memory that the calling instance exports as `memory`; `None` if it exports none.
@@ -54,12 +55,12 @@ impl<T> Caller<'_, T> {
 
     /// The calling instance.
     pub fn instance(&self) -> Instance {
-        Instance(self.instance)
+        Instance(self.instance_data().index)
     }
 
     /// The calling instance's module.
     pub fn module(&self) -> Module {
-        Module { inner: self.inner().core.instances[self.instance as usize].module.clone() }
+        Module { inner: self.instance_data().module.clone() }
     }
 
     /// Charges the guest for work done in the host. It yields at its next charge if this uses up its slice.
@@ -103,7 +104,7 @@ impl<T> Caller<'_, T> {
         let module = self.module();
         let ty = module.function_type(function);
         assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
-        let instance = self.instance;
+        let instance = self.instance_data().index;
         let inner = self.inner_mut();
         inner.core.runtime.has_request = true;
         inner.request =
@@ -111,13 +112,36 @@ impl<T> Caller<'_, T> {
         HostCall::Suspend
     }
 
+    /// Runs a host function for native code.
+    ///
+    /// # Safety
+    /// The context's store is a `Store<T>`, its guest is stopped in a call of the context's instance, and nothing else
+    /// refers to it meanwhile.
+    #[inline(always)] // Once for each host function.
+    pub(crate) unsafe fn answer(
+        context: Context,
+        f: impl FnOnce(&mut Caller<'_, T>) -> Result<HostCall<()>, HostError>,
+    ) -> Dispatched {
+        // SAFETY: by the contract; a context leads to its instance and to its store.
+        unsafe {
+            let inner = NonNull::new_unchecked((*(*context).runtime).store as *mut StoreInner<T>);
+            let instance = NonNull::new_unchecked((*context).instance);
+            match Caller::run(inner, instance, f) {
+                Ok(HostCall::Return(())) => Dispatched::Returned,
+                Ok(HostCall::Suspend) => Dispatched::Suspend,
+                Err(error) => (*inner.as_ptr()).core.raise(error),
+            }
+        }
+    }
+
     /// Runs something on behalf of a host function that an instance has called. A panic becomes an error.
     ///
     /// # Safety
-    /// The store exists, its guest is stopped, and nothing else refers to it meanwhile.
+    /// The store and the instance exist, its guest is stopped, and nothing else refers to it meanwhile.
+    #[inline(always)] // As above.
     pub(super) unsafe fn run<R>(
         inner: NonNull<StoreInner<T>>,
-        instance: u32,
+        instance: NonNull<InstanceData>,
         f: impl FnOnce(&mut Caller<'_, T>) -> Result<HostCall<R>, HostError>,
     ) -> Result<HostCall<R>, HostError> {
         let answer =
@@ -127,11 +151,15 @@ impl<T> Caller<'_, T> {
         // SAFETY: by the contract.
         unsafe {
             if (*inner.as_ptr()).core.runtime.has_request && !matches!(answer, Ok(HostCall::Suspend)) {
-                (*inner.as_ptr()).core.runtime.has_request = false;
-                (*inner.as_ptr()).request = None;
+                (*inner.as_ptr()).forget_request();
             }
         }
         answer
+    }
+
+    fn instance_data(&self) -> &InstanceData {
+        // SAFETY: as in `inner`.
+        unsafe { self.instance.as_ref() }
     }
 
     fn inner(&self) -> &StoreInner<T> {
@@ -147,48 +175,19 @@ impl<T> Caller<'_, T> {
 
 impl<T> fmt::Debug for Caller<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").field("instance", &self.instance).finish_non_exhaustive()
+        f.debug_struct("Caller").field("instance", &self.instance()).finish_non_exhaustive()
     }
 }
 
-/// Runs a host function. Called on the worker's stack; a panic becomes an error of the guest.
-///
-/// # Safety
-/// `store` is the address of a `StoreInner<T>` whose guest is stopped in this call of the instance, and `slots` hold a
-/// value for each parameter and room for each result of the import.
-pub(super) unsafe fn dispatch<T>(
-    store: usize,
-    instance: *const InstanceData,
-    import: u32,
-    slots: *mut RawValue,
-) -> Dispatched {
-    // SAFETY: the store exists, by the contract.
-    let inner = unsafe { NonNull::new_unchecked(store as *mut StoreInner<T>) };
-    // SAFETY: by the contract; only fields are looked at, which do not change while the guest runs.
-    let (index, hosts) = unsafe { ((*instance).index, (*instance).hosts.cast::<Option<HostFunc<T>>>()) };
-    let call = |caller: &mut Caller<'_, T>| {
-        // SAFETY: the store has set it to its functions for the module's imports, of which this is one.
-        let Some(host) = (unsafe { &*hosts.add(import as usize) }) else {
-            // The reserved one, called through a table. SAFETY: it has one argument.
-            caller.charge(u64::from(unsafe { (*slots).low } as u32));
-            return Ok(HostCall::Return(()));
-        };
-        // SAFETY: by the contract.
-        let slots = unsafe { std::slice::from_raw_parts_mut(slots, host.slots) };
-        (host.call)(caller, slots)
-    };
-    // SAFETY: by the contract.
-    match unsafe { Caller::run(inner, index, call) } {
-        Ok(HostCall::Return(())) => Dispatched::Returned,
-        Ok(HostCall::Suspend) => Dispatched::Suspend,
-        Err(error) => {
-            // SAFETY: by the contract.
-            unsafe { (*inner.as_ptr()).core.host_error = Some(error) };
-            Dispatched::Raised
-        }
+impl<T> StoreInner<T> {
+    #[cold]
+    fn forget_request(&mut self) {
+        self.core.runtime.has_request = false;
+        self.request = None;
     }
 }
 
+#[cold]
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())

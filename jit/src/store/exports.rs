@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::{Instance, Store};
 use crate::error::{InstantiateError, LinkError, MissingImport};
 use crate::instantiate::{self, Supply};
-use crate::linker::HostFunc;
-use crate::module::Module;
+use crate::module::{Hosts, Module};
 use crate::shape::Item;
 use crate::value::{ExternType, Limits, Value};
 use crate::vm::context::VmFuncRef;
@@ -46,7 +45,7 @@ impl<T: Send + 'static> Store<T> {
         if module.inner.is_reserved() && !exports.iter().all(|export| self.may_be_reserved(export)) {
             return Err(InstantiateError::MemoryLayout);
         }
-        let no_hosts: Arc<[Option<HostFunc<T>>]> = Arc::from([]);
+        let no_hosts = Arc::new(Hosts::new(Vec::new()));
         match instantiate::from_imports(self.core(), &module.inner, &supplies) {
             Ok(data) => Ok(self.add(data, no_hosts)),
             Err((error, remains)) => {

@@ -25,12 +25,11 @@ use std::sync::Arc;
 use crate::engine::Engine;
 use crate::error::{InstantiateError, Trap, TrapKind};
 use crate::instantiate;
-use crate::linker::HostFunc;
-use crate::module::{Linked, Module};
+use crate::module::{Hosts, Linked, Module};
 use crate::value::{ValType, Value};
 use crate::vm::context::VmRuntime;
 use crate::vm::instance::{InstanceData, OwnedInstance, StoreCore};
-use crate::vm::libcalls::{self, Dispatch};
+use crate::vm::libcalls;
 use crate::vm::residency;
 
 use call::{Outer, Request};
@@ -88,7 +87,7 @@ struct StoreInner<T> {
     data: T,
     engine: Engine,
     /// The host functions of each instance's imports, which the instance has the address of.
-    hosts: Vec<Arc<[Option<HostFunc<T>>]>>,
+    hosts: Vec<Arc<Hosts<T>>>,
     /// Result types, then results, of the activation.
     result_types: Vec<ValType>,
     results: Vec<Value>,
@@ -107,13 +106,11 @@ unsafe impl<T: Send> Send for Store<T> {}
 impl<T: Send + 'static> Store<T> {
     /// An empty store.
     pub fn new(engine: &Engine, data: T, limits: StoreLimits) -> Store<T> {
-        let dispatch: Dispatch = caller::dispatch::<T>;
         let runtime = VmRuntime {
             reductions: 0,
             exit_frame: 0,
             builtins: libcalls::TABLE.as_ptr(),
             yielder: 0,
-            dispatch: dispatch as *const (),
             store: 0,
             has_request: false,
         };
@@ -198,9 +195,8 @@ impl<T: Send + 'static> Store<T> {
     pub fn memory_and_data(&mut self, instance: Instance) -> Option<(&mut [u8], &mut T)> {
         let inner = self.inner_mut();
         inner.core.note_thread();
-        let data = &mut inner.core.instances[instance.0 as usize];
-        let memory = data.module.shape.main_memory?;
-        Some((data.memory_bytes(memory), &mut inner.data))
+        let memory = inner.core.instances[instance.0 as usize].main_memory_bytes()?;
+        Some((memory, &mut inner.data))
     }
 
     fn inner(&self) -> &StoreInner<T> {
@@ -227,8 +223,10 @@ impl<T: Send + 'static> Store<T> {
         assert!(same, "the module was compiled by the store's engine");
     }
 
-    fn add(&mut self, mut data: OwnedInstance, hosts: Arc<[Option<HostFunc<T>>]>) -> Instance {
-        data.hosts = hosts.as_ptr().cast();
+    fn add(&mut self, mut data: OwnedInstance, hosts: Arc<Hosts<T>>) -> Instance {
+        data.hosts = hosts.entries.as_ptr();
+        let memory = data.module.shape.main_memory;
+        data.main_memory = memory.map_or(ptr::null(), |index| data.memory_descriptor(index).cast_const());
         let inner = self.inner_mut();
         inner.core.instances.push(data);
         inner.hosts.push(hosts);

@@ -81,8 +81,8 @@ impl Activation {
     }
 
     /// How a fault handler gets back to whoever resumed.
-    pub(crate) fn trap_handler(&mut self) -> corosensei::trap::CoroutineTrapHandler<Leave> {
-        self.coroutine().trap_handler()
+    pub(crate) fn trap_handler(&self) -> corosensei::trap::CoroutineTrapHandler<Leave> {
+        self.coroutine.as_ref().expect("it is taken only by drop").trap_handler()
     }
 
     fn coroutine(&mut self) -> &mut Coroutine<(), Leave, Leave, PooledStack> {

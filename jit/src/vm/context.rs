@@ -41,9 +41,7 @@ pub(crate) struct VmRuntime {
     pub(crate) builtins: *const usize,
     /// The running activation's way out; see `activation`.
     pub(crate) yielder: usize,
-    /// The dispatcher of host functions, which knows the store's type.
-    pub(crate) dispatch: *const (),
-    /// The store that `dispatch` is given.
+    /// The whole store; those who know its type follow this.
     pub(crate) store: usize,
     /// Whether the host function that runs has asked for a call of the guest. What it asked for lies far away; this is
     /// looked at after every host call.

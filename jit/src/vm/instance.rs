@@ -11,6 +11,7 @@ use corosensei::trap::CoroutineTrapHandler;
 
 use super::activation::{Activation, Leave};
 use super::context::{Place, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
+use super::libcalls::{Dispatched, HostEntry};
 use super::memory::Memory;
 use super::residency;
 use super::table::Table;
@@ -30,6 +31,7 @@ pub(crate) struct StoreCore {
     pub(crate) activation: Option<Activation>,
     /// Where the result of a suspended host call goes; on the activation's stack.
     pub(crate) host_result: *mut RawValue,
+    /// How a fault handler gets back to whoever resumed the activation.
     pub(crate) trap_handler: Cell<Option<CoroutineTrapHandler<Leave>>>,
     /// Lowest and highest address of the activation's stack.
     pub(crate) stack_range: Cell<(usize, usize)>,
@@ -60,6 +62,19 @@ impl StoreCore {
                 .flat_map(|instance| &mut instance.memories)
                 .for_each(Memory::change_thread);
         }
+    }
+
+    /// Keeps the error that a host function has raised until the guest is left.
+    #[cold]
+    pub(crate) fn raise(&mut self, error: HostError) -> Dispatched {
+        self.host_error = Some(error);
+        Dispatched::Raised
+    }
+
+    /// Makes this the activation that is to run.
+    pub(crate) fn set_activation(&mut self, activation: Activation) {
+        self.trap_handler.set(Some(activation.trap_handler()));
+        self.activation = Some(activation);
     }
 
     /// Tells all contexts how deep the stack of the activation that is to run may get.
@@ -133,8 +148,10 @@ pub(crate) struct Imported {
 pub(crate) struct InstanceData {
     pub(crate) module: Arc<ModuleInner>,
     pub(crate) core: NonNull<StoreCore>,
-    /// The host functions of its imports, in order; only the store knows their type. Dangling where it has none.
-    pub(crate) hosts: *const (),
+    /// The host functions of its imports, in order; the store keeps them. Dangling where it has none.
+    pub(crate) hosts: *const HostEntry,
+    /// The memory that it exports as `memory`; null if it exports none.
+    pub(crate) main_memory: *const VmMemory,
     /// The vm context, in the same allocation as this.
     context: NonNull<u8>,
     /// Its place in the store.
@@ -160,6 +177,7 @@ impl InstanceData {
             core,
             index,
             hosts: ptr::dangling(),
+            main_memory: ptr::null(),
             memories: Vec::new(),
             tables: Vec::new(),
             imported_memories: Vec::new(),
@@ -223,14 +241,15 @@ impl InstanceData {
         self.locate(self.module.offsets.global(index)).cast()
     }
 
-    /// The bytes of the memory of this index, found as native code finds them: what describes the memory is in the
-    /// context, which is in the cache when native code runs.
-    pub(crate) fn memory_bytes(&mut self, index: u32) -> &mut [u8] {
-        // SAFETY: the descriptor says where the memory is, mapped over its length; it is borrowed with the instance,
-        // and so is its store, through which alone another instance that has it can be reached.
+    /// The bytes of the exported memory, found as native code finds them: what describes the memory is in the context,
+    /// which is in the cache when native code runs.
+    pub(crate) fn main_memory_bytes(&mut self) -> Option<&mut [u8]> {
+        // SAFETY: null, or in the context of an instance of the store. It says where the memory is, mapped over its
+        // length; that is borrowed with the instance, and so is its store, through which alone another instance that
+        // has it can be reached.
         unsafe {
-            let VmMemory { base, length } = *self.memory_descriptor(index);
-            std::slice::from_raw_parts_mut(base, length as usize)
+            let VmMemory { base, length } = *self.main_memory.as_ref()?;
+            Some(std::slice::from_raw_parts_mut(base, length as usize))
         }
     }
 

@@ -29,10 +29,23 @@ pub(crate) const CHUNK: u64 = 64 << 10;
 /// Bytes of bulk work that cost one reduction.
 pub(crate) const BYTES_PER_REDUCTION: u64 = 64;
 
-/// What [`VmRuntime::dispatch`] points to: runs the host function of an import, on the worker's stack. It catches the
-/// function's panics.
-pub(crate) type Dispatch =
-    unsafe fn(store: usize, instance: *const InstanceData, import: u32, slots: *mut RawValue) -> Dispatched;
+/// How native code gets to a host function. An instance has the address of those of its imports, in order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostEntry {
+    /// Runs it, on the worker's stack, and catches its panics.
+    ///
+    /// # Safety
+    /// `function` is this entry's. The context's store is one that the function was made for, its guest is stopped in
+    /// this call of the context's instance, and `slots` hold a value for each parameter and room for a result.
+    pub(crate) call: unsafe fn(function: *const (), context: Context, slots: *mut RawValue) -> Dispatched,
+    /// What `call` is given.
+    pub(crate) function: *const (),
+}
+
+// SAFETY: what it leads to is Send and Sync, as host functions are, and kept by whoever has the entry.
+unsafe impl Send for HostEntry {}
+// SAFETY: as above.
+unsafe impl Sync for HostEntry {}
 
 /// What the host function wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +86,8 @@ impl Table {
     }
 }
 
-type Context = *mut VmContextHead;
+/// What native code passes to every routine.
+pub(crate) type Context = *mut VmContextHead;
 
 /// The runtime of the context's store.
 ///
@@ -180,12 +194,12 @@ unsafe fn charge_bytes(context: Context, bytes: u64) {
 unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawValue) {
     // SAFETY: native code passes its own context, and slots for every argument and result.
     unsafe {
-        // A store sets its own dispatcher.
-        let dispatch: Dispatch = std::mem::transmute((*runtime(context)).dispatch);
-        let (store, instance, slot) = ((*runtime(context)).store, instance(context) as usize, slots as usize);
+        let entry = (*instance(context)).hosts.add(import as usize) as usize;
+        let (address, slot) = (context as usize, slots as usize);
         let run = move || {
-            // SAFETY: the store is the one that set it, and its guest is stopped.
-            dispatch(store, instance as *const InstanceData, import, slot as *mut RawValue)
+            // SAFETY: the store has set the instance's entries, of which this import has one; its guest is stopped.
+            let entry = &*(entry as *const HostEntry);
+            (entry.call)(entry.function, address as Context, slot as *mut RawValue)
         };
         match on_worker_stack_uncaught(context, run) {
             Dispatched::Returned => {}

@@ -39,16 +39,24 @@ pub(crate) fn install() {
 }
 
 /// Gives this thread an alternate signal stack, once.
+#[inline]
 pub(crate) fn prepare_thread() {
     thread_local! {
         /// Has no destructor, so that looking at it is a load: this is asked whenever a guest is resumed.
         static IS_READY: Cell<bool> = const { Cell::new(false) };
-        static STACK: RefCell<Option<AlternateStack>> = const { RefCell::new(None) };
     }
     if !IS_READY.get() {
-        STACK.set(AlternateStack::install());
-        IS_READY.set(STACK.with_borrow(Option::is_some));
+        IS_READY.set(install_alternate_stack());
     }
+}
+
+#[cold]
+fn install_alternate_stack() -> bool {
+    thread_local! {
+        static STACK: RefCell<Option<AlternateStack>> = const { RefCell::new(None) };
+    }
+    STACK.set(AlternateStack::install());
+    STACK.with_borrow(Option::is_some)
 }
 
 struct AlternateStack {
