@@ -62,6 +62,9 @@ pub(crate) use wait::{Finish, Reason};
 use body::Body;
 use inbox::Inbox;
 
+/// How often a worker yields to whoever looks, who is quick unless the machine is very busy.
+const MAX_YIELDS: u32 = 1000;
+
 /// A process as others know it: they push signals and wake it. Its worker takes the body.
 pub(crate) struct Process {
     id: ProcessId,
@@ -69,6 +72,8 @@ pub(crate) struct Process {
     inbox: Inbox,
     /// Whether it may have names in the registry, so that most exits need not look.
     named: AtomicBool,
+    /// Somebody would like to look at it.
+    wanted: AtomicBool,
     /// Held by the worker that runs it; the queue's states keep other workers away. Who [looks](Process::look) holds it
     /// for a moment, so a worker hardly ever waits, and never for another one.
     /// `None` before the process is given its body and after its end.
@@ -85,7 +90,14 @@ pub(crate) struct Sent {
 impl Process {
     /// A process that cannot run yet.
     pub(crate) fn new(id: ProcessId, node: Arc<Node>, config: Arc<ProcessConfig>) -> Process {
-        Process { id, node, inbox: Inbox::new(config), named: AtomicBool::new(false), body: Mutex::new(None) }
+        Process {
+            id,
+            node,
+            inbox: Inbox::new(config),
+            named: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            body: Mutex::new(None),
+        }
     }
 
     pub(crate) fn id(&self) -> ProcessId {
@@ -151,6 +163,14 @@ impl Process {
 
     /// What it is and does, if its worker lets go of it within so many attempts; it does after every turn.
     pub(crate) fn look(&self, attempts: u32) -> Option<Look> {
+        // Relaxed, here and below: a wish, which orders nothing.
+        self.wanted.store(true, Ordering::Relaxed);
+        let look = self.try_to_look(attempts);
+        self.wanted.store(false, Ordering::Relaxed);
+        look
+    }
+
+    fn try_to_look(&self, attempts: u32) -> Option<Look> {
         for _ in 0..attempts {
             match self.body.try_lock() {
                 Ok(mut body) => return body.as_mut().map(Body::look),
@@ -159,6 +179,17 @@ impl Process {
             }
         }
         None
+    }
+
+    /// Waits a moment if somebody wants to look: a process that computes alone has its next turn at once, and who looks
+    /// would have to be lucky. To be called between two turns.
+    fn let_look(&self) {
+        for _ in 0..MAX_YIELDS {
+            if !self.wanted.load(Ordering::Relaxed) {
+                return;
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// What arrives.

@@ -37,6 +37,7 @@ impl Task for Process {
             match turn.unwrap_or(Turn::End(ExitReason::Bug)) {
                 Turn::Again => {
                     drop(guard);
+                    self.let_look();
                     self.inbox.queue().again();
                     return Step::Again;
                 }
