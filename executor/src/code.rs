@@ -72,6 +72,11 @@ impl Code {
         Code(Arc::new(Versions { pooled, reserved, memories, before }))
     }
 
+    /// Whether it is the same module, loaded at the same time.
+    pub(crate) fn is(&self, other: &Code) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The functions that a process calls before its entry, none of which has parameters or results.
     pub(crate) fn before(&self) -> &[FuncIndex] {
         &self.0.before

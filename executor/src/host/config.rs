@@ -82,7 +82,7 @@ fn create_config(guest: &mut Guest<'_>) -> Result<i64, Fault> {
         return Ok(NOT_PERMITTED);
     }
     let config = Arc::new(data.config.narrowed());
-    data.configs.add("configurations", config).map(|id| id as i64)
+    data.configs.add("configurations", &data.config, config).map(|id| id as i64)
 }
 
 /// Adds a variable to the environment of children.

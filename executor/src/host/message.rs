@@ -108,7 +108,7 @@ fn take_module(guest: &mut Guest<'_>, index: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let module = data_message(&mut data.current)?.take_resource::<Code>(index);
     let module = module.ok_or(Fault::Unknown { kind: "module in the message", id: index })?;
-    data.modules.add("modules", (*module).clone())
+    data.modules.add("modules", &data.config, (*module).clone())
 }
 
 /// Sends the message. Sending to a process that is gone is no error.

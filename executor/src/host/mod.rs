@@ -26,6 +26,7 @@ mod version;
 pub(crate) mod wasi;
 
 pub(crate) use module::Compiling;
+pub(crate) use spawn::Spawned;
 
 use lunatic_jit::{Caller, Linker};
 

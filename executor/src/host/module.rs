@@ -51,8 +51,8 @@ fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Re
         complete(Box::new(move |memory, data| {
             data.compiling = None;
             let (result, value) = match compiled {
-                Ok(module) => (COMPILED, data.modules.add("modules", module)?),
-                Err(error) => (FAILED, data.errors.add("errors", Box::new(error))?),
+                Ok(module) => (COMPILED, data.modules.add("modules", &data.config, module)?),
+                Err(error) => (FAILED, data.errors.add("errors", &data.config, Box::new(error))?),
             };
             GuestMemory(memory).write_u64(id, value)?;
             Ok(HostCall::Return(RawValue::from(u64::from(result as u32))))

@@ -98,7 +98,7 @@ pub(super) fn spawn_request(
             child.wake();
             (SPAWNED, child.id().to_guest())
         }
-        Err(error) => (FAILED, data.errors.add("errors", Box::new(error))?),
+        Err(error) => (FAILED, data.errors.add("errors", &data.config, Box::new(error))?),
     };
     memory.write_u64(id, value)?;
     Ok(result)
@@ -144,11 +144,18 @@ fn get_or_spawn(
             child.wake();
             (SPAWNED, child.id().to_guest())
         }
-        Err(error) => (FAILED, data.errors.add("errors", Box::new(error))?),
+        Err(error) => (FAILED, data.errors.add("errors", &data.config, Box::new(error))?),
     };
     memory.write_u64(node_id, NODE_ID)?;
     memory.write_u64(id, value)?;
     Ok(result)
+}
+
+/// A function that was spawned by its name.
+pub(crate) struct Spawned {
+    code: Code,
+    name: Box<[u8]>,
+    function: FuncIndex,
 }
 
 impl Request {
@@ -163,9 +170,8 @@ impl Request {
         }
         let config = self.config(data)?;
         let code = self.code(data)?;
-        let name = memory.str(self.function.0, self.function.1)?;
         let args = decode_params(memory.bytes(self.params.0, self.params.1)?)?;
-        let function = match find(code.module(), name, &args) {
+        let function = match self.find(memory, data, &code, &args)? {
             Ok(function) => function,
             Err(error) => return Ok(Err(error)),
         };
@@ -190,6 +196,31 @@ impl Request {
             data.relations.link(child.id(), self.link);
         }
         Ok(Ok(child))
+    }
+
+    /// The function. Who spawns mostly spawns the same again, so the last one is looked at first.
+    fn find(
+        &self,
+        memory: &GuestMemory<'_>,
+        data: &mut ProcessData,
+        code: &Code,
+        args: &[Value],
+    ) -> Result<Result<FuncIndex, SpawnError>, Fault> {
+        let name = memory.bytes(self.function.0, self.function.1)?;
+        if let Some(last) = &data.last_spawned
+            && last.code.is(code)
+            && *last.name == *name
+            && fits(code.module(), last.function, args)
+        {
+            return Ok(Ok(last.function));
+        }
+        let name = memory.str(self.function.0, self.function.1)?;
+        let found = find(code.module(), name, args);
+        if let Ok(function) = found {
+            let last = Spawned { code: code.clone(), name: name.as_bytes().into(), function };
+            data.last_spawned = Some(Box::new(last));
+        }
+        Ok(found)
     }
 
     fn config(&self, data: &ProcessData) -> Result<Arc<ProcessConfig>, Fault> {
@@ -229,11 +260,15 @@ fn decode_params(bytes: &[u8]) -> Result<Box<[Value]>, Fault> {
 
 fn find(module: &Module, name: &str, args: &[Value]) -> Result<FuncIndex, SpawnError> {
     let function = module.exported_function(name).ok_or_else(|| SpawnError::NoFunction(name.to_owned()))?;
-    let ty = module.function_type(function);
-    if !ty.params.iter().copied().eq(args.iter().map(Value::ty)) {
-        return Err(SpawnError::WrongType { name: name.to_owned(), expected: ty.to_string() });
+    if !fits(module, function, args) {
+        let expected = module.function_type(function).to_string();
+        return Err(SpawnError::WrongType { name: name.to_owned(), expected });
     }
     Ok(function)
+}
+
+fn fits(module: &Module, function: FuncIndex, args: &[Value]) -> bool {
+    module.function_type(function).params.iter().copied().eq(args.iter().map(Value::ty))
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use lunatic_jit::{RawValue, Resume};
 use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::error::Fault;
-use crate::host::Compiling;
 use crate::host::wasi::FdTable;
+use crate::host::{Compiling, Spawned};
 use crate::node::{Due, Node, World};
 use crate::quota::Place;
 
@@ -23,7 +23,7 @@ use super::id::ProcessId;
 use super::info::{Doing, Usage};
 use super::link::Relations;
 use super::mailbox::{Mailbox, Pattern};
-use super::message::{DataMessage, Death, Letter, Message, NO_TAG};
+use super::message::{Death, Letter, Message, NO_TAG};
 use super::queue::Signals;
 use super::signal::{Parcel, Signal};
 use super::wait::{Finish, Reason, Wait, WaitsFor};
@@ -63,6 +63,8 @@ pub(crate) struct ProcessData {
     pub(crate) modules: Resources<Code>,
     pub(crate) errors: Resources<Box<dyn Error + Send + Sync>>,
     pub(crate) wasi: FdTable,
+    /// What it spawned last.
+    pub(crate) last_spawned: Option<Box<Spawned>>,
     /// What is compiled for it at the moment.
     pub(crate) compiling: Option<Compiling>,
     /// By which it can be sent messages besides its identifier; most processes have none.
@@ -86,9 +88,9 @@ pub(super) enum Next {
 
 /// Things that a guest knows by number. A number is given once.
 pub(crate) struct Resources<T> {
-    items: BTreeMap<u64, T>,
+    /// Most processes have none.
+    items: Option<Box<BTreeMap<u64, T>>>,
     next: u64,
-    limit: u64,
 }
 
 impl ProcessData {
@@ -99,7 +101,6 @@ impl ProcessData {
         relations: Relations,
         place: Option<Place>,
     ) -> ProcessData {
-        let max_resources = config.max_resources;
         ProcessData {
             wait: None,
             received: None,
@@ -114,10 +115,11 @@ impl ProcessData {
             children: 0,
             code,
             relations,
-            configs: Resources::new(max_resources),
-            modules: Resources::new(max_resources),
-            errors: Resources::new(max_resources),
+            configs: Resources::new(),
+            modules: Resources::new(),
+            errors: Resources::new(),
             wasi: FdTable::default(),
+            last_spawned: None,
             compiling: None,
             aliases: None,
             deferred: None,
@@ -172,9 +174,8 @@ impl ProcessData {
 
     /// Begins a message; what was current is dropped.
     pub(crate) fn create_message(&mut self, tag: i64, capacity: usize) {
-        match self.current.as_mut().map(Letter::message_mut) {
-            Some(Message::Data(message)) => message.reset(tag, capacity),
-            _ => self.current = Some(Letter::new(Message::Data(DataMessage::new(tag, capacity)))),
+        if !self.current.as_mut().is_some_and(|letter| letter.write_again(tag, capacity)) {
+            self.current = Some(Letter::blank(tag, capacity));
         }
     }
 
@@ -385,7 +386,9 @@ impl ProcessData {
             Message::LinkDied { .. } => RECEIVED_LINK_DIED,
             Message::ProcessDied(_) => RECEIVED_PROCESS_DIED,
         };
-        self.current = Some(letter);
+        if let Some(last) = self.current.replace(letter) {
+            last.discard();
+        }
         kind
     }
 
@@ -432,34 +435,35 @@ impl ProcessData {
 }
 
 impl<T> Resources<T> {
-    /// None yet, and never more than a limit.
-    fn new(limit: u64) -> Resources<T> {
-        Resources { items: BTreeMap::new(), next: 0, limit }
+    /// None yet.
+    fn new() -> Resources<T> {
+        Resources { items: None, next: 0 }
     }
 
-    /// Adds a thing; its number.
-    pub(crate) fn add(&mut self, kind: &'static str, item: T) -> Result<u64, Fault> {
-        if self.items.len() as u64 >= self.limit {
+    /// Adds a thing, unless there are as many as the configuration allows; its number.
+    pub(crate) fn add(&mut self, kind: &'static str, config: &ProcessConfig, item: T) -> Result<u64, Fault> {
+        let items = self.items.get_or_insert_default();
+        if items.len() as u64 >= config.max_resources {
             return Err(Fault::TooMany(kind));
         }
         let id = self.next;
         self.next += 1;
-        self.items.insert(id, item);
+        items.insert(id, item);
         Ok(id)
     }
 
     /// The thing of this number.
     pub(crate) fn get(&self, kind: &'static str, id: u64) -> Result<&T, Fault> {
-        self.items.get(&id).ok_or(Fault::Unknown { kind, id })
+        self.items.as_ref().and_then(|items| items.get(&id)).ok_or(Fault::Unknown { kind, id })
     }
 
     /// The thing of this number.
     pub(crate) fn get_mut(&mut self, kind: &'static str, id: u64) -> Result<&mut T, Fault> {
-        self.items.get_mut(&id).ok_or(Fault::Unknown { kind, id })
+        self.items.as_mut().and_then(|items| items.get_mut(&id)).ok_or(Fault::Unknown { kind, id })
     }
 
     /// Gives up the thing of this number.
     pub(crate) fn remove(&mut self, kind: &'static str, id: u64) -> Result<T, Fault> {
-        self.items.remove(&id).ok_or(Fault::Unknown { kind, id })
+        self.items.as_mut().and_then(|items| items.remove(&id)).ok_or(Fault::Unknown { kind, id })
     }
 }

@@ -24,6 +24,12 @@ use super::id::ProcessId;
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Relations {
+    /// Most processes have none.
+    entries: Option<Box<Entries>>,
+}
+
+#[derive(Default)]
+struct Entries {
     links: BTreeMap<ProcessId, Link>,
     /// Who monitors this process, and the reference by which it knows the monitor.
     watchers: BTreeSet<(ProcessId, u64)>,
@@ -41,21 +47,25 @@ enum Link {
 }
 
 impl Relations {
+    fn entries(&mut self) -> &mut Entries {
+        self.entries.get_or_insert_default()
+    }
+
     /// This side makes a link; doing it again only changes the tag.
     pub(crate) fn link(&mut self, peer: ProcessId, tag: i64) {
-        self.links.insert(peer, Link::Made { tag });
+        self.entries().links.insert(peer, Link::Made { tag });
     }
 
     /// The other side has made a link.
     pub(crate) fn linked_by(&mut self, peer: ProcessId, tag: i64) {
-        if !matches!(self.links.get(&peer), Some(Link::Undone { .. })) {
+        if !matches!(self.get(peer), Some(Link::Undone { .. })) {
             self.link(peer, tag);
         }
     }
 
     /// This side undoes a link. Whether there was one, so that the other side has to be told this number.
     pub(crate) fn unlink(&mut self, peer: ProcessId, number: u64) -> bool {
-        match self.links.get_mut(&peer) {
+        match self.entries().links.get_mut(&peer) {
             Some(link @ Link::Made { .. }) => {
                 *link = Link::Undone { number };
                 true
@@ -66,77 +76,81 @@ impl Relations {
 
     /// The other side has undone the link; it is owed an acknowledgement.
     pub(crate) fn unlinked_by(&mut self, peer: ProcessId) {
-        if let Some(Link::Made { .. }) = self.links.get(&peer) {
-            self.links.remove(&peer);
+        if let Some(Link::Made { .. }) = self.get(peer) {
+            self.entries().links.remove(&peer);
         }
     }
 
     /// The other side knows of an undoing, or is gone.
     pub(crate) fn unlink_acknowledged(&mut self, peer: ProcessId, number: u64) {
-        if self.links.get(&peer) == Some(&Link::Undone { number }) {
-            self.links.remove(&peer);
+        if self.get(peer) == Some(Link::Undone { number }) {
+            self.entries().links.remove(&peer);
         }
     }
 
     /// The other side is gone: the link's tag, if there still was one.
     pub(crate) fn link_died(&mut self, peer: ProcessId) -> Option<i64> {
-        match self.links.remove(&peer)? {
+        match self.entries().links.remove(&peer)? {
             Link::Made { tag } => Some(tag),
             Link::Undone { .. } => None,
         }
     }
 
+    fn get(&self, peer: ProcessId) -> Option<Link> {
+        self.entries.as_ref()?.links.get(&peer).copied()
+    }
+
     /// Someone monitors this process.
     pub(crate) fn add_watcher(&mut self, watcher: ProcessId, reference: u64) {
-        self.watchers.insert((watcher, reference));
+        self.entries().watchers.insert((watcher, reference));
     }
 
     /// Someone no longer does, by this reference or (`None`) by any.
     pub(crate) fn remove_watcher(&mut self, watcher: ProcessId, reference: Option<u64>) {
         match reference {
             Some(reference) => {
-                self.watchers.remove(&(watcher, reference));
+                self.entries().watchers.remove(&(watcher, reference));
             }
             None => {
-                take_all(&mut self.watchers, watcher);
+                take_all(&mut self.entries().watchers, watcher);
             }
         }
     }
 
     /// This process monitors someone.
     pub(crate) fn watch(&mut self, process: ProcessId, reference: u64) {
-        self.watched.insert((process, reference));
+        self.entries().watched.insert((process, reference));
     }
 
     /// This process stops one monitor. Whether there was one.
     pub(crate) fn stop_watching(&mut self, process: ProcessId, reference: u64) -> bool {
-        self.watched.remove(&(process, reference))
+        self.entries().watched.remove(&(process, reference))
     }
 
     /// This process stops monitoring someone, however often it had begun to. Whether it had.
     pub(crate) fn stop_watching_at_all(&mut self, process: ProcessId) -> bool {
-        !take_all(&mut self.watched, process).is_empty()
+        !take_all(&mut self.entries().watched, process).is_empty()
     }
 
     /// A monitored process ended. Whether that is news: each monitor is told once.
     pub(crate) fn watched_died(&mut self, process: ProcessId, reference: u64) -> bool {
-        self.watched.remove(&(process, reference))
+        self.entries().watched.remove(&(process, reference))
     }
 
     /// Everyone linked.
     pub(crate) fn linked(&self) -> impl Iterator<Item = ProcessId> + '_ {
-        let made = self.links.iter().filter(|(_, link)| matches!(link, Link::Made { .. }));
-        made.map(|(peer, _)| *peer)
+        let links = self.entries.iter().flat_map(|entries| &entries.links);
+        links.filter(|(_, link)| matches!(link, Link::Made { .. })).map(|(peer, _)| *peer)
     }
 
     /// Every monitor of this process: by whom, and its reference.
     pub(crate) fn watchers(&self) -> impl Iterator<Item = (ProcessId, u64)> + '_ {
-        self.watchers.iter().copied()
+        self.entries.iter().flat_map(|entries| &entries.watchers).copied()
     }
 
     /// Every monitor that this process has: of whom, and its reference.
     pub(crate) fn watched(&self) -> impl Iterator<Item = (ProcessId, u64)> + '_ {
-        self.watched.iter().copied()
+        self.entries.iter().flat_map(|entries| &entries.watched).copied()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What processes send each other.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,7 +68,44 @@ pub(crate) struct Letter(Parcel);
 /// A resource on its way from one process to another.
 pub(crate) type Resource = Arc<dyn Any + Send + Sync>;
 
+/// Letters that a thread keeps for what is written next. A process that receives from very many gives up as many letters
+/// as those write, which the allocator is slower at handing on.
+const MAX_SPARE: usize = 1024;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Letter>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Letter {
+    /// A message to be written.
+    pub(crate) fn blank(tag: i64, capacity: usize) -> Letter {
+        let spare = SPARE.with_borrow_mut(Vec::pop);
+        let Some(mut letter) = spare else {
+            return Letter::new(Message::Data(DataMessage::new(tag, capacity)));
+        };
+        letter.write_again(tag, capacity);
+        letter
+    }
+
+    /// Makes it a message to be written. Whether it could be: only data is.
+    pub(crate) fn write_again(&mut self, tag: i64, capacity: usize) -> bool {
+        let Message::Data(message) = self.message_mut() else { return false };
+        message.reset(tag, capacity);
+        true
+    }
+
+    /// Nobody wants it any more.
+    pub(crate) fn discard(mut self) {
+        // What it carries goes now, not when it is written again.
+        if self.write_again(NO_TAG, 0) {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < MAX_SPARE {
+                    spare.push(self);
+                }
+            });
+        }
+    }
+
     /// A message that nobody has sent.
     pub(crate) fn new(message: Message) -> Letter {
         Letter(Queued::new(Signal::Message(message)))

@@ -17,6 +17,7 @@ use crate::module::FuncIndex;
 use crate::translate::trap_kind;
 use crate::value::{RawValue, ValType, Value};
 use crate::vm::activation::{Activation, Leave, Target};
+use crate::vm::stack::CallStack;
 use crate::vm::trap::{self, Pcs};
 
 /// Calls that may be in each other at most; each has a stack.
@@ -208,7 +209,10 @@ impl<T: Send + 'static> Store<T> {
         let ty = module.shape.function_type(function.0);
         assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
         let failed = |error: std::io::Error| InstantiateError::Exhausted(format!("no stack: {error}"));
-        let stack = inner.engine.stacks().take().map_err(failed)?;
+        let stack = match inner.core.lend_home() {
+            Some(home) => CallStack::Lent(home),
+            None => CallStack::Own(inner.engine.stacks().take().map_err(failed)?),
+        };
 
         // References among the arguments may give the instance records of its own, so they come before its record.
         let mut slots = std::mem::take(&mut inner.core.slots);
@@ -239,8 +243,8 @@ impl<T: Send + 'static> Store<T> {
             // SAFETY: the core outlives the activation; only the field's address is taken.
             runtime: unsafe { &raw mut (*core.as_ptr()).runtime },
         };
-        // SAFETY: the store drops its activations before all that the target points to; code and trampoline have
-        // the type of the function. The slots are not touched before it is over: where it becomes an outer call,
+        // SAFETY: the store drops its activations before all that the target points to, and before the home that it has
+        // lent to the outermost one only; code and trampoline have the type of the function. The slots are not touched before it is over: where it becomes an outer call,
         // they move with it, and their content stays where it is.
         let activation = unsafe { Activation::new(stack, target) };
         inner.core.set_activation(activation);
@@ -299,6 +303,7 @@ impl<T: Send + 'static> Store<T> {
     fn ended(&mut self, ended: Result<(), Box<Trap>>) -> Option<Progress> {
         let inner = self.inner_mut();
         let Some(outer) = inner.outer.pop() else {
+            inner.core.is_home_lent = false;
             return Some(ended.map_or_else(Progress::Trapped, |()| Progress::Returned));
         };
         inner.core.set_activation(outer.activation);

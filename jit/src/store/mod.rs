@@ -16,11 +16,14 @@ pub use call::{CannotWait, Progress, Resume};
 pub use caller::{Caller, HostPanic};
 pub use exports::Export;
 
+use std::alloc::Layout;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::engine::Engine;
 use crate::error::{InstantiateError, Trap, TrapKind};
@@ -87,7 +90,7 @@ struct StoreInner<T> {
     data: T,
     engine: Engine,
     /// The host functions of each instance's imports, which the instance has the address of.
-    hosts: Vec<Arc<Hosts<T>>>,
+    hosts: SmallVec<[Arc<Hosts<T>>; 1]>,
     /// Result types, then results, of the activation.
     result_types: Vec<ValType>,
     results: Vec<Value>,
@@ -120,8 +123,7 @@ impl<T: Send + 'static> Store<T> {
             limits,
             memory_used: 0,
             table_used: 0,
-            // A process has one.
-            instances: Vec::with_capacity(1),
+            instances: SmallVec::new(),
             activation: None,
             slots: Vec::new(),
             host_result: ptr::null_mut(),
@@ -129,11 +131,13 @@ impl<T: Send + 'static> Store<T> {
             trap_handler: Cell::new(None),
             stack_limit: 0,
             stack_range: Cell::new((0, 0)),
+            home: None,
+            is_home_lent: false,
         };
-        let inner = Box::new(StoreInner {
+        let inner = StoreInner {
             core,
             engine: engine.clone(),
-            hosts: Vec::with_capacity(1),
+            hosts: SmallVec::new(),
             result_types: Vec::new(),
             results: Vec::new(),
             called: 0,
@@ -142,9 +146,9 @@ impl<T: Send + 'static> Store<T> {
             reductions: 0,
             given_back: 0,
             data,
-        });
-        let inner = NonNull::from(Box::leak(inner));
-        // SAFETY: just allocated, and ours.
+        };
+        let inner = inner.settle();
+        // SAFETY: just settled, and ours.
         unsafe { (*inner.as_ptr()).core.runtime.store = inner.as_ptr() as usize };
         Store { inner, _owns: PhantomData }
     }
@@ -234,12 +238,38 @@ impl<T: Send + 'static> Store<T> {
     }
 }
 
+impl<T> StoreInner<T> {
+    /// Moves to where the store stays: to the home that a stack has for it, if there is one.
+    fn settle(mut self) -> NonNull<StoreInner<T>> {
+        let carved = self.engine.stacks().take().ok().and_then(|mut stack| {
+            let address = stack.carve(Layout::new::<StoreInner<T>>())?;
+            self.core.home = Some(stack);
+            Some(address.cast::<StoreInner<T>>())
+        });
+        match carved {
+            Some(address) => {
+                // SAFETY: it is room for one, aligned for it, and nobody else's.
+                unsafe { address.write(self) };
+                address
+            }
+            None => NonNull::from(Box::leak(Box::new(self))),
+        }
+    }
+}
+
 impl<T> Drop for Store<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated by `new`, and ours alone. The activations go first: they point to all the rest.
+        // SAFETY: made by `settle`, and ours alone. The activations go first: they point to all the rest. The home goes
+        // last, it is what all the rest is in.
         unsafe {
             (*self.inner.as_ptr()).drop_activations();
-            drop(Box::from_raw(self.inner.as_ptr()));
+            match (*self.inner.as_ptr()).core.home.take() {
+                Some(home) => {
+                    self.inner.drop_in_place();
+                    drop(home);
+                }
+                None => drop(Box::from_raw(self.inner.as_ptr())),
+            }
         }
     }
 }

@@ -9,7 +9,7 @@
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::context::{VmContextHead, VmRuntime};
-use super::stack::PooledStack;
+use super::stack::CallStack;
 
 /// Why native code was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +50,16 @@ pub(crate) struct Target {
 /// A call into the guest that has not ended.
 pub(crate) struct Activation {
     /// Always there, but for the moment of its drop.
-    coroutine: Option<Coroutine<(), Leave, Leave, PooledStack>>,
+    coroutine: Option<Coroutine<(), Leave, Leave, CallStack>>,
 }
 
 impl Activation {
     /// Prepares a call; nothing runs before [`Activation::resume`].
     ///
     /// # Safety
-    /// All pointers of the target are valid until the activation is dropped, and the entry trampoline is the
-    /// one for the code's type.
-    pub(crate) unsafe fn new(stack: PooledStack, target: Target) -> Activation {
+    /// All pointers of the target are valid until the activation is dropped, the entry trampoline is the one for the
+    /// code's type, and a stack that is lent exists until then and is lent to no one else.
+    pub(crate) unsafe fn new(stack: CallStack, target: Target) -> Activation {
         let body = move |exit: &Exit, ()| {
             // SAFETY: an entry trampoline has this type.
             let entry: Entry = unsafe { std::mem::transmute(target.entry) };
@@ -85,7 +85,7 @@ impl Activation {
         self.coroutine.as_ref().expect("it is taken only by drop").trap_handler()
     }
 
-    fn coroutine(&mut self) -> &mut Coroutine<(), Leave, Leave, PooledStack> {
+    fn coroutine(&mut self) -> &mut Coroutine<(), Leave, Leave, CallStack> {
         self.coroutine.as_mut().expect("it is taken only by drop")
     }
 }

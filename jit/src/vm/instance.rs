@@ -1,6 +1,6 @@
 //! Instances, and the part of a store that does not depend on the type of its data.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
@@ -8,12 +8,14 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use corosensei::trap::CoroutineTrapHandler;
+use smallvec::SmallVec;
 
 use super::activation::{Activation, Leave};
 use super::context::{Place, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
 use super::libcalls::{Dispatched, HostEntry};
 use super::memory::Memory;
 use super::residency;
+use super::stack::{LentStack, PooledStack};
 use super::table::Table;
 use crate::error::{Frame, HostError};
 use crate::module::ModuleInner;
@@ -37,8 +39,8 @@ pub(crate) struct StoreCore {
     pub(crate) stack_range: Cell<(usize, usize)>,
     /// The thread that used it last; see [`residency`].
     pub(crate) thread: u64,
-    /// Changes only while nothing runs.
-    pub(crate) instances: Vec<OwnedInstance>,
+    /// Changes only while nothing runs. A process has one.
+    pub(crate) instances: SmallVec<[OwnedInstance; 1]>,
     /// The lowest address that a guest frame of the activation may reach, as every context has it.
     pub(crate) stack_limit: usize,
     /// Arguments, then results, of the activation.
@@ -50,6 +52,11 @@ pub(crate) struct StoreCore {
     pub(crate) memory_used: u64,
     /// Table entries in use.
     pub(crate) table_used: u64,
+    /// The stack that calls run on, with this store in its [home](super::stack). None if there was none to be had, or
+    /// the store does not fit.
+    pub(crate) home: Option<PooledStack>,
+    /// Whether a call has it. Those that are made from that one have stacks of their own.
+    pub(crate) is_home_lent: bool,
 }
 
 impl StoreCore {
@@ -75,6 +82,21 @@ impl StoreCore {
     pub(crate) fn set_activation(&mut self, activation: Activation) {
         self.trap_handler.set(Some(activation.trap_handler()));
         self.activation = Some(activation);
+    }
+
+    /// The home's stack for a call, unless another one has it.
+    pub(crate) fn lend_home(&mut self) -> Option<LentStack> {
+        if self.is_home_lent {
+            return None;
+        }
+        let lent = self.home.as_ref()?.lend();
+        self.is_home_lent = true;
+        Some(lent)
+    }
+
+    /// Room in the home, if there is some left and nothing runs there.
+    fn carve(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        if self.is_home_lent { None } else { self.home.as_mut()?.carve(layout) }
     }
 
     /// Tells all contexts how deep the stack of the activation that is to run may get.
@@ -173,7 +195,9 @@ impl InstanceData {
         index: u32,
         records: Records,
     ) -> OwnedInstance {
-        let instance = OwnedInstance::new(module.offsets.size(), |context| InstanceData {
+        // SAFETY: the core outlives its instances, and nobody holds a reference to it meanwhile.
+        let carve = |layout| unsafe { (*core.as_ptr()).carve(layout) };
+        let instance = OwnedInstance::new(module.offsets.size(), carve, |context| InstanceData {
             core,
             index,
             hosts: ptr::dangling(),
@@ -315,11 +339,11 @@ impl InstanceData {
     }
 
     pub(crate) fn drop_data(&mut self, segment: u32) {
-        self.dropped_data.0.insert(segment);
+        self.dropped_data.0.get_or_insert_default().insert(segment);
     }
 
     pub(crate) fn drop_elements(&mut self, segment: u32) {
-        self.dropped_elements.0.insert(segment);
+        self.dropped_elements.0.get_or_insert_default().insert(segment);
     }
 
     /// The record of a function.
@@ -375,20 +399,32 @@ fn item_at<T>(items: &mut Vec<T>, index: u32) -> *mut T {
 
 /// An instance that its store owns. No `Box`, which would claim that nobody else leads there: native code and other
 /// instances hold the address, and it is to stay good for them however often the owner moves.
-pub(crate) struct OwnedInstance(NonNull<InstanceData>);
+pub(crate) struct OwnedInstance {
+    address: NonNull<InstanceData>,
+    /// It is in its store's home, which goes as a whole.
+    is_at_home: bool,
+}
 
 impl OwnedInstance {
-    /// Makes an instance beside a zeroed context of so many bytes.
-    fn new(context_size: usize, make: impl FnOnce(NonNull<u8>) -> InstanceData) -> OwnedInstance {
+    /// Makes an instance beside a zeroed context of so many bytes, in the room that `carve` finds or in its own.
+    fn new(
+        context_size: usize,
+        carve: impl FnOnce(Layout) -> Option<NonNull<u8>>,
+        make: impl FnOnce(NonNull<u8>) -> InstanceData,
+    ) -> OwnedInstance {
         let (layout, offset) = OwnedInstance::layout(context_size);
-        // SAFETY: the layout is not empty.
-        let address = unsafe { alloc_zeroed(layout) };
-        let Some(address) = NonNull::new(address) else { handle_alloc_error(layout) };
-        // SAFETY: both lie in the allocation, by its layout.
+        let carved = carve(layout);
+        let address = carved.unwrap_or_else(|| {
+            // SAFETY: the layout is not empty.
+            let address = unsafe { alloc(layout) };
+            NonNull::new(address).unwrap_or_else(|| handle_alloc_error(layout))
+        });
+        // SAFETY: both lie in the room, by its layout.
         unsafe {
-            let instance = address.cast::<InstanceData>();
-            instance.write(make(address.add(offset)));
-            OwnedInstance(instance)
+            let (instance, context) = (address.cast::<InstanceData>(), address.add(offset));
+            context.write_bytes(0, context_size);
+            instance.write(make(context));
+            OwnedInstance { address: instance, is_at_home: carved.is_some() }
         }
     }
 
@@ -401,7 +437,7 @@ impl OwnedInstance {
 
     /// Where it is, for as long as its owner lives. Whoever uses it must see to it that nobody holds a reference.
     pub(crate) fn address(&self) -> NonNull<InstanceData> {
-        self.0
+        self.address
     }
 }
 
@@ -411,14 +447,14 @@ impl Deref for OwnedInstance {
     fn deref(&self) -> &InstanceData {
         // SAFETY: it exists as long as its owner, who is borrowed. What runs meanwhile and has the address, native
         // code and its routines, runs only while the store that owns it all is not borrowed.
-        unsafe { self.0.as_ref() }
+        unsafe { self.address.as_ref() }
     }
 }
 
 impl DerefMut for OwnedInstance {
     fn deref_mut(&mut self) -> &mut InstanceData {
         // SAFETY: as above, and the borrow is exclusive.
-        unsafe { self.0.as_mut() }
+        unsafe { self.address.as_mut() }
     }
 }
 
@@ -427,18 +463,21 @@ impl Drop for OwnedInstance {
         let (layout, _) = OwnedInstance::layout(self.module.offsets.size());
         // SAFETY: made by `new` with this layout, and dropped once. The context outlives what describes itself in it.
         unsafe {
-            self.0.drop_in_place();
-            dealloc(self.0.as_ptr().cast(), layout);
+            self.address.drop_in_place();
+            if !self.is_at_home {
+                dealloc(self.address.as_ptr().cast(), layout);
+            }
         }
     }
 }
 
 /// Which segments are dropped. As long as none is dropped explicitly, those that are not passive count as such.
 #[derive(Debug, Default)]
-struct Dropped(HashSet<u32>);
+struct Dropped(Option<Box<HashSet<u32>>>);
 
 impl Dropped {
     fn contains(&self, segment: u32, mode: &SegmentMode) -> bool {
-        !matches!(mode, SegmentMode::Passive) || self.0.contains(&segment)
+        !matches!(mode, SegmentMode::Passive)
+            || self.0.as_ref().is_some_and(|dropped| dropped.contains(&segment))
     }
 }

@@ -1,10 +1,16 @@
 //! The stacks of processes: slots of a few large mappings, with no guard page between them.
 //!
 //! ```text
-//!  low                                                                        high
-//!  ├────────── RESERVE ──────────┼───────────────── guest frames ────────────────┤
-//!  bottom                        limit (checked by every guest prologue)         top
+//!  low                                                                                        high
+//!  ├────────── RESERVE ──────────┼───────────────── guest frames ────────────────┼── home ──┼ colour ┤
+//!  bottom                        limit (checked by every guest prologue)        base               top
 //! ```
+//!
+//! The *home* of a store is at the top of the stack that its calls run on: the store itself, its instance and the vm
+//! context. A process that is resumed after a thousand others finds nothing of itself in the caches, neither its memory
+//! nor its page tables; so what it needs is in one page with the frames that it returns to. And that page is resident
+//! anyway: an idle process is the smaller by what would be allocated elsewhere. The *colour* is a distance that differs
+//! from stack to stack: without it, the same lines of all processes would be in the same few sets of a cache.
 //!
 //! corosensei's `Stack` contract asks for a guard page. We depart from it, because a mapping per process would
 //! stop at about 32,000 of them, and it is sound because nothing can run past the end:
@@ -13,7 +19,9 @@
 //!   not recurse, call host functions on the worker's stack, and together fit [`RESERVE`] (a test measures it);
 //! * signal handlers run on a stack of their own.
 
+use std::alloc::Layout;
 use std::io;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use corosensei::stack::{Stack, StackPointer};
@@ -28,6 +36,17 @@ const KEPT: usize = 16 << 10;
 
 /// Bytes of a mapping that stacks are cut from.
 const SLAB_SIZE: usize = 64 << 20;
+
+/// Bytes of a home at most: what does not fit is allocated elsewhere.
+const HOME: usize = 2 << 10;
+
+/// Distances from the top at which stacks begin, and what they are multiples of: a line. With a home and the frames of a
+/// waiting guest, the largest leaves a page's width to spare in most programs.
+const COLOURS: usize = 16;
+const LINE: usize = 64;
+
+/// Bytes at the top that guest frames never get, used or not: a guest has the same depth on every stack.
+const SPARE: usize = HOME + COLOURS * LINE;
 
 /// All stacks of an engine.
 #[derive(Debug)]
@@ -51,7 +70,10 @@ impl StackPool {
         unsafe {
             __asan_unpoison_memory_region(slot.address() as *const _, self.size);
         }
-        Ok(PooledStack { slot: Some(slot), pool: self.clone() })
+        // Slots are often taken in their order, and neighbours are used together.
+        let colour = slot.address() / self.size % COLOURS;
+        let base = slot.address() + self.size - colour * LINE;
+        Ok(PooledStack { slot: Some(slot), pool: self.clone(), base, home: base })
     }
 }
 
@@ -69,12 +91,32 @@ pub(crate) struct PooledStack {
     /// Always there, but for the moment of its drop.
     slot: Option<Slot>,
     pool: Arc<StackPool>,
+    /// Where frames begin, downwards; aligned to lines.
+    base: usize,
+    /// The highest address of the home, and of the frames as long as there is none.
+    home: usize,
 }
 
 impl PooledStack {
+    /// Room for something of the store's that stays as long as this stack is not dropped. `None` if the home is full.
+    /// Nothing may be running on the stack.
+    pub(crate) fn carve(&mut self, layout: Layout) -> Option<NonNull<u8>> {
+        let address = self.base.checked_sub(layout.size())? & !(layout.align().max(LINE) - 1);
+        if self.home - address > HOME {
+            return None;
+        }
+        self.base = address;
+        NonNull::new(address as *mut u8)
+    }
+
+    /// What a call runs on that leaves the stack to its owner.
+    pub(crate) fn lend(&self) -> LentStack {
+        LentStack { base: self.base(), limit: self.limit(), guest_limit: self.guest_limit() }
+    }
+
     /// The lowest address that a guest frame may use.
-    pub(crate) fn guest_limit(&self) -> usize {
-        self.bottom() + RESERVE
+    fn guest_limit(&self) -> usize {
+        self.base - (self.pool.size - RESERVE - SPARE)
     }
 
     fn bottom(&self) -> usize {
@@ -116,11 +158,56 @@ impl Drop for PooledStack {
 // no guard page; the head of this file says what stands in for it.
 unsafe impl Stack for PooledStack {
     fn base(&self) -> StackPointer {
-        StackPointer::new(self.top()).expect("a mapping is never at address 0")
+        StackPointer::new(self.base).expect("a mapping is never at address 0")
     }
 
     fn limit(&self) -> StackPointer {
         StackPointer::new(self.bottom()).expect("a mapping is never at address 0")
+    }
+}
+
+/// A stack on which one call after the other runs; its owner keeps it longer than any of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LentStack {
+    base: StackPointer,
+    limit: StackPointer,
+    guest_limit: usize,
+}
+
+/// What an activation runs on.
+#[derive(Debug)]
+pub(crate) enum CallStack {
+    /// Its own, which it gives back to the pool.
+    Own(PooledStack),
+    /// Its store's.
+    Lent(LentStack),
+}
+
+impl CallStack {
+    /// The lowest address that a guest frame may use.
+    pub(crate) fn guest_limit(&self) -> usize {
+        match self {
+            CallStack::Own(stack) => stack.guest_limit(),
+            CallStack::Lent(stack) => stack.guest_limit,
+        }
+    }
+}
+
+// SAFETY: either is a stack as `PooledStack` is, which exists for as long as this value is used, and which nothing else
+// runs on.
+unsafe impl Stack for CallStack {
+    fn base(&self) -> StackPointer {
+        match self {
+            CallStack::Own(stack) => stack.base(),
+            CallStack::Lent(stack) => stack.base,
+        }
+    }
+
+    fn limit(&self) -> StackPointer {
+        match self {
+            CallStack::Own(stack) => stack.limit(),
+            CallStack::Lent(stack) => stack.limit,
+        }
     }
 }
 
