@@ -16,6 +16,7 @@ use lunatic_jit::Cache;
 use crate::code::Memories;
 use crate::error::{Fault, RuntimeError};
 use crate::quota::Quota;
+use crate::scheduler::Priority;
 
 /// Reductions in one unit of Lunatic's fuel; its guests document a unit as about 100,000 instructions.
 pub(crate) const REDUCTIONS_PER_FUEL: u64 = 100_000;
@@ -125,6 +126,8 @@ pub(crate) struct ProcessConfig {
     pub(crate) max_messages: u64,
     /// Of each kind of thing that is known by a number.
     pub(crate) max_resources: u64,
+    /// The most urgent that a process may be.
+    pub(crate) max_priority: Priority,
     /// Where processes with this configuration, and with those made from it, have their places.
     pub(crate) quota: Option<Arc<Quota>>,
     pub(crate) can_compile_modules: bool,
@@ -161,6 +164,7 @@ impl ProcessConfig {
             max_mailbox: config.max_mailbox,
             max_messages: config.max_messages.unwrap_or(u64::MAX),
             max_resources: config.max_resources.map_or(MAX_RESOURCES, |limit| limit.min(MAX_RESOURCES)),
+            max_priority: Priority::High,
             quota,
             can_compile_modules: true,
             can_create_configs: true,
@@ -180,6 +184,7 @@ impl ProcessConfig {
             max_mailbox: self.max_mailbox,
             max_messages: self.max_messages,
             max_resources: self.max_resources,
+            max_priority: self.max_priority,
             quota: self.quota.clone(),
             can_compile_modules: false,
             can_create_configs: false,
@@ -228,6 +233,12 @@ impl ProcessConfig {
         self.max_resources = resources.min(parent.max_resources);
     }
 
+    /// Limits how urgent a process may be, to no more than the parent's limit. All numbers beyond the highest ask for it.
+    pub(crate) fn limit_priority(&mut self, parent: &ProcessConfig, priority: u64) {
+        self.max_priority =
+            Priority::from_number(priority).unwrap_or(Priority::High).min(parent.max_priority);
+    }
+
     /// Limits how many processes may live with this configuration and those made from it. They have their places in
     /// the parent's quota as well, if there is one.
     pub(crate) fn limit_processes(&mut self, parent: &ProcessConfig, processes: u64) -> Result<(), Fault> {
@@ -260,6 +271,7 @@ pub(crate) mod tests {
             max_mailbox: None,
             max_messages: u64::MAX,
             max_resources: MAX_RESOURCES,
+            max_priority: Priority::High,
             quota: None,
             can_compile_modules: true,
             can_create_configs: true,

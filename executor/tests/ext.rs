@@ -41,7 +41,7 @@ fn a_process_tells_about_itself() {
           (call $send_value (call $me) (i64.const 3) (i64.const 3))
           ;; Looking for a message that is not there takes those that are in.
           (drop (call $wait (i64.const 9) (i64.const 0)))
-          (call $assert (i32.eq (call $info (call $me) (i32.const 2048) (i32.const 72)) (i32.const 9)))
+          (call $assert (i32.eq (call $info (call $me) (i32.const 2048) (i32.const 72)) (i32.const 10)))
           (call $assert (i64.eqz (call $field (i32.const 0))))
           (call $assert (i64.eq (call $field (i32.const 1)) (i64.const 2)))
           (call $assert (i64.eq (call $mailbox_length) (i64.const 2)))
@@ -73,7 +73,7 @@ fn a_process_tells_about_others_whatever_they_do() {
         (func $field (param $number i32) (result i64)
           (i64.load (i32.add (i32.const 2048) (i32.mul (i32.const 8) (local.get $number)))))
         (func $ask (param $pid i64)
-          (call $assert (i32.eq (call $info (local.get $pid) (i32.const 2048) (i32.const 80)) (i32.const 9))))
+          (call $assert (i32.eq (call $info (local.get $pid) (i32.const 2048) (i32.const 80)) (i32.const 10))))
         (func (export "_start") (local $pid i64)
           (local.set $pid (call $spawn (i64.const 1) (i32.const 1024) (i32.const 5)))
           (drop (call $wait (i64.const 5) (i64.const -1)))
@@ -103,7 +103,7 @@ fn a_process_tells_about_others_whatever_they_do() {
           ;; Two who ask each other, one who is dead, and no one.
           (call $monitor (local.get $pid))
           (call $kill (local.get $pid))
-          (call $assert (i32.le_u (call $info (local.get $pid) (i32.const 2048) (i32.const 80)) (i32.const 9)))
+          (call $assert (i32.le_u (call $info (local.get $pid) (i32.const 2048) (i32.const 80)) (i32.const 10)))
           (drop (call $wait (i64.const 0) (i64.const -1)))
           (call $assert (i32.eqz (call $info (local.get $pid) (i32.const 2048) (i32.const 80))))
           (call $assert (i32.eqz (call $info (i64.const 0) (i32.const 2048) (i32.const 80)))))
@@ -118,7 +118,7 @@ fn two_who_ask_each_other_are_both_answered() {
         (data (i32.const 1024) "asks")
         (func $ask (param $pid i64) (local $i i32)
           (loop $again
-            (call $assert (i32.eq (call $info (local.get $pid) (i32.const 2048) (i32.const 80)) (i32.const 9)))
+            (call $assert (i32.eq (call $info (local.get $pid) (i32.const 2048) (i32.const 80)) (i32.const 10)))
             (local.set $i (i32.add (local.get $i) (i32.const 1)))
             (br_if $again (i32.lt_u (local.get $i) (i32.const 1000)))))
         (func (export "asks")
@@ -141,9 +141,9 @@ fn what_does_not_fit_is_left_out() {
         (data (i32.const 1024) "name")
         (func (export "_start")
           (i64.store (i32.const 2064) (i64.const 77))
-          (call $assert (i32.eq (call $info (call $me) (i32.const 2048) (i32.const 23)) (i32.const 9)))
+          (call $assert (i32.eq (call $info (call $me) (i32.const 2048) (i32.const 23)) (i32.const 10)))
           (call $assert (i64.eq (i64.load (i32.const 2064)) (i64.const 77)))
-          (call $assert (i32.eq (call $info (call $me) (i32.const 131072) (i32.const 0)) (i32.const 9)))
+          (call $assert (i32.eq (call $info (call $me) (i32.const 131072) (i32.const 0)) (i32.const 10)))
           (call $assert (i32.eqz (call $name (call $me) (i32.const 2064) (i32.const 8))))
           (call $put (i32.const 1024) (i32.const 4) (i64.const 0) (call $me))
           (call $assert (i32.eq (call $name (call $me) (i32.const 2064) (i32.const 2)) (i32.const 4)))
@@ -282,4 +282,59 @@ fn hostile_pointers_end_the_process_that_passes_them() {
         }
     }
     assert!(called >= 12, "{called} calls");
+}
+
+/// Three that never stop, on one worker: each has turns, and the more urgent has more of them.
+#[test]
+fn the_more_urgent_has_more_turns_and_nobody_has_none() {
+    let body = r#"
+        (data (i32.const 1024) "lownormalhigh")
+        (func $spin (loop $forever (br $forever)))
+        (func (export "low")
+          (call $assert (i32.eqz (call $set_priority (i32.const 0))))
+          (call $spin))
+        (func (export "normal") (call $spin))
+        (func (export "high")
+          (call $assert (i32.eq (call $set_priority (i32.const 2)) (i32.const 2)))
+          (call $spin))
+        (func $used (param $process i64) (param $priority i64) (result i64)
+          (call $assert (i32.eq (call $info (local.get $process) (i32.const 2048) (i32.const 80)) (i32.const 10)))
+          (call $assert (i64.eq (i64.load (i32.const 2120)) (local.get $priority)))
+          (i64.load (i32.const 2072)))
+        (func (export "_start") (local $low i64) (local $normal i64) (local $high i64)
+          (local.set $low (call $spawn (i64.const 1) (i32.const 1024) (i32.const 3)))
+          (local.set $normal (call $spawn (i64.const 1) (i32.const 1027) (i32.const 6)))
+          (local.set $high (call $spawn (i64.const 1) (i32.const 1033) (i32.const 4)))
+          (call $sleep (i64.const 300))
+          (local.set $low (call $used (local.get $low) (i64.const 0)))
+          (local.set $normal (call $used (local.get $normal) (i64.const 1)))
+          (local.set $high (call $used (local.get $high) (i64.const 2)))
+          (call $assert (i64.gt_u (local.get $low) (i64.const 0)))
+          (call $assert (i64.gt_u (local.get $normal) (i64.mul (i64.const 3) (local.get $low))))
+          (call $assert (i64.gt_u (local.get $high) (i64.mul (i64.const 3) (local.get $normal)))))"#;
+    let outcome = run(workers(1), &guest(body));
+    assert_eq!(outcome.status, 0, "{}{}", outcome.stdout, outcome.stderr);
+}
+
+#[test]
+fn a_process_is_no_more_urgent_than_it_may_be() {
+    passes(
+        r#"
+        (data (i32.const 1024) "child")
+        (func (export "child") (local $config i64)
+          (call $assert (i32.eq (call $set_priority (i32.const 2)) (i32.const 1)))
+          (local.set $config (call $create_config))
+          (call $set_max_priority (local.get $config) (i64.const -1))
+          (call $assert (i64.eq (call $get_max_priority (local.get $config)) (i64.const 1)))
+          (call $assert (i32.eqz (call $set_priority (i32.const 0))))
+          (call $send (i64.const 1) (i64.const 5)))
+        (func (export "_start") (local $config i64)
+          (local.set $config (call $create_config))
+          (call $assert (i64.eq (call $get_max_priority (local.get $config)) (i64.const 2)))
+          (call $set_max_priority (local.get $config) (i64.const 1))
+          (call $set_can_create (local.get $config) (i32.const 1))
+          (drop (call $spawn_with (i64.const 1) (local.get $config) (i32.const 1024) (i32.const 5)))
+          (call $assert (i32.eqz (call $wait (i64.const 5) (i64.const -1)))))"#,
+    );
+    traps(r#"(func (export "_start") (drop (call $set_priority (i32.const 3))))"#, "priority");
 }

@@ -2,6 +2,8 @@
 
 use lunatic_jit::Frame;
 
+use crate::scheduler::Priority;
+
 use super::data::ProcessData;
 use super::wait::Reason;
 
@@ -50,6 +52,7 @@ pub(crate) struct Info {
     pub(crate) watchers: u64,
     /// Messages that were dropped because its mailbox was full.
     pub(crate) dropped: u64,
+    pub(crate) priority: Priority,
 }
 
 /// What a process has used until it was last suspended.
@@ -61,7 +64,7 @@ pub(crate) struct Usage {
 
 impl Info {
     /// The numbers in the order in which guests see them. Append only.
-    pub(crate) fn fields(&self) -> [u64; 9] {
+    pub(crate) fn fields(&self) -> [u64; 10] {
         [
             self.doing.to_guest(),
             self.messages,
@@ -72,6 +75,7 @@ impl Info {
             self.watched,
             self.watchers,
             self.dropped,
+            self.priority as u64,
         ]
     }
 }
@@ -104,6 +108,7 @@ impl ProcessData {
             watched: self.relations.watched().count() as u64,
             watchers: self.relations.watchers().count() as u64,
             dropped,
+            priority: self.process.priority(),
         }
     }
 }

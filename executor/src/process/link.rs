@@ -245,9 +245,9 @@ mod tests {
                 None => {}
             }
             let result = act(&mut relations);
-            self.entries[side] = match relations.links.get(&peer) {
+            self.entries[side] = match relations.get(peer) {
                 Some(Link::Made { .. }) => Some((true, 0)),
-                Some(Link::Undone { number }) => Some((false, *number)),
+                Some(Link::Undone { number }) => Some((false, number)),
                 None => None,
             };
             result

@@ -36,12 +36,13 @@ mod sync {
     pub(super) use std::sync::atomic::{AtomicPtr, Ordering};
 }
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::config::ProcessConfig;
 use crate::node::Node;
 use crate::report::Report;
+use crate::scheduler::Priority;
 
 pub(crate) use alias::Use as AliasUse;
 pub(crate) use body::Entry;
@@ -74,6 +75,8 @@ pub(crate) struct Process {
     named: AtomicBool,
     /// Somebody would like to look at it.
     wanted: AtomicBool,
+    /// A [`Priority`].
+    priority: AtomicU8,
     /// Held by the worker that runs it; the queue's states keep other workers away. Who [looks](Process::look) holds it
     /// for a moment, so a worker hardly ever waits, and never for another one.
     /// `None` before the process is given its body and after its end.
@@ -96,6 +99,7 @@ impl Process {
             inbox: Inbox::new(config),
             named: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
+            priority: AtomicU8::new(Priority::Normal as u8),
             body: Mutex::new(None),
         }
     }
@@ -128,6 +132,17 @@ impl Process {
         if self.inbox.queue().wake() {
             self.node.scheduler().schedule(self.clone());
         }
+    }
+
+    /// How urgent it is, from when it is queued next. For its own worker alone.
+    pub(crate) fn set_priority(&self, priority: Priority) {
+        // Relaxed: it says in which queue the process is put, and nothing about the process.
+        self.priority.store(priority as u8, Ordering::Relaxed);
+    }
+
+    /// How urgent it is.
+    pub(crate) fn priority(&self) -> Priority {
+        Priority::from_number(self.priority.load(Ordering::Relaxed).into()).unwrap_or_default()
     }
 
     /// What it waits for and what it is called, for a person who wants to know why nothing happens. Only while no

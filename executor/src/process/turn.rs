@@ -7,7 +7,7 @@ use lunatic_jit::{Progress, Trap, TrapKind};
 
 use crate::error::Fault;
 use crate::node::World;
-use crate::scheduler::{Step, Task};
+use crate::scheduler::{Priority, Step, Task};
 use crate::simulation::{Hooks, Plan, TurnEnd};
 
 use super::Process;
@@ -28,6 +28,10 @@ enum Turn {
 }
 
 impl Task for Process {
+    fn priority(&self) -> Priority {
+        Process::priority(self)
+    }
+
     fn run(&self) -> Step {
         loop {
             let mut guard = self.lock_body();

@@ -17,6 +17,8 @@
 //! The *next* slot makes a request and its reply run on one worker with warm caches and no system call. A task
 //! that is displaced from it, or yields, goes to the queue, and an idle worker is woken if there is one.
 //!
+//! A task of another than normal priority goes to one of two queues that all workers share, and look into at every turn.
+//!
 //! # Invariants
 //!
 //! - A task is in at most one place: a queue, a next slot, or running. The task's own state machine ensures it.
@@ -52,6 +54,28 @@ use run_queue::{RunQueue, settle};
 pub(crate) trait Task: Send + Sync {
     /// Runs a slice. Called by one worker at a time.
     fn run(&self) -> Step;
+
+    /// How urgent it is; asked whenever it becomes runnable.
+    fn priority(&self) -> Priority;
+}
+
+/// How urgent a task is. Whoever is less urgent waits longer, but never for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Priority {
+    /// Runs where there is nothing else to do, and has an eighth of the turns of a worker that is busy with
+    /// [`Priority::Normal`].
+    Low,
+    #[default]
+    Normal,
+    /// Runs before all others, but for an eighth of the turns.
+    High,
+}
+
+impl Priority {
+    /// The one that guests know by this number: the more urgent, the larger.
+    pub(crate) fn from_number(number: u64) -> Option<Priority> {
+        [Priority::Low, Priority::Normal, Priority::High].into_iter().nth(usize::try_from(number).ok()?)
+    }
 }
 
 /// What a task wants after a slice.
@@ -76,6 +100,11 @@ pub(crate) trait Events: Send + Sync {
 /// What all workers share.
 pub(crate) struct Scheduler {
     injector: Injector<Arc<dyn Task>>,
+    /// What is not of normal priority, for all workers alike: these queues have no owners, so each worker knows of what
+    /// is urgent, and nobody has to be stolen from. That they are shared costs more than a queue of one's own; few
+    /// processes are special.
+    high: Injector<Arc<dyn Task>>,
+    low: Injector<Arc<dyn Task>>,
     stealers: Box<[Stealer<Arc<dyn Task>>]>,
     idle: Idle,
     stopping: AtomicBool,
@@ -101,6 +130,8 @@ impl Scheduler {
         let queues: Vec<_> = (0..workers).map(|_| RunQueue::new()).collect();
         let scheduler = Arc::new(Scheduler {
             injector: Injector::new(),
+            high: Injector::new(),
+            low: Injector::new(),
             stealers: queues.iter().map(RunQueue::stealer).collect(),
             idle: Idle::new(workers)?,
             stopping: AtomicBool::new(false),
@@ -116,6 +147,7 @@ impl Scheduler {
 
     /// Makes a task runnable: next on the worker that calls, or on any when called from elsewhere.
     pub(crate) fn schedule(&self, task: Arc<dyn Task>) {
+        let Some(task) = self.push_special(task) else { return };
         let elsewhere = CURRENT.with_borrow(|current| match current {
             Some(queue) if queue.belongs_to(&self.stealers) => {
                 if queue.push_next(task) {
@@ -129,6 +161,17 @@ impl Scheduler {
             self.injector.push(task);
             self.idle.notify();
         }
+    }
+
+    /// Queues a task that is not of normal priority; gives back one that is.
+    fn push_special(&self, task: Arc<dyn Task>) -> Option<Arc<dyn Task>> {
+        match task.priority() {
+            Priority::Normal => return Some(task),
+            Priority::High => self.high.push(task),
+            Priority::Low => self.low.push(task),
+        }
+        self.idle.notify();
+        None
     }
 
     /// Makes every worker return after the slice it is in.
@@ -145,7 +188,9 @@ impl Scheduler {
 
     /// Drops what is queued: tasks may hold what holds the scheduler. No worker runs any more.
     pub(crate) fn clear(&self) {
-        while settle(|| self.injector.steal()).is_some() {}
+        for injector in [&self.injector, &self.high, &self.low] {
+            while settle(|| injector.steal()).is_some() {}
+        }
         for stealer in &self.stealers {
             while settle(|| stealer.steal()).is_some() {}
         }
@@ -153,7 +198,9 @@ impl Scheduler {
 
     /// Whether a worker could find something in the shared places.
     fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.stealers.iter().any(|stealer| !stealer.is_empty())
+        let injectors = [&self.injector, &self.high, &self.low];
+        !injectors.iter().all(|injector| injector.is_empty())
+            || self.stealers.iter().any(|stealer| !stealer.is_empty())
     }
 }
 

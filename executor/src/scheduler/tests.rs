@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::entropy::Choices;
 
 use super::worker::Driven;
-use super::{Events, Scheduler, Step, Task};
+use super::{Events, Priority, Scheduler, Step, Task};
 
 struct NoEvents;
 
@@ -30,6 +30,10 @@ struct Counter {
 }
 
 impl Task for Counter {
+    fn priority(&self) -> Priority {
+        Priority::Normal
+    }
+
     fn run(&self) -> Step {
         if self.left.fetch_sub(1, Ordering::SeqCst) > 1 {
             return Step::Again;
@@ -109,6 +113,10 @@ fn two_tasks_that_wake_each_other_do_not_starve_the_queue() {
         scheduler: Weak<Scheduler>,
     }
     impl Task for Echo {
+        fn priority(&self) -> Priority {
+            Priority::Normal
+        }
+
         fn run(&self) -> Step {
             let peer = self.peer.lock().unwrap().upgrade().unwrap();
             self.scheduler.upgrade().unwrap().schedule(peer);
@@ -128,4 +136,48 @@ fn two_tasks_that_wake_each_other_do_not_starve_the_queue() {
     worker.push_back_for_test(third);
     let turns = (0..1000).take_while(|_| worker.step() && done.load(Ordering::SeqCst) == 0).count();
     assert!(turns < 100, "the third task waited {turns} turns");
+}
+
+/// Always runnable; counts its turns.
+struct Busy {
+    priority: Priority,
+    turns: AtomicUsize,
+}
+
+impl Task for Busy {
+    fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    fn run(&self) -> Step {
+        self.turns.fetch_add(1, Ordering::SeqCst);
+        Step::Again
+    }
+}
+
+/// The turns of tasks of these priorities that all have something to do.
+fn shares<const N: usize>(priorities: [Priority; N], workers: usize) -> [usize; N] {
+    const TURNS: usize = 64 * 100;
+    let (scheduler, workers) = Scheduler::new(workers, 0, Arc::new(NoEvents), |_| {}).unwrap();
+    let mut workers: Vec<_> = workers.into_iter().map(|worker| worker.on_this_thread()).collect();
+    let tasks = priorities.map(|priority| Arc::new(Busy { priority, turns: AtomicUsize::new(0) }));
+    tasks.iter().for_each(|task| scheduler.schedule(task.clone()));
+    (0..TURNS).for_each(|turn| {
+        let index = turn % workers.len();
+        workers[index].step();
+    });
+    tasks.map(|task| (task.turns.load(Ordering::SeqCst) * 64 + TURNS / 2) / TURNS)
+}
+
+#[test]
+fn a_priority_is_a_share() {
+    use Priority::{High, Low, Normal};
+    assert_eq!(shares([High, Normal, Low], 1), [55, 8, 1]);
+    assert_eq!(shares([High, Normal], 1), [56, 8]);
+    assert_eq!(shares([Normal, Low], 1), [56, 8]);
+    assert_eq!(shares([High, Low], 1), [55, 9]);
+    assert_eq!(shares([High, High, Normal, Normal], 1), [28, 28, 4, 4]);
+    assert_eq!(shares([Low, Low], 1), [32, 32], "alone, it makes no difference");
+    // Each of two workers finds what is urgent.
+    assert_eq!(shares([High, High, Normal, Normal], 2), [28, 28, 4, 4]);
 }

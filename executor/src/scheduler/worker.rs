@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::entropy::Choices;
 
-use super::run_queue::RunQueue;
+use super::run_queue::{RunQueue, settle};
 use super::{Entered, Events, Scheduler, Step, Task};
 
 /// Turns between two looks at timers and descriptors while tasks are short; after a whole slice it looks
@@ -18,6 +18,9 @@ const TURNS_PER_LOOK: u32 = 16;
 /// Turns between two looks at the injector while the worker has work of its own, so that what the pool and the
 /// other threads wake is not starved. A prime, so that it does not beat with the programs' own periods.
 const TURNS_PER_INJECTOR: u32 = 61;
+
+/// One in so many turns is for who would have none otherwise: a priority is a share, not a right to all.
+const SHARE: u32 = 8;
 
 /// See the module. Made anywhere, then moved to the thread that drives it.
 pub(crate) struct Worker {
@@ -111,7 +114,9 @@ impl Driven {
             *held = Some(task);
             return;
         }
-        self.queue.push_back(task);
+        if let Some(task) = self.scheduler.push_special(task) {
+            self.queue.push_back(task);
+        }
         self.look();
         if self.queue.is_stealable() {
             self.scheduler.idle.notify();
@@ -131,7 +136,35 @@ impl Driven {
         self.scheduler.idle.poll_events();
     }
 
+    /// The next task. Of every eight turns one is of what is normal first, whatever is urgent; and one is of what is low
+    /// before what is normal, which once in eight times is also before what is urgent.
     fn find(&mut self) -> Option<Arc<dyn Task>> {
+        let Scheduler { high, low, .. } = &*self.scheduler;
+        let (turn, round) = (self.turns % SHARE, self.turns / SHARE % SHARE);
+        let low_first = turn == SHARE / 2 && !low.is_empty();
+        if low_first
+            && round == 0
+            && let Some(task) = settle(|| low.steal())
+        {
+            return Some(task);
+        }
+        if turn != 0
+            && !high.is_empty()
+            && let Some(task) = settle(|| high.steal())
+        {
+            return Some(task);
+        }
+        if low_first && let Some(task) = settle(|| low.steal()) {
+            return Some(task);
+        }
+        // What is urgent comes last here: if there is any, this turn is not its own.
+        self.find_normal().or_else(|| {
+            let Scheduler { high, low, .. } = &*self.scheduler;
+            settle(|| low.steal()).or_else(|| settle(|| high.steal()))
+        })
+    }
+
+    fn find_normal(&mut self) -> Option<Arc<dyn Task>> {
         if self.turns.is_multiple_of(TURNS_PER_INJECTOR)
             && let Some(task) = self.queue.pop_injected(&self.scheduler.injector)
         {

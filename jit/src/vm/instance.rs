@@ -2,7 +2,7 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -339,11 +339,11 @@ impl InstanceData {
     }
 
     pub(crate) fn drop_data(&mut self, segment: u32) {
-        self.dropped_data.0.get_or_insert_default().insert(segment);
+        self.dropped_data.0.insert(segment);
     }
 
     pub(crate) fn drop_elements(&mut self, segment: u32) {
-        self.dropped_elements.0.get_or_insert_default().insert(segment);
+        self.dropped_elements.0.insert(segment);
     }
 
     /// The record of a function.
@@ -473,11 +473,10 @@ impl Drop for OwnedInstance {
 
 /// Which segments are dropped. As long as none is dropped explicitly, those that are not passive count as such.
 #[derive(Debug, Default)]
-struct Dropped(Option<Box<HashSet<u32>>>);
+struct Dropped(BTreeSet<u32>);
 
 impl Dropped {
     fn contains(&self, segment: u32, mode: &SegmentMode) -> bool {
-        !matches!(mode, SegmentMode::Passive)
-            || self.0.as_ref().is_some_and(|dropped| dropped.contains(&segment))
+        !matches!(mode, SegmentMode::Passive) || self.0.contains(&segment)
     }
 }

@@ -10,6 +10,7 @@
 //! | `max_mailbox` | bytes of messages that wait for it, the memory limit if it is not set | it ends, or messages are dropped |
 //! | `max_messages` | messages that wait for it | it ends, or messages are dropped |
 //! | `max_processes` | processes that live with this configuration and those made from it | `spawn` returns 1 and an error |
+//! | `max_priority` | the [priority](super::process) that it may give itself, 2 if it is not set | it has the limit instead |
 //! | `max_resources` | configurations, modules and errors that it holds, of each, things in a message, descriptors | it traps; WASI returns `MFILE` |
 
 use std::sync::Arc;
@@ -63,6 +64,15 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
             Ok(())
         },
         |config| config.max_resources,
+    );
+    limit(
+        linker,
+        ("set_max_priority", "get_max_priority"),
+        |config, parent, value| {
+            config.limit_priority(parent, value);
+            Ok(())
+        },
+        |config| config.max_priority as u64,
     );
     // How many processes live with a configuration that limits them, and with those made from it; else 0.
     linker.func(MODULE, "processes", |guest: &mut Guest<'_>, id: u64| {

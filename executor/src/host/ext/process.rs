@@ -6,11 +6,13 @@ use crate::error::Fault;
 use crate::host::memory::{GuestMemory, parts};
 use crate::host::{Guest, charge};
 use crate::process::{Doing, Info, ProcessData, ProcessId, Signal};
+use crate::scheduler::Priority;
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     const MODULE: &str = "lunatic::ext::process";
     linker.func(MODULE, "info", info);
     linker.func(MODULE, "name", name);
+    linker.func(MODULE, "set_priority", set_priority);
 }
 
 /// Writes numbers about a process, 8 bytes each, as far as there is room for them in `length` bytes:
@@ -24,6 +26,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 /// 6. monitors that it has
 /// 7. monitors that others have of it
 /// 8. messages that were dropped because its mailbox was full
+/// 9. its priority
 ///
 /// Another process answers itself, in order with other signals, so the caller waits until it has its turn. Returns how
 /// many numbers there are, 0 if there is no such process. Traps on a bad pointer.
@@ -44,6 +47,20 @@ fn info(guest: &mut Guest<'_>, process: u64, pointer: u32, length: u32) -> Resul
     };
     data.node().request(target, Signal::Inspect(Box::new(answer)));
     Ok(HostCall::Suspend)
+}
+
+/// Sets the caller's priority: 0 low, 1 normal as every process begins, 2 high, or the highest that it may have if that is
+/// less. Returns which one it has now. It counts from the process's next turn on.
+///
+/// Whatever is runnable and high has turns before all others, and the low ones have them after; but one turn in eight of
+/// each worker is for those who would have none otherwise. Traps on other numbers.
+fn set_priority(guest: &mut Guest<'_>, priority: u32) -> Result<u32, Fault> {
+    let data = guest.data();
+    let unknown = Fault::Unknown { kind: "priority", id: priority.into() };
+    let wanted = Priority::from_number(priority.into()).ok_or(unknown)?;
+    let granted = wanted.min(data.config.max_priority);
+    data.process.set_priority(granted);
+    Ok(granted as u32)
 }
 
 fn write(
