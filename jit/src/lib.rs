@@ -56,6 +56,6 @@ pub use linker::{HostCall, HostFunc, HostResult, IntoHostFunc, Linker, WasmValue
 pub use module::{FuncIndex, Linked, Module, ModuleId};
 pub use options::{CompileOptions, MemoryLayout};
 pub use store::{
-    Caller, CannotWait, Export, Func, HostPanic, Instance, Progress, Resume, Store, StoreLimits,
+    Caller, CannotWait, Export, Func, HostPanic, Instance, Progress, Resume, Store, StoreLimits, WorkingSet,
 };
 pub use value::{ExternType, FuncType, GlobalType, Limits, RawValue, TableType, ValType, Value};

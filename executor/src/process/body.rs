@@ -5,7 +5,7 @@
 //! it is.
 
 use lunatic_jit::{
-    FuncIndex, HostCall, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value,
+    FuncIndex, HostCall, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value, WorkingSet,
 };
 
 use crate::report::name_of_entry;
@@ -97,6 +97,13 @@ impl Body {
             progress = Progress::Yielded;
         }
         Ok((progress, running.store.reductions() - before))
+    }
+
+    /// Leaves a hint of what it will need.
+    pub(super) fn note_working_set(&self, set: &WorkingSet) {
+        if let Some(Stage::Running(running)) = &self.stage {
+            running.store.note_working_set(set);
+        }
     }
 
     /// The reductions used so far.

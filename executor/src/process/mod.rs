@@ -39,6 +39,8 @@ mod sync {
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
+use lunatic_jit::WorkingSet;
+
 use crate::config::ProcessConfig;
 use crate::node::Node;
 use crate::report::Report;
@@ -71,6 +73,8 @@ pub(crate) struct Process {
     id: ProcessId,
     node: Arc<Node>,
     inbox: Inbox,
+    /// What it will need when it is resumed; who makes it runnable has that fetched.
+    working_set: WorkingSet,
     /// Whether it may have names in the registry, so that most exits need not look.
     named: AtomicBool,
     /// Somebody would like to look at it.
@@ -97,6 +101,7 @@ impl Process {
             id,
             node,
             inbox: Inbox::new(config),
+            working_set: WorkingSet::default(),
             named: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             priority: AtomicU8::new(Priority::Normal as u8),
@@ -122,6 +127,7 @@ impl Process {
         let has_to_be_queued = self.inbox.push(signal.into())?;
         let sent = Sent { is_crowded: self.inbox.is_crowded() };
         if has_to_be_queued {
+            self.working_set.prefetch();
             self.node.scheduler().schedule(self.clone());
         }
         Ok(sent)

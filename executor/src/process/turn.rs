@@ -46,6 +46,7 @@ impl Task for Process {
                     return Step::Again;
                 }
                 Turn::Rest => {
+                    body.note_working_set(&self.working_set);
                     drop(guard);
                     if self.inbox.queue().rest() {
                         return Step::Rest;

@@ -11,10 +11,12 @@ mod call;
 mod caller;
 mod exports;
 mod values;
+mod working_set;
 
 pub use call::{CannotWait, Progress, Resume};
 pub use caller::{Caller, HostPanic};
 pub use exports::Export;
+pub use working_set::WorkingSet;
 
 use std::alloc::Layout;
 use std::cell::Cell;

@@ -53,3 +53,17 @@ impl Resident {
         }
     }
 }
+
+/// Asks the processor for the line of an address, whatever is there, if it can be asked.
+#[inline]
+pub(crate) fn prefetch(address: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every processor of this kind has the instruction. It reads nothing, and an address that is not mapped is
+    // passed over.
+    unsafe {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::without_provenance(address));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = address;
+}

@@ -277,6 +277,16 @@ impl InstanceData {
         }
     }
 
+    /// Where the guest's own stack ends in its memory, if it has one that is known.
+    pub(crate) fn stack_top(&self) -> Option<usize> {
+        // SAFETY: nothing runs; null, or in the context of an instance of the store.
+        unsafe {
+            let memory = self.main_memory.as_ref()?;
+            let pointer = (*self.global(self.module.shape.stack_pointer()?)).low as u32;
+            Some(memory.base.addr() + pointer as usize)
+        }
+    }
+
     /// The memory of this index, wherever it is defined.
     pub(crate) fn memory(&mut self, index: u32) -> &mut Memory {
         // SAFETY: this instance is borrowed, and so is its store, through which alone another can be reached.

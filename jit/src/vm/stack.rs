@@ -243,10 +243,10 @@ mod tests {
 
     const PAINT: u8 = 0xa5;
 
-    /// The reserve of the store's activation, which is suspended.
+    /// The reserve of the store's activation, which is suspended: what is beneath the limit that guest frames keep to.
     fn reserve(store: &Store<()>) -> *mut u8 {
         // SAFETY: nothing runs.
-        unsafe { store.core().as_ref() }.stack().start as *mut u8
+        (unsafe { store.core().as_ref() }.stack_limit - RESERVE) as *mut u8
     }
 
     fn painted(store: &Store<()>) -> usize {
