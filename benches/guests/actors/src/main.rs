@@ -1,5 +1,5 @@
 //! What the process benchmarks run: `actors spawn N`, `actors ping-pong N`, `actors ring N`, `actors fan-in N`,
-//! `actors park N`, `actors busy N`.
+//! `actors park N`, `actors busy N`, `actors compute N`, `actors spawners N`, `actors pairs N`.
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ fn main(mailbox: Mailbox<u64>) {
         "fan-in" => fan_in(mailbox, 100, count.div_ceil(100)),
         "park" => park(mailbox, count),
         "busy" => busy(mailbox, count),
+        "compute" => apart(mailbox, count, |rounds, _| compute(rounds)),
+        "spawners" => apart(mailbox, count, |children, mailbox| spawn(mailbox, children)),
+        "pairs" => apart(mailbox, count, |trips, mailbox| ping_pong(mailbox, trips)),
         other => panic!("no benchmark {other}"),
     }
 }
@@ -86,6 +89,30 @@ fn fan_in(mailbox: Mailbox<u64>, senders: u64, each: u64) {
     }
     for _ in 0..senders * each {
         mailbox.receive();
+    }
+}
+
+/// Has eight processes that know nothing of each other do a share each, and waits for them.
+fn apart(mailbox: Mailbox<u64>, count: u64, work: fn(u64, Mailbox<u64>)) {
+    const PROCESSES: u64 = 8;
+    for _ in 0..PROCESSES {
+        let share = (mailbox.this(), count / PROCESSES, work as usize);
+        Process::spawn(share, |(parent, count, work): (Process<u64>, u64, usize), mailbox: Mailbox<u64>| {
+            // SAFETY: it is such a function, and the child is an instance of the same module.
+            let work: fn(u64, Mailbox<u64>) = unsafe { std::mem::transmute(work) };
+            work(count, mailbox);
+            parent.send(0);
+        });
+    }
+    (0..PROCESSES).for_each(|_| {
+        mailbox.receive();
+    });
+}
+
+fn compute(rounds: u64) {
+    let mut number = 1u64;
+    for round in 0..rounds {
+        number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round));
     }
 }
 
