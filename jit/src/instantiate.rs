@@ -14,6 +14,7 @@ use crate::module::ModuleInner;
 use crate::shape::{Item, SegmentMode};
 use crate::value::{Limits, RawValue};
 use crate::vm::context::VmFuncRef;
+use crate::vm::image::MemoryImage;
 use crate::vm::instance::{Imported, InstanceData, OwnedInstance, Records, StoreCore};
 use crate::vm::memory::{Memory, PAGE};
 use crate::vm::table::Table;
@@ -37,8 +38,15 @@ pub(crate) fn from_template(
 ) -> Result<OwnedInstance, InstantiateError> {
     reserve(core, template.memory_bytes, template.table_entries)?;
     let mut instance = new_instance(core, module, Records::Shared(records.clone()));
-    add_memories(&mut instance)
-        .inspect_err(|_| give_back(core, template.memory_bytes, template.table_entries))?;
+    let pool = module.engine.memories();
+    let image = if module.is_reserved() { None } else { template.image(&module.shape, pool) };
+    // Without the image, if that is not to be had for this one.
+    let imaged = image.is_some_and(|image| add_memories(&mut instance, Some(image)).is_ok());
+    if !imaged {
+        add_memories(&mut instance, None)
+            .inspect_err(|_| give_back(core, template.memory_bytes, template.table_entries))?;
+        copy_data(&mut instance, template);
+    }
     instance.tables.reserve_exact(template.tables.len());
     for (index, image) in template.tables.iter().enumerate() {
         add_table(&mut instance, index as u32, image.clone());
@@ -50,11 +58,15 @@ pub(crate) fn from_template(
             unsafe { instance.global(index as u32).write(template.globals[index]) };
         }
     }
+    Ok(instance)
+}
+
+fn copy_data(instance: &mut InstanceData, template: &Template) {
+    let module = instance.module.clone();
     for (memory, start, range) in &template.data {
         let data = &module.shape.data_bytes[range.clone()];
         instance.memory(*memory).bytes()[*start as usize..][..data.len()].copy_from_slice(data);
     }
-    Ok(instance)
 }
 
 /// An instance whose imports are supplied by others of the store, one for each import, of the right types. The
@@ -75,7 +87,7 @@ pub(crate) fn from_imports(
         functions.map(|function| module.record(function, std::ptr::null_mut())).collect();
     let mut instance = new_instance(core, module, Records::Own(records));
     import_all(&mut instance, supplies);
-    add_memories(&mut instance).map_err(|error| {
+    add_memories(&mut instance, None).map_err(|error| {
         give_back(core, memory_bytes, entries);
         (error, None)
     })?;
@@ -146,13 +158,17 @@ fn defined<V>(all: &[V], imported: u32) -> impl Iterator<Item = &V> {
     all.iter().skip(imported as usize)
 }
 
-fn add_memories(instance: &mut InstanceData) -> Result<(), InstantiateError> {
+/// Adds those that it defines. An image is for a module that has one memory.
+fn add_memories(
+    instance: &mut InstanceData,
+    image: Option<&Arc<MemoryImage>>,
+) -> Result<(), InstantiateError> {
     let module = instance.module.clone();
     let imported = module.shape.imported_memories as usize;
     // Exact: a vector that grows has room for four at once, and there is a process for every connection.
     instance.memories.reserve_exact(module.shape.memories.len() - imported);
     for (index, &limits) in module.shape.memories.iter().enumerate().skip(imported) {
-        let memory = add_memory(instance, index as u32, limits);
+        let memory = add_memory(instance, index as u32, limits, image);
         let failed =
             |error| InstantiateError::Exhausted(format!("no memory of {} pages: {error}", limits.min));
         instance.memories.push(memory.map_err(failed)?);
@@ -160,11 +176,16 @@ fn add_memories(instance: &mut InstanceData) -> Result<(), InstantiateError> {
     Ok(())
 }
 
-fn add_memory(instance: &InstanceData, index: u32, limits: Limits) -> std::io::Result<Memory> {
+fn add_memory(
+    instance: &InstanceData,
+    index: u32,
+    limits: Limits,
+    image: Option<&Arc<MemoryImage>>,
+) -> std::io::Result<Memory> {
     let descriptor = instance.memory_descriptor(index);
     let reserved = instance.module.is_reserved();
     // SAFETY: the descriptor lies in the instance's context, which is dropped after its memories.
-    unsafe { Memory::new(instance.module.engine.memories(), limits, reserved, descriptor) }
+    unsafe { Memory::new(instance.module.engine.memories(), limits, reserved, image, descriptor) }
 }
 
 fn add_table(instance: &mut InstanceData, index: u32, entries: Arc<[u64]>) {

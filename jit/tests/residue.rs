@@ -1,5 +1,6 @@
 //! A memory is new to its owner, whatever was done in its slot before: by whom, on which threads, and to which pages.
 
+use std::ops::Range;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
@@ -8,8 +9,20 @@ use lunatic_jit::{
     Value,
 };
 
-/// `put` writes a word, `get` reads one; `grow` adds pages.
-const GUEST: &str = r#"(module
+/// `put` writes a word, `get` reads one; `grow` adds pages. Its data is in the pages of [`DATA`], if it has some.
+fn text(has_data: bool) -> String {
+    let bytes = "\\11".repeat((PAGE * (DATA.end - DATA.start)) as usize);
+    let data = if has_data {
+        format!("(data (i32.const {}) \"{bytes}\")", DATA.start * PAGE)
+    } else {
+        String::new()
+    };
+    format!("(module {data} {FUNCTIONS}")
+}
+
+const DATA: Range<u64> = 3..7;
+
+const FUNCTIONS: &str = r#"
     (memory (export "memory") 9 10)
     (func (export "put") (param i32) (i64.store (local.get 0) (i64.const -1)))
     (func (export "grow") (param i32) (drop (memory.grow (local.get 0))))
@@ -23,13 +36,14 @@ struct Guest {
     store: Store<()>,
     instance: Instance,
     module: Module,
+    has_data: bool,
 }
 
 impl Guest {
-    fn new(engine: &Engine, linked: &Linked<()>, module: &Module) -> Guest {
+    fn new(engine: &Engine, linked: &Linked<()>, module: &Module, has_data: bool) -> Guest {
         let mut store = Store::new(engine, (), StoreLimits::default());
         let instance = store.instantiate(linked).unwrap();
-        Guest { store, instance, module: module.clone() }
+        Guest { store, instance, module: module.clone(), has_data }
     }
 
     fn call(&mut self, name: &str, argument: u64) -> Vec<Value> {
@@ -38,7 +52,8 @@ impl Guest {
     }
 
     fn assert_new(&mut self, page: u64) {
-        assert_eq!(self.call("get", page * PAGE), [Value::I64(0)], "something was left in page {page}");
+        let new = if self.has_data && DATA.contains(&page) { 0x1111_1111_1111_1111 } else { 0 };
+        assert_eq!(self.call("get", page * PAGE), [Value::I64(new)], "something was left in page {page}");
     }
 }
 
@@ -81,9 +96,19 @@ fn elsewhere(
 /// what they touched. The others touch anything, grow, move between threads, or end on another one.
 #[test]
 fn nothing_is_left_for_the_next_owner() {
+    owners_of_memories(false);
+}
+
+/// The same for memories that do not begin with zeroes only.
+#[test]
+fn the_next_owner_finds_the_modules_data() {
+    owners_of_memories(true);
+}
+
+fn owners_of_memories(has_data: bool) {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: false };
-    let module = Module::compile_with(&engine, &wat::parse_str(GUEST).unwrap(), options).unwrap();
+    let module = Module::compile_with(&engine, &wat::parse_str(text(has_data)).unwrap(), options).unwrap();
     let linked = Linker::new().link(&module).unwrap();
     let (first, second) = (helper(), helper());
     for seed in 0..4 {
@@ -92,7 +117,7 @@ fn nothing_is_left_for_the_next_owner() {
         // then there would be nothing to be remembered.
         let mut written = [3; 4];
         for round in 0..4000 {
-            let mut guest = Guest::new(&engine, &linked, &module);
+            let mut guest = Guest::new(&engine, &linked, &module, has_data);
             written.iter().filter(|&&page| page < SMALL).for_each(|&page| guest.assert_new(page));
             for page in [3, 4, 30] {
                 guest.call("put", page * PAGE);

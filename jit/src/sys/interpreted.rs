@@ -2,7 +2,13 @@
 //! accessible, and nothing in them can be executed. Enough to compile a module, to make instances, and to call the
 //! routines that native code would call.
 
-use super::Resident;
+use super::Reset;
+
+#[path = "no_backing.rs"]
+mod backing;
+
+pub(crate) use backing::Backing;
+
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
 use std::ops::Range;
@@ -74,10 +80,10 @@ pub(crate) fn page_size() -> usize {
 
 /// # Safety
 /// The range belongs to the caller, and nothing else reads or writes it meanwhile.
-pub(crate) unsafe fn reset(address: usize, size: usize) -> Option<Resident> {
+pub(crate) unsafe fn reset(address: usize, size: usize) -> Reset {
     // SAFETY: by the contract.
     unsafe { std::ptr::write_bytes(std::ptr::with_exposed_provenance_mut::<u8>(address), 0, size) };
-    None
+    Reset::ZeroedAll
 }
 
 /// Nobody counts them.
@@ -96,7 +102,7 @@ pub(crate) mod fault {
 ///
 /// # Safety
 /// As for [`reset`].
-pub(crate) unsafe fn discard(address: usize, size: usize) {
+pub(crate) unsafe fn discard(address: usize, size: usize) -> Reset {
     // SAFETY: passed on.
-    let _ = unsafe { reset(address, size) };
+    unsafe { reset(address, size) }
 }

@@ -1,7 +1,7 @@
 //! What differs between operating systems: mappings, page reset, and synchronous faults.
 //!
 //! A back end provides: [`Mapping`] (reserve zeroed memory lazily backed, give pages back, make it executable),
-//! [`reset`] (zero a range, cheaply where little of it is resident), [`page_faults`] (of a thread), `fault` (hand a hardware fault in native code to
+//! [`Backing`] (what many mappings begin with; or none), [`reset`] (zero a range, cheaply where little of it is resident), [`page_faults`] (of a thread), `fault` (hand a hardware fault in native code to
 //! [`crate::vm::trap::handle`], and redirect the faulting context where that says), and `private` (files that nobody
 //! else can have written).
 
@@ -12,11 +12,32 @@ mod interpreted;
 mod unix;
 
 #[cfg(miri)]
-pub(crate) use interpreted::{Mapping, discard, fault, page_faults, page_size, reset};
+pub(crate) use interpreted::{Backing, Mapping, discard, fault, page_faults, page_size, reset};
 #[cfg(unix)]
 pub(crate) use unix::private;
 #[cfg(all(unix, not(miri)))]
-pub(crate) use unix::{Mapping, discard, fault, page_faults, page_size, reset};
+pub(crate) use unix::{Backing, Mapping, discard, fault, page_faults, page_size, reset};
+
+/// What was done to make a range look new.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reset {
+    /// These pages, which are its own, were zeroed and stay.
+    Zeroed(Resident),
+    /// Its pages were given back: what was mapped is there again.
+    GivenBack,
+    /// All of it was zeroed.
+    ZeroedAll,
+}
+
+impl Reset {
+    /// Which pages are resident, if that is known.
+    pub(crate) fn resident(self) -> Option<Resident> {
+        match self {
+            Reset::Zeroed(resident) => Some(resident),
+            Reset::GivenBack | Reset::ZeroedAll => None,
+        }
+    }
+}
 
 /// Runs of resident pages that are worth remembering; more mean more pages than are worth keeping.
 pub(crate) const MAX_RUNS: usize = 12;
@@ -39,17 +60,23 @@ impl Resident {
         true
     }
 
+    /// The runs of pages: how many bytes from the start of the range, and how many bytes.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let page = page_size();
+        let runs = self.runs[..self.count.into()].iter();
+        runs.map(move |&(first, pages)| (usize::from(first) * page, usize::from(pages) * page))
+    }
+
     /// Zeroes these pages of the range at `address`.
     ///
     /// # Safety
     /// The range is the one that this was found for, it belongs to the caller, and nothing else reads or writes it
     /// meanwhile.
     pub(crate) unsafe fn zero(&self, address: usize) {
-        let page = page_size();
-        for &(first, pages) in &self.runs[..self.count.into()] {
-            let run = std::ptr::with_exposed_provenance_mut::<u8>(address + usize::from(first) * page);
+        for (start, size) in self.runs() {
+            let run = std::ptr::with_exposed_provenance_mut::<u8>(address + start);
             // SAFETY: by the contract.
-            unsafe { run.write_bytes(0, usize::from(pages) * page) };
+            unsafe { run.write_bytes(0, size) };
         }
     }
 }

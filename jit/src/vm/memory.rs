@@ -10,15 +10,18 @@
 //! is checked against the length (`translate::bounds`). A reserved memory stays where it is, and grows by making more
 //! of its reservation accessible.
 //!
-//! A free slot or reservation reads as zeroes: it is reset when it is given back, over the length that was in use.
+//! The slots of a module with much data are cut from mappings that begin with it (`image`).
+//!
+//! A free slot or reservation reads as zeroes, or as its image: it is reset when it is given back, over the length that was in use.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::context::VmMemory;
+use super::image::{Images, MemoryImage};
 use super::residency::Residency;
 use super::slots::{Slot, Slots};
-use crate::sys::{Mapping, Resident, discard, reset};
+use crate::sys::{Mapping, Reset, Resident, discard, reset};
 
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 64 << 10;
@@ -51,6 +54,7 @@ const KEPT_RESERVATIONS: usize = 16;
 pub(crate) struct MemoryPool {
     classes: [Slots<Option<Resident>>; CLASSES],
     reservations: Mutex<Reservations>,
+    images: Arc<Images>,
 }
 
 impl Default for MemoryPool {
@@ -58,7 +62,7 @@ impl Default for MemoryPool {
         let classes = std::array::from_fn(|class| {
             Slots::new(slot_size(class), SLAB_SIZE - SLAB_SIZE % slot_size(class).min(SLAB_SIZE))
         });
-        MemoryPool { classes, reservations: Mutex::default() }
+        MemoryPool { classes, reservations: Mutex::default(), images: Arc::default() }
     }
 }
 
@@ -78,6 +82,15 @@ impl MemoryPool {
         }
         let (slot, resident) = self.classes[class].take()?;
         Ok(Place::Pooled { slot, class, residency: resident.flatten().map(Residency::of) })
+    }
+
+    /// What pooled memories of so many pages begin with that have this data, if that is better not copied.
+    pub(crate) fn image<'a>(
+        &self,
+        pages: u64,
+        data: impl Iterator<Item = (usize, &'a [u8])> + Clone,
+    ) -> Option<Arc<MemoryImage>> {
+        self.images.add(slot_size(class_of(pages * PAGE)), SLAB_SIZE, data).map(Arc::new)
     }
 
     /// A reservation of which the first `size` bytes are accessible.
@@ -114,19 +127,13 @@ impl MemoryPool {
                 let size = slot_size(class);
                 self.classes[class].give(slot, |keep| {
                     // SAFETY: the slot is exclusively the caller's, who gives it up; the pages are this slot's.
-                    unsafe {
-                        if !keep {
-                            discard(address, size);
-                            return None;
-                        }
-                        let known = residency.and_then(Residency::now);
-                        match known {
-                            Some(resident) => resident.zero(address),
-                            None => return reset(address, size),
-                        }
-                        known
-                    }
+                    unsafe { clean(address, size, keep, residency) }.resident()
                 });
+            }
+            Place::Imaged { slot, image, residency } => {
+                let (address, size) = (slot.address(), image.slot_size());
+                // SAFETY: as above.
+                image.give(slot, |keep| unsafe { clean(address, size, keep, residency) });
             }
             Place::Own(mapping) => drop(mapping),
             Place::Reserved(mapping) => {
@@ -138,6 +145,22 @@ impl MemoryPool {
                 }
             }
         }
+    }
+}
+
+/// Makes a slot look new.
+///
+/// # Safety
+/// The slot belongs to the caller, and what is known of its pages is of this slot.
+unsafe fn clean(address: usize, size: usize, keep: bool, residency: Option<Residency>) -> Reset {
+    // SAFETY: passed on.
+    unsafe {
+        if !keep {
+            return discard(address, size);
+        }
+        let Some(known) = residency.and_then(Residency::now) else { return reset(address, size) };
+        known.zero(address);
+        Reset::Zeroed(known)
     }
 }
 
@@ -166,6 +189,8 @@ fn slot_size(class: usize) -> usize {
 enum Place {
     /// One of many in a mapping, and what is known of its pages as long as one thread uses it.
     Pooled { slot: Slot, class: usize, residency: Option<Residency> },
+    /// The same, in the mappings of an image.
+    Imaged { slot: Slot, image: Arc<MemoryImage>, residency: Option<Residency> },
     /// A mapping of its own, accessible as a whole: a pooled memory of the largest classes.
     Own(Mapping),
     /// A mapping of its own, accessible as far as the memory goes.
@@ -173,9 +198,14 @@ enum Place {
 }
 
 impl Place {
+    fn imaged(image: &Arc<MemoryImage>) -> io::Result<Place> {
+        let (slot, resident) = image.take()?;
+        Ok(Place::Imaged { slot, image: image.clone(), residency: resident.map(Residency::of) })
+    }
+
     fn address(&self) -> usize {
         match self {
-            Place::Pooled { slot, .. } => slot.address(),
+            Place::Pooled { slot, .. } | Place::Imaged { slot, .. } => slot.address(),
             Place::Own(mapping) | Place::Reserved(mapping) => mapping.address(),
         }
     }
@@ -194,7 +224,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// A zeroed memory of `min` pages, pooled or reserved, described at `descriptor`.
+    /// A memory of `min` pages, pooled or reserved, described at `descriptor`. It is zeroed, or as the image if there is
+    /// one, which is for memories of this size and not for reserved ones.
     ///
     /// # Safety
     /// The descriptor outlives the memory and is written by nobody else.
@@ -202,12 +233,17 @@ impl Memory {
         pool: &Arc<MemoryPool>,
         limits: crate::value::Limits,
         reserved: bool,
+        image: Option<&Arc<MemoryImage>>,
         descriptor: *mut VmMemory,
     ) -> io::Result<Memory> {
         let max_length = limits.max.unwrap_or(MAX_PAGES).min(MAX_PAGES) * PAGE;
         let length = limits.min * PAGE;
-        let place = Some(if reserved { pool.reserve(length)? } else { pool.take(length)? });
-        let mut memory = Memory { pool: pool.clone(), place, length, max_length, descriptor };
+        let place = match image {
+            Some(image) => Place::imaged(image)?,
+            None if reserved => pool.reserve(length)?,
+            None => pool.take(length)?,
+        };
+        let mut memory = Memory { pool: pool.clone(), place: Some(place), length, max_length, descriptor };
         memory.describe();
         Ok(memory)
     }
@@ -235,6 +271,7 @@ impl Memory {
             }
             Place::Own(mapping) => mapping.size() as u64,
             Place::Pooled { class, .. } => slot_size(*class) as u64,
+            Place::Imaged { image, .. } => image.slot_size() as u64,
         };
         if length > room && !self.move_to_larger(length) {
             return false;
@@ -259,7 +296,7 @@ impl Memory {
 
     /// Another thread than the one that made it is about to use it.
     pub(crate) fn change_thread(&mut self) {
-        if let Some(Place::Pooled { residency, .. }) = &mut self.place {
+        if let Some(Place::Pooled { residency, .. } | Place::Imaged { residency, .. }) = &mut self.place {
             *residency = None;
         }
     }

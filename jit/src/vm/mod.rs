@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod context;
+pub(crate) mod image;
 pub(crate) mod instance;
 pub(crate) mod libcalls;
 pub(crate) mod memory;

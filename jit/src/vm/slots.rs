@@ -7,13 +7,16 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::sys::Mapping;
 
 /// Free slots that may stay resident, and that keep an empty slab: as many as a program may be expected to spawn and lose
 /// in one go.
 pub(crate) const WARM: usize = 2048;
+
+/// Of that, what each of several has to itself where they [share](Slots::sharing) it.
+const OWN_WARM: usize = 64;
 
 /// All slots of one size. `K` is what is known of one that is free and warm.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Slots<K = ()> {
     slab_size: usize,
     /// As `State::warm`, to be looked at without the lock.
     warm: AtomicUsize,
+    /// The same of all who share what may be warm.
+    shared: Option<Arc<AtomicUsize>>,
     state: Mutex<State<K>>,
 }
 
@@ -40,7 +45,7 @@ struct State<K> {
 #[derive(Debug)]
 struct Slab<K> {
     /// What the slots lie in; unmapped with the slab.
-    _mapping: Mapping,
+    mapping: Mapping,
     /// Addresses of free slots that may be resident, and what is known of them.
     warm: Vec<(usize, K)>,
     /// Addresses of those that are not.
@@ -57,6 +62,8 @@ impl<K> Slab<K> {
 #[derive(Debug)]
 pub(crate) struct Slot {
     address: usize,
+    /// From the start of its slab.
+    offset: usize,
     slab: usize,
 }
 
@@ -65,44 +72,84 @@ impl Slot {
     pub(crate) fn address(&self) -> usize {
         self.address
     }
+
+    /// How many slots of its slab lie before it.
+    pub(crate) fn index(&self, slot_size: usize) -> usize {
+        self.offset / slot_size
+    }
 }
 
 impl<K> Slots<K> {
     /// Slots of this size, cut from mappings of that one, which is a multiple.
     pub(crate) fn new(slot_size: usize, slab_size: usize) -> Slots<K> {
         let state = State { slabs: Vec::new(), available: BTreeSet::new(), free: 0, warm: 0 };
-        Slots { slot_size, slab_size, warm: AtomicUsize::new(0), state: Mutex::new(state) }
+        Slots { slot_size, slab_size, warm: AtomicUsize::new(0), shared: None, state: Mutex::new(state) }
+    }
+
+    /// As [`Slots::new`], of which those with this count have hardly more warm slots together than one alone.
+    pub(crate) fn sharing(slot_size: usize, slab_size: usize, shared: Arc<AtomicUsize>) -> Slots<K> {
+        let mut slots = Slots::new(slot_size, slab_size);
+        slots.shared = Some(shared);
+        slots
     }
 
     /// A slot as it was given back, with what is known of it if it is warm; or a new one, which is zeroed.
     pub(crate) fn take(&self) -> io::Result<(Slot, Option<K>)> {
+        self.take_from(Mapping::new)
+    }
+
+    /// As [`Slots::take`], with slabs that are mapped so: then a new slot reads as what it maps.
+    pub(crate) fn take_from(
+        &self,
+        map: impl FnOnce(usize) -> io::Result<Mapping>,
+    ) -> io::Result<(Slot, Option<K>)> {
         let mut state = self.lock();
         if state.available.is_empty() {
-            let mapping = Mapping::new(self.slab_size)?.without_huge_pages();
+            let mapping = map(self.slab_size)?.without_huge_pages();
             // Highest first, so that the lowest is taken first.
             let slots = (0..mapping.size() / self.slot_size).rev();
             let cold: Vec<usize> = slots.map(|i| mapping.address() + i * self.slot_size).collect();
-            state.add(Slab { _mapping: mapping, warm: Vec::new(), cold });
+            state.add(Slab { mapping, warm: Vec::new(), cold });
         }
         let slot = state.take();
-        self.warm.store(state.warm, Ordering::Relaxed);
+        self.publish(&state);
         Ok(slot)
     }
 
     /// Takes a slot back after `clean`, which is told whether it may leave it resident, and says what is known of it.
     pub(crate) fn give(&self, slot: Slot, clean: impl FnOnce(bool) -> K) {
         // Relaxed: it decides about memory only, and may be a little wrong.
-        let stays_warm = self.warm.load(Ordering::Relaxed) < WARM;
+        let warm = self.warm.load(Ordering::Relaxed);
+        let others = self.shared.as_ref().map_or(0, |shared| shared.load(Ordering::Relaxed));
+        let stays_warm = warm < WARM && (warm < OWN_WARM || others < WARM);
         let known = clean(stays_warm);
         let mut state = self.lock();
         let empty = state.give(slot, stays_warm.then_some(known), self.slab_size / self.slot_size);
-        self.warm.store(state.warm, Ordering::Relaxed);
+        self.publish(&state);
         drop(state);
         drop(empty);
     }
 
+    /// Tells how many are warm, to those who have the lock or not.
+    fn publish(&self, state: &State<K>) {
+        let before = self.warm.load(Ordering::Relaxed);
+        self.warm.store(state.warm, Ordering::Relaxed);
+        if let Some(shared) = &self.shared {
+            // It wraps around, and back.
+            shared.fetch_add(state.warm.wrapping_sub(before), Ordering::Relaxed);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().expect("no panic while it is held")
+    }
+}
+
+impl<K> Drop for Slots<K> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.fetch_sub(self.warm.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 }
 
@@ -126,10 +173,11 @@ impl<K> State<K> {
             Some((address, known)) => (address, Some(known)),
             None => (slab.cold.pop().expect("an available slab has a free slot"), None),
         };
+        let offset = address - slab.mapping.address();
         if slab.free() == 0 {
             self.available.remove(&index);
         }
-        (Slot { address, slab: index }, known)
+        (Slot { address, offset, slab: index }, known)
     }
 
     /// Takes a slot back; and takes out its slab of so many slots, if that is now empty and not needed.

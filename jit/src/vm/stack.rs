@@ -145,7 +145,7 @@ impl Drop for PooledStack {
             // SAFETY: the ranges are in this stack, which nobody uses any more.
             unsafe {
                 if !keep {
-                    crate::sys::discard(bottom, size);
+                    let _ = crate::sys::discard(bottom, size);
                 } else if is_deep {
                     let _ = crate::sys::reset(bottom, size - KEPT);
                 }

@@ -2,12 +2,15 @@
 //!
 //! A linked module imports host functions only, so nothing of its initial state depends on the instance: its
 //! globals are numbers, its tables hold the shared function records, its data lies at fixed places. A table's
-//! image is shared until the instance changes it; data is copied, because memory is the instance's own.
+//! image is shared until the instance changes it, and so is data that is worth it ([`image`](super::image)); the rest is
+//! copied.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::context::VmFuncRef;
+use super::image::MemoryImage;
+use super::memory::MemoryPool;
 use crate::const_expr::ConstScope;
 use crate::error::TrapKind;
 use crate::shape::{SegmentMode, Shape};
@@ -23,6 +26,8 @@ pub(crate) struct Template {
     pub(crate) table_entries: u64,
     /// Bytes of all memories.
     pub(crate) memory_bytes: u64,
+    /// Made for the first instance that could have it.
+    image: OnceLock<Option<Arc<MemoryImage>>>,
 }
 
 /// Constant expressions over a module's own globals and records.
@@ -59,7 +64,21 @@ impl Template {
             tables,
             data,
             globals,
+            image: OnceLock::new(),
         })
+    }
+
+    /// What the one memory of pooled instances begins with, if that is not copied.
+    pub(crate) fn image(&self, shape: &Shape, pool: &MemoryPool) -> Option<&Arc<MemoryImage>> {
+        let make = || {
+            let [memory] = shape.memories[..] else { return None };
+            let data = self.data.iter();
+            pool.image(
+                memory.min,
+                data.map(|(_, start, range)| (*start as usize, &shape.data_bytes[range.clone()])),
+            )
+        };
+        self.image.get_or_init(make).as_ref()
     }
 }
 

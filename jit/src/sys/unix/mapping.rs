@@ -38,6 +38,15 @@ impl Mapping {
         Ok(Mapping { address: address as usize, size })
     }
 
+    /// What was mapped elsewhere.
+    ///
+    /// # Safety
+    /// It is a whole mapping, and nobody else unmaps it.
+    #[cfg(target_os = "linux")]
+    pub(crate) unsafe fn from_raw(address: usize, size: usize) -> Mapping {
+        Mapping { address, size }
+    }
+
     /// Makes a page-aligned part of a reservation readable and writable.
     pub(crate) fn allow(&self, part: Range<usize>) -> io::Result<()> {
         self.protect(part, libc::PROT_READ | libc::PROT_WRITE)
@@ -47,7 +56,7 @@ impl Mapping {
     /// when it is allowed again.
     pub(crate) fn deny(&self, part: Range<usize>) -> io::Result<()> {
         // SAFETY: the part is in this mapping, which nobody uses any more.
-        unsafe { super::reset::discard(self.address + part.start, part.len()) };
+        let _ = unsafe { super::reset::discard(self.address + part.start, part.len()) };
         self.protect(part, libc::PROT_NONE)
     }
 

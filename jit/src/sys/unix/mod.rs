@@ -1,5 +1,10 @@
 //! Linux and other Unix systems.
 
+#[cfg(target_os = "linux")]
+mod backing;
+#[cfg(not(target_os = "linux"))]
+#[path = "../no_backing.rs"]
+mod backing;
 pub(crate) mod fault;
 mod mapping;
 #[cfg(target_os = "linux")]
@@ -7,5 +12,6 @@ mod pagemap;
 pub(crate) mod private;
 mod reset;
 
+pub(crate) use backing::Backing;
 pub(crate) use mapping::{Mapping, page_size};
 pub(crate) use reset::{discard, page_faults, reset};

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use crate::sys::{MAX_RUNS, Resident};
 
 const PAGEMAP_SCAN: u64 = 0xc060_6610;
+const PAGE_IS_FILE: u64 = 1 << 2;
 const PAGE_IS_PRESENT: u64 = 1 << 3;
 const PAGE_IS_SWAPPED: u64 = 1 << 4;
 #[repr(C)]
@@ -35,7 +36,7 @@ struct Region {
     categories: u64,
 }
 
-/// The resident pages of a range, if there are at most `limit` of them, in no more runs than fit.
+/// The resident pages of a range that are this process's own, if there are at most `limit` of them, in no more runs than fit.
 pub(super) fn resident(address: usize, size: usize, limit: usize) -> Option<Resident> {
     let pagemap = pagemap()?;
     let mut regions = [Region::default(); MAX_RUNS];
@@ -50,8 +51,9 @@ pub(super) fn resident(address: usize, size: usize, limit: usize) -> Option<Resi
         regions: regions.as_mut_ptr() as u64,
         regions_length: MAX_RUNS as u64,
         max_pages: limit as u64 + 1,
-        category_inverted: 0,
-        category_mask: 0,
+        // Not those that belong to a file and were only read.
+        category_inverted: PAGE_IS_FILE,
+        category_mask: PAGE_IS_FILE,
         category_anyof_mask: anyof,
         return_mask: anyof,
     };

@@ -7,29 +7,28 @@
 #[cfg(target_os = "linux")]
 use std::mem::MaybeUninit;
 
-use crate::sys::Resident;
+use crate::sys::Reset;
 
 /// A free slot keeps at most this many resident pages.
 const KEPT_PAGES: usize = 32;
 
-/// Zeroes `[address, address + size)`, which is page-aligned, private and anonymous. Returns which of its pages are
-/// resident after that, if that is known.
+/// Zeroes what this process has of `[address, address + size)`, which is page-aligned and private. Pages of a [`Backing`](super::Backing) that are only
+/// mapped, not written to, are not this process's.
 ///
 /// # Safety
 /// The range belongs to the caller, and nothing else reads or writes it meanwhile.
-pub(crate) unsafe fn reset(address: usize, size: usize) -> Option<Resident> {
+pub(crate) unsafe fn reset(address: usize, size: usize) -> Reset {
     if size == 0 {
-        return None;
+        return Reset::GivenBack;
     }
     #[cfg(target_os = "linux")]
     if let Some(resident) = super::pagemap::resident(address, size, KEPT_PAGES) {
         // SAFETY: passed on; the kernel returns parts of the range that was asked about.
         unsafe { resident.zero(address) };
-        return Some(resident);
+        return Reset::Zeroed(resident);
     }
     // SAFETY: passed on.
-    unsafe { discard(address, size) };
-    None
+    unsafe { discard(address, size) }
 }
 
 /// The page faults that this thread has had so far, if the system counts them for threads.
@@ -51,16 +50,18 @@ pub(crate) fn page_faults() -> Option<u64> {
     None
 }
 
-/// As [`reset`], and gives the pages back in any case.
+/// As [`reset`], and gives the pages back in any case that the system does so.
 ///
 /// # Safety
 /// As for [`reset`].
-pub(crate) unsafe fn discard(address: usize, size: usize) {
-    // SAFETY: the range is the caller's; after the call it reads as zeroes.
+pub(crate) unsafe fn discard(address: usize, size: usize) -> Reset {
+    // SAFETY: the range is the caller's; after the call it reads as zeroes, or as its backing.
     unsafe {
         let failed = libc::madvise(address as *mut _, size, libc::MADV_DONTNEED) != 0;
         if failed || !cfg!(target_os = "linux") {
             std::ptr::write_bytes(address as *mut u8, 0, size);
+            return Reset::ZeroedAll;
         }
+        Reset::GivenBack
     }
 }
