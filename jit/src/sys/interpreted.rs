@@ -7,7 +7,7 @@ use super::Reset;
 #[path = "no_backing.rs"]
 mod backing;
 
-pub(crate) use backing::Backing;
+pub(crate) use backing::{Backing, own_pages};
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;

@@ -1,7 +1,7 @@
 //! What differs between operating systems: mappings, page reset, and synchronous faults.
 //!
 //! A back end provides: [`Mapping`] (reserve zeroed memory lazily backed, give pages back, make it executable),
-//! [`Backing`] (what many mappings begin with; or none), [`reset`] (zero a range, cheaply where little of it is resident), [`page_faults`] (of a thread), `fault` (hand a hardware fault in native code to
+//! [`Backing`] (what many mappings begin with; or none), `own_pages` (which of a range are there; or not), [`reset`] (zero a range, cheaply where little of it is resident), [`page_faults`] (of a thread), `fault` (hand a hardware fault in native code to
 //! [`crate::vm::trap::handle`], and redirect the faulting context where that says), and `private` (files that nobody
 //! else can have written).
 
@@ -12,11 +12,11 @@ mod interpreted;
 mod unix;
 
 #[cfg(miri)]
-pub(crate) use interpreted::{Backing, Mapping, discard, fault, page_faults, page_size, reset};
+pub(crate) use interpreted::{Backing, Mapping, discard, fault, own_pages, page_faults, page_size, reset};
 #[cfg(unix)]
 pub(crate) use unix::private;
 #[cfg(all(unix, not(miri)))]
-pub(crate) use unix::{Backing, Mapping, discard, fault, page_faults, page_size, reset};
+pub(crate) use unix::{Backing, Mapping, discard, fault, own_pages, page_faults, page_size, reset};
 
 /// What was done to make a range look new.
 #[derive(Clone, Copy, Debug)]

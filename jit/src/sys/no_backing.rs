@@ -1,4 +1,5 @@
-//! Where the system has no files without a name: every memory is filled by copying.
+//! Where the system has no files without a name, and does not tell which pages are a process's own: every memory is
+//! filled by copying.
 
 use std::io;
 
@@ -20,4 +21,9 @@ impl Backing {
     pub(crate) fn map(&self, _: usize) -> io::Result<Mapping> {
         match *self {}
     }
+}
+
+/// It is not known.
+pub(crate) fn own_pages(_: usize, _: usize, _: impl FnMut(usize, usize)) -> bool {
+    false
 }

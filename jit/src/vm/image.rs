@@ -142,13 +142,14 @@ impl MemoryImage {
         Ok(())
     }
 
-    /// Writes what belongs to a zeroed part of a slot: so many bytes from its start, and how many.
-    fn restore(&self, address: usize, (start, size): (usize, usize)) {
+    /// Writes what belongs to a zeroed part of a slot: so many bytes from its start, and how many. The slot is the
+    /// caller's, and it may be any that is large enough.
+    pub(super) fn restore(&self, address: usize, (start, size): (usize, usize)) {
         let from = start.max(self.start);
         let to = (start + size).min(self.start + self.content.len());
         if let Some(content) = self.content.get(from.wrapping_sub(self.start)..to.wrapping_sub(self.start)) {
             let target = std::ptr::with_exposed_provenance_mut::<u8>(address + from);
-            // SAFETY: the part is in the slot, which its last user has given up and nobody else has yet.
+            // SAFETY: the part is in the slot, which is the caller's and which nobody else uses.
             unsafe { target.copy_from_nonoverlapping(content.as_ptr(), content.len()) };
         }
     }
@@ -171,8 +172,8 @@ mod tests {
 
     const SLOT: usize = 1 << 16;
 
-    fn bytes(slot: &Slot) -> &mut [u8] {
-        // SAFETY: it is on loan to the test, which uses one such reference at a time.
+    fn bytes(slot: &mut Slot) -> &mut [u8] {
+        // SAFETY: it is on loan to the test, and borrowed.
         unsafe { std::slice::from_raw_parts_mut(slot.address() as *mut u8, SLOT) }
     }
 
@@ -207,8 +208,8 @@ mod tests {
         let image = image(&images);
         for round in 0..5 {
             // More than a slab has.
-            let taken: Vec<Slot> = (0..10).map(|_| image.take().unwrap().0).collect();
-            for (number, slot) in taken.iter().enumerate() {
+            let mut taken: Vec<Slot> = (0..10).map(|_| image.take().unwrap().0).collect();
+            for (number, slot) in taken.iter_mut().enumerate() {
                 assert!(*bytes(slot) == *expected(), "slot {number} of round {round}");
                 match number % 4 {
                     0 => bytes(slot).fill(1),
@@ -230,10 +231,10 @@ mod tests {
     fn what_is_zeroed_without_being_told_apart_is_restored() {
         let images = Arc::default();
         let image = image(&images);
-        let (slot, _) = image.take().unwrap();
-        bytes(&slot).fill(0);
+        let (mut slot, _) = image.take().unwrap();
+        bytes(&mut slot).fill(0);
         image.give(slot, |_| Reset::ZeroedAll);
-        assert!(*bytes(&image.take().unwrap().0) == *expected());
+        assert!(*bytes(&mut image.take().unwrap().0) == *expected());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::context::VmMemory;
 use super::image::{Images, MemoryImage};
 use super::residency::Residency;
 use super::slots::{Slot, Slots};
-use crate::sys::{Mapping, Reset, Resident, discard, reset};
+use crate::sys::{Mapping, Reset, Resident, discard, own_pages, reset};
 
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 64 << 10;
@@ -284,14 +284,29 @@ impl Memory {
     fn move_to_larger(&mut self, length: u64) -> bool {
         // Twice as large each time, so that what is moved in all is not more than what there is in the end.
         let Ok(larger) = self.pool.take(length.next_power_of_two()) else { return false };
-        // SAFETY: both ranges are mapped, disjoint and exclusively ours; the new one is the larger.
-        unsafe {
-            let (from, to) = (self.base(), larger.address() as *mut u8);
-            std::ptr::copy_nonoverlapping(from, to, self.length as usize);
-        }
+        self.copy_to(larger.address());
         let old = self.place.replace(larger).expect("it has a place");
         self.pool.give(old, self.length);
         true
+    }
+
+    /// Copies its content to a zeroed slot that is larger. Pages that were never written are not copied, or a small process
+    /// that grows by a page would from then on take a page for each that it has address space for.
+    fn copy_to(&self, larger: usize) {
+        let (base, length) = (self.base() as usize, self.length as usize);
+        let copy = |start: usize, size: usize| {
+            let size = size.min(base + length - start);
+            let from = std::ptr::with_exposed_provenance::<u8>(start);
+            let to = std::ptr::with_exposed_provenance_mut::<u8>(larger + (start - base));
+            // SAFETY: both ranges are mapped, disjoint and exclusively ours; the new one is the larger.
+            unsafe { to.copy_from_nonoverlapping(from, size) };
+        };
+        if let Some(Place::Imaged { image, .. }) = &self.place {
+            image.restore(larger, (0, length));
+        }
+        if !own_pages(base, length, copy) {
+            copy(base, length);
+        }
     }
 
     /// Another thread than the one that made it is about to use it.
@@ -355,6 +370,37 @@ mod tests {
             let class = class_of(pages * PAGE);
             assert!(sizes[class] >= pages, "{pages}");
             assert!(class == 0 || sizes[class - 1] < pages, "{pages}");
+        }
+    }
+
+    #[test]
+    fn a_memory_that_moves_keeps_its_content_and_takes_only_that_along() {
+        let pool = Arc::new(MemoryPool::default());
+        let start = (16 << 16) + 10;
+        let image = pool.image(17, [(start, &[7; 10_000][..])].into_iter());
+        // The second time, its slot and the larger one have been used before.
+        for _ in 0..2 {
+            let mut seen = VmMemory { base: std::ptr::null_mut(), length: 0 };
+            let limits = crate::value::Limits { min: 17, max: None };
+            // SAFETY: what describes it outlives it.
+            let mut memory =
+                unsafe { Memory::new(&pool, limits, false, image.as_ref(), &raw mut seen) }.unwrap();
+            let mut expected = vec![0; 64 << 16];
+            if image.is_some() {
+                expected[start..][..10_000].fill(7);
+            }
+            for at in [100, 4096 * 3 + 5, start + 5000, (17 << 16) - 1] {
+                memory.bytes()[at] = 9;
+                expected[at] = 9;
+            }
+            // Read, which is no reason to take it along.
+            assert_eq!(memory.bytes()[9 << 16], 0);
+            assert!(memory.grow(47 * PAGE));
+            let mut own = 0;
+            if own_pages(memory.base() as usize, memory.length as usize, |_, size| own += size) {
+                assert!(own <= 8 * crate::sys::page_size(), "{own} bytes are resident");
+            }
+            assert!(*memory.bytes() == *expected);
         }
     }
 }

@@ -59,8 +59,8 @@ mod tests {
     use super::*;
     use crate::sys::{Reset, discard, page_size, reset};
 
-    fn bytes(mapping: &Mapping) -> &mut [u8] {
-        // SAFETY: it is mapped, and the tests use one such reference at a time.
+    fn bytes(mapping: &mut Mapping) -> &mut [u8] {
+        // SAFETY: it is mapped, and borrowed with the mapping.
         unsafe { std::slice::from_raw_parts_mut(mapping.address() as *mut u8, mapping.size()) }
     }
 
@@ -69,15 +69,15 @@ mod tests {
         let page = page_size();
         let backing = Backing::new(4 * page).unwrap();
         backing.write(page, b"content").unwrap();
-        let [one, other] = [(); 2].map(|()| backing.map(4 * page).unwrap());
-        bytes(&one)[page..][..7].copy_from_slice(b"changed");
-        bytes(&one)[3 * page] = 1;
-        assert_eq!(&bytes(&other)[page..][..8], b"content\0");
-        assert_eq!(bytes(&other)[3 * page], 0);
+        let [mut one, mut other] = [(); 2].map(|()| backing.map(4 * page).unwrap());
+        bytes(&mut one)[page..][..7].copy_from_slice(b"changed");
+        bytes(&mut one)[3 * page] = 1;
+        assert_eq!(&bytes(&mut other)[page..][..8], b"content\0");
+        assert_eq!(bytes(&mut other)[3 * page], 0);
         // SAFETY: the mapping is this test's.
         assert!(matches!(unsafe { discard(one.address(), one.size()) }, Reset::GivenBack));
-        assert_eq!(&bytes(&one)[page..][..7], b"content");
-        assert_eq!(bytes(&one)[3 * page], 0);
+        assert_eq!(&bytes(&mut one)[page..][..7], b"content");
+        assert_eq!(bytes(&mut one)[3 * page], 0);
     }
 
     #[test]
@@ -85,14 +85,14 @@ mod tests {
         let page = page_size();
         let backing = Backing::new(8 * page).unwrap();
         backing.write(0, &vec![7; 4 * page]).unwrap();
-        let mapping = backing.map(8 * page).unwrap();
-        assert!((0..8).all(|at| bytes(&mapping)[at * page] == if at < 4 { 7 } else { 0 }));
-        bytes(&mapping)[2 * page] = 8;
+        let mut mapping = backing.map(8 * page).unwrap();
+        assert!((0..8).all(|at| bytes(&mut mapping)[at * page] == if at < 4 { 7 } else { 0 }));
+        bytes(&mut mapping)[2 * page] = 8;
         // SAFETY: the mapping is this test's.
         let resident = unsafe { reset(mapping.address(), mapping.size()) }.resident();
         // Where the system does not tell which pages these are, they are given back.
         let runs = resident.map(|resident| resident.runs().collect::<Vec<_>>());
         assert!(runs.is_none_or(|runs| runs == [(2 * page, page)]));
-        assert!(bytes(&mapping)[3 * page] == 7);
+        assert!(bytes(&mut mapping)[3 * page] == 7);
     }
 }

@@ -13,5 +13,9 @@ pub(crate) mod private;
 mod reset;
 
 pub(crate) use backing::Backing;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use backing::own_pages;
 pub(crate) use mapping::{Mapping, page_size};
+#[cfg(target_os = "linux")]
+pub(crate) use pagemap::own_pages;
 pub(crate) use reset::{discard, page_faults, reset};
