@@ -27,6 +27,7 @@
 //! - No worker blocks except in [`Idle::sleep`].
 
 mod blocking;
+mod deadlines;
 mod idle;
 mod reactor;
 mod run_queue;
