@@ -9,20 +9,40 @@
 //!
 //! # Why no work is forgotten
 //!
-//! A producer pushes, fences, then reads `searching` and `sleepers`. A worker that gives up searching lowers
-//! `searching`, registers as a sleeper, fences, then looks at every queue again. All four are sequentially
-//! consistent, so in their single order either the producer sees the sleeper and wakes it, or the sleeper sees
-//! the work. A thread that would sleep after it was chosen finds its token set and returns at once.
+//! A producer pushes, fences, then reads `searching` and, if that is 0, `count`. A worker that goes to sleep lowers
+//! `searching`, registers, fences, then looks at every queue again. So does the last searcher that has found something,
+//! but for the registering. Of two fences one comes first, and what was written before it is seen after the other:
+//!
+//! - If the producer reads a number of searchers that someone lowers later, the one who lowers it to 0 has its fence
+//!   after the producer's: it sees the work, and takes it or wakes someone for it.
+//! - If it reads 0 for both, whoever registers later has its fence after the producer's, and sees the work. Who had
+//!   registered before was chosen by another producer and counts as searching, which is the first case.
+//! - Otherwise it takes a sleeper off the list, or finds that another producer has: again the first case.
+//!
+//! A thread that would sleep after it was chosen finds its token set and returns at once.
+//!
+//! Deadlines are the same once more. Whoever sets a timer and goes to sleep sets it, fences, then reads
+//! `driver_deadline`; the driver writes that, fences, then looks at the timers.
+//!
+//! # Orderings
+//!
+//! Every access is relaxed: what has to be in an order is so by those fences, or by a lock. `count` and the `searching` of
+//! the chosen change under the lock of the list. `driver` is written before the driver looks at its token, under the
+//! token's lock, and read after the token was set under it: who finds it too late to stop the driver from falling asleep
+//! is told that it has to wake the reactor. Whatever else is read of these is a guess that may be wrong, about whom to
+//! wake best, and how many search.
+//!
+//! `tests/idle_model.rs` has the interleavings and reorderings of all this checked.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::Events;
 use super::reactor::{Reactor, Wakeup};
+use super::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, fence};
 
 /// The longest time the driver sleeps when no timer is set; it is woken when there is reason to.
-const MAX_SLEEP: Duration = Duration::from_secs(60);
+pub(super) const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct Idle {
@@ -66,23 +86,28 @@ impl Idle {
     /// Called after work became stealable: wakes a sleeper unless someone is searching already.
     pub(super) fn notify(&self) {
         fence(Ordering::SeqCst);
-        if self.searching.load(Ordering::SeqCst) == 0 && self.count.load(Ordering::SeqCst) > 0 {
+        if self.searching.load(Ordering::Relaxed) == 0 && self.count.load(Ordering::Relaxed) > 0 {
             self.wake_one();
         }
     }
 
     /// Whether a worker may search: more than half of them searching only makes the queues' lines bounce.
     pub(super) fn start_searching(&self) -> bool {
-        if 2 * self.searching.load(Ordering::SeqCst) >= self.tokens.len().max(2) {
+        if 2 * self.searching.load(Ordering::Relaxed) >= self.tokens.len().max(2) {
             return false;
         }
-        self.searching.fetch_add(1, Ordering::SeqCst);
+        self.searching.fetch_add(1, Ordering::Relaxed);
         true
     }
 
-    /// Ends a search. Returns whether it was the last one, whose finder then has to [`Idle::notify`].
+    /// Ends a search. Returns whether it was the last one: then, if there is work, whoever has found something has to
+    /// [`Idle::notify`].
     pub(super) fn stop_searching(&self) -> bool {
-        self.searching.fetch_sub(1, Ordering::SeqCst) == 1
+        let was_last = self.searching.fetch_sub(1, Ordering::Relaxed) == 1;
+        if was_last {
+            fence(Ordering::SeqCst);
+        }
+        was_last
     }
 
     /// Sleeps until woken, until the reactor has events, or until something is due.
@@ -123,21 +148,21 @@ impl Idle {
         let chosen = {
             let mut sleepers = self.lock_sleepers();
             // The driver is chosen last: as long as it sleeps, timers and descriptors are looked after.
-            let driver = self.driver.load(Ordering::SeqCst);
+            let driver = self.driver.load(Ordering::Relaxed);
             let position = sleepers.iter().rposition(|worker| worker + 1 != driver);
             let chosen = match position {
                 Some(position) => Some(sleepers.remove(position)),
                 None => sleepers.pop(),
             };
             if chosen.is_some() {
-                self.count.fetch_sub(1, Ordering::SeqCst);
-                self.searching.fetch_add(1, Ordering::SeqCst);
+                self.count.store(sleepers.len(), Ordering::Relaxed);
+                self.searching.fetch_add(1, Ordering::Relaxed);
             }
             chosen
         };
         if let Some(worker) = chosen {
             self.tokens[worker].set();
-            if self.driver.load(Ordering::SeqCst) == worker + 1 {
+            if self.driver.load(Ordering::Relaxed) == worker + 1 {
                 self.wakeup.wake();
             }
         }
@@ -145,35 +170,36 @@ impl Idle {
 
     /// Sleeps in the reactor.
     fn drive(&self, worker: usize, reactor: &mut Reactor, events: &dyn Events) {
-        self.driver.store(worker + 1, Ordering::SeqCst);
+        self.driver.store(worker + 1, Ordering::Relaxed);
         // Until the deadline is known, any timer is earlier. A worker that sets one either does so before the look
         // below, which then finds it, or finds this and wakes the reactor; what the last driver left here would
         // have it go to sleep in silence.
-        self.driver_deadline.store(u64::MAX, Ordering::SeqCst);
+        self.driver_deadline.store(u64::MAX, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let next = events.next_deadline();
         let left = next.map(|next| Duration::from_nanos(next.saturating_sub(events.now())));
         let timeout = left.map_or(MAX_SLEEP, |left| left.min(MAX_SLEEP));
-        self.driver_deadline.store(next.unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.driver_deadline.store(next.unwrap_or(u64::MAX), Ordering::Relaxed);
         // A waker that chose this worker before it became the driver has set the token only. One that sets
         // the token after this look reads `driver` afterwards, and wakes the reactor.
         if !self.tokens[worker].is_set() {
             reactor.poll(Some(timeout));
         }
-        self.driver.store(0, Ordering::SeqCst);
+        self.driver.store(0, Ordering::Relaxed);
     }
 
     /// Makes the driver look at the timers again if they are due earlier than it was told. To be called after a
     /// fence that comes after setting the timer; [`Idle::sleep`] has one.
-    fn hasten(&self, next: Option<u64>) {
-        if next.is_some_and(|next| next < self.driver_deadline.load(Ordering::SeqCst)) {
+    pub(super) fn hasten(&self, next: Option<u64>) {
+        if next.is_some_and(|next| next < self.driver_deadline.load(Ordering::Relaxed)) {
             self.wakeup.wake();
         }
     }
 
     fn register(&self, worker: usize) {
-        self.lock_sleepers().push(worker);
-        self.count.fetch_add(1, Ordering::SeqCst);
+        let mut sleepers = self.lock_sleepers();
+        sleepers.push(worker);
+        self.count.store(sleepers.len(), Ordering::Relaxed);
     }
 
     /// Takes the worker out of the sleepers; whether a waker had done so.
@@ -182,7 +208,7 @@ impl Idle {
         let woken = match sleepers.iter().position(|sleeper| *sleeper == worker) {
             Some(position) => {
                 sleepers.remove(position);
-                self.count.fetch_sub(1, Ordering::SeqCst);
+                self.count.store(sleepers.len(), Ordering::Relaxed);
                 false
             }
             None => true,
@@ -217,47 +243,9 @@ impl Token {
     }
 
     fn wait(&self) {
-        let guard = self.lock();
-        drop(self.changed.wait_while(guard, |set| !*set).unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use super::*;
-
-    /// Events of which the first appears while the driver is about to fall asleep: another worker sets a timer just
-    /// after the driver has looked, and goes to sleep itself.
-    struct SetMeanwhile<'a> {
-        idle: &'a Idle,
-        is_set: AtomicUsize,
-    }
-
-    impl Events for SetMeanwhile<'_> {
-        fn fire(&self) {}
-        fn next_deadline(&self) -> Option<u64> {
-            if self.is_set.fetch_add(1, Ordering::SeqCst) == 0 {
-                self.idle.hasten(Some(LATER));
-                return None;
-            }
-            Some(LATER)
+        let mut set = self.lock();
+        while !*set {
+            set = self.changed.wait(set).unwrap_or_else(PoisonError::into_inner);
         }
-        fn now(&self) -> u64 {
-            0
-        }
-    }
-
-    /// Later than what an earlier driver has slept for.
-    const LATER: u64 = 1_000_000;
-
-    #[test]
-    fn a_timer_set_while_the_driver_falls_asleep_wakes_it() {
-        let idle = Idle::new(1).unwrap();
-        idle.driver_deadline.store(LATER / 2, Ordering::SeqCst);
-        let started = Instant::now();
-        idle.sleep(0, || false, &SetMeanwhile { idle: &idle, is_set: AtomicUsize::new(0) });
-        assert!(started.elapsed() < MAX_SLEEP / 2, "it slept through the timer");
     }
 }

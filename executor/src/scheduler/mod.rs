@@ -37,6 +37,12 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+/// What [`idle`] is made of, which a model checker replaces by its own.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+    pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
+}
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;

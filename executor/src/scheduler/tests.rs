@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::entropy::Choices;
 
+use super::idle::{Idle, MAX_SLEEP};
 use super::worker::Driven;
 use super::{Events, Priority, Scheduler, Step, Task};
 
@@ -96,7 +97,7 @@ fn threads_run_everything_and_stop() {
         for _ in 0..10 {
             scheduler.schedule(tree(&scheduler, &done, 5));
         }
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         while done.load(Ordering::SeqCst) < 10 * (3usize.pow(6) - 1) / 2 {
             assert!(started.elapsed() < Duration::from_secs(60), "work was left without a worker");
             std::thread::yield_now();
@@ -180,4 +181,50 @@ fn a_priority_is_a_share() {
     assert_eq!(shares([Low, Low], 1), [32, 32], "alone, it makes no difference");
     // Each of two workers finds what is urgent.
     assert_eq!(shares([High, High, Normal, Normal], 2), [28, 28, 4, 4]);
+}
+
+/// A deadline that is known all the time.
+struct Due(u64);
+
+impl Events for Due {
+    fn fire(&self) {}
+    fn next_deadline(&self) -> Option<u64> {
+        Some(self.0)
+    }
+    fn now(&self) -> u64 {
+        0
+    }
+}
+
+/// Events of which the first appears while the driver is about to fall asleep: another worker sets a timer just
+/// after the driver has looked, and goes to sleep itself.
+struct SetMeanwhile<'a> {
+    idle: &'a Idle,
+    is_set: AtomicUsize,
+}
+
+impl Events for SetMeanwhile<'_> {
+    fn fire(&self) {}
+    fn next_deadline(&self) -> Option<u64> {
+        if self.is_set.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.idle.hasten(Some(LATER));
+            return None;
+        }
+        Some(LATER)
+    }
+    fn now(&self) -> u64 {
+        0
+    }
+}
+
+/// Later than what an earlier driver has slept for.
+const LATER: u64 = 1_000_000;
+
+#[test]
+fn a_timer_set_while_the_driver_falls_asleep_wakes_it() {
+    let idle = Idle::new(1).unwrap();
+    idle.sleep(0, || false, &Due(LATER / 2));
+    let started = Instant::now();
+    idle.sleep(0, || false, &SetMeanwhile { idle: &idle, is_set: AtomicUsize::new(0) });
+    assert!(started.elapsed() < MAX_SLEEP / 2, "it slept through the timer");
 }
