@@ -12,9 +12,12 @@ fn command(name: &str) -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let directory = BUILT.get_or_init(|| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "lunatic-cli"]).current_dir(root());
-        assert!(cargo.status().expect("cargo runs").success());
-        // This test binary is in `target/<profile>/deps`; cargo builds the dev profile by default.
+        // With a test of theirs, as `cargo test` builds them: then it is there already. What the package is built with
+        // alone differs in features of a few small dependencies, and so would be all of Cranelift once more.
+        cargo.args(["test", "--quiet", "--no-run", "--test", "exec"]).current_dir(root());
+        cargo.stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(cargo.status().expect("cargo runs").success(), "the commands cannot be built");
+        // This test binary is in `target/<profile>/deps`; cargo tests the dev profile by default.
         let own = std::env::current_exe().expect("a test has a path");
         own.ancestors().nth(3).expect("target").join("debug")
     });
@@ -61,10 +64,22 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Where the scenarios' program is compiled once, rather than for each of their runs; empty at first.
+fn cache() -> &'static str {
+    static CACHE: OnceLock<PathBuf> = OnceLock::new();
+    let directory = CACHE.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests-cache");
+        // It may not be there yet.
+        let _ = std::fs::remove_dir_all(&directory);
+        directory
+    });
+    directory.to_str().expect("a name in UTF-8")
+}
+
 /// Runs a scenario on one worker and on two.
 fn scenario(name: &str) -> Vec<Output> {
     let run_with = |workers: &&str| {
-        let output = run(&["--workers", workers], actors(), &[name]);
+        let output = run(&["--cache-dir", cache(), "--workers", workers], actors(), &[name]);
         assert!(
             output.status.success(),
             "{name} on {workers} workers: {}{}",

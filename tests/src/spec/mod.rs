@@ -109,10 +109,13 @@ pub fn run_script(name: &str, source: &str, mode: Mode) -> Outcome {
     };
     let mut runner = Runner::new(mode);
     for directive in directives {
-        let line = directive.span().linecol_in(source).0 + 1;
+        let span = directive.span();
         match runner.run(directive) {
             Ok(()) => outcome.passed += 1,
-            Err(message) => outcome.failures.push(Failure { line, message }),
+            // The line is looked for here only: it takes reading the file up to it.
+            Err(message) => {
+                outcome.failures.push(Failure { line: span.linecol_in(source).0 + 1, message });
+            }
         }
     }
     outcome.moves = runner.moves();
