@@ -65,6 +65,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "safe code, for very many aliases")]
     fn there_is_a_limit() {
         let mut aliases = Aliases::default();
         assert!((0..MAX_ALIASES as u64).all(|alias| aliases.add(alias, Use::Many)));
