@@ -278,7 +278,8 @@ fn limits_may_be_as_wide_as_their_types() {
     let directory = with_app(HELLO);
     let max = &*u64::MAX.to_string();
     let limits = ["--slice", "--max-memory", "--max-mailbox", "--max-messages", "--max-processes"];
-    let limits = limits.iter().chain(&["--max-reductions", "--max-resources"]).map(|limit| [*limit, max]);
+    let more = ["--max-reductions", "--max-resources", "--max-total-memory"];
+    let limits = limits.iter().chain(&more).map(|limit| [*limit, max]);
     for arguments in limits.chain([["--slice", "1"], ["--max-processes", "1"], ["--workers", "64"]]) {
         let output = run(directory.path(), &[&arguments[..], &["app.wasm"]].concat());
         assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"hello\n"[..]), "{output:?}");
@@ -312,6 +313,7 @@ fn limits_have_an_end_that_is_said() {
         ("--max-reductions", "70000", "", "70000 reductions are used up"),
         ("--max-resources", "7", "(drop (call $config))", "too many configurations"),
         ("--max-processes", "1", spawn, "unreachable"),
+        ("--max-total-memory", "65535", "", "65536 bytes of memory exceed what is left of 65535 for all"),
     ] {
         let directory = with_app(&does(too_much));
         let output = run(directory.path(), &[option, value, "app.wasm"]);
@@ -335,6 +337,7 @@ fn wrong_usage_is_status_2() {
         option("--slice", "-1"),
         option("--max-memory", "lots"),
         option("--max-mailbox", "lots"),
+        option("--max-total-memory", "lots"),
         option("--max-messages", "-1"),
         option("--max-processes", "0"),
         option("--max-reductions", "1MiB"),

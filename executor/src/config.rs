@@ -44,6 +44,8 @@ pub struct RuntimeConfig {
     pub slice: u64,
     /// Bytes that a process may use: of linear memory, and as much again of waiting messages.
     pub max_memory: u64,
+    /// Bytes of linear memory that all processes may use together.
+    pub max_total_memory: Option<u64>,
     /// Bytes of messages that may wait for a process, if it is not as many as it may use of memory.
     pub max_mailbox: Option<u64>,
     /// Messages that may wait for a process.
@@ -83,6 +85,7 @@ impl Default for RuntimeConfig {
             workers: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
             slice: 100_000,
             max_memory: 4 << 30,
+            max_total_memory: None,
             max_mailbox: None,
             max_messages: None,
             max_reductions: None,

@@ -6,6 +6,8 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
+use lunatic_jit::TotalMemory;
+
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::config::ProcessConfig;
@@ -37,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) stderr: Output,
     /// Reductions of a slice.
     pub(crate) slice: u64,
+    /// What processes' memories may have together, if that is limited.
+    pub(crate) total_memory: Option<Arc<TotalMemory>>,
     pub(crate) scheduler: OnceLock<Arc<Scheduler>>,
     pub(crate) first: OnceLock<ProcessId>,
     /// Whether someone outside has asked it to stop.
@@ -54,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
     pub(crate) slice: u64,
+    pub(crate) max_total_memory: Option<u64>,
 }
 
 /// What a node is in.
@@ -115,6 +120,7 @@ impl Node {
             stdout: parts.stdout,
             stderr: parts.stderr,
             slice: parts.slice,
+            total_memory: parts.max_total_memory.map(TotalMemory::new),
             scheduler: OnceLock::new(),
             first: OnceLock::new(),
             asked: AtomicBool::new(false),

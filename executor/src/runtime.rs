@@ -112,6 +112,7 @@ impl Runtime {
             stdout: Output::start("stdout", parts.stdout)?,
             stderr: Output::start("stderr", parts.stderr)?,
             slice: config.slice,
+            max_total_memory: config.max_total_memory,
         }));
         let (_, workers) = Scheduler::new(config.workers, config.seed, node.clone(), |scheduler| {
             // The node is new: nothing was set before.

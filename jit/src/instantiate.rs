@@ -128,13 +128,10 @@ fn reserve(core: NonNull<StoreCore>, bytes: u64, entries: u64) -> Result<(), Ins
     // SAFETY: the store is the caller's, and nothing of it runs.
     let core = unsafe { &mut *core.as_ptr() };
     core.note_thread();
-    if !core.charge_memory(bytes) {
-        let limit = core.limits.max_memory;
-        return Err(InstantiateError::Limit(format!("{bytes} bytes of memory exceed the limit of {limit}")));
-    }
+    core.memory.charge(bytes).map_err(|no_room| InstantiateError::Limit(no_room.to_string()))?;
     if !core.charge_table(entries) {
-        core.memory_used -= bytes;
-        let limit = core.limits.max_table_elements;
+        core.memory.give_back(bytes);
+        let limit = core.max_table_elements;
         return Err(InstantiateError::Limit(format!("{entries} table elements exceed the limit of {limit}")));
     }
     Ok(())
@@ -144,7 +141,7 @@ fn reserve(core: NonNull<StoreCore>, bytes: u64, entries: u64) -> Result<(), Ins
 fn give_back(core: NonNull<StoreCore>, bytes: u64, entries: u64) {
     // SAFETY: the store is the caller's, and nothing of it runs.
     let core = unsafe { &mut *core.as_ptr() };
-    core.memory_used -= bytes;
+    core.memory.give_back(bytes);
     core.table_used -= entries;
 }
 

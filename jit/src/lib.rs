@@ -59,3 +59,4 @@ pub use store::{
     Caller, CannotWait, Export, Func, HostPanic, Instance, Progress, Resume, Store, StoreLimits, WorkingSet,
 };
 pub use value::{ExternType, FuncType, GlobalType, Limits, RawValue, TableType, ValType, Value};
+pub use vm::account::TotalMemory;

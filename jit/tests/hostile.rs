@@ -147,7 +147,7 @@ fn a_memory_bomb_ends_at_the_limit() {
     let engine = engine();
     let limits = StoreLimits { max_memory: 50 << 16, ..StoreLimits::default() };
     for options in all_options() {
-        let mut process = Process::new(&engine, &compile(&engine, wat, options), limits);
+        let mut process = Process::new(&engine, &compile(&engine, wat, options), limits.clone());
         assert_eq!(process.call("bomb", &[]).unwrap(), [Value::I32(48)]);
         for name in ["bomb", "huge", "wrap"] {
             let expected = if name == "bomb" { 0 } else { -1 };

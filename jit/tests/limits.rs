@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use lunatic_jit::{
-    CompileError, Engine, EngineConfig, InstantiateError, Linker, Module, Store, StoreLimits, Value,
+    CompileError, Engine, EngineConfig, InstantiateError, Linker, Module, Store, StoreLimits, TotalMemory,
+    Value,
 };
 
 fn engine() -> Engine {
@@ -57,7 +58,8 @@ fn tables_and_memories_are_limited_before_they_are_made() {
 #[test]
 fn a_store_refuses_what_is_beyond_its_limits() {
     let engine = engine();
-    let limits = StoreLimits { max_memory: 1 << 20, max_table_elements: 100 };
+    let total = TotalMemory::new(2 << 20);
+    let limits = StoreLimits { max_memory: 1 << 20, max_table_elements: 100, total: Some(total.clone()) };
     for (wat, what) in [
         ("(module (memory 65536))", "4294967296 bytes of memory"),
         ("(module (memory 17))", "1114112 bytes of memory"),
@@ -65,14 +67,42 @@ fn a_store_refuses_what_is_beyond_its_limits() {
         ("(module (memory 1) (table 101 funcref))", "101 table elements"),
     ] {
         let module = Module::compile(&engine, &wat::parse_str(wat).unwrap()).unwrap();
-        let mut store = Store::new(&engine, (), limits);
+        let mut store = Store::new(&engine, (), limits.clone());
         let linked = Linker::new().link(&module).unwrap();
         for error in [store.instantiate(&linked), store.instantiate_with(&module, &[])] {
             let Err(InstantiateError::Limit(message)) = error else { panic!("{error:?}") };
             assert!(message.starts_with(what), "{message}");
         }
-        assert_eq!(store.memory_size(), 0);
+        assert_eq!((store.memory_size(), total.used()), (0, 0));
     }
+}
+
+/// HOSTILE 17: several stores have their memories from one limit, until they are dropped.
+#[test]
+fn stores_have_their_memories_from_one_limit() {
+    let engine = engine();
+    let total = TotalMemory::new(5 << 16);
+    let limits = StoreLimits { total: Some(total.clone()), ..StoreLimits::default() };
+    let wat = r#"(module (memory 2) (func (export "grow") (result i32) (memory.grow (i32.const 1))))"#;
+    let module = Module::compile(&engine, &wat::parse_str(wat).unwrap()).unwrap();
+    let linked = Linker::new().link(&module).unwrap();
+    let grow = module.exported_function("grow").unwrap();
+    let [mut one, mut other, mut third] = [(); 3].map(|()| Store::new(&engine, (), limits.clone()));
+    let first = one.instantiate(&linked).unwrap();
+    other.instantiate_with(&module, &[]).unwrap();
+    assert_eq!(one.call(first, grow, &[]).unwrap(), [Value::I32(2)]);
+    assert_eq!(one.call(first, grow, &[]).unwrap(), [Value::I32(-1)]);
+    for error in [third.instantiate(&linked), third.instantiate_with(&module, &[])] {
+        assert!(
+            matches!(&error, Err(InstantiateError::Limit(message)) if message.contains("together")),
+            "{error:?}"
+        );
+    }
+    assert_eq!(total.used(), 5 << 16);
+    drop(other);
+    third.instantiate(&linked).unwrap();
+    drop((one, third));
+    assert_eq!(total.used(), 0);
 }
 
 /// HOSTILE 14 and 18.

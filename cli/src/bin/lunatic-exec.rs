@@ -34,6 +34,10 @@ struct Arguments {
     /// Memory of each process, in bytes, or with the suffix KiB, MiB or GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_memory: Option<u64>,
+    /// Memory of all processes together, likewise; beyond it none grows, and a process that cannot get what it begins
+    /// with ends [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_total_memory: Option<u64>,
     /// Messages that may wait for a process, in bytes, or with a suffix; whoever exceeds it ends [default: as much as
     /// of memory]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -138,6 +142,7 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         workers: arguments.workers.unwrap_or(defaults.workers),
         slice: arguments.slice.map_or(defaults.slice, NonZeroU64::get),
         max_memory: arguments.max_memory.unwrap_or(defaults.max_memory),
+        max_total_memory: arguments.max_total_memory,
         max_mailbox: arguments.max_mailbox,
         max_messages: arguments.max_messages,
         max_processes: arguments.max_processes,

@@ -141,7 +141,8 @@ impl Body {
         let max_memory = data.config.max_memory;
         let defaults = StoreLimits::default();
         let max_table_elements = defaults.max_table_elements.min(max_memory / TABLE_ELEMENT);
-        let limits = StoreLimits { max_memory, max_table_elements };
+        let total = data.node().total_memory.clone();
+        let limits = StoreLimits { max_memory, max_table_elements, total };
         let engine = data.node().loader.engine.clone();
         let mut store = Store::new(&engine, *data, limits);
         match code.instantiate(&mut store, &config) {

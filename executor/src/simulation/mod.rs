@@ -110,6 +110,7 @@ pub struct Simulator {
     loader: Arc<Loader>,
     config: ProcessConfig,
     slice: u64,
+    max_total_memory: Option<u64>,
 }
 
 impl Simulator {
@@ -128,7 +129,13 @@ impl Simulator {
             return Err(RuntimeError::SimulatedUnmetered);
         }
         let loader = Arc::new(Loader::new(&config, true)?);
-        Ok(Simulator { loader, slice: config.slice, config: ProcessConfig::of_first(config)? })
+        let max_total_memory = config.max_total_memory;
+        Ok(Simulator {
+            loader,
+            slice: config.slice,
+            max_total_memory,
+            config: ProcessConfig::of_first(config)?,
+        })
     }
 
     /// Loads a program, as [`Runtime::load`](crate::Runtime::load) does. Its code is another one than a runtime's.
@@ -215,6 +222,7 @@ fn build(
         stdout: Output::immediate(streams.stdout),
         stderr: Output::immediate(streams.stderr),
         slice,
+        max_total_memory: simulator.max_total_memory,
     }));
     let stealing = Choices::of(seed, FOR_SCHEDULER).next();
     let (_, workers) = Scheduler::new(workers, stealing, node.clone(), |scheduler| {

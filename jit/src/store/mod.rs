@@ -32,6 +32,7 @@ use crate::error::{InstantiateError, Trap, TrapKind};
 use crate::instantiate;
 use crate::module::{Hosts, Linked, Module};
 use crate::value::{ValType, Value};
+use crate::vm::account::{Account, TotalMemory};
 use crate::vm::context::VmRuntime;
 use crate::vm::instance::{InstanceData, OwnedInstance, StoreCore};
 use crate::vm::libcalls;
@@ -40,17 +41,19 @@ use crate::vm::residency;
 use call::{Outer, Request};
 
 /// What the instances of a store may use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct StoreLimits {
     /// Bytes of linear memory, over all memories. A `memory.grow` beyond it returns -1.
     pub max_memory: u64,
     /// Table elements, over all tables. A `table.grow` beyond it returns -1.
     pub max_table_elements: u64,
+    /// What the memories of several stores may have together, if that is limited; beyond it as beyond `max_memory`.
+    pub total: Option<Arc<TotalMemory>>,
 }
 
 impl Default for StoreLimits {
     fn default() -> Self {
-        StoreLimits { max_memory: 4 << 30, max_table_elements: 10_000_000 }
+        StoreLimits { max_memory: 4 << 30, max_table_elements: 10_000_000, total: None }
     }
 }
 
@@ -122,9 +125,9 @@ impl<T: Send + 'static> Store<T> {
         let core = StoreCore {
             runtime,
             thread: residency::thread(),
-            limits,
-            memory_used: 0,
+            memory: Account::new(limits.max_memory, limits.total),
             table_used: 0,
+            max_table_elements: limits.max_table_elements,
             instances: SmallVec::new(),
             activation: None,
             slots: Vec::new(),
@@ -193,7 +196,7 @@ impl<T: Send + 'static> Store<T> {
 
     /// Bytes of linear memory, over all memories.
     pub fn memory_size(&self) -> u64 {
-        self.inner().core.memory_used
+        self.inner().core.memory.used()
     }
 
     /// The exported memory named `memory` of the instance together with the embedder's data, for a result that

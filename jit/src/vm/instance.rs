@@ -10,6 +10,7 @@ use std::sync::Arc;
 use corosensei::trap::CoroutineTrapHandler;
 use smallvec::SmallVec;
 
+use super::account::Account;
 use super::activation::{Activation, Leave};
 use super::context::{Place, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
 use super::libcalls::{Dispatched, HostEntry};
@@ -20,7 +21,6 @@ use super::table::Table;
 use crate::error::{Frame, HostError};
 use crate::module::ModuleInner;
 use crate::shape::SegmentMode;
-use crate::store::StoreLimits;
 use crate::value::{RawValue, ValType};
 
 /// What a store is, but for its data. It never moves: native code and its instances point into it.
@@ -47,11 +47,10 @@ pub(crate) struct StoreCore {
     pub(crate) slots: Vec<RawValue>,
     /// The error that a host function has raised.
     pub(crate) host_error: Option<HostError>,
-    pub(crate) limits: StoreLimits,
-    /// Bytes of linear memory in use.
-    pub(crate) memory_used: u64,
-    /// Table entries in use.
+    pub(crate) memory: Account,
+    /// Table entries in use, and how many there may be.
     pub(crate) table_used: u64,
+    pub(crate) max_table_elements: u64,
     /// The stack that calls run on, with this store in its [home](super::stack). None if there was none to be had, or
     /// the store does not fit.
     pub(crate) home: Option<PooledStack>,
@@ -108,14 +107,15 @@ impl StoreCore {
         }
     }
 
-    /// Reserves `bytes` of the memory limit.
-    pub(crate) fn charge_memory(&mut self, bytes: u64) -> bool {
-        charge(&mut self.memory_used, bytes, self.limits.max_memory)
-    }
-
     /// Reserves `entries` of the table limit.
     pub(crate) fn charge_table(&mut self, entries: u64) -> bool {
-        charge(&mut self.table_used, entries, self.limits.max_table_elements)
+        match self.table_used.checked_add(entries) {
+            Some(total) if total <= self.max_table_elements => {
+                self.table_used = total;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The frames that code addresses belong to; those outside of guest code are left out.
@@ -127,16 +127,6 @@ impl StoreCore {
     pub(crate) fn stack(&self) -> std::ops::Range<usize> {
         let (low, high) = self.stack_range.get();
         low..high
-    }
-}
-
-fn charge(used: &mut u64, amount: u64, limit: u64) -> bool {
-    match used.checked_add(amount) {
-        Some(total) if total <= limit => {
-            *used = total;
-            true
-        }
-        _ => false,
     }
 }
 

@@ -239,12 +239,12 @@ unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u
             let memory = self::memory(context, memory);
             let (old, bytes) = (memory.length(), delta * PAGE);
             let possible = old.checked_add(bytes).is_some_and(|length| length <= memory.max_length());
-            if !possible || !(*core(context)).charge_memory(bytes) {
+            if !possible || (*core(context)).memory.charge(bytes).is_err() {
                 return None;
             }
             let base = memory.base();
             if !memory.grow(bytes) {
-                (*core(context)).memory_used -= bytes;
+                (*core(context)).memory.give_back(bytes);
                 return None;
             }
             // One that had to move was copied.
@@ -564,8 +564,11 @@ mod tests {
     /// A store with both.
     fn both() -> (Store<()>, Instance, Instance) {
         let engine = Engine::new(EngineConfig::default()).expect("this machine is supported");
-        let mut store =
-            Store::new(&engine, (), StoreLimits { max_memory: 10 << 16, max_table_elements: 100 });
+        let mut store = Store::new(
+            &engine,
+            (),
+            StoreLimits { max_memory: 10 << 16, max_table_elements: 100, total: None },
+        );
         let owner = store.instantiate_with(&module(&engine, OWNER), &[]).expect("it imports nothing");
         let [memory, table] = ["memory", "table"].map(|name| store.export(owner, name).expect("it has one"));
         let supplies = [memory, memory, table, table];

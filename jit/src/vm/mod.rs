@@ -1,5 +1,6 @@
 //! What native code runs in: contexts, memories, tables, stacks, traps.
 
+pub(crate) mod account;
 pub(crate) mod activation;
 pub(crate) mod context;
 pub(crate) mod image;

@@ -1,0 +1,131 @@
+//! What linear memories may take: those of one store, and those of all stores that have a limit together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A limit on the linear memories of all stores that were [given](crate::StoreLimits::total) it.
+///
+/// Looked at where a memory is made, grown and dropped, and nowhere else.
+#[derive(Debug)]
+pub struct TotalMemory {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl TotalMemory {
+    /// Room for so many bytes.
+    pub fn new(limit: u64) -> Arc<TotalMemory> {
+        Arc::new(TotalMemory { limit, used: AtomicU64::new(0) })
+    }
+
+    /// Bytes that memories have at the moment.
+    pub fn used(&self) -> u64 {
+        // Relaxed, here and below: a count, which orders nothing else.
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn charge(&self, bytes: u64) -> bool {
+        let next = |used: u64| used.checked_add(bytes).filter(|total| *total <= self.limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What the memories of a store have taken; with the store, all of it is given back.
+#[derive(Debug)]
+pub(crate) struct Account {
+    used: u64,
+    limit: u64,
+    total: Option<Arc<TotalMemory>>,
+}
+
+/// There is no room for so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoRoom {
+    #[error("{bytes} bytes of memory exceed the limit of {limit}")]
+    Here { bytes: u64, limit: u64 },
+    #[error("{bytes} bytes of memory exceed what is left of {limit} for all memories together")]
+    InTotal { bytes: u64, limit: u64 },
+}
+
+impl Account {
+    pub(crate) fn new(limit: u64, total: Option<Arc<TotalMemory>>) -> Account {
+        Account { used: 0, limit, total }
+    }
+
+    /// Bytes of all memories of the store.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// Takes room, or none at all.
+    pub(crate) fn charge(&mut self, bytes: u64) -> Result<(), NoRoom> {
+        let used = self.used.checked_add(bytes).filter(|used| *used <= self.limit);
+        let used = used.ok_or(NoRoom::Here { bytes, limit: self.limit })?;
+        if let Some(total) = &self.total
+            && !total.charge(bytes)
+        {
+            return Err(NoRoom::InTotal { bytes, limit: total.limit });
+        }
+        self.used = used;
+        Ok(())
+    }
+
+    /// Gives back what was not used after all.
+    pub(crate) fn give_back(&mut self, bytes: u64) {
+        self.used -= bytes;
+        if let Some(total) = &self.total {
+            total.give_back(bytes);
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.give_back(self.used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_counts_nowhere_and_what_is_dropped_no_more() {
+        let total = TotalMemory::new(100);
+        let mut one = Account::new(80, Some(total.clone()));
+        let mut other = Account::new(80, Some(total.clone()));
+        one.charge(60).unwrap();
+        assert_eq!(one.charge(30), Err(NoRoom::Here { bytes: 30, limit: 80 }));
+        assert_eq!(other.charge(50), Err(NoRoom::InTotal { bytes: 50, limit: 100 }));
+        assert_eq!(other.charge(u64::MAX), Err(NoRoom::Here { bytes: u64::MAX, limit: 80 }));
+        assert_eq!((one.used(), other.used(), total.used()), (60, 0, 60));
+        other.charge(40).unwrap();
+        other.give_back(10);
+        drop(one);
+        assert_eq!((other.used(), total.used()), (30, 30));
+        drop(other);
+        assert_eq!(total.used(), 0);
+    }
+
+    #[test]
+    fn stores_that_race_never_have_more_than_there_is() {
+        let total = TotalMemory::new(10);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2000 {
+                        let mut account = Account::new(u64::MAX, Some(total.clone()));
+                        let charged = (0..6).filter(|_| account.charge(1).is_ok()).count();
+                        assert_eq!(account.used(), charged as u64);
+                        assert!(total.used() <= 10);
+                    }
+                });
+            }
+        });
+        assert_eq!(total.used(), 0);
+    }
+}
