@@ -5,13 +5,13 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lunatic_instrument::abi::{COST_MODEL_VERSION, FORMAT_VERSION};
 use lunatic_instrument::{Options, is_prepared, prepare, verify};
 use lunatic_jit::{
-    Budget, Cache, CacheKey, Cancellation, CompileError, CompileOptions, Engine, EngineConfig, FuncIndex,
-    Linked, Linker, MemoryLayout, Module,
+    Budget, Cache, CacheKey, Cancellation, CompileError, CompileOptions, Deadline, Engine, EngineConfig,
+    FuncIndex, Linked, Linker, MemoryLayout, Module,
 };
 
 use crate::code::{Code, Memories, layouts};
@@ -29,7 +29,7 @@ const MAX_GUEST_BYTES: usize = 8 << 20;
 
 /// Bytes of native code that may become of it, and the time that compiling it may take, on one thread.
 const MAX_GUEST_CODE: usize = 64 << 20;
-const MAX_GUEST_TIME: Duration = Duration::from_secs(30);
+pub(crate) const MAX_GUEST_TIME: Duration = Duration::from_secs(30);
 
 /// A program: a module with an entry. Made by [`Runtime::load`](crate::Runtime::load).
 #[derive(Clone)]
@@ -95,6 +95,7 @@ impl Loader {
     pub(crate) fn compile_for_guest(
         &self,
         bytes: &[u8],
+        deadline: Option<Deadline>,
         cancellation: Cancellation,
     ) -> Result<Code, LoadError> {
         if bytes.len() > MAX_GUEST_BYTES {
@@ -103,7 +104,6 @@ impl Loader {
         if cancellation.is_cancelled() {
             return Err(CompileError::Cancelled.into());
         }
-        let deadline = (!self.repeatable).then(|| Instant::now() + MAX_GUEST_TIME);
         let budget = Budget { threads: 1, max_code: MAX_GUEST_CODE, deadline, cancellation };
         let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: self.untrusted };
         let prepared = self.prepare_or_verify(bytes)?;

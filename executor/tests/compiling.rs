@@ -4,9 +4,10 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{guest, run, workers};
-use lunatic_executor::{Cache, RuntimeConfig};
+use common::{Captured, guest, run, workers};
+use lunatic_executor::{Cache, Clock, Parts, Runtime, RuntimeConfig};
 
 /// A string of WebAssembly text with these bytes.
 fn quoted(bytes: &[u8]) -> String {
@@ -96,6 +97,44 @@ fn a_module_beyond_what_a_guest_may_have_compiled_is_an_error() {
         ),
     );
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}
+
+/// A clock by which each look at it takes twenty seconds.
+#[derive(Default)]
+struct Racing(AtomicU64);
+
+impl Clock for Racing {
+    fn now(&self) -> u64 {
+        self.0.fetch_add(20_000_000_000, Ordering::Relaxed)
+    }
+
+    fn wall(&self) -> u64 {
+        self.now()
+    }
+}
+
+/// HOSTILE 15: what a guest has compiled has its time, by the node's clock.
+#[test]
+fn a_compilation_that_takes_too_long_is_an_error() {
+    let wasm = module(100_000);
+    let text = guest(&format!(
+        r#"
+        (data (i32.const 4096) "{}")
+        (func (export "_start")
+          (call $assert (i32.eq (call $compile_module (i32.const 4096) (i32.const {}) (i32.const 64)) (i32.const 1)))
+          (call $error_text (i64.load (i32.const 64)) (i32.const 1024))
+          (call $say (i32.const 1024) (call $error_size (i64.load (i32.const 64)))))
+        "#,
+        quoted(&wasm),
+        wasm.len()
+    ));
+    let stdout = Captured::default();
+    let parts =
+        Parts { clock: Box::new(Racing::default()), stdout: Box::new(stdout.clone()), ..Parts::default() };
+    let runtime = Runtime::with_parts(workers(1), parts).unwrap();
+    let program = runtime.load(&wat::parse_str(text).unwrap()).unwrap();
+    assert_eq!(runtime.run(&program).0, 0);
+    assert_eq!(stdout.text(), "compiling it takes more time than is allowed");
 }
 
 /// Three hundred processes begin to compile what takes about a second, and are killed. If any of that went on, the

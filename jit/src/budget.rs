@@ -3,9 +3,9 @@
 //! Guests compile modules too, so compilation is work that somebody pays for, and that somebody may want to stop. It
 //! is asked between functions; what a single function may ask for is limited where it is translated.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use crate::error::CompileError;
 
@@ -17,7 +17,7 @@ pub struct Budget {
     /// Bytes of native code that may come out.
     pub max_code: usize,
     /// When it has to be done.
-    pub deadline: Option<Instant>,
+    pub deadline: Option<Deadline>,
     /// What stops it from outside.
     pub cancellation: Cancellation,
 }
@@ -40,11 +40,32 @@ impl Budget {
             Err(CompileError::Cancelled)
         } else if code > self.max_code {
             Err(CompileError::OverBudget("native code"))
-        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        } else if self.deadline.as_ref().is_some_and(Deadline::has_passed) {
             Err(CompileError::OverBudget("time"))
         } else {
             Ok(())
         }
+    }
+}
+
+/// The end of a compilation's time, by whatever clock its owner has. Its clones are one deadline.
+#[derive(Clone)]
+pub struct Deadline(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Deadline {
+    /// One that has passed as soon as this says so. It is asked from all threads that compile, after each function.
+    pub fn new(has_passed: impl Fn() -> bool + Send + Sync + 'static) -> Deadline {
+        Deadline(Arc::new(has_passed))
+    }
+
+    fn has_passed(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadline").finish_non_exhaustive()
     }
 }
 

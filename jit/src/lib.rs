@@ -46,7 +46,7 @@ mod types;
 mod value;
 mod vm;
 
-pub use budget::{Budget, Cancellation};
+pub use budget::{Budget, Cancellation, Deadline};
 pub use cache::{Cache, CacheError, CacheKey};
 pub use debug::Source;
 pub use declarations::declared_imports;

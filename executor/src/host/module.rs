@@ -1,9 +1,13 @@
 //! `lunatic::process::{compile_module, drop_module}`: modules at run time.
 
-use lunatic_jit::{Cancellation, HostCall, Linker, RawValue};
+use std::sync::Arc;
+
+use lunatic_jit::{Cancellation, Deadline, HostCall, Linker, RawValue};
 
 use crate::error::Fault;
+use crate::node::{Node, World};
 use crate::process::ProcessData;
+use crate::program::MAX_GUEST_TIME;
 
 use super::Guest;
 use super::memory::{GuestMemory, parts};
@@ -46,8 +50,9 @@ fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Re
     data.compiling = Some(Compiling(cancellation.clone()));
     let complete = data.wait_for_completion();
     let loader = node.loader.clone();
-    node.submit_compilation(Box::new(move || {
-        let compiled = loader.compile_for_guest(&bytes, cancellation);
+    let its_node = node.clone();
+    its_node.submit_compilation(Box::new(move || {
+        let compiled = loader.compile_for_guest(&bytes, deadline(&node), cancellation);
         complete(Box::new(move |memory, data| {
             data.compiling = None;
             let (result, value) = match compiled {
@@ -59,4 +64,15 @@ fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Re
         }));
     }));
     Ok(HostCall::Suspend)
+}
+
+/// When a compilation that begins now has to be done. In a simulation, whose result must not depend on how fast this
+/// machine is, no time is too long.
+fn deadline(node: &Arc<Node>) -> Option<Deadline> {
+    if let World::Simulated(_) = node.world {
+        return None;
+    }
+    let node = node.clone();
+    let end = node.clock.now().saturating_add(MAX_GUEST_TIME.as_nanos() as u64);
+    Some(Deadline::new(move || node.clock.now() >= end))
 }
