@@ -1,7 +1,7 @@
 ;; crowd LIVE ROUNDS OPERATIONS: spawns as many children as shall live, which say hello and then answer every message; says
 ;; that they live; and then, for so many rounds, how many nanoseconds so many of each of these take, one after the other:
 ;; spawning a visitor that says hello and ends, asking a random child, asking one of a few children, and killing a random
-;; child until its death is heard of (the next one then takes its place). Each number is eight bytes, the least first.
+;; child, and one of the few, until its death is heard of (the next one then takes its place). Each number is eight bytes, the least first.
 (module
   (import "lunatic::process" "spawn" (func $spawn_function (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::process" "process_id" (func $process_id (result i64)))
@@ -86,9 +86,11 @@
       (call $ask (call $place (i64.and (local.get $left) (i64.const 15))))
       (br_if $next (i64.ne (i64.const 0) (local.tee $left (i64.sub (local.get $left) (i64.const 1))))))
     (call $say (i64.sub (call $now) (local.get $start))))
-  (func $kills (param $left i64) (local $spent i64) (local $start i64) (local $at i32)
+  (func $kills (param $left i64) (param $random i32) (local $spent i64) (local $start i64) (local $at i32)
     (loop $next
-      (local.set $at (call $any))
+      (local.set $at (if (result i32) (local.get $random)
+        (then (call $any))
+        (else (call $place (i64.and (local.get $left) (i64.const 15))))))
       (local.set $start (call $now))
       (call $monitor (i64.load (local.get $at)))
       (call $kill (i64.load (local.get $at)))
@@ -120,6 +122,7 @@
       (call $visits (local.get $operations))
       (call $questions_to_all (local.get $operations))
       (call $questions_to_few (local.get $operations))
-      (call $kills (local.get $operations))
+      (call $kills (local.get $operations) (i32.const 1))
+      (call $kills (local.get $operations) (i32.const 0))
       (br_if $next
         (i64.ne (i64.const 0) (local.tee $rounds (i64.sub (local.get $rounds) (i64.const 1))))))))

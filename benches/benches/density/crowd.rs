@@ -22,14 +22,20 @@ const OPERATIONS: u64 = 5_000;
 /// Bytes that a process may take.
 const EACH: u64 = 13 << 10;
 
-const NAMES: [&str; 4] = ["spawn, hello, end", "ask a random one", "ask one of sixteen", "kill a random one"];
+const NAMES: [&str; 5] = [
+    "spawn, hello, end",
+    "ask a random one",
+    "ask one of sixteen",
+    "kill a random one",
+    "kill one of sixteen",
+];
 
 /// Prints the table.
 pub(crate) fn report(many: u64) {
     if many * EACH > available() {
         return println!("{many} processes left out: {} GiB may not be enough", available() >> 30);
     }
-    let mut figures = [[(); 2]; 4].map(|kinds| kinds.map(|()| Vec::new()));
+    let mut figures = [[(); 2]; NAMES.len()].map(|kinds| kinds.map(|()| Vec::new()));
     for _ in 0..RUNS {
         for (kind, live) in [FEW, many].into_iter().enumerate() {
             let run = measured(&["crowd", &live.to_string()]);
@@ -56,7 +62,7 @@ pub(crate) fn measure(live: &str) {
     let numbers = bytes.chunks_exact(8).map(|number| u64::from_le_bytes(number.try_into().expect("eight")));
     // The first says that all live.
     let numbers: Vec<f64> = numbers.skip(1).map(|time| time as f64 / OPERATIONS as f64).collect();
-    assert_eq!(numbers.len(), ROUNDS * NAMES.len(), "the guest says four numbers a round");
+    assert_eq!(numbers.len(), ROUNDS * NAMES.len(), "the guest says five numbers a round");
     for kind in 0..NAMES.len() {
         println!("{}", median(numbers.iter().copied().skip(kind).step_by(NAMES.len()).collect()));
     }

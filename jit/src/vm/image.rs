@@ -45,9 +45,11 @@ pub(crate) struct MemoryImage {
     content: Box<[u8]>,
     start: usize,
     backing: Backing,
-    /// In how many slots of the file the content is. A slab is only added when all slots of those before are used, so
+    /// Bytes of the file whose slots have the content. A slab is only added when all slots of those before are used, so
     /// they are used in order.
-    filled: Mutex<usize>,
+    filled: AtomicUsize,
+    /// Held by who fills more.
+    filling: Mutex<()>,
     images: Arc<Images>,
 }
 
@@ -81,7 +83,8 @@ impl Images {
             content,
             start: pages.start,
             backing,
-            filled: Mutex::new(0),
+            filled: AtomicUsize::new(0),
+            filling: Mutex::new(()),
             images: self.clone(),
         });
         if image.is_err() {
@@ -101,10 +104,8 @@ impl MemoryImage {
     /// A slot that reads as the image, and which of its pages are its own, if that is known.
     pub(crate) fn take(&self) -> io::Result<(Slot, Option<Resident>)> {
         let (slot, known) = self.slots.take_from(|size| self.backing.map(size))?;
-        if known.is_none()
-            && let Err(error) = self.fill(slot.index(self.slot_size))
-        {
-            // It was never used.
+        if let Err(error) = self.fill(slot.offset()) {
+            // It was never used; whoever takes it next tries again.
             self.slots.give(slot, |_| None);
             return Err(error);
         }
@@ -131,13 +132,19 @@ impl MemoryImage {
         self.slot_size
     }
 
-    /// Sees to it that the file has the content at this slot.
-    fn fill(&self, index: usize) -> io::Result<()> {
-        // Only a number is changed under it.
-        let mut filled = self.filled.lock().unwrap_or_else(PoisonError::into_inner);
-        while *filled <= index {
-            self.backing.write(*filled * self.slot_size + self.start, &self.content)?;
-            *filled += 1;
+    /// Sees to it that the file has the content at the slot of this offset.
+    fn fill(&self, offset: usize) -> io::Result<()> {
+        // Acquire and release: who sees the number sees what was written before.
+        if offset < self.filled.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // Nothing panics while it is held, and it has nothing in it.
+        let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut filled = self.filled.load(Ordering::Acquire);
+        while filled <= offset {
+            self.backing.write(filled + self.start, &self.content)?;
+            filled += self.slot_size;
+            self.filled.store(filled, Ordering::Release);
         }
         Ok(())
     }

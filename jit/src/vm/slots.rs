@@ -73,9 +73,9 @@ impl Slot {
         self.address
     }
 
-    /// How many slots of its slab lie before it.
-    pub(crate) fn index(&self, slot_size: usize) -> usize {
-        self.offset / slot_size
+    /// Bytes from the start of its slab.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
     }
 }
 
