@@ -290,3 +290,48 @@ fn a_caught_trap_gives_the_guests_own_stack_back() {
     assert_eq!(run("__stack_pointer"), 4096 - 16, "a call that returns has put it where it belongs");
     assert_eq!(run("other"), 4096 - 64 - 16, "other globals stay as the trap left them");
 }
+
+/// HOSTILE 27: while a call waits, the guest grows the memory in another, which waits too and ends on another thread. The
+/// memory has moved; the first call finds it where it is and as long as it is, and no longer.
+#[test]
+fn a_memory_that_grew_during_a_suspension_is_found_again() {
+    let body = r#"(memory (export "memory") 1 100)
+        (func (export "f0") (result i64) CHARGE
+            (drop (memory.grow (i32.const 40)))
+            (i64.store (i32.const 2000000) (i64.const 7))
+            (call $wait))
+        (func (export "run") (param $beyond i32) (result i64) CHARGE
+            (i64.store (i32.const 65528) (i64.const 5))
+            (if (i64.ne (call $catch (i64.const 0)) (i64.const 30)) (then (unreachable)))
+            (if (i64.ne (i64.load (i32.const 65528)) (i64.const 5)) (then (unreachable)))
+            (if (i32.ne (memory.size) (i32.const 41)) (then (unreachable)))
+            (i64.store (i32.const 65528) (i64.const 6))
+            (i64.add (i64.load (i32.const 2000000)) (i64.load (local.get $beyond))))"#;
+    for (at, expected) in [(65528, Some(13)), (41 * 65536 - 8, Some(7)), (41 * 65536 - 7, None)] {
+        let (module, mut store, instance) = start(body);
+        let function = module.exported_function("run").unwrap();
+        store.begin(instance, function, &[Value::I32(at)]).unwrap();
+        let mut how = Resume::Continue;
+        let ended = loop {
+            // Each time by a thread of its own.
+            let progress;
+            (store, progress) = std::thread::spawn(move || {
+                let progress = store.resume(how, 10);
+                (store, progress)
+            })
+            .join()
+            .unwrap();
+            match progress {
+                Progress::Yielded => how = Resume::Continue,
+                // The innermost call is the one that waits.
+                Progress::Suspended => how = Resume::Return(RawValue::from(30u64)),
+                ended => break ended,
+            }
+        };
+        match (ended, expected) {
+            (Progress::Returned, Some(expected)) => assert_eq!(store.results(), [Value::I64(expected)]),
+            (Progress::Trapped(trap), None) => assert!(matches!(trap.kind, TrapKind::MemoryOutOfBounds)),
+            (ended, _) => panic!("{at}: {ended:?}"),
+        }
+    }
+}
