@@ -5,7 +5,8 @@
 //! while something else still runs. It is a hint: it may be long out of date, nothing is read through it, and an address
 //! that is no longer mapped is not fetched.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::Store;
 
@@ -27,11 +28,24 @@ pub struct WorkingSet {
     frames: AtomicUsize,
     store: AtomicUsize,
     guest: AtomicUsize,
+    /// The thread's number of the call that was left.
+    left: AtomicU32,
 }
+
+thread_local! {
+    /// Calls that this thread has left.
+    static LEFT: Cell<u32> = const { Cell::new(0) };
+}
+
+/// After so few others it is still in a cache.
+const RECENT: u32 = 16;
 
 impl WorkingSet {
     /// Has the processor fetch it.
     pub fn prefetch(&self) {
+        if LEFT.get().wrapping_sub(self.left.load(Ordering::Relaxed)) < RECENT {
+            return;
+        }
         // Relaxed, here and below: what is fetched for nothing costs little.
         let [frames, store, guest] =
             [&self.frames, &self.store, &self.guest].map(|at| at.load(Ordering::Relaxed));
@@ -52,6 +66,8 @@ impl<T: Send + 'static> Store<T> {
         let frames = core.runtime.exit_frame;
         // One that did not record its frames is in a bulk operation, which lasts longer than a few misses.
         let store = if frames == 0 { 0 } else { self.inner.as_ptr() as usize };
+        LEFT.set(LEFT.get().wrapping_add(1));
+        set.left.store(LEFT.get(), Ordering::Relaxed);
         set.frames.store(frames, Ordering::Relaxed);
         set.store.store(store, Ordering::Relaxed);
         set.guest.store(instance.stack_top().unwrap_or(0), Ordering::Relaxed);
