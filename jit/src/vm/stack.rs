@@ -65,11 +65,7 @@ impl StackPool {
     /// A stack whose content is unspecified: guest code never reads what it has not written.
     pub(crate) fn take(self: &Arc<Self>) -> io::Result<PooledStack> {
         let (slot, _) = self.slots.take()?;
-        #[cfg(address_sanitizer)]
-        // SAFETY: the stack is mapped and nobody's.
-        unsafe {
-            __asan_unpoison_memory_region(slot.address() as *const _, self.size);
-        }
+        forget_frames(slot.address(), self.size);
         // Slots are often taken in their order, and neighbours are used together.
         let colour = slot.address() / self.size % COLOURS;
         let base = slot.address() + self.size - colour * LINE;
@@ -77,12 +73,21 @@ impl StackPool {
     }
 }
 
-#[cfg(address_sanitizer)]
-// SAFETY: declared as the sanitizer defines it.
-unsafe extern "C" {
-    /// Frames mark what lies around their variables and take the marks away when they return. Those of an activation
-    /// that traps or is dropped do not return, and a stack's next user would stumble over their marks.
-    fn __asan_unpoison_memory_region(address: *const core::ffi::c_void, size: usize);
+/// Makes a stack, which nothing runs on, fit for its next user. Under AddressSanitizer, frames mark what lies around their
+/// variables and take the marks away when they return. Those of an activation that traps or is dropped do not return, and
+/// the next user would stumble over their marks.
+fn forget_frames(bottom: usize, size: usize) {
+    #[cfg(address_sanitizer)]
+    {
+        // SAFETY: declared as the sanitizer defines it.
+        unsafe extern "C" {
+            fn __asan_unpoison_memory_region(address: *const core::ffi::c_void, size: usize);
+        }
+        // SAFETY: the stack is mapped, and its owner's.
+        unsafe { __asan_unpoison_memory_region(bottom as *const _, size) };
+    }
+    #[cfg(not(address_sanitizer))]
+    let _ = (bottom, size);
 }
 
 /// A stack on loan from its pool.
@@ -111,6 +116,7 @@ impl PooledStack {
 
     /// What a call runs on that leaves the stack to its owner.
     pub(crate) fn lend(&self) -> LentStack {
+        forget_frames(self.bottom(), self.base - self.bottom());
         LentStack { base: self.base(), limit: self.limit(), guest_limit: self.guest_limit() }
     }
 
