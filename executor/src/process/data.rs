@@ -187,7 +187,7 @@ impl ProcessData {
         Some(self.receive(letter))
     }
 
-    /// Sends a signal, most likely to whom it was sent to the last time; gives it back when there is no such process.
+    /// Sends a message, most likely to whom the last one was sent; gives it back when there is no such process.
     pub(crate) fn send(&mut self, to: ProcessId, letter: Letter) -> Result<Sent, Parcel> {
         let receiver = match &self.receiver {
             Some(known) if known.id() == to => known,
@@ -404,9 +404,7 @@ impl ProcessData {
         if !is_over {
             return None;
         }
-        if let Some(timer) = wait.timer {
-            self.process.node().timers.cancel(timer);
-        }
+        self.cancel_timer();
         match self.wait.take()?.reason {
             Reason::Over(finish) | Reason::Time(finish) => Some(finish),
             Reason::Message { .. } | Reason::Completion => None,
@@ -415,10 +413,14 @@ impl ProcessData {
 
     /// Forgets the wait and its timer.
     pub(super) fn end_wait(&mut self) {
+        self.cancel_timer();
+        self.wait = None;
+    }
+
+    fn cancel_timer(&self) {
         if let Some(Wait { timer: Some(timer), .. }) = self.wait {
             self.node().timers.cancel(timer);
         }
-        self.wait = None;
     }
 
     /// What it waits for, for a person.

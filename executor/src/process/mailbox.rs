@@ -166,6 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn what_arrives_passes_those_that_wait_only_if_none_of_them_matches() {
+        let letter = |tag| Letter::new(Message::Data(DataMessage::new(tag, 0)));
+        let mut mailbox = mailbox(&[1, 2]);
+        let mut pattern = Pattern::new(Tags::One(3));
+        assert!(mailbox.take(&mut pattern).is_none());
+        assert!(mailbox.offer(&mut pattern, letter(4)).is_none(), "it does not match");
+        assert!(mailbox.offer(&mut pattern, letter(3)).is_some(), "all others were looked at");
+        assert_eq!(mailbox.len(), 3);
+        let mut fresh = Pattern::new(Tags::Any);
+        assert!(mailbox.offer(&mut fresh, letter(5)).is_none(), "older ones come first");
+        assert_eq!(mailbox.take(&mut fresh).map(|letter| letter.message().tag()), Some(1));
+    }
+
+    #[test]
     fn a_tag_does_not_match_the_untagged() {
         let mut mailbox = mailbox(&[NO_TAG, 3]);
         assert_eq!(take(&mut mailbox, &[3]), Some(3));

@@ -244,8 +244,8 @@ impl<T: Send + 'static> Store<T> {
             runtime: unsafe { &raw mut (*core.as_ptr()).runtime },
         };
         // SAFETY: the store drops its activations before all that the target points to, and before the home that it has
-        // lent to the outermost one only; code and trampoline have the type of the function. The slots are not touched before it is over: where it becomes an outer call,
-        // they move with it, and their content stays where it is.
+        // lent to the outermost one only; code and trampoline have the type of the function. The slots are not touched
+        // before it is over: where it becomes an outer call, they move with it, and their content stays where it is.
         let activation = unsafe { Activation::new(stack, target) };
         inner.core.set_activation(activation);
         Ok(())

@@ -22,6 +22,12 @@ const STORE: usize = 9 * LINE;
 /// Bytes at the end of the guest's own stack: its innermost frame, and what it calls next.
 const GUEST: usize = 2 * LINE;
 
+/// Lines that are fetched at most: a processor has so many requests under way, and some more that wait.
+const MAX_LINES: usize = 32;
+
+/// After so few others it is still in a cache.
+const RECENT: u32 = 16;
+
 /// See the module. Anybody may read it while its store's owner writes it.
 #[derive(Debug, Default)]
 pub struct WorkingSet {
@@ -36,9 +42,6 @@ thread_local! {
     /// Calls that this thread has left.
     static LEFT: Cell<u32> = const { Cell::new(0) };
 }
-
-/// After so few others it is still in a cache.
-const RECENT: u32 = 16;
 
 impl WorkingSet {
     /// Has the processor fetch it.
@@ -82,6 +85,3 @@ fn prefetch(from: usize, to: usize) {
         crate::sys::prefetch(from + line * LINE);
     }
 }
-
-/// Lines that are fetched at most: a processor has so many requests under way, and some more that wait.
-const MAX_LINES: usize = 32;

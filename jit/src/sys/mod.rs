@@ -1,9 +1,10 @@
 //! What differs between operating systems: mappings, page reset, and synchronous faults.
 //!
 //! A back end provides: [`Mapping`] (reserve zeroed memory lazily backed, give pages back, make it executable),
-//! [`Backing`] (what many mappings begin with; or none), `own_pages` (which of a range are there; or not), [`reset`] (zero a range, cheaply where little of it is resident), [`page_faults`] (of a thread), `fault` (hand a hardware fault in native code to
-//! [`crate::vm::trap::handle`], and redirect the faulting context where that says), and `private` (files that nobody
-//! else can have written).
+//! [`Backing`] (what many mappings begin with; or none), `own_pages` (which of a range are there; or not), [`reset`] (zero
+//! a range, cheaply where little of it is resident), [`page_faults`] (of a thread), `fault` (hand a hardware fault in
+//! native code to [`crate::vm::trap::handle`], and redirect the faulting context where that says), and `private` (files
+//! that nobody else can have written).
 
 #[cfg(miri)]
 mod interpreted;
