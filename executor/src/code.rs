@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use lunatic_jit::{
-    FuncIndex, FuncType, Instance, InstantiateError, Linked, MemoryLayout, Module, Store, declared_imports,
+    FuncIndex, FuncType, Instance, InstantiateError, Linked, MemoryLayout, Module, Store, StoreLimits,
+    declared_imports,
 };
 
-use crate::config::ProcessConfig;
 use crate::process::ProcessData;
 
 /// Where the memories of a program's processes lie.
@@ -87,22 +87,25 @@ impl Code {
         self.0.pooled.as_ref().or(self.0.reserved.as_ref()).expect("there is a version").module()
     }
 
-    /// An instance with the memory that the configuration is for; with a pooled one if there is no reservation left.
+    /// A store with an instance that has the memory that the configuration is for; with a pooled one if there is no
+    /// reservation left. Without an instance, the store is only the data's place.
     pub(crate) fn instantiate(
         &self,
-        store: &mut Store<ProcessData>,
-        config: &ProcessConfig,
-    ) -> Result<Instance, InstantiateError> {
+        data: ProcessData,
+        limits: StoreLimits,
+    ) -> (Store<ProcessData>, Result<Instance, InstantiateError>) {
         let Versions { pooled, reserved, memories, .. } = &*self.0;
+        let is_large = data.config.is_large;
         let wanted = match (pooled, reserved) {
-            (Some(_), Some(reserved)) if *memories == Memories::Reserved || config.is_large => reserved,
+            (Some(_), Some(reserved)) if *memories == Memories::Reserved || is_large => reserved,
             (Some(pooled), _) => pooled,
             (None, reserved) => reserved.as_ref().expect("there is a version"),
         };
-        match (store.instantiate(wanted), pooled) {
-            (Err(InstantiateError::Exhausted(_)), Some(pooled)) => store.instantiate(pooled),
-            (instance, _) => instance,
+        let (mut store, mut instance) = Store::with_instance(wanted, data, limits);
+        if let (Err(InstantiateError::Exhausted(_)), Some(pooled)) = (&instance, pooled) {
+            instance = store.instantiate(pooled);
         }
+        (store, instance)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 
+use crate::store::Room;
 use crate::types::TypeNumbers;
 use crate::vm::memory::MemoryPool;
 use crate::vm::stack::{RESERVE, StackPool};
@@ -39,6 +40,8 @@ struct EngineInner {
     types: Arc<TypeNumbers>,
     stacks: Arc<StackPool>,
     memories: Arc<MemoryPool>,
+    /// For spare stores.
+    room: Arc<Room>,
 }
 
 /// Why an engine cannot run on this machine.
@@ -60,6 +63,7 @@ impl Engine {
             types: Arc::default(),
             stacks: Arc::new(StackPool::new(stack_size)),
             memories: Arc::default(),
+            room: Arc::default(),
         };
         Ok(Engine { inner: Arc::new(inner) })
     }
@@ -85,6 +89,10 @@ impl Engine {
 
     pub(crate) fn stacks(&self) -> &Arc<StackPool> {
         &self.inner.stacks
+    }
+
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.inner.room
     }
 
     pub(crate) fn memories(&self) -> &Arc<MemoryPool> {

@@ -45,11 +45,23 @@ pub(crate) fn from_template(
     if !imaged {
         add_memories(&mut instance, None)
             .inspect_err(|_| give_back(core, template.memory_bytes, template.table_entries))?;
-        copy_data(&mut instance, template);
     }
     instance.tables.reserve_exact(template.tables.len());
     for (index, image) in template.tables.iter().enumerate() {
         add_table(&mut instance, index as u32, image.clone());
+    }
+    fill(&mut instance, module, template);
+    Ok(instance)
+}
+
+/// Writes what an instance of a linked module starts with, over what is as new already: data that is no image, and
+/// globals.
+pub(crate) fn fill(instance: &mut InstanceData, module: &ModuleInner, template: &Template) {
+    if !instance.memories.first().is_some_and(Memory::is_imaged) {
+        for (memory, start, range) in &template.data {
+            let data = &module.shape.data_bytes[range.clone()];
+            instance.memory(*memory).bytes()[*start as usize..][..data.len()].copy_from_slice(data);
+        }
     }
     for (index, global) in module.shape.globals.iter().enumerate() {
         // The reserved counter, the only imported global, has no cell.
@@ -57,15 +69,6 @@ pub(crate) fn from_template(
             // SAFETY: a defined global's cell lies in the context.
             unsafe { instance.global(index as u32).write(template.globals[index]) };
         }
-    }
-    Ok(instance)
-}
-
-fn copy_data(instance: &mut InstanceData, template: &Template) {
-    let module = instance.module.clone();
-    for (memory, start, range) in &template.data {
-        let data = &module.shape.data_bytes[range.clone()];
-        instance.memory(*memory).bytes()[*start as usize..][..data.len()].copy_from_slice(data);
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::{CompileError, Frame, LinkError, MissingImport, TrapKind};
 use crate::linker::HostFunc;
 use crate::options::{CompileOptions, MemoryLayout};
 use crate::shape::{Item, Shape};
+use crate::store::Shelves;
 use crate::types::ModuleTypes;
 use crate::value::{ExternType, FuncType};
 use crate::vm::context::{VmFuncRef, VmOffsets};
@@ -254,6 +255,7 @@ pub(crate) struct LinkedInner<T> {
     /// The function records that all instances share.
     pub(crate) records: Arc<[VmFuncRef]>,
     pub(crate) template: Result<Template, TrapKind>,
+    pub(crate) shelves: Shelves<T>,
 }
 
 // SAFETY: records and template are immutable, and lead to code that the module owns; host functions are Send and
@@ -306,8 +308,13 @@ impl<T: 'static> Linked<T> {
         let records: Arc<[VmFuncRef]> =
             functions.map(|function| module.inner.record(function, std::ptr::null_mut())).collect();
         let template = Template::new(shape, &records);
-        let inner =
-            LinkedInner { module: module.clone(), hosts: Arc::new(Hosts::new(hosts)), records, template };
+        let inner = LinkedInner {
+            module: module.clone(),
+            hosts: Arc::new(Hosts::new(hosts)),
+            records,
+            template,
+            shelves: Shelves::new(module.inner.engine.room()),
+        };
         Ok(Linked { inner: Arc::new(inner) })
     }
 }

@@ -6,7 +6,8 @@ use std::fs;
 use std::sync::{Mutex, PoisonError};
 
 use lunatic_jit::{
-    Budget, Cache, CacheKey, CompileOptions, Engine, EngineConfig, Linker, Module, Store, StoreLimits, Value,
+    Budget, Cache, CacheKey, CompileOptions, Engine, EngineConfig, Instance, Linked, Linker, Module, Store,
+    StoreLimits, Value,
 };
 
 /// These tests look at the whole process, so they run one after the other.
@@ -62,6 +63,22 @@ fn no_mapping_is_ever_writable_and_executable() {
 #[test]
 fn code_is_unmapped_with_its_last_user() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    last_user(|engine, linked| {
+        let mut store = Store::new(engine, (), StoreLimits::default());
+        let instance = store.instantiate(linked).unwrap();
+        (store, instance)
+    });
+    // With others that have ended and are kept, and one that ends when there is nobody left to keep it for.
+    last_user(|_, linked| {
+        let stores: Vec<_> =
+            (0..100).map(|_| Store::with_instance(linked, (), StoreLimits::default())).collect();
+        drop(stores);
+        let (store, instance) = Store::with_instance(linked, (), StoreLimits::default());
+        (store, instance.unwrap())
+    });
+}
+
+fn last_user(make: impl Fn(&Engine, &Linked<()>) -> (Store<()>, Instance)) {
     let engine = engine();
     let before = code_mappings();
     let module = Module::compile(&engine, &tiny(7)).unwrap();
@@ -71,8 +88,7 @@ fn code_is_unmapped_with_its_last_user() {
     let linked = Linker::new().link(&module).unwrap();
     let function = module.exported_function("f").unwrap();
     drop((module, clone));
-    let mut store = Store::new(&engine, (), StoreLimits::default());
-    let instance = store.instantiate(&linked).unwrap();
+    let (mut store, instance) = make(&engine, &linked);
     drop(linked);
     // The instance alone keeps it, and a call that has begun and does not end.
     store.begin(instance, function, &[]).unwrap();
@@ -122,9 +138,9 @@ fn load_and_unload(cycles: usize) {
             0 => Module::compile(&engine, wasm).unwrap(),
             _ => cache.get(&engine, key).unwrap(),
         };
-        let mut store = Store::new(&engine, (), StoreLimits::default());
-        let instance = store.instantiate(&Linker::new().link(&module).unwrap()).unwrap();
-        let results = store.call(instance, module.exported_function("f").unwrap(), &[]).unwrap();
+        let linked = Linker::new().link(&module).unwrap();
+        let (mut store, instance) = Store::with_instance(&linked, (), StoreLimits::default());
+        let results = store.call(instance.unwrap(), module.exported_function("f").unwrap(), &[]).unwrap();
         assert_eq!(results, [Value::I32((number / 2 % modules.len() * 16) as i32)]);
     };
     // What the first ones leave in pools and in the allocator is kept for the others.

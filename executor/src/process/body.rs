@@ -137,15 +137,14 @@ impl Body {
         let Some(Stage::Starting(data)) = self.stage.take() else {
             unreachable!("only a body that has not started is started")
         };
-        let (code, config) = (data.code.clone(), data.config.clone());
+        let code = data.code.clone();
         let max_memory = data.config.max_memory;
         let defaults = StoreLimits::default();
         let max_table_elements = defaults.max_table_elements.min(max_memory / TABLE_ELEMENT);
         let total = data.node().total_memory.clone();
         let limits = StoreLimits { max_memory, max_table_elements, total };
-        let engine = data.node().loader.engine.clone();
-        let mut store = Store::new(&engine, *data, limits);
-        match code.instantiate(&mut store, &config) {
+        let (store, instance) = code.instantiate(*data, limits);
+        match instance {
             Ok(instance) => {
                 let mut running = Running { store, instance, begun: 0 };
                 let begun = running.begin_next(&self.entry);

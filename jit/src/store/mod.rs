@@ -5,23 +5,26 @@
 //! cannot run meanwhile, and a [`Caller`] stands for that same exclusive access during a host call.
 //!
 //! `call` is how calls begin, go on and end, `caller` a host call seen from the host, `exports` what instances share,
-//! `values` what crosses the border.
+//! `values` what crosses the border, `spare` what becomes of a store that has ended.
 
 mod call;
 mod caller;
 mod exports;
+mod spare;
 mod values;
 mod working_set;
 
 pub use call::{CannotWait, Progress, Resume};
 pub use caller::{Caller, HostPanic};
 pub use exports::Export;
+pub(crate) use spare::{Room, Shelves};
 pub use working_set::WorkingSet;
 
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -39,6 +42,7 @@ use crate::vm::libcalls;
 use crate::vm::residency;
 
 use call::{Outer, Request};
+use spare::Shelf;
 
 /// What the instances of a store may use.
 #[derive(Clone, Debug)]
@@ -92,7 +96,8 @@ struct StoreInner<T> {
     reductions: u64,
     /// Reductions of the running slice that [`Caller::end_slice`] gave back.
     given_back: i64,
-    data: T,
+    /// Dropped with the [`Store`]; a spare one has none.
+    data: ManuallyDrop<T>,
     engine: Engine,
     /// The host functions of each instance's imports, which the instance has the address of.
     hosts: SmallVec<[Arc<Hosts<T>>; 1]>,
@@ -105,6 +110,8 @@ struct StoreInner<T> {
     request: Option<Request<T>>,
     /// The calls that the innermost one is in, outermost first.
     outer: Vec<Outer<T>>,
+    /// Where it goes when it has ended; `None` for one that is not to be used again.
+    shelf: Option<Arc<Shelf<T>>>,
 }
 
 // SAFETY: a store owns all that its pointers lead to, but for code, tables and records that are immutable and
@@ -150,7 +157,8 @@ impl<T: Send + 'static> Store<T> {
             outer: Vec::new(),
             reductions: 0,
             given_back: 0,
-            data,
+            data: ManuallyDrop::new(data),
+            shelf: None,
         };
         let inner = inner.settle();
         // SAFETY: just settled, and ours.
@@ -264,17 +272,11 @@ impl<T> StoreInner<T> {
 
 impl<T> Drop for Store<T> {
     fn drop(&mut self) {
-        // SAFETY: made by `settle`, and ours alone. The activations go first: they point to all the rest. The home goes
-        // last, it is what all the rest is in.
+        // SAFETY: made by `settle`, and ours alone. The activations go first: they point to all the rest.
         unsafe {
             (*self.inner.as_ptr()).drop_activations();
-            match (*self.inner.as_ptr()).core.home.take() {
-                Some(home) => {
-                    self.inner.drop_in_place();
-                    drop(home);
-                }
-                None => drop(Box::from_raw(self.inner.as_ptr())),
-            }
+            ManuallyDrop::drop(&mut (*self.inner.as_ptr()).data);
+            StoreInner::retire(self.inner);
         }
     }
 }

@@ -115,7 +115,12 @@ impl MemoryImage {
     /// Takes a slot back that `clean` makes new, told whether it may stay resident.
     pub(crate) fn give(&self, slot: Slot, clean: impl FnOnce(bool) -> Reset) {
         let address = slot.address();
-        self.slots.give(slot, |keep| match clean(keep) {
+        self.slots.give(slot, |keep| self.complete(address, clean(keep)));
+    }
+
+    /// Has a slot that was reset like this read as the image. Which of its pages are its own, if that is known.
+    pub(super) fn complete(&self, address: usize, reset: Reset) -> Option<Resident> {
+        match reset {
             Reset::Zeroed(resident) => {
                 resident.runs().for_each(|run| self.restore(address, run));
                 Some(resident)
@@ -125,7 +130,7 @@ impl MemoryImage {
                 self.restore(address, (0, self.slot_size));
                 None
             }
-        });
+        }
     }
 
     pub(crate) fn slot_size(&self) -> usize {

@@ -14,7 +14,7 @@ use super::account::Account;
 use super::activation::{Activation, Leave};
 use super::context::{Place, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
 use super::libcalls::{Dispatched, HostEntry};
-use super::memory::Memory;
+use super::memory::{Memory, PAGE};
 use super::residency;
 use super::stack::{LentStack, PooledStack};
 use super::table::Table;
@@ -344,6 +344,18 @@ impl InstanceData {
 
     pub(crate) fn drop_elements(&mut self, segment: u32) {
         self.dropped_elements.0.insert(segment);
+    }
+
+    /// Makes it as it was when it was new, but for what [`fill`](crate::instantiate::fill) writes. False if that is not
+    /// worth it; then it is only good for being dropped. Nothing of its store runs, and no other instance leads here.
+    pub(crate) fn renew(&mut self) -> bool {
+        if !matches!(self.records, Records::Shared(_)) || !self.tables.iter().all(Table::is_unchanged) {
+            return false;
+        }
+        self.dropped_data.0.clear();
+        self.dropped_elements.0.clear();
+        let declared = &self.module.shape.memories;
+        self.memories.iter_mut().zip(declared).all(|(memory, limits)| memory.renew(limits.min * PAGE))
     }
 
     /// The record of a function.

@@ -309,6 +309,39 @@ impl Memory {
         }
     }
 
+    /// Makes it as it was when it was new, of so many bytes. False if it is not where it was then, or of a kind for which
+    /// that is no cheaper than making another one.
+    pub(crate) fn renew(&mut self, length: u64) -> bool {
+        // SAFETY: the slot is this memory's, which is exclusively borrowed; and so are the pages that are known of.
+        let clean = |address, size, residency| unsafe { clean(address, size, true, residency) };
+        let (known, residency) = match &mut self.place {
+            Some(Place::Pooled { slot, class, residency }) if *class == class_of(length) => {
+                (clean(slot.address(), slot_size(*class), *residency).resident(), residency)
+            }
+            Some(Place::Imaged { slot, image, residency }) => {
+                let reset = clean(slot.address(), image.slot_size(), *residency);
+                (image.complete(slot.address(), reset), residency)
+            }
+            _ => return false,
+        };
+        *residency = known.map(Residency::of);
+        self.length = length;
+        self.describe();
+        true
+    }
+
+    /// The thread that calls has it from now on; it is new.
+    pub(crate) fn adopt(&mut self) {
+        if let Some(Place::Pooled { residency, .. } | Place::Imaged { residency, .. }) = &mut self.place {
+            *residency = residency.map(Residency::adopted);
+        }
+    }
+
+    /// Whether its data is there without having been copied.
+    pub(crate) fn is_imaged(&self) -> bool {
+        matches!(self.place, Some(Place::Imaged { .. }))
+    }
+
     /// Another thread than the one that made it is about to use it.
     pub(crate) fn change_thread(&mut self) {
         if let Some(Place::Pooled { residency, .. } | Place::Imaged { residency, .. }) = &mut self.place {

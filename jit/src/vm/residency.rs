@@ -73,6 +73,11 @@ impl Residency {
         Residency { then, since: FaultWatch::begin() }
     }
 
+    /// Of the same slot, which nobody has used since, from now on for the thread that calls.
+    pub(crate) fn adopted(self) -> Residency {
+        Residency::of(self.then)
+    }
+
     /// What is resident now, if that is known.
     pub(crate) fn now(self) -> Option<Resident> {
         self.since.saw_none().then_some(self.then)

@@ -120,6 +120,11 @@ impl PooledStack {
         LentStack { base: self.base(), limit: self.limit(), guest_limit: self.guest_limit() }
     }
 
+    /// Gives back what is not worth keeping; nothing may be running on the stack.
+    pub(crate) fn trim(&self) {
+        trim(self.bottom(), self.pool.size);
+    }
+
     /// The lowest address that a guest frame may use.
     fn guest_limit(&self) -> usize {
         self.base - (self.pool.size - RESERVE - SPARE)
@@ -128,33 +133,30 @@ impl PooledStack {
     fn bottom(&self) -> usize {
         self.slot.as_ref().expect("it is taken only by drop").address()
     }
+}
 
-    fn top(&self) -> usize {
-        self.bottom() + self.pool.size
-    }
-
-    /// Whether the stack has been used deeper than what stays resident. It looks at one cache line only, which a
-    /// frame may have stepped over: this decides about memory, not about safety.
-    fn was_deep(&self) -> bool {
-        let line = (self.top() - KEPT - 64) as *const u64;
-        // SAFETY: the line is in this stack, which is mapped, and nobody runs on it.
-        (0..8).any(|i| unsafe { line.add(i).read() } != 0)
+/// Gives back what is not worth keeping of a stack that nobody uses, if it has been used deeper than that. It looks at one
+/// line only, which a frame may have stepped over: this decides about memory, not about safety.
+fn trim(bottom: usize, size: usize) {
+    let line = (bottom + size - KEPT - LINE) as *const u64;
+    // SAFETY: the line is in the stack, which is mapped, and nobody runs on it.
+    let was_deep = (0..8).any(|i| unsafe { line.add(i).read() } != 0);
+    if was_deep {
+        // SAFETY: the range is in the stack, beneath what anyone has a pointer to.
+        let _ = unsafe { crate::sys::reset(bottom, size - KEPT) };
     }
 }
 
 impl Drop for PooledStack {
     fn drop(&mut self) {
-        let (bottom, size) = (self.bottom(), self.pool.size);
-        let is_deep = self.was_deep();
         let slot = self.slot.take().expect("it is dropped once");
+        let (bottom, size) = (slot.address(), self.pool.size);
         self.pool.slots.give(slot, |keep| {
-            // SAFETY: the ranges are in this stack, which nobody uses any more.
-            unsafe {
-                if !keep {
-                    let _ = crate::sys::discard(bottom, size);
-                } else if is_deep {
-                    let _ = crate::sys::reset(bottom, size - KEPT);
-                }
+            if keep {
+                trim(bottom, size);
+            } else {
+                // SAFETY: it is this stack, which nobody uses any more.
+                let _ = unsafe { crate::sys::discard(bottom, size) };
             }
         });
     }

@@ -33,6 +33,11 @@ impl Table {
         table
     }
 
+    /// Whether it is as it was made.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        matches!(self.content, Content::Shared(_))
+    }
+
     pub(crate) fn length(&self) -> u64 {
         self.entries().len() as u64
     }

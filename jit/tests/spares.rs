@@ -1,0 +1,271 @@
+//! A store that is used again is as a new one to the guest and to its embedder, whatever the one before has done, and
+//! however it ended.
+
+use std::sync::Arc;
+use std::thread;
+
+use lunatic_jit::{
+    Caller, CompileOptions, Engine, EngineConfig, HostCall, InstantiateError, Linked, Linker, MemoryLayout,
+    Module, Progress, RawValue, Resume, Store, StoreLimits, TotalMemory, Value,
+};
+
+/// Each `f…` leaves something of another kind behind; `state` folds all that a guest can see of itself into a number.
+const GUEST: &str = r#"(module
+    (import "h" "wait" (func $wait))
+    (import "h" "call_back" (func $call_back))
+    (import "h" "dear" (func $dear))
+    (memory $memory (export "memory") 1 40)
+    (global $number (mut i64) (i64.const 5))
+    (global $vector (mut v128) (v128.const i64x2 6 7))
+    (global $function (mut funcref) (ref.func $one))
+    (table $t 4 8 funcref)
+    (elem (table $t) (i32.const 0) func $one $two)
+    (elem $passive func $two $one)
+    (data (i32.const 100) "data")
+    (data $late "late")
+    (type $answer (func (result i64)))
+    (func $one (export "one") (result i64) (i64.const 1))
+    (func $two (result i64) (i64.const 2))
+
+    (func (export "f0") (i64.store (i32.const 8) (i64.const -1)) (i64.store (i32.const 100) (i64.const -1)))
+    (func (export "f1") (global.set $number (i64.const -1)) (global.set $vector (v128.const i64x2 -1 -1)))
+    (func (export "f2") (global.set $function (ref.null func)))
+    (func (export "f3") (table.set $t (i32.const 1) (ref.func $one)))
+    (func (export "f4") (drop (table.grow $t (ref.func $one) (i32.const 2))))
+    (func (export "f5") (data.drop $late))
+    (func (export "f6") (elem.drop $passive))
+    (func (export "f7") (drop (memory.grow (i32.const 1))) (i64.store (i32.const 70000) (i64.const -1)))
+    (func (export "f8") (drop (memory.grow (i32.const 30))) (i64.store (i32.const 1900000) (i64.const -1)))
+    (func (export "f9") (i64.store (i32.const 65528) (i64.const -1)) unreachable)
+    (func (export "f10") (i64.store (i32.const 40000) (i64.const -1)) (drop (i64.load (i32.const -1))))
+    (func $deep (export "f11") (call $deep))
+    (func $ever (export "f12") (loop $again (br $again)))
+    (func (export "f13") (global.set $number (i64.const -1)) (call $wait))
+    (func (export "f14") (call $call_back))
+    (func (export "f15") (table.copy $t $t (i32.const 2) (i32.const 0) (i32.const 2)))
+
+    (func (export "dear") (call $dear))
+    (func (export "grow_table") (result i32) (table.grow $t (ref.null func) (i32.const 2)))
+
+    (func (export "state") (result i64)
+        (local $sum i64) (local $at i32)
+        (local.set $sum (i64.extend_i32_u (i32.mul (memory.size) (table.size $t))))
+        (loop $next
+            (local.set $sum (i64.add (i64.mul (local.get $sum) (i64.const 31)) (i64.load (local.get $at))))
+            (br_if $next (i32.lt_u
+                (local.tee $at (i32.add (local.get $at) (i32.const 8)))
+                (i32.mul (memory.size) (i32.const 65536)))))
+        (local.set $at (i32.const 0))
+        (loop $next
+            (local.set $sum (i64.add (i64.mul (local.get $sum) (i64.const 31))
+                (if (result i64) (ref.is_null (table.get $t (local.get $at)))
+                    (then (i64.const 0))
+                    (else (call_indirect $t (type $answer) (local.get $at))))))
+            (br_if $next
+                (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (table.size $t))))
+        (local.set $sum (i64.add (i64.mul (local.get $sum) (i64.const 31)) (global.get $number)))
+        (local.set $sum (i64.add (i64.mul (local.get $sum) (i64.const 31))
+            (i64x2.extract_lane 0 (global.get $vector))))
+        (local.set $sum (i64.add (i64.mul (local.get $sum) (i64.const 31))
+            (i64x2.extract_lane 1 (global.get $vector))))
+        (table.set $t (i32.const 3) (global.get $function))
+        (local.set $sum (i64.add (i64.mul (local.get $sum) (i64.const 31))
+            (call_indirect $t (type $answer) (i32.const 3))))
+        ;; Both trap if the segment was dropped.
+        (memory.init $late (i32.const 0) (i32.const 0) (i32.const 4))
+        (table.init $t $passive (i32.const 0) (i32.const 0) (i32.const 2))
+        (local.get $sum)))"#;
+
+const WAYS: usize = 16;
+
+fn linker() -> Linker<Arc<()>> {
+    type C<'a, 'b> = &'a mut Caller<'b, Arc<()>>;
+    let mut linker = Linker::new();
+    linker.func("h", "wait", |_: C<'_, '_>| HostCall::<()>::Suspend);
+    linker.func("h", "dear", |caller: C<'_, '_>| {
+        caller.charge(100_000);
+        HostCall::<()>::Suspend
+    });
+    linker.func("h", "call_back", |caller: C<'_, '_>| -> HostCall<()> {
+        let function = caller.module().exported_function("f13").unwrap();
+        caller.call_guest(function, &[], |_, _| Ok(HostCall::Return(RawValue::from(0))))
+    });
+    linker
+}
+
+fn linked(engine: &Engine, text: &str, memory: MemoryLayout) -> Linked<Arc<()>> {
+    // Charges, so that a loop without an end can be left.
+    let wasm =
+        lunatic_instrument::prepare(&wat::parse_str(text).unwrap(), &Default::default()).unwrap().bytes;
+    let options = CompileOptions { memory, untrusted: false };
+    linker().link(&Module::compile_with(engine, &wasm, options).unwrap()).unwrap()
+}
+
+fn engine() -> Engine {
+    Engine::new(EngineConfig { stack_size: 128 << 10, ..EngineConfig::default() }).unwrap()
+}
+
+/// Runs a function for as long as it runs by itself, and drops the store, wherever that is.
+fn leave_something(linked: &Linked<Arc<()>>, function: &str, data: &Arc<()>) {
+    let (mut store, instance) = Store::with_instance(linked, data.clone(), StoreLimits::default());
+    let function = linked.module().exported_function(function).unwrap();
+    store.begin(instance.unwrap(), function, &[]).unwrap();
+    for _ in 0..5 {
+        if !matches!(store.resume(Resume::Continue, 10_000), Progress::Yielded) {
+            break;
+        }
+    }
+    drop(store);
+}
+
+fn state(store: &mut Store<Arc<()>>, instance: lunatic_jit::Instance, module: &Module) -> Vec<Value> {
+    store.call(instance, module.exported_function("state").unwrap(), &[]).unwrap()
+}
+
+#[test]
+fn whatever_a_store_has_done_the_next_one_is_new() {
+    for layout in [MemoryLayout::Pooled, MemoryLayout::Reserved] {
+        let engine = engine();
+        // Without an image of its data, and with one.
+        let large = GUEST.replace("\"data\"", &format!("\"{}\"", "data".repeat(3000)));
+        // With a memory that can grow where it is.
+        let roomy = GUEST.replace("1 40)", "9 40)");
+        for (text, size) in [(GUEST, 65_536), (&large, 65_536), (&roomy, 9 * 65_536)] {
+            let linked = linked(&engine, text, layout);
+            let module = linked.module();
+            let data = Arc::new(());
+            let mut new = Store::new(&engine, data.clone(), StoreLimits::default());
+            let instance = new.instantiate(&linked).unwrap();
+            let expected = state(&mut new, instance, module);
+            let used = new.reductions();
+            for way in (0..WAYS).chain((0..WAYS).rev()) {
+                leave_something(&linked, &format!("f{way}"), &data);
+                assert_eq!(Arc::strong_count(&data), 2, "the data of a store that has ended is dropped");
+                let (mut store, instance) =
+                    Store::with_instance(&linked, data.clone(), StoreLimits::default());
+                let instance = instance.unwrap();
+                assert_eq!((store.reductions(), store.memory_size()), (0, size), "after f{way}");
+                assert_eq!(state(&mut store, instance, module), expected, "after f{way}");
+                assert_eq!(store.reductions(), used, "after f{way}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_last_ones_backtrace_results_debts_and_waiting_call_are_gone() {
+    let engine = engine();
+    let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
+    let data = Arc::new(());
+    let ever = linked.module().exported_function("f12").unwrap();
+    for way in ["f13", "f14", "dear", "one"] {
+        leave_something(&linked, way, &data);
+        let (store, _) = Store::with_instance(&linked, data.clone(), StoreLimits::default());
+        assert!(store.backtrace().is_empty() && store.results().is_empty());
+        let (mut store, instance) = Store::with_instance(&linked, data.clone(), StoreLimits::default());
+        let function = linked.module().exported_function("f0").unwrap();
+        let instance = instance.unwrap();
+        // It would ask for a result if there were a host call to answer.
+        store.begin(instance, function, &[]).unwrap();
+        assert!(matches!(store.resume(Resume::Continue, 10_000), Progress::Returned));
+        drop(store);
+        leave_something(&linked, way, &data);
+        // Its first slice is a whole one: nothing is owed.
+        let (mut store, instance) = Store::with_instance(&linked, data.clone(), StoreLimits::default());
+        store.begin(instance.unwrap(), ever, &[]).unwrap();
+        assert!(matches!(store.resume(Resume::Continue, 10_000), Progress::Yielded));
+        assert!(store.reductions() >= 10_000, "{}", store.reductions());
+    }
+}
+
+#[test]
+fn limits_are_those_of_the_store_and_not_of_the_one_before() {
+    let engine = engine();
+    let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
+    let data = Arc::new(());
+    let total = TotalMemory::new(3 << 16);
+    let limits = |max_memory, max_table_elements| StoreLimits {
+        max_memory,
+        max_table_elements,
+        total: Some(total.clone()),
+    };
+    let roomy = limits(4 << 16, 100);
+    let with = |limits: &StoreLimits| Store::with_instance(&linked, data.clone(), limits.clone());
+    let (first, _) = with(&roomy);
+    assert_eq!(total.used(), 1 << 16);
+    drop(first);
+    assert_eq!(total.used(), 0, "a spare counts for no one");
+    for limits in [limits(1000, 100), limits(4 << 16, 3)] {
+        let (store, instance) = with(&limits);
+        assert!(matches!(instance, Err(InstantiateError::Limit(_))), "{instance:?}");
+        assert_eq!((store.memory_size(), total.used()), (0, 0));
+    }
+    let grow = linked.module().exported_function("grow_table").unwrap();
+    for (max, answer) in [(5, -1), (6, 4), (5, -1)] {
+        let (mut store, instance) = with(&limits(4 << 16, max));
+        assert_eq!(store.call(instance.unwrap(), grow, &[]).unwrap(), [Value::I32(answer)], "of {max}");
+    }
+    let stores: Vec<_> = (0..4).map(|_| with(&roomy)).collect();
+    let made = stores.iter().filter(|(_, instance)| instance.is_ok()).count();
+    assert_eq!((made, total.used()), (3, 3 << 16));
+    drop(stores);
+    let (mut store, instance) = with(&roomy);
+    let grow = linked.module().exported_function("f8").unwrap();
+    // Thirty pages are too many, so the store behind them traps.
+    assert!(store.call(instance.unwrap(), grow, &[]).is_err());
+    assert_eq!(total.used(), 1 << 16);
+    drop(store);
+    assert_eq!(total.used(), 0);
+}
+
+#[test]
+fn a_store_that_has_got_another_instance_is_no_spare() {
+    let engine = engine();
+    let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
+    let data = Arc::new(());
+    for _ in 0..3 {
+        let (mut store, instance) = Store::with_instance(&linked, data.clone(), StoreLimits::default());
+        assert_eq!(instance.unwrap().index(), 0);
+        assert_eq!(store.instantiate(&linked).unwrap().index(), 1);
+    }
+    // Nor is one whose instance others could lead to.
+    for _ in 0..3 {
+        let (mut store, instance) = Store::with_instance(&linked, data.clone(), StoreLimits::default());
+        let export = store.export(instance.unwrap(), "memory").unwrap();
+        let importing = wat::parse_str(r#"(module (import "" "memory" (memory 1)))"#).unwrap();
+        let importing = Module::compile(&engine, &importing).unwrap();
+        assert_eq!(store.instantiate_with(&importing, &[export]).unwrap().index(), 1);
+    }
+}
+
+#[test]
+fn stores_are_taken_and_left_by_many_threads() {
+    let engine = engine();
+    let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
+    let data = Arc::new(());
+    let mut new = Store::new(&engine, data.clone(), StoreLimits::default());
+    let instance = new.instantiate(&linked).unwrap();
+    let expected = state(&mut new, instance, linked.module());
+    thread::scope(|scope| {
+        let (give, taken) = std::sync::mpsc::sync_channel(16);
+        scope.spawn(|| taken.into_iter().for_each(drop::<Store<Arc<()>>>));
+        for seed in 0..3 {
+            let (give, linked, data, expected) = (give.clone(), &linked, &data, &expected);
+            scope.spawn(move || {
+                for round in 0..200 {
+                    leave_something(linked, &format!("f{}", (round + seed) % 8), data);
+                    let (mut store, instance) =
+                        Store::with_instance(linked, data.clone(), StoreLimits::default());
+                    assert_eq!(state(&mut store, instance.unwrap(), linked.module()), *expected);
+                    // Half of them end on another thread.
+                    if round % 2 == 0 {
+                        give.send(store).unwrap();
+                    }
+                }
+            });
+        }
+        drop(give);
+    });
+    drop(new);
+    assert_eq!(Arc::strong_count(&data), 1);
+}
