@@ -8,18 +8,22 @@ use std::collections::HashMap;
 
 use crate::shape::{Item, Shape};
 
+/// No trampoline's number.
+const NONE: u32 = u32::MAX;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Entries {
     /// For each trampoline, a type index that stands for its type.
     types: Vec<u32>,
-    /// The trampoline of each type index that a function which can be called has.
-    trampolines: HashMap<u32, u32>,
+    /// The trampoline of each type index; [`NONE`] for those that no function has which can be called.
+    trampolines: Box<[u32]>,
 }
 
 impl Entries {
     pub(crate) fn new(shape: &Shape) -> Entries {
-        let mut entries = Entries { types: Vec::new(), trampolines: HashMap::new() };
+        let trampolines = vec![NONE; shape.types.len()].into();
+        let mut entries = Entries { types: Vec::new(), trampolines };
         let mut by_type = HashMap::new();
         let exported = shape.exports.iter().filter_map(|&(_, item)| match item {
             Item::Func(function) => Some(function),
@@ -31,7 +35,7 @@ impl Entries {
                 entries.types.push(index);
                 entries.types.len() as u32 - 1
             });
-            entries.trampolines.insert(index, trampoline);
+            entries.trampolines[index as usize] = trampoline;
         }
         entries
     }
@@ -43,6 +47,6 @@ impl Entries {
 
     /// The trampoline for a type index; none if no function of it can be called.
     pub(crate) fn trampoline(&self, type_index: u32) -> Option<u32> {
-        self.trampolines.get(&type_index).copied()
+        self.trampolines.get(type_index as usize).copied().filter(|&trampoline| trampoline != NONE)
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct ModuleInner {
     pub(crate) code: CodeImage,
     layout: CodeLayout,
     entries: Entries,
+    /// Where the code of each trampoline of `entries` is.
+    entry_points: Box<[usize]>,
     debug: Option<Arc<DebugInfo>>,
     pub(crate) options: CompileOptions,
 }
@@ -83,7 +85,7 @@ impl ModuleInner {
         let trampoline = self.entries.trampoline(self.shape.functions[function as usize]);
         let trampoline =
             trampoline.expect("a FuncIndex names a function that its module exports or starts with");
-        self.code.address(self.layout.entry(trampoline))
+        self.entry_points[trampoline as usize] as *const u8
     }
 
     /// The function that a piece of its code is the body of.
@@ -149,14 +151,18 @@ impl Module {
         let types = engine.types().take(&shape.types, shape.charge_function.is_some());
         let code = CodeImage::load(artifact, types.numbers());
         let code = code.map_err(|error| CompileError::Codegen(error.to_string()))?;
+        let (layout, entries) = (CodeLayout::new(&shape), Entries::new(&shape));
+        let entry_point = |trampoline| code.address(layout.entry(trampoline)).addr();
+        let entry_points = (0..entries.types().len() as u32).map(entry_point).collect();
         let inner = ModuleInner {
             id: ModuleId::next(),
             engine: engine.clone(),
             offsets: VmOffsets::new(&shape),
             types,
             code,
-            layout: CodeLayout::new(&shape),
-            entries: Entries::new(&shape),
+            layout,
+            entries,
+            entry_points,
             debug,
             options,
             shape,

@@ -1,5 +1,6 @@
 //! A memory is new to its owner, whatever was done in its slot before: by whom, on which threads, and to which pages.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -54,6 +55,10 @@ impl Guest {
     fn call(&mut self, name: &str, argument: u64) -> Vec<Value> {
         let function = self.module.exported_function(name).unwrap();
         self.store.call(self.instance, function, &[Value::I32(argument as i32)]).unwrap()
+    }
+
+    fn address(&mut self) -> usize {
+        self.store.memory_and_data(self.instance).unwrap().0.as_ptr().addr()
     }
 
     fn assert_new(&mut self, page: u64) {
@@ -117,6 +122,34 @@ fn nothing_is_left_in_a_store_that_is_used_again() {
     owners_of_memories(true, true);
 }
 
+/// Stores that are used again and again on another thread than the one that takes and drops them: the one that takes them
+/// has no fault meanwhile, and so must not believe that it knows their pages.
+#[test]
+fn nothing_is_left_by_a_thread_that_had_a_store_before() {
+    let engine = Engine::new(EngineConfig::default()).unwrap();
+    let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: false };
+    let module = Module::compile_with(&engine, &wat::parse_str(text(false)).unwrap(), options).unwrap();
+    let linked = Linker::new().link(&module).unwrap();
+    let other = helper();
+    for round in 0..100 {
+        let new = || Guest::new(&engine, &linked, false, true);
+        let mut guests: Vec<Guest> = (0..8).map(|_| new()).collect();
+        // Another page each time, which the last one to have it has not touched.
+        let (last, page) = ((round + 49) % 50, round % 50);
+        guests = guests
+            .into_iter()
+            .map(|guest| {
+                let work = move |guest: &mut Guest| {
+                    guest.assert_new(last);
+                    drop(guest.call("put", page * PAGE));
+                };
+                elsewhere(&other, guest, true, work).unwrap()
+            })
+            .collect();
+        drop(guests);
+    }
+}
+
 fn owners_of_memories(has_data: bool, is_kept: bool) {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: false };
@@ -125,11 +158,12 @@ fn owners_of_memories(has_data: bool, is_kept: bool) {
     let (first, second) = (helper(), helper());
     for seed in 0..4 {
         let mut random = Random(seed);
-        // What was written lately, where something could be left. Looking at other pages would make them resident, and
-        // then there would be nothing to be remembered.
-        let mut written = [3; 4];
+        // What was written lately in a slot, where something could be left. Looking at other pages would make them
+        // resident, and then there would be nothing to be remembered.
+        let mut written_in = HashMap::new();
         for round in 0..4000 {
             let mut guest = Guest::new(&engine, &linked, has_data, is_kept);
+            let written = written_in.entry(guest.address()).or_insert([3; 4]);
             // Now and then it does nothing here at all, whatever it does on another thread.
             if random.below(4) > 0 {
                 written.iter().filter(|&&page| page < SMALL).for_each(|&page| guest.assert_new(page));

@@ -2,9 +2,12 @@
 //!
 //! Most of what making and dropping a store costs is taking things from pools and giving them back: a stack, a slot for the
 //! memory, lists of both, and a dozen references that all threads count. The next store of the module takes the same
-//! again. So one that ends with a single instance, as it was made, is not taken apart: its memory is zeroed as it would be
-//! for the pool, and it is put on a *shelf* without its data. Who takes it from there gives it new limits, writes the
-//! globals, and copies data that is no image.
+//! again. So one that ends with a single instance, as it was made, is not taken apart: it is put on a *shelf* without its
+//! data. Who takes it from there gives it new limits, writes the globals, and copies data that is no image.
+//!
+//! Its memory is zeroed as it would be for the pool, but for several spares at a time, just before they are needed: whether
+//! it is known which pages that takes (`vm/residency.rs`) is a question to the system, which costs as much as a tenth of a
+//! short process's life, and one answer does for all that have ended before.
 //!
 //! A module has several shelves, and a thread takes from one of them; a store goes back to where it came from. So threads
 //! do not meet, neither at a lock nor at the count of the references that each store has of its shelf. A spare belongs to
@@ -20,7 +23,7 @@ use crate::error::InstantiateError;
 use crate::instantiate;
 use crate::module::Linked;
 use crate::vm::account::Account;
-use crate::vm::residency;
+use crate::vm::residency::{self, Faults};
 use crate::vm::slots::WARM;
 use crate::vm::template::Template;
 
@@ -29,6 +32,12 @@ const SHELVES: usize = 8;
 
 /// Spares that all shelves of an engine may have: as many slots may be free and resident.
 const MAX_SPARES: usize = WARM;
+
+/// Spares that are made new at a time. All of them are used in turn, so more would not stay in the nearest cache.
+const BATCH: usize = 8;
+
+/// Bytes of slots from which on a spare is made new when it ends: what it has used is not to lie around.
+const LARGE: usize = 2 << 20;
 
 /// By how many the room of a shelf grows and shrinks.
 const STEP: usize = 32;
@@ -67,7 +76,9 @@ pub(super) struct Shelf<T> {
 }
 
 struct Content<T> {
-    spares: Vec<Spare<T>>,
+    new: Vec<Spare<T>>,
+    /// Those that are yet to be made new.
+    used: Vec<Spare<T>>,
     /// How many it may have.
     room: usize,
     is_open: bool,
@@ -77,7 +88,7 @@ impl<T> Shelves<T> {
     /// Empty ones, whose room is taken from this.
     pub(crate) fn new(room: &Arc<Room>) -> Shelves<T> {
         Shelves(std::array::from_fn(|_| {
-            let content = Content { spares: Vec::new(), room: 0, is_open: true };
+            let content = Content { new: Vec::new(), used: Vec::new(), room: 0, is_open: true };
             Arc::new(Shelf { content: Mutex::new(content), room: room.clone() })
         }))
     }
@@ -97,9 +108,12 @@ impl<T> Drop for Shelves<T> {
 impl<T> Shelf<T> {
     fn take(&self) -> Option<Spare<T>> {
         let mut content = self.lock();
-        let spare = content.spares.pop()?;
+        if content.new.is_empty() {
+            content.renew_some();
+        }
+        let spare = content.new.pop()?;
         // What is far from being used is others'.
-        if content.room - content.spares.len() > 2 * STEP {
+        if content.room - content.len() > 2 * STEP {
             content.room -= STEP;
             self.room.give_back(STEP);
         }
@@ -109,11 +123,12 @@ impl<T> Shelf<T> {
     /// Puts a spare back, or drops it if there is no room.
     fn put(&self, spare: Spare<T>) {
         let mut content = self.lock();
-        if content.spares.len() == content.room && content.is_open && self.room.take(STEP) {
+        if content.len() == content.room && content.is_open && self.room.take(STEP) {
             content.room += STEP;
         }
-        if content.spares.len() < content.room {
-            content.spares.push(spare);
+        if content.len() < content.room {
+            let Content { new, used, .. } = &mut *content;
+            if spare.is_new { new } else { used }.push(spare);
             return;
         }
         drop(content);
@@ -125,9 +140,9 @@ impl<T> Shelf<T> {
         let mut content = self.lock();
         content.is_open = false;
         self.room.give_back(std::mem::take(&mut content.room));
-        let spares = std::mem::take(&mut content.spares);
+        let (new, used) = (std::mem::take(&mut content.new), std::mem::take(&mut content.used));
         drop(content);
-        drop(spares);
+        drop((new, used));
     }
 
     fn lock(&self) -> MutexGuard<'_, Content<T>> {
@@ -135,8 +150,29 @@ impl<T> Shelf<T> {
     }
 }
 
-/// A store without data, as it was when its instance was new, but for what [`Store::renewed`] does.
-pub(super) struct Spare<T>(NonNull<StoreInner<T>>);
+impl<T> Content<T> {
+    fn len(&self) -> usize {
+        self.new.len() + self.used.len()
+    }
+
+    /// Makes those new that were used last, if there are enough for that.
+    fn renew_some(&mut self) {
+        let Some(first) = self.used.len().checked_sub(BATCH) else { return };
+        let faults = Faults::until_now();
+        let renewed = self.used.drain(first..).map(|mut spare| {
+            spare.renew(faults);
+            spare
+        });
+        self.new.extend(renewed);
+    }
+}
+
+/// A store without data, in which nothing runs. As a new one it is as it was when its instance was made, but for what
+/// [`Store::renewed`] does.
+pub(super) struct Spare<T> {
+    store: NonNull<StoreInner<T>>,
+    is_new: bool,
+}
 
 // SAFETY: there is no `T` in it. Whatever else it has belongs to no thread.
 unsafe impl<T> Send for Spare<T> {}
@@ -144,7 +180,16 @@ unsafe impl<T> Send for Spare<T> {}
 impl<T> Drop for Spare<T> {
     fn drop(&mut self) {
         // SAFETY: a spare is its store's only owner, and that has no data.
-        unsafe { StoreInner::free(self.0) };
+        unsafe { StoreInner::free(self.store) };
+    }
+}
+
+impl<T> Spare<T> {
+    fn renew(&mut self, faults: Faults) {
+        // SAFETY: it is the store's only owner, and nothing runs.
+        let core = unsafe { &mut (*self.store.as_ptr()).core };
+        core.instances[0].renew(faults);
+        self.is_new = true;
     }
 }
 
@@ -190,7 +235,7 @@ impl<T: Send + 'static> Store<T> {
         linked: &Linked<T>,
         template: &Template,
     ) -> Store<T> {
-        let inner = ManuallyDrop::new(spare).0;
+        let inner = ManuallyDrop::new(spare).store;
         // SAFETY: the spare was its only owner, and there was no data.
         let core = unsafe {
             (&raw mut (*inner.as_ptr()).data).write(ManuallyDrop::new(data));
@@ -200,7 +245,6 @@ impl<T: Send + 'static> Store<T> {
         core.max_table_elements = max_table_elements;
         core.thread = residency::thread();
         let instance = &mut core.instances[0];
-        instance.memories.iter_mut().for_each(|memory| memory.adopt());
         instantiate::fill(instance, &linked.module().inner, template);
         Store { inner, _owns: std::marker::PhantomData }
     }
@@ -212,14 +256,17 @@ impl<T> StoreInner<T> {
     /// # Safety
     /// The caller owns it, and its data has been dropped.
     pub(super) unsafe fn retire(this: NonNull<StoreInner<T>>) {
-        let spare = Spare(this);
+        let mut spare = Spare { store: this, is_new: false };
         // SAFETY: ours, and nothing runs.
         let inner = unsafe { &mut *this.as_ptr() };
         let Some(shelf) = inner.shelf.clone() else { return };
-        if inner.core.instances.len() == 1 && inner.core.instances[0].renew() {
-            inner.forget();
-            shelf.put(spare);
+        let [instance] = &inner.core.instances[..] else { return };
+        let Some(size) = instance.slots() else { return };
+        inner.forget();
+        if size >= LARGE {
+            spare.renew(Faults::until_now());
         }
+        shelf.put(spare);
     }
 
     /// Forgets what is left of the last call and its limits, but for what the next call begins with writing.

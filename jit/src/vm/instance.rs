@@ -15,7 +15,7 @@ use super::activation::{Activation, Leave};
 use super::context::{Place, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
 use super::libcalls::{Dispatched, HostEntry};
 use super::memory::{Memory, PAGE};
-use super::residency;
+use super::residency::{self, Faults};
 use super::stack::{LentStack, PooledStack};
 use super::table::Table;
 use crate::error::{Frame, HostError};
@@ -346,16 +346,25 @@ impl InstanceData {
         self.dropped_elements.0.insert(segment);
     }
 
-    /// Makes it as it was when it was new, but for what [`fill`](crate::instantiate::fill) writes. False if that is not
-    /// worth it; then it is only good for being dropped. Nothing of its store runs, and no other instance leads here.
-    pub(crate) fn renew(&mut self) -> bool {
+    /// Bytes of its memories' slots, if it is worth while to [renew](InstanceData::renew) it: what it was made of is still
+    /// there, and no other instance leads to it.
+    pub(crate) fn slots(&self) -> Option<usize> {
         if !matches!(self.records, Records::Shared(_)) || !self.tables.iter().all(Table::is_unchanged) {
-            return false;
+            return None;
         }
+        let declared = &self.module.shape.memories;
+        self.memories.iter().zip(declared).map(|(memory, limits)| memory.first_slot(limits.min * PAGE)).sum()
+    }
+
+    /// Makes it as it was when it was new, but for what [`fill`](crate::instantiate::fill) writes. It has its
+    /// [slots](InstanceData::slots) still, nothing of its store runs, or has since these faults were counted.
+    pub(crate) fn renew(&mut self, faults: Faults) {
         self.dropped_data.0.clear();
         self.dropped_elements.0.clear();
         let declared = &self.module.shape.memories;
-        self.memories.iter_mut().zip(declared).all(|(memory, limits)| memory.renew(limits.min * PAGE))
+        for (memory, limits) in self.memories.iter_mut().zip(declared) {
+            memory.renew(limits.min * PAGE, faults);
+        }
     }
 
     /// The record of a function.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use super::context::VmMemory;
 use super::image::{Images, MemoryImage};
-use super::residency::Residency;
+use super::residency::{Faults, Residency};
 use super::slots::{Slot, Slots};
 use crate::sys::{Mapping, Reset, Resident, discard, own_pages, reset};
 
@@ -119,6 +119,8 @@ impl MemoryPool {
 
     /// Takes a slot back, of which at most `used` bytes have been written.
     fn give(&self, place: Place, used: u64) {
+        // Which pages are resident matters for what is kept.
+        let known = |residency: Option<Residency>, keep| residency.filter(|_| keep).and_then(Residency::now);
         match place {
             Place::Pooled { slot, class, residency } => {
                 let address = slot.address();
@@ -127,13 +129,13 @@ impl MemoryPool {
                 let size = slot_size(class);
                 self.classes[class].give(slot, |keep| {
                     // SAFETY: the slot is exclusively the caller's, who gives it up; the pages are this slot's.
-                    unsafe { clean(address, size, keep, residency) }.resident()
+                    unsafe { clean(address, size, keep, known(residency, keep)) }.resident()
                 });
             }
             Place::Imaged { slot, image, residency } => {
                 let (address, size) = (slot.address(), image.slot_size());
                 // SAFETY: as above.
-                image.give(slot, |keep| unsafe { clean(address, size, keep, residency) });
+                image.give(slot, |keep| unsafe { clean(address, size, keep, known(residency, keep)) });
             }
             Place::Own(mapping) => drop(mapping),
             Place::Reserved(mapping) => {
@@ -152,13 +154,13 @@ impl MemoryPool {
 ///
 /// # Safety
 /// The slot belongs to the caller, and what is known of its pages is of this slot.
-unsafe fn clean(address: usize, size: usize, keep: bool, residency: Option<Residency>) -> Reset {
+unsafe fn clean(address: usize, size: usize, keep: bool, known: Option<Resident>) -> Reset {
     // SAFETY: passed on.
     unsafe {
         if !keep {
             return discard(address, size);
         }
-        let Some(known) = residency.and_then(Residency::now) else { return reset(address, size) };
+        let Some(known) = known else { return reset(address, size) };
         known.zero(address);
         Reset::Zeroed(known)
     }
@@ -309,32 +311,35 @@ impl Memory {
         }
     }
 
-    /// Makes it as it was when it was new, of so many bytes. False if it is not where it was then, or of a kind for which
-    /// that is no cheaper than making another one.
-    pub(crate) fn renew(&mut self, length: u64) -> bool {
+    /// The size of its slot, if that is the one it had when it was new and had so many bytes. None for other memories than
+    /// those of a pool.
+    pub(crate) fn first_slot(&self, length: u64) -> Option<usize> {
+        match &self.place {
+            Some(Place::Pooled { class, .. }) if *class == class_of(length) => Some(slot_size(*class)),
+            Some(Place::Imaged { image, .. }) => Some(image.slot_size()),
+            _ => None,
+        }
+    }
+
+    /// Makes it as it was when it was new, of so many bytes and in this slot, which nobody has used since these faults were
+    /// counted.
+    pub(crate) fn renew(&mut self, length: u64, faults: Faults) {
+        let known = |residency: &Option<Residency>| residency.and_then(|residency| residency.after(faults));
         // SAFETY: the slot is this memory's, which is exclusively borrowed; and so are the pages that are known of.
-        let clean = |address, size, residency| unsafe { clean(address, size, true, residency) };
+        let clean = |address, size, known| unsafe { clean(address, size, true, known) };
         let (known, residency) = match &mut self.place {
-            Some(Place::Pooled { slot, class, residency }) if *class == class_of(length) => {
-                (clean(slot.address(), slot_size(*class), *residency).resident(), residency)
+            Some(Place::Pooled { slot, class, residency }) => {
+                (clean(slot.address(), slot_size(*class), known(residency)).resident(), residency)
             }
             Some(Place::Imaged { slot, image, residency }) => {
-                let reset = clean(slot.address(), image.slot_size(), *residency);
+                let reset = clean(slot.address(), image.slot_size(), known(residency));
                 (image.complete(slot.address(), reset), residency)
             }
-            _ => return false,
+            _ => unreachable!("it has a slot"),
         };
         *residency = known.map(Residency::of);
         self.length = length;
         self.describe();
-        true
-    }
-
-    /// The thread that calls has it from now on; it is new.
-    pub(crate) fn adopt(&mut self) {
-        if let Some(Place::Pooled { residency, .. } | Place::Imaged { residency, .. }) = &mut self.place {
-            *residency = residency.map(Residency::adopted);
-        }
     }
 
     /// Whether its data is there without having been copied.

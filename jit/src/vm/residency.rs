@@ -42,20 +42,33 @@ pub(crate) fn thread() -> u64 {
     }
 }
 
+/// How many faults the thread that calls has had until now; for all slots whose use ended before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Faults {
+    thread: u64,
+    count: Option<u64>,
+}
+
+impl Faults {
+    /// Asks the system.
+    pub(crate) fn until_now() -> Faults {
+        let count = page_faults();
+        if let Some(faults) = count {
+            LAST.set(faults);
+        }
+        Faults { thread: thread(), count }
+    }
+}
+
 impl FaultWatch {
     /// Watches the thread that calls.
     pub(crate) fn begin() -> FaultWatch {
         FaultWatch { thread: thread(), faults: LAST.get() }
     }
 
-    /// Whether this is the watched thread, and it has had no fault since.
-    fn saw_none(self) -> bool {
-        if self.thread != thread() {
-            return false;
-        }
-        let Some(faults) = page_faults() else { return false };
-        LAST.set(faults);
-        faults == self.faults
+    /// Whether the watched thread has had none of these.
+    fn saw_none_of(self, faults: Faults) -> bool {
+        self.thread == faults.thread && faults.count == Some(self.faults)
     }
 }
 
@@ -73,13 +86,27 @@ impl Residency {
         Residency { then, since: FaultWatch::begin() }
     }
 
-    /// Of the same slot, which nobody has used since, from now on for the thread that calls.
-    pub(crate) fn adopted(self) -> Residency {
-        Residency::of(self.then)
-    }
-
     /// What is resident now, if that is known.
     pub(crate) fn now(self) -> Option<Resident> {
-        self.since.saw_none().then_some(self.then)
+        // Another thread need not ask.
+        if self.since.thread == thread() { self.after(Faults::until_now()) } else { None }
+    }
+
+    /// What is resident after these, if that is known.
+    pub(crate) fn after(self, faults: Faults) -> Option<Resident> {
+        self.since.saw_none_of(faults).then_some(self.then)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_threads_faults_say_nothing() {
+        let watch = FaultWatch { thread: 1, faults: 5 };
+        let saw_none_of = |thread, count| watch.saw_none_of(Faults { thread, count });
+        assert!(saw_none_of(1, Some(5)));
+        assert!(!saw_none_of(2, Some(5)) && !saw_none_of(1, Some(6)) && !saw_none_of(1, None));
     }
 }

@@ -33,7 +33,7 @@ fn addresses(stores: &[Store<()>]) -> Vec<usize> {
 fn kept(linked: &Linked<()>) -> (usize, usize) {
     linked.inner.shelves.0.iter().fold((0, 0), |(spares, room), shelf| {
         let content = shelf.lock();
-        (spares + content.spares.len(), room + content.room)
+        (spares + content.len(), room + content.room)
     })
 }
 
@@ -45,12 +45,19 @@ fn left(engine: &Engine) -> usize {
 fn who_ends_is_followed_by_the_next() {
     let engine = engine();
     let linked = linked(&engine);
-    let first = stores(&linked, 10);
+    let first = stores(&linked, 3 * BATCH + 1);
     let seen = addresses(&first);
     drop(first);
-    assert_eq!(kept(&linked).0, 10);
-    let second = stores(&linked, 10);
-    assert_eq!((addresses(&second), kept(&linked).0), (seen, 0));
+    assert_eq!(kept(&linked).0, 3 * BATCH + 1);
+    // A batch at a time is made new, and what is less than one waits for more.
+    let mut second = stores(&linked, BATCH + 1);
+    let shelf = linked.inner.shelves.mine();
+    let have = |content: MutexGuard<'_, Content<()>>| (content.new.len(), content.used.len());
+    assert_eq!(have(shelf.lock()), (BATCH - 1, BATCH + 1));
+    second.extend(stores(&linked, 2 * BATCH));
+    assert_eq!(kept(&linked).0, 1);
+    let again = addresses(&second).into_iter().filter(|address| seen.contains(address)).count();
+    assert_eq!(again, 3 * BATCH);
 }
 
 #[test]
@@ -62,9 +69,8 @@ fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
             (func (export "grow") (result i32) (memory.grow (i32.const 1))))"#,
     );
     let linked = Linker::new().link(&Module::compile(&engine, &wasm.unwrap()).unwrap()).unwrap();
-    for (function, spares) in [("stay", 1), ("grow", 0)] {
+    for (function, spares) in [("grow", 0), ("stay", 1)] {
         let (mut store, instance) = Store::with_instance(&linked, (), StoreLimits::default());
-        assert!(!store.inner().core.is_home_lent);
         let instance = instance.unwrap();
         let function = linked.module().exported_function(function).unwrap();
         store.call(instance, function, &[]).unwrap();
@@ -73,6 +79,23 @@ fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
         assert!(store.inner().core.is_home_lent);
         drop(store);
         assert_eq!(kept(&linked).0, spares);
+        let spare = linked.inner.shelves.mine().lock().used.pop();
+        if let Some(spare) = spare {
+            // SAFETY: the test has it.
+            assert!(unsafe { !(*spare.store.as_ptr()).core.is_home_lent });
+        }
+    }
+}
+
+#[test]
+fn what_a_large_one_has_used_does_not_lie_around() {
+    let engine = engine();
+    for (pages, is_new) in [(17, false), (40, true)] {
+        let wasm = wat::parse_str(format!("(module (memory {pages}))")).unwrap();
+        let linked = Linker::new().link(&Module::compile(&engine, &wasm).unwrap()).unwrap();
+        drop(stores(&linked, 1));
+        let content = linked.inner.shelves.mine().lock();
+        assert_eq!((content.new.len() == 1, content.used.len() == 1), (is_new, !is_new));
     }
 }
 
@@ -88,8 +111,8 @@ fn there_is_room_for_so_many_and_it_goes_to_who_needs_it() {
     let used = stores(&one, MAX_SPARES);
     assert_eq!(kept(&one), (0, 2 * STEP));
     assert_eq!(left(&engine), MAX_SPARES - 2 * STEP);
-    drop(stores(&other, 10));
-    assert_eq!(kept(&other), (10, STEP));
+    drop(stores(&other, BATCH));
+    assert_eq!(kept(&other), (BATCH, STEP));
     drop(used);
     drop(one);
     assert_eq!(left(&engine), MAX_SPARES - STEP);
