@@ -95,7 +95,7 @@ impl Code {
         limits: StoreLimits,
     ) -> (Store<ProcessData>, Result<Instance, InstantiateError>) {
         let Versions { pooled, reserved, memories, .. } = &*self.0;
-        let is_large = data.config.is_large;
+        let is_large = data.process.config().is_large;
         let wanted = match (pooled, reserved) {
             (Some(_), Some(reserved)) if *memories == Memories::Reserved || is_large => reserved,
             (Some(pooled), _) => pooled,

@@ -9,11 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use lunatic_jit::TotalMemory;
 
 use crate::clock::Clock;
-use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
 use crate::process::{
-    Entry, Letter, Parcel, Process, ProcessData, ProcessId, Relations, Sent, Share, Signal, Table, TableFull,
+    Entry, Letter, Origin, Parcel, Process, ProcessId, Relations, Sent, Share, Signal, Table, TableFull,
 };
 use crate::program::{Loader, Program};
 use crate::quota::Place;
@@ -94,9 +93,8 @@ pub(crate) struct Status {
 
 /// A process to be.
 pub(crate) struct Spawn {
-    pub(crate) code: Code,
+    pub(crate) origin: Arc<Origin>,
     pub(crate) entry: Entry,
-    pub(crate) config: Arc<ProcessConfig>,
     /// Its place in the configuration's quota, if that has one.
     pub(crate) place: Option<Place>,
     /// Whom it is linked to from the beginning.
@@ -134,21 +132,20 @@ impl Node {
     }
 
     /// Enters a process. It runs once it is woken; until then its spawner may finish what has to come first.
-    pub(crate) fn spawn(self: &Arc<Self>, spawn: Spawn) -> Result<Arc<Process>, TableFull> {
+    pub(crate) fn spawn(&self, spawn: Spawn) -> Result<Arc<Process>, TableFull> {
         if let World::Simulated(hooks) = &self.world
             && self.first.get().is_some()
             && hooks.fails_to_spawn()
         {
             return Err(TableFull);
         }
-        let new = |id| Arc::new(Process::new(id, self.clone(), spawn.config.clone()));
+        let new = |id| Arc::new(Process::new(id, spawn.origin));
         let process = self.table.insert(spawn.hint, new)?;
         let mut relations = Relations::default();
         if let Some((parent, tag)) = spawn.link {
             relations.link(parent, tag);
         }
-        let data = ProcessData::new(process.clone(), spawn.code, spawn.config, relations, spawn.place);
-        process.prepare(data, spawn.entry);
+        process.prepare(spawn.entry, relations, spawn.place);
         Ok(process)
     }
 
@@ -175,9 +172,12 @@ impl Node {
     pub(crate) fn start_first(self: &Arc<Self>, program: &Program, config: ProcessConfig) {
         let place = config.quota.as_ref().map(|quota| quota.take().expect("there is room for one"));
         let spawn = Spawn {
-            code: program.code.clone(),
+            origin: Arc::new(Origin {
+                node: self.clone(),
+                code: program.code.clone(),
+                config: Arc::new(config),
+            }),
             entry: Entry { function: program.start, args: Box::new([]) },
-            config: Arc::new(config),
             place,
             link: None,
             // The first slot of shard 1: process 1.

@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use lunatic_jit::{FuncIndex, Module};
 
-use crate::node::Node;
-use crate::process::{ExitReason, ProcessId};
+use crate::process::{ExitReason, Process, ProcessId};
 
 /// Frames shown of a backtrace; a stack overflow has thousands.
 const MAX_FRAMES: usize = 32;
@@ -24,9 +23,10 @@ pub(crate) fn name_of_entry(module: &Module, entry: FuncIndex) -> Option<String>
 
 impl Report {
     /// Names the process by its registered name, else by the function it was spawned with.
-    pub(crate) fn new(node: &Node, process: ProcessId, module: &Module, entry: FuncIndex) -> Report {
-        let registered = node.registry.lock().name_of(process).map(ToOwned::to_owned);
-        Report { process, name: registered.or_else(|| name_of_entry(module, entry)) }
+    pub(crate) fn new(process: &Process, entry: FuncIndex) -> Report {
+        let registered = process.node().registry.lock().name_of(process.id()).map(ToOwned::to_owned);
+        let name = registered.or_else(|| name_of_entry(process.code().module(), entry));
+        Report { process: process.id(), name }
     }
 
     /// The name that it uses, if there is one.

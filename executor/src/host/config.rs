@@ -59,7 +59,7 @@ fn set<V: lunatic_jit::WasmValue + 'static>(
     linker.func("lunatic::process", name, move |guest: &mut Guest<'_>, id: u64, value: V| {
         let data = guest.data_mut();
         let config = data.configs.get_mut(KIND, id)?;
-        apply(Arc::make_mut(config), &data.config, value);
+        apply(Arc::make_mut(config), data.process.config(), value);
         Ok::<_, Fault>(())
     });
 }
@@ -78,11 +78,11 @@ fn get<V: lunatic_jit::WasmValue + 'static>(
 /// Creates a configuration that allows nothing. Returns its identifier, or -1 without the permission.
 fn create_config(guest: &mut Guest<'_>) -> Result<i64, Fault> {
     let data = guest.data_mut();
-    if !data.config.can_create_configs {
+    if !data.process.config().can_create_configs {
         return Ok(NOT_PERMITTED);
     }
-    let config = Arc::new(data.config.narrowed());
-    data.configs.add("configurations", &data.config, config).map(|id| id as i64)
+    let config = Arc::new(data.process.config().narrowed());
+    data.configs.add("configurations", data.process.config(), config).map(|id| id as i64)
 }
 
 /// Adds a variable to the environment of children.
@@ -119,7 +119,7 @@ fn preopen_dir(guest: &mut Guest<'_>, id: u64, path: u32, path_len: u32) -> Resu
     let path = memory.str(path, path_len)?.to_owned();
     data.configs.get(KIND, id)?;
     let (parent, rest) =
-        below(&data.config.dirs, &path).ok_or(Fault::NotAllowed("pass this directory on"))?;
+        below(&data.process.config().dirs, &path).ok_or(Fault::NotAllowed("pass this directory on"))?;
     data.wait_for_job(move || {
         let opened = if rest.is_empty() { Ok(parent) } else { parent.open_dir(rest).map(Arc::new) };
         Box::new(move |_, data| {

@@ -71,7 +71,7 @@ fn spawn(
     let (mut memory, data) = parts(guest)?;
     if node != NODE_ID {
         memory.check(id, 8)?;
-        let error = data.errors.add("errors", &data.config, Box::new(NoNode(node)))?;
+        let error = data.errors.add("errors", data.process.config(), Box::new(NoNode(node)))?;
         memory.write_u64(id, error)?;
         return Ok(FAILED);
     }
@@ -121,7 +121,7 @@ fn exec_lookup_nodes(
     let (mut memory, data) = parts(guest)?;
     memory.str(query, query_len)?;
     memory.check(error, 8)?;
-    let id = data.errors.add("errors", &data.config, Box::new(NoControl))?;
+    let id = data.errors.add("errors", data.process.config(), Box::new(NoControl))?;
     memory.write_u64(error, id)?;
     Ok(NOT_CONNECTED)
 }
@@ -136,7 +136,7 @@ fn copy_lookup_nodes_results(
 ) -> Result<i32, Fault> {
     let (mut memory, data) = parts(guest)?;
     memory.check(error, 8)?;
-    let id = data.errors.add("errors", &data.config, Box::new(NoControl))?;
+    let id = data.errors.add("errors", data.process.config(), Box::new(NoControl))?;
     memory.write_u64(error, id)?;
     Ok(-1)
 }

@@ -50,7 +50,7 @@ fn write_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<u32, F
     charge(guest, length.into());
     let (memory, data) = parts(guest)?;
     let bytes = memory.bytes(pointer, length)?;
-    let limit = data.config.max_memory;
+    let limit = data.process.config().max_memory;
     let message = data_message(&mut data.current)?;
     if (message.len() + bytes.len()) as u64 > limit {
         return Err(Fault::MessageTooLarge(limit));
@@ -97,7 +97,7 @@ fn push_module(guest: &mut Guest<'_>, module: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let module = data.modules.get("module", module)?.clone();
     let message = data_message(&mut data.current)?;
-    if message.resources() as u64 >= data.config.max_resources {
+    if message.resources() as u64 >= data.process.config().max_resources {
         return Err(Fault::TooMany("things in a message"));
     }
     Ok(message.push_resource(std::sync::Arc::new(module)) as u64)
@@ -108,7 +108,7 @@ fn take_module(guest: &mut Guest<'_>, index: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let module = data_message(&mut data.current)?.take_resource::<Code>(index);
     let module = module.ok_or(Fault::Unknown { kind: "module in the message", id: index })?;
-    data.modules.add("modules", &data.config, (*module).clone())
+    data.modules.add("modules", data.process.config(), (*module).clone())
 }
 
 /// Sends the message. Sending to a process that is gone is no error.

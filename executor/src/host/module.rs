@@ -40,7 +40,7 @@ impl Drop for Compiling {
 /// Traps on bad pointers.
 fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Result<HostCall<i32>, Fault> {
     let (memory, data) = parts(guest)?;
-    if !data.config.can_compile_modules {
+    if !data.process.config().can_compile_modules {
         return Ok(HostCall::Return(NOT_PERMITTED));
     }
     memory.check(id, 8)?;
@@ -56,8 +56,8 @@ fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Re
         complete(Box::new(move |memory, data| {
             data.compiling = None;
             let (result, value) = match compiled {
-                Ok(module) => (COMPILED, data.modules.add("modules", &data.config, module)?),
-                Err(error) => (FAILED, data.errors.add("errors", &data.config, Box::new(error))?),
+                Ok(module) => (COMPILED, data.modules.add("modules", data.process.config(), module)?),
+                Err(error) => (FAILED, data.errors.add("errors", data.process.config(), Box::new(error))?),
             };
             GuestMemory(memory).write_u64(id, value)?;
             Ok(HostCall::Return(RawValue::from(u64::from(result as u32))))

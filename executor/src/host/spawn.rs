@@ -8,11 +8,9 @@ use std::sync::Arc;
 
 use lunatic_jit::{FuncIndex, Linker, Module, Value};
 
-use crate::code::Code;
-use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::node::{NODE_ID, Spawn};
-use crate::process::{Entry, Process, ProcessData, TableFull};
+use crate::process::{Entry, Origin, Process, ProcessData, TableFull};
 use crate::quota::{Quota, QuotaExceeded};
 use crate::registry::Owner;
 
@@ -98,7 +96,7 @@ pub(super) fn spawn_request(
             child.wake();
             (SPAWNED, child.id().to_guest())
         }
-        Err(error) => (FAILED, data.errors.add("errors", &data.config, Box::new(error))?),
+        Err(error) => (FAILED, data.errors.add("errors", data.process.config(), Box::new(error))?),
     };
     memory.write_u64(id, value)?;
     Ok(result)
@@ -144,7 +142,7 @@ fn get_or_spawn(
             child.wake();
             (SPAWNED, child.id().to_guest())
         }
-        Err(error) => (FAILED, data.errors.add("errors", &data.config, Box::new(error))?),
+        Err(error) => (FAILED, data.errors.add("errors", data.process.config(), Box::new(error))?),
     };
     memory.write_u64(node_id, NODE_ID)?;
     memory.write_u64(id, value)?;
@@ -153,9 +151,23 @@ fn get_or_spawn(
 
 /// A function that was spawned by its name.
 pub(crate) struct Spawned {
-    code: Code,
     name: Box<[u8]>,
     function: FuncIndex,
+    origin: Arc<Origin>,
+    /// Whether only this process's children come from it.
+    is_own: bool,
+}
+
+impl Spawned {
+    /// The origin of another one of the same. A process that spawns more than once has one of its own for them.
+    fn origin(&mut self) -> Arc<Origin> {
+        if !self.is_own {
+            let Origin { node, code, config } = &*self.origin;
+            let own = Origin { node: node.clone(), code: code.clone(), config: config.clone() };
+            (self.origin, self.is_own) = (Arc::new(own), true);
+        }
+        self.origin.clone()
+    }
 }
 
 impl Request {
@@ -165,25 +177,22 @@ impl Request {
         memory: &GuestMemory<'_>,
         data: &mut ProcessData,
     ) -> Result<Result<Arc<Process>, SpawnError>, Fault> {
-        if !data.config.can_spawn_processes {
+        if !data.process.config().can_spawn_processes {
             return Err(Fault::NotAllowed("spawn processes"));
         }
-        let config = self.config(data)?;
-        let code = self.code(data)?;
         let args = decode_params(memory.bytes(self.params.0, self.params.1)?)?;
-        let function = match self.find(memory, data, &code, &args)? {
-            Ok(function) => function,
+        let (origin, function) = match self.find(memory, data, &args)? {
+            Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
-        let place = match config.quota.as_ref().map(Quota::take).transpose() {
+        let place = match origin.config.quota.as_ref().map(Quota::take).transpose() {
             Ok(place) => place,
             Err(error) => return Ok(Err(error.into())),
         };
         data.children = data.children.wrapping_add(1);
         let spawn = Spawn {
-            code,
+            origin,
             entry: Entry { function, args },
-            config,
             place,
             link: (self.link != 0).then(|| (data.id(), self.link)),
             hint: (data.id().to_guest() as u32).wrapping_add(data.children),
@@ -198,43 +207,43 @@ impl Request {
         Ok(Ok(child))
     }
 
-    /// The function. Who spawns mostly spawns the same again, so the last one is looked at first.
+    /// The function, and what it runs in. Who spawns mostly spawns the same again, so the last one is looked at first.
     fn find(
         &self,
         memory: &GuestMemory<'_>,
         data: &mut ProcessData,
-        code: &Code,
         args: &[Value],
-    ) -> Result<Result<FuncIndex, SpawnError>, Fault> {
+    ) -> Result<Result<(Arc<Origin>, FuncIndex), SpawnError>, Fault> {
+        let config = match self.config {
+            INHERIT => data.process.config(),
+            id => data.configs.get("configuration", id as u64)?,
+        };
+        let code = match self.module {
+            INHERIT => data.process.code(),
+            id => data.modules.get("module", id as u64)?,
+        };
         let name = memory.bytes(self.function.0, self.function.1)?;
-        if let Some(last) = &data.last_spawned
-            && last.code.is(code)
+        if let Some(last) = &mut data.last_spawned
+            && last.origin.is_of(code, config)
             && *last.name == *name
             && fits(code.module(), last.function, args)
         {
-            return Ok(Ok(last.function));
+            return Ok(Ok((last.origin(), last.function)));
         }
         let name = memory.str(self.function.0, self.function.1)?;
-        let found = find(code.module(), name, args);
-        if let Ok(function) = found {
-            let last = Spawned { code: code.clone(), name: name.as_bytes().into(), function };
-            data.last_spawned = Some(Box::new(last));
-        }
-        Ok(found)
-    }
-
-    fn config(&self, data: &ProcessData) -> Result<Arc<ProcessConfig>, Fault> {
-        match self.config {
-            INHERIT => Ok(data.config.clone()),
-            id => data.configs.get("configuration", id as u64).cloned(),
-        }
-    }
-
-    fn code(&self, data: &ProcessData) -> Result<Code, Fault> {
-        match self.module {
-            INHERIT => Ok(data.code.clone()),
-            id => data.modules.get("module", id as u64).cloned(),
-        }
+        let function = match find(code.module(), name, args) {
+            Ok(function) => function,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (own, is_own) = (data.process.origin(), !data.process.origin().is_of(code, config));
+        let origin = if is_own {
+            Arc::new(Origin { node: own.node.clone(), code: code.clone(), config: config.clone() })
+        } else {
+            own.clone()
+        };
+        let last = Spawned { name: name.as_bytes().into(), function, origin: origin.clone(), is_own };
+        data.last_spawned = Some(Box::new(last));
+        Ok(Ok((origin, function)))
     }
 }
 

@@ -27,7 +27,7 @@ fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<
     if data.node().table.get(process).is_none() {
         return Ok(TimerId::NEVER.0);
     }
-    let limit = data.config.mailbox_bytes();
+    let limit = data.process.config().mailbox_bytes();
     let share = data.deferred.get_or_insert_default().take(letter.message().size() as u64, limit);
     let share = share.ok_or(Fault::TooMany("bytes of messages in timers"))?;
     let due = Due::Send { process, letter, share };

@@ -1,18 +1,24 @@
 //! The part of a process that runs: its store, and the calls it makes one after the other.
 //!
-//! A process that has not had its first turn has no store: spawning costs its spawner little, a million queued
-//! children take no memory of instances, and what an instance lacks is reported where it is known whose fault
-//! it is.
+//! A process that has not had its first turn has no store and no data: spawning costs its spawner little, a million
+//! queued children take no memory of instances, and what an instance lacks is reported where it is known whose fault it
+//! is.
+
+use std::sync::Arc;
 
 use lunatic_jit::{
     FuncIndex, HostCall, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value, WorkingSet,
 };
 
+use crate::quota::Place;
 use crate::report::name_of_entry;
 
 use super::data::{Next, ProcessData};
 use super::exit::{ExitReason, Limit};
-use super::info::{Doing, Look, Usage};
+use super::info::{Doing, Info, Look, Usage};
+use super::queue::Signals;
+use super::signal::Signal;
+use super::{Origin, Process, Relations, WaitsFor};
 
 /// The function that a process is for.
 #[derive(Clone, Debug)]
@@ -31,11 +37,18 @@ pub(super) struct Body {
 }
 
 enum Stage {
-    /// Boxed: it moves into the store, and the process outlives it.
-    Starting(Box<ProcessData>),
+    Starting(Birth),
     Running(Running),
-    /// There is no instance; the data is kept to be taken apart.
-    Failed(Store<ProcessData>),
+    /// There is no instance, for this reason; the data is kept to be taken apart.
+    Failed(Store<ProcessData>, Option<ExitReason>),
+}
+
+/// What a process begins with.
+pub(super) struct Birth {
+    pub(super) process: Arc<Process>,
+    pub(super) relations: Relations,
+    /// Its place in its configuration's quota, if that has one.
+    pub(super) place: Option<Place>,
 }
 
 struct Running {
@@ -46,20 +59,41 @@ struct Running {
 }
 
 impl Body {
-    pub(super) fn starting(data: ProcessData, entry: Entry) -> Body {
-        Body { stage: Some(Stage::Starting(Box::new(data))), entry }
+    pub(super) fn starting(birth: Birth, entry: Entry) -> Body {
+        Body { stage: Some(Stage::Starting(birth)), entry }
     }
 
     pub(super) fn entry(&self) -> FuncIndex {
         self.entry.function
     }
 
+    /// Its data, from its first turn on.
     pub(super) fn data_mut(&mut self) -> &mut ProcessData {
-        match self.stage.as_mut().expect("the stage is only away inside `start`") {
-            Stage::Starting(data) => data,
-            Stage::Running(running) => running.store.data_mut(),
-            Stage::Failed(store) => store.data_mut(),
+        self.data_if_any().expect("who has a turn has been started")
+    }
+
+    fn data_if_any(&mut self) -> Option<&mut ProcessData> {
+        match self.stage.as_mut()? {
+            Stage::Starting(_) => None,
+            Stage::Running(Running { store, .. }) | Stage::Failed(store, _) => Some(store.data_mut()),
         }
+    }
+
+    /// Drops it, but for what others have to be told or answered when it is gone.
+    pub(super) fn take_apart(mut self) -> (Relations, Signals<Signal>) {
+        if let Some(data) = self.data_if_any() {
+            data.end_wait();
+            return (std::mem::take(&mut data.relations), data.take_unhandled());
+        }
+        match self.stage {
+            Some(Stage::Starting(birth)) => (birth.relations, Signals::none()),
+            _ => (Relations::default(), Signals::none()),
+        }
+    }
+
+    /// What it waits for, for a person.
+    pub(super) fn waits_for(&mut self) -> Option<WaitsFor> {
+        self.data_if_any()?.waits_for()
     }
 
     /// How the activation goes on, or `None` when it has to wait.
@@ -85,11 +119,10 @@ impl Body {
 
     /// Runs the activation for a slice. Returns what it did and the reductions it used.
     pub(super) fn advance(&mut self, how: Resume, slice: u64) -> Result<(Progress, u64), ExitReason> {
-        if let Some(Stage::Starting(_)) = self.stage {
-            self.start()?;
-        }
-        let Some(Stage::Running(running)) = &mut self.stage else {
-            unreachable!("a body that failed to start has ended")
+        let running = match self.stage.as_mut().expect("the stage is only away inside `start`") {
+            Stage::Running(running) => running,
+            Stage::Failed(_, reason) => return Err(reason.take().expect("it ends by it, once")),
+            Stage::Starting(_) => unreachable!("it is started at the beginning of its first turn"),
         };
         let before = running.store.reductions();
         let mut progress = running.store.resume(how, slice);
@@ -115,14 +148,19 @@ impl Body {
     }
 
     /// What it is and does, for a person.
-    pub(super) fn look(&mut self) -> Look {
+    pub(super) fn look(&mut self, process: &Process) -> Look {
         let entry = self.entry.function;
         let frames = match &self.stage {
             Some(Stage::Running(running)) => running.store.backtrace(),
             _ => Vec::new(),
         };
-        let data = self.data_mut();
-        Look { info: data.info(Doing::Runnable), entry: name_of_entry(data.code.module(), entry), frames }
+        let info = match self.stage.as_mut().expect("the stage is only away inside `start`") {
+            Stage::Starting(birth) => Info::at_first(&birth.process, &birth.relations),
+            Stage::Running(Running { store, .. }) | Stage::Failed(store, _) => {
+                store.data().info(Doing::Runnable)
+            }
+        };
+        Look { info, entry: name_of_entry(process.code().module(), entry), frames }
     }
 
     /// Leaves what was used so far where others may ask for it.
@@ -133,36 +171,41 @@ impl Body {
         }
     }
 
-    fn start(&mut self) -> Result<(), ExitReason> {
-        let Some(Stage::Starting(data)) = self.stage.take() else {
-            unreachable!("only a body that has not started is started")
-        };
-        let code = data.code.clone();
-        let max_memory = data.config.max_memory;
-        let defaults = StoreLimits::default();
-        let max_table_elements = defaults.max_table_elements.min(max_memory / TABLE_ELEMENT);
-        let total = data.node().total_memory.clone();
-        let limits = StoreLimits { max_memory, max_table_elements, total };
-        let (store, instance) = code.instantiate(*data, limits);
-        match instance {
+    /// Gives it its data, its store and its first call, if it has none yet. What it lacks is told by
+    /// [`Body::advance`]: a process that has been killed meanwhile ends by that.
+    pub(super) fn start(&mut self) {
+        if !matches!(self.stage, Some(Stage::Starting(_))) {
+            return;
+        }
+        let Some(Stage::Starting(birth)) = self.stage.take() else { unreachable!("it was looked at above") };
+        let Birth { process, relations, place } = birth;
+        let origin = process.origin().clone();
+        let limits = limits(&origin);
+        let (store, instance) = origin.code.instantiate(ProcessData::new(process, relations, place), limits);
+        self.stage = Some(match instance {
             Ok(instance) => {
                 let mut running = Running { store, instance, begun: 0 };
-                let begun = running.begin_next(&self.entry);
-                self.stage = Some(Stage::Running(running));
-                begun.map(drop)
+                match running.begin_next(&self.entry) {
+                    Ok(_) => Stage::Running(running),
+                    Err(reason) => Stage::Failed(running.store, Some(reason)),
+                }
             }
-            Err(error) => {
-                self.stage = Some(Stage::Failed(store));
-                Err(reason(error))
-            }
-        }
+            Err(error) => Stage::Failed(store, Some(reason(error))),
+        });
     }
+}
+
+fn limits(origin: &Origin) -> StoreLimits {
+    let max_memory = origin.config.max_memory;
+    let defaults = StoreLimits::default();
+    let max_table_elements = defaults.max_table_elements.min(max_memory / TABLE_ELEMENT);
+    StoreLimits { max_memory, max_table_elements, total: origin.node.total_memory.clone() }
 }
 
 impl Running {
     /// Begins the first call, or the one after that which has returned. Returns whether there is one.
     fn begin_next(&mut self, entry: &Entry) -> Result<bool, ExitReason> {
-        let before = self.store.data().code.before();
+        let before = self.store.data().process.code().before();
         let (function, args) = match before.get(self.begun) {
             Some(&function) => (function, &[][..]),
             None if self.begun == before.len() => (entry.function, &entry.args[..]),

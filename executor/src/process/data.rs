@@ -49,7 +49,6 @@ pub(crate) struct ProcessData {
     pub(crate) process: Arc<Process>,
     /// To whom it sent a message last: mostly it sends the next one there too.
     receiver: Option<Arc<Process>>,
-    pub(crate) config: Arc<ProcessConfig>,
     pub(crate) mailbox: Mailbox,
     /// What it had used when it was last suspended.
     pub(super) usage: Usage,
@@ -57,7 +56,6 @@ pub(crate) struct ProcessData {
     pub(crate) die_when_link_dies: bool,
     /// Children so far; spreads them over the process table.
     pub(crate) children: u32,
-    pub(crate) code: Code,
     pub(crate) relations: Relations,
     pub(crate) configs: Resources<Arc<ProcessConfig>>,
     pub(crate) modules: Resources<Code>,
@@ -95,26 +93,18 @@ pub(crate) struct Resources<T> {
 }
 
 impl ProcessData {
-    pub(crate) fn new(
-        process: Arc<Process>,
-        code: Code,
-        config: Arc<ProcessConfig>,
-        relations: Relations,
-        place: Option<Place>,
-    ) -> ProcessData {
+    pub(crate) fn new(process: Arc<Process>, relations: Relations, place: Option<Place>) -> ProcessData {
         ProcessData {
             wait: None,
             received: None,
             current: None,
             process,
             receiver: None,
-            config,
             mailbox: Mailbox::default(),
             usage: Usage::default(),
             waits: 0,
             die_when_link_dies: true,
             children: 0,
-            code,
             relations,
             configs: Resources::new(),
             modules: Resources::new(),

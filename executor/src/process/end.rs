@@ -23,41 +23,37 @@ use super::signal::Signal;
 
 impl Process {
     /// Takes the process apart.
-    pub(super) fn end(&self, mut body: Body, reason: ExitReason) {
-        let unhandled = body.data_mut().take_unhandled();
+    pub(super) fn end(&self, body: Body, reason: ExitReason) {
         let late = self.inbox.close();
-        let is_first = self.node.is_first(self.id);
+        let is_first = self.node().is_first(self.id);
         if reason.is_reported() || (is_first && matches!(reason, ExitReason::LinkDied(_))) {
-            let entry = body.entry();
-            let report = Report::new(&self.node, self.id, body.data_mut().code.module(), entry);
-            self.node.report(report.text(&reason));
+            let report = Report::new(self, body.entry());
+            self.node().report(report.text(&reason));
         }
         if self.named.load(Ordering::Relaxed) {
-            self.node.registry.lock().remove_all(self.id);
+            self.node().registry.lock().remove_all(self.id);
         }
-        body.data_mut().end_wait();
-        let relations = std::mem::take(&mut body.data_mut().relations);
-        drop(body);
-        self.node.table.remove(self.id);
+        let (relations, unhandled) = body.take_apart();
+        self.node().table.remove(self.id);
         self.tell(&relations, reason.ending());
         self.answer(unhandled);
         self.answer(late);
         if is_first {
-            self.node.finish(reason.status());
+            self.node().finish(reason.status());
         }
     }
 
     fn tell(&self, relations: &super::Relations, ending: Ending) {
         // Whoever is gone too needs no telling.
         for peer in relations.linked() {
-            let _ = self.node.send(peer, Signal::LinkDied { from: self.id, ending });
+            let _ = self.node().send(peer, Signal::LinkDied { from: self.id, ending });
         }
         for (watcher, reference) in relations.watchers() {
-            let _ = self.node.send(watcher, Signal::ProcessDied { from: self.id, reference, ending });
+            let _ = self.node().send(watcher, Signal::ProcessDied { from: self.id, reference, ending });
         }
         for (watched, reference) in relations.watched() {
             let reference = Some(reference);
-            let _ = self.node.send(watched, Signal::StopMonitoring { from: self.id, reference });
+            let _ = self.node().send(watched, Signal::StopMonitoring { from: self.id, reference });
         }
     }
 
@@ -65,7 +61,7 @@ impl Process {
     fn answer(&self, late: Signals<Signal>) {
         for parcel in late {
             if let Some((to, answer)) = parcel.content.refusal(self.id) {
-                let _ = self.node.send(to, answer);
+                let _ = self.node().send(to, answer);
             }
         }
     }

@@ -1,6 +1,5 @@
 //! The inbox of one process: its queue of signals, and how many messages wait in it and behind it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::config::ProcessConfig;
@@ -28,13 +27,13 @@ pub(crate) struct Inbox {
     dropped: AtomicU64,
     /// The owner has been told that there are too many.
     is_full: AtomicBool,
-    /// The owner's, which has the limits.
-    config: Arc<ProcessConfig>,
+    max_bytes: u64,
+    max_messages: u64,
 }
 
 impl Inbox {
     /// The inbox of an idle process that has this configuration.
-    pub(crate) fn new(config: Arc<ProcessConfig>) -> Inbox {
+    pub(crate) fn new(config: &ProcessConfig) -> Inbox {
         Inbox {
             queue: SignalQueue::new(),
             pushed: AtomicU64::new(0),
@@ -43,7 +42,8 @@ impl Inbox {
             drops: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             is_full: AtomicBool::new(false),
-            config,
+            max_bytes: config.mailbox_bytes(),
+            max_messages: config.max_messages,
         }
     }
 
@@ -111,28 +111,27 @@ impl Inbox {
     /// Counts a message, unless that exceeds a limit. What is refused counts for the moment that this takes, so close
     /// to a limit one of several senders may be refused in vain.
     fn admit(&self, size: u64) -> Result<(), Limit> {
-        let max_bytes = self.config.mailbox_bytes();
         let released = self.released();
         // Relaxed: a counter; the queue orders the messages themselves.
         let pushed = self.pushed.fetch_add(size, Ordering::Relaxed) + size;
-        if pushed - released > max_bytes {
+        if pushed - released > self.max_bytes {
             self.pushed.fetch_sub(size, Ordering::Relaxed);
-            return Err(Limit::Mailbox(max_bytes));
+            return Err(Limit::Mailbox(self.max_bytes));
         }
         if self.counts_messages() && !self.admit_one() {
             self.pushed.fetch_sub(size, Ordering::Relaxed);
-            return Err(Limit::Messages(self.config.max_messages));
+            return Err(Limit::Messages(self.max_messages));
         }
         Ok(())
     }
 
     fn admit_one(&self) -> bool {
-        let next = |messages| (messages < self.config.max_messages).then_some(messages + 1);
+        let next = |messages| (messages < self.max_messages).then_some(messages + 1);
         self.messages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
     fn counts_messages(&self) -> bool {
-        self.config.max_messages != u64::MAX
+        self.max_messages != u64::MAX
     }
 
     /// To be asked before `pushed` is looked at: what was released was pushed earlier, and acquiring this makes sure
@@ -152,7 +151,7 @@ mod tests {
 
     fn inbox(max_mailbox: u64, max_messages: u64) -> Inbox {
         let max_mailbox = Some(max_mailbox);
-        Inbox::new(Arc::new(ProcessConfig { max_mailbox, max_messages, ..everything() }))
+        Inbox::new(&ProcessConfig { max_mailbox, max_messages, ..everything() })
     }
 
     fn message(size: usize) -> Parcel {

@@ -6,6 +6,7 @@ use crate::scheduler::Priority;
 
 use super::data::ProcessData;
 use super::wait::Reason;
+use super::{Process, Relations};
 
 /// What a process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +91,27 @@ pub(crate) struct Look {
     pub(crate) frames: Vec<Frame>,
 }
 
+impl Info {
+    /// What can be said of a process that has not run yet.
+    pub(super) fn at_first(process: &Process, relations: &Relations) -> Info {
+        let (message_bytes, dropped) = process.inbox().held();
+        Info {
+            doing: Doing::Runnable,
+            messages: 0,
+            message_bytes,
+            usage: Usage::default(),
+            links: relations.linked().count() as u64,
+            watched: relations.watched().count() as u64,
+            watchers: relations.watchers().count() as u64,
+            dropped,
+            priority: process.priority(),
+        }
+    }
+}
+
 impl ProcessData {
     /// What can be said of this process, which is doing something that its worker or its wait tells.
     pub(crate) fn info(&self, otherwise: Doing) -> Info {
-        let (message_bytes, dropped) = self.process.inbox().held();
         Info {
             doing: self.wait_reason().map_or(otherwise, |reason| match reason {
                 Reason::Message { .. } => Doing::Message,
@@ -102,13 +120,8 @@ impl ProcessData {
                 Reason::Over(_) => Doing::Runnable,
             }),
             messages: self.mailbox.len() as u64,
-            message_bytes,
             usage: self.usage,
-            links: self.relations.linked().count() as u64,
-            watched: self.relations.watched().count() as u64,
-            watchers: self.relations.watchers().count() as u64,
-            dropped,
-            priority: self.process.priority(),
+            ..Info::at_first(&self.process, &self.relations)
         }
     }
 }

@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `id`, `table` | who a process is, who is alive |
+//! | `origin` | what it shares with others of its kind |
 //! | `signal`, `queue` | what reaches a process; what orders it, and says whether the process is runnable: one atomic word |
 //! | `inbox` | the queue, and how much may wait in it |
 //! | `message`, `mailbox`, `deferred` | what waits to be received; what timers are to send |
@@ -25,6 +26,7 @@ mod info;
 mod link;
 mod mailbox;
 mod message;
+mod origin;
 mod queue;
 mod signal;
 mod table;
@@ -41,8 +43,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use lunatic_jit::WorkingSet;
 
+use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::node::Node;
+use crate::quota::Place;
 use crate::report::Report;
 use crate::scheduler::Priority;
 
@@ -56,13 +60,14 @@ pub(crate) use info::{Doing, Info, Look};
 pub(crate) use link::Relations;
 pub(crate) use mailbox::{MAX_TAGS, Pattern, Tags};
 pub(crate) use message::{DataMessage, Death, Letter, Message, NO_TAG};
+pub(crate) use origin::Origin;
 pub(crate) use queue::Signals;
 pub(crate) use signal::{Parcel, Signal};
 pub(crate) use table::{Table, TableFull};
 pub use wait::WaitsFor;
 pub(crate) use wait::{Finish, Reason};
 
-use body::Body;
+use body::{Birth, Body};
 use inbox::Inbox;
 
 /// How often a worker yields to whoever looks, who is quick unless the machine is very busy.
@@ -71,7 +76,7 @@ const MAX_YIELDS: u32 = 1000;
 /// A process as others know it: they push signals and wake it. Its worker takes the body.
 pub(crate) struct Process {
     id: ProcessId,
-    node: Arc<Node>,
+    origin: Arc<Origin>,
     inbox: Inbox,
     /// What it will need when it is resumed; who makes it runnable has that fetched.
     working_set: WorkingSet,
@@ -96,11 +101,11 @@ pub(crate) struct Sent {
 
 impl Process {
     /// A process that cannot run yet.
-    pub(crate) fn new(id: ProcessId, node: Arc<Node>, config: Arc<ProcessConfig>) -> Process {
+    pub(crate) fn new(id: ProcessId, origin: Arc<Origin>) -> Process {
         Process {
             id,
-            node,
-            inbox: Inbox::new(config),
+            inbox: Inbox::new(&origin.config),
+            origin,
             working_set: WorkingSet::default(),
             named: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -113,13 +118,25 @@ impl Process {
         self.id
     }
 
-    pub(crate) fn node(&self) -> &Arc<Node> {
-        &self.node
+    pub(crate) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
     }
 
-    /// Gives the process what it runs. It runs once it is [woken](Process::wake).
-    pub(crate) fn prepare(&self, data: ProcessData, entry: Entry) {
-        *self.lock_body() = Some(Body::starting(data, entry));
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.origin.node
+    }
+
+    pub(crate) fn code(&self) -> &Code {
+        &self.origin.code
+    }
+
+    pub(crate) fn config(&self) -> &Arc<ProcessConfig> {
+        &self.origin.config
+    }
+
+    /// Gives the process what it runs, and what it begins with. It runs once it is [woken](Process::wake).
+    pub(crate) fn prepare(self: &Arc<Self>, entry: Entry, relations: Relations, place: Option<Place>) {
+        *self.lock_body() = Some(Body::starting(Birth { process: self.clone(), relations, place }, entry));
     }
 
     /// Sends it a signal; gives it back when the process is over.
@@ -128,7 +145,7 @@ impl Process {
         let sent = Sent { is_crowded: self.inbox.is_crowded() };
         if has_to_be_queued {
             self.working_set.prefetch();
-            self.node.scheduler().schedule(self.clone());
+            self.node().scheduler().schedule(self.clone());
         }
         Ok(sent)
     }
@@ -136,7 +153,7 @@ impl Process {
     /// Makes sure that it has a turn.
     pub(crate) fn wake(self: &Arc<Self>) {
         if self.inbox.queue().wake() {
-            self.node.scheduler().schedule(self.clone());
+            self.node().scheduler().schedule(self.clone());
         }
     }
 
@@ -156,10 +173,8 @@ impl Process {
     pub(crate) fn waiting(&self) -> Option<(Option<String>, WaitsFor)> {
         let mut guard = self.lock_body();
         let body = guard.as_mut()?;
-        let entry = body.entry();
-        let data = body.data_mut();
-        let report = Report::new(&self.node, self.id, data.code.module(), entry);
-        Some((report.into_name(), data.waits_for()?))
+        let report = Report::new(self, body.entry());
+        Some((report.into_name(), body.waits_for()?))
     }
 
     /// Whether its end has begun.
@@ -194,7 +209,7 @@ impl Process {
     fn try_to_look(&self, attempts: u32) -> Option<Look> {
         for _ in 0..attempts {
             match self.body.try_lock() {
-                Ok(mut body) => return body.as_mut().map(Body::look),
+                Ok(mut body) => return body.as_mut().map(|body| body.look(self)),
                 Err(TryLockError::Poisoned(_)) => return None,
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }

@@ -66,17 +66,17 @@ impl Task for Process {
 impl Process {
     /// One place calls what a turn is, so that a simulation's say in it costs the others two comparisons.
     fn turn(&self, body: &mut Body) -> Turn {
-        let slice = match &self.node.world {
-            World::Real { .. } => self.node.slice,
+        let slice = match &self.node().world {
+            World::Real { .. } => self.node().slice,
             World::Simulated(hooks) => {
-                match hooks.begin_turn(self.id, self.node.is_first(self.id), body.reductions()) {
+                match hooks.begin_turn(self.id, self.node().is_first(self.id), body.reductions()) {
                     Plan::Run { slice } => slice,
                     Plan::Kill => return Turn::End(ExitReason::Killed),
                 }
             }
         };
         let turn = self.turn_within(slice, body);
-        if let World::Simulated(hooks) = &self.node.world {
+        if let World::Simulated(hooks) = &self.node().world {
             tell(hooks, self.id, body, &turn);
         }
         turn
@@ -85,6 +85,7 @@ impl Process {
     fn turn_within(&self, mut slice: u64, body: &mut Body) -> Turn {
         let queue = self.inbox.queue();
         let mut signals = queue.take();
+        body.start();
         loop {
             if !signals.is_empty()
                 && let Some(reason) = body.data_mut().handle_signals(signals)
@@ -112,8 +113,8 @@ impl Process {
     }
 
     /// The reductions that it may still use in its life.
-    fn budget(&self, body: &mut Body) -> Result<u64, ExitReason> {
-        let Some(limit) = body.data_mut().config.max_reductions else { return Ok(u64::MAX) };
+    fn budget(&self, body: &Body) -> Result<u64, ExitReason> {
+        let Some(limit) = self.config().max_reductions else { return Ok(u64::MAX) };
         let used = body.reductions();
         if used < limit { Ok(limit - used) } else { Err(ExitReason::LimitExceeded(Limit::Compute(limit))) }
     }

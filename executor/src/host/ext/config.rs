@@ -91,7 +91,7 @@ fn limit(
     linker.func(MODULE, setter, move |guest: &mut Guest<'_>, id: u64, value: u64| {
         let data = guest.data_mut();
         let config = data.configs.get_mut(KIND, id)?;
-        set(Arc::make_mut(config), &data.config, value)
+        set(Arc::make_mut(config), data.process.config(), value)
     });
     linker.func(MODULE, getter, move |guest: &mut Guest<'_>, id: u64| {
         guest.data().configs.get(KIND, id).map(|config| get(config))

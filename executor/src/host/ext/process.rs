@@ -58,7 +58,7 @@ fn set_priority(guest: &mut Guest<'_>, priority: u32) -> Result<u32, Fault> {
     let data = guest.data();
     let unknown = Fault::Unknown { kind: "priority", id: priority.into() };
     let wanted = Priority::from_number(priority.into()).ok_or(unknown)?;
-    let granted = wanted.min(data.config.max_priority);
+    let granted = wanted.min(data.process.config().max_priority);
     data.process.set_priority(granted);
     Ok(granted as u32)
 }

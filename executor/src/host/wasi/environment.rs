@@ -31,11 +31,11 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 }
 
 fn args(data: &ProcessData) -> Vec<Vec<u8>> {
-    data.config.args.iter().map(|argument| terminated(&[argument])).collect()
+    data.process.config().args.iter().map(|argument| terminated(&[argument])).collect()
 }
 
 fn environment(data: &ProcessData) -> Vec<Vec<u8>> {
-    data.config.env.iter().map(|(key, value)| terminated(&[key, "=", value])).collect()
+    data.process.config().env.iter().map(|(key, value)| terminated(&[key, "=", value])).collect()
 }
 
 fn terminated(parts: &[&str]) -> Vec<u8> {

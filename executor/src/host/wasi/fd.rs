@@ -22,10 +22,10 @@ pub(super) const APPEND: u16 = 1;
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func(MODULE, "fd_close", |guest: &mut Guest<'_>, fd: u32| {
-        answer(guest, |_, data| data.wasi.close(&data.config, fd))
+        answer(guest, |_, data| data.wasi.close(data.process.config(), fd))
     });
     linker.func(MODULE, "fd_renumber", |guest: &mut Guest<'_>, from: u32, to: u32| {
-        answer(guest, |_, data| data.wasi.renumber(&data.config, from, to))
+        answer(guest, |_, data| data.wasi.renumber(data.process.config(), from, to))
     });
     linker.func(MODULE, "fd_fdstat_get", |guest: &mut Guest<'_>, fd: u32, result: u32| {
         answer(guest, |memory, data| fdstat(memory, data, fd, result))
@@ -69,7 +69,7 @@ const WHENCE_CURRENT: u32 = 1;
 const WHENCE_END: u32 = 2;
 
 fn fdstat(memory: &mut GuestMemory<'_>, data: &mut ProcessData, fd: u32, result: u32) -> Result<()> {
-    let kind = match data.wasi.get(&data.config, fd)? {
+    let kind = match data.wasi.get(data.process.config(), fd)? {
         Fd::Stdin | Fd::Stdout | Fd::Stderr => CHARACTER_DEVICE,
         Fd::Dir { .. } => DIRECTORY,
         Fd::File(_) => REGULAR_FILE,
@@ -90,12 +90,12 @@ const RIGHT_TELL: u8 = 1 << 5;
 
 /// The standard streams' flags are shared with other programs; a file's are set when it is opened.
 fn set_flags(data: &mut ProcessData, fd: u32, flags: u32) -> Result<()> {
-    data.wasi.get(&data.config, fd)?;
+    data.wasi.get(data.process.config(), fd)?;
     if flags == 0 { Ok(()) } else { Err(Errno::NOTSUP) }
 }
 
 fn preopen(data: &mut ProcessData, fd: u32) -> Result<String> {
-    match data.wasi.get(&data.config, fd)? {
+    match data.wasi.get(data.process.config(), fd)? {
         Fd::Dir { preopen: Some(name), .. } => Ok(name),
         _ => Err(Errno::BADF),
     }
@@ -109,7 +109,7 @@ fn seek(
     result: u32,
 ) -> Result<HostCall<()>> {
     memory.check(result, 8)?;
-    let file = data.wasi.file(&data.config, fd)?;
+    let file = data.wasi.file(data.process.config(), fd)?;
     let to = match whence {
         WHENCE_START => SeekFrom::Start(offset as u64),
         WHENCE_CURRENT => SeekFrom::Current(offset),
@@ -120,6 +120,6 @@ fn seek(
 }
 
 fn sync(data: &mut ProcessData, fd: u32) -> Result<HostCall<()>> {
-    let file = data.wasi.file(&data.config, fd)?;
+    let file = data.wasi.file(data.process.config(), fd)?;
     blocking(data, move || file.sync_all(), |_, _, ()| Ok(()))
 }

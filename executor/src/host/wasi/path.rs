@@ -62,7 +62,7 @@ fn with_path(
 ) -> HostCall<u32> {
     suspend(guest, |memory, data| {
         let path = guest_path(memory, path)?;
-        let dir = data.wasi.dir(&data.config, fd)?;
+        let dir = data.wasi.dir(data.process.config(), fd)?;
         blocking(data, move || act(&dir, &path), |_, _, ()| Ok(()))
     })
 }
@@ -83,10 +83,10 @@ fn path_open(
     suspend(guest, |memory, data| {
         memory.check(result, 4)?;
         let path = guest_path(memory, (path, length))?;
-        let dir = data.wasi.dir(&data.config, fd)?;
+        let dir = data.wasi.dir(data.process.config(), fd)?;
         let job = move || open(&dir, &path, how, rights, flags);
         blocking(data, job, move |memory, data, opened| {
-            let number = data.wasi.add(&data.config, opened)?;
+            let number = data.wasi.add(data.process.config(), opened)?;
             Ok(memory.write_u32(result, number)?)
         })
     })
@@ -124,7 +124,8 @@ fn path_rename(
 ) -> HostCall<u32> {
     suspend(guest, |memory, data| {
         let (from, to) = (guest_path(memory, (from, from_len))?, guest_path(memory, (to, to_len))?);
-        let (from_dir, to_dir) = (data.wasi.dir(&data.config, from_fd)?, data.wasi.dir(&data.config, to_fd)?);
+        let (from_dir, to_dir) =
+            (data.wasi.dir(data.process.config(), from_fd)?, data.wasi.dir(data.process.config(), to_fd)?);
         blocking(data, move || from_dir.rename(&from, &to_dir, &to), |_, _, ()| Ok(()))
     })
 }

@@ -78,7 +78,7 @@ fn poll(
             },
             TAG_READ | TAG_WRITE => {
                 let fd = memory.read_u32(at + 16)?;
-                let known = data.wasi.get(&data.config, fd).map(drop);
+                let known = data.wasi.get(data.process.config(), fd).map(drop);
                 ready.push(Event { user_data, errno: Errno::of(known), tag });
             }
             _ => return Err(Errno::INVAL),

@@ -38,7 +38,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     });
     linker.func(MODULE, "fd_filestat_set_size", |guest: &mut Guest<'_>, fd: u32, size: u64| {
         suspend(guest, |_, data| {
-            let file = data.wasi.file(&data.config, fd)?;
+            let file = data.wasi.file(data.process.config(), fd)?;
             blocking(data, move || file.set_len(size), |_, _, ()| Ok(()))
         })
     });
@@ -60,7 +60,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 
 fn of_fd(memory: &mut GuestMemory<'_>, data: &mut ProcessData, fd: u32, result: u32) -> Result<HostCall<()>> {
     memory.check(result, STATUS as u32)?;
-    match data.wasi.get(&data.config, fd)? {
+    match data.wasi.get(data.process.config(), fd)? {
         Fd::File(file) => blocking(data, move || file.metadata(), write_to(result)),
         Fd::Dir { dir, .. } => blocking(data, move || dir.dir_metadata(), write_to(result)),
         Fd::Stdin | Fd::Stdout | Fd::Stderr => {
@@ -82,7 +82,7 @@ fn of_path(
 ) -> Result<HostCall<()>> {
     memory.check(result, STATUS as u32)?;
     let path = guest_path(memory, path)?;
-    let dir = data.wasi.dir(&data.config, fd)?;
+    let dir = data.wasi.dir(data.process.config(), fd)?;
     let job = move || if flags & FOLLOW != 0 { dir.metadata(path) } else { dir.symlink_metadata(path) };
     blocking(data, job, write_to(result))
 }
@@ -132,7 +132,7 @@ fn read_dir(
     memory.check(result, 4)?;
     memory.check(buffer, length)?;
     let length = length.min(MAX_ENTRIES) as usize;
-    let dir = data.wasi.dir(&data.config, fd)?;
+    let dir = data.wasi.dir(data.process.config(), fd)?;
     let job = move || {
         let mut entries = Vec::new();
         for entry in dir.entries()? {

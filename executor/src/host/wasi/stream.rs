@@ -67,7 +67,7 @@ fn write(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resu
         memory.check(result, 4)?;
         let content = gather(memory, &ranges(memory, buffers)?)?;
         bytes = content.len() as u64;
-        match data.wasi.get(&data.config, fd)? {
+        match data.wasi.get(data.process.config(), fd)? {
             Fd::File(file) => write_file(data, file, content, place, result),
             Fd::Stdin => Err(Errno::BADF),
             Fd::Dir { .. } => Err(Errno::ISDIR),
@@ -114,7 +114,7 @@ fn read(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resul
     suspend(guest, |memory, data| {
         memory.check(result, 4)?;
         let ranges = ranges(memory, buffers)?;
-        match data.wasi.get(&data.config, fd)? {
+        match data.wasi.get(data.process.config(), fd)? {
             Fd::File(file) => read_file(data, file, ranges, place, result),
             Fd::Stdin => read_stdin(memory, data, ranges, result),
             Fd::Dir { .. } => Err(Errno::ISDIR),
