@@ -146,8 +146,9 @@ macro_rules! into_host_func {
                 /// compiled into it.
                 ///
                 /// # Safety
-                /// As [`HostEntry::call`] says; `function` is an `F`, and the context's store a `Store<T>`.
-                unsafe fn call<T, R, F, $($p),*>(
+                /// As [`HostCode`](crate::vm::libcalls::HostCode) says; `function` is an `F`, and the context's store a
+                /// `Store<T>`.
+                unsafe extern "C" fn call<T, R, F, $($p),*>(
                     function: *const (),
                     context: Context,
                     slots: *mut RawValue,

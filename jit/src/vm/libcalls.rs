@@ -20,7 +20,7 @@ use super::activation::{Exit, Leave};
 use super::context::{Builtin, VmContextHead, VmRuntime};
 use super::instance::{InstanceData, StoreCore};
 use super::memory::{Memory, PAGE};
-use super::table;
+use super::{table, worker_stack};
 use crate::value::RawValue;
 
 /// Bytes that a bulk operation moves between two charges.
@@ -29,16 +29,20 @@ pub(crate) const CHUNK: u64 = 64 << 10;
 /// Bytes of bulk work that cost one reduction.
 pub(crate) const BYTES_PER_REDUCTION: u64 = 64;
 
+/// What runs a host function, on the worker's stack, and catches its panics.
+///
+/// # Safety
+/// `function` is its own. The context's store is one that the function was made for, its guest is stopped in this call of
+/// the context's instance, and `slots` hold a value for each parameter and room for a result.
+pub(crate) type HostCode =
+    unsafe extern "C" fn(function: *const (), context: Context, slots: *mut RawValue) -> Dispatched;
+
 /// How native code gets to a host function. An instance has the address of those of its imports, in order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HostEntry {
-    /// Runs it, on the worker's stack, and catches its panics.
-    ///
-    /// # Safety
-    /// `function` is this entry's. The context's store is one that the function was made for, its guest is stopped in
-    /// this call of the context's instance, and `slots` hold a value for each parameter and room for a result.
-    pub(crate) call: unsafe fn(function: *const (), context: Context, slots: *mut RawValue) -> Dispatched,
-    /// What `call` is given.
+    /// The code.
+    pub(crate) call: HostCode,
+    /// What it is given.
     pub(crate) function: *const (),
 }
 
@@ -49,6 +53,7 @@ unsafe impl Sync for HostEntry {}
 
 /// What the host function wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) enum Dispatched {
     Returned,
     Suspend,
@@ -149,24 +154,16 @@ unsafe fn suspend(context: Context, leave: Leave) {
 /// # Safety
 /// As for [`runtime`].
 unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Send) -> Option<R> {
-    // SAFETY: passed on.
-    unsafe { on_worker_stack_uncaught(context, || catch_unwind(AssertUnwindSafe(f)).ok()) }
-}
-
-/// The same for what catches its panics itself: one that comes out ends the program.
-///
-/// # Safety
-/// As for [`runtime`].
-unsafe fn on_worker_stack_uncaught<R: Send>(context: Context, f: impl FnOnce() -> R + Send) -> R {
+    let caught = || catch_unwind(AssertUnwindSafe(f)).ok();
     // The tests of this file call routines outside of any activation.
     #[cfg(test)]
     // SAFETY: passed on.
     if unsafe { (*runtime(context)).yielder } == 0 {
-        return f();
+        return caught();
     }
     // SAFETY: as in `suspend`.
     let exit = unsafe { &*((*runtime(context)).yielder as *const Exit) };
-    exit.on_parent_stack(f)
+    exit.on_parent_stack(caught)
 }
 
 /// Charges for bulk work, and yields if that uses up the slice.
@@ -192,28 +189,51 @@ unsafe fn charge_bytes(context: Context, bytes: u64) {
 /// # Safety
 /// Native code alone calls it, with its own context.
 unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawValue) {
-    // SAFETY: native code passes its own context, and slots for every argument and result.
+    // SAFETY: native code passes its own context, and slots for every argument and result. The store has set the
+    // instance's entries, of which this import has one.
     unsafe {
-        let entry = (*instance(context)).hosts.add(import as usize) as usize;
-        let (address, slot) = (context as usize, slots as usize);
-        let run = move || {
-            // SAFETY: the store has set the instance's entries, of which this import has one; its guest is stopped.
-            let entry = &*(entry as *const HostEntry);
-            (entry.call)(entry.function, address as Context, slot as *mut RawValue)
-        };
-        match on_worker_stack_uncaught(context, run) {
+        let entry = &*(*instance(context)).hosts.add(import as usize);
+        match call_host(context, entry, slots) {
             Dispatched::Returned => {}
-            Dispatched::Suspend => {
-                (*core(context)).host_result = slots;
-                suspend(context, Leave::Host);
-            }
-            Dispatched::Raised => {
-                suspend(context, Leave::Raised);
-                // Resuming it would return to a guest whose call never happened.
-                std::process::abort();
-            }
+            wanted => leave(context, slots, wanted),
         }
     }
+}
+
+/// Calls a host function on the worker's stack.
+///
+/// # Safety
+/// As for [`HostCode`].
+#[inline]
+unsafe fn call_host(context: Context, entry: &HostEntry, slots: *mut RawValue) -> Dispatched {
+    // SAFETY: passed on; the running activation has set its exit.
+    unsafe {
+        // As in `on_worker_stack`.
+        #[cfg(test)]
+        if (*runtime(context)).yielder == 0 {
+            return (entry.call)(entry.function, context, slots);
+        }
+        worker_stack::call((*runtime(context)).yielder as *const Exit, entry, context, slots)
+    }
+}
+
+/// Leaves native code as a host function wants it. Apart from [`host_call`], which has less to save without it, and ends
+/// with it: each frame that a guest is resumed in costs a return that the processor has not foreseen.
+///
+/// # Safety
+/// As for [`host_call`].
+#[inline(never)]
+unsafe extern "C" fn leave(context: Context, slots: *mut RawValue, wanted: Dispatched) {
+    // SAFETY: passed on.
+    unsafe {
+        if wanted == Dispatched::Suspend {
+            (*core(context)).host_result = slots;
+            return suspend(context, Leave::Host);
+        }
+        suspend(context, Leave::Raised);
+    }
+    // Resuming it would return to a guest whose call never happened.
+    std::process::abort();
 }
 
 /// The slice is used up.

@@ -13,3 +13,4 @@ pub(crate) mod stack;
 pub(crate) mod table;
 pub(crate) mod template;
 pub(crate) mod trap;
+pub(crate) mod worker_stack;
