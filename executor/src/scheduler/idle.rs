@@ -52,7 +52,7 @@ pub(super) struct Idle {
     count: AtomicUsize,
     searching: AtomicUsize,
     tokens: Box<[Token]>,
-    /// Taken by the driver while it sleeps, by a busy worker that looks for events between slices.
+    /// Taken by the driver while it sleeps.
     reactor: Mutex<Reactor>,
     wakeup: Wakeup,
     /// The worker that sleeps in the reactor, plus one; 0 when none does.
@@ -127,13 +127,6 @@ impl Idle {
             }
         }
         self.unregister(worker)
-    }
-
-    /// Handles descriptor events without waiting, if no one else does.
-    pub(super) fn poll_events(&self) {
-        if let Ok(mut reactor) = self.reactor.try_lock() {
-            reactor.poll(Some(Duration::ZERO));
-        }
     }
 
     /// Wakes every sleeper, for stopping.

@@ -1,4 +1,4 @@
-//! A worker: takes a task, runs a slice of it, looks after timers and descriptors, and again.
+//! A worker: takes a task, runs a slice of it, looks after timers, and again.
 //!
 //! `Driven::step` is one turn and never waits, so that a simulation can drive many workers on one thread;
 //! [`Worker::run`] is a thread's loop around it.
@@ -11,7 +11,7 @@ use crate::entropy::Choices;
 use super::run_queue::{RunQueue, settle};
 use super::{Entered, Events, Scheduler, Step, Task};
 
-/// Turns between two looks at timers and descriptors while tasks are short; after a whole slice it looks
+/// Turns between two looks at timers while tasks are short; after a whole slice it looks
 /// at once. Reading the clock costs about as much as a quick turn.
 const TURNS_PER_LOOK: u32 = 16;
 
@@ -130,10 +130,9 @@ impl Driven {
         }
     }
 
-    /// Makes runnable what time or a descriptor has made ready.
+    /// Makes runnable what time has made ready.
     fn look(&self) {
         self.events.fire();
-        self.scheduler.idle.poll_events();
     }
 
     /// The next task. Of every eight turns one is of what is normal first, whatever is urgent; and one is of what is low
