@@ -96,6 +96,11 @@ impl Body {
         self.data_if_any()?.waits_for()
     }
 
+    /// Whether it has just begun to wait for nothing but messages that are not there yet.
+    pub(super) fn waits_for_messages(&mut self) -> bool {
+        self.data_mut().waits_for_messages()
+    }
+
     /// How the activation goes on, or `None` when it has to wait.
     pub(super) fn resolve(&mut self) -> Option<Resume> {
         let Some(Stage::Running(running)) = &mut self.stage else { return Some(Resume::Continue) };
@@ -118,6 +123,7 @@ impl Body {
     }
 
     /// Runs the activation for a slice. Returns what it did and the reductions it used.
+    #[inline(always)] // As `Store::resume` is, and for the same reason.
     pub(super) fn advance(&mut self, how: Resume, slice: u64) -> Result<(Progress, u64), ExitReason> {
         let running = match self.stage.as_mut().expect("the stage is only away inside `start`") {
             Stage::Running(running) => running,

@@ -332,6 +332,12 @@ impl ProcessData {
         }
     }
 
+    /// Whether it waits for messages and for nothing else. Whoever begins to has looked at all that are there, or waits
+    /// for a signal first.
+    pub(super) fn waits_for_messages(&self) -> bool {
+        matches!(self.wait, Some(Wait { reason: Reason::Message { .. }, deadline: None, .. }))
+    }
+
     /// How the activation goes on.
     pub(super) fn next(&mut self) -> Next {
         if let Some(result) = self.received.take() {

@@ -103,7 +103,13 @@ impl Process {
             };
             body.note_usage();
             match progress {
-                Progress::Suspended => slice = slice.saturating_sub(used.max(SUSPENSION)).max(1),
+                Progress::Suspended => {
+                    // Most suspensions end here, without a look at what there is no more to see in.
+                    if !queue.has_arrived() && body.waits_for_messages() {
+                        return Turn::Rest;
+                    }
+                    slice = slice.saturating_sub(used.max(SUSPENSION)).max(1);
+                }
                 Progress::Yielded => return self.budget(body).map_or_else(Turn::End, |_| Turn::Again),
                 Progress::Returned => return Turn::End(ExitReason::Normal),
                 Progress::Trapped(trap) => return Turn::End(reason(trap)),

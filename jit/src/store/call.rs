@@ -110,23 +110,24 @@ impl<T: Send + 'static> Store<T> {
     ///
     /// # Panics
     /// When there is no activation, or `how` does not fit its state.
+    // Inlined, as all that lies between an embedder and the switch: whenever a guest is left, each frame of ours that is
+    // still to be returned from is a return that the processor foresees wrongly.
+    #[inline(always)]
     pub fn resume(&mut self, how: Resume, slice: u64) -> Progress {
         let waiting = !self.inner().core.host_result.is_null();
         assert_eq!(waiting, !matches!(how, Resume::Continue), "a suspended host call alone takes a result");
         let budget = self.grant(slice);
-        let mut leave = match how {
-            Resume::Continue => self.run(),
+        let failed = match how {
+            Resume::Continue => None,
             Resume::Return(value) => {
                 self.complete_host_call(value);
-                self.run()
+                None
             }
-            Resume::Fail(error) => self.fail_host_call(error),
+            Resume::Fail(error) => self.left_by(error),
         };
-        let progress = loop {
-            match self.left(leave) {
-                Some(progress) => break progress,
-                None => leave = self.run(),
-            }
+        let progress = match failed {
+            Some(progress) => progress,
+            None => self.run_on(),
         };
         let inner = self.inner_mut();
         // Saturating: a module that nobody has verified may charge whatever it likes.
@@ -342,10 +343,7 @@ impl<T: Send + 'static> Store<T> {
                 None
             }
             Ok(HostCall::Suspend) => self.host_waits(),
-            Err(error) => {
-                let leave = self.fail_host_call(error);
-                self.left(leave)
-            }
+            Err(error) => self.left_by(error),
         }
     }
 
@@ -357,9 +355,11 @@ impl<T: Send + 'static> Store<T> {
         core.host_result = ptr::null_mut();
     }
 
-    fn fail_host_call(&mut self, error: HostError) -> Leave {
+    /// What to do when a suspended host call fails: as [`Store::left`].
+    #[cold]
+    fn left_by(&mut self, error: HostError) -> Option<Progress> {
         self.inner_mut().core.host_error = Some(error);
-        Leave::Raised
+        self.left(Leave::Raised)
     }
 
     /// Sets the counter for a slice, less what the last one overshot.
@@ -370,6 +370,22 @@ impl<T: Send + 'static> Store<T> {
         runtime.reductions
     }
 
+    /// Runs until whoever resumed has to know.
+    #[inline(always)] // See `resume`.
+    fn run_on(&mut self) -> Progress {
+        loop {
+            let leave = self.run();
+            let waits = leave == Leave::Host && !self.inner().core.runtime.has_request;
+            if waits {
+                return Progress::Suspended;
+            }
+            if let Some(progress) = self.left(leave) {
+                return progress;
+            }
+        }
+    }
+
+    #[inline(always)] // See `resume`.
     fn run(&mut self) -> Leave {
         crate::sys::fault::prepare_thread();
         self.inner_mut().core.note_thread();

@@ -244,6 +244,8 @@ impl<T: Send + 'static> Store<T> {
         data.hosts = hosts.entries.as_ptr();
         let memory = data.module.shape.main_memory;
         data.main_memory = memory.map_or(ptr::null(), |index| data.memory_descriptor(index).cast_const());
+        let pointer = data.module.shape.stack_pointer();
+        data.stack_pointer = pointer.map_or(ptr::null(), |global| data.global(global).cast_const());
         let inner = self.inner_mut();
         inner.core.instances.push(data);
         inner.hosts.push(hosts);

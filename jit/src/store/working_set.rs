@@ -65,9 +65,11 @@ impl<T: Send + 'static> Store<T> {
     /// Notes where it is, after a call was left.
     pub fn note_working_set(&self, set: &WorkingSet) {
         let core = &self.inner().core;
-        let Some(instance) = core.instances.first().filter(|_| core.home.is_some()) else { return };
+        let Some(instance) = core.instances.first() else { return };
         let frames = core.runtime.exit_frame;
-        // One that did not record its frames is in a bulk operation, which lasts longer than a few misses.
+        // One that did not record its frames is in a bulk operation, which lasts longer than a few misses. Where the store
+        // is not at the top of the stack, what is fetched is something else: few stores are elsewhere, and to know which
+        // would cost every other one a line.
         let store = if frames == 0 { 0 } else { self.inner.as_ptr() as usize };
         LEFT.set(LEFT.get().wrapping_add(1));
         set.left.store(LEFT.get(), Ordering::Relaxed);
@@ -80,8 +82,10 @@ impl<T: Send + 'static> Store<T> {
 /// Has the processor fetch the lines from one address to another.
 fn prefetch(from: usize, to: usize) {
     // Where the hint was written in the middle of two looks, its parts may not belong together.
-    let lines = (to.saturating_sub(from) / LINE).min(MAX_LINES);
-    for line in 0..=lines {
-        crate::sys::prefetch(from + line * LINE);
+    let to = to.min(from.saturating_add(MAX_LINES * LINE));
+    let mut at = from;
+    while at <= to {
+        crate::sys::prefetch(at);
+        at += LINE;
     }
 }

@@ -74,6 +74,7 @@ impl Activation {
     }
 
     /// Runs until native code is left.
+    #[inline]
     pub(crate) fn resume(&mut self) -> Leave {
         match self.coroutine().resume(()) {
             CoroutineResult::Yield(leave) | CoroutineResult::Return(leave) => leave,
@@ -85,6 +86,7 @@ impl Activation {
         self.coroutine.as_ref().expect("it is taken only by drop").trap_handler()
     }
 
+    #[inline]
     fn coroutine(&mut self) -> &mut Coroutine<(), Leave, Leave, CallStack> {
         self.coroutine.as_mut().expect("it is taken only by drop")
     }

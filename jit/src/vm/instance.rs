@@ -25,8 +25,8 @@ use crate::value::{RawValue, ValType};
 
 /// What a store is, but for its data. It never moves: native code and its instances point into it.
 ///
-/// In the order of use: a process that has a turn after a thousand others finds none of this in the cache, and what a
-/// turn needs is together in the first three lines.
+/// What each turn of a process needs is in the first two lines, and at the end, where the embedder's data follows: a
+/// process that has a turn after a thousand others finds none of this in the cache.
 #[repr(C)]
 pub(crate) struct StoreCore {
     pub(crate) runtime: VmRuntime,
@@ -37,17 +37,12 @@ pub(crate) struct StoreCore {
     pub(crate) trap_handler: Cell<Option<CoroutineTrapHandler<Leave>>>,
     /// Lowest and highest address of the activation's stack.
     pub(crate) stack_range: Cell<(usize, usize)>,
-    /// The thread that used it last; see [`residency`].
-    pub(crate) thread: u64,
-    /// Changes only while nothing runs. A process has one.
-    pub(crate) instances: SmallVec<[OwnedInstance; 1]>,
     /// The lowest address that a guest frame of the activation may reach, as every context has it.
     pub(crate) stack_limit: usize,
     /// Arguments, then results, of the activation.
     pub(crate) slots: Vec<RawValue>,
     /// The error that a host function has raised.
     pub(crate) host_error: Option<HostError>,
-    pub(crate) memory: Account,
     /// Table entries in use, and how many there may be.
     pub(crate) table_used: u64,
     pub(crate) max_table_elements: u64,
@@ -56,18 +51,27 @@ pub(crate) struct StoreCore {
     pub(crate) home: Option<PooledStack>,
     /// Whether a call has it. Those that are made from that one have stacks of their own.
     pub(crate) is_home_lent: bool,
+    pub(crate) memory: Account,
+    /// The thread that used it last; see [`residency`].
+    pub(crate) thread: u64,
+    /// Changes only while nothing runs. A process has one.
+    pub(crate) instances: SmallVec<[OwnedInstance; 1]>,
 }
 
 impl StoreCore {
     /// To be called before a thread uses the store's memories: they are told when it is another one than before.
+    #[inline]
     pub(crate) fn note_thread(&mut self) {
         let thread = residency::thread();
         if std::mem::replace(&mut self.thread, thread) != thread {
-            self.instances
-                .iter_mut()
-                .flat_map(|instance| &mut instance.memories)
-                .for_each(Memory::change_thread);
+            self.change_thread();
         }
+    }
+
+    #[cold]
+    fn change_thread(&mut self) {
+        let instances = self.instances.iter_mut();
+        instances.flat_map(|instance| &mut instance.memories).for_each(Memory::change_thread);
     }
 
     /// Keeps the error that a host function has raised until the guest is left.
@@ -164,6 +168,8 @@ pub(crate) struct InstanceData {
     pub(crate) hosts: *const HostEntry,
     /// The memory that it exports as `memory`; null if it exports none.
     pub(crate) main_memory: *const VmMemory,
+    /// The cell of the global in which the guest keeps its own stack's pointer; null if none is known.
+    pub(crate) stack_pointer: *const RawValue,
     /// The vm context, in the same allocation as this.
     context: NonNull<u8>,
     /// Its place in the store.
@@ -192,6 +198,7 @@ impl InstanceData {
             index,
             hosts: ptr::dangling(),
             main_memory: ptr::null(),
+            stack_pointer: ptr::null(),
             memories: Vec::new(),
             tables: Vec::new(),
             imported_memories: Vec::new(),
@@ -268,12 +275,12 @@ impl InstanceData {
     }
 
     /// Where the guest's own stack ends in its memory, if it has one that is known.
+    #[inline]
     pub(crate) fn stack_top(&self) -> Option<usize> {
         // SAFETY: nothing runs; null, or in the context of an instance of the store.
         unsafe {
-            let memory = self.main_memory.as_ref()?;
-            let pointer = (*self.global(self.module.shape.stack_pointer()?)).low as u32;
-            Some(memory.base.addr() + pointer as usize)
+            let (memory, pointer) = (self.main_memory.as_ref()?, self.stack_pointer.as_ref()?);
+            Some(memory.base.addr() + pointer.low as u32 as usize)
         }
     }
 

@@ -30,16 +30,20 @@ thread_local! {
 }
 
 /// The number of the thread that calls.
+#[inline]
 pub(crate) fn thread() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
     match THREAD.get() {
-        0 => {
-            // Relaxed: it only has to be another one each time.
-            THREAD.set(NEXT.fetch_add(1, Ordering::Relaxed));
-            THREAD.get()
-        }
+        0 => number_thread(),
         known => known,
     }
+}
+
+#[cold]
+fn number_thread() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: it only has to be another one each time.
+    THREAD.set(NEXT.fetch_add(1, Ordering::Relaxed));
+    THREAD.get()
 }
 
 /// How many faults the thread that calls has had until now; for all slots whose use ended before.

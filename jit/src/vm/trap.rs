@@ -38,6 +38,7 @@ pub(crate) fn take_fault() -> Option<Fault> {
 }
 
 /// Runs `f` with this store as the thread's current one.
+#[inline]
 pub(crate) fn with_current<R>(core: *const StoreCore, f: impl FnOnce() -> R) -> R {
     let outer = CURRENT.replace(core);
     let result = f();
