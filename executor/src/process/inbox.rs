@@ -1,5 +1,6 @@
 //! The inbox of one process: its queue of signals, and how many messages wait in it and behind it.
 
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::config::ProcessConfig;
@@ -13,23 +14,41 @@ use super::signal::{Parcel, Signal};
 /// has room for. A few senders would otherwise fill memory with what the receiver then finds cold.
 const CROWDED: u64 = 64 << 10;
 
+/// Bytes that are sent between two looks of senders at what a crowded mailbox has released.
+const BETWEEN_LOOKS: u64 = 2 << 10;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// See the module.
+///
+/// In this order, so that what senders write and what the owner writes are never in one line: where the two are on
+/// different workers, each message would move that line to and fro. For the same reason senders go by what they know to
+/// have been released until that is too little.
+#[repr(C)]
 pub(crate) struct Inbox {
     queue: SignalQueue<Signal>,
-    /// Bytes of all messages that were ever pushed, and of those that have left the mailbox. The second is written by
-    /// the owner alone: two counters cost it a load and a store for each message, one would cost an exchange.
+    /// Bytes of all messages that were ever pushed.
     pushed: AtomicU64,
-    released: AtomicU64,
+    /// What `released` was when a sender looked last, and what `pushed` was then.
+    known: AtomicU64,
+    looked_at: AtomicU64,
     /// Messages that wait; counted only where their number is limited.
     messages: AtomicU64,
-    /// Messages beyond a limit are dropped, instead of ending the owner, and how many were.
-    drops: AtomicBool,
-    dropped: AtomicU64,
-    /// The owner has been told that there are too many.
-    is_full: AtomicBool,
+    /// Bytes and messages that may wait.
     max_bytes: u64,
     max_messages: u64,
+    /// Messages beyond a limit are dropped, instead of ending the owner, and how many were.
+    dropped: AtomicU64,
+    drops: AtomicBool,
+    /// The owner has been told that there are too many.
+    is_full: AtomicBool,
+    /// Bytes of the messages that have left the mailbox. Written by the owner alone: two counters cost it a load and a
+    /// store for each message, one would cost an exchange.
+    released: AtomicU64,
 }
+
+const _: () = assert!(offset_of!(Inbox, released) - offset_of!(Inbox, pushed) >= LINE);
 
 impl Inbox {
     /// The inbox of an idle process that has this configuration.
@@ -37,13 +56,15 @@ impl Inbox {
         Inbox {
             queue: SignalQueue::new(),
             pushed: AtomicU64::new(0),
-            released: AtomicU64::new(0),
+            known: AtomicU64::new(0),
+            looked_at: AtomicU64::new(0),
             messages: AtomicU64::new(0),
-            drops: AtomicBool::new(false),
-            dropped: AtomicU64::new(0),
-            is_full: AtomicBool::new(false),
             max_bytes: config.mailbox_bytes(),
             max_messages: config.max_messages,
+            dropped: AtomicU64::new(0),
+            drops: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+            released: AtomicU64::new(0),
         }
     }
 
@@ -102,19 +123,30 @@ impl Inbox {
         }
     }
 
-    /// Whether so many messages wait that it is better to let their owner run than to send it more.
+    /// Whether so many messages wait that it is better to let their owner run than to send it more. Known late: by as
+    /// much as is sent between two looks.
     pub(crate) fn is_crowded(&self) -> bool {
+        let pushed = self.pushed.load(Ordering::Relaxed);
+        if pushed.saturating_sub(self.known.load(Ordering::Relaxed)) <= CROWDED {
+            return false;
+        }
+        if pushed.saturating_sub(self.looked_at.load(Ordering::Relaxed)) < BETWEEN_LOOKS {
+            return true;
+        }
+        self.looked_at.store(pushed, Ordering::Relaxed);
         let released = self.released();
-        self.pushed.load(Ordering::Relaxed) - released > CROWDED
+        self.known.store(released, Ordering::Relaxed);
+        pushed.saturating_sub(released) > CROWDED
     }
 
     /// Counts a message, unless that exceeds a limit. What is refused counts for the moment that this takes, so close
     /// to a limit one of several senders may be refused in vain.
     fn admit(&self, size: u64) -> Result<(), Limit> {
-        let released = self.released();
-        // Relaxed: a counter; the queue orders the messages themselves.
+        // Relaxed, all of them: counters; the queue orders the messages themselves.
+        let known = self.known.load(Ordering::Relaxed);
         let pushed = self.pushed.fetch_add(size, Ordering::Relaxed) + size;
-        if pushed - released > self.max_bytes {
+        let waiting_at = |released| pushed.saturating_sub(released);
+        if waiting_at(known) > self.max_bytes && waiting_at(self.released()) > self.max_bytes {
             self.pushed.fetch_sub(size, Ordering::Relaxed);
             return Err(Limit::Mailbox(self.max_bytes));
         }

@@ -96,14 +96,16 @@ impl Letter {
 
     /// Nobody wants it any more.
     pub(crate) fn discard(mut self) {
+        let Message::Data(message) = self.message_mut() else { return };
         // What it carries goes now, not when it is written again.
-        if self.write_again(NO_TAG, 0) {
-            SPARE.with_borrow_mut(|spare| {
-                if spare.len() < MAX_SPARE {
-                    spare.push(self);
-                }
-            });
+        if message.data.spilled() || message.resources.is_some() {
+            message.reset(NO_TAG, 0);
         }
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < MAX_SPARE {
+                spare.push(self);
+            }
+        });
     }
 
     /// A message that nobody has sent.

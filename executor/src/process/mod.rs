@@ -74,22 +74,25 @@ use inbox::Inbox;
 const MAX_YIELDS: u32 = 1000;
 
 /// A process as others know it: they push signals and wake it. Its worker takes the body.
+///
+/// In this order: first what whoever sends to it looks at, then what its worker does.
+#[repr(C)]
 pub(crate) struct Process {
     id: ProcessId,
     origin: Arc<Origin>,
-    inbox: Inbox,
-    /// What it will need when it is resumed; who makes it runnable has that fetched.
-    working_set: WorkingSet,
+    /// A [`Priority`].
+    priority: AtomicU8,
     /// Whether it may have names in the registry, so that most exits need not look.
     named: AtomicBool,
     /// Somebody would like to look at it.
     wanted: AtomicBool,
-    /// A [`Priority`].
-    priority: AtomicU8,
+    inbox: Inbox,
     /// Held by the worker that runs it; the queue's states keep other workers away. Who [looks](Process::look) holds it
     /// for a moment, so a worker hardly ever waits, and never for another one.
     /// `None` before the process is given its body and after its end.
     body: Mutex<Option<Body>>,
+    /// What it will need when it is resumed; who makes it runnable has that fetched.
+    working_set: WorkingSet,
 }
 
 /// A signal was sent.
@@ -104,13 +107,13 @@ impl Process {
     pub(crate) fn new(id: ProcessId, origin: Arc<Origin>) -> Process {
         Process {
             id,
-            inbox: Inbox::new(&origin.config),
-            origin,
-            working_set: WorkingSet::default(),
+            priority: AtomicU8::new(Priority::Normal as u8),
             named: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
-            priority: AtomicU8::new(Priority::Normal as u8),
+            inbox: Inbox::new(&origin.config),
+            origin,
             body: Mutex::new(None),
+            working_set: WorkingSet::default(),
         }
     }
 
