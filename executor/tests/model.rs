@@ -11,6 +11,8 @@ use loom::thread;
 /// What the queue is made of; here, the checker's.
 mod sync {
     pub(super) use loom::sync::atomic::{AtomicPtr, Ordering};
+
+    pub(super) fn prefetch(_: usize) {}
 }
 
 #[allow(dead_code)] // The crate uses all of it.

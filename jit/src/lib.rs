@@ -58,5 +58,6 @@ pub use options::{CompileOptions, MemoryLayout};
 pub use store::{
     Caller, CannotWait, Export, Func, HostPanic, Instance, Progress, Resume, Store, StoreLimits, WorkingSet,
 };
+pub use sys::prefetch;
 pub use value::{ExternType, FuncType, GlobalType, Limits, RawValue, TableType, ValType, Value};
 pub use vm::account::TotalMemory;

@@ -1,7 +1,6 @@
 //! What processes send each other.
 
 use std::any::Any;
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use super::exit::Ending;
 use super::id::ProcessId;
 use super::queue::Queued;
 use super::signal::{Parcel, Signal};
+use super::spare;
 
 /// What an entry in a mailbox costs besides its bytes, counted against the owner's limit.
 pub(crate) const MESSAGE_OVERHEAD: usize = size_of::<Queued<Signal>>();
@@ -68,19 +68,10 @@ pub(crate) struct Letter(Parcel);
 /// A resource on its way from one process to another.
 pub(crate) type Resource = Arc<dyn Any + Send + Sync>;
 
-/// Letters that a thread keeps for what is written next. A process that receives from very many gives up as many letters
-/// as those write, which the allocator is slower at handing on.
-const MAX_SPARE: usize = 1024;
-
-thread_local! {
-    static SPARE: RefCell<Vec<Letter>> = const { RefCell::new(Vec::new()) };
-}
-
 impl Letter {
     /// A message to be written.
     pub(crate) fn blank(tag: i64, capacity: usize) -> Letter {
-        let spare = SPARE.with_borrow_mut(Vec::pop);
-        let Some(mut letter) = spare else {
+        let Some(mut letter) = spare::take() else {
             return Letter::new(Message::Data(DataMessage::new(tag, capacity)));
         };
         letter.write_again(tag, capacity);
@@ -101,11 +92,7 @@ impl Letter {
         if message.data.spilled() || message.resources.is_some() {
             message.reset(NO_TAG, 0);
         }
-        SPARE.with_borrow_mut(|spare| {
-            if spare.len() < MAX_SPARE {
-                spare.push(self);
-            }
-        });
+        spare::keep(self);
     }
 
     /// A message that nobody has sent.

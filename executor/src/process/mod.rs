@@ -7,6 +7,7 @@
 //! | `signal`, `queue` | what reaches a process; what orders it, and says whether the process is runnable: one atomic word |
 //! | `inbox` | the queue, and how much may wait in it |
 //! | `message`, `mailbox`, `deferred` | what waits to be received; what timers are to send |
+//! | `spare` | letters that are written again |
 //! | `link`, `alias` | links and monitors; names that end before their process |
 //! | `wait` | what a suspended process waits for |
 //! | `data` | all that host functions see, and what signals do |
@@ -29,13 +30,16 @@ mod message;
 mod origin;
 mod queue;
 mod signal;
+mod spare;
 mod table;
 mod turn;
 mod wait;
 
-/// The atomics of [`queue`], which a model checker replaces by its own.
+/// What [`queue`] is made of, which a model checker replaces by its own.
 mod sync {
     pub(super) use std::sync::atomic::{AtomicPtr, Ordering};
+
+    pub(super) use lunatic_jit::prefetch;
 }
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};

@@ -31,7 +31,7 @@
 
 use std::ptr;
 
-use super::sync::{AtomicPtr, Ordering};
+use super::sync::{AtomicPtr, Ordering, prefetch};
 
 const IDLE: usize = 0;
 const QUEUED: usize = 1;
@@ -39,9 +39,12 @@ const RUNNING: usize = 2;
 const CLOSED: usize = 3;
 const STATES: usize = 3;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Something to be queued, and its place in a list.
 // The alignment leaves room for the states.
-#[repr(align(8))]
+#[repr(C, align(8))]
 pub(crate) struct Queued<T> {
     /// The one before it; null, or owned by whoever owns this one. Null unless it is in a list.
     next: *mut Queued<T>,
@@ -188,6 +191,9 @@ impl<T> Signals<T> {
     unsafe fn reversed(mut newest: *mut Queued<T>) -> Signals<T> {
         let mut first = ptr::null_mut();
         while !newest.is_null() {
+            // What another worker has written is not in this one's cache. Of each signal the next line is on its way while
+            // its first one, which leads to the one before it, is waited for.
+            prefetch(newest.addr() + LINE);
             // SAFETY: it is in the list, which is ours.
             let older = unsafe { std::mem::replace(&mut (*newest).next, first) };
             first = newest;

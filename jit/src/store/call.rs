@@ -394,8 +394,8 @@ impl<T: Send + 'static> Store<T> {
         // store does not overlap it; the rest of the store is reached by raw pointers until it is back.
         let mut activation = unsafe { (*core.as_ptr()).activation.take() }.expect("there is an activation");
         let leave = trap::with_current(core.as_ptr(), || activation.resume());
-        // SAFETY: as above.
-        unsafe { (*core.as_ptr()).activation = Some(activation) };
+        // SAFETY: as above. Nothing is there that would have to be dropped.
+        unsafe { (&raw mut (*core.as_ptr()).activation).write(Some(activation)) };
         leave
     }
 

@@ -71,12 +71,18 @@ impl<T: Send + 'static> Store<T> {
         // is not at the top of the stack, what is fetched is something else: few stores are elsewhere, and to know which
         // would cost every other one a line.
         let store = if frames == 0 { 0 } else { self.inner.as_ptr() as usize };
-        LEFT.set(LEFT.get().wrapping_add(1));
-        set.left.store(LEFT.get(), Ordering::Relaxed);
+        set.left.store(count_left(), Ordering::Relaxed);
         set.frames.store(frames, Ordering::Relaxed);
         set.store.store(store, Ordering::Relaxed);
         set.guest.store(instance.stack_top().unwrap_or(0), Ordering::Relaxed);
     }
+}
+
+/// One more call was left by this thread; its number.
+fn count_left() -> u32 {
+    let left = LEFT.get().wrapping_add(1);
+    LEFT.set(left);
+    left
 }
 
 /// Has the processor fetch the lines from one address to another.

@@ -84,7 +84,7 @@ impl Resident {
 
 /// Asks the processor for the line of an address, whatever is there, if it can be asked.
 #[inline]
-pub(crate) fn prefetch(address: usize) {
+pub fn prefetch(address: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: every processor of this kind has the instruction. It reads nothing, and an address that is not mapped is
     // passed over.
