@@ -151,10 +151,16 @@ impl Process {
         let has_to_be_queued = self.inbox.push(signal.into())?;
         let sent = Sent { is_crowded: self.inbox.is_crowded() };
         if has_to_be_queued {
-            self.working_set.prefetch();
+            self.prefetch();
             self.node().scheduler().schedule(self.clone());
         }
         Ok(sent)
+    }
+
+    /// Has the processor fetch what its next turn will need, and its sender did not.
+    fn prefetch(&self) {
+        lunatic_jit::prefetch((&raw const self.body).addr());
+        self.working_set.prefetch();
     }
 
     /// Makes sure that it has a turn.

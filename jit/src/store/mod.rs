@@ -145,6 +145,7 @@ impl<T: Send + 'static> Store<T> {
             stack_range: Cell::new((0, 0)),
             home: None,
             is_home_lent: false,
+            _apart: [0; 2],
         };
         let inner = StoreInner {
             core,

@@ -36,10 +36,12 @@ impl TotalMemory {
 
 /// What the memories of a store have taken; with the store, all of it is given back.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Account {
-    used: u64,
     limit: u64,
     total: Option<Arc<TotalMemory>>,
+    /// Asked for after each turn; in a store, what follows is needed then too.
+    used: u64,
 }
 
 /// There is no room for so many bytes.

@@ -3,6 +3,7 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::mem::offset_of;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -31,8 +32,6 @@ use crate::value::{RawValue, ValType};
 pub(crate) struct StoreCore {
     pub(crate) runtime: VmRuntime,
     pub(crate) activation: Option<Activation>,
-    /// Where the result of a suspended host call goes; on the activation's stack.
-    pub(crate) host_result: *mut RawValue,
     /// How a fault handler gets back to whoever resumed the activation.
     pub(crate) trap_handler: Cell<Option<CoroutineTrapHandler<Leave>>>,
     /// Lowest and highest address of the activation's stack.
@@ -51,12 +50,21 @@ pub(crate) struct StoreCore {
     pub(crate) home: Option<PooledStack>,
     /// Whether a call has it. Those that are made from that one have stacks of their own.
     pub(crate) is_home_lent: bool,
+    /// Has what follows begin with a line, but for the two words that a turn does not need.
+    pub(crate) _apart: [u64; 2],
     pub(crate) memory: Account,
+    /// Where the result of a suspended host call goes; on the activation's stack.
+    pub(crate) host_result: *mut RawValue,
     /// The thread that used it last; see [`residency`].
     pub(crate) thread: u64,
     /// Changes only while nothing runs. A process has one.
     pub(crate) instances: SmallVec<[OwnedInstance; 1]>,
 }
+
+// Elsewhere it is a matter of speed only.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+const _: () =
+    assert!(offset_of!(StoreCore, trap_handler) == 128 && offset_of!(StoreCore, host_result) == 328);
 
 impl StoreCore {
     /// To be called before a thread uses the store's memories: they are told when it is another one than before.
