@@ -235,6 +235,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn senders_see_that_a_mailbox_is_crowded_and_then_that_it_is_not() {
+        const SIZE: u64 = MESSAGE_OVERHEAD as u64;
+        let inbox = inbox(1 << 20, u64::MAX);
+        let send =
+            |bytes: u64| (0..bytes.div_ceil(SIZE)).for_each(|_| assert!(inbox.push(message(0)).is_ok()));
+        send(CROWDED - SIZE);
+        assert!(!inbox.is_crowded());
+        send(2 * SIZE);
+        assert!(inbox.is_crowded());
+        inbox.release(inbox.held().0 - SIZE);
+        send(BETWEEN_LOOKS);
+        assert!(!inbox.is_crowded(), "it is looked at again when so much was sent");
+        send(CROWDED + BETWEEN_LOOKS);
+        assert!(inbox.is_crowded());
+    }
+
     /// What is taken and released while a sender counts must not look like more than there is.
     #[test]
     fn senders_who_race_with_the_owner_never_count_too_much() {

@@ -4,13 +4,13 @@
 //! written to memory to be read on the other side, nor a result on the way back, and the function is called directly.
 
 use super::activation::Exit;
-use super::libcalls::{Context, Dispatched, HostCode, HostEntry};
+use super::libcalls::{Context, Dispatched, HostEntry};
 use crate::value::RawValue;
 
 /// Calls a host function on the worker's stack.
 ///
 /// # Safety
-/// The exit is the running activation's, and the rest as [`HostCode`] says.
+/// The exit is the running activation's, and the rest as [`HostCode`](super::libcalls::HostCode) says.
 #[cfg(all(target_arch = "x86_64", unix, not(miri), not(address_sanitizer)))]
 #[inline]
 pub(super) unsafe fn call(
@@ -38,7 +38,7 @@ unsafe extern "C" fn switch_and_call(
     context: Context,
     slots: *mut RawValue,
     stack: usize,
-    call: HostCode,
+    call: super::libcalls::HostCode,
 ) -> Dispatched {
     // The directives are for debuggers and backtraces, which find the process's frames behind this one.
     core::arch::naked_asm!(
