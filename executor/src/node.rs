@@ -12,7 +12,8 @@ use crate::clock::Clock;
 use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
 use crate::process::{
-    Entry, Letter, Origin, Parcel, Process, ProcessId, Relations, Sent, Share, Signal, Table, TableFull,
+    Birth, Entry, Letter, Origin, Parcel, Process, ProcessId, Relations, Sent, Share, Signal, Table,
+    TableFull,
 };
 use crate::program::{Loader, Program};
 use crate::quota::Place;
@@ -97,8 +98,9 @@ pub(crate) struct Spawn {
     pub(crate) entry: Entry,
     /// Its place in the configuration's quota, if that has one.
     pub(crate) place: Option<Place>,
-    /// Whom it is linked to from the beginning.
-    pub(crate) link: Option<(ProcessId, i64)>,
+    pub(crate) spawner: Option<Arc<Process>>,
+    /// The tag by which it is linked to its spawner from the beginning.
+    pub(crate) link: Option<i64>,
     /// Spreads processes over the table.
     pub(crate) hint: u32,
 }
@@ -142,10 +144,13 @@ impl Node {
         let new = |id| Arc::new(Process::new(id, spawn.origin));
         let process = self.table.insert(spawn.hint, new)?;
         let mut relations = Relations::default();
-        if let Some((parent, tag)) = spawn.link {
-            relations.link(parent, tag);
+        if let (Some(spawner), Some(tag)) = (&spawn.spawner, spawn.link) {
+            relations.link(spawner.id(), tag);
         }
-        process.prepare(spawn.entry, relations, spawn.place);
+        process.prepare(
+            spawn.entry,
+            Birth { process: process.clone(), spawner: spawn.spawner, relations, place: spawn.place },
+        );
         Ok(process)
     }
 
@@ -179,6 +184,7 @@ impl Node {
             }),
             entry: Entry { function: program.start, args: Box::new([]) },
             place,
+            spawner: None,
             link: None,
             // The first slot of shard 1: process 1.
             hint: 1,

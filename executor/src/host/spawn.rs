@@ -10,7 +10,7 @@ use lunatic_jit::{FuncIndex, Linker, Module, Value};
 
 use crate::error::Fault;
 use crate::node::{NODE_ID, Spawn};
-use crate::process::{Entry, Origin, Process, ProcessData, TableFull};
+use crate::process::{Entry, Origin, Process, ProcessData, ProcessId, SHARDS, TableFull};
 use crate::quota::{Quota, QuotaExceeded};
 use crate::registry::Owner;
 
@@ -194,8 +194,9 @@ impl Request {
             origin,
             entry: Entry { function, args },
             place,
-            link: (self.link != 0).then(|| (data.id(), self.link)),
-            hint: (data.id().to_guest() as u32).wrapping_add(data.children),
+            spawner: Some(data.process.clone()),
+            link: (self.link != 0).then_some(self.link),
+            hint: hint(data.id(), data.children),
         };
         let child = match data.node().spawn(spawn) {
             Ok(child) => child,
@@ -245,6 +246,16 @@ impl Request {
         data.last_spawned = Some(Box::new(last));
         Ok(Ok((origin, function)))
     }
+}
+
+/// Where in the table a child is put: with its siblings, or a processor that spawns without end would fetch another part of
+/// the table each time, which the last one to spawn has changed; but not with the children of another process, and not with
+/// all of them.
+fn hint(parent: ProcessId, children: u32) -> u32 {
+    /// Children that are together.
+    const TOGETHER: u32 = 256;
+    let slot = parent.to_guest() as u32;
+    slot.wrapping_add(slot / SHARDS).wrapping_add(children / TOGETHER)
 }
 
 fn decode_params(bytes: &[u8]) -> Result<Box<[Value]>, Fault> {

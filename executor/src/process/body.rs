@@ -44,11 +44,13 @@ enum Stage {
 }
 
 /// What a process begins with.
-pub(super) struct Birth {
-    pub(super) process: Arc<Process>,
-    pub(super) relations: Relations,
+pub(crate) struct Birth {
+    pub(crate) process: Arc<Process>,
+    /// Who spawned it, to whom it will most likely send its first message.
+    pub(crate) spawner: Option<Arc<Process>>,
+    pub(crate) relations: Relations,
     /// Its place in its configuration's quota, if that has one.
-    pub(super) place: Option<Place>,
+    pub(crate) place: Option<Place>,
 }
 
 struct Running {
@@ -184,10 +186,9 @@ impl Body {
             return;
         }
         let Some(Stage::Starting(birth)) = self.stage.take() else { unreachable!("it was looked at above") };
-        let Birth { process, relations, place } = birth;
-        let origin = process.origin().clone();
+        let origin = birth.process.origin().clone();
         let limits = limits(&origin);
-        let (store, instance) = origin.code.instantiate(ProcessData::new(process, relations, place), limits);
+        let (store, instance) = origin.code.instantiate(ProcessData::new(birth), limits);
         self.stage = Some(match instance {
             Ok(instance) => {
                 let mut running = Running { store, instance, begun: 0 };

@@ -17,6 +17,7 @@ use crate::node::{Due, Node, World};
 use crate::quota::Place;
 
 use super::alias::Aliases;
+use super::body::Birth;
 use super::deferred::Deferred;
 use super::exit::{Ending, ExitReason};
 use super::id::ProcessId;
@@ -47,7 +48,7 @@ pub(crate) struct ProcessData {
     /// The message that is being written, or was received last.
     pub(crate) current: Option<Letter>,
     pub(crate) process: Arc<Process>,
-    /// To whom it sent a message last: mostly it sends the next one there too.
+    /// To whom it sent a message last, at first its spawner: mostly it sends the next one there too.
     receiver: Option<Arc<Process>>,
     pub(crate) mailbox: Mailbox,
     /// What it had used when it was last suspended.
@@ -93,13 +94,14 @@ pub(crate) struct Resources<T> {
 }
 
 impl ProcessData {
-    pub(crate) fn new(process: Arc<Process>, relations: Relations, place: Option<Place>) -> ProcessData {
+    pub(crate) fn new(birth: Birth) -> ProcessData {
+        let Birth { process, spawner, relations, place } = birth;
         ProcessData {
             wait: None,
             received: None,
             current: None,
             process,
-            receiver: None,
+            receiver: spawner,
             mailbox: Mailbox::default(),
             usage: Usage::default(),
             waits: 0,

@@ -50,12 +50,11 @@ use lunatic_jit::WorkingSet;
 use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::node::Node;
-use crate::quota::Place;
 use crate::report::Report;
 use crate::scheduler::Priority;
 
 pub(crate) use alias::Use as AliasUse;
-pub(crate) use body::Entry;
+pub(crate) use body::{Birth, Entry};
 pub(crate) use data::ProcessData;
 pub(crate) use deferred::Share;
 pub(crate) use exit::ExitReason;
@@ -67,11 +66,11 @@ pub(crate) use message::{DataMessage, Death, Letter, Message, NO_TAG};
 pub(crate) use origin::Origin;
 pub(crate) use queue::Signals;
 pub(crate) use signal::{Parcel, Signal};
-pub(crate) use table::{Table, TableFull};
+pub(crate) use table::{SHARDS, Table, TableFull};
 pub use wait::WaitsFor;
 pub(crate) use wait::{Finish, Reason};
 
-use body::{Birth, Body};
+use body::Body;
 use inbox::Inbox;
 
 /// How often a worker yields to whoever looks, who is quick unless the machine is very busy.
@@ -142,8 +141,8 @@ impl Process {
     }
 
     /// Gives the process what it runs, and what it begins with. It runs once it is [woken](Process::wake).
-    pub(crate) fn prepare(self: &Arc<Self>, entry: Entry, relations: Relations, place: Option<Place>) {
-        *self.lock_body() = Some(Body::starting(Birth { process: self.clone(), relations, place }, entry));
+    pub(crate) fn prepare(&self, entry: Entry, birth: Birth) {
+        *self.lock_body() = Some(Body::starting(birth, entry));
     }
 
     /// Sends it a signal; gives it back when the process is over.

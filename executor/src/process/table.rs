@@ -9,12 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::id::ProcessId;
 
 /// A power of two; the low bits of a slot number choose the shard.
-const SHARDS: u32 = 64;
+pub(crate) const SHARDS: u32 = 64;
 
 /// See the module. `T` is a process; the tests use something smaller.
 pub(crate) struct Table<T> {
-    shards: Box<[Mutex<Shard<T>>]>,
+    shards: Box<[Apart<Mutex<Shard<T>>>]>,
 }
+
+/// Something in cache lines of its own: processors fetch them in pairs.
+#[repr(align(128))]
+struct Apart<T>(T);
 
 struct Shard<T> {
     // Unbounded: there is no limit on processes by default; memory is the limit.
@@ -34,7 +38,7 @@ pub(crate) struct TableFull;
 
 impl<T> Table<T> {
     pub(crate) fn new() -> Table<T> {
-        let shard = || Mutex::new(Shard { slots: Vec::new(), free: Vec::new() });
+        let shard = || Apart(Mutex::new(Shard { slots: Vec::new(), free: Vec::new() }));
         Table { shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
@@ -89,7 +93,7 @@ impl<T> Table<T> {
 
     fn lock(&self, number: u32) -> MutexGuard<'_, Shard<T>> {
         // Under it only the two vectors change, a slot at a time.
-        self.shards[number as usize].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[number as usize].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@
 //! other.
 
 use std::ptr;
+use std::sync::Arc;
 
 use corosensei::stack::Stack;
 
@@ -206,7 +207,10 @@ impl<T: Send + 'static> Store<T> {
     fn enter(&mut self, instance: u32, function: FuncIndex, args: &[Value]) -> Result<(), InstantiateError> {
         let core = self.core();
         let inner = self.inner_mut();
-        let module = inner.core.instances[instance as usize].module.clone();
+        let module = Arc::as_ptr(&inner.core.instances[instance as usize].module);
+        // SAFETY: the instance holds it, and none is dropped here. To count one more reference would be to write to a line
+        // that all workers read.
+        let module = unsafe { &*module };
         let ty = module.shape.function_type(function.0);
         assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
         let failed = |error: std::io::Error| InstantiateError::Exhausted(format!("no stack: {error}"));
