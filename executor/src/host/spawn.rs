@@ -248,14 +248,16 @@ impl Request {
     }
 }
 
-/// Where in the table a child is put: with its siblings, or a processor that spawns without end would fetch another part of
-/// the table each time, which the last one to spawn has changed; but not with the children of another process, and not with
-/// all of them.
+/// Where in the table a child is put. The first ones beside each other, so that a small program's processes have small
+/// numbers. After that with its siblings: a worker on which one process spawns without end would otherwise fetch another
+/// part of the table each time, which some other worker has changed; but not with the children of another process, and not
+/// with all of them.
 fn hint(parent: ProcessId, children: u32) -> u32 {
     /// Children that are together.
     const TOGETHER: u32 = 256;
     let slot = parent.to_guest() as u32;
-    slot.wrapping_add(slot / SHARDS).wrapping_add(children / TOGETHER)
+    let further = if children < SHARDS { children } else { SHARDS + children / TOGETHER };
+    slot.wrapping_add(slot / SHARDS).wrapping_add(further)
 }
 
 fn decode_params(bytes: &[u8]) -> Result<Box<[Value]>, Fault> {
