@@ -3,8 +3,8 @@
 //!
 //! A trace is what arrives: `m4` a message with the tag 4, `x` a linked process's end or an exit signal, `d` a monitored
 //! process's end, followed by 0 for a normal end, 3 for a kill, 6 for a process that does not exist, and 7 and a number
-//! for a reason. Left out is where we differ on purpose: who ends because a linked process did says so and does not
-//! repeat its reason, and a normal end is no message to those who are linked.
+//! for a reason. Of an end by a link it is the first end's, which Erlang passes on as the reason, and we as the cause. Left
+//! out is where we differ on purpose: a normal end is no message to those who are linked.
 
 mod common;
 
@@ -14,7 +14,8 @@ use std::process::Command;
 use common::{guest, run, workers};
 
 /// A case: what it is about, as a guest that has `$child` (waits for a message, then ends with the number in it as its
-/// reason) and `$end_of (pid)` (waits until a process is gone, seen by nobody), and in Erlang.
+/// reason), `$oldest` and `$youngest` (the ends of a chain of three that are linked, the last of which is such a child)
+/// and `$end_of (pid)` (waits until a process is gone, seen by nobody), and in Erlang.
 const CASES: &[(&str, &str, &str)] = &[
     (
         "a message sent before an exit arrives before it",
@@ -88,6 +89,31 @@ const CASES: &[(&str, &str, &str)] = &[
         "P = spawn(fun child/0), monitor(process, P), exit(P, normal), P ! 6",
     ),
     (
+        "a reason is passed on along links",
+        "(local.set $p (call $oldest)) (local.set $r (call $youngest)) (call $monitor (local.get $p))
+         (call $tell (local.get $r) (i64.const 8))",
+        "{P, Y} = chain(), monitor(process, P), Y ! 8",
+    ),
+    (
+        "a kill is passed on along links, to one who traps it",
+        "(local.set $p (call $oldest)) (local.set $r (call $youngest)) (call $link (i64.const 4) (local.get $p))
+         (call $kill (local.get $r))",
+        "{P, Y} = chain(), link(P), exit(Y, kill)",
+    ),
+    (
+        "an exit signal is passed on along links, the other way",
+        "(local.set $p (call $oldest)) (local.set $r (call $youngest)) (call $monitor (local.get $r))
+         (call $exit_signal (local.get $p) (i64.const 4))",
+        "{P, Y} = chain(), monitor(process, Y), exit(P, 4)",
+    ),
+    (
+        "a normal end is not passed on, and what comes after it is another's",
+        "(local.set $p (call $oldest)) (local.set $r (call $youngest)) (call $monitor (local.get $r))
+         (call $tell (local.get $r) (i64.const 0)) (call $end_of (local.get $r)) (call $monitor (local.get $p))
+         (call $exit_signal (local.get $p) (i64.const 5))",
+        "{P, Y} = chain(), monitor(process, Y), Y ! 0, end_of(Y), monitor(process, P), exit(P, 5)",
+    ),
+    (
         "an exit signal to oneself, who traps it",
         "(call $exit_signal (call $me) (i64.const 3))",
         "exit(self(), 3)",
@@ -139,7 +165,7 @@ fn here(case: &str) -> String {
         workers(2),
         &guest(&format!(
             r#"
-            (data (i32.const 1024) "talkerxchild")
+            (data (i32.const 1024) "talkerxchildoldestmiddle")
             (func $end (drop (call $wait (i64.const 0) (i64.const -1))) (call $exit_with (call $value)))
             (func (export "talkerx")
               (drop (call $wait (i64.const 0) (i64.const -1)))
@@ -147,6 +173,15 @@ fn here(case: &str) -> String {
               (call $send (i64.const 1) (i64.const 9))
               (call $exit_with (i64.load (i32.const 2048))))
             (func (export "child") (call $end))
+            (func (export "oldest")
+              (drop (call $spawn (i64.const 1) (i32.const 1042) (i32.const 6)))
+              (loop $forever (drop (call $wait (i64.const 0) (i64.const -1))) (br $forever)))
+            (func (export "middle")
+              (call $send_value (i64.const 1) (i64.const 9)
+                (call $spawn (i64.const 1) (i32.const 1031) (i32.const 5)))
+              (loop $forever (drop (call $wait (i64.const 0) (i64.const -1))) (br $forever)))
+            (func $oldest (result i64) (call $spawn (i64.const 0) (i32.const 1036) (i32.const 6)))
+            (func $youngest (result i64) (drop (call $wait (i64.const 9) (i64.const -1))) (call $value))
             (func $child (result i64) (call $spawn (i64.const 0) (i32.const 1031) (i32.const 5)))
             (func $tell (param i64 i64) (call $send_value (local.get 0) (i64.const 1) (local.get 1)))
             (func $end_of (param i64)
@@ -158,8 +193,8 @@ fn here(case: &str) -> String {
             (func $digit (param i64) (call $letter (i32.add (i32.const 48) (i32.wrap_i64 (local.get 0)))))
             (func $death (param $letter i32)
               (call $letter (local.get $letter))
-              (call $digit (i64.extend_i32_u (call $death_kind)))
-              (if (i32.eq (call $death_kind) (i32.const 7)) (then (call $digit (call $death_code)))))
+              (call $digit (i64.extend_i32_u (call $death_cause_kind)))
+              (if (i32.eq (call $death_cause_kind) (i32.const 7)) (then (call $digit (call $death_cause_code)))))
             (func (export "_start") (local $p i64) (local $r i64) (local $kind i32)
               (call $die_when_link_dies (i32.const 0))
               {case}
@@ -200,6 +235,12 @@ why(killed) -> "3";
 why(noproc) -> "6";
 why(Reason) when is_integer(Reason) -> io_lib:format("7~p", [Reason]).
 child() -> receive 0 -> ok; Reason -> exit(Reason) end.
+forever() -> receive nothing -> ok end.
+chain() ->
+  Me = self(),
+  Middle = fun() -> Me ! {{youngest, spawn_link(fun child/0)}}, forever() end,
+  Oldest = spawn(fun() -> spawn_link(Middle), forever() end),
+  receive {{youngest, Youngest}} -> {{Oldest, Youngest}} end.
 talker() ->
   {{links, [Parent]}} = process_info(self(), links),
   receive Reason -> Parent ! {{m, 9}}, exit(Reason) end.

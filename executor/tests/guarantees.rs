@@ -68,6 +68,7 @@ scenarios! {
     guarantee_27_a_stopped_monitor_is_silent_and_the_others_are_not
     guarantee_28_a_death_carries_its_reason
     guarantee_28_a_death_that_is_a_links_says_whose
+    guarantee_19_and_28_what_began_it_is_passed_on_along_a_chain
     guarantee_29_and_30_names_are_free_when_a_death_is_seen
     guarantee_29_a_place_is_free_when_a_death_is_seen
     guarantee_31_of_many_who_race_for_a_name_one_spawns

@@ -22,4 +22,5 @@ fn the_first_process_says_whose_end_was_its_own() {
     assert!(outcome.stderr.contains("(trap) trapped: unreachable"), "{}", outcome.stderr);
     let says = "process 1 (_start) ended because the linked process";
     assert!(outcome.stderr.contains(says), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(" did (first cause: a trap)\n"), "{}", outcome.stderr);
 }

@@ -19,7 +19,7 @@ use crate::quota::Place;
 use super::alias::Aliases;
 use super::body::Birth;
 use super::deferred::Deferred;
-use super::exit::{Ending, ExitReason};
+use super::exit::{Cause, Ending, ExitReason};
 use super::id::ProcessId;
 use super::info::{Doing, Usage};
 use super::link::Relations;
@@ -287,11 +287,11 @@ impl ProcessData {
 
     fn handle_link_died(&mut self, from: ProcessId, ending: Ending) -> Option<ExitReason> {
         let tag = self.relations.link_died(from)?;
-        if ending == Ending::Normal {
+        if ending.cause() == Cause::Normal {
             return None;
         }
         if self.die_when_link_dies {
-            return Some(ExitReason::LinkDied(from));
+            return Some(ExitReason::LinkDied { peer: from, cause: ending.cause() });
         }
         let death = Death { process: from, reference: 0, ending };
         self.arrived(Letter::new(Message::LinkDied { tag, death }));
@@ -309,7 +309,8 @@ impl ProcessData {
         if self.die_when_link_dies {
             return (reason != 0).then_some(ExitReason::Reason(reason));
         }
-        let death = Death { process: from, reference: 0, ending: Ending::Reason(reason) };
+        let ending = Ending::Own(Cause::Reason(reason));
+        let death = Death { process: from, reference: 0, ending };
         self.arrived(Letter::new(Message::LinkDied { tag: NO_TAG, death }));
         None
     }
@@ -319,7 +320,8 @@ impl ProcessData {
         if self.die_when_link_dies {
             return Some(ExitReason::Stopped(status));
         }
-        let death = Death { process: ProcessId::NONE, reference: 0, ending: Ending::Stopped };
+        let ending = Ending::Own(Cause::Stopped);
+        let death = Death { process: ProcessId::NONE, reference: 0, ending };
         self.arrived(Letter::new(Message::LinkDied { tag: NO_TAG, death }));
         None
     }

@@ -26,7 +26,7 @@ impl Process {
     pub(super) fn end(&self, body: Body, reason: ExitReason) {
         let late = self.inbox.close();
         let is_first = self.node().is_first(self.id);
-        if reason.is_reported() || (is_first && matches!(reason, ExitReason::LinkDied(_))) {
+        if reason.is_reported() || (is_first && matches!(reason, ExitReason::LinkDied { .. })) {
             let report = Report::new(self, body.entry());
             self.node().report(report.text(&reason));
         }

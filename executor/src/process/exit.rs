@@ -22,7 +22,12 @@ pub(crate) enum ExitReason {
     /// The node was asked to stop; the status to stop with.
     Stopped(i32),
     /// A process that it was linked to ended abnormally.
-    LinkDied(ProcessId),
+    LinkDied {
+        /// Which.
+        peer: ProcessId,
+        /// What that one ended by, or the first of those whose ends led to its own.
+        cause: Cause,
+    },
     /// A turn of it panicked: our bug, but only this process ends.
     Bug,
     /// It used more than it may.
@@ -45,6 +50,23 @@ pub(crate) enum Limit {
 /// What the others are told about it: small, and says nothing about the inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
+    /// By something that happened to it alone.
+    Own(Cause),
+    /// Someone that it was linked to ended abnormally.
+    LinkDied {
+        /// Who.
+        peer: ProcessId,
+        /// What was passed on from link to link: how the first of them ended.
+        cause: Cause,
+    },
+}
+
+// It is in two signals; nothing is allocated for it, however long a chain of links is.
+const _: () = assert!(size_of::<Ending>() <= 24);
+
+/// How a process ended that did not end by a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
     /// As it was meant to.
     Normal,
     /// By `proc_exit` with a status other than 0.
@@ -53,8 +75,6 @@ pub(crate) enum Ending {
     Trap(u32),
     /// Someone killed it.
     Killed,
-    /// Someone that it was linked to ended abnormally.
-    LinkDied(ProcessId),
     /// It exceeded a limit, of this number.
     LimitExceeded(u32),
     /// There was no such process (any more).
@@ -68,19 +88,52 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// What guests call it, and the number that belongs to it. Append only.
+    /// What began it: passed on to whoever ends by this end.
+    pub(crate) fn cause(self) -> Cause {
+        match self {
+            Ending::Own(cause) | Ending::LinkDied { cause, .. } => cause,
+        }
+    }
+
+    /// What guests call it, and the number that belongs to it: the cause's, or 4, which no cause has.
     pub(crate) fn to_guest(self) -> (u32, u64) {
         match self {
-            Ending::Normal => (0, 0),
-            Ending::Exit(status) => (1, status.into()),
-            Ending::Trap(number) => (2, number.into()),
-            Ending::Killed => (3, 0),
-            Ending::LinkDied(peer) => (4, peer.to_guest()),
-            Ending::LimitExceeded(number) => (5, number.into()),
-            Ending::NoProcess => (6, 0),
-            Ending::Reason(reason) => (7, reason as u64),
-            Ending::Stopped => (8, 0),
-            Ending::Bug => (9, 0),
+            Ending::Own(cause) => cause.to_guest(),
+            Ending::LinkDied { peer, .. } => (4, peer.to_guest()),
+        }
+    }
+}
+
+impl Cause {
+    /// What guests call it, and the number that belongs to it. Append only; 4 is the end by a link.
+    pub(crate) fn to_guest(self) -> (u32, u64) {
+        match self {
+            Cause::Normal => (0, 0),
+            Cause::Exit(status) => (1, status.into()),
+            Cause::Trap(number) => (2, number.into()),
+            Cause::Killed => (3, 0),
+            Cause::LimitExceeded(number) => (5, number.into()),
+            Cause::NoProcess => (6, 0),
+            Cause::Reason(reason) => (7, reason as u64),
+            Cause::Stopped => (8, 0),
+            Cause::Bug => (9, 0),
+        }
+    }
+}
+
+/// In a few words: what there is more to say of has a report of its own.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Normal => f.write_str("a normal end"),
+            Cause::Exit(status) => write!(f, "the status {status}"),
+            Cause::Trap(_) => f.write_str("a trap"),
+            Cause::Killed => f.write_str("a kill"),
+            Cause::LimitExceeded(_) => f.write_str("a limit"),
+            Cause::NoProcess => f.write_str("a link to no process"),
+            Cause::Reason(reason) => write!(f, "the reason {reason}"),
+            Cause::Stopped => f.write_str("a request to stop"),
+            Cause::Bug => f.write_str("a bug in the runtime"),
         }
     }
 }
@@ -105,17 +158,20 @@ fn trap_number(kind: &TrapKind) -> u32 {
 impl ExitReason {
     /// What the others are told.
     pub(crate) fn ending(&self) -> Ending {
-        match self {
-            ExitReason::Normal => Ending::Normal,
-            ExitReason::Exit(status) => Ending::Exit(*status),
-            ExitReason::Trap(trap) => Ending::Trap(trap_number(&trap.kind)),
-            ExitReason::Reason(reason) => Ending::Reason(*reason),
-            ExitReason::Killed => Ending::Killed,
-            ExitReason::Stopped(_) => Ending::Stopped,
-            ExitReason::LinkDied(peer) => Ending::LinkDied(*peer),
-            ExitReason::Bug => Ending::Bug,
-            ExitReason::LimitExceeded(limit) => Ending::LimitExceeded(limit.number()),
-        }
+        let cause = match self {
+            ExitReason::LinkDied { peer, cause } => {
+                return Ending::LinkDied { peer: *peer, cause: *cause };
+            }
+            ExitReason::Normal => Cause::Normal,
+            ExitReason::Exit(status) => Cause::Exit(*status),
+            ExitReason::Trap(trap) => Cause::Trap(trap_number(&trap.kind)),
+            ExitReason::Reason(reason) => Cause::Reason(*reason),
+            ExitReason::Killed => Cause::Killed,
+            ExitReason::Stopped(_) => Cause::Stopped,
+            ExitReason::Bug => Cause::Bug,
+            ExitReason::LimitExceeded(limit) => Cause::LimitExceeded(limit.number()),
+        };
+        Ending::Own(cause)
     }
 
     /// The status of the command when this was the first process.
@@ -150,7 +206,9 @@ impl fmt::Display for ExitReason {
             ExitReason::Reason(reason) => write!(f, "ended with the reason {reason}"),
             ExitReason::Killed => f.write_str("was killed"),
             ExitReason::Stopped(_) => f.write_str("was asked to stop"),
-            ExitReason::LinkDied(peer) => write!(f, "ended because the linked process {peer} did"),
+            ExitReason::LinkDied { peer, cause } => {
+                write!(f, "ended because the linked process {peer} did (first cause: {cause})")
+            }
             ExitReason::Bug => f.write_str("was ended by a bug in the runtime; the message above says where"),
             ExitReason::LimitExceeded(limit) => write!(f, "exceeded its limit: {limit}"),
         }

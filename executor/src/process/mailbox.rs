@@ -121,7 +121,7 @@ impl Mailbox {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::exit::Ending;
+    use super::super::exit::{Cause, Ending};
     use super::super::message::{DataMessage, Death, NO_TAG};
     use super::*;
 
@@ -158,7 +158,7 @@ mod tests {
         mailbox.skip(&mut pattern);
         assert!(mailbox.take(&mut pattern).is_none());
         mailbox.push(Letter::new(Message::Data(DataMessage::new(8, 0))));
-        let death = Death { process: ProcessId::NONE, reference: 0, ending: Ending::Killed };
+        let death = Death { process: ProcessId::NONE, reference: 0, ending: Ending::Own(Cause::Killed) };
         mailbox.push(Letter::new(Message::LinkDied { tag: 5, death }));
         let found = mailbox.take(&mut pattern).unwrap();
         assert!(matches!(found.message(), Message::LinkDied { tag: 5, .. }));

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::exit::{Ending, Limit};
+use super::exit::{Cause, Ending, Limit};
 use super::id::ProcessId;
 use super::info::Info;
 use super::message::{Letter, Message};
@@ -63,7 +63,7 @@ impl From<Signal> for Parcel {
 impl Signal {
     /// What whoever sent this to a process that is gone is owed, and who that is.
     pub(crate) fn refusal(self, gone: ProcessId) -> Option<(ProcessId, Signal)> {
-        let ending = Ending::NoProcess;
+        let ending = Ending::Own(Cause::NoProcess);
         match self {
             Signal::Inspect(answer) => {
                 answer(None);

@@ -147,6 +147,8 @@ const PRELUDE: &str = r#"
   (import "lunatic::ext" "version" (func $ext_version (result i32)))
   (import "lunatic::ext::death" "kind" (func $death_kind (result i32)))
   (import "lunatic::ext::death" "code" (func $death_code (result i64)))
+  (import "lunatic::ext::death" "cause_kind" (func $death_cause_kind (result i32)))
+  (import "lunatic::ext::death" "cause_code" (func $death_cause_code (result i64)))
   (import "lunatic::ext::death" "process" (func $death_process (result i64)))
   (import "lunatic::ext::death" "reference" (func $death_reference (result i64)))
   (import "lunatic::ext::exit" "exit" (func $exit_with (param i64)))

@@ -15,6 +15,9 @@
 //! | 7 | with a reason | the reason, not 0 but for exit signals |
 //! | 8 | asked to stop from outside | 0 |
 //! | 9 | by a bug of the runtime | 0 |
+//!
+//! An end by a link has a cause: how the first process of the chain ended, whose end was passed on from link to link.
+//! It is a kind and a code of this table, never 4. Any other end is its own cause.
 
 use lunatic_jit::Linker;
 
@@ -26,6 +29,12 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     const MODULE: &str = "lunatic::ext::death";
     linker.func(MODULE, "kind", |guest: &mut Guest<'_>| death(guest).map(|death| death.ending.to_guest().0));
     linker.func(MODULE, "code", |guest: &mut Guest<'_>| death(guest).map(|death| death.ending.to_guest().1));
+    linker.func(MODULE, "cause_kind", |guest: &mut Guest<'_>| {
+        death(guest).map(|death| death.ending.cause().to_guest().0)
+    });
+    linker.func(MODULE, "cause_code", |guest: &mut Guest<'_>| {
+        death(guest).map(|death| death.ending.cause().to_guest().1)
+    });
     // Whose end it was, or who sent the exit signal; 0 for the world outside.
     linker
         .func(MODULE, "process", |guest: &mut Guest<'_>| death(guest).map(|death| death.process.to_guest()));

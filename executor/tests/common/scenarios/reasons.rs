@@ -1,5 +1,5 @@
 //! Ends with reasons, exit signals, monitors that are told apart, and aliases, which Lunatic's functions cannot say:
-//! rows 3, 18, 20, 22, 27, 28, 33.
+//! rows 3, 18, 19, 20, 22, 27, 28, 33.
 
 use super::Scenario;
 
@@ -233,6 +233,86 @@ pub(super) const ALL: &[Scenario] = &[
             (call $assert_death (local.get $parent) (i32.const 4) (local.get $child))
             (local.set $i (i64.add (local.get $i) (i64.const 1)))
             (br_if $next (i64.lt_u (local.get $i) (global.get $rounds)))))
+        "#,
+    },
+    Scenario {
+        rows: &[19, 28],
+        name: "guarantee_19_and_28_what_began_it_is_passed_on_along_a_chain",
+        rounds: 200,
+        // The child of a child of a child ends in every way. Each says whose end took it with it and how the first one
+        // ended, and the last of them says so by its link and by a monitor.
+        body: r#"
+        (data (i32.const 1024) "oldestmiddleyoung")
+        (func (export "young") (local $how i64)
+          (call $park)
+          (local.set $how (call $value))
+          (if (i64.eq (local.get $how) (i64.const 0)) (then (call $exit (i32.const -1))))
+          (if (i64.eq (local.get $how) (i64.const 1)) (then (call $exit_with (i64.const -5))))
+          (if (i64.eq (local.get $how) (i64.const 2)) (then (call $link (i64.const 1) (i64.const 123456789))))
+          (if (i64.eq (local.get $how) (i64.const 3)) (then (unreachable)))
+          (if (i64.eq (local.get $how) (i64.const 4)) (then (call $put (i32.const -4) (i32.const 8) (i64.const 0) (i64.const 0))))
+          (if (i64.eq (local.get $how) (i64.const 5)) (then (loop $forever (br $forever))))
+          (loop $forever (drop (call $wait (i64.const 9) (i64.const -1))) (br $forever)))
+        (func (export "middle") (local $config i64)
+          (local.set $config (call $create_config))
+          (call $set_max_reductions (local.get $config) (i64.const 50000))
+          (call $set_max_messages (local.get $config) (i64.const 4))
+          (call $send_value (i64.const 1) (i64.const 6)
+            (call $spawn_with (i64.const 1) (local.get $config) (i32.const 1036) (i32.const 5)))
+          (loop $forever (call $park) (br $forever)))
+        (func (export "oldest")
+          (call $send_value (i64.const 1) (i64.const 5) (call $spawn (i64.const 1) (i32.const 1030) (i32.const 6)))
+          (loop $forever (call $park) (br $forever)))
+        (func $assert_cause (param $kind i32) (param $code i64)
+          (call $assert (i32.eq (call $death_cause_kind) (local.get $kind)))
+          (call $assert (i64.eq (call $death_cause_code) (local.get $code))))
+        (func $case (param $how i64) (param $kind i32) (param $code i64)
+          (local $oldest i64) (local $middle i64) (local $young i64) (local $left i32) (local $kinds i32)
+          (local.set $oldest (call $spawn (i64.const 3) (i32.const 1024) (i32.const 6)))
+          (drop (call $wait (i64.const 5) (i64.const -1)))
+          (local.set $middle (call $value))
+          (drop (call $wait (i64.const 6) (i64.const -1)))
+          (local.set $young (call $value))
+          (call $monitor (local.get $oldest))
+          (call $monitor (local.get $middle))
+          (call $monitor (local.get $young))
+          (call $send_value (local.get $young) (i64.const 1) (local.get $how))
+          (if (i64.eq (local.get $how) (i64.const 6)) (then (call $kill (local.get $young))))
+          (if (i64.eq (local.get $how) (i64.const 7)) (then (call $exit_signal (local.get $young) (i64.const 8))))
+          (if (i64.eq (local.get $how) (i64.const 8)) (then
+            (loop $flood
+              (call $send (local.get $young) (i64.const 2))
+              (br_if $flood (i32.lt_u (local.tee $left (i32.add (local.get $left) (i32.const 1))) (i32.const 9))))))
+          ;; One by the link, three by monitors.
+          (local.set $left (i32.const 4))
+          (loop $told
+            (local.set $kinds (i32.add (local.get $kinds) (call $wait (i64.const 0) (i64.const -1))))
+            (call $assert_cause (local.get $kind) (local.get $code))
+            (if (i64.eq (call $death_process) (local.get $young))
+              (then (if (i64.eq (local.get $how) (i64.const 2))
+                (then (call $assert_death (local.get $young) (i32.const 4) (i64.const 123456789)))
+                (else (call $assert_death (local.get $young) (local.get $kind) (local.get $code)))))
+              (else (if (i64.eq (call $death_process) (local.get $middle))
+                (then (call $assert_death (local.get $middle) (i32.const 4) (local.get $young)))
+                (else (call $assert_death (local.get $oldest) (i32.const 4) (local.get $middle))))))
+            (br_if $told (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+          (call $assert (i32.eq (local.get $kinds) (i32.const 7)))
+          (call $expect_nothing))
+        (func (export "_start") (local $i i64)
+          (call $die_when_link_dies (i32.const 0))
+          (loop $next
+            (call $case (i64.const 0) (i32.const 1) (i64.const 0xffffffff))
+            (call $case (i64.const 1) (i32.const 7) (i64.const -5))
+            (call $case (i64.const 2) (i32.const 6) (i64.const 0))
+            (call $case (i64.const 6) (i32.const 3) (i64.const 0))
+            (call $case (i64.const 7) (i32.const 7) (i64.const 8))
+            (local.set $i (i64.add (local.get $i) (i64.const 1)))
+            (br_if $next (i64.lt_u (local.get $i) (global.get $rounds))))
+          ;; Traps and limits are reported, so each only once.
+          (call $case (i64.const 3) (i32.const 2) (i64.const 0))
+          (call $case (i64.const 4) (i32.const 2) (i64.const 10))
+          (call $case (i64.const 5) (i32.const 5) (i64.const 2))
+          (call $case (i64.const 8) (i32.const 5) (i64.const 3)))
         "#,
     },
     Scenario {
