@@ -71,10 +71,8 @@ impl Inspector {
 fn details(look: &Look) -> String {
     let info = &look.info;
     let doing = match info.doing {
-        Doing::Running | Doing::Runnable => "can run",
-        Doing::Message => "waits for a message",
-        Doing::Time => "waits for a time",
-        Doing::Outside => "waits for the outside",
+        Doing::Running | Doing::Runnable => "can run".to_owned(),
+        Doing::Waits(what) => format!("waits for {what}"),
     };
     let mut text = format!(
         "{doing}; {} messages, {} bytes of them; {} reductions, {} bytes of memory",

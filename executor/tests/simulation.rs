@@ -124,7 +124,7 @@ fn a_lost_message_that_real_runs_do_not_lose_is_found() {
     let Ended::Deadlock(stuck) = run.outcome.ended else { panic!("{:?}", run.outcome) };
     let first = &stuck[0];
     assert_eq!((first.process, first.name.as_deref()), (1, Some("_start")));
-    assert_eq!(first.waits_for, WaitsFor::Message { tags: vec![2] });
+    assert_eq!((first.waits_for, &first.tags[..]), (WaitsFor::Message, &[2][..]));
 }
 
 /// Two processes that look whether there is a server, and spawn one if there is none.

@@ -18,7 +18,8 @@ use super::exit::{ExitReason, Limit};
 use super::info::{Doing, Info, Look, Usage};
 use super::queue::Signals;
 use super::signal::Signal;
-use super::{Origin, Process, Relations, WaitsFor};
+use super::wait::Reason;
+use super::{Origin, Process, Relations};
 
 /// The function that a process is for.
 #[derive(Clone, Debug)]
@@ -93,9 +94,9 @@ impl Body {
         }
     }
 
-    /// What it waits for, for a person.
-    pub(super) fn waits_for(&mut self) -> Option<WaitsFor> {
-        self.data_if_any()?.waits_for()
+    /// What it waits for, if it does.
+    pub(super) fn wait_reason(&mut self) -> Option<&Reason> {
+        self.data_if_any()?.wait_reason()
     }
 
     /// Whether it has just begun to wait for nothing but messages that are not there yet.

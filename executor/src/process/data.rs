@@ -27,7 +27,7 @@ use super::mailbox::{Mailbox, Pattern};
 use super::message::{Death, Letter, Message, NO_TAG};
 use super::queue::Signals;
 use super::signal::{Parcel, Signal};
-use super::wait::{Finish, Reason, Wait, WaitsFor};
+use super::wait::{Finish, Reason, Wait};
 use super::{Process, Sent};
 
 /// What `receive` returns for each kind of message, and when time is up.
@@ -421,11 +421,6 @@ impl ProcessData {
         if let Some(Wait { timer: Some(timer), .. }) = self.wait {
             self.node().timers.cancel(timer);
         }
-    }
-
-    /// What it waits for, for a person.
-    pub(super) fn waits_for(&self) -> Option<WaitsFor> {
-        self.wait.as_ref().map(|wait| WaitsFor::from(&wait.reason))
     }
 
     fn set_timer(&mut self) {

@@ -6,7 +6,7 @@ use crate::scheduler::Priority;
 
 use super::data::ProcessData;
 use super::wait::Reason;
-use super::{Process, Relations};
+use super::{Process, Relations, WaitsFor};
 
 /// What a process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +15,8 @@ pub(crate) enum Doing {
     Running,
     /// It could run.
     Runnable,
-    /// It waits for a message.
-    Message,
-    /// It waits for a time.
-    Time,
-    /// It waits for something outside: a file, input, a compilation.
-    Outside,
+    /// It rests.
+    Waits(WaitsFor),
 }
 
 impl Doing {
@@ -29,9 +25,9 @@ impl Doing {
         match self {
             Doing::Running => 0,
             Doing::Runnable => 1,
-            Doing::Message => 2,
-            Doing::Time => 3,
-            Doing::Outside => 4,
+            Doing::Waits(WaitsFor::Message) => 2,
+            Doing::Waits(WaitsFor::Time) => 3,
+            Doing::Waits(WaitsFor::Outside) => 4,
         }
     }
 }
@@ -110,15 +106,10 @@ impl Info {
 }
 
 impl ProcessData {
-    /// What can be said of this process, which is doing something that its worker or its wait tells.
+    /// What can be said of this process, which does `otherwise` unless it waits.
     pub(crate) fn info(&self, otherwise: Doing) -> Info {
         Info {
-            doing: self.wait_reason().map_or(otherwise, |reason| match reason {
-                Reason::Message { .. } => Doing::Message,
-                Reason::Time(_) => Doing::Time,
-                Reason::Completion => Doing::Outside,
-                Reason::Over(_) => Doing::Runnable,
-            }),
+            doing: self.wait_reason().and_then(Reason::waits_for).map_or(otherwise, Doing::Waits),
             messages: self.mailbox.len() as u64,
             usage: self.usage,
             ..Info::at_first(&self.process, &self.relations)

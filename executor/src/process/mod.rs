@@ -180,13 +180,14 @@ impl Process {
         Priority::from_number(self.priority.load(Ordering::Relaxed).into()).unwrap_or_default()
     }
 
-    /// What it waits for and what it is called, for a person who wants to know why nothing happens. Only while no
-    /// worker runs it.
-    pub(crate) fn waiting(&self) -> Option<(Option<String>, WaitsFor)> {
+    /// What it is called, what it waits for, and the tags of messages that would do, for a person who wants to know why
+    /// nothing happens. Only while no worker runs it.
+    pub(crate) fn waiting(&self) -> Option<(Option<String>, WaitsFor, Vec<i64>)> {
         let mut guard = self.lock_body();
         let body = guard.as_mut()?;
         let report = Report::new(self, body.entry());
-        Some((report.into_name(), body.waits_for()?))
+        let reason = body.wait_reason()?;
+        Some((report.into_name(), reason.waits_for()?, reason.tags().to_vec()))
     }
 
     /// Whether its end has begun.

@@ -48,40 +48,43 @@ pub(crate) enum Reason {
     Over(Finish),
 }
 
-/// What a process waits for, as a person is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a process that rests waits for, as whoever asks is told: a person, a guest, a simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
     /// A message.
-    Message {
-        /// With one of these tags; with any if there are none.
-        tags: Vec<i64>,
-    },
+    Message,
     /// A moment.
     Time,
-    /// The result of a host call.
-    HostCall,
+    /// Something outside of the processes: a file, input, a compilation, another's answer about itself.
+    Outside,
 }
 
-impl From<&Reason> for WaitsFor {
-    fn from(reason: &Reason) -> WaitsFor {
-        match reason {
-            Reason::Message { pattern, .. } => WaitsFor::Message { tags: pattern.tags().to_vec() },
-            Reason::Time(_) => WaitsFor::Time,
-            Reason::Completion | Reason::Over(_) => WaitsFor::HostCall,
+impl Reason {
+    /// What that is; `None` if nothing is missing any more.
+    pub(super) fn waits_for(&self) -> Option<WaitsFor> {
+        match self {
+            Reason::Message { .. } => Some(WaitsFor::Message),
+            Reason::Time(_) => Some(WaitsFor::Time),
+            Reason::Completion => Some(WaitsFor::Outside),
+            Reason::Over(_) => None,
+        }
+    }
+
+    /// The tags of the messages that would do; none if any would, or no message is waited for.
+    pub(super) fn tags(&self) -> &[i64] {
+        match self {
+            Reason::Message { pattern, .. } => pattern.tags(),
+            Reason::Time(_) | Reason::Completion | Reason::Over(_) => &[],
         }
     }
 }
 
 impl fmt::Display for WaitsFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            WaitsFor::Message { tags } => match &tags[..] {
-                [] => f.write_str("a message"),
-                [tag] => write!(f, "a message with the tag {tag}"),
-                [tag, ..] => write!(f, "a message with one of {} tags, such as {tag}", tags.len()),
-            },
-            WaitsFor::Time => f.write_str("time to pass"),
-            WaitsFor::HostCall => f.write_str("the result of a host call"),
-        }
+        f.write_str(match self {
+            WaitsFor::Message => "a message",
+            WaitsFor::Time => "a time",
+            WaitsFor::Outside => "the outside",
+        })
     }
 }

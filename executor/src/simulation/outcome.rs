@@ -44,6 +44,8 @@ pub struct Stuck {
     pub name: Option<String>,
     /// For what.
     pub waits_for: WaitsFor,
+    /// The message has to have one of these tags; if there are none, any message would do.
+    pub tags: Vec<i64>,
 }
 
 impl Outcome {
@@ -69,8 +71,8 @@ impl Stuck {
         let mut all: Vec<Stuck> = processes
             .iter()
             .filter_map(|process| {
-                let (name, waits_for) = process.waiting()?;
-                Some(Stuck { process: process.id().to_guest(), name, waits_for })
+                let (name, waits_for, tags) = process.waiting()?;
+                Some(Stuck { process: process.id().to_guest(), name, waits_for, tags })
             })
             .collect();
         all.sort_unstable_by_key(|stuck| stuck.process);
@@ -85,7 +87,12 @@ impl fmt::Display for Stuck {
         if let Some(name) = &self.name {
             write!(f, " ({})", name.escape_debug())?;
         }
-        write!(f, " waits for {}", self.waits_for)
+        write!(f, " waits for {}", self.waits_for)?;
+        match &self.tags[..] {
+            [] => Ok(()),
+            [tag] => write!(f, " with the tag {tag}"),
+            [tag, ..] => write!(f, " with one of {} tags, such as {tag}", self.tags.len()),
+        }
     }
 }
 
@@ -98,5 +105,26 @@ impl fmt::Display for Ended {
             }
             Ended::OutOfTime => f.write_str("it has not ended when the simulated time was over"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_says_so_in_one_line() {
+        let says = |name: Option<&str>, waits_for, tags: &[i64]| {
+            Stuck { process: 7, name: name.map(ToOwned::to_owned), waits_for, tags: tags.to_vec() }
+                .to_string()
+        };
+        assert_eq!(says(Some("a\nb"), WaitsFor::Message, &[]), "process 7 (a\\nb) waits for a message");
+        assert_eq!(says(None, WaitsFor::Message, &[3]), "process 7 waits for a message with the tag 3");
+        assert_eq!(
+            says(None, WaitsFor::Message, &[3, 4]),
+            "process 7 waits for a message with one of 2 tags, such as 3"
+        );
+        assert_eq!(says(None, WaitsFor::Time, &[]), "process 7 waits for a time");
+        assert_eq!(says(None, WaitsFor::Outside, &[]), "process 7 waits for the outside");
     }
 }
