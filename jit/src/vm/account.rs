@@ -115,11 +115,12 @@ mod tests {
 
     #[test]
     fn stores_that_race_never_have_more_than_there_is() {
+        const ROUNDS: usize = if cfg!(miri) { 50 } else { 2000 };
         let total = TotalMemory::new(10);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..2000 {
+                    for _ in 0..ROUNDS {
                         let mut account = Account::new(u64::MAX, Some(total.clone()));
                         let charged = (0..6).filter(|_| account.charge(1).is_ok()).count();
                         assert_eq!(account.used(), charged as u64);

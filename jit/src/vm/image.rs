@@ -179,6 +179,7 @@ fn span(ranges: impl Iterator<Item = Range<usize>>) -> Option<Range<usize>> {
 }
 
 #[cfg(test)]
+#[cfg_attr(miri, allow(unreachable_code, unused_variables, reason = "there are no images"))]
 mod tests {
     use super::*;
 

@@ -13,7 +13,7 @@ use crate::sys::Mapping;
 
 /// Free slots that may stay resident, and that keep an empty slab: as many as a program may be expected to spawn and lose
 /// in one go.
-pub(crate) const WARM: usize = 2048;
+pub(crate) const WARM: usize = if cfg!(miri) { 128 } else { 2048 };
 
 /// Of that, what each of several has to itself where they [share](Slots::sharing) it.
 const OWN_WARM: usize = 64;

@@ -35,7 +35,7 @@ pub(crate) const RESERVE: usize = 16 << 10;
 const KEPT: usize = 16 << 10;
 
 /// Bytes of a mapping that stacks are cut from.
-const SLAB_SIZE: usize = 64 << 20;
+const SLAB_SIZE: usize = if cfg!(miri) { 1 << 20 } else { 64 << 20 };
 
 /// Bytes of a home at most: what does not fit is allocated elsewhere.
 const HOME: usize = 2 << 10;
@@ -266,6 +266,7 @@ mod tests {
     /// The head of this file stands on it: half of the reserve is enough for all that runs there unchecked, in
     /// the build whose frames are the largest.
     #[test]
+    #[cfg_attr(miri, ignore = "it runs native code")]
     fn what_runs_unchecked_fits_the_reserve() {
         let engine = Engine::new(EngineConfig { stack_size: 64 << 10, ..EngineConfig::default() }).unwrap();
         let module = Module::compile(&engine, &wat::parse_str(DOWN).unwrap()).unwrap();

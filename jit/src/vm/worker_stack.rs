@@ -97,6 +97,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it changes stacks")]
     fn an_exit_is_the_stack_pointer_of_whoever_resumed() {
         let mut coroutine = Coroutine::<(), Leave, Leave>::new(|exit, ()| {
             for _ in 0..2 {

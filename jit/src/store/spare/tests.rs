@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{Engine, EngineConfig, Linker, Module};
+use crate::{Engine, EngineConfig, Linker, Module, RawValue, Value};
 
 fn engine() -> Engine {
     Engine::new(EngineConfig { stack_size: 64 << 10, ..EngineConfig::default() }).unwrap()
@@ -61,6 +61,7 @@ fn who_ends_is_followed_by_the_next() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it runs native code")]
 fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
     let engine = engine();
     let wasm = wat::parse_str(
@@ -133,4 +134,37 @@ fn nothing_is_kept_for_a_module_that_is_gone() {
     drop(running);
     assert!(shelf.upgrade().is_none());
     assert_eq!((Arc::strong_count(&module.inner), left(&engine)), (1, MAX_SPARES));
+}
+
+/// What guests can see of it is in `tests/spares.rs`; this is what can be looked at, and interpreted, without native code.
+#[test]
+fn who_is_next_finds_what_the_module_says() {
+    const GUEST: &str = r#"(module
+        (memory (export "memory") 1) (data (i32.const 100) "data")
+        (global (export "number") (mut i64) (i64.const 5))
+        (table 4 funcref) (elem (i32.const 1) func $f)
+        (func $f))"#;
+    let engine = engine();
+    let module = Module::compile(&engine, &wat::parse_str(GUEST).unwrap()).unwrap();
+    let linked = Linker::<Box<usize>>::new().link(&module).unwrap();
+    let mut expected = vec![0; 1 << 16];
+    expected[100..104].copy_from_slice(b"data");
+    for round in 0..2 {
+        let kept = linked.inner.shelves.mine().lock().len();
+        assert_eq!(kept, round * BATCH, "the second ones are the first ones again");
+        let mut running = Vec::new();
+        for number in 0..BATCH {
+            let (mut store, instance) =
+                Store::with_instance(&linked, Box::new(number), StoreLimits::default());
+            let instance = instance.unwrap();
+            let global = store.export(instance, "number").unwrap();
+            assert_eq!(store.global(global), Some(Value::I64(5)));
+            // SAFETY: nothing runs.
+            unsafe { (&(*store.core().as_ptr()).instances)[0].global(0).write(RawValue::from(7)) };
+            let (memory, data) = store.memory_and_data(instance).unwrap();
+            assert!(*memory == *expected && **data == number);
+            memory.fill(7);
+            running.push(store);
+        }
+    }
 }
