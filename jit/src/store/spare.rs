@@ -5,15 +5,16 @@
 //! again. So one that ends with a single instance, as it was made, is not taken apart: it is put on a *shelf* without its
 //! data. Who takes it from there gives it new limits, writes the globals, and copies data that is no image.
 //!
-//! Its memory is zeroed as it would be for the pool, but for several spares at a time, just before they are needed: whether
-//! it is known which pages that takes (`vm/residency.rs`) is a question to the system, which costs as much as a tenth of a
-//! short process's life, and one answer does for all that have ended before.
+//! Its memory is zeroed as it would be for the pool, but for several spares at a time, just before they are needed or when
+//! too many of them have gathered: whether it is known which pages that takes (`vm/residency.rs`) is a question to the
+//! system, which costs as much as a sixth of a short process's life, and one answer does for all that have ended before.
 //!
 //! A module has several shelves, and a thread takes from one of them; a store goes back to where it came from. So threads
 //! do not meet, neither at a lock nor at the count of the references that each store has of its shelf. A spare belongs to
 //! its shelf and refers to it; the circle is broken by closing the shelves with the last handle of the linked module.
 
 use std::mem::ManuallyDrop;
+use std::ops::RangeBounds;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -77,7 +78,7 @@ pub(super) struct Shelf<T> {
 
 struct Content<T> {
     new: Vec<Spare<T>>,
-    /// Those that are yet to be made new.
+    /// Those that are yet to be made new: fewer than two batches, for what they have used is still there.
     used: Vec<Spare<T>>,
     /// How many it may have.
     room: usize,
@@ -108,8 +109,10 @@ impl<T> Drop for Shelves<T> {
 impl<T> Shelf<T> {
     fn take(&self) -> Option<Spare<T>> {
         let mut content = self.lock();
-        if content.new.is_empty() {
-            content.renew_some();
+        if content.new.is_empty()
+            && let Some(first) = content.used.len().checked_sub(BATCH)
+        {
+            content.renew(first..);
         }
         let spare = content.new.pop()?;
         // What is far from being used is others'.
@@ -127,8 +130,7 @@ impl<T> Shelf<T> {
             content.room += STEP;
         }
         if content.len() < content.room {
-            let Content { new, used, .. } = &mut *content;
-            if spare.is_new { new } else { used }.push(spare);
+            content.put(spare);
             return;
         }
         drop(content);
@@ -155,11 +157,22 @@ impl<T> Content<T> {
         self.new.len() + self.used.len()
     }
 
-    /// Makes those new that were used last, if there are enough for that.
-    fn renew_some(&mut self) {
-        let Some(first) = self.used.len().checked_sub(BATCH) else { return };
+    fn put(&mut self, spare: Spare<T>) {
+        if spare.is_new {
+            self.new.push(spare);
+            return;
+        }
+        self.used.push(spare);
+        if self.used.len() == 2 * BATCH {
+            // The last ones may be needed at once, and are in the cache then.
+            self.renew(..BATCH);
+        }
+    }
+
+    /// Makes some of the used ones new.
+    fn renew(&mut self, which: impl RangeBounds<usize>) {
         let faults = Faults::until_now();
-        let renewed = self.used.drain(first..).map(|mut spare| {
+        let renewed = self.used.drain(which).map(|mut spare| {
             spare.renew(faults);
             spare
         });

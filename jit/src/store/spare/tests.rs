@@ -49,12 +49,13 @@ fn who_ends_is_followed_by_the_next() {
     let seen = addresses(&first);
     drop(first);
     assert_eq!(kept(&linked).0, 3 * BATCH + 1);
-    // A batch at a time is made new, and what is less than one waits for more.
-    let mut second = stores(&linked, BATCH + 1);
+    // A batch at a time is made new: the first when the second is there as well, or when they are needed.
     let shelf = linked.inner.shelves.mine();
     let have = |content: MutexGuard<'_, Content<()>>| (content.new.len(), content.used.len());
-    assert_eq!(have(shelf.lock()), (BATCH - 1, BATCH + 1));
-    second.extend(stores(&linked, 2 * BATCH));
+    assert_eq!(have(shelf.lock()), (2 * BATCH, BATCH + 1));
+    let mut second = stores(&linked, 2 * BATCH + 1);
+    assert_eq!(have(shelf.lock()), (BATCH - 1, 1));
+    second.extend(stores(&linked, BATCH - 1));
     assert_eq!(kept(&linked).0, 1);
     let again = addresses(&second).into_iter().filter(|address| seen.contains(address)).count();
     assert_eq!(again, 3 * BATCH);
