@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use lunatic_benches::table::{cell, median};
 use lunatic_benches::{guest, run, said, tiny_spawner};
 use lunatic_tests::guests::root;
 
@@ -111,15 +112,6 @@ fn main() {
             println!("{:<28}{}", peer.name(), medians.map(|median| cell(median, 13)).concat());
         }
     }
-}
-
-fn cell(figure: Option<f64>, width: usize) -> String {
-    figure.map_or_else(|| format!("{:>width$}", "-"), |figure| format!("{figure:>width$.2}"))
-}
-
-fn median(mut rates: Vec<f64>) -> Option<f64> {
-    rates.sort_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied()
 }
 
 fn erlang() -> Result<Peer, String> {

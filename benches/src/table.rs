@@ -50,3 +50,14 @@ impl Table {
         }
     }
 }
+
+/// A figure in a column, or a dash.
+pub fn cell(figure: Option<f64>, width: usize) -> String {
+    figure.map_or_else(|| format!("{:>width$}", "-"), |figure| format!("{figure:>width$.2}"))
+}
+
+/// The one in the middle.
+pub fn median(mut figures: Vec<f64>) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied()
+}

@@ -8,10 +8,12 @@
 //! * [`Progress`] shows how far long work is;
 //! * [`open_cache`] and [`default_cache`] find the cache of native code;
 //! * [`listen_to_signals`] turns requests to terminate, and to show what is going on, into those of the node;
+//! * [`NetworkOptions`] say what a program may do in the network;
 //! * [`SimulationOptions`] runs a program on simulated timelines.
 #![forbid(unsafe_code)]
 
 mod cache;
+mod network;
 mod output;
 mod progress;
 mod report;
@@ -19,6 +21,7 @@ mod signals;
 mod simulate;
 
 pub use cache::{default_cache, open_cache};
+pub use network::NetworkOptions;
 pub use output::{read_input, write_output, write_whole};
 pub use progress::Progress;
 pub use report::{Failure, escape, fail};

@@ -15,6 +15,7 @@ use lunatic_jit::Cache;
 
 use crate::code::Memories;
 use crate::error::{Fault, RuntimeError};
+use crate::net::{NetworkRules, Policy};
 use crate::quota::Quota;
 use crate::scheduler::Priority;
 
@@ -64,6 +65,8 @@ pub struct RuntimeConfig {
     pub env: Vec<(String, String)>,
     /// The directories that the first process may use.
     pub dirs: Vec<PreopenedDir>,
+    /// Where the first process may connect to, listen at, and whose addresses it may ask for. Default: anything.
+    pub network: NetworkRules,
     /// Runs plain modules without inserting charges: for measuring only, a loop can then keep a worker for ever.
     pub unmetered: bool,
     /// Where processes' memories lie.
@@ -95,6 +98,7 @@ impl Default for RuntimeConfig {
             args: Vec::new(),
             env: Vec::new(),
             dirs: Vec::new(),
+            network: NetworkRules::default(),
             unmetered: false,
             memories: Memories::default(),
             untrusted: false,
@@ -139,6 +143,7 @@ pub(crate) struct ProcessConfig {
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) dirs: Vec<GuestDir>,
+    pub(crate) network: Arc<Policy>,
 }
 
 /// An open directory under a guest's name.
@@ -175,10 +180,11 @@ impl ProcessConfig {
             args: config.args,
             env: config.env,
             dirs,
+            network: Arc::new(Policy::of_first(config.network)),
         })
     }
 
-    /// A configuration for children of a process with this one: no permissions, no data, the same limits.
+    /// A configuration for children of a process with this one: no permissions but the network's, no data, the same limits.
     pub(crate) fn narrowed(&self) -> ProcessConfig {
         ProcessConfig {
             max_memory: self.max_memory,
@@ -195,6 +201,8 @@ impl ProcessConfig {
             args: Vec::new(),
             env: Vec::new(),
             dirs: Vec::new(),
+            // Lunatic has no such permission, so its guests do not know that they would have to ask.
+            network: self.network.clone(),
         }
     }
 
@@ -282,6 +290,7 @@ pub(crate) mod tests {
             args: vec!["program".into()],
             env: Vec::new(),
             dirs: Vec::new(),
+            network: Arc::default(),
         }
     }
 

@@ -36,6 +36,10 @@ pub(crate) enum Fault {
     TooMany(&'static str),
     #[error("a message of more than {0} bytes exceeds the process's memory limit")]
     MessageTooLarge(u64),
+    #[error("an address has the type 4 or 6, not {0}")]
+    BadAddressType(u32),
+    #[error("the system refuses: {0}")]
+    Refused(String),
     #[error("the guest exited with status {0}")]
     Exit(u32),
     #[error("the guest ended with the reason {0}")]

@@ -21,6 +21,7 @@ mod entropy;
 mod error;
 mod host;
 mod inspect;
+mod net;
 mod node;
 mod perf_map;
 mod process;
@@ -41,6 +42,7 @@ pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{LoadError, RuntimeError};
 pub use inspect::Inspector;
 pub use lunatic_jit::{Cache, CacheError};
+pub use net::{AddressRule, NameRule, NetworkRules, RuleError};
 pub use program::Program;
 pub use runtime::{ExitStatus, GRACE, Parts, Runtime, Stopper};
 pub use simulation::{

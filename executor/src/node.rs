@@ -11,6 +11,7 @@ use lunatic_jit::TotalMemory;
 use crate::clock::Clock;
 use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
+use crate::net::Net;
 use crate::process::{
     Birth, Entry, Letter, Origin, Parcel, Process, ProcessId, Relations, Sent, Share, Signal, Table,
     TableFull,
@@ -18,7 +19,7 @@ use crate::process::{
 use crate::program::{Loader, Program};
 use crate::quota::Place;
 use crate::registry::Registry;
-use crate::scheduler::{BlockingPool, Events, Job, Scheduler, Timers};
+use crate::scheduler::{BlockingPool, Events, Job, Readiness, Scheduler, Timers};
 use crate::simulation::Hooks;
 use crate::stdio::{Input, Output};
 
@@ -41,7 +42,9 @@ pub(crate) struct Node {
     pub(crate) slice: u64,
     /// What processes' memories may have together, if that is limited.
     pub(crate) total_memory: Option<Arc<TotalMemory>>,
-    pub(crate) scheduler: OnceLock<Arc<Scheduler>>,
+    scheduler: OnceLock<Arc<Scheduler>>,
+    /// Made with the scheduler, which has the reactor.
+    net: OnceLock<Arc<Net>>,
     pub(crate) first: OnceLock<ProcessId>,
     /// Whether someone outside has asked it to stop.
     pub(crate) asked: AtomicBool,
@@ -122,10 +125,28 @@ impl Node {
             slice: parts.slice,
             total_memory: parts.max_total_memory.map(TotalMemory::new),
             scheduler: OnceLock::new(),
+            net: OnceLock::new(),
             first: OnceLock::new(),
             asked: AtomicBool::new(false),
             status: Status::default(),
         }
+    }
+
+    /// Gives the node what drives it, once.
+    pub(crate) fn set_scheduler(&self, scheduler: &Arc<Scheduler>) -> std::io::Result<()> {
+        let registry = match self.world {
+            World::Real { .. } => Some(scheduler.registry().try_clone()?),
+            World::Simulated(_) => None,
+        };
+        // The node is new: nothing was set before.
+        let _ = self.net.set(Arc::new(Net::new(registry)));
+        let _ = self.scheduler.set(scheduler.clone());
+        Ok(())
+    }
+
+    /// The network.
+    pub(crate) fn net(&self) -> &Arc<Net> {
+        self.net.get().expect("it is set before the first process is spawned")
     }
 
     /// The scheduler.
@@ -272,6 +293,14 @@ impl Events for Node {
             // Its process may be gone; then the timer has come to its end with it.
             let _ = self.send(process, parcel);
         });
+    }
+
+    fn ready(&self, token: u64, readiness: Readiness) {
+        self.net().ready(token, readiness);
+    }
+
+    fn has_descriptors(&self) -> bool {
+        self.net().has_sockets()
     }
 
     fn next_deadline(&self) -> Option<u64> {

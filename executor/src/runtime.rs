@@ -115,8 +115,7 @@ impl Runtime {
             max_total_memory: config.max_total_memory,
         }));
         let (_, workers) = Scheduler::new(config.workers, config.seed, node.clone(), |scheduler| {
-            // The node is new: nothing was set before.
-            let _ = node.scheduler.set(scheduler.clone());
+            node.set_scheduler(scheduler)
         })?;
         let config = ProcessConfig::of_first(config)?;
         Ok(Runtime { node, workers, config })

@@ -2,8 +2,6 @@
 
 use std::io;
 
-use cap_std::fs::Dir;
-
 /// Blocks every signal on the calling thread but those that a fault of its own raises, so that whoever wants the
 /// others takes them on another thread.
 ///
@@ -24,24 +22,57 @@ pub(crate) fn block_signals() {
 #[cfg(not(unix))]
 pub(crate) fn block_signals() {}
 
-/// Refuses, as the system does when there is none left, a descriptor that is one of the last few: those are kept for the
-/// runtime, so that guests who open all they can keep nobody from reading a stack trace's lines or starting a command.
-/// Asked before a file is opened, for what opening it does cannot be undone.
+/// Descriptors that guests do not get: they are kept for the runtime, so that guests who open all they can keep nobody
+/// from reading a stack trace's lines or starting a command.
 #[cfg(unix)]
-pub(crate) fn check_descriptors(dir: &Dir) -> io::Result<()> {
+const KEPT: u64 = 16;
+
+/// Something that has a descriptor.
+#[cfg(unix)]
+pub(crate) trait Descriptor: std::os::fd::AsFd {}
+
+#[cfg(unix)]
+impl<T: std::os::fd::AsFd> Descriptor for T {}
+
+/// Refuses, as the system does when there is none left, a descriptor that is one of the last few. Asked before something
+/// is opened, for what opening it does cannot be undone; `like` is any that is open.
+#[cfg(unix)]
+pub(crate) fn check_next(like: &impl Descriptor) -> io::Result<()> {
+    // The system gives the lowest that is free, so this one says how many are left.
+    admit(&like.as_fd().try_clone_to_owned()?)
+}
+
+/// As [`check_next`], of one that is open already.
+#[cfg(unix)]
+pub(crate) fn admit(opened: &impl Descriptor) -> io::Result<()> {
     use std::os::fd::AsRawFd;
 
     use nix::sys::resource::{Resource, getrlimit};
 
-    /// Descriptors that guests do not get.
-    const KEPT: u64 = 16;
-    // The system gives the lowest that is free, so this one says how many are left.
-    let next = dir.try_clone()?.as_raw_fd() as u64;
-    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if next.saturating_add(KEPT) >= limit { Err(io::Error::from_raw_os_error(libc::EMFILE)) } else { Ok(()) }
+    // Asked once: whoever changes it while the command runs is not seen.
+    static LIMIT: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    let limit = *LIMIT.get_or_init(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft));
+    let number = opened.as_fd().as_raw_fd() as u64;
+    if number.saturating_add(KEPT) >= limit {
+        Err(io::Error::from_raw_os_error(libc::EMFILE))
+    } else {
+        Ok(())
+    }
+}
+
+/// Something that has a descriptor.
+#[cfg(not(unix))]
+pub(crate) trait Descriptor {}
+
+#[cfg(not(unix))]
+impl<T> Descriptor for T {}
+
+#[cfg(not(unix))]
+pub(crate) fn check_next(_: &impl Descriptor) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(unix))]
-pub(crate) fn check_descriptors(_: &Dir) -> io::Result<()> {
+pub(crate) fn admit(_: &impl Descriptor) -> io::Result<()> {
     Ok(())
 }

@@ -94,13 +94,15 @@ mod reactor {
 
     pub(super) struct Reactor(Wakeup);
 
+    pub(super) struct Registry;
+
     #[derive(Clone)]
     pub(super) struct Wakeup(Arc<(Mutex<bool>, Condvar)>);
 
     impl Reactor {
-        pub(super) fn new() -> io::Result<(Reactor, Wakeup)> {
+        pub(super) fn new() -> io::Result<(Reactor, Wakeup, Registry)> {
             let wakeup = Wakeup(Arc::new((Mutex::new(false), Condvar::new())));
-            Ok((Reactor(wakeup.clone()), wakeup))
+            Ok((Reactor(wakeup.clone()), wakeup, Registry))
         }
 
         /// Returns when it is woken. A deadline is reached at once; without one, nothing else ends it.
@@ -112,6 +114,8 @@ mod reactor {
             }
             *woken = false;
         }
+
+        pub(super) fn dispatch(&mut self, _: &dyn Events) {}
     }
 
     impl Wakeup {

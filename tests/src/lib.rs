@@ -3,5 +3,6 @@
 //! [`guests`] builds guest programs from source; [`spec`] runs the official specification suite on the engine; `src/bin/spec.rs` is the same as a command.
 //! The tests of the commands and of real guests are in `tests/`.
 
+pub mod commands;
 pub mod guests;
 pub mod spec;

@@ -2,30 +2,11 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::OnceLock;
 
-use lunatic_tests::guests::{build, root};
-
-/// The commands, built by whoever runs the tests or by us.
-fn command(name: &str) -> Command {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let directory = BUILT.get_or_init(|| {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // With a test of theirs, as `cargo test` builds them: then it is there already. What the package is built with
-        // alone differs in features of a few small dependencies, and so would be all of Cranelift once more.
-        cargo.args(["test", "--quiet", "--no-run", "--test", "exec"]).current_dir(root());
-        cargo.stdout(Stdio::null()).stderr(Stdio::null());
-        assert!(cargo.status().expect("cargo runs").success(), "the commands cannot be built");
-        // This test binary is in `target/<profile>/deps`; cargo tests the dev profile by default.
-        let own = std::env::current_exe().expect("a test has a path");
-        own.ancestors().nth(3).expect("target").join("debug")
-    });
-    let mut command = Command::new(directory.join(name));
-    // No home, and so no cache but one that the test names.
-    command.env_remove("HOME").env_remove("XDG_CACHE_HOME");
-    command
-}
+use lunatic_tests::commands::{command, run, stderr, stdout};
+use lunatic_tests::guests::build;
 
 fn prepared(directory: &str, name: &str) -> PathBuf {
     let wasm = build(directory, name);
@@ -43,25 +24,6 @@ fn actors() -> &'static Path {
 fn plain() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
     MODULE.get_or_init(|| prepared("tests/guests/plain", "test-plain"))
-}
-
-/// Seconds after which a guest that should have ended is killed, so that a test fails instead of hanging.
-const PATIENCE: &str = "60";
-
-fn run(options: &[&str], module: &Path, args: &[&str]) -> Output {
-    let exec = command("lunatic-exec");
-    let mut limited = Command::new("timeout");
-    limited.env_remove("HOME").env_remove("XDG_CACHE_HOME");
-    limited.arg(PATIENCE).arg(exec.get_program()).args(options).arg(module).args(args);
-    limited.output().expect("it runs")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Where the scenarios' program is compiled once, rather than for each of their runs; empty at first.

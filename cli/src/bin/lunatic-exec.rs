@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lunatic_cli::{
-    Failure, SimulationOptions, default_cache, fail, listen_to_signals, open_cache, read_input,
+    Failure, NetworkOptions, SimulationOptions, default_cache, fail, listen_to_signals, open_cache,
+    read_input,
 };
 use lunatic_executor::{MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig, Simulator};
 
@@ -28,6 +29,8 @@ struct Arguments {
     /// A variable of the program's environment; without a value it is passed on, if it is set
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     env: Vec<String>,
+    #[command(flatten)]
+    network: NetworkOptions,
     /// Worker threads [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = parse_workers)]
     workers: Option<usize>,
@@ -151,6 +154,7 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         args: args.collect(),
         env: arguments.env.iter().filter_map(|variable| environment_variable(variable)).collect(),
         dirs: arguments.dirs,
+        network: arguments.network.rules(),
         unmetered: arguments.unmetered,
         memories,
         untrusted: arguments.untrusted,

@@ -3,17 +3,22 @@
 //! A process has one current message: the one it is writing, or received last. All functions work on it, and
 //! trap when there is none. Timeouts are in milliseconds; `u64::MAX` waits for ever, 0 only looks.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use lunatic_jit::{HostCall, Linker};
 
 use crate::code::Code;
 use crate::error::Fault;
+use crate::net::{TcpStream, TlsStream, UdpSocket};
 use crate::process::{
-    DataMessage, Letter, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, Signal, Tags,
+    DataMessage, Letter, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, Resources,
+    Signal, Tags,
 };
 
 use super::memory::parts;
 use super::process::deadline;
-use super::{Guest, charge};
+use super::{Guest, Sockets, charge};
 
 /// The timeout that never comes.
 const FOREVER: u64 = u64::MAX;
@@ -35,6 +40,12 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func(MODULE, "data_size", data_size);
     linker.func(MODULE, "push_module", push_module);
     linker.func(MODULE, "take_module", take_module);
+    linker.func(MODULE, "push_tcp_stream", |guest: &mut Guest<'_>, id| push(guest, id, TCP_STREAM));
+    linker.func(MODULE, "take_tcp_stream", |guest: &mut Guest<'_>, index| take(guest, index, TCP_STREAM));
+    linker.func(MODULE, "push_tls_stream", |guest: &mut Guest<'_>, id| push(guest, id, TLS_STREAM));
+    linker.func(MODULE, "take_tls_stream", |guest: &mut Guest<'_>, index| take(guest, index, TLS_STREAM));
+    linker.func(MODULE, "push_udp_socket", |guest: &mut Guest<'_>, id| push(guest, id, UDP_SOCKET));
+    linker.func(MODULE, "take_udp_socket", |guest: &mut Guest<'_>, index| take(guest, index, UDP_SOCKET));
     linker.func(MODULE, "send", send);
     linker.func(MODULE, "send_receive_skip_search", send_receive_skip_search);
     linker.func(MODULE, "receive", receive);
@@ -100,7 +111,7 @@ fn push_module(guest: &mut Guest<'_>, module: u64) -> Result<u64, Fault> {
     if message.resources() as u64 >= data.process.config().max_resources {
         return Err(Fault::TooMany("things in a message"));
     }
-    Ok(message.push_resource(std::sync::Arc::new(module)) as u64)
+    Ok(message.push_resource(Arc::new(module)) as u64)
 }
 
 /// Takes a module out of the message. Returns its identifier. Traps when there is none at this index.
@@ -109,6 +120,40 @@ fn take_module(guest: &mut Guest<'_>, index: u64) -> Result<u64, Fault> {
     let module = data_message(&mut data.current)?.take_resource::<Code>(index);
     let module = module.ok_or(Fault::Unknown { kind: "module in the message", id: index })?;
     data.modules.add("modules", data.process.config(), (*module).clone())
+}
+
+/// A kind of thing that moves with a message: what it is called, and where a process has those that it has.
+struct Movable<T> {
+    kind: &'static str,
+    table: fn(&mut Sockets) -> &mut Resources<Arc<T>>,
+}
+
+const TCP_STREAM: Movable<TcpStream> =
+    Movable { kind: "TCP stream", table: |sockets| &mut sockets.tcp_streams };
+const TLS_STREAM: Movable<TlsStream> =
+    Movable { kind: "TLS stream", table: |sockets| &mut sockets.tls_streams };
+const UDP_SOCKET: Movable<UdpSocket> =
+    Movable { kind: "UDP socket", table: |sockets| &mut sockets.udp_sockets };
+
+/// Moves a thing into the message: the caller no longer has it. Returns its index in the message. Traps when there is
+/// none of this identifier.
+fn push<T: Any + Send + Sync>(guest: &mut Guest<'_>, id: u64, what: Movable<T>) -> Result<u64, Fault> {
+    let data = guest.data_mut();
+    if data_message(&mut data.current)?.resources() as u64 >= data.process.config().max_resources {
+        return Err(Fault::TooMany("things in a message"));
+    }
+    let thing = (what.table)(data.sockets()).remove(what.kind, id)?;
+    Ok(data_message(&mut data.current)?.push_resource(thing) as u64)
+}
+
+/// Moves a thing out of the message. Returns its identifier. Traps when there is none at this index, or one of another
+/// kind, which stays.
+fn take<T: Any + Send + Sync>(guest: &mut Guest<'_>, index: u64, what: Movable<T>) -> Result<u64, Fault> {
+    let data = guest.data_mut();
+    let thing = data_message(&mut data.current)?.take_resource::<T>(index);
+    let thing = thing.ok_or(Fault::Unknown { kind: what.kind, id: index })?;
+    let max = data.process.config().max_resources;
+    (what.table)(data.sockets()).add_within(max, thing).ok_or(Fault::TooMany(what.kind))
 }
 
 /// Sends the message. Sending to a process that is gone is no error.

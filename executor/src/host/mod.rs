@@ -17,6 +17,7 @@ pub(crate) mod memory;
 mod message;
 mod metrics;
 mod module;
+mod networking;
 mod process;
 mod registry;
 mod spawn;
@@ -26,6 +27,7 @@ mod version;
 pub(crate) mod wasi;
 
 pub(crate) use module::Compiling;
+pub(crate) use networking::Sockets;
 pub(crate) use spawn::Spawned;
 
 use lunatic_jit::{Caller, Linker};
@@ -54,6 +56,7 @@ pub(crate) fn linker() -> Linker<ProcessData> {
     message::register(&mut linker);
     metrics::register(&mut linker);
     module::register(&mut linker);
+    networking::register(&mut linker);
     process::register(&mut linker);
     registry::register(&mut linker);
     spawn::register(&mut linker);

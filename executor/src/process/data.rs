@@ -12,7 +12,8 @@ use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::host::wasi::FdTable;
-use crate::host::{Compiling, Spawned};
+use crate::host::{Compiling, Sockets, Spawned};
+use crate::net::{Direction, Source, Waiter};
 use crate::node::{Due, Node, World};
 use crate::quota::Place;
 
@@ -62,6 +63,8 @@ pub(crate) struct ProcessData {
     pub(crate) modules: Resources<Code>,
     pub(crate) errors: Resources<Box<dyn Error + Send + Sync>>,
     pub(crate) wasi: FdTable,
+    /// Sockets and addresses, if it ever had any.
+    pub(crate) sockets: Option<Box<Sockets>>,
     /// What it spawned last.
     pub(crate) last_spawned: Option<Box<Spawned>>,
     /// What is compiled for it at the moment.
@@ -112,6 +115,7 @@ impl ProcessData {
             modules: Resources::new(),
             errors: Resources::new(),
             wasi: FdTable::default(),
+            sockets: None,
             last_spawned: None,
             compiling: None,
             aliases: None,
@@ -162,6 +166,22 @@ impl ProcessData {
         move |finish| {
             // A process that is gone does not need its result.
             let _ = node.send(id, Signal::Completed { wait, finish });
+        }
+    }
+
+    /// Waits until a source may be ready, at most until `deadline`, and then tries again.
+    pub(crate) fn wait_until_ready(
+        &mut self,
+        source: &Source,
+        direction: Direction,
+        deadline: Option<u64>,
+        again: Finish,
+    ) {
+        let wait = self.wait_for(Reason::Readiness(again), deadline);
+        let waiter = Waiter { process: self.process.clone(), wait };
+        if !source.wait(direction, waiter) {
+            // It became ready while this was being said.
+            self.wait.as_mut().expect("it was just made").become_ready();
         }
     }
 
@@ -263,6 +283,11 @@ impl ProcessData {
             Signal::Completed { wait: number, finish } => {
                 if let Some(wait) = self.wait.as_mut().filter(|wait| wait.number == number) {
                     wait.reason = Reason::Over(finish);
+                }
+            }
+            Signal::Ready { wait: number } => {
+                if let Some(wait) = self.wait.as_mut().filter(|wait| wait.number == number) {
+                    wait.become_ready();
                 }
             }
             Signal::Due { wait: number } => {
@@ -398,7 +423,9 @@ impl ProcessData {
         let now = || self.process.node().clock.now();
         let is_over = match &wait.reason {
             Reason::Over(_) => true,
-            Reason::Time(_) => wait.is_due || wait.deadline.is_some_and(|deadline| deadline <= now()),
+            Reason::Time(_) | Reason::Readiness(_) => {
+                wait.is_due || wait.deadline.is_some_and(|deadline| deadline <= now())
+            }
             Reason::Message { .. } | Reason::Completion => false,
         };
         if !is_over {
@@ -406,7 +433,7 @@ impl ProcessData {
         }
         self.cancel_timer();
         match self.wait.take()?.reason {
-            Reason::Over(finish) | Reason::Time(finish) => Some(finish),
+            Reason::Over(finish) | Reason::Time(finish) | Reason::Readiness(finish) => Some(finish),
             Reason::Message { .. } | Reason::Completion => None,
         }
     }
@@ -432,6 +459,12 @@ impl ProcessData {
     }
 }
 
+impl<T> Default for Resources<T> {
+    fn default() -> Resources<T> {
+        Resources::new()
+    }
+}
+
 impl<T> Resources<T> {
     /// None yet.
     fn new() -> Resources<T> {
@@ -440,14 +473,19 @@ impl<T> Resources<T> {
 
     /// Adds a thing, unless there are as many as the configuration allows; its number.
     pub(crate) fn add(&mut self, kind: &'static str, config: &ProcessConfig, item: T) -> Result<u64, Fault> {
+        self.add_within(config.max_resources, item).ok_or(Fault::TooMany(kind))
+    }
+
+    /// Adds a thing, unless there are as many as this; its number.
+    pub(crate) fn add_within(&mut self, max: u64, item: T) -> Option<u64> {
         let items = self.items.get_or_insert_default();
-        if items.len() as u64 >= config.max_resources {
-            return Err(Fault::TooMany(kind));
+        if items.len() as u64 >= max {
+            return None;
         }
         let id = self.next;
         self.next += 1;
         items.insert(id, item);
-        Ok(id)
+        Some(id)
     }
 
     /// The thing of this number.

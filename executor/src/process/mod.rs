@@ -55,7 +55,7 @@ use crate::scheduler::Priority;
 
 pub(crate) use alias::Use as AliasUse;
 pub(crate) use body::{Birth, Entry};
-pub(crate) use data::ProcessData;
+pub(crate) use data::{ProcessData, Resources};
 pub(crate) use deferred::Share;
 pub(crate) use exit::ExitReason;
 pub(crate) use id::ProcessId;

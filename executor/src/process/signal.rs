@@ -46,6 +46,8 @@ pub(crate) enum Signal {
     Exit { from: ProcessId, reason: i64 },
     /// What the process waited for, if it still waits for the same, has a result.
     Completed { wait: u64, finish: Finish },
+    /// What the process waits for may be there now, if it still waits for the same: it is to try again.
+    Ready { wait: u64 },
     /// The time of a wait is up, if it is still the same wait.
     Due { wait: u64 },
     /// To itself: what arrived before this is older than the request it is about to make.
@@ -101,6 +103,7 @@ impl fmt::Display for Signal {
             Signal::ProcessDied { from, .. } => write!(f, "the death of process {from} by a monitor"),
             Signal::Inspect(_) => f.write_str("a question about it"),
             Signal::Completed { .. } => f.write_str("a result"),
+            Signal::Ready { .. } => f.write_str("a descriptor's readiness"),
             Signal::Due { .. } => f.write_str("the end of its time"),
             Signal::SkipUntilHere { .. } => f.write_str("a mark of its own"),
             Signal::MailboxFull(_) => f.write_str("a message too many"),

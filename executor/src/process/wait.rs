@@ -44,6 +44,9 @@ pub(crate) enum Reason {
     Time(Finish),
     /// Someone who will send [`Completed`](super::signal::Signal::Completed).
     Completion,
+    /// Someone who will send [`Ready`](super::signal::Signal::Ready), or the deadline: then this, which looks for itself
+    /// what there is.
+    Readiness(Finish),
     /// Nothing more: this is the result.
     Over(Finish),
 }
@@ -55,8 +58,19 @@ pub enum WaitsFor {
     Message,
     /// A moment.
     Time,
-    /// Something outside of the processes: a file, input, a compilation, another's answer about itself.
+    /// Something outside of the processes: a file, a socket, input, a compilation, another's answer about itself.
     Outside,
+}
+
+impl Wait {
+    /// What is waited for may be there.
+    pub(super) fn become_ready(&mut self) {
+        self.reason = match std::mem::replace(&mut self.reason, Reason::Completion) {
+            Reason::Readiness(again) => Reason::Over(again),
+            // Told twice.
+            other => other,
+        };
+    }
 }
 
 impl Reason {
@@ -65,7 +79,7 @@ impl Reason {
         match self {
             Reason::Message { .. } => Some(WaitsFor::Message),
             Reason::Time(_) => Some(WaitsFor::Time),
-            Reason::Completion => Some(WaitsFor::Outside),
+            Reason::Completion | Reason::Readiness(_) => Some(WaitsFor::Outside),
             Reason::Over(_) => None,
         }
     }
@@ -74,7 +88,7 @@ impl Reason {
     pub(super) fn tags(&self) -> &[i64] {
         match self {
             Reason::Message { pattern, .. } => pattern.tags(),
-            Reason::Time(_) | Reason::Completion | Reason::Over(_) => &[],
+            _ => &[],
         }
     }
 }

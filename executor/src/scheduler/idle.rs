@@ -38,11 +38,15 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::Events;
-use super::reactor::{Reactor, Wakeup};
+use super::reactor::{Reactor, Registry, Wakeup};
 use super::sync::{AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, fence};
 
 /// The longest time the driver sleeps when no timer is set; it is woken when there is reason to.
 pub(super) const MAX_SLEEP: Duration = Duration::from_secs(60);
+
+/// Nanoseconds between two looks at descriptors by workers that are busy. A look is a system call, a third of a
+/// microsecond or so.
+const BETWEEN_LOOKS: u64 = 50_000;
 
 /// See the module.
 pub(super) struct Idle {
@@ -52,9 +56,12 @@ pub(super) struct Idle {
     count: AtomicUsize,
     searching: AtomicUsize,
     tokens: Box<[Token]>,
-    /// Taken by the driver while it sleeps.
+    /// Taken by the driver while it sleeps, and by others while they look.
     reactor: Mutex<Reactor>,
     wakeup: Wakeup,
+    registry: Registry,
+    /// When somebody last looked at descriptors.
+    looked_at: AtomicU64,
     /// The worker that sleeps in the reactor, plus one; 0 when none does.
     driver: AtomicUsize,
     /// The deadline that the driver wakes up for by itself; for [`Idle::hasten`].
@@ -70,7 +77,7 @@ struct Token {
 
 impl Idle {
     pub(super) fn new(workers: usize) -> std::io::Result<Idle> {
-        let (reactor, wakeup) = Reactor::new()?;
+        let (reactor, wakeup, registry) = Reactor::new()?;
         Ok(Idle {
             sleepers: Mutex::new(Vec::with_capacity(workers)),
             count: AtomicUsize::new(0),
@@ -78,6 +85,8 @@ impl Idle {
             tokens: (0..workers).map(|_| Token::default()).collect(),
             reactor: Mutex::new(reactor),
             wakeup,
+            registry,
+            looked_at: AtomicU64::new(0),
             driver: AtomicUsize::new(0),
             driver_deadline: AtomicU64::new(0),
         })
@@ -119,7 +128,13 @@ impl Idle {
         fence(Ordering::SeqCst);
         if !has_work() {
             match self.reactor.try_lock() {
-                Ok(mut reactor) => self.drive(worker, &mut reactor, events),
+                Ok(mut reactor) => {
+                    self.drive(worker, &mut reactor, events);
+                    // Not before this worker is awake: what is dispatched makes work, for which it would be woken.
+                    let woken = self.unregister(worker);
+                    reactor.dispatch(events);
+                    return woken;
+                }
                 Err(_) => {
                     self.hasten(events.next_deadline());
                     self.tokens[worker].wait();
@@ -127,6 +142,26 @@ impl Idle {
             }
         }
         self.unregister(worker)
+    }
+
+    /// Looks at descriptors without sleeping, if nobody has for a while. For workers that are busy.
+    pub(super) fn look(&self, events: &dyn Events) {
+        let now = events.now();
+        // Relaxed: who looks twice, or a little late, does no harm.
+        if now.saturating_sub(self.looked_at.load(Ordering::Relaxed)) < BETWEEN_LOOKS {
+            return;
+        }
+        self.looked_at.store(now, Ordering::Relaxed);
+        // Whoever has it looks itself.
+        if let Ok(mut reactor) = self.reactor.try_lock() {
+            reactor.poll(Some(Duration::ZERO));
+            reactor.dispatch(events);
+        }
+    }
+
+    /// Where descriptors are registered.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Wakes every sleeper, for stopping.

@@ -51,6 +51,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_deque::{Injector, Stealer};
 
 pub(crate) use blocking::{BlockingPool, Job};
+pub(crate) use reactor::Readiness;
 pub(crate) use timers::{TimerId, Timers};
 pub(crate) use worker::{Driven, Worker};
 
@@ -94,10 +95,14 @@ pub(crate) enum Step {
     Rest,
 }
 
-/// What happens outside the scheduler and makes tasks runnable: the passing of time.
+/// What happens outside the scheduler and makes tasks runnable: the passing of time, and descriptors.
 pub(crate) trait Events: Send + Sync {
     /// Makes everything that is due runnable.
     fn fire(&self);
+    /// Makes runnable who waits for the descriptor that was registered with this token.
+    fn ready(&self, token: u64, readiness: Readiness);
+    /// Whether any descriptor is registered, so that it is worth looking.
+    fn has_descriptors(&self) -> bool;
     /// When the next thing is due; `None` when nothing is.
     fn next_deadline(&self) -> Option<u64>;
     /// What the clock reads, in nanoseconds.
@@ -132,7 +137,7 @@ impl Scheduler {
         workers: usize,
         seed: u64,
         events: Arc<dyn Events>,
-        link: impl FnOnce(&Arc<Scheduler>),
+        link: impl FnOnce(&Arc<Scheduler>) -> std::io::Result<()>,
     ) -> std::io::Result<(Arc<Scheduler>, Vec<Worker>)> {
         let queues: Vec<_> = (0..workers).map(|_| RunQueue::new()).collect();
         let scheduler = Arc::new(Scheduler {
@@ -143,7 +148,7 @@ impl Scheduler {
             idle: Idle::new(workers)?,
             stopping: AtomicBool::new(false),
         });
-        link(&scheduler);
+        link(&scheduler)?;
         let workers = queues
             .into_iter()
             .enumerate()
@@ -179,6 +184,11 @@ impl Scheduler {
         }
         self.idle.notify();
         None
+    }
+
+    /// Where descriptors are registered.
+    pub(crate) fn registry(&self) -> &mio::Registry {
+        self.idle.registry()
     }
 
     /// Makes every worker return after the slice it is in.

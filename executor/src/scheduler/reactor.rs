@@ -1,39 +1,57 @@
 //! Readiness of descriptors, over mio.
 //!
-//! Today nothing but its own waker is registered: sockets come with the networking functions. It is here
-//! already because it is where an idle worker sleeps, and how the others wake it. So a busy worker has nothing to look for
-//! here; when there are sockets it will have to look now and then, which is a system call each time.
+//! One for all workers. An idle one sleeps in it, and how the others wake that one is here too; busy ones look into it now
+//! and then. What happened is [dispatched](Reactor::dispatch) by whoever polled, when it no longer counts as asleep.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::{Events, Poll, Token, Waker};
+use mio::{Poll, Token, Waker};
+
+use super::Events;
+
+pub(super) use mio::Registry;
 
 /// Events taken from the operating system at a time; what is left is seen by the next poll.
 const EVENTS: usize = 256;
 
-/// The token of the waker. Descriptors will carry slot and generation in theirs (never this value).
+/// The token of the waker. Those of descriptors carry slot and generation, and are never this.
 const WAKER: Token = Token(usize::MAX);
 
 /// See the module.
 pub(super) struct Reactor {
     poll: Poll,
-    events: Events,
+    events: mio::Events,
 }
 
 /// Interrupts the thread that polls, or makes the next poll return at once.
 #[derive(Clone)]
 pub(super) struct Wakeup(Arc<Waker>);
 
+/// What a descriptor became ready for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Readiness {
+    /// There is something to read, or an end or an error to be told of.
+    pub(crate) readable: bool,
+    /// There is room to write, or an error to be told of.
+    pub(crate) writable: bool,
+    /// Reading will never have to wait again: the other side has ended, or there is an error.
+    pub(crate) read_closed: bool,
+    /// Writing will never have to wait again.
+    pub(crate) write_closed: bool,
+}
+
 impl Reactor {
-    pub(super) fn new() -> io::Result<(Reactor, Wakeup)> {
+    /// A reactor, what wakes who sleeps in it, and where descriptors are registered.
+    pub(super) fn new() -> io::Result<(Reactor, Wakeup, Registry)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        Ok((Reactor { poll, events: Events::with_capacity(EVENTS) }, Wakeup(Arc::new(waker))))
+        let registry = poll.registry().try_clone()?;
+        Ok((Reactor { poll, events: mio::Events::with_capacity(EVENTS) }, Wakeup(Arc::new(waker)), registry))
     }
 
-    /// Waits for events.
+    /// Waits for events. They are kept for [`Reactor::dispatch`].
     pub(super) fn poll(&mut self, timeout: Option<Duration>) {
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
@@ -41,6 +59,22 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => panic!("the reactor's descriptor is ours and valid: {error}"),
         }
+    }
+
+    /// Tells of what the last poll found, once.
+    pub(super) fn dispatch(&mut self, events: &dyn Events) {
+        for event in self.events.iter().filter(|event| event.token() != WAKER) {
+            let (read_closed, write_closed, is_error) =
+                (event.is_read_closed(), event.is_write_closed(), event.is_error());
+            let readiness = Readiness {
+                readable: event.is_readable() || read_closed || is_error,
+                writable: event.is_writable() || write_closed || is_error,
+                read_closed: read_closed || is_error,
+                write_closed: write_closed || is_error,
+            };
+            events.ready(event.token().0 as u64, readiness);
+        }
+        self.events.clear();
     }
 }
 

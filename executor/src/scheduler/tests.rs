@@ -8,12 +8,16 @@ use crate::entropy::Choices;
 
 use super::idle::{Idle, MAX_SLEEP};
 use super::worker::Driven;
-use super::{Events, Priority, Scheduler, Step, Task};
+use super::{Events, Priority, Readiness, Scheduler, Step, Task};
 
 struct NoEvents;
 
 impl Events for NoEvents {
     fn fire(&self) {}
+    fn ready(&self, _: u64, _: Readiness) {}
+    fn has_descriptors(&self) -> bool {
+        false
+    }
     fn next_deadline(&self) -> Option<u64> {
         None
     }
@@ -75,7 +79,7 @@ fn simulate(workers: &mut [Driven], seed: u64) -> Vec<usize> {
 #[test]
 fn a_simulation_runs_everything_and_repeats_itself() {
     let run = |seed| {
-        let (scheduler, workers) = Scheduler::new(4, seed, Arc::new(NoEvents), |_| {}).unwrap();
+        let (scheduler, workers) = Scheduler::new(4, seed, Arc::new(NoEvents), |_| Ok(())).unwrap();
         let done = Arc::new(AtomicUsize::new(0));
         scheduler.schedule(tree(&scheduler, &done, 6));
         let mut workers: Vec<_> = workers.into_iter().map(|worker| worker.on_this_thread()).collect();
@@ -91,7 +95,7 @@ fn a_simulation_runs_everything_and_repeats_itself() {
 #[test]
 fn threads_run_everything_and_stop() {
     for round in 0..20 {
-        let (scheduler, workers) = Scheduler::new(4, round, Arc::new(NoEvents), |_| {}).unwrap();
+        let (scheduler, workers) = Scheduler::new(4, round, Arc::new(NoEvents), |_| Ok(())).unwrap();
         let threads: Vec<_> = workers.into_iter().map(|worker| std::thread::spawn(|| worker.run())).collect();
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..10 {
@@ -124,7 +128,7 @@ fn two_tasks_that_wake_each_other_do_not_starve_the_queue() {
             Step::Rest
         }
     }
-    let (scheduler, workers) = Scheduler::new(1, 0, Arc::new(NoEvents), |_| {}).unwrap();
+    let (scheduler, workers) = Scheduler::new(1, 0, Arc::new(NoEvents), |_| Ok(())).unwrap();
     let mut worker = workers.into_iter().next().unwrap().on_this_thread();
     let echo = || Arc::new(Echo { peer: Mutex::default(), scheduler: Arc::downgrade(&scheduler) });
     let (a, b) = (echo(), echo());
@@ -159,7 +163,7 @@ impl Task for Busy {
 /// The turns of tasks of these priorities that all have something to do.
 fn shares<const N: usize>(priorities: [Priority; N], workers: usize) -> [usize; N] {
     const TURNS: usize = 64 * 100;
-    let (scheduler, workers) = Scheduler::new(workers, 0, Arc::new(NoEvents), |_| {}).unwrap();
+    let (scheduler, workers) = Scheduler::new(workers, 0, Arc::new(NoEvents), |_| Ok(())).unwrap();
     let mut workers: Vec<_> = workers.into_iter().map(|worker| worker.on_this_thread()).collect();
     let tasks = priorities.map(|priority| Arc::new(Busy { priority, turns: AtomicUsize::new(0) }));
     tasks.iter().for_each(|task| scheduler.schedule(task.clone()));
@@ -188,6 +192,10 @@ struct Due(u64);
 
 impl Events for Due {
     fn fire(&self) {}
+    fn ready(&self, _: u64, _: Readiness) {}
+    fn has_descriptors(&self) -> bool {
+        false
+    }
     fn next_deadline(&self) -> Option<u64> {
         Some(self.0)
     }
@@ -205,6 +213,10 @@ struct SetMeanwhile<'a> {
 
 impl Events for SetMeanwhile<'_> {
     fn fire(&self) {}
+    fn ready(&self, _: u64, _: Readiness) {}
+    fn has_descriptors(&self) -> bool {
+        false
+    }
     fn next_deadline(&self) -> Option<u64> {
         if self.is_set.fetch_add(1, Ordering::SeqCst) == 0 {
             self.idle.hasten(Some(LATER));

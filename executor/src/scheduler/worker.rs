@@ -1,4 +1,4 @@
-//! A worker: takes a task, runs a slice of it, looks after timers, and again.
+//! A worker: takes a task, runs a slice of it, looks after timers and descriptors, and again.
 //!
 //! `Driven::step` is one turn and never waits, so that a simulation can drive many workers on one thread;
 //! [`Worker::run`] is a thread's loop around it.
@@ -130,9 +130,12 @@ impl Driven {
         }
     }
 
-    /// Makes runnable what time has made ready.
+    /// Makes runnable what time and descriptors have made ready.
     fn look(&self) {
         self.events.fire();
+        if self.events.has_descriptors() {
+            self.scheduler.idle.look(&*self.events);
+        }
     }
 
     /// The next task. Of every eight turns one is of what is normal first, whatever is urgent; and one is of what is low

@@ -225,9 +225,7 @@ fn build(
         max_total_memory: simulator.max_total_memory,
     }));
     let stealing = Choices::of(seed, FOR_SCHEDULER).next();
-    let (_, workers) = Scheduler::new(workers, stealing, node.clone(), |scheduler| {
-        // The node is new: nothing was set before.
-        let _ = node.scheduler.set(scheduler.clone());
-    })?;
+    let (_, workers) =
+        Scheduler::new(workers, stealing, node.clone(), |scheduler| node.set_scheduler(scheduler))?;
     Ok((node, workers))
 }

@@ -11,6 +11,7 @@ mod death;
 mod exit;
 mod mailbox;
 mod monitor;
+mod network;
 mod process;
 mod timer;
 
@@ -21,7 +22,7 @@ use crate::process::ProcessData;
 use super::Guest;
 
 /// Grows with every release that adds a function.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func("lunatic::ext", "version", |_: &mut Guest<'_>| VERSION);
@@ -31,6 +32,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     exit::register(linker);
     mailbox::register(linker);
     monitor::register(linker);
+    network::register(linker);
     process::register(linker);
     timer::register(linker);
 }

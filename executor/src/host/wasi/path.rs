@@ -94,7 +94,7 @@ fn path_open(
 
 /// Opens a file, or a directory if it is one or has to be.
 fn open(dir: &Dir, path: &str, how: u32, rights: u64, flags: u32) -> std::io::Result<Fd> {
-    sys::check_descriptors(dir)?;
+    sys::check_next(dir)?;
     let open_dir = || Ok(Fd::Dir { dir: Arc::new(dir.open_dir(path)?), preopen: None });
     if how & MUST_BE_DIRECTORY != 0 {
         return open_dir();

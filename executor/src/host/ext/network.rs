@@ -1,0 +1,78 @@
+//! `lunatic::ext::network`: what children may do in the network.
+//!
+//! Lunatic has no such permission: a new configuration allows what its creator may do. Kinds of doing are 0 to connect and
+//! send datagrams, 1 to listen and bind, 2 to look names up. All trap on an unknown configuration or kind.
+
+use std::sync::Arc;
+
+use lunatic_jit::Linker;
+
+use crate::error::Fault;
+use crate::net::{AddressRule, MAX_RULES, NetworkRules, Policy};
+use crate::process::ProcessData;
+
+use super::super::memory::parts;
+use super::Guest;
+
+const MODULE: &str = "lunatic::ext::network";
+
+const CONNECT: u32 = 0;
+const BIND: u32 = 1;
+const RESOLVE: u32 = 2;
+
+/// Results of [`allow`].
+const ALLOWED: u32 = 0;
+const NO_RULE: u32 = 1;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    linker.func(MODULE, "restrict", restrict);
+    linker.func(MODULE, "allow", allow);
+}
+
+/// The rules that a configuration has of its own.
+fn rules(data: &mut ProcessData, config: u64) -> Result<&mut NetworkRules, Fault> {
+    let parent = data.process.config().network.clone();
+    let config = Arc::make_mut(data.configs.get_mut("configuration", config)?);
+    if Arc::ptr_eq(&config.network, &parent) {
+        config.network = Arc::new(parent.below()?);
+    }
+    // Shared with children that were spawned meanwhile; they keep what they have.
+    Ok(Policy::rules_mut(Arc::make_mut(&mut config.network)))
+}
+
+/// From now on the configuration allows nothing of a kind but what rules allow.
+fn restrict(guest: &mut Guest<'_>, config: u64, kind: u32) -> Result<(), Fault> {
+    let rules = rules(guest.data_mut(), config)?;
+    match kind {
+        CONNECT => rules.connect = Some(Vec::new()),
+        BIND => rules.bind = Some(Vec::new()),
+        RESOLVE => rules.resolve = Some(Vec::new()),
+        other => return Err(Fault::Unknown { kind: "kind of networking", id: other.into() }),
+    }
+    Ok(())
+}
+
+/// Adds a rule, such as `10.0.0.0/8:80` or `*.example.com`; the first of a kind restricts it. What the caller may not do
+/// stays forbidden. Returns 0, or 1 if this is no rule.
+fn allow(guest: &mut Guest<'_>, config: u64, kind: u32, rule: u32, rule_len: u32) -> Result<u32, Fault> {
+    let (memory, data) = parts(guest)?;
+    let rule = memory.str(rule, rule_len)?.to_owned();
+    let rules = rules(data, config)?;
+    let is_rule = match kind {
+        CONNECT => add(rules.connect.get_or_insert_default(), rule.parse::<AddressRule>())?,
+        BIND => add(rules.bind.get_or_insert_default(), rule.parse::<AddressRule>())?,
+        RESOLVE => add(rules.resolve.get_or_insert_default(), rule.parse())?,
+        other => return Err(Fault::Unknown { kind: "kind of networking", id: other.into() }),
+    };
+    Ok(if is_rule { ALLOWED } else { NO_RULE })
+}
+
+/// Adds a rule, if it is one.
+fn add<R, E>(rules: &mut Vec<R>, rule: Result<R, E>) -> Result<bool, Fault> {
+    let Ok(rule) = rule else { return Ok(false) };
+    if rules.len() >= MAX_RULES {
+        return Err(Fault::TooMany("network rules"));
+    }
+    rules.push(rule);
+    Ok(true)
+}

@@ -1,0 +1,195 @@
+//! `lunatic::networking`: names, TCP, TLS, UDP.
+//!
+//! A function that has to wait suspends its process alone: it makes an attempt, and if that would block it is made again
+//! when the reactor says that it may succeed. Reading and writing goes to and from the guest's memory itself; where that
+//! is, is looked up anew for each attempt.
+//!
+//! # Results
+//!
+//! 0, with what was asked for written to the last pointers; 1, with the identifier of an error in its place; 9027 when the
+//! time is over. Times are in milliseconds, `u64::MAX` is for ever. Addresses have the type 4 or 6, and 4 or 16 bytes.
+//!
+//! All trap on bad pointers and unknown identifiers; those with an address on a type that is neither 4 nor 6.
+
+mod address;
+mod dns;
+mod stream;
+mod tcp;
+mod tls;
+mod udp;
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use lunatic_jit::{HostCall, Linker, RawValue};
+
+use crate::error::Fault;
+use crate::net::{Attempt, Source, TcpListener, TcpStream, TlsListener, TlsStream, UdpSocket};
+use crate::process::{ProcessData, Resources};
+
+use super::Guest;
+use super::memory::{GuestMemory, parts};
+
+use dns::Addresses;
+
+const MODULE: &str = "lunatic::networking";
+
+/// The result of a function that did what it was asked to.
+const DONE: u32 = 0;
+/// The result of a function that failed; the error's identifier is where the result would have been.
+const FAILED: u32 = 1;
+/// The result when the time is over.
+const TIMED_OUT: u32 = 9027;
+
+/// The time that is never over.
+const FOREVER: u64 = u64::MAX;
+
+/// Reductions for a call that asks something of the system.
+const SYSTEM_CALL: u64 = 400;
+
+/// A process's sockets, and addresses that it may ask for.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    pub(super) addresses: Resources<Addresses>,
+    pub(super) tcp_listeners: Resources<Arc<TcpListener>>,
+    pub(super) tcp_streams: Resources<Arc<TcpStream>>,
+    pub(super) tls_listeners: Resources<Arc<TlsListener>>,
+    pub(super) tls_streams: Resources<Arc<TlsStream>>,
+    pub(super) udp_sockets: Resources<Arc<UdpSocket>>,
+}
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    dns::register(linker);
+    tcp::register(linker);
+    tls::register(linker);
+    udp::register(linker);
+}
+
+impl ProcessData {
+    /// The process's sockets.
+    pub(super) fn sockets(&mut self) -> &mut Sockets {
+        self.sockets.get_or_insert_default()
+    }
+}
+
+/// Writes an error's identifier in the place of a result.
+fn failed(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    error: impl Error + Send + Sync + 'static,
+    place: u32,
+) -> Result<u32, Fault> {
+    let id = data.errors.add("errors", data.process.config(), Box::new(error))?;
+    memory.write_u64(place, id)?;
+    Ok(FAILED)
+}
+
+/// Writes a number, or an error's identifier.
+fn answered(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    result: io::Result<u64>,
+    place: u32,
+) -> Result<u32, Fault> {
+    match result {
+        Ok(value) => {
+            memory.write_u64(place, value)?;
+            Ok(DONE)
+        }
+        Err(error) => failed(memory, data, error, place),
+    }
+}
+
+/// The result when the time is over, with an error's identifier. Of the functions that connect or look up, the published
+/// guests take every result but 0 for an error, and would drop one that they do not have.
+fn timed_out(memory: &mut GuestMemory<'_>, data: &mut ProcessData, place: u32) -> Result<u32, Fault> {
+    failed(memory, data, io::Error::from(io::ErrorKind::TimedOut), place)?;
+    Ok(TIMED_OUT)
+}
+
+/// When a wait that begins now is over.
+fn deadline(data: &ProcessData, timeout_ms: u64) -> Option<u64> {
+    (timeout_ms != FOREVER)
+        .then(|| data.node().clock.now().saturating_add(timeout_ms.saturating_mul(1_000_000)))
+}
+
+/// Something that may have to be attempted again.
+trait Operation: Sized + Send + 'static {
+    /// Whether an error is entered when its time is over: see [`timed_out`].
+    const ENTERS_TIMEOUT: bool = false;
+
+    /// Attempts it. What it takes from the guest's memory it takes anew each time.
+    fn attempt(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        data: &mut ProcessData,
+    ) -> Result<io::Result<Attempt<u64>>, Fault>;
+
+    /// Who says when it is worth another attempt.
+    fn source(&self) -> &Arc<Source>;
+
+    /// The milliseconds that it may take; asked when it has to wait.
+    fn timeout_ms(&self) -> u64;
+
+    /// What was done of it when its time is over, if that is a result.
+    fn at_timeout(&self) -> Option<u64> {
+        None
+    }
+
+    /// Where its result goes.
+    fn place(&self) -> u32;
+}
+
+/// Begins an operation.
+fn begin(guest: &mut Guest<'_>, operation: impl Operation) -> Result<HostCall<u32>, Fault> {
+    guest.charge(SYSTEM_CALL);
+    let (mut memory, data) = parts(guest)?;
+    memory.check(operation.place(), 8)?;
+    go_on(&mut memory, data, operation, None)
+}
+
+/// Attempts it; if it would block, attempts it again when it may not.
+fn go_on<O: Operation>(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    mut operation: O,
+    begun: Option<Option<u64>>,
+) -> Result<HostCall<u32>, Fault> {
+    let direction = match operation.attempt(memory, data)? {
+        Ok(Attempt::Blocked(direction)) => direction,
+        Ok(Attempt::Done(value)) => {
+            return answered(memory, data, Ok(value), operation.place()).map(HostCall::Return);
+        }
+        Err(error) => return failed(memory, data, error, operation.place()).map(HostCall::Return),
+    };
+    // Known once it has to wait; most operations do not.
+    let deadline = begun.unwrap_or_else(|| deadline(data, operation.timeout_ms()));
+    if deadline.is_some_and(|deadline| deadline <= data.node().clock.now()) {
+        return match operation.at_timeout() {
+            Some(value) => answered(memory, data, Ok(value), operation.place()).map(HostCall::Return),
+            None if O::ENTERS_TIMEOUT => timed_out(memory, data, operation.place()).map(HostCall::Return),
+            None => Ok(HostCall::Return(TIMED_OUT)),
+        };
+    }
+    let source = operation.source().clone();
+    let again = Box::new(move |memory: &mut [u8], data: &mut ProcessData| {
+        go_on(&mut GuestMemory(memory), data, operation, Some(deadline)).map(returned)
+    });
+    data.wait_until_ready(&source, direction, deadline, again);
+    Ok(HostCall::Suspend)
+}
+
+/// A result as the engine takes it.
+fn returned(called: HostCall<u32>) -> HostCall<RawValue> {
+    match called {
+        HostCall::Return(result) => HostCall::Return(RawValue::from(u64::from(result))),
+        HostCall::Suspend => HostCall::Suspend,
+    }
+}
+
+/// Enters a socket, unless the process has as many as it may.
+fn enter<T>(table: &mut Resources<T>, max: u64, kind: &'static str, socket: T) -> io::Result<u64> {
+    let too_many = || io::Error::new(io::ErrorKind::QuotaExceeded, Fault::TooMany(kind));
+    table.add_within(max, socket).ok_or_else(too_many)
+}

@@ -1,0 +1,225 @@
+//! TCP: listening, accepting, connecting, peeking. What streams of both kinds have is in `stream`.
+
+use std::io;
+use std::sync::Arc;
+
+use lunatic_jit::{HostCall, Linker};
+
+use crate::error::Fault;
+use crate::host::Guest;
+use crate::host::memory::{GuestMemory, parts};
+use crate::net::{Action, Attempt, Source, Stream, TcpListener, TcpStream};
+use crate::process::{ProcessData, Resources};
+
+use super::address::Passed;
+use super::dns::{self, answer_address};
+use super::stream::{self, Known, counted};
+use super::{FOREVER, MODULE, Operation, SYSTEM_CALL, Sockets, answered, begin, enter};
+
+const LISTENER: &str = "TCP listener";
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    stream::register::<TcpStream>(linker, "tcp", "");
+    stream::timeout::<TcpStream>(linker, "peek_timeout", |timeouts| &timeouts.peek);
+    linker.func(MODULE, "tcp_bind", bind);
+    linker.func(MODULE, "tcp_accept", accept);
+    linker.func(MODULE, "tcp_connect", connect);
+    linker.func(MODULE, "tcp_peek", peek);
+    linker.func(MODULE, "drop_tcp_listener", |guest: &mut Guest<'_>, id: u64| {
+        guest.data_mut().sockets().tcp_listeners.remove(LISTENER, id).map(drop)
+    });
+    linker.func(MODULE, "tcp_local_addr", |guest: &mut Guest<'_>, id: u64, place: u32| {
+        answer_address(guest, place, |data| {
+            data.sockets().tcp_listeners.get(LISTENER, id).map(|listener| listener.local())
+        })
+    });
+    linker.func(MODULE, "tcp_peer_addr", |guest: &mut Guest<'_>, id: u64, place: u32| {
+        answer_address(guest, place, |data| TcpStream::get(data, id).map(|stream| stream.peer()))
+    });
+}
+
+impl Known for TcpStream {
+    const KIND: &'static str = "TCP stream";
+
+    fn table(sockets: &mut Sockets) -> &mut Resources<Arc<TcpStream>> {
+        &mut sockets.tcp_streams
+    }
+}
+
+/// Enters a stream; its number.
+fn enter_stream(data: &mut ProcessData, stream: Arc<TcpStream>) -> io::Result<u64> {
+    let max = data.process.config().max_resources;
+    enter(&mut data.sockets().tcp_streams, max, "TCP streams", stream)
+}
+
+/// Listens at an address. Port 0 is any that is free. Writes the listener's identifier.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn bind(
+    guest: &mut Guest<'_>,
+    kind: u32,
+    bytes: u32,
+    port: u32,
+    flow_info: u32,
+    scope_id: u32,
+    place: u32,
+) -> Result<u32, Fault> {
+    guest.charge(SYSTEM_CALL);
+    let (mut memory, data) = parts(guest)?;
+    memory.check(place, 8)?;
+    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
+    let config = data.process.config().clone();
+    let listener = config.network.check(Action::Bind(address));
+    let listener = listener.and_then(|()| TcpListener::bind(data.node().net(), address));
+    let id = listener.and_then(|listener| {
+        enter(&mut data.sockets().tcp_listeners, config.max_resources, "TCP listeners", Arc::new(listener))
+    });
+    answered(&mut memory, data, id, place)
+}
+
+/// Waits for a connection. Writes the stream's identifier, and that of an iterator over the one address it comes from.
+fn accept(guest: &mut Guest<'_>, id: u64, place: u32, peer: u32) -> Result<HostCall<u32>, Fault> {
+    let listener = guest.data_mut().sockets().tcp_listeners.get(LISTENER, id)?.clone();
+    begin(guest, Accept { listener, place, peer })
+}
+
+struct Accept {
+    listener: Arc<TcpListener>,
+    place: u32,
+    peer: u32,
+}
+
+impl Operation for Accept {
+    fn attempt(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        data: &mut ProcessData,
+    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+        memory.check(self.peer, 8)?;
+        let (stream, peer) = match self.listener.accept() {
+            Ok(Attempt::Done(accepted)) => accepted,
+            Ok(Attempt::Blocked(direction)) => return Ok(Ok(Attempt::Blocked(direction))),
+            Err(error) => return Ok(Err(error)),
+        };
+        let entered = enter_stream(data, Arc::new(stream));
+        let entered = entered.and_then(|id| Ok((id, dns::add(data, vec![peer])?)));
+        match entered {
+            Ok((id, addresses)) => {
+                memory.write_u64(self.peer, addresses)?;
+                Ok(Ok(Attempt::Done(id)))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        self.listener.source()
+    }
+
+    fn timeout_ms(&self) -> u64 {
+        FOREVER
+    }
+
+    fn place(&self) -> u32 {
+        self.place
+    }
+}
+
+/// Connects to an address. Writes the stream's identifier.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn connect(
+    guest: &mut Guest<'_>,
+    kind: u32,
+    bytes: u32,
+    port: u32,
+    flow_info: u32,
+    scope_id: u32,
+    timeout_ms: u64,
+    place: u32,
+) -> Result<HostCall<u32>, Fault> {
+    let (mut memory, data) = parts(guest)?;
+    memory.check(place, 8)?;
+    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
+    let stream = data.process.config().network.check(Action::Connect(address));
+    match stream.and_then(|()| TcpStream::connect(data.node().net(), address)) {
+        Ok(stream) => begin(guest, Connect { stream: Arc::new(stream), timeout_ms, place }),
+        Err(error) => answered(&mut memory, data, Err(error), place).map(HostCall::Return),
+    }
+}
+
+struct Connect {
+    stream: Arc<TcpStream>,
+    timeout_ms: u64,
+    place: u32,
+}
+
+impl Operation for Connect {
+    const ENTERS_TIMEOUT: bool = true;
+
+    fn attempt(
+        &mut self,
+        _: &mut GuestMemory<'_>,
+        data: &mut ProcessData,
+    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+        Ok(self.stream.finish_connecting().and_then(|attempt| match attempt {
+            Attempt::Done(()) => enter_stream(data, self.stream.clone()).map(Attempt::Done),
+            Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
+        }))
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        self.stream.source()
+    }
+
+    fn timeout_ms(&self) -> u64 {
+        self.timeout_ms
+    }
+
+    fn place(&self) -> u32 {
+        self.place
+    }
+}
+
+/// As `tcp_read`, but what was read can be read again; and with a timeout of its own.
+fn peek(
+    guest: &mut Guest<'_>,
+    id: u64,
+    buffer: u32,
+    length: u32,
+    place: u32,
+) -> Result<HostCall<u32>, Fault> {
+    let stream = TcpStream::get(guest.data_mut(), id)?.clone();
+    begin(guest, Peek { stream, buffer, length, place })
+}
+
+struct Peek {
+    stream: Arc<TcpStream>,
+    buffer: u32,
+    length: u32,
+    place: u32,
+}
+
+impl Operation for Peek {
+    fn attempt(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        _: &mut ProcessData,
+    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+        let buffer = memory.bytes_mut(self.buffer, self.length)?;
+        if buffer.is_empty() {
+            return Ok(Ok(Attempt::Done(0)));
+        }
+        Ok(self.stream.peek(buffer).map(counted))
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        self.stream.source()
+    }
+
+    fn timeout_ms(&self) -> u64 {
+        self.stream.timeouts().peek.get()
+    }
+
+    fn place(&self) -> u32 {
+        self.place
+    }
+}

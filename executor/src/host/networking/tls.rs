@@ -1,0 +1,284 @@
+//! TLS: listening, accepting, connecting. What streams of both kinds have is in `stream`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lunatic_jit::{HostCall, Linker};
+use rustls::ClientConfig;
+
+use crate::error::Fault;
+use crate::host::Guest;
+use crate::host::memory::{GuestMemory, parts};
+use crate::net::{Action, Attempt, Source, Stream, TcpStream, TlsListener, TlsStream, client_config};
+use crate::process::{ProcessData, Resources};
+
+use super::address::Passed;
+use super::dns::{self, answer_address};
+use super::stream::{self, Known};
+use super::{FOREVER, MODULE, Operation, SYSTEM_CALL, Sockets, answered, deadline, enter, go_on};
+
+const LISTENER: &str = "TLS listener";
+
+/// Texts of certificates that a client may bring along; a text may have many certificates.
+const MAX_CERTIFICATES: u32 = 64;
+
+/// Bytes of a text of certificates. All those of browsers together have half as many.
+const MAX_PEM: usize = 512 << 10;
+
+/// How a certificate begins.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE";
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    stream::register::<TlsStream>(linker, "tls", "tls_");
+    linker.func(MODULE, "tls_bind", bind);
+    linker.func(MODULE, "tls_accept", accept);
+    linker.func(MODULE, "tls_connect", connect);
+    linker.func(MODULE, "drop_tls_listener", |guest: &mut Guest<'_>, id: u64| {
+        guest.data_mut().sockets().tls_listeners.remove(LISTENER, id).map(drop)
+    });
+    linker.func(MODULE, "tls_local_addr", |guest: &mut Guest<'_>, id: u64, place: u32| {
+        answer_address(guest, place, |data| {
+            data.sockets().tls_listeners.get(LISTENER, id).map(|listener| listener.local())
+        })
+    });
+}
+
+impl Known for TlsStream {
+    const KIND: &'static str = "TLS stream";
+
+    fn table(sockets: &mut Sockets) -> &mut Resources<Arc<TlsStream>> {
+        &mut sockets.tls_streams
+    }
+}
+
+/// Enters a stream; its number.
+fn enter_stream(data: &mut ProcessData, stream: Arc<TlsStream>) -> io::Result<u64> {
+    let max = data.process.config().max_resources;
+    enter(&mut data.sockets().tls_streams, max, "TLS streams", stream)
+}
+
+/// Listens at an address with a chain of certificates and a private key, both as PEM. Writes the listener's identifier.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn bind(
+    guest: &mut Guest<'_>,
+    kind: u32,
+    bytes: u32,
+    port: u32,
+    flow_info: u32,
+    scope_id: u32,
+    place: u32,
+    certificates: u32,
+    certificates_len: u32,
+    key: u32,
+    key_len: u32,
+) -> Result<u32, Fault> {
+    guest.charge(SYSTEM_CALL);
+    let (mut memory, data) = parts(guest)?;
+    memory.check(place, 8)?;
+    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
+    let certificates = memory.bytes(certificates, certificates_len)?;
+    let key = memory.bytes(key, key_len)?;
+    if certificates.len().max(key.len()) > MAX_PEM {
+        return Err(Fault::TooMany("bytes of certificates"));
+    }
+    let config = data.process.config().clone();
+    let listener = config.network.check(Action::Bind(address));
+    let listener = listener.and_then(|()| TlsListener::bind(data.node().net(), address, certificates, key));
+    let id = listener.and_then(|listener| {
+        enter(&mut data.sockets().tls_listeners, config.max_resources, "TLS listeners", Arc::new(listener))
+    });
+    answered(&mut memory, data, id, place)
+}
+
+/// Waits for a connection. Writes the stream's identifier, and that of an iterator over the one address it comes from. The
+/// handshake happens when the stream is first read from or written to, by whoever does.
+fn accept(guest: &mut Guest<'_>, id: u64, place: u32, peer: u32) -> Result<HostCall<u32>, Fault> {
+    let listener = guest.data_mut().sockets().tls_listeners.get(LISTENER, id)?.clone();
+    super::begin(guest, Accept { listener, place, peer })
+}
+
+struct Accept {
+    listener: Arc<TlsListener>,
+    place: u32,
+    peer: u32,
+}
+
+impl Operation for Accept {
+    fn attempt(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        data: &mut ProcessData,
+    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+        memory.check(self.peer, 8)?;
+        let (stream, peer) = match self.listener.accept() {
+            Ok(Attempt::Done(accepted)) => accepted,
+            Ok(Attempt::Blocked(direction)) => return Ok(Ok(Attempt::Blocked(direction))),
+            Err(error) => return Ok(Err(error)),
+        };
+        let entered = enter_stream(data, Arc::new(stream));
+        match entered.and_then(|id| Ok((id, dns::add(data, vec![peer])?))) {
+            Ok((id, addresses)) => {
+                memory.write_u64(self.peer, addresses)?;
+                Ok(Ok(Attempt::Done(id)))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        self.listener.source()
+    }
+
+    fn timeout_ms(&self) -> u64 {
+        FOREVER
+    }
+
+    fn place(&self) -> u32 {
+        self.place
+    }
+}
+
+/// Connects to a host by name, and makes sure that it is that host: by whom browsers believe, or by certificates of the
+/// guest's own, an array of pointers and lengths of PEM. Writes the stream's identifier when the handshake is over.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn connect(
+    guest: &mut Guest<'_>,
+    host: u32,
+    host_len: u32,
+    port: u32,
+    timeout_ms: u64,
+    place: u32,
+    certificates: u32,
+    certificates_len: u32,
+) -> Result<HostCall<u32>, Fault> {
+    guest.charge(SYSTEM_CALL);
+    let (mut memory, data) = parts(guest)?;
+    memory.check(place, 8)?;
+    let host = memory.str(host, host_len)?.to_owned();
+    if certificates_len > MAX_CERTIFICATES {
+        return Err(Fault::TooMany("certificates"));
+    }
+    let config = client_config(&read_certificates(&memory, certificates, certificates_len)?);
+    let deadline = deadline(data, timeout_ms);
+    let name = if host.contains(':') {
+        format!("[{host}]:{}", port as u16)
+    } else {
+        format!("{host}:{}", port as u16)
+    };
+    dns::with_addresses(&mut memory, data, name, deadline, place, move |memory, data, addresses| {
+        let connect = Connect { host, config, addresses, stage: Stage::Begin, place, timeout_ms };
+        go_on(memory, data, connect, Some(deadline))
+    })
+}
+
+/// The certificates in an array of pointers and lengths.
+///
+/// Lunatic's host expects the pointer first, and the published guest passes the length first: two numbers of which only one
+/// order makes a certificate. So either is taken; what is none in either is left to the client's configuration.
+fn read_certificates(memory: &GuestMemory<'_>, array: u32, count: u32) -> Result<Vec<Vec<u8>>, Fault> {
+    memory.array(array, count, 8)?;
+    let read = |index| {
+        let at = array + 8 * index;
+        let (first, second) = (memory.read_u32(at)?, memory.read_u32(at + 4)?);
+        let pem = [memory.bytes(first, second), memory.bytes(second, first)]
+            .into_iter()
+            .flatten()
+            .filter(|bytes| bytes.len() <= MAX_PEM)
+            .filter(|bytes| bytes.windows(PEM.len()).any(|part| part == PEM))
+            // The wrong order may span half of the memory, and the certificate with it.
+            .min_by_key(|bytes| bytes.len());
+        match pem {
+            Some(bytes) => Ok(bytes.to_vec()),
+            None => memory.bytes(first, second).or(memory.bytes(second, first)).map(|_| Vec::new()),
+        }
+    };
+    (0..count).map(read).collect()
+}
+
+/// How far a connection is.
+enum Stage {
+    /// With the next address.
+    Begin,
+    Connecting(TcpStream),
+    ShakingHands(Arc<TlsStream>),
+}
+
+struct Connect {
+    host: String,
+    config: Arc<ClientConfig>,
+    addresses: std::vec::IntoIter<SocketAddr>,
+    stage: Stage,
+    place: u32,
+    timeout_ms: u64,
+}
+
+impl Connect {
+    /// Begins with the next address.
+    fn connect_to_next(&mut self, data: &ProcessData) -> io::Result<TcpStream> {
+        let none = || io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", self.host));
+        let address = self.addresses.next().ok_or_else(none)?;
+        data.process.config().network.check(Action::Connect(address))?;
+        TcpStream::connect(data.node().net(), address)
+    }
+
+    /// One step of it.
+    fn step(&mut self, data: &mut ProcessData) -> io::Result<Attempt<Option<u64>>> {
+        let (attempt, next) = match std::mem::replace(&mut self.stage, Stage::Begin) {
+            Stage::Begin => (Attempt::Done(()), Stage::Connecting(self.connect_to_next(data)?)),
+            Stage::Connecting(tcp) => match tcp.finish_connecting()? {
+                Attempt::Done(()) => {
+                    let tls = TlsStream::client(tcp, self.config.clone(), &self.host)?;
+                    (Attempt::Done(()), Stage::ShakingHands(Arc::new(tls)))
+                }
+                blocked => (blocked, Stage::Connecting(tcp)),
+            },
+            Stage::ShakingHands(tls) => match tls.shake_hands()? {
+                Attempt::Done(()) => return enter_stream(data, tls).map(|id| Attempt::Done(Some(id))),
+                blocked => (blocked, Stage::ShakingHands(tls)),
+            },
+        };
+        self.stage = next;
+        Ok(match attempt {
+            Attempt::Done(()) => Attempt::Done(None),
+            Attempt::Blocked(direction) => Attempt::Blocked(direction),
+        })
+    }
+}
+
+impl Operation for Connect {
+    const ENTERS_TIMEOUT: bool = true;
+
+    fn attempt(
+        &mut self,
+        _: &mut GuestMemory<'_>,
+        data: &mut ProcessData,
+    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+        loop {
+            match self.step(data) {
+                Ok(Attempt::Done(None)) => {}
+                Ok(Attempt::Done(Some(id))) => return Ok(Ok(Attempt::Done(id))),
+                Ok(Attempt::Blocked(direction)) => return Ok(Ok(Attempt::Blocked(direction))),
+                // The next address may do.
+                Err(_) if self.addresses.len() > 0 => self.stage = Stage::Begin,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        match &self.stage {
+            Stage::Connecting(tcp) => tcp.source(),
+            Stage::ShakingHands(tls) => tls.source(),
+            Stage::Begin => unreachable!("nothing is waited for before there is a connection"),
+        }
+    }
+
+    fn timeout_ms(&self) -> u64 {
+        self.timeout_ms
+    }
+
+    fn place(&self) -> u32 {
+        self.place
+    }
+}

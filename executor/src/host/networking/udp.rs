@@ -1,0 +1,281 @@
+//! UDP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lunatic_jit::{HostCall, Linker};
+
+use crate::error::Fault;
+use crate::host::Guest;
+use crate::host::memory::{GuestMemory, parts};
+use crate::net::{Action, Attempt, Source, UdpSocket};
+use crate::process::ProcessData;
+
+use super::address::Passed;
+use super::dns::{self, answer_address};
+use super::stream::counted;
+use super::{FAILED, FOREVER, MODULE, Operation, SYSTEM_CALL, answered, begin, enter, failed};
+
+const KIND: &str = "UDP socket";
+
+/// What `udp_peer_addr` returns for an error other than not being connected.
+const FAILED_OTHERWISE: u32 = 2;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    linker.func(MODULE, "udp_bind", bind);
+    linker.func(MODULE, "udp_connect", connect);
+    linker.func(MODULE, "udp_send", send);
+    linker.func(MODULE, "udp_send_to", send_to);
+    linker.func(MODULE, "udp_receive", receive);
+    linker.func(MODULE, "udp_receive_from", receive_from);
+    linker.func(MODULE, "udp_peer_addr", peer);
+    linker.func(MODULE, "udp_local_addr", |guest: &mut Guest<'_>, id: u64, place: u32| {
+        answer_address(guest, place, |data| get(data, id).map(|socket| socket.io().local_addr()))
+    });
+    linker.func(MODULE, "clone_udp_socket", |guest: &mut Guest<'_>, id: u64| {
+        let data = guest.data_mut();
+        let socket = get(data, id)?.clone();
+        let max = data.process.config().max_resources;
+        data.sockets().udp_sockets.add_within(max, socket).ok_or(Fault::TooMany("UDP sockets"))
+    });
+    linker.func(MODULE, "drop_udp_socket", |guest: &mut Guest<'_>, id: u64| {
+        guest.data_mut().sockets().udp_sockets.remove(KIND, id).map(drop)
+    });
+    linker.func(MODULE, "set_udp_socket_broadcast", |guest: &mut Guest<'_>, id: u64, broadcast: u32| {
+        set(guest, id, |socket| socket.set_broadcast(broadcast != 0))
+    });
+    linker.func(MODULE, "get_udp_socket_broadcast", |guest: &mut Guest<'_>, id: u64| {
+        set(guest, id, mio::net::UdpSocket::broadcast).map(i32::from)
+    });
+    linker.func(MODULE, "set_udp_socket_ttl", |guest: &mut Guest<'_>, id: u64, ttl: u32| {
+        set(guest, id, |socket| socket.set_ttl(ttl))
+    });
+    linker.func(MODULE, "get_udp_socket_ttl", |guest: &mut Guest<'_>, id: u64| {
+        set(guest, id, mio::net::UdpSocket::ttl)
+    });
+}
+
+fn get(data: &mut ProcessData, id: u64) -> Result<&Arc<UdpSocket>, Fault> {
+    data.sockets().udp_sockets.get(KIND, id)
+}
+
+/// Sets or gets a setting. There is no way to say that the system refuses: it is a trap, as in Lunatic.
+fn set<R>(
+    guest: &mut Guest<'_>,
+    id: u64,
+    change: impl FnOnce(&mio::net::UdpSocket) -> io::Result<R>,
+) -> Result<R, Fault> {
+    guest.charge(SYSTEM_CALL);
+    let socket = get(guest.data_mut(), id)?;
+    change(socket.io()).map_err(|error| Fault::Refused(error.to_string()))
+}
+
+/// Makes a socket with an address. Port 0 is any that is free. Writes its identifier.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn bind(
+    guest: &mut Guest<'_>,
+    kind: u32,
+    bytes: u32,
+    port: u32,
+    flow_info: u32,
+    scope_id: u32,
+    place: u32,
+) -> Result<u32, Fault> {
+    guest.charge(SYSTEM_CALL);
+    let (mut memory, data) = parts(guest)?;
+    memory.check(place, 8)?;
+    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
+    let config = data.process.config().clone();
+    let socket = config.network.check(Action::Bind(address));
+    let socket = socket.and_then(|()| UdpSocket::bind(data.node().net(), address));
+    let id = socket.and_then(|socket| {
+        enter(&mut data.sockets().udp_sockets, config.max_resources, "UDP sockets", Arc::new(socket))
+    });
+    answered(&mut memory, data, id, place)
+}
+
+/// Has all datagrams go to an address, and come from it alone. Nothing is sent, so it takes no time, whatever `timeout_ms`
+/// is. Writes 0.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn connect(
+    guest: &mut Guest<'_>,
+    id: u64,
+    kind: u32,
+    bytes: u32,
+    port: u32,
+    flow_info: u32,
+    scope_id: u32,
+    _timeout_ms: u64,
+    place: u32,
+) -> Result<u32, Fault> {
+    guest.charge(SYSTEM_CALL);
+    let (mut memory, data) = parts(guest)?;
+    memory.check(place, 8)?;
+    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
+    let socket = get(data, id)?.clone();
+    let connected = data.process.config().network.check(Action::Connect(address));
+    let connected = connected.and_then(|()| socket.connect(address)).map(|()| 0);
+    answered(&mut memory, data, connected, place)
+}
+
+/// Writes an iterator over the one address that the socket is connected to. 1 if it is not connected, 2 for other errors.
+fn peer(guest: &mut Guest<'_>, id: u64, place: u32) -> Result<u32, Fault> {
+    let (mut memory, data) = parts(guest)?;
+    memory.check(place, 8)?;
+    match get(data, id)?.io().peer_addr() {
+        Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+            failed(&mut memory, data, error, place)?;
+            Ok(FAILED_OTHERWISE)
+        }
+        Err(error) => {
+            failed(&mut memory, data, error, place)?;
+            Ok(FAILED)
+        }
+        Ok(address) => {
+            let id = dns::add(data, vec![address]);
+            answered(&mut memory, data, id, place)
+        }
+    }
+}
+
+/// Sends a datagram to whom the socket is connected. Writes the number of bytes.
+fn send(
+    guest: &mut Guest<'_>,
+    id: u64,
+    buffer: u32,
+    length: u32,
+    place: u32,
+) -> Result<HostCall<u32>, Fault> {
+    let socket = get(guest.data_mut(), id)?.clone();
+    begin(guest, Send { socket, buffer, length, to: None, place })
+}
+
+/// Sends a datagram to an address. Writes the number of bytes.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn send_to(
+    guest: &mut Guest<'_>,
+    id: u64,
+    buffer: u32,
+    length: u32,
+    kind: u32,
+    bytes: u32,
+    port: u32,
+    flow_info: u32,
+    scope_id: u32,
+    place: u32,
+) -> Result<HostCall<u32>, Fault> {
+    let (mut memory, data) = parts(guest)?;
+    memory.check(place, 8)?;
+    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
+    let socket = get(data, id)?.clone();
+    match data.process.config().network.check(Action::Connect(address)) {
+        Ok(()) => begin(guest, Send { socket, buffer, length, to: Some(address), place }),
+        Err(error) => answered(&mut memory, data, Err(error), place).map(HostCall::Return),
+    }
+}
+
+struct Send {
+    socket: Arc<UdpSocket>,
+    buffer: u32,
+    length: u32,
+    to: Option<SocketAddr>,
+    place: u32,
+}
+
+impl Operation for Send {
+    fn attempt(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        _: &mut ProcessData,
+    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+        let datagram = memory.bytes(self.buffer, self.length)?;
+        let sent = match self.to {
+            Some(address) => self.socket.send_to(datagram, address),
+            None => self.socket.send(datagram),
+        };
+        Ok(sent.map(counted))
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        self.socket.source()
+    }
+
+    fn timeout_ms(&self) -> u64 {
+        FOREVER
+    }
+
+    fn place(&self) -> u32 {
+        self.place
+    }
+}
+
+/// Waits for a datagram. Writes the number of bytes; what there is no room for is lost.
+fn receive(
+    guest: &mut Guest<'_>,
+    id: u64,
+    buffer: u32,
+    length: u32,
+    place: u32,
+) -> Result<HostCall<u32>, Fault> {
+    let socket = get(guest.data_mut(), id)?.clone();
+    begin(guest, Receive { socket, buffer, length, place, from: None })
+}
+
+/// As `udp_receive`; writes an iterator over the one address that it comes from, too.
+fn receive_from(
+    guest: &mut Guest<'_>,
+    id: u64,
+    buffer: u32,
+    length: u32,
+    place: u32,
+    from: u32,
+) -> Result<HostCall<u32>, Fault> {
+    let socket = get(guest.data_mut(), id)?.clone();
+    begin(guest, Receive { socket, buffer, length, place, from: Some(from) })
+}
+
+struct Receive {
+    socket: Arc<UdpSocket>,
+    buffer: u32,
+    length: u32,
+    place: u32,
+    from: Option<u32>,
+}
+
+impl Operation for Receive {
+    fn attempt(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        data: &mut ProcessData,
+    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+        if let Some(from) = self.from {
+            memory.check(from, 8)?;
+        }
+        let buffer = memory.bytes_mut(self.buffer, self.length)?;
+        let Some(from) = self.from else { return Ok(self.socket.receive(buffer).map(counted)) };
+        match self.socket.receive_from(buffer) {
+            Ok(Attempt::Done((count, address))) => match dns::add(data, vec![address]) {
+                Ok(addresses) => {
+                    memory.write_u64(from, addresses)?;
+                    Ok(Ok(Attempt::Done(count as u64)))
+                }
+                Err(error) => Ok(Err(error)),
+            },
+            Ok(Attempt::Blocked(direction)) => Ok(Ok(Attempt::Blocked(direction))),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        self.socket.source()
+    }
+
+    fn timeout_ms(&self) -> u64 {
+        FOREVER
+    }
+
+    fn place(&self) -> u32 {
+        self.place
+    }
+}

@@ -1,0 +1,113 @@
+//! Sockets, as a node has them: non-blocking, known to its reactor, waited for by processes.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `source` | one descriptor's readiness, and who waits for it |
+//! | `sources` | from the reactor's tokens to sources |
+//! | `socket` | a descriptor with its source: an attempt is made, or waited for |
+//! | `stream` | what TCP and TLS streams have in common |
+//! | `tcp`, `tls`, `udp` | connections, listeners, datagrams |
+//! | `policy` | who may do what |
+//!
+//! Nothing here knows of a guest: host functions (`host/networking`) make attempts with the guest's memory at hand, and
+//! when one would block they leave a wait that attempts it again.
+
+mod policy;
+mod socket;
+mod source;
+mod sources;
+mod stream;
+mod tcp;
+mod tls;
+mod udp;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::scheduler::{BlockingPool, Readiness};
+
+pub(crate) use policy::{Action, MAX_RULES, Policy};
+pub use policy::{AddressRule, NameRule, NetworkRules, RuleError};
+pub(crate) use socket::Attempt;
+pub(crate) use source::{Direction, Source, Waiter};
+pub(crate) use stream::{Stream, Timeout, Timeouts};
+pub(crate) use tcp::{TcpListener, TcpStream};
+pub(crate) use tls::{TlsListener, TlsStream, client_config};
+pub(crate) use udp::UdpSocket;
+
+use sources::Sources;
+
+/// Threads that look names up: the system's resolver blocks, for many seconds if a server does not answer.
+const RESOLVER_THREADS: usize = 16;
+
+/// The network of a node; `None` of it is open before a process asks for it.
+pub(crate) struct Net {
+    /// Where sockets are registered; `None` where there is no network.
+    registry: Option<mio::Registry>,
+    sources: Sources,
+    /// Whether a descriptor was refused lately: then it is asked before one is made. See [`Net::admit`].
+    is_short: AtomicBool,
+    pub(crate) resolvers: BlockingPool,
+}
+
+impl Net {
+    /// A network over a reactor, or none.
+    pub(crate) fn new(registry: Option<mio::Registry>) -> Net {
+        Net {
+            registry,
+            sources: Sources::default(),
+            is_short: AtomicBool::new(false),
+            resolvers: BlockingPool::new(RESOLVER_THREADS),
+        }
+    }
+
+    /// Whether any socket is open.
+    pub(crate) fn has_sockets(&self) -> bool {
+        self.sources.len() > 0
+    }
+
+    /// Something happened to a socket.
+    pub(crate) fn ready(&self, token: u64, readiness: Readiness) {
+        // A socket that was closed meanwhile is nobody's.
+        if let Some(source) = self.sources.get(token) {
+            source.ready(readiness);
+        }
+    }
+
+    /// Says no where there is no network.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.registry().map(drop)
+    }
+
+    fn registry(&self) -> io::Result<&mio::Registry> {
+        let none = || io::Error::new(io::ErrorKind::Unsupported, "a simulation has no network yet");
+        self.registry.as_ref().ok_or_else(none)
+    }
+
+    /// To be asked before a connection is accepted: refusing it afterwards would be to hang up.
+    ///
+    /// What is asked for is a system call, so it is not asked unless a descriptor had to be refused before.
+    fn has_room(&self, like: &impl crate::sys::Descriptor) -> io::Result<()> {
+        if !self.is_short.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        crate::sys::check_next(like)?;
+        self.is_short.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Refuses a new descriptor that is one of the last few, as the system would if there were none left.
+    fn admit(&self, new: &impl crate::sys::Descriptor) -> io::Result<()> {
+        let admitted = crate::sys::admit(new);
+        if admitted.is_err() {
+            self.is_short.store(true, Ordering::Relaxed);
+        }
+        admitted
+    }
+}
+
+/// The addresses of a name with a port, as in `example.com:80`, by the system's resolver. Blocks.
+pub(crate) fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
+    std::net::ToSocketAddrs::to_socket_addrs(name).map(Iterator::collect)
+}

@@ -1,0 +1,162 @@
+//! One descriptor's readiness, and the processes that wait for it.
+//!
+//! The reactor tells of changes only (it is edge-triggered), so what it has told is kept: a direction is *ready* until an
+//! attempt finds it is not. Between an attempt and what it found being noted, the reactor may tell of a change; each
+//! change is counted, and what an attempt found is forgotten if the count has moved since it began.
+//!
+//! Whoever waits is told once, and tries again. All that wait for a direction are told of each change: a stream may have
+//! been cloned into several processes, and who reads first is theirs to settle.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use smallvec::SmallVec;
+
+use crate::process::{Process, Signal};
+use crate::scheduler::Readiness;
+
+/// Reading, which includes accepting; or writing, which includes being connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// A process that waits, and the number of its wait: if it has gone on meanwhile, telling it means nothing.
+pub(crate) struct Waiter {
+    pub(crate) process: Arc<Process>,
+    pub(crate) wait: u64,
+}
+
+/// The moment that an attempt began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Began(u64);
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Source(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    read: Side,
+    write: Side,
+}
+
+struct Side {
+    is_ready: bool,
+    /// It will never have to wait again.
+    is_closed: bool,
+    changes: u64,
+    // One for each process that shares the descriptor, at most.
+    waiters: SmallVec<[Waiter; 1]>,
+}
+
+impl Default for Side {
+    /// The first attempt costs less than to wait for being told.
+    fn default() -> Side {
+        Side { is_ready: true, is_closed: false, changes: 0, waiters: SmallVec::new() }
+    }
+}
+
+impl Source {
+    /// Whether it is worth an attempt; and when it began.
+    pub(super) fn begin(&self, direction: Direction) -> Option<Began> {
+        let mut state = self.lock();
+        let side = state.side(direction);
+        side.is_ready.then_some(Began(side.changes))
+    }
+
+    /// An attempt found that there is no more.
+    pub(super) fn exhausted(&self, direction: Direction, began: Began) {
+        let mut state = self.lock();
+        let side = state.side(direction);
+        if side.changes == began.0 && !side.is_closed {
+            side.is_ready = false;
+        }
+    }
+
+    /// Has a process told when it is worth another attempt, unless it is now. Whether it has to wait.
+    pub(crate) fn wait(&self, direction: Direction, waiter: Waiter) -> bool {
+        let mut state = self.lock();
+        let side = state.side(direction);
+        if side.is_ready {
+            return false;
+        }
+        // What the same process waited for before, it no longer waits for.
+        side.waiters.retain(|other| !Arc::ptr_eq(&other.process, &waiter.process));
+        side.waiters.push(waiter);
+        true
+    }
+
+    /// The reactor's news.
+    pub(super) fn ready(&self, readiness: Readiness) {
+        let mut told: SmallVec<[Waiter; 2]> = SmallVec::new();
+        {
+            let mut state = self.lock();
+            if readiness.readable {
+                told.extend(state.read.change(readiness.read_closed));
+            }
+            if readiness.writable {
+                told.extend(state.write.change(readiness.write_closed));
+            }
+        }
+        for Waiter { process, wait } in told {
+            // Who is gone does not need to know.
+            let _ = process.send(Signal::Ready { wait });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics under it, and every state of it is a valid one.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn side(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
+}
+
+impl Side {
+    /// It is ready; who is to be told.
+    fn change(&mut self, is_closed: bool) -> SmallVec<[Waiter; 1]> {
+        self.is_ready = true;
+        self.is_closed |= is_closed;
+        self.changes += 1;
+        std::mem::take(&mut self.waiters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READABLE: Readiness =
+        Readiness { readable: true, writable: false, read_closed: false, write_closed: false };
+
+    #[test]
+    fn what_is_told_during_an_attempt_is_not_forgotten() {
+        let source = Source::default();
+        let began = source.begin(Direction::Read).expect("the first attempt is always worth it");
+        source.ready(READABLE);
+        source.exhausted(Direction::Read, began);
+        let began = source.begin(Direction::Read).expect("it became ready meanwhile");
+        source.exhausted(Direction::Read, began);
+        assert_eq!(source.begin(Direction::Read), None);
+        assert!(source.begin(Direction::Write).is_some(), "the directions are apart");
+        source.ready(READABLE);
+        assert!(source.begin(Direction::Read).is_some());
+    }
+
+    #[test]
+    fn an_end_stays_ready() {
+        let source = Source::default();
+        source.ready(Readiness { read_closed: true, ..READABLE });
+        let began = source.begin(Direction::Read).expect("it is ready");
+        source.exhausted(Direction::Read, began);
+        assert!(source.begin(Direction::Read).is_some(), "reading an end never waits");
+    }
+}

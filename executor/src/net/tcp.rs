@@ -1,0 +1,106 @@
+//! TCP: connections and listeners.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::socket::Socket;
+use super::{Attempt, Direction, Net, Source, Stream, Timeouts};
+
+/// A connection.
+pub(crate) struct TcpStream {
+    socket: Socket<mio::net::TcpStream>,
+    timeouts: Timeouts,
+}
+
+/// What connections arrive at.
+pub(crate) struct TcpListener(Socket<mio::net::TcpListener>);
+
+impl TcpStream {
+    /// Begins to connect; [`TcpStream::finish_connecting`] says what came of it.
+    pub(crate) fn connect(net: &Arc<Net>, address: SocketAddr) -> io::Result<TcpStream> {
+        net.check()?;
+        TcpStream::new(net, mio::net::TcpStream::connect(address)?)
+    }
+
+    fn new(net: &Arc<Net>, stream: mio::net::TcpStream) -> io::Result<TcpStream> {
+        // Guests cannot ask for it, and write in small pieces, each of which would wait for the last one's acknowledgement.
+        // A connection that is over already does not take it; its reader is told why.
+        let _ = stream.set_nodelay(true);
+        Ok(TcpStream { socket: Socket::new(net, stream)?, timeouts: Timeouts::default() })
+    }
+
+    /// Whether it is connected.
+    pub(crate) fn finish_connecting(&self) -> io::Result<Attempt<()>> {
+        self.socket.attempt(Direction::Write, |stream| {
+            if let Some(error) = stream.take_error()? {
+                return Err(error);
+            }
+            match stream.peer_addr() {
+                Ok(_) => Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// As [`Stream::read`], and what was read can be read again.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
+        self.socket.attempt(Direction::Read, |stream| stream.peek(buffer))
+    }
+}
+
+impl Stream for TcpStream {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
+        self.socket.attempt_bytes(Direction::Read, buffer.len(), |mut stream| stream.read(buffer))
+    }
+
+    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<Attempt<usize>> {
+        let size = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.socket.attempt_bytes(Direction::Write, size, |mut stream| stream.write_vectored(buffers))
+    }
+
+    fn flush(&self) -> io::Result<Attempt<()>> {
+        Ok(Attempt::Done(()))
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        self.socket.source()
+    }
+
+    fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    fn peer(&self) -> io::Result<SocketAddr> {
+        self.socket.io().peer_addr()
+    }
+}
+
+impl TcpListener {
+    /// Listens. An address that was in use a moment ago can be used again.
+    pub(crate) fn bind(net: &Arc<Net>, address: SocketAddr) -> io::Result<TcpListener> {
+        net.check()?;
+        Ok(TcpListener(Socket::new(net, mio::net::TcpListener::bind(address)?)?))
+    }
+
+    /// The next connection, and where it comes from.
+    pub(crate) fn accept(&self) -> io::Result<Attempt<(TcpStream, SocketAddr)>> {
+        let net = self.0.net();
+        net.has_room(self.0.io())?;
+        match self.0.attempt(Direction::Read, mio::net::TcpListener::accept)? {
+            Attempt::Done((stream, peer)) => Ok(Attempt::Done((TcpStream::new(net, stream)?, peer))),
+            Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
+        }
+    }
+
+    pub(crate) fn local(&self) -> io::Result<SocketAddr> {
+        self.0.io().local_addr()
+    }
+
+    pub(crate) fn source(&self) -> &Arc<Source> {
+        self.0.source()
+    }
+}
