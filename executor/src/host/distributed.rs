@@ -31,6 +31,30 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func(MODULE, "send_receive_skip_search", send_receive_skip_search);
     linker.func(MODULE, "exec_lookup_nodes", exec_lookup_nodes);
     linker.func(MODULE, "copy_lookup_nodes_results", copy_lookup_nodes_results);
+    linker.func(MODULE, "test_root_cert", |guest: &mut Guest<'_>, length_place: u32| {
+        no_certificates(guest, [], length_place)
+    });
+    linker.func(
+        MODULE,
+        "default_server_certificates",
+        |guest: &mut Guest<'_>, ca: u32, ca_len: u32, key: u32, key_len: u32, length_place: u32| {
+            no_certificates(guest, [(ca, ca_len), (key, key_len)], length_place)
+        },
+    );
+    linker.func(
+        MODULE,
+        "sign_node",
+        |guest: &mut Guest<'_>,
+         ca: u32,
+         ca_len: u32,
+         key: u32,
+         key_len: u32,
+         request: u32,
+         request_len: u32,
+         length_place: u32| {
+            no_certificates(guest, [(ca, ca_len), (key, key_len), (request, request_len)], length_place)
+        },
+    );
 }
 
 /// There is no such node.
@@ -114,13 +138,15 @@ fn exec_lookup_nodes(
     guest: &mut Guest<'_>,
     query: u32,
     query_len: u32,
-    _query_id: u32,
-    _nodes_len: u32,
+    query_id: u32,
+    nodes_len: u32,
     error: u32,
 ) -> Result<u32, Fault> {
     let (mut memory, data) = parts(guest)?;
     memory.str(query, query_len)?;
-    memory.check(error, 8)?;
+    for (place, length) in [(query_id, 8), (nodes_len, 4), (error, 8)] {
+        memory.check(place, length)?;
+    }
     let id = data.errors.add("errors", data.process.config(), Box::new(NoControl))?;
     memory.write_u64(error, id)?;
     Ok(NOT_CONNECTED)
@@ -130,13 +156,29 @@ fn exec_lookup_nodes(
 fn copy_lookup_nodes_results(
     guest: &mut Guest<'_>,
     _query_id: u64,
-    _nodes: u32,
-    _nodes_len: u32,
+    nodes: u32,
+    nodes_len: u32,
     error: u32,
 ) -> Result<i32, Fault> {
     let (mut memory, data) = parts(guest)?;
+    memory.array(nodes, nodes_len, 8)?;
     memory.check(error, 8)?;
     let id = data.errors.add("errors", data.process.config(), Box::new(NoControl))?;
     memory.write_u64(error, id)?;
     Ok(-1)
+}
+
+/// Makes no certificates: those that Lunatic makes are for a control server and the nodes that ask it. There is no result
+/// that would say so.
+fn no_certificates<const N: usize>(
+    guest: &mut Guest<'_>,
+    texts: [(u32, u32); N],
+    length_place: u32,
+) -> Result<u32, Fault> {
+    let (memory, _) = parts(guest)?;
+    for (text, length) in texts {
+        memory.str(text, length)?;
+    }
+    memory.check(length_place, 4)?;
+    Err(Fault::NotAllowed("make certificates: this node is alone, and has no control server"))
 }

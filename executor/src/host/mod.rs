@@ -71,3 +71,45 @@ pub(crate) fn linker() -> Linker<ProcessData> {
 fn charge(guest: &mut Guest<'_>, bytes: u64) {
     guest.charge(CALL + bytes / BYTES_PER_REDUCTION);
 }
+
+#[cfg(test)]
+#[path = "../../tests/common/abi.rs"]
+mod abi;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::abi::Row;
+    use super::*;
+
+    /// `module::name(i32, i64) -> i64` of all functions but WASI's.
+    fn registered() -> BTreeSet<String> {
+        let linker = linker();
+        let ours = linker.functions().filter(|(module, ..)| module.starts_with("lunatic::"));
+        ours.map(|(module, name, ty)| {
+            let params: Vec<_> = ty.params.iter().map(ToString::to_string).collect();
+            let result: String = ty.results.iter().map(|ty| format!(" -> {ty}")).collect();
+            format!("{module}::{name}({}){result}", params.join(", "))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_is_registered_is_what_the_table_says() {
+        let rows = Row::all();
+        let documented: BTreeSet<_> = rows.iter().map(Row::signature).collect();
+        let registered = registered();
+        let differ: Vec<_> = registered.symmetric_difference(&documented).collect();
+        assert!(differ.is_empty(), "in one of the two only: {differ:#?}");
+        assert_eq!(documented.len(), rows.len(), "nothing is there twice");
+        for row in rows {
+            let is_ours = row.module.starts_with("lunatic::ext");
+            let known = match row.since.parse::<u32>() {
+                Ok(version) => is_ours && (1..=ext::VERSION).contains(&version),
+                Err(_) => !is_ours && ["0.12", "0.13"].contains(&row.since.as_str()),
+            };
+            assert!(known, "{} is since {}", row.signature(), row.since);
+        }
+    }
+}

@@ -52,9 +52,10 @@ fn put(guest: &mut Guest<'_>, name: u32, name_len: u32, node: u64, process: u64)
 fn get(guest: &mut Guest<'_>, name: u32, name_len: u32, node_id: u32, process_id: u32) -> Result<u32, Fault> {
     charge(guest, name_len.into());
     let (mut memory, data) = parts(guest)?;
+    memory.check(node_id, 8)?;
+    memory.check(process_id, 8)?;
     let owner = data.node().registry.lock().get(memory.str(name, name_len)?);
     let Some(owner) = owner else { return Ok(NOT_FOUND) };
-    memory.check(process_id, 8)?;
     memory.write_u64(node_id, owner.node)?;
     memory.write_u64(process_id, owner.process.to_guest())?;
     Ok(FOUND)

@@ -58,6 +58,12 @@ impl Stream for TcpStream {
     }
 
     fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<Attempt<usize>> {
+        // Most writes are of one buffer, and for one the system has a shorter way.
+        if let [buffer] = buffers {
+            return self
+                .socket
+                .attempt_bytes(Direction::Write, buffer.len(), |mut stream| stream.write(buffer));
+        }
         let size = buffers.iter().map(|buffer| buffer.len()).sum();
         self.socket.attempt_bytes(Direction::Write, size, |mut stream| stream.write_vectored(buffers))
     }

@@ -1,6 +1,7 @@
 //! Runs a guest written as text and captures what it says.
 #![allow(dead_code)] // Each test file uses some of it.
 
+pub(crate) mod abi;
 pub(crate) mod scenarios;
 pub(crate) mod simulated;
 pub(crate) mod soak;

@@ -135,7 +135,7 @@ fn resolve_next(
 ) -> Result<u32, Fault> {
     let (mut memory, data) = parts(guest)?;
     // What has been taken from an iterator is not given again.
-    for (place, length) in [(kind, 4), (bytes, 4), (port, 2)] {
+    for (place, length) in [(kind, 4), (bytes, 16), (port, 2), (flow_info, 4), (scope_id, 4)] {
         memory.check(place, length)?;
     }
     let addresses = data.sockets().addresses.get_mut("address iterator", id)?;

@@ -156,9 +156,6 @@ fn connect(
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
     let host = memory.str(host, host_len)?.to_owned();
-    if certificates_len > MAX_CERTIFICATES {
-        return Err(Fault::TooMany("certificates"));
-    }
     let config = client_config(&read_certificates(&memory, certificates, certificates_len)?);
     let deadline = deadline(data, timeout_ms);
     let name = if host.contains(':') {
@@ -178,6 +175,9 @@ fn connect(
 /// order makes a certificate. So either is taken; what is none in either is left to the client's configuration.
 fn read_certificates(memory: &GuestMemory<'_>, array: u32, count: u32) -> Result<Vec<Vec<u8>>, Fault> {
     memory.array(array, count, 8)?;
+    if count > MAX_CERTIFICATES {
+        return Err(Fault::TooMany("certificates"));
+    }
     let read = |index| {
         let at = array + 8 * index;
         let (first, second) = (memory.read_u32(at)?, memory.read_u32(at + 4)?);
