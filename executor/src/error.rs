@@ -72,6 +72,9 @@ pub enum RuntimeError {
     /// A simulation of a program that nothing interrupts.
     #[error("a simulation counts reductions: it does not run unmetered")]
     SimulatedUnmetered,
+    /// A simulation of tests: each would have to be a program of its own.
+    #[error("a simulation runs one program, and this is a test binary: run it without seeds")]
+    SimulatedTests,
     /// The trace of a simulation cannot be written.
     #[error("the trace cannot be written: {0}")]
     Trace(std::io::Error),

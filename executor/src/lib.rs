@@ -11,7 +11,7 @@
 //!
 //! The rooms: [`Runtime`] is the way in; `node` is what processes share; `process` is one process, its signals
 //! and its life; `scheduler` runs tasks on workers and knows no process; `host` is what guests call;
-//! [`Simulator`] runs the same programs on a timeline that a seed decides. The repository's ARCHITECTURE.md tells
+//! [`Simulator`] runs the same programs on a timeline that a seed decides; [`TestBinary`] runs a module's tests. The repository's ARCHITECTURE.md tells
 //! how they fit together.
 
 mod clock;
@@ -34,6 +34,7 @@ mod scheduler;
 mod simulation;
 mod stdio;
 mod sys;
+mod testing;
 
 pub use clock::{Clock, SimulatedClock, SystemClock};
 pub use code::Memories;
@@ -49,3 +50,7 @@ pub use simulation::{
     Ended, Faults, FaultsError, Outcome, Probability, Simulation, Simulator, Streams, Stuck, WaitsFor,
 };
 pub use stdio::Script;
+pub use testing::{
+    Ignored, Selection, Test, TestBinary, TestError, TestEvent, TestOptions, TestResult, Verdict,
+    without_crate,
+};

@@ -6,9 +6,10 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use lunatic_jit::TotalMemory;
+use lunatic_jit::{FuncIndex, TotalMemory};
 
 use crate::clock::Clock;
+use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
 use crate::net::Net;
@@ -16,7 +17,7 @@ use crate::process::{
     Birth, Entry, Letter, Origin, Parcel, Process, ProcessId, Relations, Sent, Share, Signal, Table,
     TableFull,
 };
-use crate::program::{Loader, Program};
+use crate::program::Loader;
 use crate::quota::Place;
 use crate::registry::Registry;
 use crate::scheduler::{BlockingPool, Events, Job, Readiness, Scheduler, Timers};
@@ -194,16 +195,12 @@ impl Node {
         }
     }
 
-    /// Runs the program's `_start` as the first process.
-    pub(crate) fn start_first(self: &Arc<Self>, program: &Program, config: ProcessConfig) {
+    /// Runs a function as the first process.
+    pub(crate) fn start_first(self: &Arc<Self>, code: &Code, function: FuncIndex, config: ProcessConfig) {
         let place = config.quota.as_ref().map(|quota| quota.take().expect("there is room for one"));
         let spawn = Spawn {
-            origin: Arc::new(Origin {
-                node: self.clone(),
-                code: program.code.clone(),
-                config: Arc::new(config),
-            }),
-            entry: Entry { function: program.start, args: Box::new([]) },
+            origin: Arc::new(Origin { node: self.clone(), code: code.clone(), config: Arc::new(config) }),
+            entry: Entry { function, args: Box::new([]) },
             place,
             spawner: None,
             link: None,

@@ -11,7 +11,7 @@ use lunatic_instrument::abi::{COST_MODEL_VERSION, FORMAT_VERSION};
 use lunatic_instrument::{Options, is_prepared, prepare, verify};
 use lunatic_jit::{
     Budget, Cache, CacheKey, Cancellation, CompileError, CompileOptions, Deadline, Engine, EngineConfig,
-    FuncIndex, Linked, Linker, MemoryLayout, Module,
+    FuncIndex, FuncType, Linked, Linker, MemoryLayout, Module,
 };
 
 use crate::code::{Code, Memories, layouts};
@@ -20,6 +20,7 @@ use crate::error::{LoadError, RuntimeError};
 use crate::host;
 use crate::perf_map::PerfMap;
 use crate::process::ProcessData;
+use crate::testing;
 
 /// The function that runs as the first process.
 const START: &str = "_start";
@@ -31,11 +32,12 @@ const MAX_GUEST_BYTES: usize = 8 << 20;
 const MAX_GUEST_CODE: usize = 64 << 20;
 pub(crate) const MAX_GUEST_TIME: Duration = Duration::from_secs(30);
 
-/// A program: a module with an entry. Made by [`Runtime::load`](crate::Runtime::load).
+/// A program: a module with an entry, or with tests. Made by [`Runtime::load`](crate::Runtime::load).
 #[derive(Clone)]
 pub struct Program {
     pub(crate) code: Code,
-    pub(crate) start: FuncIndex,
+    /// A test binary may have none.
+    pub(crate) start: Option<FuncIndex>,
 }
 
 /// What programs are loaded with: nodes that share one share programs too.
@@ -81,9 +83,9 @@ impl Loader {
         });
         let code = Code::new(versions.collect::<Result<_, LoadError>>()?, self.memories);
         let module = code.module();
-        let start = module.exported_function(START).ok_or(LoadError::NoStart)?;
-        let ty = module.function_type(start);
-        if !ty.params.is_empty() || !ty.results.is_empty() {
+        let is_entry = |&function: &FuncIndex| *module.function_type(function) == FuncType::new([], []);
+        let start = module.exported_function(START).filter(is_entry);
+        if start.is_none() && !testing::has_tests(module) {
             return Err(LoadError::NoStart);
         }
         Ok(Program { code, start })

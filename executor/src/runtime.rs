@@ -17,7 +17,10 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use lunatic_jit::FuncIndex;
+
 use crate::clock::{Clock, SystemClock};
+use crate::code::Code;
 use crate::config::{MAX_WORKERS, ProcessConfig, RuntimeConfig};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{LoadError, RuntimeError};
@@ -42,7 +45,27 @@ pub const GRACE: Duration = Duration::from_secs(5);
 pub struct Runtime {
     node: Arc<Node>,
     workers: Vec<Worker>,
-    config: ProcessConfig,
+    blueprint: Blueprint,
+}
+
+/// What a node is built from. Several may be built from one: they share engine, programs and native code, and nothing
+/// that a process could see.
+#[derive(Clone)]
+pub(crate) struct Blueprint {
+    pub(crate) loader: Arc<Loader>,
+    pub(crate) workers: usize,
+    pub(crate) slice: u64,
+    pub(crate) seed: u64,
+    pub(crate) max_total_memory: Option<u64>,
+    /// Of the first process.
+    pub(crate) config: ProcessConfig,
+}
+
+/// What a node reads and writes.
+pub(crate) struct StandardStreams {
+    pub(crate) stdin: Input,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
 }
 
 /// Stops a node from outside, such as on a signal.
@@ -93,32 +116,13 @@ impl Runtime {
     /// # Errors
     /// See [`RuntimeError`].
     pub fn with_parts(config: RuntimeConfig, parts: Parts) -> Result<Runtime, RuntimeError> {
-        if !(1..=MAX_WORKERS).contains(&config.workers) {
-            return Err(RuntimeError::Workers);
-        }
-        if config.slice == 0 {
-            return Err(RuntimeError::EmptySlice);
-        }
-        let loader = Arc::new(Loader::new(&config, false)?);
-        let node = Arc::new(Node::new(node::Parts {
-            loader,
-            world: World::Real {
-                files: BlockingPool::new(FILE_THREADS),
-                compilers: BlockingPool::new(compiler_threads()),
-            },
-            clock: parts.clock,
-            entropy: parts.entropy,
+        let blueprint = Blueprint::new(config)?;
+        let streams = StandardStreams {
             stdin: Input::awaited(),
             stdout: Output::start("stdout", parts.stdout)?,
             stderr: Output::start("stderr", parts.stderr)?,
-            slice: config.slice,
-            max_total_memory: config.max_total_memory,
-        }));
-        let (_, workers) = Scheduler::new(config.workers, config.seed, node.clone(), |scheduler| {
-            node.set_scheduler(scheduler)
-        })?;
-        let config = ProcessConfig::of_first(config)?;
-        Ok(Runtime { node, workers, config })
+        };
+        blueprint.build(parts.clock, parts.entropy, streams)
     }
 
     /// Loads a program: prepares a plain module in memory, verifies, compiles and links it; or finds it in the cache.
@@ -139,13 +143,26 @@ impl Runtime {
         Stopper { node: self.node.clone() }
     }
 
+    /// What it was built from, in place of itself.
+    pub(crate) fn into_blueprint(self) -> Blueprint {
+        self.blueprint
+    }
+
     /// Runs the program's `_start` as the first process, until that process ends.
+    ///
+    /// # Panics
+    /// When the program has no `_start`, which only a [test binary](Program::has_tests) may lack.
     pub fn run(self, program: &Program) -> ExitStatus {
-        let Runtime { node, workers, config } = self;
+        self.run_function(&program.code, program.start.expect("a program that is run has an entry"))
+    }
+
+    /// Runs a function without parameters and results as the first process, until that process ends.
+    pub(crate) fn run_function(self, code: &Code, function: FuncIndex) -> ExitStatus {
+        let Runtime { node, workers, blueprint } = self;
         let threads = start_workers(workers);
         match threads {
             Ok(threads) => {
-                node.start_first(program, config);
+                node.start_first(code, function, blueprint.config);
                 let status = node.status.wait();
                 for thread in threads {
                     // A worker that panicked is our bug; the panic has been printed.
@@ -161,6 +178,52 @@ impl Runtime {
                 ExitStatus(STATUS_CANNOT_RUN)
             }
         }
+    }
+}
+
+impl Blueprint {
+    fn new(config: RuntimeConfig) -> Result<Blueprint, RuntimeError> {
+        if !(1..=MAX_WORKERS).contains(&config.workers) {
+            return Err(RuntimeError::Workers);
+        }
+        if config.slice == 0 {
+            return Err(RuntimeError::EmptySlice);
+        }
+        Ok(Blueprint {
+            loader: Arc::new(Loader::new(&config, false)?),
+            workers: config.workers,
+            slice: config.slice,
+            seed: config.seed,
+            max_total_memory: config.max_total_memory,
+            config: ProcessConfig::of_first(config)?,
+        })
+    }
+
+    /// A node with time and randomness of its own.
+    pub(crate) fn build(
+        self,
+        clock: Box<dyn Clock>,
+        entropy: Box<dyn Entropy>,
+        streams: StandardStreams,
+    ) -> Result<Runtime, RuntimeError> {
+        let StandardStreams { stdin, stdout, stderr } = streams;
+        let node = Arc::new(Node::new(node::Parts {
+            loader: self.loader.clone(),
+            world: World::Real {
+                files: BlockingPool::new(FILE_THREADS),
+                compilers: BlockingPool::new(compiler_threads()),
+            },
+            clock,
+            entropy,
+            stdin,
+            stdout,
+            stderr,
+            slice: self.slice,
+            max_total_memory: self.max_total_memory,
+        }));
+        let (_, workers) =
+            Scheduler::new(self.workers, self.seed, node.clone(), |scheduler| node.set_scheduler(scheduler))?;
+        Ok(Runtime { node, workers, blueprint: self })
     }
 }
 

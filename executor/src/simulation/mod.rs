@@ -152,7 +152,7 @@ impl Simulator {
     /// When the machine refuses a thread or a descriptor, or the trace cannot be written.
     ///
     /// # Panics
-    /// When the program was loaded by another.
+    /// When the program was loaded by another, or has no `_start`.
     pub fn run(
         &self,
         program: &Program,
@@ -189,7 +189,8 @@ fn run_here(
 ) -> Result<Outcome, RuntimeError> {
     let clock = Arc::new(SimulatedClock::default());
     let (node, workers) = build(simulator, simulation, streams, clock.clone())?;
-    node.start_first(program, simulator.config.clone());
+    let start = program.start.expect("a program that is simulated has an entry");
+    node.start_first(&program.code, start, simulator.config.clone());
     let choices = Choices::of(simulation.seed, FOR_DRIVER);
     let max_time = u64::try_from(simulation.max_time.as_nanos()).unwrap_or(u64::MAX);
     let ended = Driver::new(&node, &clock, workers, choices, max_time).run();

@@ -1,0 +1,116 @@
+//! What a test writes: kept, and passed on as it comes if someone wants to see it.
+//!
+//! Standard output and error are kept together, in the order of the writes, and error besides, in which panics are looked
+//! for. Nothing blocks while it is only kept. What is passed on is written by the worker that runs the test, which waits
+//! for whoever reads: so both streams stay in order.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::runtime::StandardStreams;
+use crate::stdio::{Input, Output, Script};
+
+/// Bytes of output that are kept of a test; what it writes beyond is lost.
+const MAX_KEPT: usize = 16 << 20;
+
+/// See the module.
+#[derive(Clone, Default)]
+pub(super) struct Capture {
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// What was kept.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// Both streams.
+    pub(super) all: Vec<u8>,
+    pub(super) errors: Vec<u8>,
+    pub(super) is_cut: bool,
+    /// Whether someone has seen it already.
+    pub(super) is_passed_on: bool,
+}
+
+/// One of the streams.
+struct Sink {
+    capture: Capture,
+    is_error: bool,
+    pass_on: Option<Box<dyn Write + Send>>,
+}
+
+impl Capture {
+    /// A node's streams. `keep`: whether the output is kept, and not passed on.
+    pub(super) fn streams(&self, keep: bool) -> StandardStreams {
+        let sink = |is_error, stream: Box<dyn Write + Send>| {
+            let pass_on = if keep { None } else { Some(stream) };
+            Output::immediate(Box::new(Sink { capture: self.clone(), is_error, pass_on }))
+        };
+        StandardStreams {
+            stdin: Input::replayed(Script::default()),
+            stdout: sink(false, Box::new(io::stdout())),
+            stderr: sink(true, Box::new(io::stderr())),
+        }
+    }
+
+    /// Takes what was kept so far.
+    pub(super) fn take(&self) -> Kept {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Nothing that panics is done under it.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match &mut self.pass_on {
+            Some(stream) => stream.write(bytes)?,
+            None => bytes.len(),
+        };
+        let (kept, bytes) = (&mut *self.capture.lock(), &bytes[..written]);
+        kept.is_passed_on = self.pass_on.is_some();
+        kept.is_cut |= !keep(&mut kept.all, bytes);
+        if self.is_error {
+            kept.is_cut |= !keep(&mut kept.errors, bytes);
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pass_on.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+/// Adds as much as there is room for; whether that is all.
+fn keep(to: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    let room = MAX_KEPT.saturating_sub(to.len()).min(bytes.len());
+    to.extend_from_slice(&bytes[..room]);
+    room == bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_streams_are_kept_in_order_and_errors_apart() {
+        let capture = Capture::default();
+        let streams = capture.streams(true);
+        for (stream, text) in [(&streams.stdout, "a"), (&streams.stderr, "b"), (&streams.stdout, "c")] {
+            stream.write(text.into());
+        }
+        let Kept { all, errors, is_cut, .. } = capture.take();
+        assert_eq!((&all[..], &errors[..], is_cut), (&b"abc"[..], &b"b"[..], false));
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_kept() {
+        let capture = Capture::default();
+        let streams = capture.streams(true);
+        streams.stdout.write(vec![b'x'; MAX_KEPT - 1]);
+        streams.stderr.write(b"yz".to_vec());
+        let Kept { all, errors, is_cut, .. } = capture.take();
+        assert_eq!((all.len(), all.last(), &errors[..], is_cut), (MAX_KEPT, Some(&b'y'), &b"yz"[..], true));
+    }
+}

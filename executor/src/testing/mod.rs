@@ -1,0 +1,140 @@
+//! Tests: functions of a module that are tests by their names, each run in a node of its own.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `name` | what an export's name says of a test |
+//! | `ordinary` | tests of the language's own harness, which are behind the module's `_start` |
+//! | `selection` | which tests are run |
+//! | `run` | running them, several at a time |
+//! | `verdict`, `panics` | what became of one |
+//! | `capture` | what it wrote meanwhile |
+//!
+//! # What a test is
+//!
+//! An export `#lunatic_test_…` without parameters and results ([`name`] says what may be in the name). It is the first
+//! process's function, in place of `_start`; what comes before any process's entry comes before it too. The node is like
+//! any other, and shares native code with those of the other tests, and nothing else: processes, names, limits and
+//! standard streams are its own. Standard input is at its end.
+//!
+//! # Ordinary tests
+//!
+//! A module may have tests of both kinds: functions that are marked `#[test]` are run by the harness that the compiler
+//! put behind `_start`. Whoever runs the tests wants all of them, so they are asked for by name, and each is run as the
+//! others are: in a node of its own, by the harness, which is told to run this one. One that panics then ends nothing but
+//! itself, which it could not do in the harness's one process. A module that has no test of the first kind is a program
+//! like any other, and its harness does all of this by itself.
+
+mod capture;
+mod name;
+mod ordinary;
+mod panics;
+mod run;
+mod selection;
+mod verdict;
+
+use lunatic_jit::{ExternType, FuncIndex, Module};
+
+use crate::error::RuntimeError;
+use crate::program::Program;
+use crate::runtime::{Blueprint, ExitStatus, Runtime};
+
+pub use name::without_crate;
+pub use run::{TestEvent, TestOptions};
+pub use selection::{Ignored, Selection};
+pub use verdict::{TestResult, Verdict};
+
+use name::TestName;
+
+/// A test.
+#[derive(Clone, Debug)]
+pub struct Test {
+    /// Where it is: the path of the function, which begins with its crate unless it is an ordinary test.
+    pub name: String,
+    /// Whether it is named and not run.
+    pub is_ignored: bool,
+    /// What the message of its panic has to contain, if it has to panic; any does if this is empty.
+    pub should_panic: Option<String>,
+    entry: Entry,
+}
+
+/// How a test is run.
+#[derive(Clone, Copy, Debug)]
+enum Entry {
+    /// As the first process of a node.
+    Export(FuncIndex),
+    /// By the harness behind `_start`.
+    Ordinary,
+}
+
+/// A module with tests, and what their nodes are built from.
+pub struct TestBinary {
+    blueprint: Blueprint,
+    program: Program,
+    tests: Vec<Test>,
+}
+
+/// Why a module's tests cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum TestError {
+    /// The harness behind `_start` does not say which tests it has.
+    #[error("the ordinary tests cannot be listed: _start --list ends with status {}: {output}", status.0)]
+    Listing {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote.
+        output: String,
+    },
+    /// A node cannot be built.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+}
+
+/// Whether there are exports that are tests.
+pub(crate) fn has_tests(module: &Module) -> bool {
+    exported(module).next().is_some()
+}
+
+fn exported(module: &Module) -> impl Iterator<Item = Test> {
+    module.exports().filter_map(|(export, ty)| {
+        let TestName { name, is_ignored, should_panic } = TestName::of_export(export)?;
+        let ExternType::Func(ty) = ty else { return None };
+        let function =
+            module.exported_function(export).filter(|_| ty.params.is_empty() && ty.results.is_empty())?;
+        Some(Test { name, is_ignored, should_panic, entry: Entry::Export(function) })
+    })
+}
+
+impl Program {
+    /// Whether it is a test binary: whether it exports tests. Ordinary ones do not count.
+    pub fn has_tests(&self) -> bool {
+        has_tests(self.code.module())
+    }
+
+    /// Whether it has a `_start`, as every program has that is no test binary.
+    pub fn has_start(&self) -> bool {
+        self.start.is_some()
+    }
+}
+
+impl TestBinary {
+    /// The tests of a program that this runtime has loaded from these bytes.
+    ///
+    /// # Errors
+    /// If there are ordinary tests as well and their harness does not say which.
+    pub fn new(runtime: Runtime, program: &Program, bytes: &[u8]) -> Result<TestBinary, TestError> {
+        let blueprint = runtime.into_blueprint();
+        let tests = exported(program.code.module()).collect();
+        let mut binary = TestBinary { blueprint, program: program.clone(), tests };
+        if program.start.is_some() && ordinary::has_harness(bytes) {
+            binary.tests.extend(ordinary::list(&binary)?);
+        }
+        // As libtest has them.
+        binary.tests.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(binary)
+    }
+
+    /// All tests, by name.
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+}

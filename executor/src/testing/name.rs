@@ -1,0 +1,87 @@
+//! What the name of an export says of a test: `#lunatic_test_[#ignore_][#panic_<expected>#]<path>::<function>`.
+//!
+//! The macros of the published crates write it. A `#` within what a panic is expected to say is written `\#`.
+
+const PREFIX: &str = "#lunatic_test_";
+const IGNORE: &str = "#ignore_";
+const PANIC: &str = "#panic_";
+
+/// See the module.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TestName {
+    pub(super) name: String,
+    pub(super) is_ignored: bool,
+    /// What the message of its panic has to contain, if it has to panic; anything contains an empty one.
+    pub(super) should_panic: Option<String>,
+}
+
+impl TestName {
+    /// What the export says of itself; `None` if it is no test's.
+    pub(super) fn of_export(export: &str) -> Option<TestName> {
+        let rest = export.strip_prefix(PREFIX)?;
+        let (is_ignored, rest) = match rest.strip_prefix(IGNORE) {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        let (should_panic, name) = match rest.strip_prefix(PANIC) {
+            Some(rest) => {
+                let (expected, name) = split_expected(rest)?;
+                (Some(expected), name)
+            }
+            None => (None, rest),
+        };
+        Some(TestName { name: name.to_owned(), is_ignored, should_panic })
+    }
+}
+
+/// What is expected, without its escapes, and what follows it. `None` if it has no end.
+fn split_expected(text: &str) -> Option<(String, &str)> {
+    let mut previous = None;
+    let is_end = |(_, character): &(usize, char)| {
+        let is_end = *character == '#' && previous != Some('\\');
+        previous = Some(*character);
+        is_end
+    };
+    let (end, _) = text.char_indices().find(is_end)?;
+    Some((text[..end].replace("\\#", "#"), &text[end + 1..]))
+}
+
+/// The name without the crate that it begins with, which is how libtest would call it.
+pub fn without_crate(name: &str) -> &str {
+    name.split_once("::").map_or(name, |(_, rest)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_the_attributes_said() {
+        for (export, name, is_ignored, should_panic) in [
+            ("#lunatic_test_a::b::c", "a::b::c", false, None),
+            ("#lunatic_test_#ignore_a::c", "a::c", true, None),
+            ("#lunatic_test_#panic_#a::c", "a::c", false, Some("")),
+            ("#lunatic_test_#ignore_#panic_out of #a::c", "a::c", true, Some("out of ")),
+            (r"#lunatic_test_#panic_a \#b\##a::c", "a::c", false, Some("a #b#")),
+            ("#lunatic_test_#panic_größe 'ß'#a::c", "a::c", false, Some("größe 'ß'")),
+        ] {
+            let should_panic = should_panic.map(ToOwned::to_owned);
+            let expected = TestName { name: name.into(), is_ignored, should_panic };
+            assert_eq!(TestName::of_export(export), Some(expected), "{export}");
+        }
+    }
+
+    #[test]
+    fn other_exports_are_no_tests() {
+        for export in ["_start", "lunatic_test_a", "", "#lunatic_test", "#lunatic_test_#panic_without end"] {
+            assert_eq!(TestName::of_export(export), None, "{export}");
+        }
+    }
+
+    #[test]
+    fn the_crate_is_the_first_part() {
+        for (name, rest) in [("a::b::c", "b::c"), ("a::c", "c"), ("c", "c")] {
+            assert_eq!(without_crate(name), rest);
+        }
+    }
+}

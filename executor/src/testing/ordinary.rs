@@ -1,0 +1,107 @@
+//! Tests of the language's own harness, libtest, which the compiler puts behind `_start`.
+//!
+//! The harness is asked which tests it has, and told to run one at a time; it is the guest's, so its words are looked at
+//! with care. On WebAssembly it runs no test that should panic, and says that it ignored it: so do we.
+
+use crate::runtime::ExitStatus;
+
+use super::capture::Kept;
+use super::verdict::{TestResult, Verdict};
+use super::{Entry, Test, TestBinary, TestError};
+
+/// A variable that libtest reads, and whose name is therefore in the data of every module that it is in. The main
+/// function of a program that it is not in must not be called to find that out.
+const MARK: &[u8] = b"RUST_TEST_THREADS";
+
+/// What the harness prints before a test and after it, when it is quiet.
+const BEFORE: &[u8] = b"\nrunning 1 test\n";
+const AFTER: &[u8] = b"\ntest result: ";
+
+/// Whether a module has the harness in it.
+pub(super) fn has_harness(bytes: &[u8]) -> bool {
+    bytes.windows(MARK.len()).any(|window| window == MARK)
+}
+
+/// The harness's tests.
+pub(super) fn list(binary: &TestBinary) -> Result<Vec<Test>, TestError> {
+    let ask = |more: &[&str]| {
+        let args = arguments(&binary.blueprint.config.args, &["--list", "--format", "terse"], more);
+        let (status, kept) = binary.run_in_node(Entry::Ordinary, args, 1, true)?;
+        let output = String::from_utf8_lossy(&kept.all).into_owned();
+        if status == ExitStatus(0) { Ok(output) } else { Err(TestError::Listing { status, output }) }
+    };
+    let all = ask(&[])?;
+    if names(&all).next().is_none() {
+        return Ok(Vec::new());
+    }
+    let ignored = ask(&["--ignored"])?;
+    let test = |name: &str| Test {
+        name: name.to_owned(),
+        is_ignored: names(&ignored).any(|other| other == name),
+        should_panic: None,
+        entry: Entry::Ordinary,
+    };
+    Ok(names(&all).map(test).collect())
+}
+
+/// Lines are `NAME: test` or `NAME: benchmark`, and both are run.
+fn names(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().filter_map(|line| line.strip_suffix(": test").or(line.strip_suffix(": benchmark")))
+}
+
+/// The arguments with which the harness runs this test.
+pub(super) fn arguments_for(args: &[String], name: &str) -> Vec<String> {
+    arguments(args, &["--exact", "--include-ignored", "--nocapture", "--quiet"], &[name])
+}
+
+/// After the program's name.
+fn arguments(args: &[String], options: &[&str], more: &[&str]) -> Vec<String> {
+    let own = options.iter().chain(more).map(|&text| text.to_owned());
+    args.iter().take(1).cloned().chain(own).collect()
+}
+
+/// What became of a test that the harness was told to run.
+pub(super) fn result(name: &str, status: ExitStatus, kept: Kept) -> TestResult {
+    let (is_passed_on, output) = (kept.is_passed_on, kept.all);
+    let output = output.strip_prefix(BEFORE).unwrap_or(&output);
+    let end = output.windows(AFTER.len()).rposition(|window| window == AFTER);
+    // After its own output a test that has passed is a point, one that was ignored an `i`, one that has failed a line.
+    let failed = format!("{name} --- FAILED\n");
+    let (verdict, own) = match end.map(|end| output[..end].trim_ascii_end()) {
+        Some([own @ .., b'.']) if status == ExitStatus(0) => (Verdict::Passed, own),
+        Some([own @ .., b'i']) if status == ExitStatus(0) => (Verdict::Ignored, own),
+        _ => (Verdict::Failed, output),
+    };
+    let cut = own.windows(failed.len()).rposition(|window| window == failed.as_bytes());
+    let own = if is_passed_on { &[] } else { &own[..cut.unwrap_or(own.len())] };
+    TestResult { verdict, output: own.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(status: i32, output: &str) -> (Verdict, String) {
+        let kept = Kept { all: output.into(), ..Kept::default() };
+        let TestResult { verdict, output } = result("a::b", ExitStatus(status), kept);
+        (verdict, String::from_utf8(output).expect("text"))
+    }
+
+    #[test]
+    fn the_harness_says_what_became_of_a_test() {
+        let end = "\n\ntest result: ok. 1 passed; …\n\n";
+        assert_eq!(of(0, &format!("\nrunning 1 test\nout\n.{end}")), (Verdict::Passed, "out\n".into()));
+        assert_eq!(of(0, &format!("\nrunning 1 test\ni{end}")), (Verdict::Ignored, "".into()));
+        let failed = "\nrunning 1 test\nError: \"oh\"\na::b --- FAILED\n\nfailures:\n\nfailures:\n    a::b";
+        assert_eq!(of(101, &format!("{failed}{end}")), (Verdict::Failed, "Error: \"oh\"\n".into()));
+        let panicked = "\nrunning 1 test\n\nthread 'main' panicked at a.rs:1:2:\nx\n";
+        let own = panicked.trim_start_matches("\nrunning 1 test\n");
+        assert_eq!(of(134, panicked), (Verdict::Failed, own.into()));
+    }
+
+    #[test]
+    fn a_harness_that_has_ended_early_has_not_passed_its_test() {
+        assert_eq!(of(0, "\nrunning 1 test\nout\n").0, Verdict::Failed);
+        assert_eq!(of(1, "\nrunning 1 test\n.\n\ntest result: ok.\n").0, Verdict::Failed);
+    }
+}

@@ -1,0 +1,178 @@
+//! Running tests: so many at a time, each in a node of its own.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use crate::clock::SystemClock;
+use crate::entropy::SystemEntropy;
+use crate::error::RuntimeError;
+use crate::quota::Quota;
+use crate::runtime::ExitStatus;
+
+use super::capture::{Capture, Kept};
+use super::verdict::TestResult;
+use super::{Entry, Test, TestBinary, TestError, ordinary};
+
+/// How tests are run.
+#[derive(Clone, Copy, Debug)]
+pub struct TestOptions {
+    /// How many at a time. The workers are shared out among them, and each has at least one.
+    pub threads: NonZeroUsize,
+    /// Whether their output is kept, and not passed on as it comes.
+    pub capture: bool,
+    /// How long one may take until someone is told. Not if they are run one at a time.
+    pub patience: Duration,
+}
+
+/// What happens while tests are run.
+#[derive(Clone, Copy, Debug)]
+pub enum TestEvent<'a> {
+    /// A test begins.
+    Started(&'a Test),
+    /// A test has taken as long as one should, and goes on.
+    Slow(&'a Test),
+    /// A test is over, or was not to be run.
+    Finished(&'a Test, &'a TestResult),
+}
+
+/// What the threads say of a test, by its place in the list.
+enum Message {
+    Started(usize),
+    Finished(usize, TestResult),
+}
+
+impl TestBinary {
+    /// Runs these tests, in their order, and tells what happens, in the order in which it does.
+    ///
+    /// # Errors
+    /// If the system refuses every thread. What goes wrong later is the failure of the test that it happens to.
+    pub fn run(
+        &self,
+        tests: &[Test],
+        options: TestOptions,
+        mut tell: impl FnMut(TestEvent<'_>),
+    ) -> Result<(), TestError> {
+        let threads = options.threads.get().min(tests.len());
+        let workers = (self.blueprint.workers / threads.max(1)).max(1);
+        let run = |test: &Test| self.run_test(test, workers, options.capture);
+        if options.threads.get() == 1 {
+            // On this thread: what is told of a test comes before what it writes itself.
+            for test in tests {
+                tell(TestEvent::Started(test));
+                tell(TestEvent::Finished(test, &run(test)));
+            }
+            return Ok(());
+        }
+        let next = AtomicUsize::new(0);
+        let (sender, messages) = channel();
+        std::thread::scope(|scope| {
+            for index in 0..threads {
+                let (sender, next) = (sender.clone(), &next);
+                let work = move || {
+                    while let Some(index) = take(next, tests.len()) {
+                        send(&sender, Message::Started(index));
+                        send(&sender, Message::Finished(index, run(&tests[index])));
+                    }
+                };
+                let started = std::thread::Builder::new().name("tests".into()).spawn_scoped(scope, work);
+                // Fewer do as well.
+                if let (Err(error), 0) = (started, index) {
+                    return Err(RuntimeError::from(error).into());
+                }
+            }
+            drop(sender);
+            follow(tests, &messages, options.patience, tell);
+            Ok(())
+        })
+    }
+
+    fn run_test(&self, test: &Test, workers: usize, capture: bool) -> TestResult {
+        if test.is_ignored {
+            return TestResult::ignored();
+        }
+        let args = &self.blueprint.config.args;
+        let args = match test.entry {
+            Entry::Export(_) => args.clone(),
+            Entry::Ordinary => ordinary::arguments_for(args, &test.name),
+        };
+        let (status, kept) = match self.run_in_node(test.entry, args, workers, capture) {
+            Ok(ran) => ran,
+            Err(error) => {
+                return TestResult::failed(Vec::new(), &format!("note: the test cannot be run: {error}"));
+            }
+        };
+        match test.entry {
+            Entry::Export(_) => TestResult::of(status, test.should_panic.as_deref(), kept),
+            Entry::Ordinary => ordinary::result(&test.name, status, kept),
+        }
+    }
+
+    /// Runs a test, or the harness, in a node of its own. How its first process ended, and what was kept of its output.
+    pub(super) fn run_in_node(
+        &self,
+        entry: Entry,
+        args: Vec<String>,
+        workers: usize,
+        capture: bool,
+    ) -> Result<(ExitStatus, Kept), RuntimeError> {
+        let mut blueprint = self.blueprint.clone();
+        blueprint.workers = workers;
+        blueprint.config.args = args;
+        // A limit on processes is each node's.
+        if let Some(quota) = &mut blueprint.config.quota {
+            *quota = Quota::new(quota.limit(), None).expect("there is none above it");
+        }
+        let function = match entry {
+            Entry::Export(function) => function,
+            Entry::Ordinary => self.program.start.expect("there are ordinary tests only behind it"),
+        };
+        let output = Capture::default();
+        let (clock, streams) = (Box::new(SystemClock::default()), output.streams(capture));
+        let runtime = blueprint.build(clock, Box::new(SystemEntropy), streams)?;
+        let status = runtime.run_function(&self.program.code, function);
+        Ok((status, output.take()))
+    }
+}
+
+/// The place of the next test, if there is one.
+fn take(next: &AtomicUsize, tests: usize) -> Option<usize> {
+    // Relaxed: a number that orders nothing else.
+    Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&index| index < tests)
+}
+
+fn send(sender: &Sender<Message>, message: Message) {
+    // Who is told of it is there until all senders are gone, unless it has panicked: then no one wants to know.
+    let _ = sender.send(message);
+}
+
+/// Passes on what the threads say, and tells of tests that take long.
+fn follow(
+    tests: &[Test],
+    messages: &Receiver<Message>,
+    patience: Duration,
+    mut tell: impl FnMut(TestEvent<'_>),
+) {
+    // In the order in which they began, so the first is the next that takes too long.
+    let mut running: Vec<(usize, Instant)> = Vec::new();
+    loop {
+        let next = running.first().map(|(_, started)| patience.saturating_sub(started.elapsed()));
+        let message = match next {
+            Some(left) => messages.recv_timeout(left),
+            None => messages.recv().map_err(RecvTimeoutError::from),
+        };
+        match message {
+            Ok(Message::Started(index)) => {
+                running.push((index, Instant::now()));
+                tell(TestEvent::Started(&tests[index]));
+            }
+            Ok(Message::Finished(index, result)) => {
+                running.retain(|&(other, _)| other != index);
+                tell(TestEvent::Finished(&tests[index], &result));
+            }
+            Err(RecvTimeoutError::Timeout) => tell(TestEvent::Slow(&tests[running.remove(0).0])),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
