@@ -9,7 +9,8 @@
 //! * [`open_cache`] and [`default_cache`] find the cache of native code;
 //! * [`listen_to_signals`] turns requests to terminate, and to show what is going on, into those of the node;
 //! * [`NetworkOptions`] say what a program may do in the network;
-//! * [`SimulationOptions`] runs a program on simulated timelines.
+//! * [`SimulationOptions`] runs a program on simulated timelines;
+//! * [`run_tests`] runs a program's tests, as `cargo test` wants it.
 #![forbid(unsafe_code)]
 
 mod cache;
@@ -19,6 +20,7 @@ mod progress;
 mod report;
 mod signals;
 mod simulate;
+mod testing;
 
 pub use cache::{default_cache, open_cache};
 pub use network::NetworkOptions;
@@ -27,3 +29,4 @@ pub use progress::Progress;
 pub use report::{Failure, escape, fail};
 pub use signals::listen_to_signals;
 pub use simulate::SimulationOptions;
+pub use testing::{run_tests, runs_tests};

@@ -13,9 +13,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use lunatic_cli::{
     Failure, NetworkOptions, SimulationOptions, default_cache, fail, listen_to_signals, open_cache,
-    read_input,
+    read_input, run_tests, runs_tests,
 };
-use lunatic_executor::{MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig, Simulator};
+use lunatic_executor::{
+    MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig, RuntimeError, Simulator,
+};
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
 ///
@@ -109,9 +111,14 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.simulation.are_given() {
         return simulate(arguments, &path, &bytes);
     }
-    let runtime = Runtime::new(configuration(arguments)?)
-        .map_err(|error| Failure { place: "runtime".into(), cause: error.into() })?;
+    let config = configuration(arguments)?;
+    let args = config.args.clone();
+    let runtime =
+        Runtime::new(config).map_err(|error| Failure { place: "runtime".into(), cause: error.into() })?;
     let program = runtime.load(&bytes).map_err(|error| Failure::new(&path, "stdin", error))?;
+    if runs_tests(&program, &args) {
+        return run_tests(runtime, &program, &bytes, &args);
+    }
     drop(bytes);
     // Not while it loads: there is nothing to lose yet. Nor unmetered: a loop that keeps its worker cannot be stopped,
     // only ended with the whole command.
@@ -126,9 +133,14 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 fn simulate(arguments: Arguments, path: &Path, bytes: &[u8]) -> Result<ExitCode, Failure> {
     let (options, workers) = (arguments.simulation.clone(), arguments.workers);
-    let simulator = Simulator::new(configuration(arguments)?)
+    let config = configuration(arguments)?;
+    let args = config.args.clone();
+    let simulator = Simulator::new(config)
         .map_err(|error| Failure { place: "simulation".into(), cause: error.into() })?;
     let program = simulator.load(bytes).map_err(|error| Failure::new(path, "stdin", error))?;
+    if runs_tests(&program, &args) {
+        return Err(Failure::new(path, "stdin", RuntimeError::SimulatedTests));
+    }
     options.run(COMMAND, &simulator, &program, workers)
 }
 

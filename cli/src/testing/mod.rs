@@ -1,0 +1,108 @@
+//! `lunatic-exec` as the runner of `cargo test`: a test binary's flags, and what a person reads about its tests.
+//!
+//! How tests are found and run is the executor's ([`TestBinary`]); here are the words: those of libtest, which whoever
+//! runs `cargo test` knows, and scripts look for.
+
+mod options;
+mod report;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use lunatic_executor::{Program, Runtime, Selection, TestBinary, TestOptions};
+
+use crate::report::{Failure, escape};
+
+use options::{Color, Environment, Request, Run, parse, wants_benchmarks};
+use report::{Report, Style, list};
+
+/// The exit status when a test fails, and for flags that are not understood.
+const FAILED: u8 = 101;
+
+/// How long a test may take until it is named.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether a program is run for its tests, with these arguments: it exports some, and no benchmarks are asked for, which
+/// can only be the program's own.
+pub fn runs_tests(program: &Program, arguments: &[String]) -> bool {
+    program.has_tests() && !(program.has_start() && wants_benchmarks(arguments))
+}
+
+/// Runs or lists the tests of a program that this runtime has loaded from these bytes, as the arguments ask for. The first
+/// argument is the program's name.
+///
+/// # Errors
+///
+/// If the tests cannot be found or run at all, or standard output cannot be written.
+pub fn run_tests(
+    runtime: Runtime,
+    program: &Program,
+    bytes: &[u8],
+    arguments: &[String],
+) -> Result<ExitCode, Failure> {
+    let (name, arguments) = arguments.split_first().expect("a program has a name");
+    let (request, selection) = match parse(name, arguments, &Environment::of_this_process()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            eprintln!("error: {}", escape(&error));
+            return Ok(ExitCode::from(FAILED));
+        }
+    };
+    let run = match request {
+        Request::Help(text) => {
+            println!("{text}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Request::List { terse } => {
+            let binary = test_binary(runtime, program, bytes)?;
+            list(io::stdout().lock(), &selection.choose(binary.tests()), terse).map_err(unwritten)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Request::Run(run) => run,
+    };
+    run_chosen(&test_binary(runtime, program, bytes)?, &run, &selection)
+}
+
+fn run_chosen(binary: &TestBinary, run: &Run, selection: &Selection) -> Result<ExitCode, Failure> {
+    let tests = selection.choose(binary.tests());
+    let filtered_out = binary.tests().len() - tests.len();
+    let started = Instant::now();
+    let mut report = Report::begin(io::stdout(), style(run), tests.len()).map_err(unwritten)?;
+    let options = TestOptions { threads: run.threads, capture: run.capture, patience: PATIENCE };
+    let mut written = Ok(());
+    let ran = binary.run(&tests, options, |event| {
+        // What could not be written once is not tried again.
+        if written.is_ok() {
+            written = report.tell(event);
+        }
+    });
+    ran.map_err(|error| Failure { place: "tests".into(), cause: error.into() })?;
+    written.map_err(unwritten)?;
+    let is_success = report.end(filtered_out, started.elapsed()).map_err(unwritten)?;
+    Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn test_binary(runtime: Runtime, program: &Program, bytes: &[u8]) -> Result<TestBinary, Failure> {
+    TestBinary::new(runtime, program, bytes)
+        .map_err(|error| Failure { place: "tests".into(), cause: error.into() })
+}
+
+fn style(run: &Run) -> Style {
+    let color = match run.color {
+        Color::Auto => run.capture && io::stdout().is_terminal(),
+        Color::Always => true,
+        Color::Never => false,
+    };
+    Style {
+        terse: run.terse,
+        color,
+        one_at_a_time: run.threads.get() == 1,
+        show_output: run.show_output,
+        patience: PATIENCE,
+    }
+}
+
+fn unwritten(error: io::Error) -> Failure {
+    Failure { place: "stdout".into(), cause: error.into() }
+}
