@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-const TARGET: &str = "wasm32-wasip1";
+/// What guests are built for.
+pub const TARGET: &str = "wasm32-wasip1";
 
 /// The root of the repository.
 pub fn root() -> &'static Path {
@@ -21,19 +22,50 @@ pub fn root() -> &'static Path {
 /// If it cannot be built; the compiler's messages are in the panic's.
 pub fn build(directory: &str, name: &str) -> PathBuf {
     install_target();
-    let target = root().join("target").join("guests");
-    let manifest = root().join(directory).join("Cargo.toml");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--release", "--target", TARGET]);
-    cargo.arg("--manifest-path").arg(&manifest).arg("--target-dir").arg(&target);
-    // Flags meant for the host's code, such as a sanitizer's, are not for a guest.
-    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let output = cargo.output().expect("cargo runs");
-    assert!(output.status.success(), "{directory}: {}", String::from_utf8_lossy(&output.stderr));
-    target.join(TARGET).join("release").join(format!("{name}.wasm"))
+    run(directory, &mut cargo(directory, &["build", "--quiet", "--release", "--target", TARGET]));
+    target_directory().join(TARGET).join("release").join(format!("{name}.wasm"))
 }
 
-fn install_target() {
+/// Builds a test binary of the crate in a directory of the repository: which one say the arguments, and the name of its
+/// target. It is unoptimised, as `cargo test` builds it.
+///
+/// # Panics
+/// If it cannot be built; the compiler's messages are in the panic's.
+pub fn test_binary(directory: &str, arguments: &[&str], name: &str) -> PathBuf {
+    install_target();
+    let arguments = [&["test", "--no-run", "--message-format", "json"], arguments].concat();
+    let output = run(directory, &mut cargo(directory, &arguments));
+    // A line of JSON for each artifact; nothing in a path of ours would be escaped.
+    let mark = format!("\"executable\":\"{}", target_directory().display());
+    let executables = output.lines().filter(|line| line.contains(&format!("/{name}-")));
+    let executable = executables.filter_map(|line| line.split_once(&mark)?.1.split('"').next()).next();
+    let executable = executable.unwrap_or_else(|| panic!("{name} is not among what was built: {output}"));
+    PathBuf::from(format!("{}{executable}", target_directory().display()))
+}
+
+/// Cargo with these arguments, for the crate in a directory of the repository. What it builds goes where guests do.
+pub fn cargo(directory: &str, arguments: &[&str]) -> Command {
+    let manifest = root().join(directory).join("Cargo.toml");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments).arg("--manifest-path").arg(&manifest).arg("--target-dir").arg(target_directory());
+    // Flags meant for the host's code, such as a sanitizer's, are not for a guest.
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo
+}
+
+fn target_directory() -> PathBuf {
+    root().join("target").join("guests")
+}
+
+/// What it says on standard output.
+fn run(directory: &str, cargo: &mut Command) -> String {
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "{directory}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Installs what guests are built for, if it is missing.
+pub fn install_target() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
         let list = Command::new("rustup").args(["target", "list", "--installed"]).output();
