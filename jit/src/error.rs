@@ -60,8 +60,10 @@ pub struct MissingImport {
     pub name: String,
     /// What the module expects.
     pub expected: ExternType,
-    /// What is there instead, where something of that name exists with another type.
-    pub found: Option<ExternType>,
+    /// What is there instead, where something of that name exists with another type; a host function may have several.
+    pub found: Vec<ExternType>,
+    /// Where nothing has that name: module and field name of what may have been meant.
+    pub nearest: Option<(String, String)>,
 }
 
 impl fmt::Display for LinkError {
@@ -69,12 +71,26 @@ impl fmt::Display for LinkError {
         for (i, import) in self.missing.iter().enumerate() {
             let separator = if i == 0 { "" } else { "; " };
             write!(f, "{separator}{}::{}: ", import.module, import.name)?;
-            match &import.found {
-                Some(found) => write!(f, "expected {}, found {found}", import.expected)?,
-                None => write!(f, "unknown {}", import.expected)?,
-            }
+            import.fmt_problem(f)?;
         }
         Ok(())
+    }
+}
+
+impl MissingImport {
+    fn fmt_problem(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.found.is_empty() {
+            write!(f, "unknown {}", self.expected)?;
+        } else {
+            write!(f, "expected {}", self.expected)?;
+        }
+        for (i, found) in self.found.iter().enumerate() {
+            write!(f, "{} {found}", if i == 0 { ", found" } else { " or" })?;
+        }
+        match &self.nearest {
+            Some((module, name)) => write!(f, " (did you mean {module}::{name}?)"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ mod instantiate;
 mod linker;
 mod module;
 mod names;
+mod nearest;
 mod options;
 mod perf_map;
 mod shape;

@@ -283,9 +283,10 @@ impl<T> fmt::Debug for Linked<T> {
 }
 
 impl<T: 'static> Linked<T> {
-    pub(crate) fn resolve(
+    /// `find`: all that have a name.
+    pub(crate) fn resolve<'a>(
         module: &Module,
-        find: impl Fn(&str, &str) -> Option<HostFunc<T>>,
+        find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
     ) -> Result<Linked<T>, LinkError> {
         let shape = &module.inner.shape;
         let mut hosts = Vec::new();
@@ -297,13 +298,15 @@ impl<T: 'static> Linked<T> {
             }
             let expected = shape.item_type(import.item);
             let found = find(&import.module, &import.name);
-            match found {
-                Some(host) if ExternType::Func(host.ty.clone()) == expected => hosts.push(host),
-                found => missing.push(MissingImport {
+            let ty = |host: &HostFunc<T>| ExternType::Func(host.ty.clone());
+            match found.iter().find(|&host| ty(host) == expected) {
+                Some(host) => hosts.push(host.clone()),
+                None => missing.push(MissingImport {
                     module: import.module.clone(),
                     name: import.name.clone(),
                     expected,
-                    found: found.map(|host| ExternType::Func(host.ty)),
+                    found: found.iter().map(ty).collect(),
+                    nearest: None,
                 }),
             }
         }

@@ -115,7 +115,8 @@ impl<T: Send + 'static> Store<T> {
                     module: import.module.clone(),
                     name: import.name.clone(),
                     expected,
-                    found: found.map(|(_, ty)| ty),
+                    found: found.into_iter().map(|(_, ty)| ty).collect(),
+                    nearest: None,
                 }),
             }
         }

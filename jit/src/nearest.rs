@@ -1,0 +1,89 @@
+//! The name that may have been meant by one that nobody has.
+//!
+//! Names are compared by how many characters have to be inserted, left out or exchanged to make one of the other. First
+//! within the namespace that was named; then among all, whole names and the same name elsewhere: a namespace may be
+//! mistaken too.
+
+/// A host function's names: of its module, and of its field.
+type Names<'a> = (&'a str, &'a str);
+
+/// Bytes of a name that is looked at. What no host function comes near to needs no comparison.
+const MAX_LENGTH: usize = 128;
+
+/// The nearest of these names, if one is near; of several the first in the order of the alphabet.
+pub(crate) fn nearest<'a>((module, name): Names<'_>, known: &[Names<'a>]) -> Option<Names<'a>> {
+    if module.len().max(name.len()) > MAX_LENGTH {
+        return None;
+    }
+    let best = |distance: &dyn Fn(Names<'a>) -> Option<usize>| {
+        let near = known.iter().filter_map(|&names| Some((distance(names)?, names)));
+        near.min().map(|(_, names)| names)
+    };
+    let limit = limit(name);
+    let here = best(&|(other_module, other)| {
+        Some(distance(name, other)).filter(|&distance| other_module == module && distance <= limit)
+    });
+    here.or_else(|| {
+        best(&|(other_module, other)| {
+            let modules = distance(module, other_module);
+            let together = modules + distance(name, other);
+            (together <= limit || other == name).then_some(together)
+        })
+    })
+}
+
+/// How far away a name may be: a third of its length, and one at least.
+fn limit(name: &str) -> usize {
+    name.len().max(3) / 3
+}
+
+/// Levenshtein's distance, row by row.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, to) in b.iter().enumerate() {
+            let exchanged = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = exchanged.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_counted_in_characters() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("", "ab", 2),
+            ("abc", "abc", 0),
+            ("sleep", "sleeep", 1),
+            ("sleep", "slep", 1),
+            ("send", "sent", 1),
+            ("kitten", "sitting", 3),
+            ("größe", "grösse", 2),
+        ] {
+            assert_eq!((distance(a, b), distance(b, a)), (expected, expected), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn a_near_name_is_in_the_namespace_or_elsewhere_or_nowhere() {
+        let known = [("a::one", "send"), ("a::one", "sleep_ms"), ("a::two", "sleep"), ("a::two", "receive")];
+        let of = |module, name| nearest((module, name), &known);
+        assert_eq!(of("a::one", "sleeep_ms"), Some(("a::one", "sleep_ms")));
+        assert_eq!(of("a::one", "sent"), Some(("a::one", "send")));
+        assert_eq!(of("a::one", "receive"), Some(("a::two", "receive")), "the same name elsewhere");
+        assert_eq!(of("elsewhere", "receive"), Some(("a::two", "receive")));
+        assert_eq!(of("b::one", "sleep_mz"), Some(("a::one", "sleep_ms")));
+        assert_eq!(of("a::one", "slip"), None);
+        assert_eq!(of("env", "exit"), None);
+        assert_eq!(of("a::one", &"x".repeat(MAX_LENGTH + 1)), None);
+    }
+}
