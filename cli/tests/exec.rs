@@ -104,6 +104,88 @@ fn all_missing_imports_are_named() {
 }
 
 #[test]
+fn a_missing_import_is_named_with_the_nearest_there_is() {
+    let refused = |import: &str| {
+        refused("imports.wasm", &wasm(&format!("(module (import {import}) (func (export \"_start\")))")))
+    };
+    for (import, expected) in [
+        (
+            r#""lunatic::process" "sleep_m" (func (param i64))"#,
+            "lunatic::process::sleep_m: unknown function (i64) -> () (did you mean lunatic::process::sleep_ms?)",
+        ),
+        (
+            r#""lunatic::mesage" "get_tags" (func)"#,
+            "lunatic::mesage::get_tags: unknown function () -> () (did you mean lunatic::message::get_tag?)",
+        ),
+        (
+            r#""wasi_unstable" "fd_write" (func)"#,
+            "wasi_unstable::fd_write: unknown function () -> () (did you mean wasi_snapshot_preview1::fd_write?)",
+        ),
+        (r#""env" "abort" (func)"#, "env::abort: unknown function () -> ()"),
+        // It exists, with other types.
+        (
+            r#""lunatic::process" "sleep_ms" (func (param i32))"#,
+            "lunatic::process::sleep_ms: expected function (i32) -> (), found function (i64) -> ()",
+        ),
+        (
+            r#""lunatic::message" "send_receive_skip_search" (func)"#,
+            "lunatic::message::send_receive_skip_search: expected function () -> (), found function (i64, i64, i64) \
+             -> (i32) or function (i64, i64) -> (i32)",
+        ),
+    ] {
+        assert_eq!(refused(import), format!("missing imports: {expected}"));
+    }
+}
+
+/// The host function of version 0.12 of the guests' crate takes no tag: it waits for that of the message which it sends.
+#[test]
+fn a_request_of_old_waits_for_the_tag_that_it_sends() {
+    let text = |call: &str, ty: &str| {
+        format!(
+            r#"(module
+        (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+        (import "lunatic::process" "process_id" (func $me (result i64)))
+        (import "lunatic::message" "create_data" (func $create (param i64 i64)))
+        (import "lunatic::message" "send" (func $send (param i64) (result i32)))
+        (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
+        (import "lunatic::message" "get_tag" (func $tag (result i64)))
+        (import {ty})
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "child")
+        (func (export "child") (param $parent i64)
+            (drop (call $receive (i32.const 0) (i32.const 0) (i64.const -1)))
+            (call $create (i64.const 8) (i64.const 0))
+            (drop (call $send (local.get $parent)))
+            (call $create (i64.const 7) (i64.const 0))
+            (drop (call $send (local.get $parent))))
+        (func (export "_start")
+            (i32.store8 (i32.const 16) (i32.const 0x7e))
+            (i64.store (i32.const 17) (call $me))
+            (drop (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
+                (i32.const 16) (i32.const 17) (i32.const 64)))
+            (call $create (i64.const 7) (i64.const 0))
+            (drop {call})
+            (call $exit (i32.wrap_i64 (call $tag)))))"#
+        )
+    };
+    for (call, ty) in [
+        (
+            "(call $request (i64.load (i32.const 64)) (i64.const -1))",
+            r#""lunatic::message" "send_receive_skip_search" (func $request (param i64 i64) (result i32))"#,
+        ),
+        (
+            "(call $request (i64.const 0) (i64.load (i32.const 64)) (i64.const -1))",
+            r#""lunatic::distributed" "send_receive_skip_search" (func $request (param i64 i64 i64) (result i32))"#,
+        ),
+    ] {
+        let directory = with_app(&text(call, ty));
+        let output = run(directory.path(), &["app.wasm"]);
+        assert_eq!(output.status.code(), Some(7), "{output:?}");
+    }
+}
+
+#[test]
 fn names_from_the_module_cannot_write_to_the_terminal() {
     let error = refused(
         "names.wasm",
@@ -261,6 +343,46 @@ fn a_plain_and_a_prepared_module_run_from_stdin_and_from_a_file() {
     }
     let error = error_of(&feed(command(path, &["-"]), b"hello"), 1);
     assert!(error.starts_with("lunatic-exec: error: stdin: not a WebAssembly module"), "{error}");
+}
+
+/// A program that ends like this.
+fn ends(how: &str) -> String {
+    format!(
+        r#"(module
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+        (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
+        (import "lunatic::process" "kill" (func $kill (param i64)))
+        (import "lunatic::process" "process_id" (func $me (result i64)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "child")
+        (func (export "child") unreachable)
+        (func (export "_start") {how}))"#
+    )
+}
+
+#[test]
+fn the_status_is_how_the_first_process_ended() {
+    let linked = "(drop (call $spawn (i64.const 1) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
+        (i32.const 0) (i32.const 0) (i32.const 8))) (call $sleep (i64.const -1))";
+    for (how, status) in [
+        ("", 0),
+        ("(call $exit (i32.const 0))", 0),
+        ("(call $exit (i32.const 7))", 7),
+        ("(call $exit (i32.const 255))", 255),
+        // The lowest byte, as the system has it of any program.
+        ("(call $exit (i32.const 256))", 0),
+        ("(call $exit (i32.const 300))", 44),
+        ("(call $exit (i32.const -1))", 255),
+        ("unreachable", 134),
+        ("(drop (i32.div_s (i32.const 1) (i32.const 0)))", 134),
+        (linked, 134),
+        ("(call $kill (call $me)) (call $sleep (i64.const -1))", 137),
+    ] {
+        let directory = with_app(&ends(how));
+        let output = run(directory.path(), &["app.wasm"]);
+        assert_eq!(output.status.code(), Some(status), "{how}: {output:?}");
+    }
 }
 
 #[test]

@@ -186,6 +186,18 @@ fn a_plain_program_runs_prepared_and_not() {
 }
 
 #[test]
+fn guests_of_older_versions_run() {
+    for (directory, name) in [("tests/guests/v0.12", "test-v0-12"), ("tests/guests/v0.13", "test-v0-13")] {
+        let module = build(directory, name);
+        for workers in ["1", "2"] {
+            let output = run(&["--workers", workers], &module, &[]);
+            let ended = (stdout(&output), output.status.code());
+            assert_eq!(ended, ("42\n6\n".into(), Some(0)), "{name}: {}", stderr(&output));
+        }
+    }
+}
+
+#[test]
 fn what_follows_the_module_is_the_guests() {
     let output = run(&[], plain(), &["args", "--workers", "-x", ""]);
     assert_eq!(stdout(&output), "[\"--workers\", \"-x\", \"\"]\n");

@@ -7,7 +7,7 @@ use crate::node::NODE_ID;
 use crate::process::ProcessData;
 
 use super::memory::parts;
-use super::message::{request, send_current};
+use super::message::{get_tag, request, send_current};
 use super::spawn::{FAILED, Request, spawn_request};
 use super::{Guest, SPAWN};
 
@@ -29,6 +29,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func(MODULE, "spawn", spawn);
     linker.func(MODULE, "send", send);
     linker.func(MODULE, "send_receive_skip_search", send_receive_skip_search);
+    linker.overload(MODULE, "send_receive_skip_search", send_receive_same_tag);
     linker.func(MODULE, "exec_lookup_nodes", exec_lookup_nodes);
     linker.func(MODULE, "copy_lookup_nodes_results", copy_lookup_nodes_results);
     linker.func(MODULE, "test_root_cert", |guest: &mut Guest<'_>, length_place: u32| {
@@ -131,6 +132,17 @@ fn send_receive_skip_search(
         return Ok(HostCall::Return(NODE_DOES_NOT_EXIST));
     }
     request(guest.data_mut(), process, tag, timeout)
+}
+
+/// The same of guests built with version 0.12 of the `lunatic` crate: the answer has the tag of the message that is sent.
+fn send_receive_same_tag(
+    guest: &mut Guest<'_>,
+    node: u64,
+    process: u64,
+    timeout: u64,
+) -> Result<HostCall<u32>, Fault> {
+    let tag = get_tag(guest)?;
+    send_receive_skip_search(guest, node, process, tag, timeout)
 }
 
 /// Always fails with an error that says why.

@@ -48,6 +48,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func(MODULE, "take_udp_socket", |guest: &mut Guest<'_>, index| take(guest, index, UDP_SOCKET));
     linker.func(MODULE, "send", send);
     linker.func(MODULE, "send_receive_skip_search", send_receive_skip_search);
+    linker.overload(MODULE, "send_receive_skip_search", send_receive_same_tag);
     linker.func(MODULE, "receive", receive);
 }
 
@@ -85,7 +86,7 @@ fn seek_data(guest: &mut Guest<'_>, position: u64) -> Result<(), Fault> {
 }
 
 /// The message's tag, 0 for none.
-fn get_tag(guest: &mut Guest<'_>) -> Result<i64, Fault> {
+pub(super) fn get_tag(guest: &mut Guest<'_>) -> Result<i64, Fault> {
     guest.data().current.as_ref().map(|letter| letter.message().tag()).ok_or(Fault::NoMessage)
 }
 
@@ -186,6 +187,12 @@ fn send_receive_skip_search(
 ) -> Result<HostCall<u32>, Fault> {
     charge(guest, 0);
     request(guest.data_mut(), process, tag, timeout)
+}
+
+/// The same of guests built with version 0.12 of the `lunatic` crate: the answer has the tag of the message that is sent.
+fn send_receive_same_tag(guest: &mut Guest<'_>, process: u64, timeout: u64) -> Result<HostCall<u32>, Fault> {
+    let tag = get_tag(guest)?;
+    send_receive_skip_search(guest, process, tag, timeout)
 }
 
 /// What [`send_receive_skip_search`] does.
