@@ -395,6 +395,58 @@ fn a_directory_that_does_not_exist_is_named() {
     }
 }
 
+/// Writes its arguments, its environment and the name of its first directory, each string with a zero behind it.
+const SHOW: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ_sizes (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_get" (func $environ (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_prestat_dir_name" (func $name (param i32 i32 i32) (result i32)))
+    (memory (export "memory") 16)
+    (func $write (param $length i32)
+        (i32.store (i32.const 0) (i32.const 0x80000))
+        (i32.store (i32.const 4) (local.get $length))
+        (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16))))
+    (func (export "_start")
+        (drop (call $args_sizes (i32.const 8) (i32.const 12)))
+        (drop (call $args (i32.const 0x100) (i32.const 0x80000)))
+        (call $write (i32.load (i32.const 12)))
+        (drop (call $environ_sizes (i32.const 8) (i32.const 12)))
+        (drop (call $environ (i32.const 0x100) (i32.const 0x80000)))
+        (call $write (i32.load (i32.const 12)))
+        (if (i32.eqz (call $prestat (i32.const 3) (i32.const 8))) (then
+            (drop (call $name (i32.const 3) (i32.const 0x80000) (i32.load (i32.const 12))))
+            (call $write (i32.load (i32.const 12)))))))"#;
+
+#[test]
+fn the_environment_is_passed_on_if_someone_says_so() {
+    let directory = with_app(SHOW);
+    fs::create_dir(directory.path().join("sub")).expect("a directory");
+    let show = |arguments: &[&str]| {
+        let mut command = command(directory.path(), arguments);
+        let output = command.env_clear().envs([("ONE", "1"), ("TWO", "2")]).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).expect("text").replace('\0', " ")
+    };
+    // The order of a process's environment is the system's.
+    let both = |before: &str, first: &str, second: &str, after: &str| {
+        [format!("{before}{first} {second} {after}"), format!("{before}{second} {first} {after}")]
+    };
+    assert_eq!(show(&["./app.wasm", "-x"]), "./app.wasm -x ");
+    let inherited = show(&["--env-inherit", "./app.wasm"]);
+    assert!(both("./app.wasm ", "ONE=1", "TWO=2", "").contains(&inherited), "{inherited}");
+    let replaced = show(&["--env", "TWO=3", "--env-inherit", "./app.wasm"]);
+    assert_eq!(replaced, "./app.wasm TWO=3 ONE=1 ");
+    // As Lunatic had it: also the current directory, by the name of a dot.
+    let compat = show(&["--compat", "lunatic", "./app.wasm", "-x"]);
+    assert!(both("app.wasm -x ", "ONE=1", "TWO=2", ".").contains(&compat), "{compat}");
+    let compat = show(&["--compat=lunatic", "--dir", "sub", "--bench", "./app.wasm"]);
+    assert!(both("app.wasm --bench ", "ONE=1", "TWO=2", ".").contains(&compat), "{compat}");
+    assert_eq!(show(&["--dir", "sub::given", "./app.wasm"]), "./app.wasm given");
+}
+
 #[test]
 fn limits_may_be_as_wide_as_their_types() {
     let directory = with_app(HELLO);
@@ -467,6 +519,7 @@ fn wrong_usage_is_status_2() {
         option("--dir", ""),
         option("--dir", "::x"),
         option("--env", "=value"),
+        option("--compat", "wasmtime"),
     ] {
         let output = run(directory.path(), &arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");

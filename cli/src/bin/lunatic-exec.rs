@@ -5,12 +5,13 @@
 //! also 125 for a deadlock, and 124 when the simulated time is over.
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use lunatic_cli::{
     Failure, NetworkOptions, SimulationOptions, default_cache, fail, listen_to_signals, open_cache,
     read_input, run_tests, runs_tests,
@@ -31,6 +32,16 @@ struct Arguments {
     /// A variable of the program's environment; without a value it is passed on, if it is set
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     env: Vec<String>,
+    /// Pass on the whole environment; what --env says of a variable comes first
+    #[arg(long)]
+    env_inherit: bool,
+    /// Do as another runtime did, for programs that rely on it. `lunatic` is Lunatic 0.13: the environment is passed on,
+    /// the directory "." may be used, and the program's name is its file's, without the path
+    #[arg(long, value_name = "RUNTIME")]
+    compat: Option<Compat>,
+    /// Add --bench to the arguments of the program
+    #[arg(long)]
+    bench: bool,
     #[command(flatten)]
     network: NetworkOptions,
     /// Worker threads [default: one for each processor]
@@ -89,6 +100,12 @@ struct Arguments {
     // One list, not a program and a list: clap would still take known options between the two for its own.
     #[arg(value_name = "APP.lwasm", required = true, trailing_var_arg = true)]
     program: Vec<OsString>,
+}
+
+/// What programs may rely on that were written for another runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Compat {
+    Lunatic,
 }
 
 const COMMAND: &str = "lunatic-exec";
@@ -152,7 +169,6 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         None => default_cache(COMMAND),
     };
     let memories = if arguments.reserve_memory { Memories::Reserved } else { Memories::ByLimit };
-    let args = arguments.program.iter().map(|arg| arg.to_string_lossy().into_owned());
     Ok(RuntimeConfig {
         workers: arguments.workers.unwrap_or(defaults.workers),
         slice: arguments.slice.map_or(defaults.slice, NonZeroU64::get),
@@ -163,9 +179,9 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         max_processes: arguments.max_processes,
         max_reductions: arguments.max_reductions,
         max_resources: arguments.max_resources,
-        args: args.collect(),
-        env: arguments.env.iter().filter_map(|variable| environment_variable(variable)).collect(),
-        dirs: arguments.dirs,
+        args: guest_arguments(&arguments),
+        env: environment(&arguments),
+        dirs: directories(&arguments),
         network: arguments.network.rules(),
         unmetered: arguments.unmetered,
         memories,
@@ -174,6 +190,38 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         perf_map: arguments.perf_map,
         ..defaults
     })
+}
+
+/// The program's name and what follows it.
+fn guest_arguments(arguments: &Arguments) -> Vec<String> {
+    let (program, rest) = arguments.program.split_first().expect("it is required");
+    let name = match arguments.compat {
+        Some(Compat::Lunatic) => Path::new(program).file_name().unwrap_or(program),
+        None => program,
+    };
+    let bench = arguments.bench.then_some(OsStr::new("--bench"));
+    let all = [name].into_iter().chain(rest.iter().map(OsString::as_os_str)).chain(bench);
+    all.map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
+/// What was asked for, and then the host's variables that have not been named, if all are passed on. What is not text the
+/// guest could not read.
+fn environment(arguments: &Arguments) -> Vec<(String, String)> {
+    let mut variables: Vec<(String, String)> =
+        arguments.env.iter().filter_map(|variable| environment_variable(variable)).collect();
+    if arguments.env_inherit || arguments.compat == Some(Compat::Lunatic) {
+        let named: HashSet<String> = variables.iter().map(|(name, _)| name.clone()).collect();
+        let inherited = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        variables.extend(inherited.filter(|(name, _)| !named.contains(name)));
+    }
+    variables
+}
+
+fn directories(arguments: &Arguments) -> Vec<PreopenedDir> {
+    let here = PreopenedDir { host: ".".into(), guest: ".".into() };
+    let here = (arguments.compat == Some(Compat::Lunatic)).then_some(here);
+    here.into_iter().chain(arguments.dirs.iter().cloned()).collect()
 }
 
 /// `NAME=VALUE`, or the host's value of `NAME`.
