@@ -224,3 +224,14 @@ fn faults_are_what_is_asked_for() {
     };
     assert_eq!((said("kill=0"), said("kill=1")), (2 * 8 * 4, 0));
 }
+
+/// Several seeds run at a time, and each may have as many processes as there may be.
+#[test]
+fn a_limit_on_processes_is_each_runs() {
+    let text = r#"(module (func (export "_start") (local $i i32) (loop $again
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $i) (i32.const 100000))))))"#;
+    let directory = with_app(text);
+    let output = run(directory.path(), &["--max-processes", "1", "--seeds", "0..200", "app.wasm"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}

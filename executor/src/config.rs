@@ -184,6 +184,12 @@ impl ProcessConfig {
         })
     }
 
+    /// The same for the first process of another node: a limit on processes is each node's.
+    pub(crate) fn for_another_node(&self) -> ProcessConfig {
+        let again = |quota: &Arc<Quota>| Quota::new(quota.limit(), None).expect("there is none above it");
+        ProcessConfig { quota: self.quota.as_ref().map(again), ..self.clone() }
+    }
+
     /// A configuration for children of a process with this one: no permissions but the network's, no data, the same limits.
     pub(crate) fn narrowed(&self) -> ProcessConfig {
         ProcessConfig {

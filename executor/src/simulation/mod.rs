@@ -190,7 +190,7 @@ fn run_here(
     let clock = Arc::new(SimulatedClock::default());
     let (node, workers) = build(simulator, simulation, streams, clock.clone())?;
     let start = program.start.expect("a program that is simulated has an entry");
-    node.start_first(&program.code, start, simulator.config.clone());
+    node.start_first(&program.code, start, simulator.config.for_another_node());
     let choices = Choices::of(simulation.seed, FOR_DRIVER);
     let max_time = u64::try_from(simulation.max_time.as_nanos()).unwrap_or(u64::MAX);
     let ended = Driver::new(&node, &clock, workers, choices, max_time).run();

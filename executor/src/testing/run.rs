@@ -6,10 +6,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::clock::SystemClock;
+use crate::config::ProcessConfig;
 use crate::entropy::SystemEntropy;
 use crate::error::RuntimeError;
-use crate::quota::Quota;
-use crate::runtime::ExitStatus;
+use crate::runtime::{Blueprint, ExitStatus};
 
 use super::capture::{Capture, Kept};
 use super::verdict::TestResult;
@@ -117,13 +117,8 @@ impl TestBinary {
         workers: usize,
         capture: bool,
     ) -> Result<(ExitStatus, Kept), RuntimeError> {
-        let mut blueprint = self.blueprint.clone();
-        blueprint.workers = workers;
-        blueprint.config.args = args;
-        // A limit on processes is each node's.
-        if let Some(quota) = &mut blueprint.config.quota {
-            *quota = Quota::new(quota.limit(), None).expect("there is none above it");
-        }
+        let config = ProcessConfig { args, ..self.blueprint.config.for_another_node() };
+        let blueprint = Blueprint { workers, config, ..self.blueprint.clone() };
         let function = match entry {
             Entry::Export(function) => function,
             Entry::Ordinary => self.program.start.expect("there are ordinary tests only behind it"),
