@@ -84,6 +84,9 @@ mod tests {
         assert_eq!(of("b::one", "sleep_mz"), Some(("a::one", "sleep_ms")));
         assert_eq!(of("a::one", "slip"), None);
         assert_eq!(of("env", "exit"), None);
+        let known = [("a::one", "send_to"), ("b::one", "send_it")];
+        let found = nearest(("a::one", "send_it"), &known);
+        assert_eq!(found, Some(("a::one", "send_to")), "the namespace comes first");
         assert_eq!(of("a::one", &"x".repeat(MAX_LENGTH + 1)), None);
     }
 }

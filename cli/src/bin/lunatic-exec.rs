@@ -2,7 +2,8 @@
 //!
 //! Arguments in, one runtime or simulator built, loaded and run. Exit status: the program's own; 134 if its first process
 //! traps; 1 for a file that cannot be used; 2 for wrong usage; 143 or 130 if SIGTERM or SIGINT stops it. In a simulation
-//! also 125 for a deadlock, and 124 when the simulated time is over.
+//! also 125 for a deadlock, and 124 when the simulated time is over. A program that exports tests is run for them, as
+//! cargo's runner has to: then 101 if one fails.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -22,7 +23,8 @@ use lunatic_executor::{
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
 ///
-/// A file prepared by lunatic-prep is verified first; a plain module is prepared in memory.
+/// A file prepared by lunatic-prep is verified first; a plain module is prepared in memory. A module that exports tests is
+/// run for its tests, with the flags of any `cargo test`.
 #[derive(Debug, Parser)]
 #[command(name = COMMAND, version, override_usage = "lunatic-exec [OPTIONS] <APP.lwasm> [ARG]...")]
 struct Arguments {
