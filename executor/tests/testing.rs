@@ -57,7 +57,7 @@ fn several_at_a_time_are_named_once_if_they_are_slow() {
     }
 }
 
-/// Each node is given back when its test is over: three hundred that are not would take thousands of threads.
+/// Each node is given back when its test is over, with its threads and its descriptors.
 #[test]
 fn many_tests_leave_nothing_behind() {
     let tests: String = (0..300)
@@ -65,10 +65,11 @@ fn many_tests_leave_nothing_behind() {
         .collect();
     let text =
         format!(r#"(module (import "lunatic::process" "sleep_ms" (func $sleep (param i64))) {tests})"#);
-    let threads = || std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-    let before = threads();
+    let count = |of: &str| std::fs::read_dir(format!("/proc/self/{of}")).map_or(0, Iterator::count);
+    let before = [count("task"), count("fd")];
     let told = told(&text, 4);
     assert_eq!(told.iter().filter(|told| told.ends_with(": Passed")).count(), 300);
     // Other tests of this binary run beside it, and have a few.
-    assert!(threads() < before + 50, "{before} threads before, {} after", threads());
+    let after = [count("task"), count("fd")];
+    assert!(after[0] < before[0] + 50 && after[1] < before[1] + 50, "{before:?} before, {after:?} after");
 }
