@@ -3,13 +3,14 @@
 //! Pooled memories are for the many, reserved ones for the few and large: no check at every access, but address space
 //! for a few thousand only, and tens of microseconds to make. Which of the two a process has is its limit's to say.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use lunatic_jit::{
-    FuncIndex, FuncType, Instance, InstantiateError, Linked, MemoryLayout, Module, Store, StoreLimits,
-    declared_imports,
+    FuncIndex, FuncType, Instance, InstantiateError, Linked, MemoryLayout, Module, Refusal, Store,
+    StoreLimits, declared_imports,
 };
 
+use crate::forbidden::Forbidden;
 use crate::process::ProcessData;
 
 /// Where the memories of a program's processes lie.
@@ -54,6 +55,8 @@ struct Versions {
     memories: Memories,
     /// What runs before any process's entry, in this order.
     before: Box<[FuncIndex]>,
+    /// The functions that it must not call. They keep it, not it them.
+    forbidden: Weak<Forbidden>,
 }
 
 /// The export that a module without a main function initialises itself by, per WASI.
@@ -69,7 +72,29 @@ impl Code {
         let initialize =
             initialize.filter(|&function| *module.function_type(function) == FuncType::new([], []));
         let before = module.start_function().into_iter().chain(initialize).collect();
-        Code(Arc::new(Versions { pooled, reserved, memories, before }))
+        Code(Arc::new(Versions { pooled, reserved, memories, before, forbidden: Weak::new() }))
+    }
+
+    /// The same code, linked so that some functions raise an error.
+    pub(crate) fn refusing(
+        &self,
+        forbidden: &Arc<Forbidden>,
+        error: impl Fn(&str, &str) -> Option<Refusal>,
+    ) -> Code {
+        let Versions { pooled, reserved, memories, before, .. } = &*self.0;
+        let of = |linked: &Option<Linked<_>>| linked.as_ref().map(|linked| linked.refusing(&error));
+        Code(Arc::new(Versions {
+            pooled: of(pooled),
+            reserved: of(reserved),
+            memories: *memories,
+            before: before.clone(),
+            forbidden: Arc::downgrade(forbidden),
+        }))
+    }
+
+    /// Whether this is what has become of it for these functions.
+    pub(crate) fn is_without(&self, forbidden: &Arc<Forbidden>) -> bool {
+        std::ptr::eq(self.0.forbidden.as_ptr(), Arc::as_ptr(forbidden))
     }
 
     /// Whether it is the same module, loaded at the same time.

@@ -13,8 +13,9 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use lunatic_jit::Cache;
 
-use crate::code::Memories;
+use crate::code::{Code, Memories};
 use crate::error::{Fault, RuntimeError};
+use crate::forbidden::Forbidden;
 use crate::net::{NetworkRules, Policy};
 use crate::quota::Quota;
 use crate::scheduler::Priority;
@@ -67,6 +68,8 @@ pub struct RuntimeConfig {
     pub dirs: Vec<PreopenedDir>,
     /// Where the first process may connect to, listen at, and whose addresses it may ask for. Default: anything.
     pub network: NetworkRules,
+    /// Host functions that no process may call, by pattern: `lunatic::networking::*`; at most 64.
+    pub forbidden: Vec<String>,
     /// Runs plain modules without inserting charges: for measuring only, a loop can then keep a worker for ever.
     pub unmetered: bool,
     /// Where processes' memories lie.
@@ -99,6 +102,7 @@ impl Default for RuntimeConfig {
             env: Vec::new(),
             dirs: Vec::new(),
             network: NetworkRules::default(),
+            forbidden: Vec::new(),
             unmetered: false,
             memories: Memories::default(),
             untrusted: false,
@@ -144,6 +148,7 @@ pub(crate) struct ProcessConfig {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) dirs: Vec<GuestDir>,
     pub(crate) network: Arc<Policy>,
+    pub(crate) forbidden: Option<Arc<Forbidden>>,
 }
 
 /// An open directory under a guest's name.
@@ -164,6 +169,8 @@ impl ProcessConfig {
     pub(crate) fn of_first(config: RuntimeConfig) -> Result<ProcessConfig, RuntimeError> {
         let quota = config.max_processes.map(|limit| Quota::new(limit.get(), None));
         let quota = quota.transpose().expect("there is none above it");
+        let forbidden = (!config.forbidden.is_empty()).then(|| Forbidden::below(None, config.forbidden));
+        let forbidden = forbidden.transpose().map_err(|_| RuntimeError::Forbidden)?.map(Arc::new);
         let dirs = config.dirs.into_iter().map(open).collect::<Result<_, _>>()?;
         Ok(ProcessConfig {
             max_memory: config.max_memory,
@@ -181,6 +188,7 @@ impl ProcessConfig {
             env: config.env,
             dirs,
             network: Arc::new(Policy::of_first(config.network)),
+            forbidden,
         })
     }
 
@@ -209,6 +217,7 @@ impl ProcessConfig {
             dirs: Vec::new(),
             // Lunatic has no such permission, so its guests do not know that they would have to ask.
             network: self.network.clone(),
+            forbidden: self.forbidden.clone(),
         }
     }
 
@@ -263,6 +272,18 @@ impl ProcessConfig {
         Ok(())
     }
 
+    /// Forbids functions whose names fit a pattern. What the parent must not call it must not either.
+    pub(crate) fn forbid(&mut self, pattern: String) -> Result<(), Fault> {
+        let above = self.forbidden.as_deref();
+        self.forbidden = Some(Arc::new(Forbidden::below(above, [pattern])?));
+        Ok(())
+    }
+
+    /// The code as processes with this configuration have it.
+    pub(crate) fn code(&self, code: &Code) -> Code {
+        self.forbidden.as_ref().map_or_else(|| code.clone(), |forbidden| forbidden.without(code))
+    }
+
     /// The limit in units of fuel, rounded up; 0 for no limit.
     pub(crate) fn fuel(&self) -> u64 {
         self.max_reductions.map_or(0, |reductions| reductions.div_ceil(REDUCTIONS_PER_FUEL))
@@ -297,6 +318,7 @@ pub(crate) mod tests {
             env: Vec::new(),
             dirs: Vec::new(),
             network: Arc::default(),
+            forbidden: None,
         }
     }
 

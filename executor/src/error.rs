@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Unknown { kind: &'static str, id: u64 },
     #[error("this process is not allowed to {0}")]
     NotAllowed(&'static str),
+    #[error("this process must not call {0}")]
+    Forbidden(std::sync::Arc<str>),
     #[error("the parameters of a spawn are not made of 17-byte entries of known types")]
     BadParams,
     #[error("this process has too many {0}")]
@@ -78,6 +80,9 @@ pub enum RuntimeError {
     /// The trace of a simulation cannot be written.
     #[error("the trace cannot be written: {0}")]
     Trace(std::io::Error),
+    /// Too many functions are forbidden.
+    #[error("there may be 64 patterns of forbidden functions")]
+    Forbidden,
     /// No workers, or too many.
     #[error("the number of workers must be from 1 to {MAX_WORKERS}")]
     Workers,

@@ -19,6 +19,7 @@ mod code;
 mod config;
 mod entropy;
 mod error;
+mod forbidden;
 mod host;
 mod inspect;
 mod net;

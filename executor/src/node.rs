@@ -199,7 +199,11 @@ impl Node {
     pub(crate) fn start_first(self: &Arc<Self>, code: &Code, function: FuncIndex, config: ProcessConfig) {
         let place = config.quota.as_ref().map(|quota| quota.take().expect("there is room for one"));
         let spawn = Spawn {
-            origin: Arc::new(Origin { node: self.clone(), code: code.clone(), config: Arc::new(config) }),
+            origin: Arc::new(Origin {
+                node: self.clone(),
+                code: config.code(code),
+                config: Arc::new(config),
+            }),
             entry: Entry { function, args: Box::new([]) },
             place,
             spawner: None,

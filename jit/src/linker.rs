@@ -48,6 +48,29 @@ impl<T> HostFunc<T> {
     }
 }
 
+impl<T: 'static> HostFunc<T> {
+    /// One of the same type that does nothing but raise an error.
+    pub(crate) fn refusing(&self, error: Refusal) -> HostFunc<T> {
+        /// # Safety
+        /// As [`HostCode`](crate::vm::libcalls::HostCode) says; `function` is a [`Refusal`], and the context's store a
+        /// `Store<T>`.
+        unsafe extern "C" fn call<T>(function: *const (), context: Context, _: *mut RawValue) -> Dispatched {
+            // SAFETY: by the contract.
+            unsafe {
+                let error = &*function.cast::<Refusal>();
+                Caller::<T>::answer(context, |_| Err(error()))
+            }
+        }
+
+        let function = Arc::new(error);
+        let entry = HostEntry { call: call::<T>, function: Arc::as_ptr(&function).cast() };
+        HostFunc { ty: self.ty.clone(), entry, _function: function, _store: PhantomData }
+    }
+}
+
+/// Makes the error of a function that must not be called.
+pub type Refusal = Box<dyn Fn() -> HostError + Send + Sync>;
+
 impl<T> Clone for HostFunc<T> {
     fn clone(&self) -> Self {
         let HostFunc { ty, entry, _function, .. } = self;

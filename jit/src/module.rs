@@ -11,7 +11,7 @@ use crate::debug::{self, DebugInfo};
 use crate::engine::Engine;
 use crate::entries::Entries;
 use crate::error::{CompileError, Frame, LinkError, MissingImport, TrapKind};
-use crate::linker::HostFunc;
+use crate::linker::{HostFunc, Refusal};
 use crate::options::{CompileOptions, MemoryLayout};
 use crate::shape::{Item, Shape};
 use crate::store::Shelves;
@@ -244,14 +244,14 @@ pub struct Linked<T> {
 /// The host function of each imported function.
 pub(crate) struct Hosts<T> {
     pub(crate) entries: Box<[HostEntry]>,
-    /// Keeps what the entries lead to.
-    _functions: Box<[HostFunc<T>]>,
+    /// In the same order. They keep what the entries lead to.
+    functions: Box<[HostFunc<T>]>,
 }
 
 impl<T> Hosts<T> {
     pub(crate) fn new(functions: Vec<HostFunc<T>>) -> Hosts<T> {
         let entries = functions.iter().map(|function| function.entry).collect();
-        Hosts { entries, _functions: functions.into() }
+        Hosts { entries, functions: functions.into() }
     }
 }
 
@@ -260,7 +260,8 @@ pub(crate) struct LinkedInner<T> {
     pub(crate) hosts: Arc<Hosts<T>>,
     /// The function records that all instances share.
     pub(crate) records: Arc<[VmFuncRef]>,
-    pub(crate) template: Result<Template, TrapKind>,
+    /// Its tables lead to the records.
+    pub(crate) template: Arc<Result<Template, TrapKind>>,
     pub(crate) shelves: Shelves<T>,
 }
 
@@ -316,7 +317,7 @@ impl<T: 'static> Linked<T> {
         let functions = 0..shape.functions.len() as u32;
         let records: Arc<[VmFuncRef]> =
             functions.map(|function| module.inner.record(function, std::ptr::null_mut())).collect();
-        let template = Template::new(shape, &records);
+        let template = Arc::new(Template::new(shape, &records));
         let inner = LinkedInner {
             module: module.clone(),
             hosts: Arc::new(Hosts::new(hosts)),
@@ -325,6 +326,28 @@ impl<T: 'static> Linked<T> {
             shelves: Shelves::new(module.inner.engine.room()),
         };
         Ok(Linked { inner: Arc::new(inner) })
+    }
+}
+
+impl<T: 'static> Linked<T> {
+    /// The same, but that some of its host functions raise an error when they are called: those for which there is one, by
+    /// module and field name. What it has of them already stays refused.
+    pub fn refusing(&self, error: impl Fn(&str, &str) -> Option<Refusal>) -> Linked<T> {
+        let LinkedInner { module, hosts, records, template, .. } = &*self.inner;
+        let shape = &module.inner.shape;
+        let functions = shape.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
+        let refused = functions.zip(&hosts.functions).map(|(import, host)| {
+            let error = if shape.is_reserved(import) { None } else { error(&import.module, &import.name) };
+            error.map_or_else(|| host.clone(), |error| host.refusing(error))
+        });
+        let inner = LinkedInner {
+            module: module.clone(),
+            hosts: Arc::new(Hosts::new(refused.collect())),
+            records: records.clone(),
+            template: template.clone(),
+            shelves: Shelves::new(module.inner.engine.room()),
+        };
+        Linked { inner: Arc::new(inner) }
     }
 }
 

@@ -46,6 +46,9 @@ struct Arguments {
     bench: bool,
     #[command(flatten)]
     network: NetworkOptions,
+    /// Host functions that no process may call: lunatic::networking::*, *::compile_module, or * for all
+    #[arg(long = "forbid", value_name = "PATTERN")]
+    forbidden: Vec<String>,
     /// Worker threads [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = parse_workers)]
     workers: Option<usize>,
@@ -185,6 +188,7 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         env: environment(&arguments),
         dirs: directories(&arguments),
         network: arguments.network.rules(),
+        forbidden: arguments.forbidden,
         unmetered: arguments.unmetered,
         memories,
         untrusted: arguments.untrusted,

@@ -223,6 +223,15 @@ impl Request {
             INHERIT => data.process.code(),
             id => data.modules.get("module", id as u64)?,
         };
+        // Most processes may call what they want.
+        let restricted;
+        let code = match &config.forbidden {
+            None => code,
+            Some(forbidden) => {
+                restricted = forbidden.without(code);
+                &restricted
+            }
+        };
         let name = memory.bytes(self.function.0, self.function.1)?;
         if let Some(last) = &mut data.last_spawned
             && last.origin.is_of(code, config)

@@ -187,7 +187,7 @@ impl<T: Send + 'static> Store<T> {
     pub fn instantiate(&mut self, linked: &Linked<T>) -> Result<Instance, InstantiateError> {
         let linked = &*linked.inner;
         self.assert_same_engine(&linked.module);
-        let template = linked.template.as_ref().map_err(|kind| {
+        let template = Result::as_ref(&linked.template).map_err(|kind| {
             let kind = match kind {
                 TrapKind::TableOutOfBounds => TrapKind::TableOutOfBounds,
                 _ => TrapKind::MemoryOutOfBounds,

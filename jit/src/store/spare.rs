@@ -218,7 +218,7 @@ impl<T: Send + 'static> Store<T> {
         limits: StoreLimits,
     ) -> (Store<T>, Result<Instance, InstantiateError>) {
         let shelf = linked.inner.shelves.mine();
-        if let Ok(template) = &linked.inner.template
+        if let Ok(template) = &*linked.inner.template
             && let Some(spare) = shelf.take()
         {
             let mut memory = Account::new(limits.max_memory, limits.total.clone());

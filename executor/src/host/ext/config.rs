@@ -20,12 +20,14 @@ use lunatic_jit::Linker;
 use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::host::Guest;
+use crate::host::memory::parts;
 use crate::process::ProcessData;
 
 const MODULE: &str = "lunatic::ext::config";
 const KIND: &str = "configuration";
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    linker.func(MODULE, "forbid", forbid);
     limit(
         linker,
         ("set_max_reductions", "get_max_reductions"),
@@ -96,4 +98,12 @@ fn limit(
     linker.func(MODULE, getter, move |guest: &mut Guest<'_>, id: u64| {
         guest.data().configs.get(KIND, id).map(|config| get(config))
     });
+}
+
+/// Forbids the functions whose names fit a pattern, such as `lunatic::networking::*`, to processes with the configuration
+/// and those made from it. Who calls one of them traps.
+fn forbid(guest: &mut Guest<'_>, config: u64, pattern: u32, pattern_len: u32) -> Result<(), Fault> {
+    let (memory, data) = parts(guest)?;
+    let pattern = memory.str(pattern, pattern_len)?.to_owned();
+    Arc::make_mut(data.configs.get_mut(KIND, config)?).forbid(pattern)
 }
