@@ -225,6 +225,16 @@ fn tests_are_listed() {
 }
 
 #[test]
+fn names_of_tests_cannot_write_to_the_terminal() {
+    let directory = with_app("(module (func (export \"#lunatic_test_k::a\\nb\\1b[31m\") unreachable))");
+    for flags in [&["--list"][..], &[], &["-q"]] {
+        let output = command(directory.path(), &[&["app.wasm"], flags].concat()).output().expect("it starts");
+        let said = words(&output);
+        assert!(said.contains("k::a\\nb\\u{1b}[31m") && !said.contains('\x1b'), "{said:?}");
+    }
+}
+
+#[test]
 fn colours_are_for_terminals() {
     let (_, said) = run(&["passes"]);
     assert!(!said.contains('\x1b'), "{said:?}");

@@ -2,12 +2,14 @@
 //!
 //! *Pretty* has a line for each test. When one is run at a time its name comes first and the rest when it is over, so that
 //! one sees which test it is that takes so long. *Terse* has a character for each that passes or is ignored, and a line
-//! for each that fails.
+//! for each that fails. Names are escaped: they are the module's, the terminal is not.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use lunatic_executor::{Test, TestEvent, TestResult, Verdict};
+
+use crate::report::escape;
 
 /// Characters of a line in the terse format, and one.
 const TERSE_COLUMNS: usize = 88;
@@ -66,7 +68,8 @@ impl<W: Write> Report<W> {
             TestEvent::Started(_) => {}
             TestEvent::Slow(test) => {
                 let seconds = self.style.patience.as_secs();
-                writeln!(self.out, "test {} has been running for over {seconds} seconds", test.name)?;
+                let name = escape(&test.name);
+                writeln!(self.out, "test {name} has been running for over {seconds} seconds")?;
             }
             TestEvent::Finished(test, result) => {
                 if self.style.terse {
@@ -104,7 +107,7 @@ impl<W: Write> Report<W> {
     }
 
     fn remember(&mut self, test: &Test, result: &TestResult) {
-        let shown = Shown { name: test.name.clone(), output: result.output.clone() };
+        let shown = Shown { name: escape(&test.name), output: result.output.clone() };
         match result.verdict {
             Verdict::Passed => self.passed.push(shown),
             Verdict::Failed => self.failed.push(shown),
@@ -115,7 +118,7 @@ impl<W: Write> Report<W> {
     fn write_name(&mut self, test: &Test) -> io::Result<()> {
         let should_panic =
             if test.should_panic.is_some() && !test.is_ignored { " - should panic" } else { "" };
-        write!(self.out, "test {}{should_panic} ... ", test.name)
+        write!(self.out, "test {}{should_panic} ... ", escape(&test.name))
     }
 
     fn finish_pretty(&mut self, test: &Test, verdict: Verdict) -> io::Result<()> {
@@ -140,7 +143,7 @@ impl<W: Write> Report<W> {
                     self.write_progress()?;
                 }
                 self.finished += 1;
-                write!(self.out, "{} --- ", test.name)?;
+                write!(self.out, "{} --- ", escape(&test.name))?;
                 self.write_colored("FAILED", RED)?;
                 return self.out.write_all(b"\n");
             }
@@ -185,7 +188,7 @@ impl<W: Write> Report<W> {
 
 /// Writes which tests there are.
 pub(super) fn list(mut out: impl Write, tests: &[Test], terse: bool) -> io::Result<()> {
-    tests.iter().try_for_each(|test| writeln!(out, "{}: test", test.name))?;
+    tests.iter().try_for_each(|test| writeln!(out, "{}: test", escape(&test.name)))?;
     if !terse {
         let gap = if tests.is_empty() { "" } else { "\n" };
         writeln!(out, "{gap}{}, 0 benchmarks", plural(tests.len(), "test"))?;
