@@ -18,7 +18,6 @@ const NETWORK: &str = r#"
   (import "lunatic::networking" "tcp_connect" (func $tcp_connect (param i32 i32 i32 i32 i32 i64 i32) (result i32)))
   (import "lunatic::networking" "resolve" (func $resolve (param i32 i32 i64 i32) (result i32)))
   (import "lunatic::ext::monitor" "start" (func $watch (param i64) (result i64)))
-  (import "lunatic::ext::death" "kind" (func $death_kind (result i32)))
 "#;
 
 const BODY: &str = r#"
