@@ -20,7 +20,7 @@ use crate::process::{
 use crate::program::Loader;
 use crate::quota::Place;
 use crate::registry::Registry;
-use crate::scheduler::{BlockingPool, Events, Job, Readiness, Scheduler, Timers};
+use crate::scheduler::{BlockingPool, Events, Job, News, Scheduler, Timers};
 use crate::simulation::Hooks;
 use crate::stdio::{Input, Output};
 
@@ -296,8 +296,8 @@ impl Events for Node {
         });
     }
 
-    fn ready(&self, token: u64, readiness: Readiness) {
-        self.net().ready(token, readiness);
+    fn ready(&self, news: &[News]) {
+        self.net().ready(news);
     }
 
     fn has_descriptors(&self) -> bool {

@@ -12,11 +12,11 @@ use crate::code::Code;
 use crate::error::Fault;
 use crate::net::{TcpStream, TlsStream, UdpSocket};
 use crate::process::{
-    DataMessage, Letter, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, Resources,
-    Signal, Tags,
+    DataMessage, Letter, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, Signal, Tags,
 };
 
 use super::memory::parts;
+use super::networking::Table;
 use super::process::deadline;
 use super::{Guest, Sockets, charge};
 
@@ -126,7 +126,7 @@ fn take_module(guest: &mut Guest<'_>, index: u64) -> Result<u64, Fault> {
 /// A kind of thing that moves with a message: what it is called, and where a process has those that it has.
 struct Movable<T> {
     kind: &'static str,
-    table: fn(&mut Sockets) -> &mut Resources<Arc<T>>,
+    table: fn(&mut Sockets) -> &mut Table<Arc<T>>,
 }
 
 const TCP_STREAM: Movable<TcpStream> =
@@ -154,7 +154,7 @@ fn take<T: Any + Send + Sync>(guest: &mut Guest<'_>, index: u64, what: Movable<T
     let thing = data_message(&mut data.current)?.take_resource::<T>(index);
     let thing = thing.ok_or(Fault::Unknown { kind: what.kind, id: index })?;
     let max = data.process.config().max_resources;
-    (what.table)(data.sockets()).add_within(max, thing).ok_or(Fault::TooMany(what.kind))
+    (what.table)(data.sockets()).add_or_trap(max, what.kind, thing)
 }
 
 /// Sends the message. Sending to a process that is gone is no error.

@@ -25,7 +25,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::scheduler::{BlockingPool, Readiness};
+use smallvec::SmallVec;
+
+use crate::scheduler::{BlockingPool, News};
 
 pub(crate) use policy::{Action, MAX_RULES, Policy};
 pub use policy::{AddressRule, NameRule, NetworkRules, RuleError};
@@ -67,12 +69,21 @@ impl Net {
         self.sources.len() > 0
     }
 
-    /// Something happened to a socket.
-    pub(crate) fn ready(&self, token: u64, readiness: Readiness) {
-        // A socket that was closed meanwhile is nobody's.
-        if let Some(source) = self.sources.get(token) {
-            source.ready(readiness);
+    /// Something happened to sockets.
+    ///
+    /// With many connections nothing of one that has been silent for a while is in a cache. What one step needs for all of
+    /// them is fetched at once, before any of them takes it.
+    pub(crate) fn ready(&self, news: &[News]) {
+        let sources = self.sources.get_all(news.iter().map(|news| news.token));
+        let mut told = SmallVec::<[Waiter; 16]>::new();
+        for (source, news) in sources.iter().zip(news) {
+            // A socket that was closed meanwhile is nobody's.
+            if let Some(source) = source {
+                source.change(news.readiness, &mut told);
+            }
         }
+        told.iter().for_each(Waiter::prefetch);
+        told.into_iter().for_each(Waiter::tell);
     }
 
     /// Says no where there is no network.

@@ -25,6 +25,8 @@ pub(crate) enum Direction {
 pub(crate) struct Waiter {
     pub(crate) process: Arc<Process>,
     pub(crate) wait: u64,
+    /// Addresses of what it will look at first when it tries again, for the processor to fetch; never read through.
+    pub(crate) needs: [usize; 3],
 }
 
 /// The moment that an attempt began.
@@ -87,27 +89,40 @@ impl Source {
         true
     }
 
-    /// The reactor's news.
+    /// It may be ready: who is to be told.
+    pub(super) fn change(&self, readiness: Readiness, told: &mut impl Extend<Waiter>) {
+        let mut state = self.lock();
+        if readiness.readable {
+            told.extend(state.read.change(readiness.read_closed));
+        }
+        if readiness.writable {
+            told.extend(state.write.change(readiness.write_closed));
+        }
+    }
+
+    /// It may be ready, for another reason than the reactor's news.
     pub(super) fn ready(&self, readiness: Readiness) {
         let mut told: SmallVec<[Waiter; 2]> = SmallVec::new();
-        {
-            let mut state = self.lock();
-            if readiness.readable {
-                told.extend(state.read.change(readiness.read_closed));
-            }
-            if readiness.writable {
-                told.extend(state.write.change(readiness.write_closed));
-            }
-        }
-        for Waiter { process, wait } in told {
-            // Who is gone does not need to know.
-            let _ = process.send(Signal::Ready { wait });
-        }
+        self.change(readiness, &mut told);
+        told.into_iter().for_each(Waiter::tell);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics under it, and every state of it is a valid one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiter {
+    /// Has the processor fetch what telling it needs, and what it needs itself.
+    pub(super) fn prefetch(&self) {
+        self.process.prefetch_to_send();
+        self.needs.into_iter().for_each(lunatic_jit::prefetch);
+    }
+
+    /// Tells it. Who is gone does not need to know.
+    pub(super) fn tell(self) {
+        let _ = self.process.send(Signal::Ready { wait: self.wait });
     }
 }
 

@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smallvec::SmallVec;
+
 use super::Source;
 
 /// See the module.
@@ -42,11 +44,17 @@ impl Sources {
         u64::from(slot.generation) << 32 | u64::from(index)
     }
 
-    /// What has this token, if it has not been closed.
-    pub(super) fn get(&self, token: u64) -> Option<Arc<Source>> {
+    /// What has these tokens, if it has not been closed.
+    pub(super) fn get_all(
+        &self,
+        tokens: impl Iterator<Item = u64> + Clone,
+    ) -> SmallVec<[Option<Arc<Source>>; 16]> {
         let slots = self.lock();
-        let slot = slots.all.get(token as u32 as usize)?;
-        if u64::from(slot.generation) == token >> 32 { slot.source.clone() } else { None }
+        // To take one is to count it, which waits for it to be fetched.
+        tokens.clone().filter_map(|token| slots.find(token)).for_each(|source| {
+            lunatic_jit::prefetch(Arc::as_ptr(source).addr());
+        });
+        tokens.map(|token| slots.find(token).cloned()).collect()
     }
 
     /// Takes a source out; its token names nothing from now on.
@@ -77,6 +85,13 @@ impl Sources {
     }
 }
 
+impl Slots {
+    fn find(&self, token: u64) -> Option<&Arc<Source>> {
+        let slot = self.all.get(token as u32 as usize)?;
+        if u64::from(slot.generation) == token >> 32 { slot.source.as_ref() } else { None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,13 +99,14 @@ mod tests {
     #[test]
     fn a_token_is_not_given_twice() {
         let sources = Sources::default();
+        let is_there = |token| sources.get_all(std::iter::once(token))[0].is_some();
         let first = sources.add(Arc::default());
-        assert!(sources.get(first).is_some());
+        assert!(is_there(first));
         sources.remove(first);
         let second = sources.add(Arc::default());
         assert_eq!(first as u32, second as u32, "the slot is used again");
-        assert!(sources.get(first).is_none() && sources.get(second).is_some());
+        assert!(!is_there(first) && is_there(second));
         assert_eq!(sources.len(), 1);
-        assert!(sources.get(u64::MAX).is_none());
+        assert!(!is_there(u64::MAX));
     }
 }

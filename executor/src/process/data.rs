@@ -169,16 +169,19 @@ impl ProcessData {
         }
     }
 
-    /// Waits until a source may be ready, at most until `deadline`, and then tries again.
+    /// Waits until a source may be ready, at most until `deadline`, and then tries again; `needs` are addresses of what
+    /// that looks at.
     pub(crate) fn wait_until_ready(
         &mut self,
         source: &Source,
         direction: Direction,
         deadline: Option<u64>,
+        needs: [usize; 2],
         again: Finish,
     ) {
+        let needs = [(&raw const *again).addr(), needs[0], needs[1]];
         let wait = self.wait_for(Reason::Readiness(again), deadline);
-        let waiter = Waiter { process: self.process.clone(), wait };
+        let waiter = Waiter { process: self.process.clone(), wait, needs };
         if !source.wait(direction, waiter) {
             // It became ready while this was being said.
             self.wait.as_mut().expect("it was just made").become_ready();
@@ -486,6 +489,13 @@ impl<T> Resources<T> {
         self.next += 1;
         items.insert(id, item);
         Some(id)
+    }
+
+    /// A number that is given to nothing else.
+    pub(crate) fn take_number(&mut self) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        id
     }
 
     /// The thing of this number.

@@ -162,6 +162,13 @@ impl Process {
         self.working_set.prefetch();
     }
 
+    /// Has the processor fetch what sending to it looks at.
+    pub(crate) fn prefetch_to_send(&self) {
+        lunatic_jit::prefetch((&raw const *self).addr());
+        lunatic_jit::prefetch((&raw const self.inbox).addr());
+        lunatic_jit::prefetch((&raw const self.working_set).addr());
+    }
+
     /// Makes sure that it has a turn.
     pub(crate) fn wake(self: &Arc<Self>) {
         if self.inbox.queue().wake() {

@@ -51,7 +51,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_deque::{Injector, Stealer};
 
 pub(crate) use blocking::{BlockingPool, Job};
-pub(crate) use reactor::Readiness;
+pub(crate) use reactor::{News, Readiness};
 pub(crate) use timers::{TimerId, Timers};
 pub(crate) use worker::{Driven, Worker};
 
@@ -99,8 +99,8 @@ pub(crate) enum Step {
 pub(crate) trait Events: Send + Sync {
     /// Makes everything that is due runnable.
     fn fire(&self);
-    /// Makes runnable who waits for the descriptor that was registered with this token.
-    fn ready(&self, token: u64, readiness: Readiness);
+    /// Makes runnable who waits for these descriptors.
+    fn ready(&self, news: &[News]);
     /// Whether any descriptor is registered, so that it is worth looking.
     fn has_descriptors(&self) -> bool;
     /// When the next thing is due; `None` when nothing is.

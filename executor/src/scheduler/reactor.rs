@@ -7,7 +7,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mio::event::Event;
 use mio::{Poll, Token, Waker};
+use smallvec::SmallVec;
 
 use super::Events;
 
@@ -44,6 +46,14 @@ pub(crate) struct Readiness {
     pub(crate) write_closed: bool,
 }
 
+/// What happened to a descriptor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct News {
+    /// What it was registered with.
+    pub(crate) token: u64,
+    pub(crate) readiness: Readiness,
+}
+
 impl Reactor {
     /// A reactor, what wakes who sleeps in it, and where descriptors are registered.
     pub(super) fn new() -> io::Result<(Reactor, Wakeup, Registry)> {
@@ -65,18 +75,26 @@ impl Reactor {
 
     /// Tells of what the last poll found, once.
     pub(super) fn dispatch(&mut self, events: &dyn Events) {
-        for event in self.events.iter().filter(|event| event.token() != WAKER) {
-            let (read_closed, write_closed, is_error) =
-                (event.is_read_closed(), event.is_write_closed(), event.is_error());
-            let readiness = Readiness {
-                readable: event.is_readable() || read_closed || is_error,
-                writable: event.is_writable() || write_closed || is_error,
-                read_closed: read_closed || is_error,
-                write_closed: write_closed || is_error,
-            };
-            events.ready(event.token().0 as u64, readiness);
-        }
+        let news: SmallVec<[News; EVENTS]> =
+            self.events.iter().filter(|event| event.token() != WAKER).map(News::of).collect();
         self.events.clear();
+        if !news.is_empty() {
+            events.ready(&news);
+        }
+    }
+}
+
+impl News {
+    fn of(event: &Event) -> News {
+        let (read_closed, write_closed, is_error) =
+            (event.is_read_closed(), event.is_write_closed(), event.is_error());
+        let readiness = Readiness {
+            readable: event.is_readable() || read_closed || is_error,
+            writable: event.is_writable() || write_closed || is_error,
+            read_closed: read_closed || is_error,
+            write_closed: write_closed || is_error,
+        };
+        News { token: event.token().0 as u64, readiness }
     }
 }
 

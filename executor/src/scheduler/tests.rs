@@ -8,13 +8,13 @@ use crate::entropy::Choices;
 
 use super::idle::{Idle, MAX_SLEEP};
 use super::worker::Driven;
-use super::{Events, Priority, Readiness, Scheduler, Step, Task};
+use super::{Events, News, Priority, Scheduler, Step, Task};
 
 struct NoEvents;
 
 impl Events for NoEvents {
     fn fire(&self) {}
-    fn ready(&self, _: u64, _: Readiness) {}
+    fn ready(&self, _: &[News]) {}
     fn has_descriptors(&self) -> bool {
         false
     }
@@ -192,7 +192,7 @@ struct Due(u64);
 
 impl Events for Due {
     fn fire(&self) {}
-    fn ready(&self, _: u64, _: Readiness) {}
+    fn ready(&self, _: &[News]) {}
     fn has_descriptors(&self) -> bool {
         false
     }
@@ -213,7 +213,7 @@ struct SetMeanwhile<'a> {
 
 impl Events for SetMeanwhile<'_> {
     fn fire(&self) {}
-    fn ready(&self, _: u64, _: Readiness) {}
+    fn ready(&self, _: &[News]) {}
     fn has_descriptors(&self) -> bool {
         false
     }

@@ -14,6 +14,7 @@
 mod address;
 mod dns;
 mod stream;
+mod table;
 mod tcp;
 mod tls;
 mod udp;
@@ -26,10 +27,12 @@ use lunatic_jit::{HostCall, Linker, RawValue};
 
 use crate::error::Fault;
 use crate::net::{Attempt, Source, TcpListener, TcpStream, TlsListener, TlsStream, UdpSocket};
-use crate::process::{ProcessData, Resources};
+use crate::process::ProcessData;
 
 use super::Guest;
 use super::memory::{GuestMemory, parts};
+
+pub(crate) use table::Table;
 
 use dns::Addresses;
 
@@ -51,12 +54,12 @@ const SYSTEM_CALL: u64 = 400;
 /// A process's sockets, and addresses that it may ask for.
 #[derive(Default)]
 pub(crate) struct Sockets {
-    pub(super) addresses: Resources<Addresses>,
-    pub(super) tcp_listeners: Resources<Arc<TcpListener>>,
-    pub(super) tcp_streams: Resources<Arc<TcpStream>>,
-    pub(super) tls_listeners: Resources<Arc<TlsListener>>,
-    pub(super) tls_streams: Resources<Arc<TlsStream>>,
-    pub(super) udp_sockets: Resources<Arc<UdpSocket>>,
+    pub(super) tcp_streams: Table<Arc<TcpStream>>,
+    pub(super) addresses: Table<Addresses>,
+    pub(super) tcp_listeners: Table<Arc<TcpListener>>,
+    pub(super) tls_listeners: Table<Arc<TlsListener>>,
+    pub(super) tls_streams: Table<Arc<TlsStream>>,
+    pub(super) udp_sockets: Table<Arc<UdpSocket>>,
 }
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
@@ -129,6 +132,11 @@ trait Operation: Sized + Send + 'static {
     /// Who says when it is worth another attempt.
     fn source(&self) -> &Arc<Source>;
 
+    /// Addresses of what an attempt looks at.
+    fn needs(&self, _: &GuestMemory<'_>) -> [usize; 2] {
+        [0; 2]
+    }
+
     /// The milliseconds that it may take; asked when it has to wait.
     fn timeout_ms(&self) -> u64;
 
@@ -172,11 +180,11 @@ fn go_on<O: Operation>(
             None => Ok(HostCall::Return(TIMED_OUT)),
         };
     }
-    let source = operation.source().clone();
+    let (source, needs) = (operation.source().clone(), operation.needs(memory));
     let again = Box::new(move |memory: &mut [u8], data: &mut ProcessData| {
         go_on(&mut GuestMemory(memory), data, operation, Some(deadline)).map(returned)
     });
-    data.wait_until_ready(&source, direction, deadline, again);
+    data.wait_until_ready(&source, direction, deadline, needs, again);
     Ok(HostCall::Suspend)
 }
 
@@ -189,7 +197,7 @@ fn returned(called: HostCall<u32>) -> HostCall<RawValue> {
 }
 
 /// Enters a socket, unless the process has as many as it may.
-fn enter<T>(table: &mut Resources<T>, max: u64, kind: &'static str, socket: T) -> io::Result<u64> {
+fn enter<T>(table: &mut Table<T>, max: u64, kind: &'static str, socket: T) -> io::Result<u64> {
     let too_many = || io::Error::new(io::ErrorKind::QuotaExceeded, Fault::TooMany(kind));
-    table.add_within(max, socket).ok_or_else(too_many)
+    table.add(max, socket).ok_or_else(too_many)
 }

@@ -10,9 +10,9 @@ use crate::error::Fault;
 use crate::host::Guest;
 use crate::host::memory::GuestMemory;
 use crate::net::{Attempt, Source, Stream, Timeouts};
-use crate::process::{ProcessData, Resources};
+use crate::process::ProcessData;
 
-use super::{FOREVER, MODULE, Operation, Sockets, begin};
+use super::{FOREVER, MODULE, Operation, Sockets, Table, begin};
 
 /// Buffers of one write; of more, the first are written, and the guest is told how much that was.
 const MAX_BUFFERS: u32 = 1024;
@@ -23,7 +23,7 @@ const MAX_BYTES: u32 = 1 << 20;
 /// A kind of stream that processes know by numbers.
 pub(super) trait Known: Stream {
     const KIND: &'static str;
-    fn table(sockets: &mut Sockets) -> &mut Resources<Arc<Self>>;
+    fn table(sockets: &mut Sockets) -> &mut Table<Arc<Self>>;
 
     /// The stream of this number.
     fn get(data: &mut ProcessData, id: u64) -> Result<&Arc<Self>, Fault> {
@@ -63,7 +63,7 @@ fn clone<S: Known>(guest: &mut Guest<'_>, id: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let stream = S::get(data, id)?.clone();
     let max = data.process.config().max_resources;
-    S::table(data.sockets()).add_within(max, stream).ok_or(Fault::TooMany("streams"))
+    S::table(data.sockets()).add_or_trap(max, "streams", stream)
 }
 
 /// Reads what there is, and waits if there is nothing, for as long as the stream's read timeout says. Writes the number of
@@ -104,6 +104,11 @@ impl<S: Known> Operation for Read<S> {
 
     fn source(&self) -> &Arc<Source> {
         self.stream.source()
+    }
+
+    fn needs(&self, memory: &GuestMemory<'_>) -> [usize; 2] {
+        let buffer = memory.bytes(self.buffer, 0).map_or(0, |buffer| buffer.as_ptr().addr());
+        [Arc::as_ptr(&self.stream).addr(), buffer]
     }
 
     fn timeout_ms(&self) -> u64 {

@@ -9,12 +9,12 @@ use crate::error::Fault;
 use crate::host::Guest;
 use crate::host::memory::{GuestMemory, parts};
 use crate::net::{Action, Attempt, Source, Stream, TcpListener, TcpStream};
-use crate::process::{ProcessData, Resources};
+use crate::process::ProcessData;
 
 use super::address::Passed;
 use super::dns::{self, answer_address};
 use super::stream::{self, Known, counted};
-use super::{FOREVER, MODULE, Operation, SYSTEM_CALL, Sockets, answered, begin, enter};
+use super::{FOREVER, MODULE, Operation, SYSTEM_CALL, Sockets, Table, answered, begin, enter};
 
 const LISTENER: &str = "TCP listener";
 
@@ -41,7 +41,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 impl Known for TcpStream {
     const KIND: &'static str = "TCP stream";
 
-    fn table(sockets: &mut Sockets) -> &mut Resources<Arc<TcpStream>> {
+    fn table(sockets: &mut Sockets) -> &mut Table<Arc<TcpStream>> {
         &mut sockets.tcp_streams
     }
 }

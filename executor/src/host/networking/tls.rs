@@ -11,12 +11,12 @@ use crate::error::Fault;
 use crate::host::Guest;
 use crate::host::memory::{GuestMemory, parts};
 use crate::net::{Action, Attempt, Source, Stream, TcpStream, TlsListener, TlsStream, client_config};
-use crate::process::{ProcessData, Resources};
+use crate::process::ProcessData;
 
 use super::address::Passed;
 use super::dns::{self, answer_address};
 use super::stream::{self, Known};
-use super::{FOREVER, MODULE, Operation, SYSTEM_CALL, Sockets, answered, deadline, enter, go_on};
+use super::{FOREVER, MODULE, Operation, SYSTEM_CALL, Sockets, Table, answered, deadline, enter, go_on};
 
 const LISTENER: &str = "TLS listener";
 
@@ -47,7 +47,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 impl Known for TlsStream {
     const KIND: &'static str = "TLS stream";
 
-    fn table(sockets: &mut Sockets) -> &mut Resources<Arc<TlsStream>> {
+    fn table(sockets: &mut Sockets) -> &mut Table<Arc<TlsStream>> {
         &mut sockets.tls_streams
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
         let data = guest.data_mut();
         let socket = get(data, id)?.clone();
         let max = data.process.config().max_resources;
-        data.sockets().udp_sockets.add_within(max, socket).ok_or(Fault::TooMany("UDP sockets"))
+        data.sockets().udp_sockets.add_or_trap(max, "UDP sockets", socket)
     });
     linker.func(MODULE, "drop_udp_socket", |guest: &mut Guest<'_>, id: u64| {
         guest.data_mut().sockets().udp_sockets.remove(KIND, id).map(drop)
