@@ -8,6 +8,7 @@ use lunatic_instrument::{PrepareError, VerifyError, VerifyErrorKind};
 use lunatic_jit::{CompileError, EngineError, LinkError};
 
 use crate::config::MAX_WORKERS;
+use crate::sqlite::{Malformed, SqlError};
 
 /// A guest called a host function in a way that ends the process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +19,14 @@ pub(crate) enum Fault {
     NoMemory,
     #[error("the module does not export \"_lunatic_catch_trap\", which lunatic::trap::catch calls")]
     NoCatchTrap,
+    #[error(
+        "the module does not export \"lunatic_alloc\" of the type (i32) -> i32, by which this host function needs memory"
+    )]
+    NoAllocator,
+    #[error("the guest's \"lunatic_alloc\" trapped: {0}")]
+    AllocatorTrapped(String),
+    #[error("the result does not fit in a guest's memory")]
+    NoRoom,
     #[error("a string passed to the host is not UTF-8")]
     NotUtf8,
     #[error("there is no current message; create or receive one first")]
@@ -42,6 +51,10 @@ pub(crate) enum Fault {
     BadAddressType(u32),
     #[error("the system refuses: {0}")]
     Refused(String),
+    #[error(transparent)]
+    Sqlite(#[from] SqlError),
+    #[error(transparent)]
+    BadBinds(#[from] Malformed),
     #[error("the guest exited with status {0}")]
     Exit(u32),
     #[error("the guest ended with the reason {0}")]

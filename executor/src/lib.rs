@@ -33,6 +33,7 @@ mod report;
 mod runtime;
 mod scheduler;
 mod simulation;
+mod sqlite;
 mod stdio;
 mod sys;
 mod testing;

@@ -22,6 +22,7 @@ use crate::quota::Place;
 use crate::registry::Registry;
 use crate::scheduler::{BlockingPool, Events, Job, News, Scheduler, Timers};
 use crate::simulation::Hooks;
+use crate::sqlite::Surroundings;
 use crate::stdio::{Input, Output};
 
 /// The identifier of this node. Lunatic counts nodes from 1 where there are several; alone, a node is 0.
@@ -72,6 +73,8 @@ pub(crate) enum World {
         files: BlockingPool,
         /// Where guests' modules are compiled: apart from files, which would have to wait otherwise.
         compilers: BlockingPool,
+        /// Where databases are: a statement takes as long as its guest likes, and files would have to wait.
+        databases: BlockingPool,
     },
     /// A simulation, which has a say in turns and spawns, and does blocking work itself when its time has come.
     Simulated(Hooks),
@@ -233,6 +236,14 @@ impl Node {
         }
     }
 
+    /// Has work on databases done elsewhere.
+    pub(crate) fn submit_database(&self, job: Job) {
+        match &self.world {
+            World::Real { databases, .. } => databases.submit(job),
+            World::Simulated(hooks) => self.submit_for(hooks, job),
+        }
+    }
+
     fn submit_for(&self, hooks: &Hooks, job: Job) {
         self.timers.set(self.clock.now().saturating_add(hooks.job_delay()), Due::Job(job));
     }
@@ -270,6 +281,16 @@ impl Node {
     pub(crate) fn finish(&self, status: i32) {
         self.status.decide(status);
         self.scheduler().stop();
+    }
+}
+
+impl Surroundings for Node {
+    fn wall(&self) -> u64 {
+        self.clock.wall()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) -> bool {
+        self.entropy.fill(bytes)
     }
 }
 

@@ -38,6 +38,13 @@ const STATUS_CANNOT_RUN: i32 = 1;
 /// Threads for blocking work at most. Files of one machine rarely gain from more.
 const FILE_THREADS: usize = 16;
 
+/// Threads for databases: so many statements run at a time.
+const DATABASE_THREADS: usize = 32;
+
+/// Bytes of stack for each of them. SQLite recurses where statements do, and is tested with what a program's first
+/// thread has.
+const DATABASE_STACK: usize = 8 << 20;
+
 /// How long a program that was [asked](Stopper::ask) to stop may take until it is stopped.
 pub const GRACE: Duration = Duration::from_secs(5);
 
@@ -212,6 +219,7 @@ impl Blueprint {
             world: World::Real {
                 files: BlockingPool::new(FILE_THREADS),
                 compilers: BlockingPool::new(compiler_threads()),
+                databases: BlockingPool::with_stack(DATABASE_THREADS, DATABASE_STACK),
             },
             clock,
             entropy,

@@ -39,6 +39,8 @@ const ALWAYS_TRAP: &[(&str, &str)] = &[
     ("lunatic::ext::death::process", "as above"),
     ("lunatic::ext::death::reference", "as above"),
     ("lunatic::ext::exit::exit", "it is how a process ends"),
+    ("lunatic::sqlite::bind_value", "no bytes are no list"),
+    ("lunatic::sqlite::query_prepare", "the text here is no statement"),
     ("lunatic::trap::catch", "the guest here has no function to call back"),
     ("lunatic::wasi::config_preopen_dir", "the guest here has no directory"),
 ];
@@ -208,12 +210,16 @@ const PRELUDE: &str = r#"
     (func $tls_bind (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::networking" "tls_local_addr" (func $tls_local (param i64 i32) (result i32)))
   (import "lunatic::networking" "tls_accept" (func $tls_accept (param i64 i32 i32) (result i32)))
+  (import "lunatic::sqlite" "open" (func $open (param i32 i32 i32) (result i64)))
+  (import "lunatic::sqlite" "query_prepare" (func $prepare (param i64 i32 i32) (result i64)))
   (memory (export "memory") 2 2)
   (data (i32.const 1024) "x")
   (data (i32.const 1032) "\ff")
   (data (i32.const 1040) "\7f\00\00\01")
   (data (i32.const 1056) "127.0.0.1:80")
   (data (i32.const 1072) "\00asm\01\00\00\00")
+  (data (i32.const 1088) "SELECT 1")
+  (func (export "lunatic_alloc") (param i32) (result i32) (i32.const 3200))
   (func $well (param i32) (if (local.get 0) (then (unreachable))))
   (func $made (result i64) (i64.load (i32.const 3072)))
   (func $config (result i64) (call $create_config))
@@ -253,6 +259,9 @@ const PRELUDE: &str = r#"
     (call $well (call $udp_bind (i32.const 4) (i32.const 1040) (i32.const 0) (i32.const 0) (i32.const 0)
       (i32.const 3072)))
     (call $made))
+  (func $connection (result i64)
+    (call $well (i32.wrap_i64 (call $open (i32.const 0) (i32.const 0) (i32.const 3072)))) (call $made))
+  (func $statement (result i64) (call $prepare (call $connection) (i32.const 1088) (i32.const 8)))
   (func (export "_start") (local $left i32) (local $name i32) (local $child i64)
     (local.set $name (global.get $names))
     (local.set $left (global.get $cases))
@@ -375,6 +384,7 @@ namespaces! {
     process => "lunatic::process",
     message => "lunatic::message",
     networking => "lunatic::networking",
+    sqlite => "lunatic::sqlite",
     registry => "lunatic::registry",
     timer => "lunatic::timer",
     error => "lunatic::error",

@@ -21,6 +21,7 @@ mod networking;
 mod process;
 mod registry;
 mod spawn;
+mod sqlite;
 mod timer;
 mod trap;
 mod version;
@@ -29,6 +30,7 @@ pub(crate) mod wasi;
 pub(crate) use module::Compiling;
 pub(crate) use networking::Sockets;
 pub(crate) use spawn::Spawned;
+pub(crate) use sqlite::Databases;
 
 use lunatic_jit::{Caller, Linker};
 
@@ -60,6 +62,7 @@ pub(crate) fn linker() -> Linker<ProcessData> {
     process::register(&mut linker);
     registry::register(&mut linker);
     spawn::register(&mut linker);
+    sqlite::register(&mut linker);
     timer::register(&mut linker);
     trap::register(&mut linker);
     version::register(&mut linker);

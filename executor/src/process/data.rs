@@ -12,7 +12,7 @@ use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::host::wasi::FdTable;
-use crate::host::{Compiling, Sockets, Spawned};
+use crate::host::{Compiling, Databases, Sockets, Spawned};
 use crate::net::{Direction, Source, Waiter};
 use crate::node::{Due, Node, World};
 use crate::quota::Place;
@@ -71,6 +71,8 @@ pub(crate) struct ProcessData {
     pub(crate) compiling: Option<Compiling>,
     /// By which it can be sent messages besides its identifier; most processes have none.
     pub(crate) aliases: Option<Box<Aliases>>,
+    /// Its databases, if it ever opened one.
+    pub(crate) databases: Option<Box<Databases>>,
     /// What it has in timers, if it ever set one.
     pub(crate) deferred: Option<Deferred>,
     _place: Option<Place>,
@@ -119,6 +121,7 @@ impl ProcessData {
             last_spawned: None,
             compiling: None,
             aliases: None,
+            databases: None,
             deferred: None,
             _place: place,
             references: 0,
@@ -134,6 +137,12 @@ impl ProcessData {
     /// The node it runs on.
     pub(crate) fn node(&self) -> &Arc<Node> {
         self.process.node()
+    }
+
+    /// Reductions that it may still use in its life, as far as is known.
+    pub(crate) fn reductions_left(&self) -> u64 {
+        let limit = self.process.config().max_reductions.unwrap_or(u64::MAX);
+        limit.saturating_sub(self.usage.reductions)
     }
 
     /// A number that this process has given to nothing else: a monitor's reference, an alias, an undone link.
@@ -470,7 +479,7 @@ impl<T> Default for Resources<T> {
 
 impl<T> Resources<T> {
     /// None yet.
-    fn new() -> Resources<T> {
+    pub(crate) fn new() -> Resources<T> {
         Resources { items: None, next: 0 }
     }
 
@@ -496,6 +505,12 @@ impl<T> Resources<T> {
         let id = self.next;
         self.next += 1;
         id
+    }
+
+    /// Checks that one more can be added, before that costs anything.
+    pub(crate) fn check_room(&self, kind: &'static str, config: &ProcessConfig) -> Result<(), Fault> {
+        let count = self.items.as_ref().map_or(0, |items| items.len() as u64);
+        if count < config.max_resources { Ok(()) } else { Err(Fault::TooMany(kind)) }
     }
 
     /// The thing of this number.

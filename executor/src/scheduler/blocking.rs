@@ -19,6 +19,8 @@ pub(crate) struct BlockingPool {
     shared: Arc<Shared>,
     /// Threads at most.
     limit: usize,
+    /// Bytes of stack for each, if not the default.
+    stack: Option<usize>,
 }
 
 struct Shared {
@@ -37,7 +39,13 @@ struct Queue {
 impl BlockingPool {
     /// A pool of at most so many threads.
     pub(crate) fn new(limit: usize) -> BlockingPool {
-        BlockingPool { shared: Arc::new(Shared { queue: Mutex::default(), arrived: Condvar::new() }), limit }
+        let shared = Arc::new(Shared { queue: Mutex::default(), arrived: Condvar::new() });
+        BlockingPool { shared, limit, stack: None }
+    }
+
+    /// A pool whose threads have so many bytes of stack.
+    pub(crate) fn with_stack(limit: usize, stack: usize) -> BlockingPool {
+        BlockingPool { stack: Some(stack), ..BlockingPool::new(limit) }
     }
 
     /// Hands over a job. Jobs begin in order.
@@ -55,7 +63,9 @@ impl BlockingPool {
 
     fn start_thread(&self) {
         let shared = self.shared.clone();
-        let started = std::thread::Builder::new().name("blocking".into()).spawn(move || shared.work());
+        let thread = std::thread::Builder::new().name("blocking".into());
+        let thread = self.stack.into_iter().fold(thread, std::thread::Builder::stack_size);
+        let started = thread.spawn(move || shared.work());
         if started.is_err() {
             let mut queue = self.shared.lock();
             queue.threads -= 1;

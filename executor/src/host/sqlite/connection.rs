@@ -1,0 +1,101 @@
+//! Connections: `open`, `execute`, `query_prepare`, `sqlite3_changes`, `last_error`.
+
+use lunatic_jit::{HostCall, Linker};
+
+use crate::error::Fault;
+use crate::host::Guest;
+use crate::host::memory::{GuestMemory, parts};
+use crate::process::ProcessData;
+use crate::sqlite::{Connection, SqlError, encode_error};
+
+use super::MODULE;
+use super::give::give;
+use super::tables::{CONNECTIONS, Columns, Databases, Opened, STATEMENTS, Shared, Statement};
+use super::work::{settle, submit, work};
+
+/// Results of [`open`].
+const OPENED: u64 = 0;
+const FAILED: u64 = 1;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    linker.func(MODULE, "open", open);
+    linker.func(MODULE, "execute", execute);
+    linker.func(MODULE, "query_prepare", prepare);
+    linker.func(MODULE, "sqlite3_changes", |guest: &mut Guest<'_>, connection: u64| {
+        Databases::connection(guest.data_mut(), connection).map(|opened| opened.changes)
+    });
+    linker.func(MODULE, "last_error", |guest: &mut Guest<'_>, connection: u64, length: u32| {
+        let opened = Databases::connection(guest.data_mut(), connection)?;
+        let error = encode_error(opened.error.as_ref());
+        give(guest, length, error)
+    });
+}
+
+/// Opens the database at a path below one of the process's directories, or one in memory: `:memory:`, or no name.
+///
+/// Returns 0 and writes the connection's number, or 1 and writes an error's. Traps if there are too many connections.
+fn open(guest: &mut Guest<'_>, path: u32, path_length: u32, id: u32) -> Result<HostCall<u64>, Fault> {
+    settle(guest, path_length.into());
+    let (memory, data) = parts(guest)?;
+    memory.check(id, 8)?;
+    let path = memory.str(path, path_length)?.to_owned();
+    let config = data.process.config().clone();
+    let databases = Databases::of(data);
+    databases.connections.check_room(CONNECTIONS, &config)?;
+    let owner = databases.owner.clone();
+    let finish = move |memory: &mut GuestMemory<'_>, data: &mut ProcessData, opened| {
+        let (result, value) = match opened {
+            Ok(shared) => (OPENED, add(data, shared)?),
+            Err(error) => {
+                let error: SqlError = error;
+                (FAILED, data.errors.add("errors", data.process.config(), Box::new(error))?)
+            }
+        };
+        memory.write_u64(id, value)?;
+        Ok(result)
+    };
+    submit(data, move || Connection::open(&owner, &path).map(Shared::new), finish);
+    Ok(HostCall::Suspend)
+}
+
+/// There is room for it; that has been looked at.
+fn add(data: &mut ProcessData, shared: Shared) -> Result<u64, Fault> {
+    let config = data.process.config().clone();
+    let opened = Opened { shared, changes: 0, error: None };
+    Databases::of(data).connections.add(CONNECTIONS, &config, opened)
+}
+
+/// Runs statements, and drops their rows. Returns SQLite's result code.
+fn execute(guest: &mut Guest<'_>, connection: u64, sql: u32, length: u32) -> Result<HostCall<u32>, Fault> {
+    settle(guest, length.into());
+    let (memory, data) = parts(guest)?;
+    let sql = memory.str(sql, length)?.to_owned();
+    let finish = |_: &mut ProcessData, done: Result<(), SqlError>| {
+        Ok(done.map_or_else(|error| error.code.into(), |()| 0))
+    };
+    work(data, connection, move |connection| connection.execute(&sql), finish)?;
+    Ok(HostCall::Suspend)
+}
+
+/// Makes a statement of the first one in a text; its number. There is no way to say what is wrong with it but to trap.
+fn prepare(guest: &mut Guest<'_>, connection: u64, sql: u32, length: u32) -> Result<HostCall<u64>, Fault> {
+    settle(guest, length.into());
+    let (memory, data) = parts(guest)?;
+    let sql = memory.str(sql, length)?.to_owned();
+    let config = data.process.config().clone();
+    Databases::of(data).statements.check_room(STATEMENTS, &config)?;
+    let job = move |connection: &mut Connection| {
+        let id = connection.prepare(&sql)?;
+        let names = connection.columns(id)?.into();
+        Ok((id, Columns { names, compilations: connection.compilations(id) }))
+    };
+    let finish = move |data: &mut ProcessData, done: Result<_, SqlError>| {
+        let (id, columns) = done?;
+        let shared = Databases::connection(data, connection)?.shared.clone();
+        let statement = Statement { connection, shared, id, columns, row: None };
+        let config = data.process.config().clone();
+        Databases::of(data).statements.add(STATEMENTS, &config, statement)
+    };
+    work(data, connection, job, finish)?;
+    Ok(HostCall::Suspend)
+}

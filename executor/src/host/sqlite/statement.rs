@@ -1,0 +1,178 @@
+//! Statements: binding, stepping, reading rows.
+
+use std::sync::Arc;
+
+use lunatic_jit::{HostCall, Linker};
+
+use crate::error::Fault;
+use crate::host::Guest;
+use crate::host::memory::parts;
+use crate::process::ProcessData;
+use crate::sqlite::{Binds, Connection, Row, SqlError, StatementId, Step, encode_strings};
+
+use super::MODULE;
+use super::give::give;
+use super::tables::{Columns, Databases, Held, STATEMENT, Statement};
+use super::work::{settle, work};
+
+/// Results of [`step`]: SQLite's codes.
+const ROW: u64 = 100;
+const DONE: u64 = 101;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    linker.func(MODULE, "bind_value", bind);
+    linker.func(MODULE, "sqlite3_step", step);
+    linker.func(MODULE, "statement_reset", reset);
+    linker.func(MODULE, "sqlite3_finalize", finalize);
+    linker.func(MODULE, "column_count", |guest: &mut Guest<'_>, id: u64| {
+        Databases::statement(guest.data_mut(), id).map(|statement| statement.columns.names.len() as u32)
+    });
+    linker.func(MODULE, "column_names", |guest: &mut Guest<'_>, id: u64, length: u32| {
+        let names = encode_strings(&Databases::statement(guest.data_mut(), id)?.columns.names);
+        give(guest, length, names)
+    });
+    linker.func(MODULE, "column_name", |guest: &mut Guest<'_>, id: u64, column: u32, length: u32| {
+        let names = &Databases::statement(guest.data_mut(), id)?.columns.names;
+        let name = names.get(column as usize).ok_or_else(|| no_column(column))?.clone();
+        give(guest, length, name)
+    });
+    linker.func(MODULE, "read_column", |guest: &mut Guest<'_>, id: u64, column: u32, length: u32| {
+        let row = Databases::statement(guest.data_mut(), id)?.row();
+        row.of().column(column as usize).ok_or_else(|| no_column(column))?;
+        give(guest, length, OneColumn(row, column as usize))
+    });
+    linker.func(MODULE, "read_row", |guest: &mut Guest<'_>, id: u64, length: u32| {
+        let row = Databases::statement(guest.data_mut(), id)?.row();
+        give(guest, length, row)
+    });
+}
+
+fn no_column(column: u32) -> Fault {
+    Fault::Unknown { kind: "column", id: column.into() }
+}
+
+/// What there is to read of a row.
+enum Readable {
+    Held(Arc<Held>),
+    Nulls(Row),
+}
+
+struct OneColumn(Readable, usize);
+
+impl Statement {
+    /// The row that it is at.
+    fn row(&self) -> Readable {
+        match &self.row {
+            Some(held) => Readable::Held(held.clone()),
+            None => Readable::Nulls(Row::of_nulls(self.columns.names.len())),
+        }
+    }
+}
+
+impl Readable {
+    fn of(&self) -> &Row {
+        match self {
+            Readable::Held(held) => &held.row,
+            Readable::Nulls(row) => row,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Readable {
+    fn as_ref(&self) -> &[u8] {
+        self.of().bytes()
+    }
+}
+
+impl AsRef<[u8]> for OneColumn {
+    fn as_ref(&self) -> &[u8] {
+        self.0.of().column(self.1).expect("it has been looked at, and a row does not change")
+    }
+}
+
+/// Binds the values of a `BindList`. This is done here and at once: SQLite copies them, and looks at no file.
+fn bind(guest: &mut Guest<'_>, id: u64, list: u32, length: u32) -> Result<(), Fault> {
+    settle(guest, length.into());
+    let (memory, data) = parts(guest)?;
+    let list = memory.bytes(list, length)?;
+    let statement = Databases::statement(data, id)?;
+    let (connection, shared, id) = (statement.connection, statement.shared.clone(), statement.id);
+    let binds = Binds::new(list)?.map(|pair| pair.map_err(Fault::from));
+    let bound = shared.lock().bind(id, binds);
+    let error = match &bound {
+        Err(Fault::Sqlite(error)) => Some(error.clone()),
+        _ => None,
+    };
+    Databases::connection(data, connection)?.error = error;
+    bound
+}
+
+/// Goes on to the next row. Returns 100 if there is one, 101 if not. Traps if SQLite fails.
+fn step(guest: &mut Guest<'_>, number: u64) -> Result<HostCall<u32>, Fault> {
+    settle(guest, 0);
+    let data = guest.data_mut();
+    let statement = Databases::statement(data, number)?;
+    statement.row = None;
+    let (connection, id, compilations) = (statement.connection, statement.id, statement.columns.compilations);
+    let job = move |connection: &mut Connection| {
+        let step = connection.step(id)?;
+        Ok((step, new_columns(connection, id, compilations)?))
+    };
+    let finish = move |data: &mut ProcessData, done: Result<(Step, Option<Columns>), SqlError>| {
+        let (step, columns) = done?;
+        let statement = Databases::statement(data, number)?;
+        if let Some(columns) = columns {
+            statement.columns = columns;
+        }
+        match step {
+            Step::Row(row, taken) => {
+                statement.row = Some(Arc::new(Held { row, _taken: taken }));
+                Ok(ROW)
+            }
+            Step::Done => Ok(DONE),
+        }
+    };
+    work(data, connection, job, finish)?;
+    Ok(HostCall::Suspend)
+}
+
+/// The columns of a statement, if it was compiled again.
+fn new_columns(
+    connection: &mut Connection,
+    id: StatementId,
+    known: u32,
+) -> Result<Option<Columns>, SqlError> {
+    let compilations = connection.compilations(id);
+    if compilations == known {
+        return Ok(None);
+    }
+    Ok(Some(Columns { names: connection.columns(id)?.into(), compilations }))
+}
+
+/// Has a statement begin anew; what is bound stays.
+fn reset(guest: &mut Guest<'_>, number: u64) -> Result<HostCall<()>, Fault> {
+    settle(guest, 0);
+    let data = guest.data_mut();
+    let statement = Databases::statement(data, number)?;
+    statement.row = None;
+    let (connection, id) = (statement.connection, statement.id);
+    let job = move |connection: &mut Connection| {
+        connection.reset(id);
+        Ok(())
+    };
+    work(data, connection, job, |_, _| Ok(0))?;
+    Ok(HostCall::Suspend)
+}
+
+/// Gives a statement up.
+fn finalize(guest: &mut Guest<'_>, number: u64) -> Result<HostCall<()>, Fault> {
+    settle(guest, 0);
+    let data = guest.data_mut();
+    let Statement { connection, id, .. } = Databases::of(data).statements.remove(STATEMENT, number)?;
+    let job = move |connection: &mut Connection| {
+        connection.finalize(id);
+        Ok(())
+    };
+    work(data, connection, job, |_, _| Ok(0))?;
+    Ok(HostCall::Suspend)
+}

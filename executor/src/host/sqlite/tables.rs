@@ -1,0 +1,103 @@
+//! A process's connections and statements.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::Fault;
+use crate::node::Node;
+use crate::process::{ProcessData, Resources};
+use crate::sqlite::{Connection, Owner, Row, SqlError, StatementId, Taken};
+
+pub(super) const CONNECTIONS: &str = "connections";
+pub(super) const CONNECTION: &str = "connection";
+pub(super) const STATEMENTS: &str = "statements";
+pub(super) const STATEMENT: &str = "statement";
+
+/// What a process has of SQLite. When the process ends, what runs for it is interrupted, and all of it is closed where
+/// closing may take its time.
+pub(crate) struct Databases {
+    pub(super) owner: Arc<Owner>,
+    pub(super) connections: Resources<Opened>,
+    pub(super) statements: Resources<Statement>,
+    node: Arc<Node>,
+}
+
+/// A connection.
+pub(super) struct Opened {
+    pub(super) shared: Shared,
+    /// Rows changed, by the last that changed any.
+    pub(super) changes: u32,
+    /// What went wrong in the last call.
+    pub(super) error: Option<SqlError>,
+}
+
+/// A statement.
+pub(super) struct Statement {
+    /// Whose it is.
+    pub(super) connection: u64,
+    pub(super) shared: Shared,
+    pub(super) id: StatementId,
+    pub(super) columns: Columns,
+    /// Where it is.
+    pub(super) row: Option<Arc<Held>>,
+}
+
+/// The columns of a statement, as it was compiled for the so manieth time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Columns {
+    pub(super) names: Arc<[String]>,
+    pub(super) compilations: u32,
+}
+
+/// A row, and the memory that it counts.
+pub(super) struct Held {
+    pub(super) row: Row,
+    pub(super) _taken: Taken,
+}
+
+/// A connection that a job may have while its process ends. The process has one job at a time, and looks itself only
+/// when it has none: so nobody ever waits for the lock.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Mutex<Connection>>);
+
+impl Shared {
+    pub(super) fn new(connection: Connection) -> Shared {
+        Shared(Arc::new(Mutex::new(connection)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
+        // After a panic of ours SQLite is as it was between two of its calls.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Databases {
+    /// Those of a process; made when it first opens one.
+    pub(super) fn of(data: &mut ProcessData) -> &mut Databases {
+        let process = &data.process;
+        data.databases.get_or_insert_with(|| {
+            let node = process.node().clone();
+            let owner = Owner::new(process.config().clone(), node.clone());
+            let (connections, statements) = (Resources::new(), Resources::new());
+            Box::new(Databases { owner, connections, statements, node })
+        })
+    }
+
+    /// The connection of this number.
+    pub(super) fn connection(data: &mut ProcessData, id: u64) -> Result<&mut Opened, Fault> {
+        Databases::of(data).connections.get_mut(CONNECTION, id)
+    }
+
+    /// The statement of this number.
+    pub(super) fn statement(data: &mut ProcessData, id: u64) -> Result<&mut Statement, Fault> {
+        Databases::of(data).statements.get_mut(STATEMENT, id)
+    }
+}
+
+impl Drop for Databases {
+    fn drop(&mut self) {
+        self.owner.leave();
+        let connections = std::mem::take(&mut self.connections);
+        let statements = std::mem::take(&mut self.statements);
+        self.node.submit_database(Box::new(move || drop((statements, connections))));
+    }
+}

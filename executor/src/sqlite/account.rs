@@ -1,0 +1,78 @@
+//! What SQLite may take for one process, and what it has taken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes that one process has in SQLite: caches, statements, databases in memory, and rows on their way to it. What
+/// was taken for it may outlive it, so it is shared.
+#[derive(Debug)]
+pub(crate) struct Account {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl Account {
+    /// Room for so many bytes.
+    pub(crate) fn new(limit: u64) -> Arc<Account> {
+        Arc::new(Account { limit, used: AtomicU64::new(0) })
+    }
+
+    /// Takes room, or none at all.
+    pub(super) fn take(&self, bytes: u64) -> bool {
+        let next = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        // Relaxed, here and below: a count, which orders nothing else.
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// Gives back what was taken.
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes of ours that count as SQLite's; given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    account: Arc<Account>,
+    bytes: u64,
+}
+
+impl Taken {
+    /// Nothing yet.
+    pub(super) fn nothing(account: Arc<Account>) -> Taken {
+        Taken { account, bytes: 0 }
+    }
+
+    /// Takes more, if there is room.
+    pub(super) fn more(&mut self, bytes: u64) -> bool {
+        let taken = self.account.take(bytes);
+        self.bytes += if taken { bytes } else { 0 };
+        taken
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.account.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_given_back() {
+        let account = Account::new(100);
+        let mut taken = Taken::nothing(account.clone());
+        assert!(taken.more(60) && !taken.more(41) && taken.more(40));
+        assert!(!account.take(1) && !account.take(u64::MAX));
+        drop(taken);
+        assert_eq!(account.used(), 0);
+    }
+}

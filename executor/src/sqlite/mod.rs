@@ -1,0 +1,31 @@
+//! SQLite, as guests may use it: a library that knows no process and no host call.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `owner` | for whom SQLite works: limits, directories, whether it still has to |
+//! | `account` | what it may take for one process |
+//! | `files` | which files there are |
+//! | `rules` | what SQL may do, and how large anything may be |
+//! | `wire` | values as guests encode them |
+//! | `ffi/` | everything that is unsafe: the library, its allocator, its way to files, connections |
+//!
+//! *The invariants.* Whatever SQLite does is done for an [`Owner`], who is named before it is called; without one there
+//! are no files. What it does may take as long as a disk does, and is done where waiting is no harm. When the owner is
+//! gone, a statement that runs ends at its next thousand steps.
+
+mod account;
+mod error;
+mod ffi;
+mod files;
+mod owner;
+mod rules;
+mod wire;
+
+pub(crate) use account::Taken;
+pub(crate) use error::SqlError;
+pub(crate) use ffi::{Connection, StatementId, Step};
+pub(crate) use owner::{Owner, Surroundings};
+pub(crate) use wire::{Binds, Malformed, Row, error as encode_error, strings as encode_strings};
+
+#[cfg(test)]
+mod tests;

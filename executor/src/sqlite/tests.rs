@@ -1,0 +1,169 @@
+//! Connections, as the host uses them.
+
+use std::sync::Arc;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use crate::config::tests::everything;
+use crate::config::{GuestDir, ProcessConfig};
+
+use super::*;
+
+/// A machine whose time stands still.
+struct Still;
+
+impl Surroundings for Still {
+    fn wall(&self) -> u64 {
+        1_767_225_600_000_000_000
+    }
+    fn fill(&self, bytes: &mut [u8]) -> bool {
+        bytes.fill(7);
+        true
+    }
+}
+
+fn owner_with(config: ProcessConfig) -> Arc<Owner> {
+    Owner::new(Arc::new(config), Arc::new(Still))
+}
+
+/// Someone without directories, who may use so many bytes.
+pub(super) fn owner(max_memory: u64) -> Arc<Owner> {
+    owner_with(ProcessConfig { max_memory, ..everything() })
+}
+
+/// Someone with these directories.
+fn owner_of(dirs: &[(&str, &std::path::Path)]) -> Arc<Owner> {
+    let open = |(name, path): &(&str, &std::path::Path)| GuestDir {
+        name: name.to_string(),
+        dir: Arc::new(Dir::open_ambient_dir(path, ambient_authority()).unwrap()),
+    };
+    owner_with(ProcessConfig { dirs: dirs.iter().map(open).collect(), ..everything() })
+}
+
+fn memory() -> Connection {
+    Connection::open(&owner(64 << 20), ":memory:").unwrap()
+}
+
+/// The rows of a query, encoded.
+fn rows(connection: &mut Connection, sql: &str) -> Result<Vec<Row>, SqlError> {
+    let statement = connection.prepare(sql)?;
+    let mut rows = Vec::new();
+    let result = loop {
+        match connection.step(statement) {
+            Ok(Step::Row(row, _)) => rows.push(row),
+            Ok(Step::Done) => break Ok(rows),
+            Err(error) => break Err(error),
+        }
+    };
+    connection.finalize(statement);
+    result
+}
+
+/// The only number that a query gives.
+fn number(connection: &mut Connection, sql: &str) -> i64 {
+    let rows = rows(connection, sql).unwrap();
+    let value = rows[0].column(0).unwrap();
+    assert_eq!(value[..4], [4, 0, 0, 0], "it is no integer");
+    i64::from_le_bytes(value[4..].try_into().unwrap())
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let mut connection = memory();
+    connection.execute("CREATE TABLE t (a, b); INSERT INTO t VALUES (1, 'x'), (2, 'y')").unwrap();
+    assert_eq!((connection.changes(), number(&mut connection, "SELECT sum(a) FROM t")), (2, 3));
+    let error = connection.execute("INSERT INTO absent VALUES (1)").unwrap_err();
+    assert_eq!((error.code, error.message.as_str()), (1, "no such table: absent"));
+}
+
+#[test]
+fn time_is_the_nodes() {
+    assert_eq!(number(&mut memory(), "SELECT unixepoch('now')"), 1_767_225_600);
+}
+
+#[test]
+fn memory_has_a_limit_of_its_own() {
+    let owner = owner(4 << 20);
+    let mut connection = Connection::open(&owner, "").unwrap();
+    connection.execute("CREATE TABLE t (a)").unwrap();
+    let fill = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+        INSERT INTO t SELECT zeroblob(100000) FROM n";
+    assert_eq!(connection.execute(fill).unwrap_err().code, 7);
+    let sort = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)
+        SELECT count(*) FROM (SELECT DISTINCT hex(zeroblob(50)) || i FROM n)";
+    assert_eq!(rows(&mut connection, sort).unwrap_err().code, 7);
+    assert!(number(&mut connection, "SELECT count(*) FROM t") == 0, "it goes on without what failed");
+    assert!(owner.account().used() <= 4 << 20);
+    drop(connection);
+    assert_eq!(owner.account().used(), 0, "all of it is given back");
+}
+
+#[test]
+fn what_a_guest_calls_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["data", "./data/deep", "/", "../up"];
+    let owner = owner_of(&names.map(|name| (name, dir.path())));
+    let dirs = &owner.config().dirs;
+    let cases = [
+        ("data/a.db", Some("/0/a.db")),
+        ("/data/./x//a.db", Some("/0/x/a.db")),
+        ("data/deep/a.db", Some("/1/a.db")),
+        ("database", Some("/2/database")),
+        ("a.db", Some("/2/a.db")),
+        ("data", None),
+        ("", None),
+        (".", None),
+        ("data/../a.db", None),
+        ("../up/a.db", Some("/3/a.db")),
+        ("../a.db", None),
+        ("../up/../a.db", None),
+    ];
+    for (path, name) in cases {
+        assert_eq!(files::name_of(path, dirs).as_deref(), name, "{path}");
+    }
+    assert_eq!(files::name_of("a.db", &dirs[..2]), None);
+    assert_eq!(files::name_of(&"x".repeat(files::MAX_NAME), dirs), None);
+}
+
+#[test]
+fn connections_of_several_processes_share_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    // Who writes and who reads see the file under different names, in different directories.
+    std::fs::create_dir(dir.path().join("sub")).unwrap();
+    let outer = owner_of(&[(".", dir.path())]);
+    let inner = owner_of(&[("elsewhere", &dir.path().join("sub"))]);
+    for mode in ["DELETE", "WAL"] {
+        let mut writer = Connection::open(&outer, &format!("sub/{mode}.db")).unwrap();
+        let mut reader = Connection::open(&inner, &format!("elsewhere/{mode}.db")).unwrap();
+        writer.execute(&format!("PRAGMA journal_mode = {mode}; CREATE TABLE t (a)")).unwrap();
+        writer.execute("INSERT INTO t VALUES (1)").unwrap();
+        assert_eq!(number(&mut reader, "SELECT count(*) FROM t"), 1, "{mode}");
+        writer.execute("BEGIN IMMEDIATE; INSERT INTO t VALUES (2)").unwrap();
+        assert_eq!(number(&mut reader, "SELECT count(*) FROM t"), 1, "{mode}");
+        assert_eq!(reader.execute("INSERT INTO t VALUES (3)").unwrap_err().code, 5, "{mode}");
+        writer.execute("COMMIT").unwrap();
+        reader.execute("INSERT INTO t VALUES (3)").unwrap();
+        assert_eq!(number(&mut writer, "SELECT count(*) FROM t"), 3, "{mode}");
+        let shared = dir.path().join(format!("sub/{mode}.db-shm"));
+        assert!(!shared.exists(), "it is not mapped");
+    }
+    assert_eq!(std::fs::read_dir(dir.path().join("sub")).unwrap().count(), 2, "journals are removed");
+}
+
+#[test]
+fn who_waits_for_a_lock_waits_no_longer_than_its_process_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    let [holder, waiter] = [(); 2].map(|()| owner_of(&[(".", dir.path())]));
+    let mut first = Connection::open(&holder, "a.db").unwrap();
+    let mut second = Connection::open(&waiter, "a.db").unwrap();
+    first.execute("BEGIN EXCLUSIVE").unwrap();
+    second.execute("PRAGMA busy_timeout = 10000").unwrap();
+    let started = std::time::Instant::now();
+    let waits = std::thread::spawn(move || second.execute("CREATE TABLE t (a)").unwrap_err().code);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(!waits.is_finished(), "it waits");
+    waiter.leave();
+    assert_eq!(waits.join().unwrap(), 5);
+    assert!(started.elapsed().as_secs() < 5, "it gave up when its process was gone");
+}
