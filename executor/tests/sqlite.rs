@@ -4,6 +4,7 @@ mod common;
 
 use std::path::Path;
 
+use common::simulated::Simulated;
 use common::{PATIENCE, run, start, workers};
 use lunatic_executor::{PreopenedDir, RuntimeConfig};
 
@@ -640,4 +641,26 @@ fn a_statement_ends_with_the_reductions_of_its_process() {
     assert_eq!(outcome.stdout.as_bytes(), [INTERRUPTED], "{outcome:?}");
     let outcome = run(config(), &executing("", &[FOR_EVER, "SELECT 1"]));
     assert!(outcome.status != 0 && outcome.stdout.len() == 1, "what it took is charged: {outcome:?}");
+}
+
+#[test]
+fn a_simulation_has_databases_in_memory_that_a_seed_decides() {
+    let mut texts = Texts::new();
+    let make = texts.add("CREATE TABLE t AS SELECT random() AS a, strftime('%Y-%m-%d %f', 'now') AS b");
+    let select = texts.add("SELECT * FROM t");
+    let path = texts.add("data/app.db");
+    let start = [
+        format!("(call $all (local.get $db) {make})"),
+        format!("(local.set $s (call $prepare (local.get $db) {select})) (drop (call $step (local.get $s)))"),
+        give("$read_row (local.get $s)"),
+        format!("(call $say_byte (i32.wrap_i64 (call $open_raw {path} (i32.const 24))))"),
+    ];
+    let simulated = Simulated::new(&in_memory(&texts, &start.concat()));
+    let [one, again, other] = [1, 1, 2].map(|seed| simulated.seed(seed));
+    assert_eq!(one, again);
+    assert_ne!(one.stdout, other.stdout);
+    let mut said = &one.stdout[..];
+    let row: Vec<SqliteValue> = take(&mut said);
+    assert!(matches!(&row[1], SqliteValue::Text(date) if date.starts_with("2026-01-01 ")), "{row:?}");
+    assert_eq!(said, [1], "there are no files");
 }

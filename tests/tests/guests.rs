@@ -21,6 +21,11 @@ fn actors() -> &'static Path {
     MODULE.get_or_init(|| prepared("tests/guests/actors", "test-actors"))
 }
 
+fn sqlite() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| prepared("tests/guests/sqlite", "test-sqlite"))
+}
+
 fn plain() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
     MODULE.get_or_init(|| prepared("tests/guests/plain", "test-plain"))
@@ -91,6 +96,23 @@ fn a_childs_panic_is_reported_once_and_readably() {
         assert!(report.contains("unreachable"), "{report}");
         assert!(report.contains("_lunatic_spawn_by_index"), "a frame with a name: {report}");
     }
+}
+
+#[test]
+fn databases_are_used_by_the_published_crate() {
+    for name in ["memory", "file", "errors", "refused"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let dir = format!("{}::data", directory.path().to_str().expect("a name in UTF-8"));
+        let output = run(&["--cache-dir", cache(), "--dir", &dir], sqlite(), &[name]);
+        assert_eq!(stdout(&output), format!("done: {name}\n"), "{}", stderr(&output));
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+    }
+    let output = run(&["--cache-dir", cache()], sqlite(), &["unknown-table"]);
+    assert!(
+        !output.status.success() && stderr(&output).contains("no such table: absent"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 /// Runs a scenario on a simulated timeline: what it wrote, and the trace.

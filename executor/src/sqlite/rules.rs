@@ -17,6 +17,9 @@ use std::ffi::c_int;
 
 use libsqlite3_sys as c;
 
+/// Bytes of a text, a blob or a row.
+pub(super) const MAX_LENGTH: c_int = 16 << 20;
+
 /// Milliseconds that a statement may wait for another's lock. It has a thread for as long.
 const MAX_BUSY_MS: u32 = 10_000;
 
@@ -31,11 +34,11 @@ pub(super) enum Verdict {
 
 /// Limits of each connection: what there is a limit of, and how much.
 pub(super) const LIMITS: [(c_int, c_int); 12] = [
-    // Bytes of a text, a blob or a row. What one built-in function does with one value is never interrupted.
-    (c::SQLITE_LIMIT_LENGTH, 16 << 20),
+    // What one built-in function does with one value is never interrupted.
+    (c::SQLITE_LIMIT_LENGTH, MAX_LENGTH),
     (c::SQLITE_LIMIT_SQL_LENGTH, 1 << 20),
     (c::SQLITE_LIMIT_COLUMN, 2000),
-    // Of what SQLite does by recursion; see `STACK` in `node`'s pools.
+    // What SQLite does by recursion has to fit on a thread's stack; `tests` has what nests most deeply.
     (c::SQLITE_LIMIT_EXPR_DEPTH, 500),
     (c::SQLITE_LIMIT_COMPOUND_SELECT, 500),
     (c::SQLITE_LIMIT_VDBE_OP, 10_000_000),

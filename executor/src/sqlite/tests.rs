@@ -83,6 +83,16 @@ fn time_is_the_nodes() {
 }
 
 #[test]
+fn randomness_is_the_nodes() {
+    let mut connection = memory();
+    assert_eq!(number(&mut connection, "SELECT random()"), 0x0707_0707_0707_0707);
+    assert_eq!(number(&mut connection, "SELECT randomblob(3) = x'070707'"), 1);
+    assert_eq!(number(&mut connection, "SELECT length(randomblob(-1))"), 1);
+    assert_eq!(connection.execute("SELECT randomblob(16777217)").unwrap_err().code, 18);
+    connection.execute("CREATE TABLE t (a DEFAULT (random())); INSERT INTO t DEFAULT VALUES").unwrap();
+}
+
+#[test]
 fn memory_has_a_limit_of_its_own() {
     let owner = owner(4 << 20);
     let mut connection = Connection::open(&owner, "").unwrap();
@@ -166,4 +176,69 @@ fn who_waits_for_a_lock_waits_no_longer_than_its_process_lives() {
     waiter.leave();
     assert_eq!(waits.join().unwrap(), 5);
     assert!(started.elapsed().as_secs() < 5, "it gave up when its process was gone");
+}
+
+/// Statements that nest as deeply as they are let, each of another kind.
+fn deep() -> Vec<String> {
+    let nested = |open: &str, middle: &str, close: &str| {
+        let depth = 2 * 500;
+        let mut all = vec![];
+        for depth in [depth, 490, 240, 120, 60] {
+            all.push(format!("SELECT {}{middle}{}", open.repeat(depth), close.repeat(depth)));
+        }
+        all
+    };
+    let mut all = Vec::new();
+    all.extend(nested("(1 + ", "1", ")"));
+    all.extend(nested("NOT ", "1", ""));
+    all.extend(nested("(SELECT ", "1", ")"));
+    all.extend(nested("abs(", "1", ")"));
+    all.extend(nested("CASE 1 WHEN ", "1", " THEN 1 END"));
+    all.extend(nested("1 IN (SELECT ", "1", ")"));
+    all.extend(nested("* FROM (SELECT ", "1", ")"));
+    all.extend(nested("* FROM t AS a JOIN (SELECT ", "1", ")"));
+    all.extend(nested("1 UNION ALL SELECT ", "1", ""));
+    all.extend(nested("1 + ", "1", ""));
+    all.push(format!("SELECT json('{}1{}')", "[".repeat(999), "]".repeat(999)));
+    all.push(format!("SELECT json_pretty('{}1{}')", "[".repeat(999), "]".repeat(999)));
+    all.push(format!("SELECT json_patch('{0}1{1}', '{0}2{1}')", "{\"a\":".repeat(999), "}".repeat(999)));
+    for depth in [490, 90] {
+        let views =
+            (0..depth).map(|n| format!("CREATE VIEW v{depth}_{} AS SELECT * FROM v{depth}_{n};", n + 1));
+        let views: String = views.collect();
+        all.push(format!("CREATE VIEW v{depth}_0 AS SELECT 1; {views} SELECT * FROM v{depth}_{depth}"));
+    }
+    for depth in [490, 95] {
+        let ctes = (0..depth).map(|n| format!(", c{} AS (SELECT * FROM c{n})", n + 1));
+        let ctes: String = ctes.collect();
+        all.push(format!("WITH c0 AS (SELECT 1) {ctes} SELECT * FROM c{depth}"));
+    }
+    let triggers = |n| {
+        format!(
+            "CREATE TABLE x{n} (a); CREATE TRIGGER r{n} AFTER INSERT ON x{n} BEGIN INSERT INTO x{} SELECT {}new.a{}; END;",
+            n + 1,
+            "(SELECT ".repeat(50),
+            ")".repeat(50)
+        )
+    };
+    let triggers: String = (0..99).map(triggers).collect();
+    all.push(format!("{triggers} CREATE TABLE x99 (a); INSERT INTO x0 VALUES (1)"));
+    let query = format!("{}a{}", "(".repeat(250), ")".repeat(250));
+    all.push(format!("CREATE VIRTUAL TABLE f USING fts5(a); SELECT * FROM f WHERE f MATCH '{query}'"));
+    all.push(format!("CREATE VIRTUAL TABLE g USING fts4(a); SELECT * FROM g WHERE g MATCH '{query}'"));
+    all
+}
+
+/// What a test's thread has, and a simulation's; threads for databases have four times as much.
+#[test]
+fn what_nests_deeply_fits_on_a_stack() {
+    const STACK: usize = 2 << 20;
+    let run = || {
+        let mut connection = memory();
+        connection.execute("CREATE TABLE t (a)").unwrap();
+        deep().iter().filter(|sql| connection.execute(sql).is_ok()).count()
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap();
+    let done = thread.join().unwrap();
+    assert!(done > deep().len() / 2, "most of them are let: {done}");
 }

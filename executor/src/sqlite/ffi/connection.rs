@@ -18,7 +18,7 @@ use crate::sqlite::rules::LIMITS;
 use crate::sqlite::wire::{Key, Row, Value};
 
 use super::handlers::Handlers;
-use super::{library, vfs};
+use super::{functions, library, vfs};
 
 /// Which statement of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +89,7 @@ impl Connection {
                 self.check(c::sqlite3_db_config(self.db, switch, value, null_mut::<c_int>()))?;
             }
             self.check(c::sqlite3_exec(self.db, SETTINGS.as_ptr(), None, null_mut(), null_mut()))?;
+            self.check(functions::define(self.db, self.handlers.owner()))?;
             self.handlers.install(self.db);
         }
         Ok(())

@@ -6,9 +6,11 @@
 //! | `memory` | its allocator, which keeps accounts |
 //! | `vfs`, `system_calls` | its way to files, time and randomness |
 //! | `connection` | a connection with its statements |
+//! | `functions` | functions of SQL whose results the node decides |
 //! | `handlers` | what SQLite asks while it works: may it do this, should it go on |
 
 mod connection;
+mod functions;
 mod handlers;
 mod library;
 mod memory;
