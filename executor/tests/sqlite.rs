@@ -33,6 +33,7 @@ const PRELUDE: &str = r#"
   (import "lunatic::sqlite" "column_count" (func $column_count (param i64) (result i32)))
   (import "lunatic::sqlite" "column_name" (func $column_name (param i64 i32 i32) (result i32)))
   (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+  (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
   (import "lunatic::process" "kill" (func $kill (param i64)))
   (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
   (import "lunatic::message" "send" (func $send_raw (param i64) (result i32)))
@@ -397,6 +398,8 @@ fn sql_reaches_no_other_files() {
         ("PRAGMA journal_mode = WAL", OK),
         ("INSERT INTO t VALUES (2)", OK),
         ("UPDATE sqlite_schema SET sql = 'x'", ERROR),
+        ("CREATE VIRTUAL TABLE f USING fts5(a)", OK),
+        ("DELETE FROM f_data", ERROR),
         ("SELECT readfile('/etc/passwd')", ERROR),
     ];
     let said = codes(with_dir(&nest.inside()), "data/app.db", &statements.map(|(sql, _)| sql));
@@ -427,6 +430,10 @@ fn links_lead_nowhere() {
         let outcome = run(with_dir(&nest.inside()), &executing(path, &write));
         assert!(outcome.status == 90 || outcome.stdout.as_bytes() == [CANTOPEN], "{path}: {outcome:?}");
     }
+    symlink("other.db", nest.inside().join("same.db")).unwrap();
+    assert_eq!(codes(with_dir(&nest.inside()), "data/other.db", &write), [OK]);
+    let outcome = run(with_dir(&nest.inside()), &executing("data/same.db", &write));
+    assert!(outcome.status == 90 || outcome.stdout.as_bytes() == [CANTOPEN], "not the last one: {outcome:?}");
     // What SQLite opens beside a database is no link either.
     let journal = nest.inside().join("app.db-journal");
     assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &write), [OK]);
@@ -459,13 +466,16 @@ fn who_is_killed_while_a_statement_runs_is_gone_at_once() {
     let body = format!(
         r#"{data}
         (func (export "child")
+          (local $db i64)
+          (local.set $db (call $open {nothing}))
           (call $send (i64.const 1))
-          (drop (call $execute (call $open {nothing}) {sql})))
+          (drop (call $execute (local.get $db) {sql})))
         (func (export "_start") (local $left i32) (local $child i64)
           (local.set $left (i32.const {CHILDREN}))
           (loop $again
             (local.set $child (call $child {child}))
             (if (call $wait) (then (call $exit (i32.const 1))))
+            (call $sleep (i64.const 10))
             (call $kill (local.get $child))
             (if (i32.ne (call $wait) (i32.const 2)) (then (call $exit (i32.const 2))))
             (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
@@ -481,7 +491,7 @@ fn whoever_hears_of_a_death_finds_no_locks() {
     let nest = Nest::new();
     let mut texts = Texts::new();
     let (child, path) = (texts.add("child"), texts.add("data/app.db"));
-    let lock = texts.add("PRAGMA busy_timeout = 9000; BEGIN EXCLUSIVE; CREATE TABLE IF NOT EXISTS t (a)");
+    let lock = texts.add("BEGIN EXCLUSIVE; CREATE TABLE IF NOT EXISTS t (a)");
     let body = format!(
         r#"{data}
         (func (export "child")
@@ -617,11 +627,17 @@ fn there_are_limits() {
     let mut texts = Texts::new();
     let one = texts.add("SELECT 1");
     let some = RuntimeConfig { max_resources: Some(3), ..workers(1) };
-    let connections = "(loop $again (drop (call $open (i32.const 0) (i32.const 0))) (br $again))";
-    let statements = format!("(loop $again (drop (call $prepare (local.get $db) {one})) (br $again))");
-    for (body, said) in [(connections, "too many connections"), (&statements, "too many statements")] {
+    let again =
+        |call: &str| format!("(loop $again (drop {call}) (call $say_byte (i32.const 0)) (br $again))");
+    let connections = again("(call $open (i32.const 0) (i32.const 0))");
+    let statements = again(&format!("(call $prepare (local.get $db) {one})"));
+    // One of the connections is there already.
+    for (body, said, count) in
+        [(&connections, "too many connections", 2), (&statements, "too many statements", 3)]
+    {
         let outcome = run(some.clone(), &in_memory(&texts, body));
         assert!(outcome.status != 0 && outcome.stderr.contains(said), "{}", outcome.stderr);
+        assert_eq!(outcome.stdout.len(), count, "{said}");
     }
     let small = RuntimeConfig { max_memory: 8 << 20, ..workers(1) };
     let statements = [
@@ -663,4 +679,79 @@ fn a_simulation_has_databases_in_memory_that_a_seed_decides() {
     let row: Vec<SqliteValue> = take(&mut said);
     assert!(matches!(&row[1], SqliteValue::Text(date) if date.starts_with("2026-01-01 ")), "{row:?}");
     assert_eq!(said, [1], "there are no files");
+}
+
+#[test]
+fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
+    let mut texts = Texts::new();
+    let make = texts.add(
+        "CREATE TABLE t (a); WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 100) INSERT INTO t SELECT i FROM n",
+    );
+    let select =
+        texts.add("SELECT abs(CASE a WHEN 90 THEN -9223372036854775807 - 1 ELSE a END) FROM t WHERE a > ?");
+    let list = texts.add(bincode::serialize(&vec![(BindKey::None, BindValue::Int(0))]).unwrap());
+    let step = "(call $say_byte (call $step (local.get $s)))";
+    let read = give("$read_column (local.get $s) (i32.const 0)");
+    let some = format!("{}{read}", step.repeat(20));
+    // What has been fetched with the rows from the sixty-fourth on ends with the error at the ninetieth: it shows there.
+    let start = [
+        format!("(call $all (local.get $db) {make})"),
+        format!("(local.set $s (call $prepare (local.get $db) {select})) (call $bind (local.get $s) {list})"),
+        some.clone(),
+        // It begins anew, and forgets what it had.
+        format!("(call $reset (local.get $s)) {some} (call $reset (local.get $s))"),
+        step.repeat(89),
+        give("$last_error (local.get $db)"),
+        read.clone(),
+    ];
+    let said = bytes_of(workers(2), &in_memory(&texts, &start.concat()));
+    let mut said = &said[..];
+    for _ in 0..2 {
+        assert_eq!(said[..20], [100; 20]);
+        said = &said[20..];
+        assert_eq!(take::<SqliteValue>(&mut said), SqliteValue::Integer(20));
+    }
+    assert_eq!(said[..89], [100; 89]);
+    said = &said[89..];
+    assert_eq!(take::<SqliteError>(&mut said), SqliteError { code: None, message: None });
+    assert_eq!(take::<SqliteValue>(&mut said), SqliteValue::Integer(89));
+    assert!(said.is_empty());
+
+    let select = |rest: &str| {
+        format!(
+            "(call $all (local.get $db) {make}) (local.set $s (call $prepare (local.get $db) {select})) (call $bind (local.get $s) {list}) {rest}"
+        )
+    };
+    let cases = [
+        (step.repeat(90), "integer overflow (code 1)", 89),
+        (format!("{} (call $bind (local.get $s) {list})", step.repeat(2)), "(code 21)", 2),
+    ];
+    for (rest, fault, steps) in cases {
+        let outcome = run(workers(1), &in_memory(&texts, &select(&rest)));
+        assert!(outcome.status != 0 && outcome.stderr.contains(fault), "{}", outcome.stderr);
+        assert_eq!(outcome.stdout.len(), steps, "it ends where it would have");
+    }
+}
+
+#[test]
+fn what_writes_is_not_ahead_of_its_guest() {
+    let nest = Nest::new();
+    let mut texts = Texts::new();
+    let path = texts.add("data/app.db");
+    let make = texts.add("CREATE TABLE t (a)");
+    let insert = texts.add("INSERT INTO t VALUES (1), (2) RETURNING a");
+    let write = texts.add("INSERT INTO t VALUES (3)");
+    let step = "(call $say_byte (call $step (local.get $s)))";
+    let other = format!("(call $say_byte (call $execute (local.get $other) {write}))");
+    let body = format!(
+        r#"{data} (func (export "_start") (local $db i64) (local $other i64) (local $s i64)
+          (local.set $db (call $open {path}))
+          (local.set $other (call $open {path}))
+          (call $all (local.get $db) {make})
+          (local.set $s (call $prepare (local.get $db) {insert}))
+          {step} {step} {other} {step} {other})"#,
+        data = texts.0
+    );
+    // It is written when the guest has come to the end, and not before.
+    assert_eq!(bytes_of(with_dir(&nest.inside()), &guest(&body)), [100, 100, 5, 101, OK]);
 }

@@ -21,9 +21,8 @@ mod owner;
 mod rules;
 mod wire;
 
-pub(crate) use account::Taken;
 pub(crate) use error::SqlError;
-pub(crate) use ffi::{Connection, StatementId, Step};
+pub(crate) use ffi::{Connection, Held, StatementId, Steps};
 pub(crate) use owner::{Owner, Surroundings};
 pub(crate) use wire::{Binds, Malformed, Row, error as encode_error, strings as encode_strings};
 

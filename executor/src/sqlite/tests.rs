@@ -50,10 +50,12 @@ fn rows(connection: &mut Connection, sql: &str) -> Result<Vec<Row>, SqlError> {
     let statement = connection.prepare(sql)?;
     let mut rows = Vec::new();
     let result = loop {
-        match connection.step(statement) {
-            Ok(Step::Row(row, _)) => rows.push(row),
-            Ok(Step::Done) => break Ok(rows),
-            Err(error) => break Err(error),
+        let steps = connection.steps(statement, 3);
+        rows.extend(steps.rows.into_iter().map(|held| held.row));
+        match steps.end {
+            None => {}
+            Some(Ok(())) => break Ok(rows),
+            Some(Err(error)) => break Err(error),
         }
     };
     connection.finalize(statement);
@@ -241,4 +243,20 @@ fn what_nests_deeply_fits_on_a_stack() {
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap();
     let done = thread.join().unwrap();
     assert!(done > deep().len() / 2, "most of them are let: {done}");
+}
+
+#[test]
+fn locks_of_who_is_gone_are_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let [gone, alive] = [(); 2].map(|()| owner_of(&[(".", dir.path())]));
+    let mut first = Connection::open(&gone, "a.db").unwrap();
+    let mut second = Connection::open(&alive, "a.db").unwrap();
+    first.execute("BEGIN EXCLUSIVE").unwrap();
+    gone.leave();
+    drop(gone);
+    let waits = std::thread::spawn(move || second.execute("CREATE TABLE t (a)"));
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert!(!waits.is_finished(), "it waits");
+    drop(first);
+    waits.join().unwrap().unwrap();
 }

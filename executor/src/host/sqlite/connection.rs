@@ -10,7 +10,7 @@ use crate::sqlite::{Connection, SqlError, encode_error};
 
 use super::MODULE;
 use super::give::give;
-use super::tables::{CONNECTIONS, Columns, Databases, Opened, STATEMENTS, Shared, Statement};
+use super::tables::{Ahead, CONNECTIONS, Columns, Databases, Opened, STATEMENTS, Shared, Statement};
 use super::work::{settle, submit, work};
 
 /// Results of [`open`].
@@ -87,12 +87,14 @@ fn prepare(guest: &mut Guest<'_>, connection: u64, sql: u32, length: u32) -> Res
     let job = move |connection: &mut Connection| {
         let id = connection.prepare(&sql)?;
         let names = connection.columns(id)?.into();
-        Ok((id, Columns { names, compilations: connection.compilations(id) }))
+        let columns = Columns { names, compilations: connection.compilations(id) };
+        Ok((id, columns, connection.only_reads(id)))
     };
     let finish = move |data: &mut ProcessData, done: Result<_, SqlError>| {
-        let (id, columns) = done?;
+        let (id, columns, only_reads) = done?;
         let shared = Databases::connection(data, connection)?.shared.clone();
-        let statement = Statement { connection, shared, id, columns, row: None };
+        let ahead = Ahead::default();
+        let statement = Statement { connection, shared, id, only_reads, columns, row: None, ahead };
         let config = data.process.config().clone();
         Databases::of(data).statements.add(STATEMENTS, &config, statement)
     };

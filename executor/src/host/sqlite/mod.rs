@@ -26,7 +26,7 @@
 //!
 //! All trap on bad pointers, unknown numbers and malformed lists. Unlike in Lunatic names of parameters are looked at,
 //! and nothing is asked of a disk on a worker: opening, compiling, running, resetting and giving up are work of a pool
-//! (`work`). A step brings its row with it, so that what reads it need not wait.
+//! (`work`). A step brings its row with it, and a query that is read row by row the next ones (`Ahead`).
 //!
 //! # What a statement costs
 //!

@@ -8,11 +8,11 @@ use crate::error::Fault;
 use crate::host::Guest;
 use crate::host::memory::parts;
 use crate::process::ProcessData;
-use crate::sqlite::{Binds, Connection, Row, SqlError, StatementId, Step, encode_strings};
+use crate::sqlite::{Binds, Connection, Held, Row, SqlError, StatementId, Steps, encode_strings};
 
 use super::MODULE;
 use super::give::give;
-use super::tables::{Columns, Databases, Held, STATEMENT, Statement};
+use super::tables::{Ahead, Columns, Databases, STATEMENT, Statement};
 use super::work::{settle, work};
 
 /// Results of [`step`]: SQLite's codes.
@@ -97,8 +97,10 @@ fn bind(guest: &mut Guest<'_>, id: u64, list: u32, length: u32) -> Result<(), Fa
     let list = memory.bytes(list, length)?;
     let statement = Databases::statement(data, id)?;
     let (connection, shared, id) = (statement.connection, statement.shared.clone(), statement.id);
+    let is_ahead = statement.ahead.has_any();
     let binds = Binds::new(list)?.map(|pair| pair.map_err(Fault::from));
-    let bound = shared.lock().bind(id, binds);
+    // To its guest a statement that is ahead still runs, and SQLite binds nothing to one that does.
+    let bound = if is_ahead { Err(SqlError::misuse().into()) } else { shared.lock().bind(id, binds) };
     let error = match &bound {
         Err(Fault::Sqlite(error)) => Some(error.clone()),
         _ => None,
@@ -113,27 +115,39 @@ fn step(guest: &mut Guest<'_>, number: u64) -> Result<HostCall<u32>, Fault> {
     let data = guest.data_mut();
     let statement = Databases::statement(data, number)?;
     statement.row = None;
+    if statement.ahead.has_any() {
+        return advance(data, number).map(|result| HostCall::Return(result as u32));
+    }
     let (connection, id, compilations) = (statement.connection, statement.id, statement.columns.compilations);
+    let rows = if statement.only_reads { statement.ahead.rows_to_fetch() } else { 1 };
     let job = move |connection: &mut Connection| {
-        let step = connection.step(id)?;
-        Ok((step, new_columns(connection, id, compilations)?))
+        let steps = connection.steps(id, rows);
+        Ok((steps, new_columns(connection, id, compilations)?))
     };
-    let finish = move |data: &mut ProcessData, done: Result<(Step, Option<Columns>), SqlError>| {
-        let (step, columns) = done?;
+    let finish = move |data: &mut ProcessData, done: Result<(Steps, Option<Columns>), SqlError>| {
+        let (steps, columns) = done?;
         let statement = Databases::statement(data, number)?;
+        statement.ahead.fetched(steps);
         if let Some(columns) = columns {
             statement.columns = columns;
         }
-        match step {
-            Step::Row(row, taken) => {
-                statement.row = Some(Arc::new(Held { row, _taken: taken }));
-                Ok(ROW)
-            }
-            Step::Done => Ok(DONE),
-        }
+        advance(data, number)
     };
     work(data, connection, job, finish)?;
     Ok(HostCall::Suspend)
+}
+
+/// Has a statement come to the next of what was fetched.
+fn advance(data: &mut ProcessData, number: u64) -> Result<u64, Fault> {
+    let statement = Databases::statement(data, number)?;
+    let connection = statement.connection;
+    statement.row = statement.ahead.rows.pop_front().map(Arc::new);
+    let result = match &statement.row {
+        Some(_) => Ok(ROW),
+        None => statement.ahead.end.take().map_or(Ok(DONE), |end| end.map(|()| DONE)),
+    };
+    Databases::connection(data, connection)?.error = result.as_ref().err().cloned();
+    Ok(result?)
 }
 
 /// The columns of a statement, if it was compiled again.
@@ -154,7 +168,7 @@ fn reset(guest: &mut Guest<'_>, number: u64) -> Result<HostCall<()>, Fault> {
     settle(guest, 0);
     let data = guest.data_mut();
     let statement = Databases::statement(data, number)?;
-    statement.row = None;
+    (statement.row, statement.ahead) = (None, Ahead::default());
     let (connection, id) = (statement.connection, statement.id);
     let job = move |connection: &mut Connection| {
         connection.reset(id);

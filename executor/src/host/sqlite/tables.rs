@@ -1,11 +1,12 @@
 //! A process's connections and statements.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Fault;
 use crate::node::Node;
 use crate::process::{ProcessData, Resources};
-use crate::sqlite::{Connection, Owner, Row, SqlError, StatementId, Taken};
+use crate::sqlite::{Connection, Held, Owner, SqlError, StatementId, Steps};
 
 pub(super) const CONNECTIONS: &str = "connections";
 pub(super) const CONNECTION: &str = "connection";
@@ -36,9 +37,48 @@ pub(super) struct Statement {
     pub(super) connection: u64,
     pub(super) shared: Shared,
     pub(super) id: StatementId,
+    pub(super) only_reads: bool,
     pub(super) columns: Columns,
     /// Where it is.
     pub(super) row: Option<Arc<Held>>,
+    pub(super) ahead: Ahead,
+}
+
+/// What a statement that only reads has come to already, though its guest has not.
+///
+/// A row that is fetched alone costs two ways between threads, many times what SQLite needs for it. So a guest that asks
+/// for row after row gets more of them each time. It cannot tell: what a query sees of changes that are made while it
+/// runs is not defined.
+#[derive(Default)]
+pub(super) struct Ahead {
+    pub(super) rows: VecDeque<Held>,
+    /// How it ended behind them.
+    pub(super) end: Option<Result<(), SqlError>>,
+    /// Rows that the next fetch is for, less one.
+    more: usize,
+}
+
+/// Rows that are fetched at a time, at most.
+const MAX_ROWS_AHEAD: usize = 64;
+
+impl Ahead {
+    /// Whether there is something that the guest has not come to.
+    pub(super) fn has_any(&self) -> bool {
+        !self.rows.is_empty() || self.end.is_some()
+    }
+
+    /// How many rows to fetch: one at first, then twice as many each time.
+    pub(super) fn rows_to_fetch(&mut self) -> usize {
+        let rows = self.more + 1;
+        self.more = (2 * rows).min(MAX_ROWS_AHEAD) - 1;
+        rows
+    }
+
+    /// Keeps what was fetched.
+    pub(super) fn fetched(&mut self, steps: Steps) {
+        self.rows = steps.rows.into();
+        self.end = steps.end;
+    }
 }
 
 /// The columns of a statement, as it was compiled for the so manieth time.
@@ -46,12 +86,6 @@ pub(super) struct Statement {
 pub(super) struct Columns {
     pub(super) names: Arc<[String]>,
     pub(super) compilations: u32,
-}
-
-/// A row, and the memory that it counts.
-pub(super) struct Held {
-    pub(super) row: Row,
-    pub(super) _taken: Taken,
 }
 
 /// A connection that a job may have while its process ends. The process has one job at a time, and looks itself only

@@ -25,13 +25,29 @@ use super::{functions, library, vfs};
 pub(crate) struct StatementId(u64);
 
 /// What a step of a statement came to.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// A row, and what it takes.
-    Row(Row, Taken),
+enum Step {
+    Row(Held),
     /// There are no more.
     Done,
 }
+
+/// A row, and the memory that it counts.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) row: Row,
+    _taken: Taken,
+}
+
+/// What several steps of a statement came to: rows, and how it ended if it did. One of them there is.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    pub(crate) rows: Vec<Held>,
+    pub(crate) end: Option<Result<(), SqlError>>,
+}
+
+/// Bytes of rows, and steps of SQLite's virtual machine, beyond which no further row is fetched at a time.
+const MAX_BYTES_AHEAD: usize = 64 << 10;
+const MAX_STEPS_AHEAD: u32 = 10_000;
 
 /// See the module.
 pub(crate) struct Connection {
@@ -203,8 +219,42 @@ impl Connection {
         }
     }
 
+    /// Whether a statement only reads, so that nobody can tell when it does.
+    pub(crate) fn only_reads(&self, id: StatementId) -> bool {
+        // SAFETY: the statement is one of this connection's, or null.
+        unsafe { c::sqlite3_stmt_readonly(self.statement(id)) != 0 }
+    }
+
+    /// Goes on to the next row, and further, to at most so many rows, if that costs little.
+    pub(crate) fn steps(&mut self, id: StatementId, limit: usize) -> Steps {
+        let mut steps = Steps { rows: Vec::new(), end: None };
+        let before = self.machine_steps(id);
+        let mut bytes = 0;
+        loop {
+            match self.step(id) {
+                Ok(Step::Row(held)) => {
+                    bytes += held.row.bytes().len();
+                    steps.rows.push(held);
+                }
+                Ok(Step::Done) => steps.end = Some(Ok(())),
+                Err(error) => steps.end = Some(Err(error)),
+            }
+            let taken = self.machine_steps(id).wrapping_sub(before);
+            let is_enough = steps.rows.len() >= limit || bytes > MAX_BYTES_AHEAD || taken > MAX_STEPS_AHEAD;
+            if is_enough || steps.end.is_some() {
+                return steps;
+            }
+        }
+    }
+
+    /// Steps of SQLite's virtual machine that a statement has taken so far.
+    fn machine_steps(&self, id: StatementId) -> u32 {
+        // SAFETY: as above.
+        unsafe { self.status(self.statement(id), c::SQLITE_STMTSTATUS_VM_STEP) }
+    }
+
     /// Goes on to the next row.
-    pub(crate) fn step(&mut self, id: StatementId) -> Result<Step, SqlError> {
+    fn step(&mut self, id: StatementId) -> Result<Step, SqlError> {
         let _entered = self.enter();
         let statement = self.statement(id);
         // SAFETY: the statement is this connection's.
@@ -235,7 +285,7 @@ impl Connection {
             }
             row.push(value);
         }
-        Ok(Step::Row(row, taken))
+        Ok(Step::Row(Held { row, _taken: taken }))
     }
 
     /// Has a statement begin anew.

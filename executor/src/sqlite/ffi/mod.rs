@@ -17,4 +17,4 @@ mod memory;
 mod system_calls;
 mod vfs;
 
-pub(crate) use connection::{Connection, StatementId, Step};
+pub(crate) use connection::{Connection, Held, StatementId, Steps};
