@@ -8,7 +8,8 @@
 //! 3. Their threads end. From here on no guest code runs.
 //! 4. Every process is discarded: memory, stacks and descriptors are released; suspended activations are
 //!    dropped as they are, nothing is unwound.
-//! 5. What was written to standard output and error is flushed. After having been asked to stop, a reader that
+//! 5. Databases are closed, which takes as long as their last statements, and at most [`CLOSING`].
+//! 6. What was written to standard output and error is flushed. After having been asked to stop, a reader that
 //!    does not read is waited for no longer than [`GRACE`]: it must not keep a node that someone wants gone.
 
 use std::io::Write;
@@ -44,6 +45,9 @@ const DATABASE_THREADS: usize = 32;
 /// Bytes of stack for each of them. SQLite recurses where statements do, and is tested with what a program's first
 /// thread has.
 const DATABASE_STACK: usize = 8 << 20;
+
+/// How long closing databases may take. One that is not closed is repaired by whoever opens it next.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// How long a program that was [asked](Stopper::ask) to stop may take until it is stopped.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -283,6 +287,9 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
 /// Releases what processes hold, and flushes.
 fn settle(node: &Node) {
     node.clear();
+    if let World::Real { databases, .. } = &node.world {
+        databases.finish(CLOSING);
+    }
     // Acquire: see `Stopper::ask`.
     let patience = node.asked.load(Ordering::Acquire).then_some(GRACE);
     node.stdout.flush(patience);

@@ -689,6 +689,7 @@ fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
     );
     let select =
         texts.add("SELECT abs(CASE a WHEN 90 THEN -9223372036854775807 - 1 ELSE a END) FROM t WHERE a > ?");
+    let two = texts.add("SELECT ? UNION ALL SELECT 2");
     let list = texts.add(bincode::serialize(&vec![(BindKey::None, BindValue::Int(0))]).unwrap());
     let step = "(call $say_byte (call $step (local.get $s)))";
     let read = give("$read_column (local.get $s) (i32.const 0)");
@@ -725,6 +726,15 @@ fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
     let cases = [
         (step.repeat(90), "integer overflow (code 1)", 89),
         (format!("{} (call $bind (local.get $s) {list})", step.repeat(2)), "(code 21)", 2),
+        // All of this query has been fetched, though its guest does not know.
+        (
+            format!(
+                "(local.set $s (call $prepare (local.get $db) {two})) {} (call $bind (local.get $s) {list})",
+                step.repeat(2)
+            ),
+            "(code 21)",
+            2,
+        ),
     ];
     for (rest, fault, steps) in cases {
         let outcome = run(workers(1), &in_memory(&texts, &select(&rest)));
@@ -754,4 +764,18 @@ fn what_writes_is_not_ahead_of_its_guest() {
     );
     // It is written when the guest has come to the end, and not before.
     assert_eq!(bytes_of(with_dir(&nest.inside()), &guest(&body)), [100, 100, 5, 101, OK]);
+}
+
+#[test]
+fn databases_are_closed_when_the_node_ends() {
+    let nest = Nest::new();
+    // Whoever closes last writes to the file what is in the log, and removes the log.
+    let wal = ["PRAGMA journal_mode = WAL", "CREATE TABLE t (a)", "BEGIN", "INSERT INTO t VALUES (1)"];
+    for _ in 0..10 {
+        assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &wal), [OK; 4]);
+        assert_eq!(Nest::names(&nest.inside()), ["app.db", "sub"]);
+        // What was not committed is not there: this fails if there is a row.
+        let none = "SELECT abs(-9223372036854775807 - 1) FROM t";
+        assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &[none, "DROP TABLE t"]), [OK; 2]);
+    }
 }

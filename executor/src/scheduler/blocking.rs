@@ -61,6 +61,17 @@ impl BlockingPool {
         }
     }
 
+    /// Waits until there is nothing left to do, but not much longer than that. Looked at again and again: this is the
+    /// end of a node, and mostly there is nothing.
+    pub(crate) fn finish(&self, patience: Duration) {
+        const LOOK: Duration = Duration::from_millis(1);
+        let mut waited = Duration::ZERO;
+        while waited < patience && self.shared.is_busy() {
+            std::thread::sleep(LOOK);
+            waited += LOOK;
+        }
+    }
+
     fn start_thread(&self) {
         let shared = self.shared.clone();
         let thread = std::thread::Builder::new().name("blocking".into());
@@ -85,6 +96,12 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Jobs run outside the lock; the queue itself is always whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a job waits or runs.
+    fn is_busy(&self) -> bool {
+        let queue = self.lock();
+        !queue.jobs.is_empty() || queue.threads > queue.waiting
     }
 
     fn work(&self) {

@@ -23,11 +23,6 @@ impl SqlError {
         SqlError { code: primary(code), message: message[..end].to_owned() }
     }
 
-    /// What is asked for cannot be at the moment.
-    pub(crate) fn misuse() -> SqlError {
-        SqlError::new(c::SQLITE_MISUSE, "bad parameter or other API misuse")
-    }
-
     /// The account is used up.
     pub(super) fn no_memory() -> SqlError {
         SqlError::new(c::SQLITE_NOMEM, "out of memory: the process has a limit")

@@ -90,17 +90,16 @@ impl AsRef<[u8]> for OneColumn {
     }
 }
 
-/// Binds the values of a `BindList`. This is done here and at once: SQLite copies them, and looks at no file.
+/// Binds the values of a `BindList`. This is done here and at once: SQLite copies them, and looks at no file. Once a
+/// statement has been stepped it is refused until it is reset, however far it is ahead.
 fn bind(guest: &mut Guest<'_>, id: u64, list: u32, length: u32) -> Result<(), Fault> {
     settle(guest, length.into());
     let (memory, data) = parts(guest)?;
     let list = memory.bytes(list, length)?;
     let statement = Databases::statement(data, id)?;
     let (connection, shared, id) = (statement.connection, statement.shared.clone(), statement.id);
-    let is_ahead = statement.ahead.has_any();
     let binds = Binds::new(list)?.map(|pair| pair.map_err(Fault::from));
-    // To its guest a statement that is ahead still runs, and SQLite binds nothing to one that does.
-    let bound = if is_ahead { Err(SqlError::misuse().into()) } else { shared.lock().bind(id, binds) };
+    let bound = shared.lock().bind(id, binds);
     let error = match &bound {
         Err(Fault::Sqlite(error)) => Some(error.clone()),
         _ => None,
