@@ -6,6 +6,7 @@
 //! | `account` | what it may take for one process |
 //! | `files` | which files there are |
 //! | `rules` | what SQL may do, and how large anything may be |
+//! | `text` | what functions do with texts, in the time that these are long |
 //! | `wire` | values as guests encode them |
 //! | `ffi/` | everything that is unsafe: the library, its allocator, its way to files, connections |
 //!
@@ -19,6 +20,7 @@ mod ffi;
 mod files;
 mod owner;
 mod rules;
+mod text;
 mod wire;
 
 pub(crate) use error::SqlError;

@@ -34,7 +34,7 @@ pub(super) enum Verdict {
 
 /// Limits of each connection: what there is a limit of, and how much.
 pub(super) const LIMITS: [(c_int, c_int); 12] = [
-    // What one built-in function does with one value is never interrupted.
+    // What one function does with one value is never interrupted.
     (c::SQLITE_LIMIT_LENGTH, MAX_LENGTH),
     (c::SQLITE_LIMIT_SQL_LENGTH, 1 << 20),
     (c::SQLITE_LIMIT_COLUMN, 2000),

@@ -260,3 +260,63 @@ fn locks_of_who_is_gone_are_waited_for() {
     drop(first);
     waits.join().unwrap().unwrap();
 }
+
+#[test]
+fn functions_on_texts_are_sqlites_but_for_the_time() {
+    let mut ours = memory();
+    let mut theirs = Connection::open_with_its_functions(&owner(64 << 20), "").unwrap();
+    let values = [
+        "NULL",
+        "''",
+        "'a'",
+        "'aa'",
+        "'ab'",
+        "'bab'",
+        "'aabbab  '",
+        "' ä aöa '",
+        "'äö'",
+        "'ö'",
+        "12",
+        "1.5",
+        "x'6161'",
+        "x''",
+        "x'c3'",
+        "x'a4'",
+        "char(0)",
+        "'a' || char(0) || 'b'",
+    ];
+    let mut calls = Vec::new();
+    for first in values {
+        calls.extend(["trim", "ltrim", "rtrim"].map(|function| format!("{function}({first})")));
+        for second in values {
+            // Of what is no text, characters are cut elsewhere.
+            let is_text = ![first, second].iter().any(|value| ["x'c3'", "x'a4'"].contains(value));
+            let functions = if is_text { &["instr", "trim", "ltrim", "rtrim"][..] } else { &["instr"] };
+            calls.extend(functions.iter().map(|function| format!("{function}({first}, {second})")));
+            calls.extend(
+                ["'x'", "''", "'äaa'", "NULL", "7"].map(|by| format!("replace({first}, {second}, {by})")),
+            );
+        }
+    }
+    for call in calls {
+        let sql = format!("SELECT {call}, typeof({call}), length({call})");
+        let [ours, theirs] = [&mut ours, &mut theirs].map(|connection| rows(connection, &sql).unwrap());
+        assert_eq!(ours[0].bytes(), theirs[0].bytes(), "{call}");
+    }
+    assert_eq!(ours.execute("SELECT replace(zeroblob(9000000), x'00', 'xx')"), Ok(()), "nothing to replace");
+    let grown = "SELECT replace(replace(hex(zeroblob(8000000)), '0', 'a'), 'a', 'xx')";
+    assert_eq!(Connection::open(&owner(1 << 30), "").unwrap().execute(grown).unwrap_err().code, 18);
+}
+
+#[test]
+fn long_texts_are_searched_in_no_time() {
+    let mut connection = Connection::open(&owner(1 << 30), "").unwrap();
+    let many = "WITH t(a) AS (SELECT replace(hex(zeroblob(3000000)), '0', 'a'))";
+    let started = std::time::Instant::now();
+    for call in
+        ["instr(a || a, a || 'b')", "replace(a || a, a || 'b', '')", "trim(a, replace(a, 'a', 'b') || 'a')"]
+    {
+        connection.execute(&format!("{many} SELECT {call} FROM t")).unwrap();
+    }
+    assert!(started.elapsed().as_secs() < 30, "it took {:?}", started.elapsed());
+}

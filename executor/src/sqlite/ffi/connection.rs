@@ -78,6 +78,18 @@ impl Connection {
     /// Opens the database that a guest names, and makes it if there is none. One without a name is in memory.
     pub(crate) fn open(owner: &Arc<Owner>, path: &str) -> Result<Connection, SqlError> {
         let _entered = owner.enter();
+        let connection = Connection::open_with_its_functions(owner, path)?;
+        // SAFETY: it is open, and closed before its handlers give up the owner.
+        connection.check(unsafe { functions::define(connection.db, owner) })?;
+        Ok(connection)
+    }
+
+    /// Opens a database to which only SQLite's own functions are known.
+    pub(in crate::sqlite) fn open_with_its_functions(
+        owner: &Arc<Owner>,
+        path: &str,
+    ) -> Result<Connection, SqlError> {
+        let _entered = owner.enter();
         if !library::is_ready() {
             return Err(SqlError::new(c::SQLITE_MISUSE, "something else in this program has set SQLite up"));
         }
@@ -105,7 +117,6 @@ impl Connection {
                 self.check(c::sqlite3_db_config(self.db, switch, value, null_mut::<c_int>()))?;
             }
             self.check(c::sqlite3_exec(self.db, SETTINGS.as_ptr(), None, null_mut(), null_mut()))?;
-            self.check(functions::define(self.db, self.handlers.owner()))?;
             self.handlers.install(self.db);
         }
         Ok(())
