@@ -292,9 +292,9 @@ fn guest(rows: &[Row], calls: &[(usize, Call)]) -> String {
     let (mut functions, mut names) = (String::new(), String::new());
     for (number, (function, call)) in calls.iter().enumerate() {
         let call = call.wat(*function, rows[*function].result.is_some());
-        write!(
+        writeln!(
             functions,
-            "(func (export \"{}\") (call $create_data (i64.const 1) (i64.const 0)) {call})\n",
+            "(func (export \"{}\") (call $create_data (i64.const 1) (i64.const 0)) {call})",
             export(number)
         )
         .expect("it fits");
@@ -306,10 +306,10 @@ fn guest(rows: &[Row], calls: &[(usize, Call)]) -> String {
     for (name, text) in
         [("certificate", server.cert.pem()), ("key", server.signing_key.serialize_pem()), ("names", names)]
     {
-        write!(
+        writeln!(
             data,
             "(global ${name} i32 (i32.const {at})) (global ${name}_len i32 (i32.const {})) \
-             (data (i32.const {at}) {text:?})\n",
+             (data (i32.const {at}) {text:?})",
             text.len()
         )
         .expect("it fits");
@@ -331,7 +331,7 @@ fn export(number: usize) -> String {
 }
 
 /// What is said of the process of a call, if it did not end well.
-fn report<'a>(outcome: &'a Outcome, number: usize) -> Option<&'a str> {
+fn report(outcome: &Outcome, number: usize) -> Option<&str> {
     let name = format!("({})", export(number));
     outcome.stderr.lines().find(|line| line.contains(&name))
 }

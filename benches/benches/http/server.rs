@@ -8,21 +8,21 @@ use std::time::Duration;
 use lunatic_tests::guests::{build, root};
 
 /// A server that runs.
-pub struct Server {
-    pub name: &'static str,
-    pub address: String,
+pub(crate) struct Server {
+    pub(crate) name: &'static str,
+    pub(crate) address: String,
     child: Child,
 }
 
 impl Server {
     /// The program itself, on mio.
-    pub fn bare() -> Server {
+    pub(crate) fn bare() -> Server {
         let own = std::env::current_exe().expect("a program has a path");
         Server::start("bare mio", own, &["serve"])
     }
 
     /// The command, with the guest.
-    pub fn ours() -> Server {
+    pub(crate) fn ours() -> Server {
         let guest = build("benches/guests/http", "http");
         let guest = guest.to_str().expect("the path of the repository is UTF-8");
         Server::start("a process each", command(), &["--workers", "1", "--no-cache", guest])
@@ -32,7 +32,7 @@ impl Server {
     ///
     /// # Errors
     /// Where Go is not installed.
-    pub fn go() -> Result<Server, String> {
+    pub(crate) fn go() -> Result<Server, String> {
         let program = root().join("target").join("peers").join("http-go");
         let mut go = Command::new("go");
         go.current_dir(root().join("benches/peers/go-http")).arg("build").arg("-o").arg(&program).arg(".");
@@ -55,7 +55,7 @@ impl Server {
     }
 
     /// The processor time that it has used.
-    pub fn cpu_time(&self) -> Duration {
+    pub(crate) fn cpu_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
         // After the name, which may have spaces: user and system time are the 12th and 13th.
         let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
