@@ -2,7 +2,7 @@
 //!
 //! A process that rests is looked at where it is. One that runs is between two turns again within a slice, and is looked
 //! at then; if that does not come about for long, which takes a machine with much else to do, it says no more than
-//! that it runs. No process is woken, or held up for longer than a look takes.
+//! that it runs. No process is woken, or held up for longer than a look takes. Behind them is what guests have measured.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ impl Inspector {
 
     /// Writes a line for each process to the node's standard error, in the order of identifiers: its name, what it does,
     /// what is in its mailbox, what it has used, and the function that it is in. Beyond a thousand, it says how many
-    /// more there are. Names and functions are escaped and cut: they are the guest's, the terminal is not.
+    /// more there are. Names and functions are escaped and cut: they are the guest's, the terminal is not. Then a line for
+    /// each metric.
     pub fn report(&self) {
         self.node.report(self.text());
     }
@@ -48,6 +49,10 @@ impl Inspector {
             // Writing to a string cannot fail, here and below.
             let _ = writeln!(text, "… and {more} more");
         }
+        // Names are made of letters and digits when they come in, and a line for each kind is of no use to a person.
+        let metrics = self.node.metrics.text();
+        let lines = metrics.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket{"));
+        lines.take(MAX_LISTED).for_each(|line| text.extend([line, "\n"]));
         text
     }
 

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::entropy::Entropy;
+use crate::metrics::Metrics;
 use crate::net::Net;
 use crate::process::{
     Birth, Entry, Letter, Origin, Parcel, Process, ProcessId, Relations, Sent, Share, Signal, Table,
@@ -40,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) stdin: Input,
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
+    pub(crate) metrics: Metrics,
     /// Reductions of a slice.
     pub(crate) slice: u64,
     /// What processes' memories may have together, if that is limited.
@@ -126,6 +128,7 @@ impl Node {
             stdin: parts.stdin,
             stdout: parts.stdout,
             stderr: parts.stderr,
+            metrics: Metrics::default(),
             slice: parts.slice,
             total_memory: parts.max_total_memory.map(TotalMemory::new),
             scheduler: OnceLock::new(),
@@ -322,7 +325,7 @@ impl Events for Node {
     }
 
     fn has_descriptors(&self) -> bool {
-        self.net().has_sockets()
+        self.net().sockets() > 0
     }
 
     fn next_deadline(&self) -> Option<u64> {

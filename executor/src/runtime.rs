@@ -13,6 +13,7 @@
 //!    does not read is waited for no longer than [`GRACE`]: it must not keep a node that someone wants gone.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -26,6 +27,7 @@ use crate::config::{MAX_WORKERS, ProcessConfig, RuntimeConfig};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{LoadError, RuntimeError};
 use crate::inspect::Inspector;
+use crate::metrics::MetricsServer;
 use crate::node::{self, Due, Node, World};
 use crate::process::Signal;
 use crate::program::{Loader, Program};
@@ -147,6 +149,14 @@ impl Runtime {
     /// What shows the node's processes, from another thread.
     pub fn inspector(&self) -> Inspector {
         Inspector::new(self.node.clone())
+    }
+
+    /// Shows the node's metrics to whoever asks at an address, over HTTP in Prometheus's text format.
+    ///
+    /// # Errors
+    /// When the address cannot be listened at, or the operating system refuses a thread.
+    pub fn serve_metrics(&self, address: SocketAddr) -> std::io::Result<MetricsServer> {
+        MetricsServer::start(self.node.clone(), address)
     }
 
     /// What stops the node from another thread.

@@ -96,6 +96,9 @@ struct Arguments {
     /// Compile the program, as if it was never run before, and keep nothing
     #[arg(long, conflicts_with = "cache_dir")]
     no_cache: bool,
+    /// Show what the program counts and measures at http://ADDRESS/metrics, as Prometheus reads it
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    prometheus: Option<std::net::SocketAddr>,
     /// Write /tmp/perf-PID.map, in which perf finds the names of the program's functions
     #[arg(long)]
     perf_map: bool,
@@ -133,6 +136,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.simulation.are_given() {
         return simulate(arguments, &path, &bytes);
     }
+    let prometheus = arguments.prometheus;
     let config = configuration(arguments)?;
     let args = config.args.clone();
     let runtime =
@@ -147,6 +151,12 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if !unmetered {
         listen_to_signals(runtime.stopper(), runtime.inspector())
             .map_err(|error| Failure { place: "signals".into(), cause: error.into() })?;
+    }
+    if let Some(address) = prometheus {
+        let served = runtime.serve_metrics(address);
+        let served = served.map_err(|error| Failure { place: address.to_string(), cause: error.into() })?;
+        // With port 0 it is any that is free.
+        eprintln!("{COMMAND}: metrics at http://{}/metrics", served.address());
     }
     let status = runtime.run(&program);
     // A status is one byte for the operating system, the lowest one, as `exit` in C has it.

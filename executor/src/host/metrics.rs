@@ -1,28 +1,44 @@
-//! `lunatic::metrics`: accepted, checked, and not kept: nothing reads metrics yet.
+//! `lunatic::metrics`: what guests count and measure. All trap on bad pointers and names that are not UTF-8; what does not
+//! fit (see [`metrics`](crate::metrics)) is dropped, and counted.
 
 use lunatic_jit::Linker;
 
 use crate::error::Fault;
+use crate::metrics::Update;
 use crate::process::ProcessData;
 
-use super::Guest;
 use super::memory::parts;
+use super::{Guest, charge};
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     const MODULE: &str = "lunatic::metrics";
-    linker.func(MODULE, "counter", |guest: &mut Guest<'_>, name: u32, len: u32, _: u64| {
-        check(guest, name, len)
+    // As in Lunatic, and unlike what it says, this adds.
+    linker.func(MODULE, "counter", |guest: &mut Guest<'_>, name: u32, len: u32, by: u64| {
+        update(guest, (name, len), Update::Add(by))
     });
     linker.func(MODULE, "increment_counter", |guest: &mut Guest<'_>, name: u32, len: u32| {
-        check(guest, name, len)
+        update(guest, (name, len), Update::Add(1))
     });
-    for name in ["gauge", "increment_gauge", "decrement_gauge", "histogram"] {
-        linker
-            .func(MODULE, name, |guest: &mut Guest<'_>, name: u32, len: u32, _: f64| check(guest, name, len));
-    }
+    linker.func(MODULE, "gauge", |guest: &mut Guest<'_>, name: u32, len: u32, to: f64| {
+        update(guest, (name, len), Update::Set(to))
+    });
+    linker.func(MODULE, "increment_gauge", |guest: &mut Guest<'_>, name: u32, len: u32, by: f64| {
+        update(guest, (name, len), Update::Change(by))
+    });
+    linker.func(MODULE, "decrement_gauge", |guest: &mut Guest<'_>, name: u32, len: u32, by: f64| {
+        update(guest, (name, len), Update::Change(-by))
+    });
+    linker.func(MODULE, "histogram", |guest: &mut Guest<'_>, name: u32, len: u32, value: f64| {
+        update(guest, (name, len), Update::Observe(value))
+    });
 }
 
-/// Traps when the metric's name is no string, as it will when metrics are kept.
-fn check(guest: &mut Guest<'_>, name: u32, len: u32) -> Result<(), Fault> {
-    parts(guest)?.0.str(name, len).map(drop)
+fn update(guest: &mut Guest<'_>, (name, len): (u32, u32), update: Update) -> Result<(), Fault> {
+    charge(guest, len.into());
+    let (memory, data) = parts(guest)?;
+    let name = memory.str(name, len)?;
+    let mut introduced = data.metrics_introduced;
+    data.node().metrics.update(name, update, &mut introduced);
+    data.metrics_introduced = introduced;
+    Ok(())
 }

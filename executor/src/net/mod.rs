@@ -64,9 +64,9 @@ impl Net {
         }
     }
 
-    /// Whether any socket is open.
-    pub(crate) fn has_sockets(&self) -> bool {
-        self.sources.len() > 0
+    /// How many sockets are open.
+    pub(crate) fn sockets(&self) -> usize {
+        self.sources.len()
     }
 
     /// Something happened to sockets.

@@ -56,6 +56,8 @@ pub(crate) struct ProcessData {
     pub(super) usage: Usage,
     waits: u64,
     pub(crate) die_when_link_dies: bool,
+    /// Names of metrics that it was the first to use.
+    pub(crate) metrics_introduced: u32,
     /// Children so far; spreads them over the process table.
     pub(crate) children: u32,
     pub(crate) relations: Relations,
@@ -111,6 +113,7 @@ impl ProcessData {
             usage: Usage::default(),
             waits: 0,
             die_when_link_dies: true,
+            metrics_introduced: 0,
             children: 0,
             relations,
             configs: Resources::new(),

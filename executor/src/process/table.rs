@@ -91,6 +91,12 @@ impl<T> Table<T> {
             .collect()
     }
 
+    /// How many are alive.
+    pub(crate) fn len(&self) -> usize {
+        let alive = |number| self.lock(number).slots.iter().filter(|slot| slot.owner.is_some()).count();
+        (0..SHARDS).map(alive).sum()
+    }
+
     fn lock(&self, number: u32) -> MutexGuard<'_, Shard<T>> {
         // Under it only the two vectors change, a slot at a time.
         self.shards[number as usize].0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,129 @@
+//! What a program counts is shown to Prometheus, and to a person.
+#![cfg(unix)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Stdio};
+
+use common::{command, with_app};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Measures this and that, says so, and waits for ever.
+const APP: &str = r#"(module
+    (import "lunatic::metrics" "counter" (func $counter (param i32 i32 i64)))
+    (import "lunatic::metrics" "gauge" (func $gauge (param i32 i32 f64)))
+    (import "lunatic::metrics" "decrement_gauge" (func $decrement (param i32 i32 f64)))
+    (import "lunatic::metrics" "histogram" (func $histogram (param i32 i32 f64)))
+    (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "http.requests\n\1b[31mevil")
+    (data (i32.const 64) "load")
+    (data (i32.const 80) "seconds")
+    (data (i32.const 96) "\80\00\00\00\05\00\00\00")
+    (data (i32.const 128) "done\n")
+    (func (export "_start")
+        (call $counter (i32.const 0) (i32.const 23) (i64.const 41))
+        (call $counter (i32.const 0) (i32.const 23) (i64.const 1))
+        (call $gauge (i32.const 64) (i32.const 4) (f64.const 2.5))
+        (call $decrement (i32.const 64) (i32.const 4) (f64.const 1))
+        (call $histogram (i32.const 80) (i32.const 7) (f64.const 0.3))
+        (drop (call $write (i32.const 1) (i32.const 96) (i32.const 1) (i32.const 112)))
+        (call $sleep (i64.const -1))))"#;
+
+struct Exec {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    address: String,
+}
+
+impl Exec {
+    /// Waits until the program has measured.
+    fn start() -> (tempfile::TempDir, Exec) {
+        let directory = with_app(APP);
+        let mut exec = command(
+            env!("CARGO_BIN_EXE_lunatic-exec"),
+            directory.path(),
+            &["--prometheus", "127.0.0.1:0", "app.wasm"],
+        );
+        let mut child = exec.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("it says where");
+        let address = line.trim().strip_prefix("lunatic-exec: metrics at http://").expect("an address");
+        let address = address.strip_suffix("/metrics").expect("a path").to_owned();
+        let mut said = [0; 5];
+        child.stdout.as_mut().expect("it is piped").read_exact(&mut said).expect("it says that it is done");
+        (directory, Exec { child, stderr, address })
+    }
+
+    fn ask(&self, question: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.write_all(question).expect("there is room");
+        let mut answer = String::new();
+        // Whoever asks badly is hung up on.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const EXPECTED: [&str; 5] = [
+    "http_requests___31mevil 42",
+    "load 1.5",
+    "seconds_sum 0.3",
+    "seconds_count 1",
+    "lunatic_metrics_dropped_total 0",
+];
+
+#[test]
+fn prometheus_is_answered_whatever_others_ask() {
+    let (_directory, exec) = Exec::start();
+    // Somebody who says nothing holds up the next one for two seconds, and no longer.
+    let silent = TcpStream::connect(&exec.address).expect("it listens");
+    assert_eq!(exec.ask(&[b'x'; 20_000]), "");
+    assert!(exec.ask(b"GET /other HTTP/1.1\r\n\r\n").starts_with("HTTP/1.0 404 "));
+    assert!(exec.ask(b"nonsense\r\n\r\n").starts_with("HTTP/1.0 400 "));
+    let answer = exec.ask(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+    assert!(head.starts_with("HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"), "{head}");
+    for line in
+        EXPECTED.iter().chain(&["lunatic_processes 1", "lunatic_sockets 0", "seconds_bucket{le=\"0.5\"} 1"])
+    {
+        assert!(body.lines().any(|other| other == *line), "{line} is not in {body}");
+    }
+    for line in body.lines() {
+        let is_one = line.starts_with("# TYPE ")
+            || line.split_once(' ').is_some_and(|(name, value)| {
+                name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                    && value.parse::<f64>().is_ok()
+            });
+        assert!(is_one, "{line:?}");
+    }
+    drop(silent);
+}
+
+/// HOSTILE 37: names are the guest's, the terminal is not.
+#[test]
+fn a_person_is_shown_metrics_too() {
+    let (_directory, mut exec) = Exec::start();
+    kill(Pid::from_raw(exec.child.id() as i32), Signal::SIGQUIT).expect("it runs");
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line: &String| !line.starts_with("lunatic_metrics_dropped_total")) {
+        let mut line = String::new();
+        assert_ne!(exec.stderr.read_line(&mut line).expect("it is text"), 0, "it ended: {lines:?}");
+        lines.push(line.trim_end().to_owned());
+    }
+    for expected in EXPECTED {
+        assert!(lines.iter().any(|line| line == expected), "{expected} is not in {lines:?}");
+    }
+}
