@@ -33,7 +33,7 @@ impl Inspector {
     /// Writes a line for each process to the node's standard error, in the order of identifiers: its name, what it does,
     /// what is in its mailbox, what it has used, and the function that it is in. Beyond a thousand, it says how many
     /// more there are. Names and functions are escaped and cut: they are the guest's, the terminal is not. Then a line for
-    /// each metric.
+    /// each number that was measured.
     pub fn report(&self) {
         self.node.report(self.text());
     }
@@ -49,10 +49,9 @@ impl Inspector {
             // Writing to a string cannot fail, here and below.
             let _ = writeln!(text, "… and {more} more");
         }
-        // Names are made of letters and digits when they come in, and a line for each kind is of no use to a person.
-        let metrics = self.node.metrics.text();
-        let lines = metrics.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket{"));
-        lines.take(MAX_LISTED).for_each(|line| text.extend([line, "\n"]));
+        for line in self.node.metrics.lines().take(MAX_LISTED) {
+            text.extend([&line, "\n"]);
+        }
         text
     }
 

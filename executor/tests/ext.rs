@@ -1,4 +1,5 @@
-//! `lunatic::ext::*`, but for what the guarantees are about, which is in `guarantees.rs`.
+//! `lunatic::ext::*`, but for what the guarantees are about, which is in `guarantees.rs`, and wrong pointers, which are in
+//! `abi.rs`.
 
 mod common;
 
@@ -22,7 +23,7 @@ fn traps(body: &str, says: &str) {
 
 #[test]
 fn there_is_a_version() {
-    passes(r#"(func (export "_start") (call $assert (i32.eq (call $ext_version) (i32.const 2))))"#);
+    passes(r#"(func (export "_start") (call $assert (i32.eq (call $ext_version) (i32.const 3))))"#);
 }
 
 #[test]
@@ -243,45 +244,6 @@ fn wrong_use_traps() {
             "no configuration",
         );
     }
-}
-
-/// The functions of the documented table that take a pointer and a length, each called with ranges that are not in the
-/// memory: HOSTILE 26.
-#[test]
-fn hostile_pointers_end_the_process_that_passes_them() {
-    let table = include_str!("../../ARCHITECTURE.md");
-    let (_, table) = table.split_once("| `lunatic::ext::…` | since |").expect("there is a table");
-    let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| `"));
-    let mut called = 0;
-    for row in rows.filter(|row| row.contains("pointer: i32")) {
-        let (signature, _) = row.split_once("` | ").expect("a row has columns");
-        let (name, rest) = signature.split_once('(').expect("it has parameters");
-        let (params, result) = rest.split_once(')').expect("what was opened is closed");
-        let (space, name) = name.split_once("::").expect("it has a namespace");
-        for (pointer, length) in [(-8, 16), (0, -1), (131_072, 1), (131_065, 8), (-1, -1), (i32::MIN, 9)] {
-            let types: Vec<_> = params.split(", ").map(|param| param.split_once(": ").unwrap()).collect();
-            let declared: Vec<_> = types.iter().map(|(_, ty)| *ty).collect();
-            let args = types.iter().map(|(name, ty)| match *name {
-                "pointer" => format!("(i32.const {pointer})"),
-                "length" => format!("(i32.const {length})"),
-                _ => format!("({ty}.const 1)"),
-            });
-            let args: String = args.collect();
-            let result = result.strip_prefix(" -> ").map(|ty| format!("(result {ty})")).unwrap_or_default();
-            let drop = if result.is_empty() { "" } else { "drop" };
-            let text = format!(
-                r#"(module (import "lunatic::ext::{space}" "{name}" (func $f (param {}) {result}))
-                   (memory (export "memory") 2)
-                   (func (export "_start") (call $f {args}) {drop}))"#,
-                declared.join(" ")
-            );
-            let outcome = run(workers(1), &text);
-            assert_eq!(outcome.status, 134, "{text}");
-            assert!(outcome.stderr.contains("outside the memory"), "{text}: {}", outcome.stderr);
-            called += 1;
-        }
-    }
-    assert!(called >= 12, "{called} calls");
 }
 
 /// Three that never stop, on one worker: each has turns, and the more urgent has more of them.

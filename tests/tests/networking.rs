@@ -83,6 +83,7 @@ scenarios! {
     what_was_peeked_at_can_be_read => "tcp-peek",
     errors_are_told => "tcp-errors",
     a_stream_is_shared_by_processes => "tcp-clones",
+    // HOSTILE 33: in accepting or reading.
     who_is_killed_leaves_no_socket => "tcp-killed",
     a_stream_that_nobody_takes_is_closed => "tcp-ends",
     a_tls_connection_echoes => "tls-echo",
@@ -90,6 +91,7 @@ scenarios! {
     faults_of_tls_are_told_and_harm_no_one_else => "tls-faults",
     tls_times_out => "tls-timeouts",
     datagrams_arrive => "udp",
+    an_error_of_a_datagram_is_told_once => "udp-refused",
     settings_of_datagram_sockets => "udp-settings",
     names_are_looked_up => "names",
 }
@@ -181,15 +183,27 @@ fn silent_and_slow_clients_hold_up_nobody() {
     echoes(&mut server.connect(), b"still there");
 }
 
-/// HOSTILE 25: with no descriptor left, those who are connected go on, and those who wait are served when others leave.
-#[test]
-fn connections_wait_while_descriptors_are_short() {
+/// The guest, with a hundred descriptors.
+fn short_of_descriptors(args: &[&str]) -> Command {
     let exec = command("lunatic-exec");
     let mut shell = Command::new("sh");
     shell.env_remove("HOME").env_remove("XDG_CACHE_HOME");
     shell.args(["-c", "ulimit -n 100 && exec \"$0\" \"$@\""]).arg(exec.get_program());
-    shell.args(["--cache-dir", cache(), "--workers", "2"]).arg(guest()).args(["tcp-serve", "0"]);
-    let server = Server::of(shell);
+    shell.args(["--cache-dir", cache(), "--workers", "2"]).arg(guest()).args(args);
+    shell
+}
+
+/// HOSTILE 22: whatever becomes of who has them, no descriptor leaks.
+#[test]
+fn connections_leave_no_descriptor() {
+    let output = short_of_descriptors(&["leaks"]).output().expect("it starts");
+    assert_eq!(stdout(&output), "done: leaks\n", "{}", stderr(&output));
+}
+
+/// HOSTILE 25: with no descriptor left, those who are connected go on, and those who wait are served when others leave.
+#[test]
+fn connections_wait_while_descriptors_are_short() {
+    let server = Server::of(short_of_descriptors(&["tcp-serve", "0"]));
     let mut connected: Vec<_> = (0..60).map(|_| server.connect()).collect();
     connected.iter_mut().for_each(|stream| echoes(stream, b"in"));
     let mut waiting: Vec<_> = (0..60).map(|_| server.connect()).collect();

@@ -30,6 +30,9 @@ const MAX_NAMES: usize = 100_000;
 /// Bytes of a name.
 const MAX_LENGTH: usize = 256;
 
+/// The name of how much was dropped.
+const DROPPED: &str = "lunatic_metrics_dropped_total";
+
 /// Parts of the table, so that workers seldom meet at a lock.
 const SHARDS: usize = 16;
 
@@ -87,6 +90,16 @@ impl Metrics {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What guests have measured, for a person: names are made of letters and digits when they come in. A number for each
+    /// size that was observed is too much.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        let none_dropped = format!("{DROPPED} 0");
+        let is_shown =
+            move |line: &&str| !line.starts_with('#') && !line.contains("_bucket{") && *line != none_dropped;
+        let text = self.text();
+        text.lines().filter(is_shown).map(String::from).collect::<Vec<_>>().into_iter()
+    }
+
     /// All that guests have measured, in the order of names, as Prometheus reads it (text format 0.0.4).
     pub(crate) fn text(&self) -> String {
         let mut values: Vec<(Box<str>, Arc<Value>)> = Vec::new();
@@ -99,7 +112,7 @@ impl Metrics {
         for (name, value) in values {
             value.write(&mut text, &name);
         }
-        one(&mut text, "lunatic_metrics_dropped_total", "counter", self.dropped.load(Ordering::Relaxed));
+        one(&mut text, DROPPED, "counter", self.dropped.load(Ordering::Relaxed));
         text
     }
 }

@@ -91,7 +91,7 @@ impl<S> Socket<S> {
             && LESS_IS_ALL
             && (1..wanted).contains(moved)
         {
-            self.source.exhausted(direction, began);
+            self.source.drained(direction, began);
         }
         Ok(attempt)
     }

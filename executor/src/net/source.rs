@@ -45,7 +45,7 @@ struct State {
 
 struct Side {
     is_ready: bool,
-    /// It will never have to wait again.
+    /// There is an end to be seen, behind whatever there is.
     is_closed: bool,
     changes: u64,
     // One for each process that shares the descriptor, at most.
@@ -67,8 +67,18 @@ impl Source {
         side.is_ready.then_some(Began(side.changes))
     }
 
-    /// An attempt found that there is no more.
+    /// An attempt would have blocked.
     pub(super) fn exhausted(&self, direction: Direction, began: Began) {
+        let mut state = self.lock();
+        let side = state.side(direction);
+        if side.changes == began.0 {
+            side.is_ready = false;
+        }
+    }
+
+    /// An attempt found less than it wanted: there is no more for now. An end that was told of earlier is still to be seen,
+    /// and will not be told of again.
+    pub(super) fn drained(&self, direction: Direction, began: Began) {
         let mut state = self.lock();
         let side = state.side(direction);
         if side.changes == began.0 && !side.is_closed {
@@ -167,11 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn an_end_stays_ready() {
+    fn an_end_is_seen_behind_what_came_before_it() {
         let source = Source::default();
         source.ready(Readiness { read_closed: true, ..READABLE });
         let began = source.begin(Direction::Read).expect("it is ready");
+        source.drained(Direction::Read, began);
+        let began = source.begin(Direction::Read).expect("the end is still to be seen");
+        // Whatever was told: who would have blocked has to wait.
         source.exhausted(Direction::Read, began);
-        assert!(source.begin(Direction::Read).is_some(), "reading an end never waits");
+        assert!(source.begin(Direction::Read).is_none());
     }
 }

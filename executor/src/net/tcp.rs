@@ -96,7 +96,14 @@ impl TcpListener {
     pub(crate) fn accept(&self) -> io::Result<Attempt<(TcpStream, SocketAddr)>> {
         let net = self.0.net();
         net.has_room(self.0.io())?;
-        match self.0.attempt(Direction::Read, mio::net::TcpListener::accept)? {
+        // Who gave up while it waited is nobody.
+        let accept = |listener: &mio::net::TcpListener| loop {
+            match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                other => return other,
+            }
+        };
+        match self.0.attempt(Direction::Read, accept)? {
             Attempt::Done((stream, peer)) => Ok(Attempt::Done((TcpStream::new(net, stream)?, peer))),
             Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
         }

@@ -40,9 +40,9 @@ pub(crate) struct Readiness {
     pub(crate) readable: bool,
     /// There is room to write, or an error to be told of.
     pub(crate) writable: bool,
-    /// Reading will never have to wait again: the other side has ended, or there is an error.
+    /// The other side has ended: that is behind whatever there is to read.
     pub(crate) read_closed: bool,
-    /// Writing will never have to wait again.
+    /// Nothing that is written arrives any more.
     pub(crate) write_closed: bool,
 }
 
@@ -91,8 +91,8 @@ impl News {
         let readiness = Readiness {
             readable: event.is_readable() || read_closed || is_error,
             writable: event.is_writable() || write_closed || is_error,
-            read_closed: read_closed || is_error,
-            write_closed: write_closed || is_error,
+            read_closed,
+            write_closed,
         };
         News { token: event.token().0 as u64, readiness }
     }

@@ -29,6 +29,8 @@ fn main(mailbox: Mailbox<u64>) {
         "tls-serve" => tls::serve(&args[2]),
         "tls-fetch" => tls::fetch(&args[2], &args[3]),
         "udp" => udp::datagrams(mailbox),
+        "udp-refused" => udp::refused(mailbox),
+        "leaks" => tcp::leaks(mailbox),
         "udp-settings" => udp::settings(),
         "names" => names::names(),
         "denied" => names::denied(),

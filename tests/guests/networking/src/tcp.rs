@@ -281,6 +281,40 @@ pub fn ends(mailbox: Mailbox<u64>) {
     let _ = mailbox;
 }
 
+/// Far more connections than there are descriptors, one after the other: dropped, sent to who is gone, in messages that
+/// nobody reads, of processes that are killed or panic. All are closed.
+pub fn leaks(mailbox: Mailbox<u64>) {
+    let mailbox = mailbox.monitorable();
+    let (listener, address) = listen();
+    for round in 0..400 {
+        let client = TcpStream::connect(address).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let clone = server.clone();
+        let child = Process::spawn(
+            (server, round),
+            |(stream, round): (TcpStream, i32), mailbox: Mailbox<TcpStream>| {
+                let clones = [stream.clone(), stream.clone()];
+                match round % 4 {
+                    0 => drop(mailbox.receive()),
+                    1 => drop(clones[0].clone().read(&mut [0])),
+                    2 => std::process::abort(),
+                    _ => {}
+                }
+            },
+        );
+        mailbox.monitor(child);
+        child.send(clone);
+        if round % 4 == 1 {
+            sleep(Duration::from_millis(1));
+            child.kill();
+        }
+        assert!(matches!(mailbox.receive(), MessageSignal::Signal(_)));
+        // The other end knows: nobody has it any more.
+        let mut client = client;
+        assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+    }
+}
+
 /// Nobody answers at this port.
 pub fn unanswered(port: &str) {
     let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));

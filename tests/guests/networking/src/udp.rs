@@ -34,6 +34,29 @@ pub fn datagrams(mailbox: Mailbox<u64>) {
     }
 }
 
+/// Nobody is at the port that is sent to. That is told once, and then there is nothing to receive: a process that waits for
+/// it keeps nobody from anything.
+pub fn refused(mailbox: Mailbox<u64>) {
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let waits = Process::spawn_link(
+        (mailbox.this(), nobody.port()),
+        |(parent, port): (Process<u64>, u16), _: Mailbox<()>| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.connect(std::net::SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+            socket.send(b"anyone?").unwrap();
+            // The answer comes while nobody waits for it.
+            lunatic::sleep(std::time::Duration::from_millis(20));
+            let error = socket.recv(&mut [0; 10]).unwrap_err().to_string();
+            assert!(error.contains("refused"), "{error}");
+            parent.send(1);
+            let _ = socket.recv(&mut [0; 10]);
+        },
+    );
+    assert_eq!(mailbox.receive(), 1);
+    lunatic::sleep(std::time::Duration::from_millis(50));
+    waits.kill();
+}
+
 pub fn settings() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     assert!(!socket.broadcast().unwrap());
