@@ -1,7 +1,9 @@
 //! What the benchmarks share: guests, and running them.
 
+pub mod bare;
 pub mod enlarge;
 pub mod peer;
+pub mod server;
 pub mod table;
 
 use std::io::Write;

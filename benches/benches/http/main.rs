@@ -5,15 +5,13 @@
 //! another (`taskset`). wrk itself stops at about as many requests a second as the fastest of them, so what counts is the
 //! processor time that the server takes for a request, and the 99th percentile of the time until the answer.
 
-mod bare;
-mod server;
-
 use std::process::Command;
 use std::time::Duration;
 
+use lunatic_benches::bare;
+use lunatic_benches::server::{LOAD, SERVE, Server};
 use lunatic_benches::table::{cell, median};
-
-use server::Server;
+use lunatic_tests::guests::root;
 
 const ROUNDS: usize = 5;
 
@@ -33,13 +31,13 @@ struct Load {
 
 fn main() {
     // This program is the peer, too.
-    if std::env::args().nth(1).as_deref() == Some("serve") {
+    if std::env::args().nth(1).as_deref() == Some(SERVE) {
         bare::serve().expect("it serves until it is killed");
         return;
     }
     let rounds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(ROUNDS);
-    let mut servers = vec![Server::bare(), Server::ours()];
-    match Server::go() {
+    let mut servers = vec![Server::own("bare mio", &[]), Server::guest("a process each", "http", &[])];
+    match go() {
         Ok(go) => servers.push(go),
         Err(missing) => println!("left out: {missing}"),
     }
@@ -82,11 +80,23 @@ fn main() {
     }
 }
 
+/// Go's sockets; says why where Go is not installed.
+fn go() -> Result<Server, String> {
+    let program = root().join("target").join("peers").join("http-go");
+    let mut go = Command::new("go");
+    go.current_dir(root().join("benches/peers/go-http")).arg("build").arg("-o").arg(&program).arg(".");
+    match go.output() {
+        Ok(output) if output.status.success() => Ok(Server::start("Go", &program, &[])),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Err(format!("Go is not installed ({error})")),
+    }
+}
+
 /// Loads a server that takes its turn.
 fn load(server: &mut Server, connections: u32) -> Load {
     let before = server.cpu_time();
     let mut wrk = Command::new("taskset");
-    wrk.args(["-c", "1", "wrk", "-t1", "--latency"]);
+    wrk.args(["-c", LOAD, "wrk", "-t1", "--latency"]);
     wrk.arg(format!("-c{connections}"))
         .arg(format!("-d{SECONDS}s"))
         .arg(format!("http://{}/", server.address));

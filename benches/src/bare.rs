@@ -1,4 +1,4 @@
-//! The same server on bare mio, one thread: what there is besides is the kernel's. The ceiling.
+//! The server of `benches/guests/http` on bare mio, one thread: what there is besides is the kernel's. The ceiling.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -19,7 +19,10 @@ struct Connection {
 }
 
 /// Serves until it is killed.
-pub(crate) fn serve() -> std::io::Result<()> {
+///
+/// # Errors
+/// The system's, if it cannot listen or wait.
+pub fn serve() -> std::io::Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
     let mut listener = TcpListener::bind(([127, 0, 0, 1], 0).into())?;
