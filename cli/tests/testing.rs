@@ -19,6 +19,8 @@ const TESTS: &str = r##"(module
     (memory (export "memory") 1)
     (data (i32.const 100) "out\n")
     (data (i32.const 200) "thread 'main' panicked at 'old # way', src/lib.rs:1:2\n")
+    ;; As the language's harness leaves it in a test binary. This one has no tests of its own.
+    (data (i32.const 500) "RUST_TEST_THREADS")
     (data (i32.const 300) "\nthread '<unnamed>' (1) panicked at src/lib.rs:1:2:\nnew\nway\n")
     (func $write (param $to i32) (param $text i32) (param $length i32)
         (i32.store (i32.const 0) (local.get $text))
@@ -260,6 +262,14 @@ fn unknown_flags_are_errors() {
     assert!(status == 0 && said.starts_with("Usage: app.wasm [OPTIONS] [FILTERS...]\n"), "{said}");
 }
 
+/// Tests of a library may be left in a program: published ones have theirs in all that use them.
+#[test]
+fn a_program_with_a_librarys_tests_in_it_is_a_program() {
+    let directory = with_app(&TESTS.replace("RUST_TEST_THREADS", "there is no harness"));
+    let output = command(directory.path(), &["app.wasm", "passes"]).output().expect("it starts");
+    assert_eq!((words(&output).as_str(), output.status.code()), ("out\n", Some(0)));
+}
+
 #[test]
 fn benchmarks_are_the_programs_own() {
     assert_runs(&["--bench"], 0, "out\n");
@@ -273,6 +283,8 @@ fn limits_are_for_each_test() {
     let arguments = ["--max-processes", "1", "--max-reductions", "100000", "app.wasm", "--test-threads=4"];
     let output = command(directory.path(), &arguments).output().expect("it starts");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // Without a harness, which would be asked for its tests first, and have no memory for that.
+    let directory = with_app(&TESTS.replace("_start", "no_start"));
     let arguments = ["--max-total-memory", "1KiB", "app.wasm", "passes"];
     let output = command(directory.path(), &arguments).output().expect("it starts");
     assert!(output.status.code() == Some(101) && words(&output).contains("exceeded its limit"), "{output:?}");

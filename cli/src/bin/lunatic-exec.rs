@@ -2,7 +2,7 @@
 //!
 //! Arguments in, one runtime or simulator built, loaded and run. Exit status: the program's own; 134 if its first process
 //! traps; 1 for a file that cannot be used; 2 for wrong usage; 143 or 130 if SIGTERM or SIGINT stops it. In a simulation
-//! also 125 for a deadlock, and 124 when the simulated time is over. A program that exports tests is run for them, as
+//! also 125 for a deadlock, and 124 when the simulated time is over. A test binary is run for its tests, as
 //! cargo's runner has to: then 101 if one fails.
 #![forbid(unsafe_code)]
 
@@ -23,8 +23,8 @@ use lunatic_executor::{
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
 ///
-/// A file prepared by lunatic-prep is verified first; a plain module is prepared in memory. A module that exports tests is
-/// run for its tests, with the flags of any `cargo test`.
+/// A file prepared by lunatic-prep is verified first; a plain module is prepared in memory. A test binary is run for its
+/// tests, with the flags of any `cargo test`.
 #[derive(Debug, Parser)]
 #[command(name = COMMAND, version, override_usage = "lunatic-exec [OPTIONS] <APP.lwasm> [ARG]...")]
 struct Arguments {
@@ -142,7 +142,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let runtime =
         Runtime::new(config).map_err(|error| Failure { place: "runtime".into(), cause: error.into() })?;
     let program = runtime.load(&bytes).map_err(|error| Failure::new(&path, "stdin", error))?;
-    if runs_tests(&program, &args) {
+    if runs_tests(&program, &bytes, &args) {
         return run_tests(runtime, &program, &bytes, &args);
     }
     drop(bytes);
@@ -170,7 +170,7 @@ fn simulate(arguments: Arguments, path: &Path, bytes: &[u8]) -> Result<ExitCode,
     let simulator = Simulator::new(config)
         .map_err(|error| Failure { place: "simulation".into(), cause: error.into() })?;
     let program = simulator.load(bytes).map_err(|error| Failure::new(path, "stdin", error))?;
-    if runs_tests(&program, &args) {
+    if runs_tests(&program, bytes, &args) {
         return Err(Failure::new(path, "stdin", RuntimeError::SimulatedTests));
     }
     options.run(COMMAND, &simulator, &program, workers)

@@ -23,10 +23,10 @@ const FAILED: u8 = 101;
 /// How long a test may take until it is named.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether a program is run for its tests, with these arguments: it exports some, and no benchmarks are asked for, which
-/// can only be the program's own.
-pub fn runs_tests(program: &Program, arguments: &[String]) -> bool {
-    program.has_tests() && !(program.has_start() && wants_benchmarks(arguments))
+/// Whether a program that was loaded from these bytes is run for its tests, with these arguments: it is a test binary, and
+/// no benchmarks are asked for, which can only be the program's own.
+pub fn runs_tests(program: &Program, bytes: &[u8], arguments: &[String]) -> bool {
+    program.is_test_binary(bytes) && !(program.has_start() && wants_benchmarks(arguments))
 }
 
 /// Runs or lists the tests of a program that this runtime has loaded from these bytes, as the arguments ask for. The first

@@ -23,6 +23,12 @@
 //! others are: in a node of its own, by the harness, which is told to run this one. One that panics then ends nothing but
 //! itself, which it could not do in the harness's one process. A module that has no test of the first kind is a program
 //! like any other, and its harness does all of this by itself.
+//!
+//! # Programs with tests in them
+//!
+//! A library whose tests are not under `#[cfg(test)]` leaves their exports in every program that uses it; published ones
+//! do. So what has a `_start` is a test binary only if the harness is behind it, which the compiler puts there when it
+//! builds tests, and at no other time.
 
 mod capture;
 mod name;
@@ -105,9 +111,15 @@ fn exported(module: &Module) -> impl Iterator<Item = Test> {
 }
 
 impl Program {
-    /// Whether it is a test binary: whether it exports tests. Ordinary ones do not count.
+    /// Whether it exports tests, as programs may as well. Ordinary ones do not count.
     pub fn has_tests(&self) -> bool {
         has_tests(self.code.module())
+    }
+
+    /// Whether what was loaded from these bytes is a test binary: whether it exports tests, and is no program that they
+    /// were left in.
+    pub fn is_test_binary(&self, bytes: &[u8]) -> bool {
+        self.has_tests() && (!self.has_start() || ordinary::has_harness(bytes))
     }
 
     /// Whether it has a `_start`, as every program has that is no test binary.
