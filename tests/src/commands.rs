@@ -53,3 +53,15 @@ pub fn stdout(output: &Output) -> String {
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
+
+/// A directory for native code, of this name among the tests' own and empty at first, so that a guest is compiled once rather
+/// than for each run.
+///
+/// # Panics
+/// If its name is not UTF-8.
+pub fn cache(tests: &str, name: &str) -> String {
+    let directory = Path::new(tests).join(name);
+    // It may not be there yet.
+    let _ = std::fs::remove_dir_all(&directory);
+    directory.into_os_string().into_string().expect("a name in UTF-8")
+}

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use lunatic_tests::commands::{command, run, stderr, stdout};
+use lunatic_tests::commands::{self, command, run, stderr, stdout};
 use lunatic_tests::guests::build;
 
 fn guest() -> &'static Path {
@@ -18,15 +18,8 @@ fn guest() -> &'static Path {
 
 /// Where the guest has been compiled, once for all tests.
 fn cache() -> &'static str {
-    static CACHE: OnceLock<PathBuf> = OnceLock::new();
-    let directory = CACHE.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ecosystem-cache");
-        // It may not be there yet.
-        let _ = std::fs::remove_dir_all(&directory);
-        run(&["--cache-dir", directory.to_str().expect("a name in UTF-8")], guest(), &["log"]);
-        directory
-    });
-    directory.to_str().expect("a name in UTF-8")
+    static CACHE: OnceLock<String> = OnceLock::new();
+    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "ecosystem-cache"))
 }
 
 /// A child that says in one of its first lines where it listens, and is killed in the end.

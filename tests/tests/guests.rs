@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{command, run, stderr, stdout};
+use lunatic_tests::commands::{self, command, run, stderr, stdout};
 use lunatic_tests::guests::build;
 
 fn prepared(directory: &str, name: &str) -> PathBuf {
@@ -33,14 +33,8 @@ fn plain() -> &'static Path {
 
 /// Where the scenarios' program is compiled once, rather than for each of their runs; empty at first.
 fn cache() -> &'static str {
-    static CACHE: OnceLock<PathBuf> = OnceLock::new();
-    let directory = CACHE.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests-cache");
-        // It may not be there yet.
-        let _ = std::fs::remove_dir_all(&directory);
-        directory
-    });
-    directory.to_str().expect("a name in UTF-8")
+    static CACHE: OnceLock<String> = OnceLock::new();
+    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "guests-cache"))
 }
 
 /// Runs a scenario on one worker and on two.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{run, stderr, stdout};
+use lunatic_tests::commands::{self, run, stderr, stdout};
 use lunatic_tests::guests::build;
 
 fn guest() -> &'static Path {
@@ -13,14 +13,8 @@ fn guest() -> &'static Path {
 
 /// Where the guest is compiled once, rather than for each run; empty at first.
 fn cache() -> &'static str {
-    static CACHE: OnceLock<PathBuf> = OnceLock::new();
-    let directory = CACHE.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("library-cache");
-        // It may not be there yet.
-        let _ = std::fs::remove_dir_all(&directory);
-        directory
-    });
-    directory.to_str().expect("a name in UTF-8")
+    static CACHE: OnceLock<String> = OnceLock::new();
+    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "library-cache"))
 }
 
 /// A module that no language made: what is even passes, what is odd traps, and there is a loop without an end.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{command, run, stderr, stdout};
+use lunatic_tests::commands::{self, command, run, stderr, stdout};
 use lunatic_tests::guests::build;
 
 fn guest() -> &'static Path {
@@ -17,14 +17,8 @@ fn guest() -> &'static Path {
 
 /// Where the guest is compiled once, rather than for each run; empty at first.
 fn cache() -> &'static str {
-    static CACHE: OnceLock<PathBuf> = OnceLock::new();
-    let directory = CACHE.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("networking-cache");
-        // It may not be there yet.
-        let _ = std::fs::remove_dir_all(&directory);
-        directory
-    });
-    directory.to_str().expect("a name in UTF-8")
+    static CACHE: OnceLock<String> = OnceLock::new();
+    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "networking-cache"))
 }
 
 /// A directory with what TLS needs: `ca.pem`, and what it vouches for, `cert.pem` for localhost with `key.pem`.

@@ -13,6 +13,7 @@
 
 mod address;
 mod dns;
+mod listener;
 mod stream;
 mod table;
 mod tcp;
@@ -64,6 +65,7 @@ pub(crate) struct Sockets {
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     dns::register(linker);
+    listener::register(linker);
     tcp::register(linker);
     tls::register(linker);
     udp::register(linker);
@@ -138,7 +140,9 @@ trait Operation: Sized + Send + 'static {
     }
 
     /// The milliseconds that it may take; asked when it has to wait.
-    fn timeout_ms(&self) -> u64;
+    fn timeout_ms(&self) -> u64 {
+        FOREVER
+    }
 
     /// What was done of it when its time is over, if that is a result.
     fn at_timeout(&self) -> Option<u64> {

@@ -12,7 +12,7 @@ use crate::host::memory::GuestMemory;
 use crate::net::{Attempt, Source, Stream, Timeouts};
 use crate::process::ProcessData;
 
-use super::{FOREVER, MODULE, Operation, Sockets, Table, begin};
+use super::{MODULE, Operation, Sockets, Table, begin, enter};
 
 /// Buffers of one write; of more, the first are written, and the guest is told how much that was.
 const MAX_BUFFERS: u32 = 1024;
@@ -29,6 +29,12 @@ pub(super) trait Known: Stream {
     fn get(data: &mut ProcessData, id: u64) -> Result<&Arc<Self>, Fault> {
         Self::table(data.sockets()).get(Self::KIND, id)
     }
+}
+
+/// Enters a stream; its number.
+pub(super) fn enter_stream<S: Known>(data: &mut ProcessData, stream: Arc<S>) -> io::Result<u64> {
+    let max = data.process.config().max_resources;
+    enter(S::table(data.sockets()), max, S::KIND, stream)
 }
 
 /// Declares what all kinds of streams have. `prefix` is the kind's, `of_timeouts` what Lunatic put into those names.
@@ -231,10 +237,6 @@ impl<S: Known> Operation for Flush<S> {
 
     fn source(&self) -> &Arc<Source> {
         self.stream.source()
-    }
-
-    fn timeout_ms(&self) -> u64 {
-        FOREVER
     }
 
     fn place(&self) -> u32 {

@@ -12,27 +12,17 @@ use crate::net::{Action, Attempt, Source, Stream, TcpListener, TcpStream};
 use crate::process::ProcessData;
 
 use super::address::Passed;
-use super::dns::{self, answer_address};
-use super::stream::{self, Known, counted};
-use super::{FOREVER, MODULE, Operation, SYSTEM_CALL, Sockets, Table, answered, begin, enter};
-
-const LISTENER: &str = "TCP listener";
+use super::dns::answer_address;
+use super::listener;
+use super::stream::{self, Known, counted, enter_stream};
+use super::{MODULE, Operation, Sockets, Table, answered, begin};
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     stream::register::<TcpStream>(linker, "tcp", "");
     stream::timeout::<TcpStream>(linker, "peek_timeout", |timeouts| &timeouts.peek);
     linker.func(MODULE, "tcp_bind", bind);
-    linker.func(MODULE, "tcp_accept", accept);
     linker.func(MODULE, "tcp_connect", connect);
     linker.func(MODULE, "tcp_peek", peek);
-    linker.func(MODULE, "drop_tcp_listener", |guest: &mut Guest<'_>, id: u64| {
-        guest.data_mut().sockets().tcp_listeners.remove(LISTENER, id).map(drop)
-    });
-    linker.func(MODULE, "tcp_local_addr", |guest: &mut Guest<'_>, id: u64, place: u32| {
-        answer_address(guest, place, |data| {
-            data.sockets().tcp_listeners.get(LISTENER, id).map(|listener| listener.local())
-        })
-    });
     linker.func(MODULE, "tcp_peer_addr", |guest: &mut Guest<'_>, id: u64, place: u32| {
         answer_address(guest, place, |data| TcpStream::get(data, id).map(|stream| stream.peer()))
     });
@@ -46,12 +36,6 @@ impl Known for TcpStream {
     }
 }
 
-/// Enters a stream; its number.
-fn enter_stream(data: &mut ProcessData, stream: Arc<TcpStream>) -> io::Result<u64> {
-    let max = data.process.config().max_resources;
-    enter(&mut data.sockets().tcp_streams, max, "TCP streams", stream)
-}
-
 /// Listens at an address. Port 0 is any that is free. Writes the listener's identifier.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn bind(
@@ -63,65 +47,10 @@ fn bind(
     scope_id: u32,
     place: u32,
 ) -> Result<u32, Fault> {
-    guest.charge(SYSTEM_CALL);
-    let (mut memory, data) = parts(guest)?;
-    memory.check(place, 8)?;
-    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
-    let config = data.process.config().clone();
-    let listener = config.network.check(Action::Bind(address));
-    let listener = listener.and_then(|()| TcpListener::bind(data.node().net(), address));
-    let id = listener.and_then(|listener| {
-        enter(&mut data.sockets().tcp_listeners, config.max_resources, "TCP listeners", Arc::new(listener))
-    });
-    answered(&mut memory, data, id, place)
-}
-
-/// Waits for a connection. Writes the stream's identifier, and that of an iterator over the one address it comes from.
-fn accept(guest: &mut Guest<'_>, id: u64, place: u32, peer: u32) -> Result<HostCall<u32>, Fault> {
-    let listener = guest.data_mut().sockets().tcp_listeners.get(LISTENER, id)?.clone();
-    begin(guest, Accept { listener, place, peer })
-}
-
-struct Accept {
-    listener: Arc<TcpListener>,
-    place: u32,
-    peer: u32,
-}
-
-impl Operation for Accept {
-    fn attempt(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        data: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
-        memory.check(self.peer, 8)?;
-        let (stream, peer) = match self.listener.accept() {
-            Ok(Attempt::Done(accepted)) => accepted,
-            Ok(Attempt::Blocked(direction)) => return Ok(Ok(Attempt::Blocked(direction))),
-            Err(error) => return Ok(Err(error)),
-        };
-        let entered = enter_stream(data, Arc::new(stream));
-        let entered = entered.and_then(|id| Ok((id, dns::add(data, vec![peer])?)));
-        match entered {
-            Ok((id, addresses)) => {
-                memory.write_u64(self.peer, addresses)?;
-                Ok(Ok(Attempt::Done(id)))
-            }
-            Err(error) => Ok(Err(error)),
-        }
-    }
-
-    fn source(&self) -> &Arc<Source> {
-        self.listener.source()
-    }
-
-    fn timeout_ms(&self) -> u64 {
-        FOREVER
-    }
-
-    fn place(&self) -> u32 {
-        self.place
-    }
+    let address = Passed { kind, bytes, port, flow_info, scope_id };
+    let table: (_, fn(&mut Sockets) -> &mut Table<Arc<TcpListener>>) =
+        ("TCP listeners", |sockets| &mut sockets.tcp_listeners);
+    listener::bind(guest, address, place, table, |net, address, _| Ok(TcpListener::bind(net, address)))
 }
 
 /// Connects to an address. Writes the stream's identifier.

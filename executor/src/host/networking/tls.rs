@@ -14,11 +14,10 @@ use crate::net::{Action, Attempt, Source, Stream, TcpStream, TlsListener, TlsStr
 use crate::process::ProcessData;
 
 use super::address::Passed;
-use super::dns::{self, answer_address};
-use super::stream::{self, Known};
-use super::{FOREVER, MODULE, Operation, SYSTEM_CALL, Sockets, Table, answered, deadline, enter, go_on};
-
-const LISTENER: &str = "TLS listener";
+use super::dns;
+use super::listener;
+use super::stream::{self, Known, enter_stream};
+use super::{MODULE, Operation, SYSTEM_CALL, Sockets, Table, deadline, go_on};
 
 /// Texts of certificates that a client may bring along; a text may have many certificates.
 const MAX_CERTIFICATES: u32 = 64;
@@ -32,16 +31,7 @@ const PEM: &[u8] = b"-----BEGIN CERTIFICATE";
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     stream::register::<TlsStream>(linker, "tls", "tls_");
     linker.func(MODULE, "tls_bind", bind);
-    linker.func(MODULE, "tls_accept", accept);
     linker.func(MODULE, "tls_connect", connect);
-    linker.func(MODULE, "drop_tls_listener", |guest: &mut Guest<'_>, id: u64| {
-        guest.data_mut().sockets().tls_listeners.remove(LISTENER, id).map(drop)
-    });
-    linker.func(MODULE, "tls_local_addr", |guest: &mut Guest<'_>, id: u64, place: u32| {
-        answer_address(guest, place, |data| {
-            data.sockets().tls_listeners.get(LISTENER, id).map(|listener| listener.local())
-        })
-    });
 }
 
 impl Known for TlsStream {
@@ -50,12 +40,6 @@ impl Known for TlsStream {
     fn table(sockets: &mut Sockets) -> &mut Table<Arc<TlsStream>> {
         &mut sockets.tls_streams
     }
-}
-
-/// Enters a stream; its number.
-fn enter_stream(data: &mut ProcessData, stream: Arc<TlsStream>) -> io::Result<u64> {
-    let max = data.process.config().max_resources;
-    enter(&mut data.sockets().tls_streams, max, "TLS streams", stream)
 }
 
 /// Listens at an address with a chain of certificates and a private key, both as PEM. Writes the listener's identifier.
@@ -73,70 +57,24 @@ fn bind(
     key: u32,
     key_len: u32,
 ) -> Result<u32, Fault> {
-    guest.charge(SYSTEM_CALL);
-    let (mut memory, data) = parts(guest)?;
+    let address = Passed { kind, bytes, port, flow_info, scope_id };
+    let table: (_, fn(&mut Sockets) -> &mut Table<Arc<TlsListener>>) =
+        ("TLS listeners", |sockets| &mut sockets.tls_listeners);
+    let (certificates, key) = ((certificates, certificates_len), (key, key_len));
+    // Whoever may not bind is told of wrong pointers all the same.
+    let (memory, _) = parts(guest)?;
     memory.check(place, 8)?;
-    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
-    let certificates = memory.bytes(certificates, certificates_len)?;
-    let key = memory.bytes(key, key_len)?;
-    if certificates.len().max(key.len()) > MAX_PEM {
-        return Err(Fault::TooMany("bytes of certificates"));
-    }
-    let config = data.process.config().clone();
-    let listener = config.network.check(Action::Bind(address));
-    let listener = listener.and_then(|()| TlsListener::bind(data.node().net(), address, certificates, key));
-    let id = listener.and_then(|listener| {
-        enter(&mut data.sockets().tls_listeners, config.max_resources, "TLS listeners", Arc::new(listener))
-    });
-    answered(&mut memory, data, id, place)
-}
-
-/// Waits for a connection. Writes the stream's identifier, and that of an iterator over the one address it comes from. The
-/// handshake happens when the stream is first read from or written to, by whoever does.
-fn accept(guest: &mut Guest<'_>, id: u64, place: u32, peer: u32) -> Result<HostCall<u32>, Fault> {
-    let listener = guest.data_mut().sockets().tls_listeners.get(LISTENER, id)?.clone();
-    super::begin(guest, Accept { listener, place, peer })
-}
-
-struct Accept {
-    listener: Arc<TlsListener>,
-    place: u32,
-    peer: u32,
-}
-
-impl Operation for Accept {
-    fn attempt(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        data: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
-        memory.check(self.peer, 8)?;
-        let (stream, peer) = match self.listener.accept() {
-            Ok(Attempt::Done(accepted)) => accepted,
-            Ok(Attempt::Blocked(direction)) => return Ok(Ok(Attempt::Blocked(direction))),
-            Err(error) => return Ok(Err(error)),
-        };
-        let entered = enter_stream(data, Arc::new(stream));
-        match entered.and_then(|id| Ok((id, dns::add(data, vec![peer])?))) {
-            Ok((id, addresses)) => {
-                memory.write_u64(self.peer, addresses)?;
-                Ok(Ok(Attempt::Done(id)))
-            }
-            Err(error) => Ok(Err(error)),
+    address.read(&memory)?;
+    for (text, length) in [certificates, key] {
+        if memory.bytes(text, length)?.len() > MAX_PEM {
+            return Err(Fault::TooMany("bytes of certificates"));
         }
     }
-
-    fn source(&self) -> &Arc<Source> {
-        self.listener.source()
-    }
-
-    fn timeout_ms(&self) -> u64 {
-        FOREVER
-    }
-
-    fn place(&self) -> u32 {
-        self.place
-    }
+    listener::bind(guest, address, place, table, |net, address, memory| {
+        let certificates = memory.bytes(certificates.0, certificates.1)?;
+        let key = memory.bytes(key.0, key.1)?;
+        Ok(TlsListener::bind(net, address, certificates, key))
+    })
 }
 
 /// Connects to a host by name, and makes sure that it is that host: by whom browsers believe, or by certificates of the

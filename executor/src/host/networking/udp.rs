@@ -14,8 +14,9 @@ use crate::process::ProcessData;
 
 use super::address::Passed;
 use super::dns::{self, answer_address};
+use super::listener;
 use super::stream::counted;
-use super::{FAILED, FOREVER, MODULE, Operation, SYSTEM_CALL, answered, begin, enter, failed};
+use super::{FAILED, MODULE, Operation, SYSTEM_CALL, Sockets, Table, answered, begin, failed};
 
 const KIND: &str = "UDP socket";
 
@@ -82,17 +83,10 @@ fn bind(
     scope_id: u32,
     place: u32,
 ) -> Result<u32, Fault> {
-    guest.charge(SYSTEM_CALL);
-    let (mut memory, data) = parts(guest)?;
-    memory.check(place, 8)?;
-    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
-    let config = data.process.config().clone();
-    let socket = config.network.check(Action::Bind(address));
-    let socket = socket.and_then(|()| UdpSocket::bind(data.node().net(), address));
-    let id = socket.and_then(|socket| {
-        enter(&mut data.sockets().udp_sockets, config.max_resources, "UDP sockets", Arc::new(socket))
-    });
-    answered(&mut memory, data, id, place)
+    let address = Passed { kind, bytes, port, flow_info, scope_id };
+    let table: (_, fn(&mut Sockets) -> &mut Table<Arc<UdpSocket>>) =
+        ("UDP sockets", |sockets| &mut sockets.udp_sockets);
+    listener::bind(guest, address, place, table, |net, address, _| Ok(UdpSocket::bind(net, address)))
 }
 
 /// Has all datagrams go to an address, and come from it alone. Nothing is sent, so it takes no time, whatever `timeout_ms`
@@ -201,10 +195,6 @@ impl Operation for Send {
         self.socket.source()
     }
 
-    fn timeout_ms(&self) -> u64 {
-        FOREVER
-    }
-
     fn place(&self) -> u32 {
         self.place
     }
@@ -269,10 +259,6 @@ impl Operation for Receive {
 
     fn source(&self) -> &Arc<Source> {
         self.socket.source()
-    }
-
-    fn timeout_ms(&self) -> u64 {
-        FOREVER
     }
 
     fn place(&self) -> u32 {
