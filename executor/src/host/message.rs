@@ -10,15 +10,14 @@ use lunatic_jit::{HostCall, Linker};
 
 use crate::code::Code;
 use crate::error::Fault;
-use crate::net::{TcpStream, TlsStream, UdpSocket};
 use crate::process::{
     DataMessage, Letter, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, Signal, Tags,
 };
 
 use super::memory::parts;
-use super::networking::Table;
+use super::networking::{Kind, TCP_STREAM, TLS_STREAM, UDP_SOCKET};
 use super::process::deadline;
-use super::{Guest, Sockets, charge};
+use super::{Guest, charge};
 
 /// The timeout that never comes.
 const FOREVER: u64 = u64::MAX;
@@ -123,38 +122,25 @@ fn take_module(guest: &mut Guest<'_>, index: u64) -> Result<u64, Fault> {
     data.modules.add("modules", data.process.config(), (*module).clone())
 }
 
-/// A kind of thing that moves with a message: what it is called, and where a process has those that it has.
-struct Movable<T> {
-    kind: &'static str,
-    table: fn(&mut Sockets) -> &mut Table<Arc<T>>,
-}
-
-const TCP_STREAM: Movable<TcpStream> =
-    Movable { kind: "TCP stream", table: |sockets| &mut sockets.tcp_streams };
-const TLS_STREAM: Movable<TlsStream> =
-    Movable { kind: "TLS stream", table: |sockets| &mut sockets.tls_streams };
-const UDP_SOCKET: Movable<UdpSocket> =
-    Movable { kind: "UDP socket", table: |sockets| &mut sockets.udp_sockets };
-
 /// Moves a thing into the message: the caller no longer has it. Returns its index in the message. Traps when there is
 /// none of this identifier.
-fn push<T: Any + Send + Sync>(guest: &mut Guest<'_>, id: u64, what: Movable<T>) -> Result<u64, Fault> {
+fn push<T: Any + Send + Sync>(guest: &mut Guest<'_>, id: u64, kind: Kind<T>) -> Result<u64, Fault> {
     let data = guest.data_mut();
     if data_message(&mut data.current)?.resources() as u64 >= data.process.config().max_resources {
         return Err(Fault::TooMany("things in a message"));
     }
-    let thing = (what.table)(data.sockets()).remove(what.kind, id)?;
+    let thing = (kind.table)(data.sockets()).remove(kind.name, id)?;
     Ok(data_message(&mut data.current)?.push_resource(thing) as u64)
 }
 
 /// Moves a thing out of the message. Returns its identifier. Traps when there is none at this index, or one of another
 /// kind, which stays.
-fn take<T: Any + Send + Sync>(guest: &mut Guest<'_>, index: u64, what: Movable<T>) -> Result<u64, Fault> {
+fn take<T: Any + Send + Sync>(guest: &mut Guest<'_>, index: u64, kind: Kind<T>) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let thing = data_message(&mut data.current)?.take_resource::<T>(index);
-    let thing = thing.ok_or(Fault::Unknown { kind: what.kind, id: index })?;
+    let thing = thing.ok_or(Fault::Unknown { kind: kind.name, id: index })?;
     let max = data.process.config().max_resources;
-    (what.table)(data.sockets()).add_or_trap(max, what.kind, thing)
+    (kind.table)(data.sockets()).add_or_trap(max, kind.name, thing)
 }
 
 /// Sends the message. Sending to a process that is gone is no error.

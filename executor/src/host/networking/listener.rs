@@ -15,32 +15,27 @@ use crate::process::ProcessData;
 use super::address::Passed;
 use super::dns::{self, answer_address};
 use super::stream::{Known, enter_stream};
-use super::{MODULE, Operation, SYSTEM_CALL, Sockets, Table, answered, begin, enter};
+use super::{Kind, MODULE, Operation, SYSTEM_CALL, TCP_LISTENER, TLS_LISTENER, answered, begin, enter};
 
 /// A kind of listener that processes know by numbers.
 trait Listens: Send + Sync + Sized + 'static {
-    const KIND: &'static str;
+    const KIND: Kind<Self>;
     type Stream: Known;
-    fn table(sockets: &mut Sockets) -> &mut Table<Arc<Self>>;
     fn accept(&self) -> io::Result<Attempt<(Self::Stream, SocketAddr)>>;
     fn local(&self) -> io::Result<SocketAddr>;
     fn source(&self) -> &Arc<Source>;
 
     /// The listener of this number.
     fn get(data: &mut ProcessData, id: u64) -> Result<&Arc<Self>, Fault> {
-        Self::table(data.sockets()).get(Self::KIND, id)
+        (Self::KIND.table)(data.sockets()).get(Self::KIND.name, id)
     }
 }
 
 macro_rules! listens {
-    ($listener:ident, $stream:ident, $table:ident, $kind:literal) => {
+    ($listener:ident, $stream:ident, $kind:ident) => {
         impl Listens for $listener {
-            const KIND: &'static str = $kind;
+            const KIND: Kind<$listener> = $kind;
             type Stream = $stream;
-
-            fn table(sockets: &mut Sockets) -> &mut Table<Arc<$listener>> {
-                &mut sockets.$table
-            }
 
             fn accept(&self) -> io::Result<Attempt<($stream, SocketAddr)>> {
                 $listener::accept(self)
@@ -57,8 +52,8 @@ macro_rules! listens {
     };
 }
 
-listens!(TcpListener, TcpStream, tcp_listeners, "TCP listener");
-listens!(TlsListener, TlsStream, tls_listeners, "TLS listener");
+listens!(TcpListener, TcpStream, TCP_LISTENER);
+listens!(TlsListener, TlsStream, TLS_LISTENER);
 
 /// Declares what both kinds have.
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
@@ -69,7 +64,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 fn register_kind<L: Listens>(linker: &mut Linker<ProcessData>, prefix: &str) {
     linker.func(MODULE, &format!("{prefix}_accept"), accept::<L>);
     linker.func(MODULE, &format!("drop_{prefix}_listener"), |guest: &mut Guest<'_>, id: u64| {
-        L::table(guest.data_mut().sockets()).remove(L::KIND, id).map(drop)
+        (L::KIND.table)(guest.data_mut().sockets()).remove(L::KIND.name, id).map(drop)
     });
     linker.func(MODULE, &format!("{prefix}_local_addr"), |guest: &mut Guest<'_>, id: u64, place: u32| {
         answer_address(guest, place, |data| L::get(data, id).map(|listener| listener.local()))
@@ -81,7 +76,7 @@ pub(super) fn bind<T>(
     guest: &mut Guest<'_>,
     address: Passed,
     place: u32,
-    (kind, table): (&'static str, fn(&mut Sockets) -> &mut Table<Arc<T>>),
+    kind: Kind<T>,
     open: impl FnOnce(&Arc<Net>, SocketAddr, &GuestMemory<'_>) -> Result<io::Result<T>, Fault>,
 ) -> Result<u32, Fault> {
     guest.charge(SYSTEM_CALL);
@@ -93,8 +88,9 @@ pub(super) fn bind<T>(
         Ok(()) => open(data.node().net(), address, &memory)?,
         Err(error) => Err(error),
     };
-    let id =
-        socket.and_then(|socket| enter(table(data.sockets()), config.max_resources, kind, Arc::new(socket)));
+    let id = socket.and_then(|socket| {
+        enter((kind.table)(data.sockets()), config.max_resources, kind.name, Arc::new(socket))
+    });
     answered(&mut memory, data, id, place)
 }
 

@@ -63,6 +63,23 @@ pub(crate) struct Sockets {
     pub(super) udp_sockets: Table<Arc<UdpSocket>>,
 }
 
+/// A kind of socket: what it is called, and where a process has those that it has.
+pub(crate) struct Kind<T> {
+    pub(crate) name: &'static str,
+    pub(crate) table: fn(&mut Sockets) -> &mut Table<Arc<T>>,
+}
+
+pub(super) const TCP_STREAM: Kind<TcpStream> =
+    Kind { name: "TCP stream", table: |sockets| &mut sockets.tcp_streams };
+pub(super) const TLS_STREAM: Kind<TlsStream> =
+    Kind { name: "TLS stream", table: |sockets| &mut sockets.tls_streams };
+pub(super) const UDP_SOCKET: Kind<UdpSocket> =
+    Kind { name: "UDP socket", table: |sockets| &mut sockets.udp_sockets };
+const TCP_LISTENER: Kind<TcpListener> =
+    Kind { name: "TCP listener", table: |sockets| &mut sockets.tcp_listeners };
+const TLS_LISTENER: Kind<TlsListener> =
+    Kind { name: "TLS listener", table: |sockets| &mut sockets.tls_listeners };
+
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     dns::register(linker);
     listener::register(linker);

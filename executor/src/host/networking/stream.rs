@@ -12,7 +12,7 @@ use crate::host::memory::GuestMemory;
 use crate::net::{Attempt, Source, Stream, Timeouts};
 use crate::process::ProcessData;
 
-use super::{MODULE, Operation, Sockets, Table, begin, enter};
+use super::{Kind, MODULE, Operation, begin, enter};
 
 /// Buffers of one write; of more, the first are written, and the guest is told how much that was.
 const MAX_BUFFERS: u32 = 1024;
@@ -21,26 +21,25 @@ const MAX_BUFFERS: u32 = 1024;
 const MAX_BYTES: u32 = 1 << 20;
 
 /// A kind of stream that processes know by numbers.
-pub(super) trait Known: Stream {
-    const KIND: &'static str;
-    fn table(sockets: &mut Sockets) -> &mut Table<Arc<Self>>;
+pub(super) trait Known: Stream + Sized {
+    const KIND: Kind<Self>;
 
     /// The stream of this number.
     fn get(data: &mut ProcessData, id: u64) -> Result<&Arc<Self>, Fault> {
-        Self::table(data.sockets()).get(Self::KIND, id)
+        (Self::KIND.table)(data.sockets()).get(Self::KIND.name, id)
     }
 }
 
 /// Enters a stream; its number.
 pub(super) fn enter_stream<S: Known>(data: &mut ProcessData, stream: Arc<S>) -> io::Result<u64> {
     let max = data.process.config().max_resources;
-    enter(S::table(data.sockets()), max, S::KIND, stream)
+    enter((S::KIND.table)(data.sockets()), max, S::KIND.name, stream)
 }
 
 /// Declares what all kinds of streams have. `prefix` is the kind's, `of_timeouts` what Lunatic put into those names.
 pub(super) fn register<S: Known>(linker: &mut Linker<ProcessData>, prefix: &str, of_timeouts: &str) {
     linker.func(MODULE, &format!("drop_{prefix}_stream"), |guest: &mut Guest<'_>, id: u64| {
-        S::table(guest.data_mut().sockets()).remove(S::KIND, id).map(drop)
+        (S::KIND.table)(guest.data_mut().sockets()).remove(S::KIND.name, id).map(drop)
     });
     linker.func(MODULE, &format!("clone_{prefix}_stream"), clone::<S>);
     linker.func(MODULE, &format!("{prefix}_read"), read::<S>);
@@ -69,7 +68,7 @@ fn clone<S: Known>(guest: &mut Guest<'_>, id: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let stream = S::get(data, id)?.clone();
     let max = data.process.config().max_resources;
-    S::table(data.sockets()).add_or_trap(max, "streams", stream)
+    (S::KIND.table)(data.sockets()).add_or_trap(max, S::KIND.name, stream)
 }
 
 /// Reads what there is, and waits if there is nothing, for as long as the stream's read timeout says. Writes the number of

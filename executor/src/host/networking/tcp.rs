@@ -15,7 +15,7 @@ use super::address::Passed;
 use super::dns::answer_address;
 use super::listener;
 use super::stream::{self, Known, counted, enter_stream};
-use super::{MODULE, Operation, Sockets, Table, answered, begin};
+use super::{Kind, MODULE, Operation, TCP_LISTENER, TCP_STREAM, answered, begin};
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     stream::register::<TcpStream>(linker, "tcp", "");
@@ -29,11 +29,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 }
 
 impl Known for TcpStream {
-    const KIND: &'static str = "TCP stream";
-
-    fn table(sockets: &mut Sockets) -> &mut Table<Arc<TcpStream>> {
-        &mut sockets.tcp_streams
-    }
+    const KIND: Kind<TcpStream> = TCP_STREAM;
 }
 
 /// Listens at an address. Port 0 is any that is free. Writes the listener's identifier.
@@ -48,9 +44,7 @@ fn bind(
     place: u32,
 ) -> Result<u32, Fault> {
     let address = Passed { kind, bytes, port, flow_info, scope_id };
-    let table: (_, fn(&mut Sockets) -> &mut Table<Arc<TcpListener>>) =
-        ("TCP listeners", |sockets| &mut sockets.tcp_listeners);
-    listener::bind(guest, address, place, table, |net, address, _| Ok(TcpListener::bind(net, address)))
+    listener::bind(guest, address, place, TCP_LISTENER, |net, address, _| Ok(TcpListener::bind(net, address)))
 }
 
 /// Connects to an address. Writes the stream's identifier.

@@ -17,7 +17,7 @@ use super::address::Passed;
 use super::dns;
 use super::listener;
 use super::stream::{self, Known, enter_stream};
-use super::{MODULE, Operation, SYSTEM_CALL, Sockets, Table, deadline, go_on};
+use super::{Kind, MODULE, Operation, SYSTEM_CALL, TLS_LISTENER, TLS_STREAM, deadline, go_on};
 
 /// Texts of certificates that a client may bring along; a text may have many certificates.
 const MAX_CERTIFICATES: u32 = 64;
@@ -35,11 +35,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 }
 
 impl Known for TlsStream {
-    const KIND: &'static str = "TLS stream";
-
-    fn table(sockets: &mut Sockets) -> &mut Table<Arc<TlsStream>> {
-        &mut sockets.tls_streams
-    }
+    const KIND: Kind<TlsStream> = TLS_STREAM;
 }
 
 /// Listens at an address with a chain of certificates and a private key, both as PEM. Writes the listener's identifier.
@@ -58,8 +54,6 @@ fn bind(
     key_len: u32,
 ) -> Result<u32, Fault> {
     let address = Passed { kind, bytes, port, flow_info, scope_id };
-    let table: (_, fn(&mut Sockets) -> &mut Table<Arc<TlsListener>>) =
-        ("TLS listeners", |sockets| &mut sockets.tls_listeners);
     let (certificates, key) = ((certificates, certificates_len), (key, key_len));
     // Whoever may not bind is told of wrong pointers all the same.
     let (memory, _) = parts(guest)?;
@@ -70,7 +64,7 @@ fn bind(
             return Err(Fault::TooMany("bytes of certificates"));
         }
     }
-    listener::bind(guest, address, place, table, |net, address, memory| {
+    listener::bind(guest, address, place, TLS_LISTENER, |net, address, memory| {
         let certificates = memory.bytes(certificates.0, certificates.1)?;
         let key = memory.bytes(key.0, key.1)?;
         Ok(TlsListener::bind(net, address, certificates, key))

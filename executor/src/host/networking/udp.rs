@@ -16,9 +16,7 @@ use super::address::Passed;
 use super::dns::{self, answer_address};
 use super::listener;
 use super::stream::counted;
-use super::{FAILED, MODULE, Operation, SYSTEM_CALL, Sockets, Table, answered, begin, failed};
-
-const KIND: &str = "UDP socket";
+use super::{FAILED, MODULE, Operation, SYSTEM_CALL, UDP_SOCKET, answered, begin, failed};
 
 /// What `udp_peer_addr` returns for an error other than not being connected.
 const FAILED_OTHERWISE: u32 = 2;
@@ -41,7 +39,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
         data.sockets().udp_sockets.add_or_trap(max, "UDP sockets", socket)
     });
     linker.func(MODULE, "drop_udp_socket", |guest: &mut Guest<'_>, id: u64| {
-        guest.data_mut().sockets().udp_sockets.remove(KIND, id).map(drop)
+        guest.data_mut().sockets().udp_sockets.remove(UDP_SOCKET.name, id).map(drop)
     });
     linker.func(MODULE, "set_udp_socket_broadcast", |guest: &mut Guest<'_>, id: u64, broadcast: u32| {
         set(guest, id, |socket| socket.set_broadcast(broadcast != 0))
@@ -58,7 +56,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 }
 
 fn get(data: &mut ProcessData, id: u64) -> Result<&Arc<UdpSocket>, Fault> {
-    data.sockets().udp_sockets.get(KIND, id)
+    data.sockets().udp_sockets.get(UDP_SOCKET.name, id)
 }
 
 /// Sets or gets a setting. There is no way to say that the system refuses: it is a trap, as in Lunatic.
@@ -84,9 +82,7 @@ fn bind(
     place: u32,
 ) -> Result<u32, Fault> {
     let address = Passed { kind, bytes, port, flow_info, scope_id };
-    let table: (_, fn(&mut Sockets) -> &mut Table<Arc<UdpSocket>>) =
-        ("UDP sockets", |sockets| &mut sockets.udp_sockets);
-    listener::bind(guest, address, place, table, |net, address, _| Ok(UdpSocket::bind(net, address)))
+    listener::bind(guest, address, place, UDP_SOCKET, |net, address, _| Ok(UdpSocket::bind(net, address)))
 }
 
 /// Has all datagrams go to an address, and come from it alone. Nothing is sent, so it takes no time, whatever `timeout_ms`
