@@ -8,6 +8,11 @@
 //! | `connection` | a connection with its statements |
 //! | `functions` | functions of SQL whose results the node decides |
 //! | `handlers` | what SQLite asks while it works: may it do this, should it go on |
+//!
+//! **What it stands on.** Functions that are `unsafe extern "C"` are SQLite's to call and no one else's: their contract is
+//! what its documentation says of each of these pointers (of `sqlite3_mem_methods`, `sqlite3_vfs`, `sqlite3_create_function_v2`
+//! and the handlers): names end with a zero, out-pointers may be written to, blocks come from the same allocator, contexts
+//! are what was registered with the function. Each block of ours says what it needs besides.
 
 mod connection;
 mod functions;
