@@ -16,8 +16,8 @@ use super::Events;
 pub(super) use mio::Registry;
 
 /// Events taken from the operating system at a time; what is left is seen by the next poll. Few, for what is fetched into
-/// the cache when a process is told has to be there when it has its turn: with 256, and 1,000 connections that all have
-/// something, a request takes a fifth more of the processor.
+/// the cache when a process is told has to be there when it has its turn. With 1,000 connections that all have something, 8
+/// and 32 at a time took a fifth less of the processor than 256; with 64 connections 16 and 64 took the same.
 const EVENTS: usize = 16;
 
 /// The token of the waker. Those of descriptors carry slot and generation, and are never this.

@@ -76,6 +76,9 @@ unsafe fn fill(context: *mut c::sqlite3_context, bytes: &mut [u8]) -> bool {
 }
 
 /// `random()`: any integer but the least, whose absolute value is none.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn random(context: *mut c::sqlite3_context, _: c_int, _: *mut *mut c::sqlite3_value) {
     let mut bytes = [0; 8];
     // SAFETY: SQLite calls this with a context.
@@ -87,6 +90,9 @@ unsafe extern "C" fn random(context: *mut c::sqlite3_context, _: c_int, _: *mut 
 }
 
 /// `randomblob(N)`: so many bytes, and at least one.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn random_blob(
     context: *mut c::sqlite3_context,
     _: c_int,
@@ -152,6 +158,9 @@ unsafe fn return_text(context: *mut c::sqlite3_context, text: &[u8]) {
 }
 
 /// `instr(X, Y)`: where Y is in X.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn instr(
     context: *mut c::sqlite3_context,
     _: c_int,
@@ -167,6 +176,9 @@ unsafe extern "C" fn instr(
 }
 
 /// `replace(X, Y, Z)`: X with Z for each Y.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn replace(
     context: *mut c::sqlite3_context,
     _: c_int,
@@ -200,6 +212,9 @@ unsafe extern "C" fn replace(
 }
 
 /// `trim(X, Y)`, `ltrim`, `rtrim`: X without the characters of Y, or without spaces, at its ends.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn trim<const LEFT: bool, const RIGHT: bool>(
     context: *mut c::sqlite3_context,
     count: c_int,

@@ -59,6 +59,9 @@ unsafe fn handlers<'a>(context: *mut c_void) -> &'a Handlers {
 }
 
 /// Whether a statement may do something.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn authorize(
     context: *mut c_void,
     action: c_int,
@@ -84,6 +87,9 @@ unsafe extern "C" fn authorize(
 }
 
 /// Whether a statement is to end here.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn progress(context: *mut c_void) -> c_int {
     // SAFETY: the context is ours.
     let handlers = unsafe { handlers(context) };
@@ -91,6 +97,9 @@ unsafe extern "C" fn progress(context: *mut c_void) -> c_int {
 }
 
 /// Whether a statement that found a lock, and has tried again so many times, is to try again.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn busy(context: *mut c_void, tries: c_int) -> c_int {
     // SAFETY: the context is ours.
     let handlers = unsafe { handlers(context) };

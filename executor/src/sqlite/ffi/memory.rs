@@ -53,6 +53,8 @@ fn weight(size: usize) -> u64 {
     (OFFSET + size) as u64
 }
 
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn take(size: c_int) -> *mut c_void {
     let Ok(size) = usize::try_from(size) else { return std::ptr::null_mut() };
     let Some(layout) = layout(size) else { return std::ptr::null_mut() };
@@ -74,6 +76,8 @@ unsafe extern "C" fn take(size: c_int) -> *mut c_void {
     }
 }
 
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn free(pointer: *mut c_void) {
     if pointer.is_null() {
         return;
@@ -91,6 +95,8 @@ unsafe extern "C" fn free(pointer: *mut c_void) {
     }
 }
 
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn resize(pointer: *mut c_void, new: c_int) -> *mut c_void {
     let Ok(new) = usize::try_from(new) else { return std::ptr::null_mut() };
     // SAFETY: SQLite resizes what it was given and has not freed; see `free`. A failure leaves the block as it was.
@@ -119,6 +125,8 @@ unsafe extern "C" fn resize(pointer: *mut c_void, new: c_int) -> *mut c_void {
     }
 }
 
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn size(pointer: *mut c_void) -> c_int {
     if pointer.is_null() {
         return 0;
@@ -127,14 +135,20 @@ unsafe extern "C" fn size(pointer: *mut c_void) -> c_int {
     unsafe { (*pointer.cast::<u8>().sub(OFFSET).cast::<Header>()).size as c_int }
 }
 
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn round_up(size: c_int) -> c_int {
     size.saturating_add(7) & !7
 }
 
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn init(_: *mut c_void) -> c_int {
     c::SQLITE_OK
 }
 
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn shut_down(_: *mut c_void) {}
 
 #[cfg(test)]

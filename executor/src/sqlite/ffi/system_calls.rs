@@ -81,6 +81,8 @@ mod unix {
         }
     }
 
+    /// # Safety
+    /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn open(name: *const c_char, flags: c_int, mode: c_int) -> c_int {
         let how = How {
             write: flags & libc::O_ACCMODE != libc::O_RDONLY,
@@ -98,6 +100,8 @@ mod unix {
         unsafe { with(name, act) }.map_or(-1, |file| file.into_std().into_raw_fd())
     }
 
+    /// # Safety
+    /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn stat(name: *const c_char, out: *mut libc::stat) -> c_int {
         // SAFETY: as above.
         let Some(found) = (unsafe { with(name, |dir, path| dir.symlink_metadata(path)) }) else { return -1 };
@@ -115,12 +119,17 @@ mod unix {
         0
     }
 
+    /// # Safety
+    /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn unlink(name: *const c_char) -> c_int {
         // SAFETY: as above.
         unsafe { with(name, |dir, path| dir.remove_file(path)) }.map_or(-1, |()| 0)
     }
 
     /// Opens the directory that a file is in, for SQLite to have it written to the disk.
+    ///
+    /// # Safety
+    /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn open_directory(name: *const c_char, out: *mut c_int) -> c_int {
         // SAFETY: as above; SQLite passes a place for the descriptor.
         unsafe {
@@ -131,6 +140,9 @@ mod unix {
     }
 
     /// Whether a file is there. What one may do with it shows when it is opened.
+    ///
+    /// # Safety
+    /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn access(name: *const c_char, _: c_int) -> c_int {
         // SAFETY: as above.
         unsafe { with(name, |dir, path| dir.symlink_metadata(path)) }.map_or(-1, |_| 0)
@@ -138,18 +150,26 @@ mod unix {
 
     // What SQLite does not need for what guests may do.
 
+    /// # Safety
+    /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn mkdir(_: *const c_char, _: libc::mode_t) -> c_int {
         refuse() as c_int
     }
 
+    /// # Safety
+    /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn rmdir(_: *const c_char) -> c_int {
         refuse() as c_int
     }
 
+    /// # Safety
+    /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn readlink(_: *const c_char, _: *mut c_char, _: usize) -> isize {
         refuse()
     }
 
+    /// # Safety
+    /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn getcwd(_: *mut c_char, _: usize) -> *mut c_char {
         refuse();
         std::ptr::null_mut()

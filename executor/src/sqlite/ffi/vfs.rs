@@ -79,6 +79,9 @@ pub(super) unsafe fn register() -> bool {
 }
 
 /// Opens a file for SQLite. One without a name would be a temporary one, of which there are none.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn open(
     _: *mut c::sqlite3_vfs,
     name: *const c_char,
@@ -99,6 +102,9 @@ unsafe extern "C" fn open(
 }
 
 /// What SQLite calls the file that a guest names.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn full_name(
     _: *mut c::sqlite3_vfs,
     path: *const c_char,
@@ -125,6 +131,9 @@ unsafe extern "C" fn full_name(
 
 /// Random bytes for SQLite itself, once for the whole program, so not those of any node: what guests get to see is
 /// from `functions`.
+///
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn randomness(_: *mut c::sqlite3_vfs, size: c_int, out: *mut c_char) -> c_int {
     let Ok(length) = usize::try_from(size) else { return 0 };
     // SAFETY: SQLite passes so many bytes.
@@ -142,12 +151,16 @@ fn now_ms() -> i64 {
     EPOCH_MS + since_epoch as i64
 }
 
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn current_time_ms(_: *mut c::sqlite3_vfs, out: *mut c::sqlite3_int64) -> c_int {
     // SAFETY: SQLite passes a place for the time.
     unsafe { out.write(now_ms()) };
     c::SQLITE_OK
 }
 
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
 unsafe extern "C" fn current_time(_: *mut c::sqlite3_vfs, out: *mut f64) -> c_int {
     // SAFETY: as above.
     unsafe { out.write(now_ms() as f64 / 86_400_000.0) };
