@@ -5,6 +5,7 @@
 //! holds by construction, however a guest combines the calls.
 
 use std::fmt;
+use std::net::TcpListener;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use lunatic_jit::Cache;
 use crate::code::{Code, Memories};
 use crate::error::{Fault, RuntimeError};
 use crate::forbidden::Forbidden;
-use crate::net::{NetworkRules, Policy};
+use crate::net::{GivenListener, NetworkRules, Policy};
 use crate::quota::Quota;
 use crate::scheduler::Priority;
 
@@ -66,6 +67,8 @@ pub struct RuntimeConfig {
     pub env: Vec<(String, String)>,
     /// The directories that the first process may use.
     pub dirs: Vec<PreopenedDir>,
+    /// The sockets that the first process may accept connections at: open descriptors of its own, behind its directories.
+    pub listeners: Vec<Arc<TcpListener>>,
     /// Where the first process may connect to, listen at, and whose addresses it may ask for. Default: anything.
     pub network: NetworkRules,
     /// Host functions that no process may call, by pattern: `lunatic::networking::*`; at most 64.
@@ -101,6 +104,7 @@ impl Default for RuntimeConfig {
             args: Vec::new(),
             env: Vec::new(),
             dirs: Vec::new(),
+            listeners: Vec::new(),
             network: NetworkRules::default(),
             forbidden: Vec::new(),
             unmetered: false,
@@ -120,6 +124,8 @@ pub struct PreopenedDir {
     pub host: PathBuf,
     /// What the guest calls it.
     pub guest: String,
+    /// Whether nothing in it may be changed.
+    pub is_read_only: bool,
 }
 
 /// What a process may do; see the module.
@@ -147,6 +153,7 @@ pub(crate) struct ProcessConfig {
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) dirs: Vec<GuestDir>,
+    pub(crate) listeners: Vec<Arc<GivenListener>>,
     pub(crate) network: Arc<Policy>,
     pub(crate) forbidden: Option<Arc<Forbidden>>,
 }
@@ -154,8 +161,9 @@ pub(crate) struct ProcessConfig {
 /// An open directory under a guest's name.
 #[derive(Clone)]
 pub(crate) struct GuestDir {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) dir: Arc<Dir>,
+    pub(crate) is_read_only: bool,
 }
 
 impl fmt::Debug for GuestDir {
@@ -187,15 +195,17 @@ impl ProcessConfig {
             args: config.args,
             env: config.env,
             dirs,
+            listeners: config.listeners.into_iter().map(GivenListener::new).map(Arc::new).collect(),
             network: Arc::new(Policy::of_first(config.network)),
             forbidden,
         })
     }
 
-    /// The same for the first process of another node: a limit on processes is each node's.
+    /// The same for the first process of another node: a limit on processes is each node's, and so is who watches a socket.
     pub(crate) fn for_another_node(&self) -> ProcessConfig {
         let again = |quota: &Arc<Quota>| Quota::new(quota.limit(), None).expect("there is none above it");
-        ProcessConfig { quota: self.quota.as_ref().map(again), ..self.clone() }
+        let listeners = self.listeners.iter().map(|listener| Arc::new(listener.for_another_node())).collect();
+        ProcessConfig { quota: self.quota.as_ref().map(again), listeners, ..self.clone() }
     }
 
     /// A configuration for children of a process with this one: no permissions but the network's, no data, the same limits.
@@ -215,6 +225,7 @@ impl ProcessConfig {
             args: Vec::new(),
             env: Vec::new(),
             dirs: Vec::new(),
+            listeners: Vec::new(),
             // Lunatic has no such permission, so its guests do not know that they would have to ask.
             network: self.network.clone(),
             forbidden: self.forbidden.clone(),
@@ -292,7 +303,11 @@ impl ProcessConfig {
 
 fn open(dir: PreopenedDir) -> Result<GuestDir, RuntimeError> {
     match Dir::open_ambient_dir(&dir.host, ambient_authority()) {
-        Ok(opened) => Ok(GuestDir { name: dir.guest, dir: Arc::new(opened) }),
+        Ok(opened) => Ok(GuestDir {
+            name: dir.guest.into(),
+            dir: Arc::new(opened),
+            is_read_only: dir.is_read_only,
+        }),
         Err(source) => Err(RuntimeError::Dir { path: dir.host, source }),
     }
 }
@@ -317,6 +332,7 @@ pub(crate) mod tests {
             args: vec!["program".into()],
             env: Vec::new(),
             dirs: Vec::new(),
+            listeners: Vec::new(),
             network: Arc::default(),
             forbidden: None,
         }

@@ -41,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) stdin: Input,
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
+    pub(crate) terminals: Terminals,
     pub(crate) metrics: Metrics,
     /// Reductions of a slice.
     pub(crate) slice: u64,
@@ -55,6 +56,14 @@ pub(crate) struct Node {
     pub(crate) status: Status,
 }
 
+/// Which of the standard streams are terminals: guests write to those differently.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terminals {
+    pub(crate) stdin: bool,
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+}
+
 /// What a node is given.
 pub(crate) struct Parts {
     pub(crate) loader: Arc<Loader>,
@@ -64,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) stdin: Input,
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
+    pub(crate) terminals: Terminals,
     pub(crate) slice: u64,
     pub(crate) max_total_memory: Option<u64>,
 }
@@ -128,6 +138,7 @@ impl Node {
             stdin: parts.stdin,
             stdout: parts.stdout,
             stderr: parts.stderr,
+            terminals: parts.terminals,
             metrics: Metrics::default(),
             slice: parts.slice,
             total_memory: parts.max_total_memory.map(TotalMemory::new),

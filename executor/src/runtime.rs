@@ -12,7 +12,7 @@
 //! 6. What was written to standard output and error is flushed. After having been asked to stop, a reader that
 //!    does not read is waited for no longer than [`GRACE`]: it must not keep a node that someone wants gone.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +28,7 @@ use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{LoadError, RuntimeError};
 use crate::inspect::Inspector;
 use crate::metrics::MetricsServer;
-use crate::node::{self, Due, Node, World};
+use crate::node::{self, Due, Node, Terminals, World};
 use crate::process::Signal;
 use crate::program::{Loader, Program};
 use crate::scheduler::{BlockingPool, Scheduler, Worker};
@@ -79,6 +79,7 @@ pub(crate) struct StandardStreams {
     pub(crate) stdin: Input,
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
+    pub(crate) terminals: Terminals,
 }
 
 /// Stops a node from outside, such as on a signal.
@@ -121,7 +122,12 @@ impl Runtime {
     /// # Errors
     /// See [`RuntimeError`].
     pub fn new(config: RuntimeConfig) -> Result<Runtime, RuntimeError> {
-        Runtime::with_parts(config, Parts::default())
+        let terminals = Terminals {
+            stdin: std::io::stdin().is_terminal(),
+            stdout: std::io::stdout().is_terminal(),
+            stderr: std::io::stderr().is_terminal(),
+        };
+        Runtime::with_terminals(config, Parts::default(), terminals)
     }
 
     /// A node with a clock, randomness and output of the caller's choice.
@@ -129,11 +135,20 @@ impl Runtime {
     /// # Errors
     /// See [`RuntimeError`].
     pub fn with_parts(config: RuntimeConfig, parts: Parts) -> Result<Runtime, RuntimeError> {
+        Runtime::with_terminals(config, parts, Terminals::default())
+    }
+
+    fn with_terminals(
+        config: RuntimeConfig,
+        parts: Parts,
+        terminals: Terminals,
+    ) -> Result<Runtime, RuntimeError> {
         let blueprint = Blueprint::new(config)?;
         let streams = StandardStreams {
             stdin: Input::awaited(),
             stdout: Output::start("stdout", parts.stdout)?,
             stderr: Output::start("stderr", parts.stderr)?,
+            terminals,
         };
         blueprint.build(parts.clock, parts.entropy, streams)
     }
@@ -227,7 +242,7 @@ impl Blueprint {
         entropy: Box<dyn Entropy>,
         streams: StandardStreams,
     ) -> Result<Runtime, RuntimeError> {
-        let StandardStreams { stdin, stdout, stderr } = streams;
+        let StandardStreams { stdin, stdout, stderr, terminals } = streams;
         let node = Arc::new(Node::new(node::Parts {
             loader: self.loader.clone(),
             world: World::Real {
@@ -240,6 +255,7 @@ impl Blueprint {
             stdin,
             stdout,
             stderr,
+            terminals,
             slice: self.slice,
             max_total_memory: self.max_total_memory,
         }));

@@ -45,7 +45,7 @@ fn a_guest_reads_below_its_directory_and_cannot_leave_it() {
     #[cfg(unix)]
     std::os::unix::fs::symlink("../secret", inside.join("link")).unwrap();
     let mut config = workers(1);
-    config.dirs.push(PreopenedDir { host: inside, guest: "data".into() });
+    config.dirs.push(PreopenedDir { host: inside, guest: "data".into(), is_read_only: false });
     let outcome = run(config, GUEST);
     assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "hello from a file"), "{}", outcome.stderr);
 }

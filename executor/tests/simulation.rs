@@ -373,7 +373,7 @@ fn a_sweep_stops_at_the_first_seed_that_fails() {
 
 #[test]
 fn what_cannot_be_simulated_is_refused() {
-    let dir = PreopenedDir { host: ".".into(), guest: "data".into() };
+    let dir = PreopenedDir { host: ".".into(), guest: "data".into(), is_read_only: false };
     let files = RuntimeConfig { dirs: vec![dir], ..RuntimeConfig::default() };
     assert!(matches!(Simulator::new(files), Err(RuntimeError::SimulatedFiles)));
     let unmetered = RuntimeConfig { unmetered: true, ..RuntimeConfig::default() };

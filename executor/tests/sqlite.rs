@@ -132,7 +132,7 @@ fn bytes_of(config: RuntimeConfig, wat: &str) -> Vec<u8> {
 
 fn with_dir(host: &Path) -> RuntimeConfig {
     let mut config = workers(2);
-    config.dirs.push(PreopenedDir { host: host.to_owned(), guest: "data".into() });
+    config.dirs.push(PreopenedDir { host: host.to_owned(), guest: "data".into(), is_read_only: false });
     config
 }
 
@@ -513,7 +513,7 @@ fn whoever_hears_of_a_death_finds_no_locks() {
     );
     let body = body.replace("DATA", &texts.0);
     let mut config = workers(2);
-    config.dirs = vec![PreopenedDir { host: nest.inside(), guest: "data".into() }];
+    config.dirs = vec![PreopenedDir { host: nest.inside(), guest: "data".into(), is_read_only: false }];
     assert_eq!(bytes_of(config, &guest(&body)), [OK]);
 }
 

@@ -8,9 +8,11 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
 use lunatic_cli::{
@@ -28,9 +30,14 @@ use lunatic_executor::{
 #[derive(Debug, Parser)]
 #[command(name = COMMAND, version, override_usage = "lunatic-exec [OPTIONS] <APP.lwasm> [ARG]...")]
 struct Arguments {
-    /// A directory that the program may use, and the name it sees [default name: the same]
-    #[arg(long = "dir", value_name = "HOST[::GUEST]", value_parser = parse_dir)]
+    /// A directory that the program may use, and the name it sees [default name: the same]; with :ro, nothing in it may be
+    /// changed
+    #[arg(long = "dir", value_name = "HOST[::GUEST][:ro]", value_parser = parse_dir)]
     dirs: Vec<PreopenedDir>,
+    /// Listen here for connections that the program accepts by WASI's functions; its descriptors are those behind the
+    /// directories, the first is 3 if there is none
+    #[arg(long = "listen", value_name = "ADDRESS:PORT")]
+    listeners: Vec<SocketAddr>,
     /// A variable of the program's environment; without a value it is passed on, if it is set
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     env: Vec<String>,
@@ -98,7 +105,7 @@ struct Arguments {
     no_cache: bool,
     /// Show what the program counts and measures at http://ADDRESS/metrics, as Prometheus reads it
     #[arg(long, value_name = "ADDRESS:PORT")]
-    prometheus: Option<std::net::SocketAddr>,
+    prometheus: Option<SocketAddr>,
     /// Write /tmp/perf-PID.map, in which perf finds the names of the program's functions
     #[arg(long)]
     perf_map: bool,
@@ -197,6 +204,7 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         args: guest_arguments(&arguments),
         env: environment(&arguments),
         dirs: directories(&arguments),
+        listeners: arguments.listeners.iter().map(listen).collect::<Result<_, _>>()?,
         network: arguments.network.rules(),
         forbidden: arguments.forbidden,
         unmetered: arguments.unmetered,
@@ -234,8 +242,17 @@ fn environment(arguments: &Arguments) -> Vec<(String, String)> {
     variables
 }
 
+/// Says where that is, for with port 0 it is any that is free.
+fn listen(address: &SocketAddr) -> Result<Arc<TcpListener>, Failure> {
+    let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (bound, listener) =
+        bound.map_err(|error| Failure { place: address.to_string(), cause: error.into() })?;
+    eprintln!("{COMMAND}: listening at {bound}");
+    Ok(Arc::new(listener))
+}
+
 fn directories(arguments: &Arguments) -> Vec<PreopenedDir> {
-    let here = PreopenedDir { host: ".".into(), guest: ".".into() };
+    let here = PreopenedDir { host: ".".into(), guest: ".".into(), is_read_only: false };
     let here = (arguments.compat == Some(Compat::Lunatic)).then_some(here);
     here.into_iter().chain(arguments.dirs.iter().cloned()).collect()
 }
@@ -249,11 +266,15 @@ fn environment_variable(variable: &str) -> Option<(String, String)> {
 }
 
 fn parse_dir(text: &str) -> Result<PreopenedDir, String> {
-    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    let (names, is_read_only) = match text.strip_suffix(":ro") {
+        Some(names) => (names, true),
+        None => (text, false),
+    };
+    let (host, guest) = names.split_once("::").unwrap_or((names, names));
     if host.is_empty() || guest.is_empty() {
-        return Err("expected HOST or HOST::GUEST".into());
+        return Err("expected HOST or HOST::GUEST, and :ro behind it or not".into());
     }
-    Ok(PreopenedDir { host: host.into(), guest: guest.into() })
+    Ok(PreopenedDir { host: host.into(), guest: guest.into(), is_read_only })
 }
 
 fn parse_variable(text: &str) -> Result<String, String> {
@@ -316,6 +337,9 @@ mod tests {
         let dir = parse_dir("/srv/data::/data").unwrap();
         assert_eq!((dir.host.to_str(), &*dir.guest), (Some("/srv/data"), "/data"));
         assert_eq!(parse_dir("data").unwrap().guest, "data");
-        assert!(parse_dir("::x").is_err() && parse_dir("x::").is_err());
+        let dir = parse_dir("/srv/data::/data:ro").unwrap();
+        assert_eq!((dir.host.to_str(), &*dir.guest, dir.is_read_only), (Some("/srv/data"), "/data", true));
+        assert!(parse_dir("data:ro").unwrap().is_read_only);
+        assert!(parse_dir("::x").is_err() && parse_dir("x::").is_err() && parse_dir(":ro").is_err());
     }
 }

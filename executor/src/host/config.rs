@@ -118,14 +118,14 @@ fn preopen_dir(guest: &mut Guest<'_>, id: u64, path: u32, path_len: u32) -> Resu
     let (memory, data) = parts(guest)?;
     let path = memory.str(path, path_len)?.to_owned();
     data.configs.get(KIND, id)?;
-    let (parent, rest) =
+    let (GuestDir { dir: parent, is_read_only, .. }, rest) =
         below(&data.process.config().dirs, &path).ok_or(Fault::NotAllowed("pass this directory on"))?;
     data.wait_for_job(move || {
         let opened = if rest.is_empty() { Ok(parent) } else { parent.open_dir(rest).map(Arc::new) };
         Box::new(move |_, data| {
             let dir = opened.map_err(|_| Fault::NotAllowed("pass this directory on"))?;
             let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
-            push(&mut config.dirs, "directories", GuestDir { name: path, dir })?;
+            push(&mut config.dirs, "directories", GuestDir { name: path.into(), dir, is_read_only })?;
             Ok(HostCall::Return(RawValue::default()))
         })
     });
@@ -133,15 +133,15 @@ fn preopen_dir(guest: &mut Guest<'_>, id: u64, path: u32, path_len: u32) -> Resu
 }
 
 /// The directory of the caller that a path lies in, and the rest of the path.
-fn below(dirs: &[GuestDir], path: &str) -> Option<(Arc<cap_std::fs::Dir>, String)> {
+fn below(dirs: &[GuestDir], path: &str) -> Option<(GuestDir, String)> {
     dirs.iter().find_map(|dir| {
-        let rest = path.strip_prefix(dir.name.as_str())?;
+        let rest = path.strip_prefix(&*dir.name)?;
         let rest = match rest.strip_prefix('/') {
             Some(rest) => rest,
             None if rest.is_empty() || dir.name.ends_with('/') => rest,
             None => return None,
         };
-        Some((dir.dir.clone(), rest.to_owned()))
+        Some((dir.clone(), rest.to_owned()))
     })
 }
 

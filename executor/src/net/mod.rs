@@ -5,6 +5,7 @@
 //! | `source` | one descriptor's readiness, and who waits for it |
 //! | `sources` | from the reactor's tokens to sources |
 //! | `socket` | a descriptor with its source: an attempt is made, or waited for |
+//! | `pipe` | named pipes and terminals |
 //! | `stream` | what TCP and TLS streams have in common |
 //! | `tcp`, `tls`, `udp` | connections, listeners, datagrams |
 //! | `policy` | who may do what |
@@ -12,6 +13,11 @@
 //! Nothing here knows of a guest: host functions (`host/networking`) make attempts with the guest's memory at hand, and
 //! when one would block they leave a wait that attempts it again.
 
+#[cfg(unix)]
+mod pipe;
+#[cfg(not(unix))]
+#[path = "no_pipe.rs"]
+mod pipe;
 mod policy;
 mod socket;
 mod source;
@@ -29,12 +35,13 @@ use smallvec::SmallVec;
 
 use crate::scheduler::{BlockingPool, News};
 
+pub(crate) use pipe::Pipe;
 pub(crate) use policy::{Action, MAX_RULES, Policy};
 pub use policy::{AddressRule, NameRule, NetworkRules, RuleError};
 pub(crate) use socket::Attempt;
 pub(crate) use source::{Direction, Source, Waiter};
 pub(crate) use stream::{Stream, Timeout, Timeouts};
-pub(crate) use tcp::{TcpListener, TcpStream};
+pub(crate) use tcp::{GivenListener, TcpListener, TcpStream};
 pub(crate) use tls::{TlsListener, TlsStream, client_config};
 pub(crate) use udp::UdpSocket;
 

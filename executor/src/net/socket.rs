@@ -78,6 +78,34 @@ impl<S> Socket<S> {
         Ok(Attempt::Blocked(direction))
     }
 
+    /// Whether an attempt would not block, as the system says now; if it would, who waits is told of the change.
+    #[cfg(unix)]
+    pub(super) fn is_ready(&self, direction: Direction) -> io::Result<bool>
+    where
+        S: Descriptor,
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+        let Some(began) = self.source.begin(direction) else { return Ok(false) };
+        let wanted = match direction {
+            Direction::Read => PollFlags::IN,
+            Direction::Write => PollFlags::OUT,
+        };
+        let mut polled = [PollFd::new(&self.io, wanted)];
+        poll(&mut polled, Some(&Timespec::default()))?;
+        let is_ready = !polled[0].revents().is_empty();
+        if !is_ready {
+            self.source.exhausted(direction, began);
+        }
+        Ok(is_ready)
+    }
+
+    /// Without such a question: an attempt says.
+    #[cfg(not(unix))]
+    pub(super) fn is_ready(&self, direction: Direction) -> io::Result<bool> {
+        Ok(self.source.begin(direction).is_some())
+    }
+
     /// Attempts to move bytes of a stream, `wanted` at most; if it moves fewer, but some, there is no more for now.
     pub(super) fn attempt_bytes(
         &self,

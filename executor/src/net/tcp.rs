@@ -1,8 +1,9 @@
 //! TCP: connections and listeners.
 
+use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
 use super::socket::Socket;
 use super::{Attempt, Direction, Net, Source, Stream, Timeouts};
@@ -15,6 +16,39 @@ pub(crate) struct TcpStream {
 
 /// What connections arrive at.
 pub(crate) struct TcpListener(Socket<mio::net::TcpListener>);
+
+/// A listener that processes have from their beginning: open before there was a node, watched from when one looks.
+pub(crate) struct GivenListener {
+    given: Arc<std::net::TcpListener>,
+    watched: OnceLock<Arc<TcpListener>>,
+}
+
+impl fmt::Debug for GivenListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.given.fmt(f)
+    }
+}
+
+impl GivenListener {
+    pub(crate) fn new(given: Arc<std::net::TcpListener>) -> GivenListener {
+        GivenListener { given, watched: OnceLock::new() }
+    }
+
+    /// The same for another node.
+    pub(crate) fn for_another_node(&self) -> GivenListener {
+        GivenListener::new(self.given.clone())
+    }
+
+    /// As this node has it.
+    pub(crate) fn get(&self, net: &Arc<Net>) -> io::Result<&Arc<TcpListener>> {
+        if let Some(watched) = self.watched.get() {
+            return Ok(watched);
+        }
+        let listener = TcpListener::of_std(net, self.given.try_clone()?)?;
+        // Who was quicker has done the same.
+        Ok(self.watched.get_or_init(|| Arc::new(listener)))
+    }
+}
 
 impl TcpStream {
     /// Begins to connect; [`TcpStream::finish_connecting`] says what came of it.
@@ -44,6 +78,16 @@ impl TcpStream {
                 Err(error) => Err(error),
             }
         })
+    }
+
+    /// Ends what is sent, received, or both.
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.socket.io().shutdown(how)
+    }
+
+    /// Whether an attempt would not block, as the system says now; if it would, who waits is told of the change.
+    pub(crate) fn is_ready(&self, direction: Direction) -> io::Result<bool> {
+        self.socket.is_ready(direction)
     }
 
     /// As [`Stream::read`], and what was read can be read again.
@@ -90,6 +134,18 @@ impl TcpListener {
     pub(crate) fn bind(net: &Arc<Net>, address: SocketAddr) -> io::Result<TcpListener> {
         net.check()?;
         Ok(TcpListener(Socket::new(net, mio::net::TcpListener::bind(address)?)?))
+    }
+
+    /// One that the system listens at already.
+    fn of_std(net: &Arc<Net>, listener: std::net::TcpListener) -> io::Result<TcpListener> {
+        net.check()?;
+        listener.set_nonblocking(true)?;
+        Ok(TcpListener(Socket::new(net, mio::net::TcpListener::from_std(listener))?))
+    }
+
+    /// Whether a connection waits, as the system says now; if none does, who waits is told of the change.
+    pub(crate) fn is_ready(&self) -> io::Result<bool> {
+        self.0.is_ready(Direction::Read)
     }
 
     /// The next connection, and where it comes from.

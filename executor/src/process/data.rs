@@ -200,6 +200,18 @@ impl ProcessData {
         }
     }
 
+    /// Has another source, or another direction of one, tell of readiness, for a wait that was made for
+    /// [`Reason::Readiness`] of several.
+    pub(crate) fn also_wait_for(&mut self, source: &Source, direction: Direction, wait: u64) {
+        let waiter = Waiter { process: self.process.clone(), wait, needs: [0; 3] };
+        if !source.wait(direction, waiter)
+            && let Some(wait) = &mut self.wait
+        {
+            // It became ready while this was being said.
+            wait.become_ready();
+        }
+    }
+
     /// Begins a message; what was current is dropped.
     pub(crate) fn create_message(&mut self, tag: i64, capacity: usize) {
         if !self.current.as_mut().is_some_and(|letter| letter.write_again(tag, capacity)) {
@@ -441,7 +453,7 @@ impl ProcessData {
             Reason::Time(_) | Reason::Readiness(_) => {
                 wait.is_due || wait.deadline.is_some_and(|deadline| deadline <= now())
             }
-            Reason::Message { .. } | Reason::Completion => false,
+            Reason::Message { .. } | Reason::Completion | Reason::NextTurn(_) => false,
         };
         if !is_over {
             return None;
@@ -449,7 +461,22 @@ impl ProcessData {
         self.cancel_timer();
         match self.wait.take()?.reason {
             Reason::Over(finish) | Reason::Time(finish) | Reason::Readiness(finish) => Some(finish),
-            Reason::Message { .. } | Reason::Completion => None,
+            Reason::Message { .. } | Reason::Completion | Reason::NextTurn(_) => None,
+        }
+    }
+
+    /// Whether all that it waits for is its next turn, in which it then goes on.
+    pub(super) fn wants_next_turn(&mut self) -> bool {
+        let Some(wait) = &mut self.wait else { return false };
+        match std::mem::replace(&mut wait.reason, Reason::Completion) {
+            Reason::NextTurn(finish) => {
+                wait.reason = Reason::Over(finish);
+                true
+            }
+            other => {
+                wait.reason = other;
+                false
+            }
         }
     }
 

@@ -92,7 +92,9 @@ impl Process {
             {
                 return Turn::End(reason);
             }
-            let Some(how) = body.resolve() else { return Turn::Rest };
+            let Some(how) = body.resolve() else {
+                return if body.data_mut().wants_next_turn() { Turn::Again } else { Turn::Rest };
+            };
             let budget = match self.budget(body) {
                 Ok(budget) => budget,
                 Err(reason) => return Turn::End(reason),

@@ -49,6 +49,8 @@ pub(crate) enum Reason {
     Readiness(Finish),
     /// Nothing more: this is the result.
     Over(Finish),
+    /// Its next turn: it has done enough in this one.
+    NextTurn(Finish),
 }
 
 /// What a process that rests waits for, as whoever asks is told: a person, a guest, a simulation.
@@ -80,7 +82,7 @@ impl Reason {
             Reason::Message { .. } => Some(WaitsFor::Message),
             Reason::Time(_) => Some(WaitsFor::Time),
             Reason::Completion | Reason::Readiness(_) => Some(WaitsFor::Outside),
-            Reason::Over(_) => None,
+            Reason::Over(_) | Reason::NextTurn(_) => None,
         }
     }
 

@@ -39,7 +39,7 @@ use crate::clock::{Clock, SimulatedClock};
 use crate::config::{MAX_WORKERS, ProcessConfig, RuntimeConfig};
 use crate::entropy::{Choices, SeededEntropy};
 use crate::error::{LoadError, RuntimeError};
-use crate::node::{Node, Parts, World};
+use crate::node::{Node, Parts, Terminals, World};
 use crate::program::{Loader, Program};
 use crate::scheduler::{Scheduler, Worker};
 use crate::stdio::{Input, Output, Script};
@@ -222,6 +222,7 @@ fn build(
         stdin: Input::replayed(streams.stdin),
         stdout: Output::immediate(streams.stdout),
         stderr: Output::immediate(streams.stderr),
+        terminals: Terminals::default(),
         slice,
         max_total_memory: simulator.max_total_memory,
     }));

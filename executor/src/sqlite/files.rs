@@ -62,14 +62,21 @@ pub(super) struct How {
     pub(super) mode: u32,
 }
 
-/// A file of the process that this thread is in SQLite for.
-pub(super) fn with<T>(name: &CStr, act: impl FnOnce(&Dir, &Path) -> io::Result<T>) -> io::Result<T> {
+/// A file of the process that this thread is in SQLite for, to be looked at or changed.
+pub(super) fn with<T>(
+    name: &CStr,
+    changes: bool,
+    act: impl FnOnce(&Dir, &Path) -> io::Result<T>,
+) -> io::Result<T> {
     let owner = Owner::current().ok_or(io::ErrorKind::PermissionDenied)?;
     let name = name.to_str().map_err(|_| io::ErrorKind::NotFound)?;
     let (index, rest) =
         name.strip_prefix('/').and_then(|name| name.split_once('/')).ok_or(io::ErrorKind::NotFound)?;
     let index: usize = index.parse().map_err(|_| io::ErrorKind::NotFound)?;
     let dir = owner.config().dirs.get(index).ok_or(io::ErrorKind::NotFound)?;
+    if changes && dir.is_read_only {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     act(&dir.dir, Path::new(OsStr::new(rest)))
 }
 
@@ -89,6 +96,7 @@ pub(super) fn open(dir: &Dir, path: &Path, how: How) -> io::Result<cap_std::fs::
         .mode(how.mode)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let file = dir.open_with(path, &options)?;
+    sys::note(&file);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 

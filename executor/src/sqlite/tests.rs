@@ -35,8 +35,9 @@ pub(super) fn owner(max_memory: u64) -> Arc<Owner> {
 /// Someone with these directories.
 fn owner_of(dirs: &[(&str, &std::path::Path)]) -> Arc<Owner> {
     let open = |(name, path): &(&str, &std::path::Path)| GuestDir {
-        name: name.to_string(),
+        name: (*name).into(),
         dir: Arc::new(Dir::open_ambient_dir(path, ambient_authority()).unwrap()),
+        is_read_only: false,
     };
     owner_with(ProcessConfig { dirs: dirs.iter().map(open).collect(), ..everything() })
 }

@@ -55,6 +55,12 @@ impl Awaited {
         Some(count)
     }
 
+    /// How much there is to be taken, 0 at the end of the stream; `None` when nothing is there yet.
+    pub(crate) fn available(&self) -> Option<usize> {
+        let state = self.shared.lock();
+        (state.at_end || !state.buffer.is_empty()).then_some(state.buffer.len())
+    }
+
     /// Calls back once there is something, or the end.
     pub(crate) fn when_ready(&self, resume: Resume) {
         self.started.call_once(|| {

@@ -58,6 +58,14 @@ impl Output {
         }
     }
 
+    /// Whether a write would not have to wait.
+    pub(crate) fn has_room(&self) -> bool {
+        match self {
+            Output::Queued(output) => output.has_room(),
+            Output::Immediate(_) => true,
+        }
+    }
+
     /// Calls back when there is room; at once if there is.
     pub(crate) fn when_room(&self, resume: Resume) {
         match self {
@@ -91,6 +99,14 @@ impl Input {
         match self {
             Input::Awaited(input) => input.take(buffer),
             Input::Replayed(input) => Some(input.take(buffer)),
+        }
+    }
+
+    /// How much there is to be taken, as far as it is known, 0 at the end of the stream; `None` when nothing is there yet.
+    pub(crate) fn available(&self) -> Option<usize> {
+        match self {
+            Input::Awaited(input) => input.available(),
+            Input::Replayed(_) => Some(1),
         }
     }
 

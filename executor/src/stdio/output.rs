@@ -70,6 +70,11 @@ impl Queued {
         if queue.bytes > MAX_QUEUED { Accepted::Full } else { Accepted::Room }
     }
 
+    /// Whether a write would not have to wait.
+    pub(crate) fn has_room(&self) -> bool {
+        self.shared.lock().bytes <= MAX_QUEUED
+    }
+
     /// Calls back when there is room; at once if there is.
     pub(crate) fn when_room(&self, resume: Resume) {
         let mut queue = self.shared.lock();

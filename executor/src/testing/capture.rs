@@ -7,6 +7,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::node::Terminals;
 use crate::runtime::StandardStreams;
 use crate::stdio::{Input, Output, Script};
 
@@ -46,6 +47,7 @@ impl Capture {
         };
         StandardStreams {
             stdin: Input::replayed(Script::default()),
+            terminals: Terminals::default(),
             stdout: sink(false, Box::new(io::stdout())),
             stderr: sink(true, Box::new(io::stderr())),
         }

@@ -2,11 +2,12 @@
 
 use lunatic_jit::{HostCall, Linker, RawValue};
 
+use crate::host::memory::GuestMemory;
 use crate::host::{Guest, charge};
 use crate::process::{ProcessData, Reason};
 
 use super::errno::Errno;
-use super::{MODULE, Result, answer};
+use super::{Result, Version, answer, finished, suspend};
 
 /// WASI's clocks.
 pub(super) const REALTIME: u32 = 0;
@@ -15,15 +16,19 @@ pub(super) const MONOTONIC: u32 = 1;
 /// The resolution that is reported, in nanoseconds.
 const RESOLUTION: u64 = 1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "clock_res_get", |guest: &mut Guest<'_>, clock: u32, result: u32| {
+/// Random bytes that are made before others have their turn.
+const RANDOM_CHUNK: u32 = 64 << 10;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+    let module = version.module();
+    linker.func(module, "clock_res_get", |guest: &mut Guest<'_>, clock: u32, result: u32| {
         answer(guest, |memory, data| {
             now(data, clock)?;
             Ok(memory.write_u64(result, RESOLUTION)?)
         })
     });
     linker.func(
-        MODULE,
+        module,
         "clock_time_get",
         |guest: &mut Guest<'_>, clock: u32, _precision: u64, result: u32| {
             answer(guest, |memory, data| {
@@ -32,14 +37,14 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
             })
         },
     );
-    linker.func(MODULE, "random_get", |guest: &mut Guest<'_>, buffer: u32, length: u32| {
+    linker.func(module, "random_get", |guest: &mut Guest<'_>, buffer: u32, length: u32| {
         charge(guest, length.into());
-        answer(guest, |memory, data| {
-            let filled = data.node().entropy.fill(memory.bytes_mut(buffer, length)?);
-            if filled { Ok(()) } else { Err(Errno::IO) }
+        suspend(guest, |memory, data| {
+            memory.check(buffer, length)?;
+            fill(memory, data, buffer, length)
         })
     });
-    linker.func(MODULE, "sched_yield", sched_yield);
+    linker.func(module, "sched_yield", sched_yield);
 }
 
 /// A clock's reading. The clocks of processor time are not told: a process has reductions instead.
@@ -49,6 +54,28 @@ pub(super) fn now(data: &ProcessData, clock: u32) -> Result<u64> {
         MONOTONIC => Ok(data.node().clock.now()),
         _ => Err(Errno::INVAL),
     }
+}
+
+/// Fills a buffer, a piece a turn.
+fn fill(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    buffer: u32,
+    length: u32,
+) -> Result<HostCall<()>> {
+    let now = length.min(RANDOM_CHUNK);
+    if !data.node().entropy.fill(memory.bytes_mut(buffer, now)?) {
+        return Err(Errno::IO);
+    }
+    if now == length {
+        return Ok(HostCall::Return(()));
+    }
+    let (buffer, length) = (buffer + now, length - now);
+    let again = Box::new(move |memory: &mut [u8], data: &mut ProcessData| {
+        finished(fill(&mut GuestMemory(memory), data, buffer, length))
+    });
+    data.wait_for(Reason::NextTurn(again), None);
+    Ok(HostCall::Suspend)
 }
 
 /// Lets the others run: a wait that is over at once costs the rest of the slice.

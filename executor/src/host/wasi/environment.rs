@@ -11,23 +11,43 @@ use crate::host::memory::GuestMemory;
 use crate::process::ProcessData;
 
 use super::errno::Errno;
-use super::{MODULE, Result, answer};
+use super::{Result, Version, answer};
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "args_sizes_get", |guest: &mut Guest<'_>, count: u32, size: u32| {
+pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+    let module = version.module();
+    linker.func(module, "args_sizes_get", |guest: &mut Guest<'_>, count: u32, size: u32| {
         answer(guest, |memory, data| sizes(memory, &args(data), count, size))
     });
-    linker.func(MODULE, "args_get", |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
+    linker.func(module, "args_get", |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
         answer(guest, |memory, data| strings(memory, &args(data), pointers, buffer))
     });
-    linker.func(MODULE, "environ_sizes_get", |guest: &mut Guest<'_>, count: u32, size: u32| {
+    linker.func(module, "environ_sizes_get", |guest: &mut Guest<'_>, count: u32, size: u32| {
         answer(guest, |memory, data| sizes(memory, &environment(data), count, size))
     });
-    linker.func(MODULE, "environ_get", |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
+    linker.func(module, "environ_get", |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
         answer(guest, |memory, data| strings(memory, &environment(data), pointers, buffer))
     });
-    linker.func(MODULE, "proc_exit", |_: &mut Guest<'_>, status: u32| Err::<(), _>(Fault::Exit(status)));
-    linker.func(MODULE, "proc_raise", |_: &mut Guest<'_>, _: u32| Errno::NOSYS.number());
+    linker.func(module, "proc_exit", |_: &mut Guest<'_>, status: u32| Err::<(), _>(Fault::Exit(status)));
+    linker.func(module, "proc_raise", |_: &mut Guest<'_>, signal: u32| raise(signal));
+}
+
+/// What a signal does to a program that has no handlers, as none of these can: it ends it, with the status that a shell
+/// gives those that a signal has ended; or nothing. A process cannot be stopped for a while: `NOTSUP`.
+fn raise(signal: u32) -> std::result::Result<u32, Fault> {
+    const NONE: u32 = 0;
+    const CHILD: u32 = 16;
+    const CONTINUE: u32 = 17;
+    const STOP: u32 = 18;
+    const TERMINAL_OUTPUT: u32 = 21;
+    const URGENT: u32 = 22;
+    const WINDOW: u32 = 27;
+    const LAST: u32 = 30;
+    match signal {
+        NONE | CHILD | CONTINUE | URGENT | WINDOW => Ok(0),
+        STOP..=TERMINAL_OUTPUT => Ok(Errno::NOTSUP.number()),
+        _ if signal > LAST => Ok(Errno::INVAL.number()),
+        _ => Err(Fault::Exit(128 + signal)),
+    }
 }
 
 fn args(data: &ProcessData) -> Vec<Vec<u8>> {

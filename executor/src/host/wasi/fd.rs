@@ -1,46 +1,59 @@
-//! Descriptors themselves: closing, moving, seeking, what they are, and the directories given at the start.
+//! Descriptors themselves: closing, moving, seeking, what they are and may do, and the directories given at the start.
 //!
-//! `fd_fdstat_get` writes 24 bytes: file type (1), flags (2, at 2), rights (8 at 8, 8 at 16). Rights are all
-//! granted: what a descriptor cannot do, it refuses when asked. `fd_prestat_get` writes 8: tag 0 (a directory),
-//! and the length of its name (4, at 4).
+//! `fd_fdstat_get` writes 24 bytes: file type (1), flags (2, at 2), base rights (8, at 8), inheriting rights (8, at 16).
+//! `fd_prestat_get` writes 8: tag 0 (a directory), and the length of its name (4, at 4).
 
 use std::io::{Seek, SeekFrom};
+use std::sync::Arc;
 
 use lunatic_jit::{HostCall, Linker};
 
 use crate::host::Guest;
 use crate::host::memory::GuestMemory;
 use crate::process::ProcessData;
+use crate::sys::files;
 
 use super::errno::Errno;
-use super::stat::{CHARACTER_DEVICE, DIRECTORY, REGULAR_FILE};
-use super::table::Fd;
-use super::{MODULE, Result, answer, blocking, suspend};
+use super::rights::{Granted, Rights};
+use super::stat::file_type;
+use super::table::{APPEND, DSYNC, Fd, NONBLOCK, RSYNC, SYNC};
+use super::{Result, Version, answer, blocking, suspend};
 
-/// Descriptor flags.
-pub(super) const APPEND: u16 = 1;
+/// The kinds of advice that there are.
+const ADVICE: u32 = 6;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "fd_close", |guest: &mut Guest<'_>, fd: u32| {
+pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+    let module = version.module();
+    linker.func(module, "fd_close", |guest: &mut Guest<'_>, fd: u32| {
         answer(guest, |_, data| data.wasi.close(data.process.config(), fd))
     });
-    linker.func(MODULE, "fd_renumber", |guest: &mut Guest<'_>, from: u32, to: u32| {
+    linker.func(module, "fd_renumber", |guest: &mut Guest<'_>, from: u32, to: u32| {
         answer(guest, |_, data| data.wasi.renumber(data.process.config(), from, to))
     });
-    linker.func(MODULE, "fd_fdstat_get", |guest: &mut Guest<'_>, fd: u32, result: u32| {
+    linker.func(module, "fd_fdstat_get", |guest: &mut Guest<'_>, fd: u32, result: u32| {
         answer(guest, |memory, data| fdstat(memory, data, fd, result))
     });
-    linker.func(MODULE, "fd_fdstat_set_flags", |guest: &mut Guest<'_>, fd: u32, flags: u32| {
-        answer(guest, |_, data| set_flags(data, fd, flags))
+    linker.func(module, "fd_fdstat_set_flags", |guest: &mut Guest<'_>, fd: u32, flags: u32| {
+        suspend(guest, |_, data| set_flags(data, fd, flags))
     });
-    linker.func(MODULE, "fd_prestat_get", |guest: &mut Guest<'_>, fd: u32, result: u32| {
+    linker.func(
+        module,
+        "fd_fdstat_set_rights",
+        |guest: &mut Guest<'_>, fd: u32, base: u64, inheriting: u64| {
+            answer(guest, |_, data| {
+                let entry = data.wasi.entry(data.process.config(), fd)?;
+                entry.rights.narrow(Granted { base: Rights(base), inheriting: Rights(inheriting) })
+            })
+        },
+    );
+    linker.func(module, "fd_prestat_get", |guest: &mut Guest<'_>, fd: u32, result: u32| {
         answer(guest, |memory, data| {
             let name = preopen(data, fd)?;
             memory.write_u32(result, 0)?;
             Ok(memory.write_u32(result.wrapping_add(4), name.len() as u32)?)
         })
     });
-    linker.func(MODULE, "fd_prestat_dir_name", |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
+    linker.func(module, "fd_prestat_dir_name", |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
         answer(guest, |memory, data| {
             let name = preopen(data, fd)?;
             if name.len() > length as usize {
@@ -50,53 +63,84 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
         })
     });
     linker.func(
-        MODULE,
+        module,
         "fd_seek",
-        |guest: &mut Guest<'_>, fd: u32, offset: i64, whence: u32, result: u32| {
-            suspend(guest, |memory, data| seek(memory, data, fd, (offset, whence), result))
+        move |guest: &mut Guest<'_>, fd: u32, offset: i64, whence: u32, result: u32| {
+            suspend(guest, |memory, data| {
+                let to = version.whence(offset, whence)?;
+                seek(memory, data, fd, to, result)
+            })
         },
     );
-    linker.func(MODULE, "fd_tell", |guest: &mut Guest<'_>, fd: u32, result: u32| {
-        suspend(guest, |memory, data| seek(memory, data, fd, (0, WHENCE_CURRENT), result))
+    linker.func(module, "fd_tell", |guest: &mut Guest<'_>, fd: u32, result: u32| {
+        suspend(guest, |memory, data| seek(memory, data, fd, SeekFrom::Current(0), result))
     });
-    for name in ["fd_sync", "fd_datasync"] {
-        linker.func(MODULE, name, |guest: &mut Guest<'_>, fd: u32| suspend(guest, |_, data| sync(data, fd)));
-    }
+    linker.func(module, "fd_sync", |guest: &mut Guest<'_>, fd: u32| {
+        suspend(guest, |_, data| sync(data, fd, Rights::FD_SYNC))
+    });
+    linker.func(module, "fd_datasync", |guest: &mut Guest<'_>, fd: u32| {
+        suspend(guest, |_, data| sync(data, fd, Rights::FD_DATASYNC))
+    });
+    linker.func(
+        module,
+        "fd_advise",
+        |guest: &mut Guest<'_>, fd: u32, offset: u64, length: u64, advice: u32| {
+            suspend(guest, |_, data| {
+                let file = data.wasi.file(data.process.config(), fd, Rights::FD_ADVISE)?;
+                if advice >= ADVICE {
+                    return Err(Errno::INVAL);
+                }
+                blocking(data, move || files::advise(&file, offset, length, advice), |_, _, ()| Ok(()))
+            })
+        },
+    );
+    linker.func(module, "fd_allocate", |guest: &mut Guest<'_>, fd: u32, offset: u64, length: u64| {
+        suspend(guest, |_, data| {
+            let file = data.wasi.file(data.process.config(), fd, Rights::FD_ALLOCATE)?;
+            if length == 0 {
+                return Err(Errno::INVAL);
+            }
+            blocking(data, move || files::allocate(&file, offset, length), |_, _, ()| Ok(()))
+        })
+    });
 }
 
-const WHENCE_START: u32 = 0;
-const WHENCE_CURRENT: u32 = 1;
-const WHENCE_END: u32 = 2;
-
 fn fdstat(memory: &mut GuestMemory<'_>, data: &mut ProcessData, fd: u32, result: u32) -> Result<()> {
-    let kind = match data.wasi.get(data.process.config(), fd)? {
-        Fd::Stdin | Fd::Stdout | Fd::Stderr => CHARACTER_DEVICE,
-        Fd::Dir { .. } => DIRECTORY,
-        Fd::File(_) => REGULAR_FILE,
-    };
+    let terminals = data.node().terminals;
+    let entry = data.wasi.entry(data.process.config(), fd)?;
     let mut bytes = [0; 24];
-    bytes[0] = kind;
-    bytes[8..].fill(0xff);
-    if kind == CHARACTER_DEVICE {
-        // A guest takes a stream that may seek or tell for a file.
-        bytes[8] &= !(RIGHT_SEEK | RIGHT_TELL);
-    }
+    bytes[0] = file_type(&entry.fd, terminals);
+    bytes[2..4].copy_from_slice(&entry.flags.to_le_bytes());
+    bytes[8..16].copy_from_slice(&entry.rights.base.0.to_le_bytes());
+    bytes[16..].copy_from_slice(&entry.rights.inheriting.0.to_le_bytes());
     Ok(memory.write(result, &bytes)?)
 }
 
-/// Rights, as far as they fit the first byte.
-const RIGHT_SEEK: u8 = 1 << 2;
-const RIGHT_TELL: u8 = 1 << 5;
-
-/// The standard streams' flags are shared with other programs; a file's are set when it is opened.
-fn set_flags(data: &mut ProcessData, fd: u32, flags: u32) -> Result<()> {
-    data.wasi.get(data.process.config(), fd)?;
-    if flags == 0 { Ok(()) } else { Err(Errno::NOTSUP) }
+/// The standard streams' own flags are shared with other programs: what is set of them is how this process has them.
+fn set_flags(data: &mut ProcessData, fd: u32, flags: u32) -> Result<HostCall<()>> {
+    let flags = checked_flags(flags)?;
+    let entry = data.wasi.entry(data.process.config(), fd)?;
+    entry.rights.base.check(Rights::FD_FDSTAT_SET_FLAGS)?;
+    let was = std::mem::replace(&mut entry.flags, flags);
+    match &entry.fd {
+        Fd::File(file) if (was ^ flags) & APPEND != 0 => {
+            let file = file.clone();
+            blocking(data, move || files::set_append(&file, flags & APPEND != 0), |_, _, ()| Ok(()))
+        }
+        _ => Ok(HostCall::Return(())),
+    }
 }
 
-fn preopen(data: &mut ProcessData, fd: u32) -> Result<String> {
-    match data.wasi.get(data.process.config(), fd)? {
-        Fd::Dir { preopen: Some(name), .. } => Ok(name),
+/// Flags as a guest passes them.
+pub(super) fn checked_flags(flags: u32) -> Result<u16> {
+    const ALL: u16 = APPEND | DSYNC | NONBLOCK | RSYNC | SYNC;
+    let flags = u16::try_from(flags).map_err(|_| Errno::INVAL)?;
+    if flags & !ALL == 0 { Ok(flags) } else { Err(Errno::INVAL) }
+}
+
+fn preopen(data: &mut ProcessData, fd: u32) -> Result<Arc<str>> {
+    match &data.wasi.entry(data.process.config(), fd)?.fd {
+        Fd::Dir(dir) => dir.preopen.clone().ok_or(Errno::BADF),
         _ => Err(Errno::BADF),
     }
 }
@@ -105,21 +149,31 @@ fn seek(
     memory: &GuestMemory<'_>,
     data: &mut ProcessData,
     fd: u32,
-    (offset, whence): (i64, u32),
+    to: SeekFrom,
     result: u32,
 ) -> Result<HostCall<()>> {
     memory.check(result, 8)?;
-    let file = data.wasi.file(data.process.config(), fd)?;
-    let to = match whence {
-        WHENCE_START => SeekFrom::Start(offset as u64),
-        WHENCE_CURRENT => SeekFrom::Current(offset),
-        WHENCE_END => SeekFrom::End(offset),
-        _ => return Err(Errno::INVAL),
+    // Whoever may seek may see where that is.
+    let needed = match to {
+        SeekFrom::Current(0) => {
+            let entry = data.wasi.entry(data.process.config(), fd)?;
+            let tells = entry.rights.base.contains(Rights::FD_TELL);
+            if tells { Rights::FD_TELL } else { Rights::FD_SEEK }
+        }
+        _ => Rights::FD_SEEK,
     };
+    let file = data.wasi.file(data.process.config(), fd, needed)?;
     blocking(data, move || (&*file).seek(to), move |memory, _, at| Ok(memory.write_u64(result, at)?))
 }
 
-fn sync(data: &mut ProcessData, fd: u32) -> Result<HostCall<()>> {
-    let file = data.wasi.file(data.process.config(), fd)?;
-    blocking(data, move || file.sync_all(), |_, _, ()| Ok(()))
+fn sync(data: &mut ProcessData, fd: u32, needed: Rights) -> Result<HostCall<()>> {
+    let all = needed == Rights::FD_SYNC;
+    match data.wasi.get(data.process.config(), fd, needed)? {
+        Fd::File(file) => {
+            blocking(data, move || if all { file.sync_all() } else { file.sync_data() }, |_, _, ()| Ok(()))
+        }
+        Fd::Dir(dir) => blocking(data, move || files::sync_dir(&dir.dir), |_, _, ()| Ok(())),
+        // Nothing is kept back here, and what is beyond is not ours to say.
+        _ => Err(Errno::INVAL),
+    }
 }

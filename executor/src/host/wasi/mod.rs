@@ -1,33 +1,48 @@
-//! WASI preview 1, as far as programs compiled for it need it.
+//! WASI preview 1, whole: as its documents say it, and as the official test suite reads them.
 //!
 //! Every function returns an errno. A pointer outside the memory is `FAULT`, unlike in Lunatic's own functions,
-//! where it is a trap: programs of the two kinds expect it so.
+//! where it is a trap: programs of the two kinds expect it so. What a descriptor is comes before where the guest points.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `table`, `rights` | a process's descriptors; what may be done with them |
+//! | `fd` | descriptors themselves: closing, moving, seeking, flags |
+//! | `stream`, `sock` | reading and writing; sockets |
+//! | `path`, `links` | names: opening; creating, removing, renaming |
+//! | `listing`, `stat` | what is in a directory, and what a file is |
+//! | `poll`, `clock` | waiting for the first of several events; time, randomness |
+//! | `environment` | arguments, variables, the end |
+//! | `errno` | error numbers |
 //!
 //! Files are those below the directories that a process was given; cap-std keeps every path inside. Reading,
-//! writing and looking up happens on the blocking pool, with buffers and descriptors that the job owns.
+//! writing and looking up happens on the blocking pool, with buffers and descriptors that the job owns. What may have
+//! nothing for long (pipes, terminals, sockets) is not opened to block and waits in the reactor, the standard streams for
+//! their threads. So no worker ever waits, and a process that is killed is gone at once.
 //!
-//! # Declared and refused
-//!
-//! Some functions are imported by common guests that rarely call them; without a declaration these would not
-//! link. They answer `NOSYS`:
-//!
-//! - Advice and allocation: no effect that a program could rely on.
-//! - Rights: preview 1's successor dropped them; ours are never narrowed.
-//! - Times, links: few programs; they come with the rest of the file functions.
-//! - Sockets that are inherited: there are none.
+//! There are two versions of it, of which the first is called `wasi_unstable`: old binaries import that one. They differ in
+//! three layouts and in how `fd_seek` counts.
 
 mod clock;
 mod environment;
 mod errno;
 mod fd;
+mod links;
+mod listing;
 mod path;
 mod poll;
+mod rights;
+mod sock;
 mod stat;
 mod stream;
 mod table;
 
+use std::io::SeekFrom;
+use std::sync::Arc;
+
 use lunatic_jit::{HostCall, Linker, RawValue};
 
+use crate::error::Fault;
+use crate::net::{Attempt, Source};
 use crate::process::ProcessData;
 
 use super::Guest;
@@ -36,22 +51,55 @@ use super::memory::{GuestMemory, parts};
 pub(crate) use table::FdTable;
 
 use errno::Errno;
-
-/// The module name of WASI preview 1.
-const MODULE: &str = "wasi_snapshot_preview1";
+use table::NONBLOCK;
 
 /// The result of a WASI function: 0 or an errno.
 type Result<T> = std::result::Result<T, Errno>;
 
+/// Which WASI a guest was built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// `wasi_unstable`: snapshot 0.
+    Unstable,
+    /// `wasi_snapshot_preview1`.
+    Preview1,
+}
+
+impl Version {
+    /// The module that guests import from.
+    const fn module(self) -> &'static str {
+        match self {
+            Version::Unstable => "wasi_unstable",
+            Version::Preview1 => "wasi_snapshot_preview1",
+        }
+    }
+
+    /// Where `fd_seek` goes.
+    fn whence(self, offset: i64, whence: u32) -> Result<SeekFrom> {
+        // A position has no sign, but machines give theirs one.
+        let start = || u64::try_from(offset).map(SeekFrom::Start).map_err(|_| Errno::INVAL);
+        match (self, whence) {
+            (Version::Preview1, 0) | (Version::Unstable, 2) => start(),
+            (Version::Preview1, 1) | (Version::Unstable, 0) => Ok(SeekFrom::Current(offset)),
+            (Version::Preview1, 2) | (Version::Unstable, 1) => Ok(SeekFrom::End(offset)),
+            _ => Err(Errno::INVAL),
+        }
+    }
+}
+
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    clock::register(linker);
-    environment::register(linker);
-    fd::register(linker);
-    path::register(linker);
-    poll::register(linker);
-    stat::register(linker);
-    stream::register(linker);
-    refused(linker);
+    for version in [Version::Unstable, Version::Preview1] {
+        clock::register(linker, version);
+        environment::register(linker, version);
+        fd::register(linker, version);
+        links::register(linker, version);
+        listing::register(linker, version);
+        path::register(linker, version);
+        poll::register(linker, version);
+        sock::register(linker, version);
+        stat::register(linker, version);
+        stream::register(linker, version);
+    }
 }
 
 /// Runs a function that answers at once.
@@ -75,55 +123,61 @@ fn suspend(
     }
 }
 
-/// Runs `job` on the pool, then `finish` with its result on a worker.
-fn blocking<T: Send + 'static>(
+/// Runs `job` on the pool, then `finish` with its result on a worker, which may have to wait again.
+fn job<T: Send + 'static>(
     data: &mut ProcessData,
-    job: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-    finish: impl FnOnce(&mut GuestMemory<'_>, &mut ProcessData, T) -> Result<()> + Send + 'static,
+    job: impl FnOnce() -> T + Send + 'static,
+    finish: impl FnOnce(&mut GuestMemory<'_>, &mut ProcessData, T) -> Result<HostCall<()>> + Send + 'static,
 ) -> Result<HostCall<()>> {
     data.wait_for_job(move || {
         let done = job();
-        Box::new(move |memory, data| {
-            let done = done.map_err(Errno::from);
-            let done = done.and_then(|value| finish(&mut GuestMemory(memory), data, value));
-            Ok(returned(Errno::of(done)))
-        })
+        Box::new(move |memory, data| finished(finish(&mut GuestMemory(memory), data, done)))
     });
     Ok(HostCall::Suspend)
+}
+
+/// As [`job`], for what may fail and then is over.
+fn blocking<T: Send + 'static>(
+    data: &mut ProcessData,
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+    finish: impl FnOnce(&mut GuestMemory<'_>, &mut ProcessData, T) -> Result<()> + Send + 'static,
+) -> Result<HostCall<()>> {
+    job(data, work, |memory, data, done| finish(memory, data, done?).map(HostCall::Return))
+}
+
+/// Attempts something, again and again whenever its source tells of a change, until it does not block; with `NONBLOCK`
+/// among the flags, once.
+fn until_ready(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    source: Arc<Source>,
+    flags: u16,
+    mut attempt: impl FnMut(&mut GuestMemory<'_>, &mut ProcessData) -> Result<Attempt<()>> + Send + 'static,
+) -> Result<HostCall<()>> {
+    let direction = match attempt(memory, data)? {
+        Attempt::Done(()) => return Ok(HostCall::Return(())),
+        Attempt::Blocked(_) if flags & NONBLOCK != 0 => return Err(Errno::AGAIN),
+        Attempt::Blocked(direction) => direction,
+    };
+    let told = source.clone();
+    let again = Box::new(move |memory: &mut [u8], data: &mut ProcessData| {
+        finished(until_ready(&mut GuestMemory(memory), data, source, flags, attempt))
+    });
+    data.wait_until_ready(&told, direction, None, [0; 2], again);
+    Ok(HostCall::Suspend)
+}
+
+/// The result of a call that had to wait, as the engine takes it.
+fn finished(done: Result<HostCall<()>>) -> std::result::Result<HostCall<RawValue>, Fault> {
+    Ok(match done {
+        Ok(HostCall::Suspend) => HostCall::Suspend,
+        other => returned(Errno::of(other.map(drop))),
+    })
 }
 
 /// An errno as the result of a host call.
 fn returned(errno: u32) -> HostCall<RawValue> {
     HostCall::Return(RawValue::from(u64::from(errno)))
-}
-
-/// Declares what is refused; see the module.
-fn refused(linker: &mut Linker<ProcessData>) {
-    const NO: u32 = Errno::NOSYS.number();
-    linker.func(MODULE, "fd_advise", |_: &mut Guest<'_>, _: u32, _: u64, _: u64, _: u32| NO);
-    linker.func(MODULE, "fd_allocate", |_: &mut Guest<'_>, _: u32, _: u64, _: u64| NO);
-    linker.func(MODULE, "fd_fdstat_set_rights", |_: &mut Guest<'_>, _: u32, _: u64, _: u64| NO);
-    linker.func(MODULE, "fd_filestat_set_times", |_: &mut Guest<'_>, _: u32, _: u64, _: u64, _: u32| NO);
-    linker.func(
-        MODULE,
-        "path_filestat_set_times",
-        |_: &mut Guest<'_>, _: u32, _: u32, _: u32, _: u32, _: u64, _: u64, _: u32| NO,
-    );
-    linker.func(
-        MODULE,
-        "path_link",
-        |_: &mut Guest<'_>, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NO,
-    );
-    linker.func(
-        MODULE,
-        "path_readlink",
-        |_: &mut Guest<'_>, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NO,
-    );
-    linker.func(MODULE, "path_symlink", |_: &mut Guest<'_>, _: u32, _: u32, _: u32, _: u32, _: u32| NO);
-    linker.func(MODULE, "sock_accept", |_: &mut Guest<'_>, _: u32, _: u32, _: u32| NO);
-    linker.func(MODULE, "sock_recv", |_: &mut Guest<'_>, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| NO);
-    linker.func(MODULE, "sock_send", |_: &mut Guest<'_>, _: u32, _: u32, _: u32, _: u32, _: u32| NO);
-    linker.func(MODULE, "sock_shutdown", |_: &mut Guest<'_>, _: u32, _: u32| NO);
 }
 
 #[cfg(test)]
@@ -142,7 +196,21 @@ mod tests {
     #[test]
     fn all_of_preview_1_links() {
         let linker = crate::host::linker();
-        let missing: Vec<_> = ALL.split_whitespace().filter(|name| !linker.contains(MODULE, name)).collect();
-        assert_eq!(missing, [""; 0]);
+        let missing: Vec<_> = ALL
+            .split_whitespace()
+            .flat_map(|name| [(Version::Preview1, name), (Version::Unstable, name)])
+            .filter(|(version, name)| !linker.contains(version.module(), name))
+            .map(|(version, name)| format!("{}::{name}", version.module()))
+            .collect();
+        assert_eq!(missing, ["wasi_unstable::sock_accept"], "the first version had none");
+    }
+
+    #[test]
+    fn the_versions_count_differently_where_a_seek_goes() {
+        let whence = |version: Version| [0, 1, 2, 3].map(|whence| version.whence(-1, whence).ok());
+        let (current, end) = (Some(SeekFrom::Current(-1)), Some(SeekFrom::End(-1)));
+        assert_eq!(whence(Version::Preview1), [None, current, end, None]);
+        assert_eq!(whence(Version::Unstable), [current, end, None, None]);
+        assert_eq!(Version::Unstable.whence(5, 2), Ok(SeekFrom::Start(5)));
     }
 }

@@ -1,22 +1,31 @@
-//! Names in directories: opening, creating, removing, renaming.
+//! Names in directories: opening.
 //!
-//! A path is resolved below a directory that the process has; cap-std refuses whatever would lead out of it,
-//! by `..`, by an absolute path or through a symbolic link.
+//! A path is resolved below a directory that the process has; cap-std refuses whatever would lead out of it, by `..`, by an
+//! absolute path or through a symbolic link. On Linux the kernel does (`openat2`), so that nobody who changes links meanwhile
+//! finds a gap.
+//!
+//! Nothing is opened in a way that could wait: what is a named pipe or a terminal then belongs to the reactor, and for a
+//! pipe that nobody reads yet the process waits, not a thread.
 
+use std::io;
 use std::sync::Arc;
 
-use cap_std::fs::{Dir, OpenOptions};
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
+use cap_std::fs::{Dir, File, FileTypeExt, OpenOptions};
 use lunatic_jit::{HostCall, Linker};
 
 use crate::host::Guest;
 use crate::host::memory::GuestMemory;
-use crate::process::ProcessData;
-use crate::sys;
+#[cfg(unix)]
+use crate::net::Pipe;
+use crate::process::{ProcessData, Reason};
+use crate::sys::{self, files};
 
 use super::errno::Errno;
-use super::fd::APPEND;
-use super::table::Fd;
-use super::{MODULE, Result, blocking, suspend};
+use super::fd::checked_flags;
+use super::rights::{Granted, Rights};
+use super::table::{APPEND, Entry, Fd, NONBLOCK, OpenDir};
+use super::{Result, Version, finished, job, suspend};
 
 /// Bytes of a path.
 const MAX_PATH: u32 = 4096;
@@ -27,22 +36,38 @@ const MUST_BE_DIRECTORY: u32 = 2;
 const EXCLUSIVE: u32 = 4;
 const TRUNCATE: u32 = 8;
 
-/// The right to write. Whether a file is also read is not asked: reading is what directories were given for.
-const RIGHT_READ: u64 = 1 << 1;
-const RIGHT_WRITE: u64 = 1 << 6;
+/// The flag that makes a look-up follow a last symbolic link.
+const FOLLOW: u32 = 1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "path_open", path_open);
-    linker.func(MODULE, "path_create_directory", |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
-        with_path(guest, fd, (path, length), |dir, path| dir.create_dir(path))
-    });
-    linker.func(MODULE, "path_remove_directory", |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
-        with_path(guest, fd, (path, length), |dir, path| dir.remove_dir(path))
-    });
-    linker.func(MODULE, "path_unlink_file", |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
-        with_path(guest, fd, (path, length), |dir, path| dir.remove_file(path))
-    });
-    linker.func(MODULE, "path_rename", path_rename);
+/// Nanoseconds between two looks whether a named pipe has a reader: the system tells nobody.
+const LOOK_FOR_READER: u64 = 10_000_000;
+
+/// How something is opened.
+#[derive(Clone, Copy, Debug)]
+struct How {
+    follow: bool,
+    directory: bool,
+    create: bool,
+    exclusive: bool,
+    truncate: bool,
+    append: bool,
+    read: bool,
+    write: bool,
+}
+
+/// What was opened.
+enum Opened {
+    File(File),
+    Dir(OpenDir),
+    /// What is waited for. Devices that are no terminals never let anyone wait long, and are files.
+    #[cfg(unix)]
+    Stream(File),
+    /// Nothing yet: a named pipe that nobody reads.
+    NoReader,
+}
+
+pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+    linker.func(version.module(), "path_open", path_open);
 }
 
 /// A path as the guest passes it.
@@ -51,81 +76,198 @@ pub(super) fn guest_path(memory: &GuestMemory<'_>, (path, length): (u32, u32)) -
         return Err(Errno::NAMETOOLONG);
     }
     let path = memory.str(path, length)?;
-    if path.is_empty() { Err(Errno::NOENT) } else { Ok(path.to_owned()) }
+    if path.is_empty() {
+        Err(Errno::NOENT)
+    } else if path.contains('\0') {
+        Err(Errno::INVAL)
+    } else {
+        Ok(path.to_owned())
+    }
 }
 
-fn with_path(
-    guest: &mut Guest<'_>,
-    fd: u32,
-    path: (u32, u32),
-    act: impl FnOnce(&Dir, &str) -> std::io::Result<()> + Send + 'static,
-) -> HostCall<u32> {
-    suspend(guest, |memory, data| {
-        let path = guest_path(memory, path)?;
-        let dir = data.wasi.dir(data.process.config(), fd)?;
-        blocking(data, move || act(&dir, &path), |_, _, ()| Ok(()))
-    })
+/// Whether a last symbolic link is followed.
+pub(super) fn follows(lookup: u32) -> Result<bool> {
+    if lookup & !FOLLOW == 0 { Ok(lookup & FOLLOW != 0) } else { Err(Errno::INVAL) }
 }
 
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn path_open(
     guest: &mut Guest<'_>,
     fd: u32,
-    _lookup: u32,
+    lookup: u32,
     path: u32,
     length: u32,
     how: u32,
-    rights: u64,
-    _inherited: u64,
+    base: u64,
+    inheriting: u64,
     flags: u32,
     result: u32,
 ) -> HostCall<u32> {
     suspend(guest, |memory, data| {
+        let entry = data.wasi.entry(data.process.config(), fd)?;
+        let Fd::Dir(dir) = &entry.fd else { return Err(Errno::NOTDIR) };
+        let (dir, parent) = (dir.dir.clone(), entry.rights);
         memory.check(result, 4)?;
         let path = guest_path(memory, (path, length))?;
-        let dir = data.wasi.dir(data.process.config(), fd)?;
-        let job = move || open(&dir, &path, how, rights, flags);
-        blocking(data, job, move |memory, data, opened| {
-            let number = data.wasi.add(data.process.config(), opened)?;
-            Ok(memory.write_u32(result, number)?)
-        })
+        let flags = checked_flags(flags)?;
+        let asked = Granted { base: Rights(base), inheriting: Rights(inheriting) };
+        let how = How::new(lookup, how, flags, asked, parent)?;
+        let opening = Opening { dir, path, how, asked, parent, flags, result };
+        opening.start(data)
     })
 }
 
-/// Opens a file, or a directory if it is one or has to be.
-fn open(dir: &Dir, path: &str, how: u32, rights: u64, flags: u32) -> std::io::Result<Fd> {
-    sys::check_next(dir)?;
-    let open_dir = || Ok(Fd::Dir { dir: Arc::new(dir.open_dir(path)?), preopen: None });
-    if how & MUST_BE_DIRECTORY != 0 {
-        return open_dir();
+/// A `path_open` under way.
+struct Opening {
+    dir: Arc<Dir>,
+    path: String,
+    how: How,
+    asked: Granted,
+    parent: Granted,
+    flags: u16,
+    result: u32,
+}
+
+impl Opening {
+    fn start(self, data: &mut ProcessData) -> Result<HostCall<()>> {
+        data.wasi.check_room(data.process.config())?;
+        job(
+            data,
+            move || (open(&self.dir, &self.path, self.how), self),
+            |memory, data, (opened, opening)| {
+                let what = match opened? {
+                    Opened::NoReader => return opening.wait(data),
+                    Opened::File(file) => Fd::File(Arc::new(file)),
+                    Opened::Dir(dir) => Fd::Dir(dir),
+                    #[cfg(unix)]
+                    Opened::Stream(file) => {
+                        Fd::Pipe(Arc::new(Pipe::new(data.node().net(), file.into_std().into())?))
+                    }
+                };
+                opening.enter(memory, data, what)?;
+                Ok(HostCall::Return(()))
+            },
+        )
     }
-    let append = flags & u32::from(APPEND) != 0;
-    let write = rights & RIGHT_WRITE != 0 && !append;
-    let mut options = OpenOptions::new();
-    options
-        .read(rights & RIGHT_READ != 0 || !(write || append))
-        .write(write)
-        .append(append && rights & RIGHT_WRITE != 0)
-        .truncate(how & TRUNCATE != 0)
-        .create(how & CREATE != 0 && how & EXCLUSIVE == 0)
-        .create_new(how & CREATE != 0 && how & EXCLUSIVE != 0);
-    let file = dir.open_with(path, &options)?;
-    if file.metadata()?.is_dir() { open_dir() } else { Ok(Fd::File(Arc::new(file))) }
+
+    /// Tries again in a moment.
+    fn wait(self, data: &mut ProcessData) -> Result<HostCall<()>> {
+        if self.flags & NONBLOCK != 0 {
+            return Err(Errno::NXIO);
+        }
+        let deadline = data.node().clock.now().saturating_add(LOOK_FOR_READER);
+        let again = Box::new(move |_: &mut [u8], data: &mut ProcessData| finished(self.start(data)));
+        data.wait_for(Reason::Time(again), Some(deadline));
+        Ok(HostCall::Suspend)
+    }
+
+    fn enter(&self, memory: &mut GuestMemory<'_>, data: &mut ProcessData, fd: Fd) -> Result<()> {
+        let rights = self.parent.below(self.asked, fd.rights());
+        let number = data.wasi.add(data.process.config(), Entry { fd, rights, flags: self.flags })?;
+        Ok(memory.write_u32(self.result, number)?)
+    }
 }
 
-fn path_rename(
-    guest: &mut Guest<'_>,
-    from_fd: u32,
-    from: u32,
-    from_len: u32,
-    to_fd: u32,
-    to: u32,
-    to_len: u32,
-) -> HostCall<u32> {
-    suspend(guest, |memory, data| {
-        let (from, to) = (guest_path(memory, (from, from_len))?, guest_path(memory, (to, to_len))?);
-        let (from_dir, to_dir) =
-            (data.wasi.dir(data.process.config(), from_fd)?, data.wasi.dir(data.process.config(), to_fd)?);
-        blocking(data, move || from_dir.rename(&from, &to_dir, &to), |_, _, ()| Ok(()))
+impl How {
+    /// What the guest asks for, if it may.
+    fn new(lookup: u32, how: u32, flags: u16, asked: Granted, parent: Granted) -> Result<How> {
+        const ALL: u32 = CREATE | MUST_BE_DIRECTORY | EXCLUSIVE | TRUNCATE;
+        const WRITES: Rights =
+            Rights(Rights::FD_WRITE.0 | Rights::FD_ALLOCATE.0 | Rights::FD_FILESTAT_SET_SIZE.0);
+        let has = |flag: u32| how & flag != 0;
+        if how & !ALL != 0 || has(MUST_BE_DIRECTORY) && has(CREATE | EXCLUSIVE | TRUNCATE) {
+            return Err(Errno::INVAL);
+        }
+        let mut needed = Rights::PATH_OPEN;
+        if has(CREATE) {
+            needed = needed | Rights::PATH_CREATE_FILE;
+        }
+        if has(TRUNCATE) {
+            needed = needed | Rights::PATH_FILESTAT_SET_SIZE;
+        }
+        parent.base.check(needed)?;
+        if !parent.inheriting.contains(asked.base & (Rights::FD_READ | Rights::FD_WRITE)) {
+            return Err(Errno::NOTCAPABLE);
+        }
+        let granted = asked.base & parent.inheriting;
+        if has(MUST_BE_DIRECTORY) && granted.contains(Rights::FD_WRITE) {
+            return Err(Errno::ISDIR);
+        }
+        let write = granted & WRITES != Rights::NONE;
+        Ok(How {
+            follow: follows(lookup)?,
+            directory: has(MUST_BE_DIRECTORY),
+            create: has(CREATE),
+            exclusive: has(EXCLUSIVE),
+            truncate: has(TRUNCATE),
+            append: flags & APPEND != 0,
+            read: granted & (Rights::FD_READ | Rights::FD_READDIR) != Rights::NONE || !write,
+            write,
+        })
+    }
+
+    /// The machine's way to say it. Who creates or empties a file has to open it for writing.
+    fn options(self) -> OpenOptions {
+        let mut options = OpenOptions::new();
+        let follow = if self.follow { FollowSymlinks::Yes } else { FollowSymlinks::No };
+        options
+            .read(self.read)
+            .write(self.write || self.create || self.truncate)
+            .truncate(self.truncate)
+            .create(self.create && !self.exclusive)
+            .create_new(self.create && self.exclusive)
+            .follow(follow);
+        files::never_waiting(&mut options, self.append, self.directory);
+        options
+    }
+}
+
+/// Opens what is there, or creates a file.
+fn open(dir: &Dir, path: &str, how: How) -> io::Result<Opened> {
+    sys::check_next(dir)?;
+    let file = match open_file(dir, path, how) {
+        Ok(file) => file,
+        // A directory that may be passed through, but not read.
+        Err(error) if how.directory && error.kind() == io::ErrorKind::PermissionDenied => {
+            let opened = if how.follow { dir.open_dir(path) } else { open_dir_nofollow(dir, path) };
+            return opened.map(|dir| Opened::Dir(OpenDir::new(dir)));
+        }
+        Err(error) if files::has_no_reader(&error) => {
+            let is_pipe = dir.metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+            return if is_pipe { Ok(Opened::NoReader) } else { Err(error) };
+        }
+        Err(error) => return Err(error),
+    };
+    sys::note(&file);
+    let kind = file.metadata()?.file_type();
+    Ok(match kind {
+        kind if kind.is_dir() => Opened::Dir(OpenDir::readable(Dir::from_std_file(file.into_std()))),
+        #[cfg(unix)]
+        kind if kind.is_fifo() || kind.is_char_device() && is_terminal(&file) => {
+            Opened::Stream(file)
+        }
+        _ => Opened::File(file),
     })
+}
+
+#[cfg(unix)]
+fn is_terminal(file: &File) -> bool {
+    std::io::IsTerminal::is_terminal(&std::os::fd::AsFd::as_fd(file))
+}
+
+fn open_dir_nofollow(dir: &Dir, path: &str) -> io::Result<Dir> {
+    cap_fs_ext::DirExt::open_dir_nofollow(dir, path)
+}
+
+/// Opens what is there as it is asked for, and creates it only then: for that it has to be opened for writing, which a file
+/// that is there may not allow.
+fn open_file(dir: &Dir, path: &str, how: How) -> io::Result<File> {
+    let only_there = How { create: false, ..how };
+    if how.create && !how.exclusive && !how.write && !how.truncate {
+        match dir.open_with(path, &only_there.options()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    dir.open_with(path, &how.options())
 }

@@ -1,170 +1,267 @@
-//! What files are: `fd_filestat_*`, `path_filestat_get`, `fd_readdir`.
+//! What files are: `fd_filestat_*`, `path_filestat_*`.
 //!
 //! A file's status is 64 bytes: device (8), inode (8), type (1, at 16), links (8, at 24), size (8, at 32), and
-//! the times of access, modification and change in nanoseconds (8 each, from 40). A directory entry is 24 bytes
-//! followed by its name: the cookie of the next (8), inode (8), length of the name (4), type (1).
+//! the times of access, modification and change in nanoseconds (8 each, from 40). The first version of WASI has 56: links
+//! are 4 bytes at 20, and what follows is 8 bytes nearer.
 
-use std::io;
+use std::time::{Duration, SystemTime};
 
-use cap_std::fs::{FileType, Metadata, MetadataExt};
+use cap_fs_ext::{DirExt, SystemTimeSpec};
+use cap_std::time::SystemTime as CapTime;
+use cap_std::fs::{FileType, FileTypeExt, Metadata, MetadataExt};
 use lunatic_jit::{HostCall, Linker};
 
 use crate::host::Guest;
 use crate::host::memory::GuestMemory;
+use crate::node::Terminals;
 use crate::process::ProcessData;
+use crate::sys::files;
 
-use super::path::guest_path;
+use super::errno::Errno;
+use super::path::{follows, guest_path};
+use super::rights::Rights;
 use super::table::Fd;
-use super::{MODULE, Result, blocking, suspend};
+use super::{Result, Version, blocking, suspend};
 
 /// File types.
-const UNKNOWN: u8 = 0;
+pub(super) const UNKNOWN: u8 = 0;
+const BLOCK_DEVICE: u8 = 1;
 pub(super) const CHARACTER_DEVICE: u8 = 2;
 pub(super) const DIRECTORY: u8 = 3;
 pub(super) const REGULAR_FILE: u8 = 4;
-const SYMBOLIC_LINK: u8 = 7;
+const SOCKET_STREAM: u8 = 6;
+pub(super) const SYMBOLIC_LINK: u8 = 7;
 
-/// The flag that makes a look-up follow a last symbolic link.
-const FOLLOW: u32 = 1;
-
+/// Bytes of a status.
 const STATUS: usize = 64;
 
-/// Bytes of directory entries that one call returns at most.
-const MAX_ENTRIES: u32 = 1 << 20;
+/// What is to become of the times.
+const ACCESSED: u32 = 1;
+const ACCESSED_NOW: u32 = 1 << 1;
+const MODIFIED: u32 = 1 << 2;
+const MODIFIED_NOW: u32 = 1 << 3;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "fd_filestat_get", |guest: &mut Guest<'_>, fd: u32, result: u32| {
-        suspend(guest, |memory, data| of_fd(memory, data, fd, result))
+/// Times of access and modification; `None` leaves one as it is.
+type Times = (Option<SystemTime>, Option<SystemTime>);
+
+pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+    let module = version.module();
+    linker.func(module, "fd_filestat_get", move |guest: &mut Guest<'_>, fd: u32, result: u32| {
+        suspend(guest, |memory, data| of_fd(memory, data, version, fd, result))
     });
-    linker.func(MODULE, "fd_filestat_set_size", |guest: &mut Guest<'_>, fd: u32, size: u64| {
+    linker.func(module, "fd_filestat_set_size", |guest: &mut Guest<'_>, fd: u32, size: u64| {
         suspend(guest, |_, data| {
-            let file = data.wasi.file(data.process.config(), fd)?;
+            let file = data.wasi.file(data.process.config(), fd, Rights::FD_FILESTAT_SET_SIZE)?;
             blocking(data, move || file.set_len(size), |_, _, ()| Ok(()))
         })
     });
     linker.func(
-        MODULE,
-        "path_filestat_get",
-        |guest: &mut Guest<'_>, fd: u32, flags: u32, path: u32, length: u32, result: u32| {
-            suspend(guest, |memory, data| of_path(memory, data, fd, flags, (path, length), result))
+        module,
+        "fd_filestat_set_times",
+        |guest: &mut Guest<'_>, fd: u32, accessed: u64, modified: u64, flags: u32| {
+            suspend(guest, |_, data| {
+                let what = data.wasi.get(data.process.config(), fd, Rights::FD_FILESTAT_SET_TIMES)?;
+                let times = times(data, accessed, modified, flags)?;
+                match what {
+                    Fd::File(file) => {
+                        blocking(data, move || files::set_times(&file, times), |_, _, ()| Ok(()))
+                    }
+                    Fd::Dir(dir) => {
+                        blocking(data, move || files::set_dir_times(&dir.dir, times), |_, _, ()| Ok(()))
+                    }
+                    _ => Err(Errno::NOTSUP),
+                }
+            })
         },
     );
     linker.func(
-        MODULE,
-        "fd_readdir",
-        |guest: &mut Guest<'_>, fd: u32, buffer: u32, length: u32, cookie: u64, result: u32| {
-            suspend(guest, |memory, data| read_dir(memory, data, fd, (buffer, length), cookie, result))
+        module,
+        "path_filestat_get",
+        move |guest: &mut Guest<'_>, fd: u32, lookup: u32, path: u32, length: u32, result: u32| {
+            suspend(guest, |memory, data| {
+                memory.check(result, version.status() as u32)?;
+                let (path, follow) = (guest_path(memory, (path, length))?, follows(lookup)?);
+                let dir = data.wasi.dir(data.process.config(), fd, Rights::PATH_FILESTAT_GET)?.dir;
+                let job = move || if follow { dir.metadata(path) } else { dir.symlink_metadata(path) };
+                blocking(data, job, write_to(version, result))
+            })
         },
     );
+    linker.func(module, "path_filestat_set_times", path_set_times);
 }
 
-fn of_fd(memory: &mut GuestMemory<'_>, data: &mut ProcessData, fd: u32, result: u32) -> Result<HostCall<()>> {
-    memory.check(result, STATUS as u32)?;
-    match data.wasi.get(data.process.config(), fd)? {
-        Fd::File(file) => blocking(data, move || file.metadata(), write_to(result)),
-        Fd::Dir { dir, .. } => blocking(data, move || dir.dir_metadata(), write_to(result)),
-        Fd::Stdin | Fd::Stdout | Fd::Stderr => {
-            let mut bytes = [0; STATUS];
-            bytes[16] = CHARACTER_DEVICE;
-            memory.write(result, &bytes)?;
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn path_set_times(
+    guest: &mut Guest<'_>,
+    fd: u32,
+    lookup: u32,
+    path: u32,
+    length: u32,
+    accessed: u64,
+    modified: u64,
+    flags: u32,
+) -> HostCall<u32> {
+    suspend(guest, |memory, data| {
+        let (path, follow) = (guest_path(memory, (path, length))?, follows(lookup)?);
+        let dir = data.wasi.dir(data.process.config(), fd, Rights::PATH_FILESTAT_SET_TIMES)?.dir;
+        let (accessed, modified) = times(data, accessed, modified, flags)?;
+        let spec = |time: SystemTime| SystemTimeSpec::Absolute(CapTime::from_std(time));
+        let (accessed, modified) = (accessed.map(spec), modified.map(spec));
+        let job = move || {
+            if follow {
+                DirExt::set_times(&*dir, path, accessed, modified)
+            } else {
+                dir.set_symlink_times(path, accessed, modified)
+            }
+        };
+        blocking(data, job, |_, _, ()| Ok(()))
+    })
+}
+
+fn times(data: &ProcessData, accessed: u64, modified: u64, flags: u32) -> Result<Times> {
+    const ALL: u32 = ACCESSED | ACCESSED_NOW | MODIFIED | MODIFIED_NOW;
+    if flags & !ALL != 0 {
+        return Err(Errno::INVAL);
+    }
+    let now = data.node().clock.wall();
+    let one = |given: u64, set: u32, set_now: u32| match (flags & set != 0, flags & set_now != 0) {
+        (true, true) => Err(Errno::INVAL),
+        (true, false) => Ok(Some(given)),
+        (false, true) => Ok(Some(now)),
+        (false, false) => Ok(None),
+    };
+    let time = |time: Option<u64>| time.map(|time| SystemTime::UNIX_EPOCH + Duration::from_nanos(time));
+    Ok((time(one(accessed, ACCESSED, ACCESSED_NOW)?), time(one(modified, MODIFIED, MODIFIED_NOW)?)))
+}
+
+fn of_fd(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    version: Version,
+    fd: u32,
+    result: u32,
+) -> Result<HostCall<()>> {
+    memory.check(result, version.status() as u32)?;
+    let terminals = data.node().terminals;
+    match data.wasi.get(data.process.config(), fd, Rights::FD_FILESTAT_GET)? {
+        Fd::File(file) => blocking(data, move || file.metadata(), write_to(version, result)),
+        Fd::Dir(dir) => blocking(data, move || dir.dir.dir_metadata(), write_to(version, result)),
+        other => {
+            let status = Status { kind: file_type(&other, terminals), ..Status::default() };
+            memory.write(result, version.encode(&status).bytes())?;
             Ok(HostCall::Return(()))
         }
     }
 }
 
-fn of_path(
-    memory: &GuestMemory<'_>,
-    data: &mut ProcessData,
-    fd: u32,
-    flags: u32,
-    path: (u32, u32),
+fn write_to(
+    version: Version,
     result: u32,
-) -> Result<HostCall<()>> {
-    memory.check(result, STATUS as u32)?;
-    let path = guest_path(memory, path)?;
-    let dir = data.wasi.dir(data.process.config(), fd)?;
-    let job = move || if flags & FOLLOW != 0 { dir.metadata(path) } else { dir.symlink_metadata(path) };
-    blocking(data, job, write_to(result))
+) -> impl FnOnce(&mut GuestMemory<'_>, &mut ProcessData, Metadata) -> Result<()> {
+    move |memory, _, metadata| Ok(memory.write(result, version.encode(&Status::of(&metadata)).bytes())?)
 }
 
-fn write_to(result: u32) -> impl FnOnce(&mut GuestMemory<'_>, &mut ProcessData, Metadata) -> Result<()> {
-    move |memory, _, metadata| Ok(memory.write(result, &encode(&metadata))?)
+/// A file's status.
+#[derive(Debug, Default)]
+struct Status {
+    device: u64,
+    inode: u64,
+    kind: u8,
+    links: u64,
+    size: u64,
+    /// Of access, modification and change.
+    times: [u64; 3],
 }
 
-fn encode(metadata: &Metadata) -> [u8; STATUS] {
-    let nanoseconds = |seconds: i64, rest: i64| (seconds.max(0) as u64) * 1_000_000_000 + rest.max(0) as u64;
-    let mut bytes = [0; STATUS];
-    bytes[..8].copy_from_slice(&metadata.dev().to_le_bytes());
-    bytes[8..16].copy_from_slice(&metadata.ino().to_le_bytes());
-    bytes[16] = kind(metadata.file_type());
-    bytes[24..32].copy_from_slice(&metadata.nlink().to_le_bytes());
-    bytes[32..40].copy_from_slice(&metadata.size().to_le_bytes());
-    let times = [
-        nanoseconds(metadata.atime(), metadata.atime_nsec()),
-        nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-        nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-    ];
-    for (slot, time) in bytes[40..].chunks_exact_mut(8).zip(times) {
-        slot.copy_from_slice(&time.to_le_bytes());
+/// A status as it is written.
+struct Encoded {
+    all: [u8; STATUS],
+    length: usize,
+}
+
+impl Encoded {
+    fn bytes(&self) -> &[u8] {
+        &self.all[..self.length]
     }
-    bytes
 }
 
-fn kind(file_type: FileType) -> u8 {
+impl Status {
+    fn of(metadata: &Metadata) -> Status {
+        let nanoseconds = |seconds: i64, rest: i64| {
+            (seconds.max(0) as u64).saturating_mul(1_000_000_000).saturating_add(rest.max(0) as u64)
+        };
+        Status {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            kind: kind(metadata.file_type()),
+            links: metadata.nlink(),
+            size: metadata.size(),
+            times: [
+                nanoseconds(metadata.atime(), metadata.atime_nsec()),
+                nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+                nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            ],
+        }
+    }
+}
+
+impl Version {
+    /// Bytes of a status.
+    fn status(self) -> usize {
+        match self {
+            Version::Unstable => STATUS - 8,
+            Version::Preview1 => STATUS,
+        }
+    }
+
+    fn encode(self, status: &Status) -> Encoded {
+        let mut all = [0; STATUS];
+        all[..8].copy_from_slice(&status.device.to_le_bytes());
+        all[8..16].copy_from_slice(&status.inode.to_le_bytes());
+        all[16] = status.kind;
+        let rest = match self {
+            Version::Unstable => {
+                let links = u32::try_from(status.links).unwrap_or(u32::MAX);
+                all[20..24].copy_from_slice(&links.to_le_bytes());
+                24
+            }
+            Version::Preview1 => {
+                all[24..32].copy_from_slice(&status.links.to_le_bytes());
+                32
+            }
+        };
+        let numbers = std::iter::once(status.size).chain(status.times);
+        for (slot, number) in all[rest..].chunks_exact_mut(8).zip(numbers) {
+            slot.copy_from_slice(&number.to_le_bytes());
+        }
+        Encoded { all, length: self.status() }
+    }
+}
+
+/// The type of what a descriptor stands for. Preview 1 has none for pipes.
+pub(super) fn file_type(fd: &Fd, terminals: Terminals) -> u8 {
+    let stream = |is_terminal| if is_terminal { CHARACTER_DEVICE } else { UNKNOWN };
+    match fd {
+        Fd::Stdin => stream(terminals.stdin),
+        Fd::Stdout => stream(terminals.stdout),
+        Fd::Stderr => stream(terminals.stderr),
+        Fd::Dir(_) => DIRECTORY,
+        Fd::File(_) => REGULAR_FILE,
+        Fd::Pipe(pipe) => stream(pipe.is_terminal()),
+        Fd::Listener(_) | Fd::Connection(_) => SOCKET_STREAM,
+    }
+}
+
+pub(super) fn kind(file_type: FileType) -> u8 {
     match file_type {
         kind if kind.is_dir() => DIRECTORY,
         kind if kind.is_file() => REGULAR_FILE,
         kind if kind.is_symlink() => SYMBOLIC_LINK,
+        kind if kind.is_char_device() => CHARACTER_DEVICE,
+        kind if kind.is_block_device() => BLOCK_DEVICE,
+        kind if kind.is_socket() => SOCKET_STREAM,
         _ => UNKNOWN,
     }
-}
-
-/// Lists a directory from the entry that `cookie` counts to. Entries are in the order of their names, so that
-/// a listing that takes several calls is whole as long as nothing changes.
-fn read_dir(
-    memory: &GuestMemory<'_>,
-    data: &mut ProcessData,
-    fd: u32,
-    (buffer, length): (u32, u32),
-    cookie: u64,
-    result: u32,
-) -> Result<HostCall<()>> {
-    memory.check(result, 4)?;
-    memory.check(buffer, length)?;
-    let length = length.min(MAX_ENTRIES) as usize;
-    let dir = data.wasi.dir(data.process.config(), fd)?;
-    let job = move || {
-        let mut entries = Vec::new();
-        for entry in dir.entries()? {
-            let entry = entry?;
-            let name = entry.file_name().into_string().map_err(|_| io::ErrorKind::InvalidData)?;
-            entries.push((name, kind(entry.file_type()?)));
-        }
-        entries.sort_unstable();
-        Ok(encode_entries(&entries, cookie, length))
-    };
-    blocking(data, job, move |memory, _, bytes: Vec<u8>| {
-        memory.write(buffer, &bytes)?;
-        Ok(memory.write_u32(result, bytes.len() as u32)?)
-    })
-}
-
-/// The last entry may be cut off; the guest then knows that there is more.
-fn encode_entries(entries: &[(String, u8)], cookie: u64, length: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let first = usize::try_from(cookie).unwrap_or(usize::MAX);
-    for (index, (name, kind)) in entries.iter().enumerate().skip(first) {
-        bytes.extend_from_slice(&(index as u64 + 1).to_le_bytes());
-        bytes.extend_from_slice(&0u64.to_le_bytes());
-        bytes.extend_from_slice(&(name.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&[*kind, 0, 0, 0]);
-        bytes.extend_from_slice(name.as_bytes());
-        if bytes.len() >= length {
-            break;
-        }
-    }
-    bytes.truncate(length);
-    bytes
 }
 
 #[cfg(test)]
@@ -172,12 +269,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listing_in_pieces_is_the_whole() {
-        let entries: Vec<_> = (0..5).map(|n| (format!("file{n}"), REGULAR_FILE)).collect();
-        let whole = encode_entries(&entries, 0, 1000);
-        assert_eq!(whole.len(), 5 * (24 + 5));
-        assert_eq!(encode_entries(&entries, 2, 1000), whole[2 * 29..]);
-        assert_eq!(encode_entries(&entries, 0, 40), whole[..40]);
-        assert!(encode_entries(&entries, u64::MAX, 40).is_empty());
+    fn the_versions_have_what_follows_the_links_in_other_places() {
+        let status =
+            Status { device: 1, inode: 2, kind: REGULAR_FILE, links: 1 << 40, size: 3, times: [4, 5, 6] };
+        let (first, second) = (Version::Unstable.encode(&status), Version::Preview1.encode(&status));
+        let (first, second) = (first.bytes(), second.bytes());
+        assert_eq!((first.len(), second.len()), (56, 64));
+        assert_eq!(first[..17], second[..17]);
+        assert_eq!(first[20..24], [0xff; 4], "more links than it can say");
+        assert_eq!(second[24..32], (1u64 << 40).to_le_bytes());
+        assert_eq!(first[24..], second[32..]);
     }
 }

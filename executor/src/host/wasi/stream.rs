@@ -10,12 +10,15 @@ use lunatic_jit::{HostCall, Linker};
 
 use crate::host::memory::GuestMemory;
 use crate::host::{Guest, charge};
+use crate::net::{Attempt, Pipe};
 use crate::process::{Finish, ProcessData};
 use crate::stdio::Accepted;
 
 use super::errno::Errno;
-use super::table::Fd;
-use super::{MODULE, Result, blocking, returned, suspend};
+use super::poll::{Standard, watch};
+use super::rights::Rights;
+use super::table::{DSYNC, Entry, Fd, NONBLOCK, RSYNC, SYNC};
+use super::{Result, Version, blocking, finished, returned, sock, suspend, until_ready};
 
 /// Buffers in one call.
 const MAX_BUFFERS: u32 = 1024;
@@ -30,30 +33,34 @@ enum Place {
     At(u64),
 }
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+/// A guest's buffers, checked, as far as one call goes.
+pub(super) type Ranges = Vec<(u32, u32)>;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+    let module = version.module();
     linker.func(
-        MODULE,
+        module,
         "fd_write",
         |guest: &mut Guest<'_>, fd: u32, buffers: u32, count: u32, result: u32| {
             write(guest, fd, (buffers, count), Place::Cursor, result)
         },
     );
     linker.func(
-        MODULE,
+        module,
         "fd_pwrite",
         |guest: &mut Guest<'_>, fd: u32, buffers: u32, count: u32, offset: u64, result: u32| {
             write(guest, fd, (buffers, count), Place::At(offset), result)
         },
     );
     linker.func(
-        MODULE,
+        module,
         "fd_read",
         |guest: &mut Guest<'_>, fd: u32, buffers: u32, count: u32, result: u32| {
             read(guest, fd, (buffers, count), Place::Cursor, result)
         },
     );
     linker.func(
-        MODULE,
+        module,
         "fd_pread",
         |guest: &mut Guest<'_>, fd: u32, buffers: u32, count: u32, offset: u64, result: u32| {
             read(guest, fd, (buffers, count), Place::At(offset), result)
@@ -61,20 +68,45 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     );
 }
 
+impl Place {
+    /// The rights that it takes to read or write there.
+    fn check(self, entry: &Entry, direction: Rights) -> Result<()> {
+        match (&entry.fd, self) {
+            (Fd::Dir(_), _) => return Err(Errno::ISDIR),
+            (Fd::File(_), _) | (_, Place::Cursor) => {}
+            (_, Place::At(_)) => return Err(Errno::SPIPE),
+        }
+        entry.rights.base.check(direction)?;
+        match self {
+            Place::Cursor => Ok(()),
+            Place::At(offset) => {
+                entry.rights.base.check(Rights::FD_SEEK)?;
+                // The machine's positions have a sign.
+                i64::try_from(offset).map(drop).map_err(|_| Errno::INVAL)
+            }
+        }
+    }
+}
+
 fn write(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, result: u32) -> HostCall<u32> {
     let mut bytes = 0;
     let called = suspend(guest, |memory, data| {
+        let entry = data.wasi.entry(data.process.config(), fd)?;
+        place.check(entry, Rights::FD_WRITE)?;
+        let (fd, flags) = (entry.fd.clone(), entry.flags);
         memory.check(result, 4)?;
         let content = gather(memory, &ranges(memory, buffers)?)?;
         bytes = content.len() as u64;
-        match data.wasi.get(data.process.config(), fd)? {
-            Fd::File(file) => write_file(data, file, content, place, result),
-            Fd::Stdin => Err(Errno::BADF),
-            Fd::Dir { .. } => Err(Errno::ISDIR),
-            stream => {
+        match fd {
+            Fd::File(file) => write_file(data, file, content, (place, flags), result),
+            Fd::Stdout | Fd::Stderr => {
                 memory.write_u32(result, content.len() as u32)?;
-                write_stream(data, &stream, content)
+                let to = if matches!(fd, Fd::Stdout) { Standard::Output } else { Standard::Error };
+                write_stream(data, to, content, flags)
             }
+            Fd::Pipe(pipe) => write_pipe(memory, data, pipe, content, flags, result),
+            Fd::Connection(stream) => sock::send(memory, data, stream, content, flags, result),
+            Fd::Stdin | Fd::Dir(_) | Fd::Listener(_) => Err(Errno::BADF),
         }
     });
     charge(guest, bytes);
@@ -82,17 +114,22 @@ fn write(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resu
 }
 
 /// Writes to a standard stream; when that is far behind, waits until it has caught up.
-fn write_stream(data: &mut ProcessData, stream: &Fd, content: Vec<u8>) -> Result<HostCall<()>> {
+fn write_stream(
+    data: &mut ProcessData,
+    to: Standard,
+    content: Vec<u8>,
+    flags: u16,
+) -> Result<HostCall<()>> {
     let node = data.node().clone();
-    let output = if matches!(stream, Fd::Stdout) { &node.stdout } else { &node.stderr };
+    let output = if to == Standard::Output { &node.stdout } else { &node.stderr };
     match output.write(content) {
-        Accepted::Room => Ok(HostCall::Return(())),
         Accepted::Broken => Err(Errno::PIPE),
-        Accepted::Full => {
+        Accepted::Full if flags & NONBLOCK == 0 => {
             let complete = data.wait_for_completion();
             output.when_room(Box::new(move || complete(Box::new(|_, _| Ok(returned(0))))));
             Ok(HostCall::Suspend)
         }
+        Accepted::Room | Accepted::Full => Ok(HostCall::Return(())),
     }
 }
 
@@ -100,25 +137,59 @@ fn write_file(
     data: &mut ProcessData,
     file: Arc<File>,
     content: Vec<u8>,
-    place: Place,
+    (place, flags): (Place, u16),
     result: u32,
 ) -> Result<HostCall<()>> {
-    let job = move || match place {
-        Place::Cursor => (&*file).write(&content),
-        Place::At(offset) => file.write_at(&content, offset),
+    let job = move || {
+        let written = match place {
+            Place::Cursor => (&*file).write(&content),
+            Place::At(offset) => file.write_at(&content, offset),
+        }?;
+        // Set when it was opened or later, they mean the same: it is on the disk when the guest goes on.
+        if flags & (SYNC | RSYNC) != 0 {
+            file.sync_all()?;
+        } else if flags & DSYNC != 0 {
+            file.sync_data()?;
+        }
+        Ok(written)
     };
     blocking(data, job, move |memory, _, written| Ok(memory.write_u32(result, written as u32)?))
 }
 
+fn write_pipe(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    pipe: Arc<Pipe>,
+    content: Vec<u8>,
+    flags: u16,
+    result: u32,
+) -> Result<HostCall<()>> {
+    let source = pipe.source().clone();
+    until_ready(memory, data, source, flags, move |memory, _| match pipe.write(&content)? {
+        Attempt::Done(count) => {
+            memory.write_u32(result, count as u32)?;
+            Ok(Attempt::Done(()))
+        }
+        Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
+    })
+}
+
 fn read(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, result: u32) -> HostCall<u32> {
     suspend(guest, |memory, data| {
+        let entry = data.wasi.entry(data.process.config(), fd)?;
+        place.check(entry, Rights::FD_READ)?;
+        let (fd, flags) = (entry.fd.clone(), entry.flags);
         memory.check(result, 4)?;
         let ranges = ranges(memory, buffers)?;
-        match data.wasi.get(data.process.config(), fd)? {
+        match fd {
             Fd::File(file) => read_file(data, file, ranges, place, result),
-            Fd::Stdin => read_stdin(memory, data, ranges, result),
-            Fd::Dir { .. } => Err(Errno::ISDIR),
-            Fd::Stdout | Fd::Stderr => Err(Errno::BADF),
+            Fd::Stdin => read_stdin(memory, data, ranges, flags, result),
+            Fd::Pipe(pipe) => read_pipe(memory, data, pipe, ranges, flags, result),
+            Fd::Connection(stream) => {
+                let how = sock::Receive { peek: false, all: false, told: None };
+                sock::receive(memory, data, stream, ranges, how, flags, result)
+            }
+            Fd::Stdout | Fd::Stderr | Fd::Dir(_) | Fd::Listener(_) => Err(Errno::BADF),
         }
     })
 }
@@ -126,7 +197,7 @@ fn read(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resul
 fn read_file(
     data: &mut ProcessData,
     file: Arc<File>,
-    ranges: Vec<(u32, u32)>,
+    ranges: Ranges,
     place: Place,
     result: u32,
 ) -> Result<HostCall<()>> {
@@ -147,7 +218,8 @@ fn read_file(
 fn read_stdin(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
-    ranges: Vec<(u32, u32)>,
+    ranges: Ranges,
+    flags: u16,
     result: u32,
 ) -> Result<HostCall<()>> {
     let mut bytes = vec![0; total(&ranges)];
@@ -155,21 +227,41 @@ fn read_stdin(
         scatter(memory, &ranges, &bytes[..count], result)?;
         return Ok(HostCall::Return(()));
     }
+    if flags & NONBLOCK != 0 {
+        // Nobody reads ahead of who wants something: now someone does.
+        watch(data, Standard::Input, None);
+        return Err(Errno::AGAIN);
+    }
     let node = data.node().clone();
     let complete = data.wait_for_completion();
     let again: Finish = Box::new(move |memory, data| {
-        let read = read_stdin(&mut GuestMemory(memory), data, ranges, result);
-        Ok(match read {
-            Ok(HostCall::Suspend) => HostCall::Suspend,
-            other => returned(Errno::of(other.map(drop))),
-        })
+        finished(read_stdin(&mut GuestMemory(memory), data, ranges, flags, result))
     });
     node.stdin.when_ready(Box::new(move || complete(again)));
     Ok(HostCall::Suspend)
 }
 
+fn read_pipe(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    pipe: Arc<Pipe>,
+    ranges: Ranges,
+    flags: u16,
+    result: u32,
+) -> Result<HostCall<()>> {
+    let source = pipe.source().clone();
+    let mut bytes = vec![0; total(&ranges)];
+    until_ready(memory, data, source, flags, move |memory, _| match pipe.read(&mut bytes)? {
+        Attempt::Done(count) => {
+            scatter(memory, &ranges, &bytes[..count], result)?;
+            Ok(Attempt::Done(()))
+        }
+        Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
+    })
+}
+
 /// The guest's buffers, checked, as far as one call goes.
-fn ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32)) -> Result<Vec<(u32, u32)>> {
+pub(super) fn ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32)) -> Result<Ranges> {
     if count > MAX_BUFFERS {
         return Err(Errno::INVAL);
     }
@@ -187,11 +279,13 @@ fn ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32)) -> Result<Vec<
     Ok(ranges)
 }
 
-fn total(ranges: &[(u32, u32)]) -> usize {
+/// Bytes of all the buffers.
+pub(super) fn total(ranges: &[(u32, u32)]) -> usize {
     ranges.iter().map(|(_, length)| *length as usize).sum()
 }
 
-fn gather(memory: &GuestMemory<'_>, ranges: &[(u32, u32)]) -> Result<Vec<u8>> {
+/// What is in the buffers.
+pub(super) fn gather(memory: &GuestMemory<'_>, ranges: &[(u32, u32)]) -> Result<Vec<u8>> {
     let mut content = Vec::with_capacity(total(ranges));
     for (pointer, length) in ranges {
         content.extend_from_slice(memory.bytes(*pointer, *length)?);
@@ -199,7 +293,13 @@ fn gather(memory: &GuestMemory<'_>, ranges: &[(u32, u32)]) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-fn scatter(memory: &mut GuestMemory<'_>, ranges: &[(u32, u32)], bytes: &[u8], result: u32) -> Result<()> {
+/// Fills the buffers, one after the other, and writes how many bytes it was.
+pub(super) fn scatter(
+    memory: &mut GuestMemory<'_>,
+    ranges: &[(u32, u32)],
+    bytes: &[u8],
+    result: u32,
+) -> Result<()> {
     let mut rest = bytes;
     for (pointer, length) in ranges {
         let (now, later) = rest.split_at(rest.len().min(*length as usize));

@@ -5,12 +5,23 @@ use std::sync::Arc;
 use cap_std::fs::{Dir, File};
 
 use crate::config::ProcessConfig;
+use crate::net::{GivenListener, Pipe, TcpStream};
 
 use super::Result;
 use super::errno::Errno;
+use super::listing::Listing;
+use super::poll::{Standard, Watch};
+use super::rights::{Granted, Rights};
 
 /// Descriptors that a process may have open.
 const MAX_FDS: usize = 4096;
+
+/// Descriptor flags.
+pub(super) const APPEND: u16 = 1;
+pub(super) const DSYNC: u16 = 1 << 1;
+pub(super) const NONBLOCK: u16 = 1 << 2;
+pub(super) const RSYNC: u16 = 1 << 3;
+pub(super) const SYNC: u16 = 1 << 4;
 
 /// What a descriptor stands for. Cheap to clone: a job on the pool holds one while it runs.
 #[derive(Clone)]
@@ -18,54 +29,126 @@ pub(super) enum Fd {
     Stdin,
     Stdout,
     Stderr,
-    Dir {
-        dir: Arc<Dir>,
-        /// The name that the process knows it by from its beginning.
-        preopen: Option<String>,
-    },
+    Dir(OpenDir),
     File(Arc<File>),
+    /// A named pipe, a terminal: what is waited for in the reactor.
+    Pipe(Arc<Pipe>),
+    Listener(Arc<GivenListener>),
+    Connection(Arc<TcpStream>),
+}
+
+/// A directory.
+#[derive(Clone)]
+pub(super) struct OpenDir {
+    pub(super) dir: Arc<Dir>,
+    /// The name that the process knows it by from its beginning.
+    pub(super) preopen: Option<Arc<str>>,
+    /// Where it is being listed.
+    pub(super) listing: Listing,
+}
+
+/// A descriptor, and what may be done with it.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) fd: Fd,
+    pub(super) rights: Granted,
+    pub(super) flags: u16,
 }
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct FdTable {
-    fds: Option<Vec<Option<Fd>>>,
+    fds: Option<Vec<Option<Entry>>>,
+    /// Which of the standard streams are asked to tell the process that they are ready.
+    watches: Option<Box<[Arc<Watch>; 3]>>,
+}
+
+impl OpenDir {
+    /// One that was opened below another.
+    pub(super) fn new(dir: Dir) -> OpenDir {
+        OpenDir { dir: Arc::new(dir), preopen: None, listing: Listing::default() }
+    }
+
+    /// As [`OpenDir::new`], of one that can be read, and not only passed through.
+    pub(super) fn readable(dir: Dir) -> OpenDir {
+        OpenDir { listing: Listing::of_own(), ..OpenDir::new(dir) }
+    }
+}
+
+impl Fd {
+    /// The rights that make sense for its kind.
+    pub(super) fn rights(&self) -> Rights {
+        match self {
+            Fd::Dir(_) => Rights::DIRECTORY,
+            Fd::File(_) => Rights::FILE,
+            Fd::Stdin | Fd::Stdout | Fd::Stderr | Fd::Pipe(_) => Rights::STREAM,
+            Fd::Connection(_) => Rights::CONNECTION,
+            Fd::Listener(_) => Rights::LISTENER,
+        }
+    }
+}
+
+impl Entry {
+    fn stream(fd: Fd, direction: Rights) -> Entry {
+        let rest = Rights::FD_FDSTAT_SET_FLAGS | Rights::FD_FILESTAT_GET | Rights::POLL_FD_READWRITE;
+        Entry { fd, rights: Granted::only(rest | direction), flags: 0 }
+    }
 }
 
 impl FdTable {
-    /// What a descriptor stands for.
-    pub(super) fn get(&mut self, config: &ProcessConfig, fd: u32) -> Result<Fd> {
-        self.slots(config).get(fd as usize).cloned().flatten().ok_or(Errno::BADF)
+    /// A descriptor, whatever it may.
+    pub(super) fn entry(&mut self, config: &ProcessConfig, fd: u32) -> Result<&mut Entry> {
+        self.slots(config).get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::BADF)
     }
 
-    /// A directory.
-    pub(super) fn dir(&mut self, config: &ProcessConfig, fd: u32) -> Result<Arc<Dir>> {
-        match self.get(config, fd)? {
-            Fd::Dir { dir, .. } => Ok(dir),
-            _ => Err(Errno::NOTDIR),
+    /// What a descriptor with these rights stands for.
+    pub(super) fn get(&mut self, config: &ProcessConfig, fd: u32, needed: Rights) -> Result<Fd> {
+        let entry = self.entry(config, fd)?;
+        entry.rights.base.check(needed)?;
+        Ok(entry.fd.clone())
+    }
+
+    /// A directory with these rights.
+    pub(super) fn dir(&mut self, config: &ProcessConfig, fd: u32, needed: Rights) -> Result<OpenDir> {
+        let entry = self.entry(config, fd)?;
+        let Fd::Dir(dir) = &entry.fd else { return Err(Errno::NOTDIR) };
+        entry.rights.base.check(needed)?;
+        Ok(dir.clone())
+    }
+
+    /// A file that can be sought in, with these rights.
+    pub(super) fn file(&mut self, config: &ProcessConfig, fd: u32, needed: Rights) -> Result<Arc<File>> {
+        let entry = self.entry(config, fd)?;
+        match &entry.fd {
+            Fd::File(file) => {
+                entry.rights.base.check(needed)?;
+                Ok(file.clone())
+            }
+            Fd::Dir(_) => Err(Errno::ISDIR),
+            Fd::Stdin | Fd::Stdout | Fd::Stderr | Fd::Pipe(_) | Fd::Listener(_) | Fd::Connection(_) => {
+                Err(Errno::SPIPE)
+            }
         }
     }
 
-    /// A regular file.
-    pub(super) fn file(&mut self, config: &ProcessConfig, fd: u32) -> Result<Arc<File>> {
-        match self.get(config, fd)? {
-            Fd::File(file) => Ok(file),
-            Fd::Dir { .. } => Err(Errno::ISDIR),
-            Fd::Stdin | Fd::Stdout | Fd::Stderr => Err(Errno::SPIPE),
-        }
+    /// Checks that one more can be added, before that has an effect.
+    pub(super) fn check_room(&mut self, config: &ProcessConfig) -> Result<()> {
+        let slots = self.slots(config);
+        let is_full = slots.len() >= max(config) && slots.iter().all(Option::is_some);
+        if is_full { Err(Errno::MFILE) } else { Ok(()) }
     }
 
     /// Adds a descriptor at the lowest free number.
-    pub(super) fn add(&mut self, config: &ProcessConfig, fd: Fd) -> Result<u32> {
+    pub(super) fn add(&mut self, config: &ProcessConfig, entry: Entry) -> Result<u32> {
         let slots = self.slots(config);
         let number = slots.iter().position(Option::is_none).unwrap_or(slots.len());
-        if number >= MAX_FDS.min(config.max_resources as usize) {
+        if number >= max(config) {
             return Err(Errno::MFILE);
         }
         if number == slots.len() {
             slots.push(None);
         }
-        slots[number] = Some(fd);
+        slots[number] = Some(entry);
         Ok(number as u32)
     }
 
@@ -77,24 +160,48 @@ impl FdTable {
 
     /// Moves a descriptor to another's number, which is closed.
     pub(super) fn renumber(&mut self, config: &ProcessConfig, from: u32, to: u32) -> Result<()> {
-        self.get(config, to)?;
-        let fd = self.get(config, from)?;
+        self.entry(config, to)?;
+        self.entry(config, from)?;
         let slots = self.slots(config);
-        slots[from as usize] = None;
-        slots[to as usize] = Some(fd);
+        let moved = slots[from as usize].take();
+        slots[to as usize] = moved;
         Ok(())
     }
 
-    fn slots(&mut self, config: &ProcessConfig) -> &mut Vec<Option<Fd>> {
+    /// How a standard stream is asked.
+    pub(super) fn watch(&mut self, stream: Standard) -> Arc<Watch> {
+        self.watches.get_or_insert_default()[stream as usize].clone()
+    }
+
+    fn slots(&mut self, config: &ProcessConfig) -> &mut Vec<Option<Entry>> {
         self.fds.get_or_insert_with(|| {
-            let streams = [Fd::Stdin, Fd::Stdout, Fd::Stderr];
-            let dirs = config
-                .dirs
-                .iter()
-                .map(|dir| Fd::Dir { dir: dir.dir.clone(), preopen: Some(dir.name.clone()) });
-            streams.into_iter().chain(dirs).map(Some).collect()
+            let streams = [
+                Entry::stream(Fd::Stdin, Rights::FD_READ),
+                Entry::stream(Fd::Stdout, Rights::FD_WRITE),
+                Entry::stream(Fd::Stderr, Rights::FD_WRITE),
+            ];
+            let dirs = config.dirs.iter().map(|dir| Entry {
+                fd: Fd::Dir(OpenDir {
+                    dir: dir.dir.clone(),
+                    preopen: Some(dir.name.clone()),
+                    listing: Listing::default(),
+                }),
+                rights: Granted::of_preopen(dir.is_read_only),
+                flags: 0,
+            });
+            // Behind the directories: guests look for those from 3 on, and stop at what is none.
+            let listeners = config.listeners.iter().map(|listener| Entry {
+                fd: Fd::Listener(listener.clone()),
+                rights: Granted { base: Rights::LISTENER, inheriting: Rights::CONNECTION },
+                flags: 0,
+            });
+            streams.into_iter().chain(dirs).chain(listeners).map(Some).collect()
         })
     }
+}
+
+fn max(config: &ProcessConfig) -> usize {
+    MAX_FDS.min(config.max_resources as usize)
 }
 
 #[cfg(test)]
@@ -103,14 +210,18 @@ mod tests {
 
     use super::*;
 
+    fn stderr() -> Entry {
+        Entry::stream(Fd::Stderr, Rights::FD_WRITE)
+    }
+
     #[test]
     fn the_lowest_free_number_is_given() {
         let config = everything();
         let mut table = FdTable::default();
         table.close(&config, 1).unwrap();
         assert_eq!(table.close(&config, 1), Err(Errno::BADF));
-        assert_eq!(table.add(&config, Fd::Stderr), Ok(1));
-        assert_eq!(table.add(&config, Fd::Stderr), Ok(3));
+        assert_eq!(table.add(&config, stderr()), Ok(1));
+        assert_eq!(table.add(&config, stderr()), Ok(3));
         assert_eq!(table.close(&config, u32::MAX), Err(Errno::BADF));
     }
 
@@ -118,7 +229,20 @@ mod tests {
     fn there_is_a_limit() {
         let config = everything();
         let mut table = FdTable::default();
-        assert!((3..MAX_FDS).all(|_| table.add(&config, Fd::Stdin).is_ok()));
-        assert_eq!(table.add(&config, Fd::Stdin), Err(Errno::MFILE));
+        assert!((3..MAX_FDS).all(|_| table.add(&config, stderr()).is_ok()));
+        assert_eq!(table.add(&config, stderr()), Err(Errno::MFILE));
+    }
+
+    #[test]
+    fn a_descriptor_moves_only_onto_another() {
+        let config = everything();
+        let mut table = FdTable::default();
+        assert_eq!(table.renumber(&config, 1, 3), Err(Errno::BADF));
+        assert_eq!(table.renumber(&config, 3, 1), Err(Errno::BADF));
+        table.renumber(&config, 1, 1).unwrap();
+        assert!(table.entry(&config, 1).is_ok(), "onto itself is nothing");
+        table.renumber(&config, 1, 0).unwrap();
+        assert!(table.entry(&config, 1).is_err());
+        assert_eq!(table.get(&config, 0, Rights::FD_READ).err(), Some(Errno::BADF), "it is what 1 was");
     }
 }

@@ -64,11 +64,15 @@ mod unix {
     ///
     /// # Safety
     /// The name ends with a zero.
-    unsafe fn with<T>(name: *const c_char, act: impl FnOnce(&Dir, &Path) -> io::Result<T>) -> Option<T> {
+    unsafe fn with<T>(
+        name: *const c_char,
+        changes: bool,
+        act: impl FnOnce(&Dir, &Path) -> io::Result<T>,
+    ) -> Option<T> {
         // SAFETY: by the contract.
         let name = unsafe { CStr::from_ptr(name) };
         let refused = || Err(io::Error::from_raw_os_error(libc::EACCES));
-        let done = caught(refused(), || files::with(name, act));
+        let done = caught(refused(), || files::with(name, changes, act));
         done.map_err(|error| Errno::set_raw(number(&error))).ok()
     }
 
@@ -97,14 +101,14 @@ mod unix {
             files::open(dir, path, how)
         };
         // SAFETY: SQLite's names end with a zero.
-        unsafe { with(name, act) }.map_or(-1, |file| file.into_std().into_raw_fd())
+        unsafe { with(name, how.write || how.create, act) }.map_or(-1, |file| file.into_std().into_raw_fd())
     }
 
     /// # Safety
     /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn stat(name: *const c_char, out: *mut libc::stat) -> c_int {
         // SAFETY: as above.
-        let Some(found) = (unsafe { with(name, |dir, path| dir.symlink_metadata(path)) }) else { return -1 };
+        let Some(found) = (unsafe { with(name, false, |dir, path| dir.symlink_metadata(path)) }) else { return -1 };
         // SAFETY: SQLite passes a place for a `stat`, which is made of numbers. Their types differ between systems.
         unsafe {
             out.write(std::mem::zeroed());
@@ -123,7 +127,7 @@ mod unix {
     /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn unlink(name: *const c_char) -> c_int {
         // SAFETY: as above.
-        unsafe { with(name, |dir, path| dir.remove_file(path)) }.map_or(-1, |()| 0)
+        unsafe { with(name, true, |dir, path| dir.remove_file(path)) }.map_or(-1, |()| 0)
     }
 
     /// Opens the directory that a file is in, for SQLite to have it written to the disk.
@@ -133,7 +137,7 @@ mod unix {
     unsafe extern "C" fn open_directory(name: *const c_char, out: *mut c_int) -> c_int {
         // SAFETY: as above; SQLite passes a place for the descriptor.
         unsafe {
-            let Some(dir) = with(name, files::parent) else { return c::SQLITE_CANTOPEN };
+            let Some(dir) = with(name, false, files::parent) else { return c::SQLITE_CANTOPEN };
             out.write(dir.into_std().into_raw_fd());
         }
         c::SQLITE_OK
@@ -145,7 +149,7 @@ mod unix {
     /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn access(name: *const c_char, _: c_int) -> c_int {
         // SAFETY: as above.
-        unsafe { with(name, |dir, path| dir.symlink_metadata(path)) }.map_or(-1, |_| 0)
+        unsafe { with(name, false, |dir, path| dir.symlink_metadata(path)) }.map_or(-1, |_| 0)
     }
 
     // What SQLite does not need for what guests may do.

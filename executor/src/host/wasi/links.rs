@@ -1,0 +1,157 @@
+//! Names in directories: creating, removing, renaming, links.
+//!
+//! A trailing slash says that a name is a directory's, and a last symbolic link is never followed: what these functions are
+//! about is the name, not what it leads to.
+
+use std::io;
+
+use cap_std::fs::Dir;
+use lunatic_jit::{HostCall, Linker};
+
+use crate::host::Guest;
+use crate::process::ProcessData;
+
+use super::errno::Errno;
+use super::path::{follows, guest_path};
+use super::rights::Rights;
+use super::{Result, Version, blocking, suspend};
+
+pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+    let module = version.module();
+    let with = with_path;
+    linker.func(
+        module,
+        "path_create_directory",
+        move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
+            with(guest, fd, (path, length), Rights::PATH_CREATE_DIRECTORY, |dir, path| dir.create_dir(path))
+        },
+    );
+    linker.func(
+        module,
+        "path_remove_directory",
+        move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
+            with(guest, fd, (path, length), Rights::PATH_REMOVE_DIRECTORY, |dir, path| dir.remove_dir(path))
+        },
+    );
+    linker.func(
+        module,
+        "path_unlink_file",
+        move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
+            with(guest, fd, (path, length), Rights::PATH_UNLINK_FILE, |dir, path| dir.remove_file(path))
+        },
+    );
+    linker.func(module, "path_rename", path_rename);
+    linker.func(module, "path_link", path_link);
+    linker.func(module, "path_symlink", path_symlink);
+    linker.func(module, "path_readlink", path_readlink);
+}
+
+fn with_path(
+    guest: &mut Guest<'_>,
+    fd: u32,
+    path: (u32, u32),
+    needed: Rights,
+    act: fn(&Dir, &str) -> io::Result<()>,
+) -> HostCall<u32> {
+    suspend(guest, |memory, data| {
+        let dir = data.wasi.dir(data.process.config(), fd, needed)?.dir;
+        let path = guest_path(memory, path)?;
+        blocking(data, move || act(&dir, &path), |_, _, ()| Ok(()))
+    })
+}
+
+fn path_rename(
+    guest: &mut Guest<'_>,
+    from_fd: u32,
+    from: u32,
+    from_len: u32,
+    to_fd: u32,
+    to: u32,
+    to_len: u32,
+) -> HostCall<u32> {
+    suspend(guest, |memory, data| {
+        let from_dir = data.wasi.dir(data.process.config(), from_fd, Rights::PATH_RENAME_SOURCE)?.dir;
+        let to_dir = data.wasi.dir(data.process.config(), to_fd, Rights::PATH_RENAME_TARGET)?.dir;
+        let (from, to) = (guest_path(memory, (from, from_len))?, guest_path(memory, (to, to_len))?);
+        blocking(data, move || from_dir.rename(&from, &to_dir, &to), |_, _, ()| Ok(()))
+    })
+}
+
+/// Gives a file another name. Through a symbolic link it cannot be said which file that is: `INVAL`.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn path_link(
+    guest: &mut Guest<'_>,
+    from_fd: u32,
+    lookup: u32,
+    from: u32,
+    from_len: u32,
+    to_fd: u32,
+    to: u32,
+    to_len: u32,
+) -> HostCall<u32> {
+    suspend(guest, |memory, data| {
+        let from_dir = data.wasi.dir(data.process.config(), from_fd, Rights::PATH_LINK_SOURCE)?.dir;
+        let to_dir = data.wasi.dir(data.process.config(), to_fd, Rights::PATH_LINK_TARGET)?.dir;
+        let (from, to) = (guest_path(memory, (from, from_len))?, guest_path(memory, (to, to_len))?);
+        if follows(lookup)? {
+            return Err(Errno::INVAL);
+        }
+        blocking(data, move || from_dir.hard_link(&from, &to_dir, &to), |_, _, ()| Ok(()))
+    })
+}
+
+/// Makes a symbolic link. One that leads out of every directory, an absolute one, is refused: nobody here could follow it,
+/// and whoever finds it outside might.
+fn path_symlink(
+    guest: &mut Guest<'_>,
+    target: u32,
+    target_len: u32,
+    fd: u32,
+    path: u32,
+    length: u32,
+) -> HostCall<u32> {
+    suspend(guest, |memory, data| {
+        let dir = data.wasi.dir(data.process.config(), fd, Rights::PATH_SYMLINK)?.dir;
+        let (target, path) = (guest_path(memory, (target, target_len))?, guest_path(memory, (path, length))?);
+        blocking(data, move || symlink(&dir, &target, &path), |_, _, ()| Ok(()))
+    })
+}
+
+#[cfg(unix)]
+fn symlink(dir: &Dir, target: &str, path: &str) -> io::Result<()> {
+    dir.symlink(target, path)
+}
+
+#[cfg(not(unix))]
+fn symlink(dir: &Dir, target: &str, path: &str) -> io::Result<()> {
+    cap_fs_ext::DirExt::symlink(dir, target, path)
+}
+
+/// Writes where a symbolic link leads, as far as there is room, and how much that was.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn path_readlink(
+    guest: &mut Guest<'_>,
+    fd: u32,
+    path: u32,
+    length: u32,
+    buffer: u32,
+    room: u32,
+    result: u32,
+) -> HostCall<u32> {
+    suspend(guest, |memory, data| -> Result<HostCall<()>> {
+        let dir = data.wasi.dir(data.process.config(), fd, Rights::PATH_READLINK)?.dir;
+        memory.check(buffer, room)?;
+        memory.check(result, 4)?;
+        let path = guest_path(memory, (path, length))?;
+        blocking(
+            data,
+            move || dir.read_link_contents(&path),
+            move |memory, _, target| {
+                let target = target.to_str().ok_or(Errno::ILSEQ)?.as_bytes();
+                let target = &target[..target.len().min(room as usize)];
+                memory.write(buffer, target)?;
+                Ok(memory.write_u32(result, target.len() as u32)?)
+            },
+        )
+    })
+}

@@ -1,0 +1,219 @@
+//! Sockets: `sock_accept`, `sock_recv`, `sock_send`, `sock_shutdown`.
+//!
+//! Preview 1 cannot make any. A process has the listeners that it was given (behind its directories), and the connections
+//! that it accepts at them; both can be polled and closed, and connections read and written, like any descriptor.
+
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use lunatic_jit::{HostCall, Linker};
+
+use crate::host::memory::GuestMemory;
+use crate::host::{Guest, charge};
+use crate::net::{Attempt, Stream, TcpStream};
+use crate::process::ProcessData;
+
+use super::errno::Errno;
+use super::fd::checked_flags;
+use super::rights::{Granted, Rights};
+use super::stream::{Ranges, gather, ranges, scatter, total};
+use super::table::{Entry, Fd, NONBLOCK};
+use super::{Result, Version, answer, suspend, until_ready};
+
+/// How is received.
+const PEEK: u32 = 1;
+const WAIT_ALL: u32 = 1 << 1;
+
+/// What is shut down.
+const RECEIVING: u32 = 1;
+const SENDING: u32 = 1 << 1;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+    let module = version.module();
+    if version == Version::Preview1 {
+        linker.func(module, "sock_accept", |guest: &mut Guest<'_>, fd: u32, flags: u32, result: u32| {
+            suspend(guest, |memory, data| accept(memory, data, fd, flags, result))
+        });
+    }
+    linker.func(module, "sock_recv", sock_recv);
+    linker.func(module, "sock_send", sock_send);
+    linker.func(module, "sock_shutdown", |guest: &mut Guest<'_>, fd: u32, how: u32| {
+        answer(guest, |_, data| {
+            let stream = connection(data, fd, Rights::SOCK_SHUTDOWN)?.0;
+            let how = match how {
+                RECEIVING => Shutdown::Read,
+                SENDING => Shutdown::Write,
+                how if how == RECEIVING | SENDING => Shutdown::Both,
+                _ => return Err(Errno::INVAL),
+            };
+            Ok(stream.shutdown(how)?)
+        })
+    });
+}
+
+/// A connection with its flags.
+fn connection(data: &mut ProcessData, fd: u32, needed: Rights) -> Result<(Arc<TcpStream>, u16)> {
+    let entry = data.wasi.entry(data.process.config(), fd)?;
+    match &entry.fd {
+        Fd::Connection(stream) => {
+            entry.rights.base.check(needed)?;
+            Ok((stream.clone(), entry.flags))
+        }
+        Fd::Listener(_) => Err(Errno::NOTCONN),
+        _ => Err(Errno::NOTSOCK),
+    }
+}
+
+/// The next connection; waits if there is none. `NONBLOCK` is how the new one is to be.
+fn accept(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    fd: u32,
+    flags: u32,
+    result: u32,
+) -> Result<HostCall<()>> {
+    let entry = data.wasi.entry(data.process.config(), fd)?;
+    let listener = match &entry.fd {
+        Fd::Listener(listener) => listener.clone(),
+        Fd::Connection(_) => return Err(Errno::INVAL),
+        _ => return Err(Errno::NOTSOCK),
+    };
+    entry.rights.base.check(Rights::SOCK_ACCEPT)?;
+    let (parent, own) = (entry.rights, entry.flags);
+    memory.check(result, 4)?;
+    let listener = listener.get(data.node().net())?.clone();
+    let flags = checked_flags(flags)?;
+    if flags & !NONBLOCK != 0 {
+        return Err(Errno::INVAL);
+    }
+    let source = listener.source().clone();
+    until_ready(memory, data, source, own, move |memory, data| {
+        data.wasi.check_room(data.process.config())?;
+        let stream = match listener.accept()? {
+            Attempt::Done((stream, _)) => stream,
+            Attempt::Blocked(direction) => return Ok(Attempt::Blocked(direction)),
+        };
+        let all = Granted::only(Rights::CONNECTION);
+        let rights = parent.below(all, Rights::CONNECTION);
+        let entry = Entry { fd: Fd::Connection(Arc::new(stream)), rights, flags };
+        memory.write_u32(result, data.wasi.add(data.process.config(), entry)?)?;
+        Ok(Attempt::Done(()))
+    })
+}
+
+/// How bytes are received.
+pub(super) struct Receive {
+    /// They can be received again.
+    pub(super) peek: bool,
+    /// As many as there is room for.
+    pub(super) all: bool,
+    /// Where is written what else there is to tell: nothing, of a stream.
+    pub(super) told: Option<u32>,
+}
+
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn sock_recv(
+    guest: &mut Guest<'_>,
+    fd: u32,
+    buffers: u32,
+    count: u32,
+    how: u32,
+    result: u32,
+    told: u32,
+) -> HostCall<u32> {
+    suspend(guest, |memory, data| {
+        let (stream, flags) = connection(data, fd, Rights::FD_READ)?;
+        memory.check(result, 4)?;
+        memory.check(told, 2)?;
+        let ranges = ranges(memory, (buffers, count))?;
+        if how & !(PEEK | WAIT_ALL) != 0 {
+            return Err(Errno::INVAL);
+        }
+        let how = Receive { peek: how & PEEK != 0, all: how & WAIT_ALL != 0, told: Some(told) };
+        receive(memory, data, stream, ranges, how, flags, result)
+    })
+}
+
+/// Receives what there is; waits if there is nothing.
+pub(super) fn receive(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    stream: Arc<TcpStream>,
+    ranges: Ranges,
+    how: Receive,
+    flags: u16,
+    result: u32,
+) -> Result<HostCall<()>> {
+    let mut bytes = vec![0; total(&ranges)];
+    let mut received = 0;
+    let source = stream.source().clone();
+    until_ready(memory, data, source, flags, move |memory, _| {
+        loop {
+            // What is peeked at stays: it is all there, or looked at again.
+            let attempt = if how.peek {
+                stream.peek(&mut bytes)
+            } else {
+                stream.read(&mut bytes[received..])
+            };
+            let count = match attempt? {
+                Attempt::Done(count) => count,
+                // What has come, who does not wait has to be given.
+                Attempt::Blocked(_) if received > 0 && flags & NONBLOCK != 0 => break,
+                Attempt::Blocked(direction) => return Ok(Attempt::Blocked(direction)),
+            };
+            received = if how.peek { count } else { received + count };
+            if !how.all || how.peek || count == 0 || received == bytes.len() {
+                break;
+            }
+        }
+        if let Some(told) = how.told {
+            memory.write(told, &[0; 2])?;
+        }
+        scatter(memory, &ranges, &bytes[..received], result)?;
+        Ok(Attempt::Done(()))
+    })
+}
+
+fn sock_send(
+    guest: &mut Guest<'_>,
+    fd: u32,
+    buffers: u32,
+    count: u32,
+    how: u32,
+    result: u32,
+) -> HostCall<u32> {
+    let mut bytes = 0;
+    let called = suspend(guest, |memory, data| {
+        let (stream, flags) = connection(data, fd, Rights::FD_WRITE)?;
+        memory.check(result, 4)?;
+        let content = gather(memory, &ranges(memory, (buffers, count))?)?;
+        bytes = content.len() as u64;
+        if how != 0 {
+            return Err(Errno::INVAL);
+        }
+        send(memory, data, stream, content, flags, result)
+    });
+    charge(guest, bytes);
+    called
+}
+
+/// Sends what there is room for; waits if there is none.
+pub(super) fn send(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    stream: Arc<TcpStream>,
+    content: Vec<u8>,
+    flags: u16,
+    result: u32,
+) -> Result<HostCall<()>> {
+    let source = stream.source().clone();
+    until_ready(memory, data, source, flags, move |memory, _| {
+        match stream.write(&[std::io::IoSlice::new(&content)])? {
+            Attempt::Done(count) => {
+                memory.write_u32(result, count as u32)?;
+                Ok(Attempt::Done(()))
+            }
+            Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
+        }
+    })
+}
