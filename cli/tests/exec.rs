@@ -118,8 +118,9 @@ fn a_missing_import_is_named_with_the_nearest_there_is() {
             "lunatic::mesage::get_tags: unknown function () -> () (did you mean lunatic::message::get_tag?)",
         ),
         (
-            r#""wasi_unstable" "fd_write" (func)"#,
-            "wasi_unstable::fd_write: unknown function () -> () (did you mean wasi_snapshot_preview1::fd_write?)",
+            r#""wasi_snapshot_preview2" "fd_write" (func)"#,
+            "wasi_snapshot_preview2::fd_write: unknown function () -> () (did you mean \
+             wasi_snapshot_preview1::fd_write?)",
         ),
         (r#""env" "abort" (func)"#, "env::abort: unknown function () -> ()"),
         // It exists, with other types.

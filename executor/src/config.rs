@@ -303,11 +303,9 @@ impl ProcessConfig {
 
 fn open(dir: PreopenedDir) -> Result<GuestDir, RuntimeError> {
     match Dir::open_ambient_dir(&dir.host, ambient_authority()) {
-        Ok(opened) => Ok(GuestDir {
-            name: dir.guest.into(),
-            dir: Arc::new(opened),
-            is_read_only: dir.is_read_only,
-        }),
+        Ok(opened) => {
+            Ok(GuestDir { name: dir.guest.into(), dir: Arc::new(opened), is_read_only: dir.is_read_only })
+        }
         Err(source) => Err(RuntimeError::Dir { path: dir.host, source }),
     }
 }

@@ -116,7 +116,8 @@ fn timestamps(
     let spec = |time: Option<SystemTime>| match time {
         None => Ok::<_, io::Error>(Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ }),
         Some(time) => {
-            let since = time.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| io::ErrorKind::InvalidInput)?;
+            let since =
+                time.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| io::ErrorKind::InvalidInput)?;
             Ok(Timespec { tv_sec: since.as_secs() as _, tv_nsec: since.subsec_nanos() as _ })
         }
     };

@@ -30,16 +30,12 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
         module,
         "path_remove_directory",
         move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
-            with(guest, fd, (path, length), Rights::PATH_REMOVE_DIRECTORY, |dir, path| dir.remove_dir(path))
+            with(guest, fd, (path, length), Rights::PATH_REMOVE_DIRECTORY, remove_directory)
         },
     );
-    linker.func(
-        module,
-        "path_unlink_file",
-        move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
-            with(guest, fd, (path, length), Rights::PATH_UNLINK_FILE, |dir, path| dir.remove_file(path))
-        },
-    );
+    linker.func(module, "path_unlink_file", move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
+        with(guest, fd, (path, length), Rights::PATH_UNLINK_FILE, |dir, path| dir.remove_file(path))
+    });
     linker.func(module, "path_rename", path_rename);
     linker.func(module, "path_link", path_link);
     linker.func(module, "path_symlink", path_symlink);
@@ -58,6 +54,14 @@ fn with_path(
         let path = guest_path(memory, path)?;
         blocking(data, move || act(&dir, &path), |_, _, ()| Ok(()))
     })
+}
+
+/// That it is a directory, which slashes behind its name would say, it has to be in any case.
+fn remove_directory(dir: &Dir, path: &str) -> io::Result<()> {
+    match path.trim_end_matches('/') {
+        "" => dir.remove_dir(path),
+        name => dir.remove_dir(name),
+    }
 }
 
 fn path_rename(

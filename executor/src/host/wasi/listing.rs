@@ -262,10 +262,8 @@ mod tests {
             std::fs::write(temporary.path().join(format!("file.{number}")), "").unwrap();
         }
         let dir = Dir::open_ambient_dir(temporary.path(), cap_std::ambient_authority()).unwrap();
-        let expected: BTreeSet<_> = (0..1000)
-            .map(|number| format!("file.{number}"))
-            .chain([".", ".."].map(str::to_owned))
-            .collect();
+        let expected: BTreeSet<_> =
+            (0..1000).map(|number| format!("file.{number}")).chain([".", ".."].map(str::to_owned)).collect();
         for length in [64, 256, 5000, 1 << 20] {
             let found = listed(&dir, length);
             assert_eq!(found.len(), expected.len(), "in pieces of {length}");

@@ -53,6 +53,9 @@ struct How {
     append: bool,
     read: bool,
     write: bool,
+    /// Whether a directory, which cannot be written, is not what is meant. Rights that only files have are asked for by
+    /// guests that do not know yet what they open.
+    must_write: bool,
 }
 
 /// What was opened.
@@ -193,7 +196,7 @@ impl How {
         if has(MUST_BE_DIRECTORY) && granted.contains(Rights::FD_WRITE) {
             return Err(Errno::ISDIR);
         }
-        let write = granted & WRITES != Rights::NONE;
+        let write = granted & WRITES != Rights::NONE && !has(MUST_BE_DIRECTORY);
         Ok(How {
             follow: follows(lookup)?,
             directory: has(MUST_BE_DIRECTORY),
@@ -203,6 +206,7 @@ impl How {
             append: flags & APPEND != 0,
             read: granted & (Rights::FD_READ | Rights::FD_READDIR) != Rights::NONE || !write,
             write,
+            must_write: granted.contains(Rights::FD_WRITE) || has(CREATE | TRUNCATE),
         })
     }
 
@@ -227,6 +231,9 @@ fn open(dir: &Dir, path: &str, how: How) -> io::Result<Opened> {
     sys::check_next(dir)?;
     let file = match open_file(dir, path, how) {
         Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory && how.write && !how.must_write => {
+            return open(dir, path, How { read: true, write: false, ..how });
+        }
         // A directory that may be passed through, but not read.
         Err(error) if how.directory && error.kind() == io::ErrorKind::PermissionDenied => {
             let opened = if how.follow { dir.open_dir(path) } else { open_dir_nofollow(dir, path) };
@@ -243,9 +250,7 @@ fn open(dir: &Dir, path: &str, how: How) -> io::Result<Opened> {
     Ok(match kind {
         kind if kind.is_dir() => Opened::Dir(OpenDir::readable(Dir::from_std_file(file.into_std()))),
         #[cfg(unix)]
-        kind if kind.is_fifo() || kind.is_char_device() && is_terminal(&file) => {
-            Opened::Stream(file)
-        }
+        kind if kind.is_fifo() || kind.is_char_device() && is_terminal(&file) => Opened::Stream(file),
         _ => Opened::File(file),
     })
 }

@@ -125,7 +125,12 @@ impl Polling {
         ready.extend(self.wanted.iter().filter_map(|wanted| wanted.event(data)));
         let now = data.node().clock.now();
         let due = self.alarms.iter().filter(|alarm| alarm.deadline <= now);
-        ready.extend(due.map(|alarm| Event { user_data: alarm.user_data, errno: 0, tag: TAG_CLOCK, bytes: 0 }));
+        ready.extend(due.map(|alarm| Event {
+            user_data: alarm.user_data,
+            errno: 0,
+            tag: TAG_CLOCK,
+            bytes: 0,
+        }));
         if !ready.is_empty() {
             write(memory, &ready, self.events, self.result)?;
             return Ok(HostCall::Return(()));
@@ -138,8 +143,7 @@ impl Polling {
     fn wait(self, data: &mut ProcessData) {
         let first = self.alarms.iter().map(|alarm| alarm.deadline).min();
         let waited: Vec<_> = self.wanted.iter().filter_map(|wanted| wanted.waited(data)).collect();
-        let again: Finish =
-            Box::new(move |memory, data| finished(self.look(&mut GuestMemory(memory), data)));
+        let again: Finish = Box::new(move |memory, data| finished(self.look(&mut GuestMemory(memory), data)));
         if waited.is_empty() {
             data.wait_for(Reason::Time(again), first);
             return;

@@ -193,8 +193,10 @@ impl Granted {
 
     /// Those of a directory that a process has from its beginning.
     pub(super) fn of_preopen(is_read_only: bool) -> Granted {
-        let whole =
-            Granted { base: Rights::DIRECTORY, inheriting: Rights::DIRECTORY | Rights::FILE | Rights::STREAM };
+        let whole = Granted {
+            base: Rights::DIRECTORY,
+            inheriting: Rights::DIRECTORY | Rights::FILE | Rights::STREAM,
+        };
         if is_read_only {
             Granted { base: whole.base & Rights::READING, inheriting: whole.inheriting & Rights::READING }
         } else {
@@ -204,10 +206,7 @@ impl Granted {
 
     /// Those of something of a kind that is opened below this.
     pub(super) fn below(self, asked: Granted, kind: Rights) -> Granted {
-        Granted {
-            base: asked.base & self.inheriting & kind,
-            inheriting: asked.inheriting & self.inheriting,
-        }
+        Granted { base: asked.base & self.inheriting & kind, inheriting: asked.inheriting & self.inheriting }
     }
 
     /// Gives up what is not in `to`.

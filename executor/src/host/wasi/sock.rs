@@ -150,11 +150,8 @@ pub(super) fn receive(
     until_ready(memory, data, source, flags, move |memory, _| {
         loop {
             // What is peeked at stays: it is all there, or looked at again.
-            let attempt = if how.peek {
-                stream.peek(&mut bytes)
-            } else {
-                stream.read(&mut bytes[received..])
-            };
+            let attempt =
+                if how.peek { stream.peek(&mut bytes) } else { stream.read(&mut bytes[received..]) };
             let count = match attempt? {
                 Attempt::Done(count) => count,
                 // What has come, who does not wait has to be given.

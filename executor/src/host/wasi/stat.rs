@@ -7,8 +7,8 @@
 use std::time::{Duration, SystemTime};
 
 use cap_fs_ext::{DirExt, SystemTimeSpec};
-use cap_std::time::SystemTime as CapTime;
 use cap_std::fs::{FileType, FileTypeExt, Metadata, MetadataExt};
+use cap_std::time::SystemTime as CapTime;
 use lunatic_jit::{HostCall, Linker};
 
 use crate::host::Guest;
@@ -80,7 +80,8 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
         move |guest: &mut Guest<'_>, fd: u32, lookup: u32, path: u32, length: u32, result: u32| {
             suspend(guest, |memory, data| {
                 memory.check(result, version.status() as u32)?;
-                let (path, follow) = (guest_path(memory, (path, length))?, follows(lookup)?);
+                let path = guest_path(memory, (path, length))?;
+                let follow = resolves(lookup, &path)?;
                 let dir = data.wasi.dir(data.process.config(), fd, Rights::PATH_FILESTAT_GET)?.dir;
                 let job = move || if follow { dir.metadata(path) } else { dir.symlink_metadata(path) };
                 blocking(data, job, write_to(version, result))
@@ -102,7 +103,8 @@ fn path_set_times(
     flags: u32,
 ) -> HostCall<u32> {
     suspend(guest, |memory, data| {
-        let (path, follow) = (guest_path(memory, (path, length))?, follows(lookup)?);
+        let path = guest_path(memory, (path, length))?;
+        let follow = resolves(lookup, &path)?;
         let dir = data.wasi.dir(data.process.config(), fd, Rights::PATH_FILESTAT_SET_TIMES)?.dir;
         let (accessed, modified) = times(data, accessed, modified, flags)?;
         let spec = |time: SystemTime| SystemTimeSpec::Absolute(CapTime::from_std(time));
@@ -116,6 +118,11 @@ fn path_set_times(
         };
         blocking(data, job, |_, _, ()| Ok(()))
     })
+}
+
+/// Whether it is about what a last symbolic link leads to: with a slash behind it in any case.
+fn resolves(lookup: u32, path: &str) -> Result<bool> {
+    Ok(follows(lookup)? || path.ends_with('/'))
 }
 
 fn times(data: &ProcessData, accessed: u64, modified: u64, flags: u32) -> Result<Times> {

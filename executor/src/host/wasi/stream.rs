@@ -114,12 +114,7 @@ fn write(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resu
 }
 
 /// Writes to a standard stream; when that is far behind, waits until it has caught up.
-fn write_stream(
-    data: &mut ProcessData,
-    to: Standard,
-    content: Vec<u8>,
-    flags: u16,
-) -> Result<HostCall<()>> {
+fn write_stream(data: &mut ProcessData, to: Standard, content: Vec<u8>, flags: u16) -> Result<HostCall<()>> {
     let node = data.node().clone();
     let output = if to == Standard::Output { &node.stdout } else { &node.stderr };
     match output.write(content) {

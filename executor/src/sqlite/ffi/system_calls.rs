@@ -108,7 +108,9 @@ mod unix {
     /// SQLite alone calls it, as its documentation says; see the module above.
     unsafe extern "C" fn stat(name: *const c_char, out: *mut libc::stat) -> c_int {
         // SAFETY: as above.
-        let Some(found) = (unsafe { with(name, false, |dir, path| dir.symlink_metadata(path)) }) else { return -1 };
+        let Some(found) = (unsafe { with(name, false, |dir, path| dir.symlink_metadata(path)) }) else {
+            return -1;
+        };
         // SAFETY: SQLite passes a place for a `stat`, which is made of numbers. Their types differ between systems.
         unsafe {
             out.write(std::mem::zeroed());

@@ -1,0 +1,234 @@
+//! WASI preview 1, function by function and error code by error code, by a guest that calls them as they are.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+
+use lunatic_tests::commands::{PATIENCE, cache as fresh_cache, command, run, stderr, stdout};
+use lunatic_tests::guests::build;
+
+fn guest() -> &'static Path {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(|| build("tests/guests/wasi", "test-wasi"))
+}
+
+fn cache() -> &'static str {
+    static CACHE: OnceLock<String> = OnceLock::new();
+    CACHE.get_or_init(|| fresh_cache(env!("CARGO_TARGET_TMPDIR"), "wasi-cache"))
+}
+
+/// The directories of a run: an empty one, and one that has something in it.
+struct Dirs {
+    _all: tempfile::TempDir,
+    scratch: PathBuf,
+    other: PathBuf,
+}
+
+impl Dirs {
+    fn new() -> Dirs {
+        let all = tempfile::tempdir().unwrap();
+        let (scratch, other) = (all.path().join("scratch"), all.path().join("other"));
+        std::fs::create_dir(&scratch).unwrap();
+        std::fs::create_dir_all(other.join("dir")).unwrap();
+        std::fs::write(other.join("file"), "content").unwrap();
+        std::fs::write(other.join("dir/inner"), "inner").unwrap();
+        std::fs::write(all.path().join("secret"), "secret").unwrap();
+        Dirs { scratch, other, _all: all }
+    }
+
+    fn scratch(&self) -> String {
+        format!("{}::/", self.scratch.display())
+    }
+
+    fn other(&self) -> String {
+        format!("{}::read-only:ro", self.other.display())
+    }
+}
+
+/// Runs a scenario with the options that it needs besides.
+fn scenario_with(name: &str, options: &[&str]) {
+    let output = run(&[&["--cache-dir", cache()], options].concat(), guest(), &[name]);
+    assert!(output.status.success(), "{name}: {}{}", stdout(&output), stderr(&output));
+    assert!(name == "renumber" || stdout(&output) == format!("done: {name}\n"), "{}", stdout(&output));
+}
+
+fn scenario(name: &str) {
+    let dirs = Dirs::new();
+    scenario_with(name, &["--dir", &dirs.scratch(), "--dir", &dirs.other(), "--env", "NAME=value"]);
+    // Whatever it did, it was in there.
+    assert_eq!(std::fs::read_to_string(dirs.other.join("file")).unwrap(), "content", "{name}");
+    assert_eq!(std::fs::read_dir(&dirs.other).unwrap().count(), 2, "{name}");
+    assert_eq!(std::fs::read_dir(dirs.scratch.parent().unwrap()).unwrap().count(), 3, "{name}");
+}
+
+macro_rules! scenarios {
+    ($($function:ident => $name:literal),* $(,)?) => {$(
+        #[test]
+        fn $function() {
+            scenario($name);
+        }
+    )*};
+}
+
+scenarios! {
+    every_function_knows_that_a_descriptor_is_not_there => "descriptors",
+    descriptors_move_onto_others => "renumber",
+    directories_are_there_from_the_beginning => "preopens",
+    descriptors_have_an_end => "exhausted",
+    listings_are_whole_whatever_the_buffer => "listing",
+    directories_are_made_and_removed => "directories",
+    a_directory_is_no_file => "directory-calls",
+    paths_stay_inside => "paths",
+    files_are_read_and_written => "files",
+    appending_is_a_flag => "append",
+    seeking_stops_at_the_beginning => "seek",
+    positions_leave_the_cursor_alone => "positions",
+    files_are_cut_and_emptied => "truncate",
+    space_is_set_aside => "allocate",
+    buffers_come_in_any_number_up_to_a_limit => "buffers",
+    symbolic_links_are_followed_by_who_says_so => "symlinks",
+    hard_links_are_the_same_file => "links",
+    names_change => "rename",
+    events_of_any_mix_are_polled => "polling",
+    clocks_are_polled => "sleep",
+    each_right_is_needed_for_what_it_is_for => "rights",
+    rights_are_inherited => "inheriting",
+    nothing_in_a_read_only_directory_changes => "read-only",
+    what_is_no_socket_says_so => "not-sockets",
+    pointers_outside_are_faults => "strangers",
+    the_standard_streams_are_no_files => "streams",
+    times_are_set => "times",
+    clocks_and_randomness => "clocks",
+}
+
+/// HOSTILE 29.
+#[cfg(unix)]
+#[test]
+fn no_link_leads_out() {
+    use std::os::unix::fs::symlink;
+
+    let dirs = Dirs::new();
+    let other = &dirs.other;
+    std::fs::write(other.join("file"), "inside").unwrap();
+    symlink("..", other.join("up")).unwrap();
+    symlink("../secret", other.join("out")).unwrap();
+    symlink(dirs.scratch.parent().unwrap().join("secret"), other.join("absolute")).unwrap();
+    symlink("dir/../file", other.join("in")).unwrap();
+    symlink("..", other.join("dir/up")).unwrap();
+    scenario_with("escapes", &["--dir", &dirs.scratch(), "--dir", &dirs.other()]);
+    let secret = dirs.scratch.parent().unwrap().join("secret");
+    assert_eq!(std::fs::read_to_string(secret).unwrap(), "secret");
+}
+
+/// HOSTILE 31.
+#[cfg(target_os = "linux")]
+#[test]
+fn devices_are_files_of_their_own_kind() {
+    let dirs = Dirs::new();
+    scenario_with("devices", &["--dir", &dirs.scratch(), "--dir", "/dev::dev:ro"]);
+}
+
+/// A guest that is talked with.
+struct Talking {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Talking {
+    fn start(name: &str, options: &[&str]) -> Talking {
+        let exec = command("lunatic-exec");
+        let mut limited = Command::new("timeout");
+        limited.env_remove("HOME").env_remove("XDG_CACHE_HOME");
+        limited.arg(PATIENCE).arg(exec.get_program()).args(["--cache-dir", cache()]).args(options);
+        limited.arg(guest()).arg(name).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = limited.spawn().expect("it runs");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped"));
+        Talking { child, lines }
+    }
+
+    fn expect(&mut self, line: &str) {
+        let mut next = String::new();
+        self.lines.read_line(&mut next).unwrap();
+        if next.trim_end() != line {
+            let _ = self.child.kill();
+            let mut complaint = String::new();
+            self.child.stderr.take().expect("it is piped").read_to_string(&mut complaint).unwrap();
+            panic!("{next:?} instead of {line:?}: {complaint}");
+        }
+    }
+
+    fn end(mut self, name: &str) {
+        self.expect(&format!("done: {name}"));
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn standard_input_is_polled() {
+    let mut guest = Talking::start("poll-stdin", &[]);
+    guest.expect("ready");
+    let mut stdin = guest.child.stdin.take().expect("it is piped");
+    stdin.write_all(b"hello\n").unwrap();
+    guest.expect("line");
+    drop(stdin);
+    guest.end("poll-stdin");
+}
+
+#[test]
+fn a_listener_is_given() {
+    let dirs = Dirs::new();
+    let mut guest = Talking::start("server", &["--dir", &dirs.scratch(), "--listen", "127.0.0.1:0"]);
+    guest.expect("listening");
+    let mut complaints = BufReader::new(guest.child.stderr.take().expect("it is piped"));
+    let mut address = String::new();
+    complaints.read_line(&mut address).unwrap();
+    let address = address.trim_end().strip_prefix("lunatic-exec: listening at ").expect("it says where");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"hello").unwrap();
+    let mut bytes = [0; 7];
+    stream.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"welcome");
+    stream.write_all(b"one").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    stream.write_all(b"two").unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "goodbye");
+    stream.write_all(b"last").unwrap();
+    drop(stream);
+    guest.child.stderr = Some(complaints.into_inner());
+    guest.end("server");
+}
+
+/// HOSTILE 31.
+#[cfg(target_os = "linux")]
+#[test]
+fn named_pipes_are_waited_for() {
+    let dirs = Dirs::new();
+    for name in ["in", "out"] {
+        assert!(Command::new("mkfifo").arg(dirs.scratch.join(name)).status().unwrap().success());
+    }
+    let mut guest = Talking::start("fifo", &["--workers", "1", "--dir", &dirs.scratch()]);
+    guest.expect("reading");
+    let mut pipe = std::fs::OpenOptions::new().write(true).open(dirs.scratch.join("in")).unwrap();
+    pipe.write_all(b"hello").unwrap();
+    guest.expect("again");
+    pipe.write_all(b"more").unwrap();
+    drop(pipe);
+    guest.expect("writing");
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(std::fs::read(dirs.scratch.join("out")).unwrap().len(), 300_000);
+    guest.end("fifo");
+}
+
+/// The signal of an abort, as a shell would tell of it.
+#[test]
+fn a_signal_that_is_raised_is_the_end() {
+    let module = Path::new(env!("CARGO_TARGET_TMPDIR")).join("raises.wat");
+    let text = r#"(module (import "wasi_snapshot_preview1" "proc_raise" (func $raise (param i32) (result i32)))
+        (memory (export "memory") 1) (func (export "_start") (drop (call $raise (i32.const 6)))))"#;
+    std::fs::write(&module, wat::parse_str(text).unwrap()).unwrap();
+    assert_eq!(run(&["--no-cache"], &module, &[]).status.code(), Some(134));
+}
