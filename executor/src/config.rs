@@ -19,6 +19,7 @@ use crate::error::{Fault, RuntimeError};
 use crate::forbidden::Forbidden;
 use crate::net::{GivenListener, NetworkRules, Policy};
 use crate::quota::Quota;
+use crate::redirect::Redirects;
 use crate::scheduler::Priority;
 
 /// Reductions in one unit of Lunatic's fuel; its guests document a unit as about 100,000 instructions.
@@ -154,6 +155,8 @@ pub(crate) struct ProcessConfig {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) dirs: Vec<GuestDir>,
     pub(crate) listeners: Vec<Arc<GivenListener>>,
+    /// Where what its processes write goes instead.
+    pub(crate) redirects: Option<Arc<Redirects>>,
     pub(crate) network: Arc<Policy>,
     pub(crate) forbidden: Option<Arc<Forbidden>>,
 }
@@ -196,6 +199,7 @@ impl ProcessConfig {
             env: config.env,
             dirs,
             listeners: config.listeners.into_iter().map(GivenListener::new).map(Arc::new).collect(),
+            redirects: None,
             network: Arc::new(Policy::of_first(config.network)),
             forbidden,
         })
@@ -226,6 +230,7 @@ impl ProcessConfig {
             env: Vec::new(),
             dirs: Vec::new(),
             listeners: Vec::new(),
+            redirects: self.redirects.clone(),
             // Lunatic has no such permission, so its guests do not know that they would have to ask.
             network: self.network.clone(),
             forbidden: self.forbidden.clone(),
@@ -331,6 +336,7 @@ pub(crate) mod tests {
             env: Vec::new(),
             dirs: Vec::new(),
             listeners: Vec::new(),
+            redirects: None,
             network: Arc::default(),
             forbidden: None,
         }

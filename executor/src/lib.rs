@@ -29,6 +29,7 @@ mod perf_map;
 mod process;
 mod program;
 mod quota;
+mod redirect;
 mod registry;
 mod report;
 mod runtime;

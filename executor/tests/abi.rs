@@ -38,6 +38,7 @@ const ALWAYS_TRAP: &[(&str, &str)] = &[
     ("lunatic::ext::death::kind", "as above"),
     ("lunatic::ext::death::process", "as above"),
     ("lunatic::ext::death::reference", "as above"),
+    ("lunatic::ext::config::preopen_dir", "the guest here has no directory"),
     ("lunatic::ext::exit::exit", "it is how a process ends"),
     ("lunatic::sqlite::bind_value", "no bytes are no list"),
     ("lunatic::sqlite::query_prepare", "the text here is no statement"),
@@ -402,5 +403,6 @@ namespaces! {
     ext_monitor => "lunatic::ext::monitor",
     ext_network => "lunatic::ext::network",
     ext_process => "lunatic::ext::process",
+    ext_redirect => "lunatic::ext::redirect",
     ext_timer => "lunatic::ext::timer",
 }

@@ -53,6 +53,18 @@ fn scenario(name: &str) -> Vec<Output> {
     ["1", "2"].iter().map(run_with).collect()
 }
 
+#[test]
+fn what_children_write_goes_elsewhere() {
+    for workers in ["1", "2"] {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = format!("{}::/", directory.path().display());
+        let options = ["--cache-dir", cache(), "--workers", workers, "--dir", &dir];
+        let output = run(&options, actors(), &["redirects"]);
+        assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+        assert_eq!(stdout(&output), "done: redirects\n");
+    }
+}
+
 macro_rules! scenarios {
     ($($function:ident => $name:literal),* $(,)?) => {$(
         #[test]

@@ -117,15 +117,27 @@ fn add_command_line_argument(
 fn preopen_dir(guest: &mut Guest<'_>, id: u64, path: u32, path_len: u32) -> Result<HostCall<()>, Fault> {
     let (memory, data) = parts(guest)?;
     let path = memory.str(path, path_len)?.to_owned();
+    give_dir(data, id, &path.clone(), path, false)
+}
+
+/// What [`preopen_dir`] does, under any name.
+pub(super) fn give_dir(
+    data: &mut ProcessData,
+    id: u64,
+    path: &str,
+    name: String,
+    read_only: bool,
+) -> Result<HostCall<()>, Fault> {
     data.configs.get(KIND, id)?;
     let (GuestDir { dir: parent, is_read_only, .. }, rest) =
-        below(&data.process.config().dirs, &path).ok_or(Fault::NotAllowed("pass this directory on"))?;
+        below(&data.process.config().dirs, path).ok_or(Fault::NotAllowed("pass this directory on"))?;
+    let is_read_only = is_read_only || read_only;
     data.wait_for_job(move || {
         let opened = if rest.is_empty() { Ok(parent) } else { parent.open_dir(rest).map(Arc::new) };
         Box::new(move |_, data| {
             let dir = opened.map_err(|_| Fault::NotAllowed("pass this directory on"))?;
             let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
-            push(&mut config.dirs, "directories", GuestDir { name: path.into(), dir, is_read_only })?;
+            push(&mut config.dirs, "directories", GuestDir { name: name.into(), dir, is_read_only })?;
             Ok(HostCall::Return(RawValue::default()))
         })
     });
@@ -133,7 +145,7 @@ fn preopen_dir(guest: &mut Guest<'_>, id: u64, path: u32, path_len: u32) -> Resu
 }
 
 /// The directory of the caller that a path lies in, and the rest of the path.
-fn below(dirs: &[GuestDir], path: &str) -> Option<(GuestDir, String)> {
+pub(super) fn below(dirs: &[GuestDir], path: &str) -> Option<(GuestDir, String)> {
     dirs.iter().find_map(|dir| {
         let rest = path.strip_prefix(&*dir.name)?;
         let rest = match rest.strip_prefix('/') {

@@ -15,11 +15,12 @@
 
 use std::sync::Arc;
 
-use lunatic_jit::Linker;
+use lunatic_jit::{HostCall, Linker};
 
 use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::host::Guest;
+use crate::host::config::give_dir;
 use crate::host::memory::parts;
 use crate::process::ProcessData;
 
@@ -28,6 +29,8 @@ const KIND: &str = "configuration";
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func(MODULE, "forbid", forbid);
+    linker.func(MODULE, "preopen_dir", preopen_dir);
+    linker.func(MODULE, "give_listeners", give_listeners);
     limit(
         linker,
         ("set_max_reductions", "get_max_reductions"),
@@ -98,6 +101,33 @@ fn limit(
     linker.func(MODULE, getter, move |guest: &mut Guest<'_>, id: u64| {
         guest.data().configs.get(KIND, id).map(|config| get(config))
     });
+}
+
+/// Gives children a directory that the caller has itself, or one below, under another name if the second text is not empty;
+/// with `read_only`, or if the caller's is, nothing in it may be changed. Traps if the caller has none such.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn preopen_dir(
+    guest: &mut Guest<'_>,
+    config: u64,
+    path: u32,
+    path_len: u32,
+    name: u32,
+    name_len: u32,
+    read_only: u32,
+) -> Result<HostCall<()>, Fault> {
+    let (memory, data) = parts(guest)?;
+    let path = memory.str(path, path_len)?.to_owned();
+    let name = memory.str(name, name_len)?;
+    let name = if name.is_empty() { path.clone() } else { name.to_owned() };
+    give_dir(data, config, &path, name, read_only != 0)
+}
+
+/// Gives children the listeners that the caller has: both accept at them.
+fn give_listeners(guest: &mut Guest<'_>, config: u64) -> Result<(), Fault> {
+    let data = guest.data_mut();
+    let listeners = data.process.config().listeners.clone();
+    Arc::make_mut(data.configs.get_mut(KIND, config)?).listeners = listeners;
+    Ok(())
 }
 
 /// Forbids the functions whose names fit a pattern, such as `lunatic::networking::*`, to processes with the configuration

@@ -12,6 +12,7 @@ mod mailbox;
 mod monitor;
 mod network;
 mod process;
+mod redirect;
 mod timer;
 
 use lunatic_jit::Linker;
@@ -21,7 +22,7 @@ use crate::process::ProcessData;
 use super::Guest;
 
 /// Grows with every release that adds a function.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func("lunatic::ext", "version", |_: &mut Guest<'_>| VERSION);
@@ -33,5 +34,6 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     monitor::register(linker);
     network::register(linker);
     process::register(linker);
+    redirect::register(linker);
     timer::register(linker);
 }

@@ -96,7 +96,7 @@ impl ProcessData {
 }
 
 /// Writes an error's identifier in the place of a result.
-fn failed(
+pub(super) fn failed(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
     error: impl Error + Send + Sync + 'static,

@@ -29,7 +29,7 @@ impl<T> Table<T> {
     }
 
     /// The thing of this number.
-    pub(super) fn get(&self, kind: &'static str, id: u64) -> Result<&T, Fault> {
+    pub(crate) fn get(&self, kind: &'static str, id: u64) -> Result<&T, Fault> {
         match &self.first {
             Some((first, item)) if *first == id => Ok(item),
             _ => self.others.get(kind, id),

@@ -86,6 +86,9 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
         "fd_advise",
         |guest: &mut Guest<'_>, fd: u32, offset: u64, length: u64, advice: u32| {
             suspend(guest, |_, data| {
+                if data.wasi.seems_a_file(data.process.config(), fd, Rights::FD_ADVISE)?.is_some() {
+                    return Ok(HostCall::Return(()));
+                }
                 let file = data.wasi.file(data.process.config(), fd, Rights::FD_ADVISE)?;
                 if advice >= ADVICE {
                     return Err(Errno::INVAL);
@@ -96,6 +99,9 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
     );
     linker.func(module, "fd_allocate", |guest: &mut Guest<'_>, fd: u32, offset: u64, length: u64| {
         suspend(guest, |_, data| {
+            if data.wasi.seems_a_file(data.process.config(), fd, Rights::FD_ALLOCATE)?.is_some() {
+                return Ok(HostCall::Return(()));
+            }
             let file = data.wasi.file(data.process.config(), fd, Rights::FD_ALLOCATE)?;
             if length == 0 {
                 return Err(Errno::INVAL);
@@ -146,7 +152,7 @@ fn preopen(data: &mut ProcessData, fd: u32) -> Result<Arc<str>> {
 }
 
 fn seek(
-    memory: &GuestMemory<'_>,
+    memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
     fd: u32,
     to: SeekFrom,
@@ -162,6 +168,11 @@ fn seek(
         }
         _ => Rights::FD_SEEK,
     };
+    // Wherever it goes in what is redirected, it is at the end.
+    if let Some(redirected) = data.wasi.seems_a_file(data.process.config(), fd, needed)? {
+        memory.write_u64(result, redirected.size())?;
+        return Ok(HostCall::Return(()));
+    }
     let file = data.wasi.file(data.process.config(), fd, needed)?;
     blocking(data, move || (&*file).seek(to), move |memory, _, at| Ok(memory.write_u64(result, at)?))
 }
@@ -173,6 +184,7 @@ fn sync(data: &mut ProcessData, fd: u32, needed: Rights) -> Result<HostCall<()>>
             blocking(data, move || if all { file.sync_all() } else { file.sync_data() }, |_, _, ()| Ok(()))
         }
         Fd::Dir(dir) => blocking(data, move || files::sync_dir(&dir.dir), |_, _, ()| Ok(())),
+        Fd::Redirected(_) => Ok(HostCall::Return(())),
         // Nothing is kept back here, and what is beyond is not ours to say.
         _ => Err(Errno::INVAL),
     }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `table`, `rights` | a process's descriptors; what may be done with them |
 //! | `fd` | descriptors themselves: closing, moving, seeking, flags |
-//! | `stream`, `sock` | reading and writing; sockets |
+//! | `stream`, `sock`, `redirected` | reading and writing; sockets; what is written elsewhere than it seems |
 //! | `path`, `links` | names: opening; creating, removing, renaming |
 //! | `listing`, `stat` | what is in a directory, and what a file is |
 //! | `poll`, `clock` | waiting for the first of several events; time, randomness |
@@ -30,6 +30,7 @@ mod links;
 mod listing;
 mod path;
 mod poll;
+mod redirected;
 mod rights;
 mod sock;
 mod stat;

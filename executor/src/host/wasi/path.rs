@@ -19,10 +19,12 @@ use crate::host::memory::GuestMemory;
 #[cfg(unix)]
 use crate::net::Pipe;
 use crate::process::{ProcessData, Reason};
+use crate::redirect::Sink;
 use crate::sys::{self, files};
 
 use super::errno::Errno;
 use super::fd::checked_flags;
+use super::redirected::Redirected;
 use super::rights::{Granted, Rights};
 use super::table::{APPEND, Entry, Fd, NONBLOCK, OpenDir};
 use super::{Result, Version, finished, job, suspend};
@@ -109,21 +111,40 @@ fn path_open(
     suspend(guest, |memory, data| {
         let entry = data.wasi.entry(data.process.config(), fd)?;
         let Fd::Dir(dir) = &entry.fd else { return Err(Errno::NOTDIR) };
-        let (dir, parent) = (dir.dir.clone(), entry.rights);
+        let (open_dir, parent) = (dir.clone(), entry.rights);
         memory.check(result, 4)?;
         let path = guest_path(memory, (path, length))?;
         let flags = checked_flags(flags)?;
         let asked = Granted { base: Rights(base), inheriting: Rights(inheriting) };
         let how = How::new(lookup, how, flags, asked, parent)?;
-        let opening = Opening { dir, path, how, asked, parent, flags, result };
+        let whole = whole_path(data, &open_dir, &path);
+        let opening = Opening { dir: open_dir.dir, path, whole, how, asked, parent, flags, result };
+        if let Some(sink) = redirected(data, &opening) {
+            opening.enter(memory, data, Fd::Redirected(Redirected::new(&sink, None)))?;
+            return Ok(HostCall::Return(()));
+        }
         opening.start(data)
     })
+}
+
+/// The path as the process sees it, if it matters.
+fn whole_path(data: &ProcessData, dir: &OpenDir, path: &str) -> Option<Arc<str>> {
+    let has_paths = data.process.config().redirects.as_ref().is_some_and(|redirects| redirects.has_paths());
+    has_paths.then(|| [dir.path.as_deref().unwrap_or("."), path].join("/").into())
+}
+
+/// Where it is redirected to, if it is.
+fn redirected(data: &ProcessData, opening: &Opening) -> Option<Arc<Sink>> {
+    let whole = opening.whole.as_deref().filter(|_| !opening.how.directory)?;
+    data.process.config().redirects.as_ref()?.of_path("", whole).cloned()
 }
 
 /// A `path_open` under way.
 struct Opening {
     dir: Arc<Dir>,
     path: String,
+    /// With what leads to the directory, if paths are redirected.
+    whole: Option<Arc<str>>,
     how: How,
     asked: Granted,
     parent: Granted,
@@ -141,7 +162,7 @@ impl Opening {
                 let what = match opened? {
                     Opened::NoReader => return opening.wait(data),
                     Opened::File(file) => Fd::File(Arc::new(file)),
-                    Opened::Dir(dir) => Fd::Dir(dir),
+                    Opened::Dir(dir) => Fd::Dir(OpenDir { path: opening.whole.clone(), ..dir }),
                     #[cfg(unix)]
                     Opened::Stream(file) => {
                         Fd::Pipe(Arc::new(Pipe::new(data.node().net(), file.into_std().into())?))

@@ -15,8 +15,9 @@ use lunatic_jit::{HostCall, Linker};
 
 use crate::host::Guest;
 use crate::host::memory::GuestMemory;
-use crate::net::{Direction, Source};
+use crate::net::{Direction, Source, Stream};
 use crate::process::{Finish, ProcessData, Reason, Signal};
+use crate::redirect::Sink;
 
 use super::clock::{MONOTONIC, now};
 use super::errno::Errno;
@@ -184,6 +185,10 @@ impl Wanted {
             Fd::Stdout => some(node.stdout.has_room()),
             Fd::Stderr => some(node.stderr.has_room()),
             Fd::File(_) | Fd::Dir(_) => some(true),
+            Fd::Redirected(to) => match &*to.sink {
+                Sink::Connection(connection) => some(connection.stream().is_ready(Direction::Write)?),
+                Sink::File(_) | Sink::Process(..) => some(true),
+            },
             Fd::Pipe(pipe) => some(pipe.is_ready(self.direction())?),
             Fd::Connection(stream) => some(stream.is_ready(self.direction())?),
             Fd::Listener(listener) => some(listener.get(node.net())?.is_ready()?),
@@ -197,9 +202,13 @@ impl Wanted {
             Fd::Stdout => Waited::Standard(Standard::Output),
             Fd::Stderr => Waited::Standard(Standard::Error),
             Fd::Pipe(pipe) => source(pipe.source()),
-            Fd::Connection(stream) => source(crate::net::Stream::source(&**stream)),
+            Fd::Connection(stream) => source(stream.source()),
             // It was watched when it was looked at.
             Fd::Listener(listener) => source(listener.get(data.node().net()).ok()?.source()),
+            Fd::Redirected(to) => match &*to.sink {
+                Sink::Connection(connection) => source(connection.stream().source()),
+                Sink::File(_) | Sink::Process(..) => return None,
+            },
             Fd::File(_) | Fd::Dir(_) => return None,
         })
     }

@@ -51,6 +51,9 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
     });
     linker.func(module, "fd_filestat_set_size", |guest: &mut Guest<'_>, fd: u32, size: u64| {
         suspend(guest, |_, data| {
+            if data.wasi.seems_a_file(data.process.config(), fd, Rights::FD_FILESTAT_SET_SIZE)?.is_some() {
+                return Ok(HostCall::Return(()));
+            }
             let file = data.wasi.file(data.process.config(), fd, Rights::FD_FILESTAT_SET_SIZE)?;
             blocking(data, move || file.set_len(size), |_, _, ()| Ok(()))
         })
@@ -69,6 +72,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
                     Fd::Dir(dir) => {
                         blocking(data, move || files::set_dir_times(&dir.dir, times), |_, _, ()| Ok(()))
                     }
+                    Fd::Redirected(_) => Ok(HostCall::Return(())),
                     _ => Err(Errno::NOTSUP),
                 }
             })
@@ -154,7 +158,8 @@ fn of_fd(
         Fd::File(file) => blocking(data, move || file.metadata(), write_to(version, result)),
         Fd::Dir(dir) => blocking(data, move || dir.dir.dir_metadata(), write_to(version, result)),
         other => {
-            let status = Status { kind: file_type(&other, terminals), ..Status::default() };
+            let size = if let Fd::Redirected(to) = &other { to.size() } else { 0 };
+            let status = Status { kind: file_type(&other, terminals), size, ..Status::default() };
             memory.write(result, version.encode(&status).bytes())?;
             Ok(HostCall::Return(()))
         }
@@ -256,6 +261,10 @@ pub(super) fn file_type(fd: &Fd, terminals: Terminals) -> u8 {
         Fd::File(_) => REGULAR_FILE,
         Fd::Pipe(pipe) => stream(pipe.is_terminal()),
         Fd::Listener(_) | Fd::Connection(_) => SOCKET_STREAM,
+        Fd::Redirected(to) => match to.stream {
+            Some(_) => UNKNOWN,
+            None => REGULAR_FILE,
+        },
     }
 }
 

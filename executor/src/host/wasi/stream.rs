@@ -74,6 +74,7 @@ impl Place {
         match (&entry.fd, self) {
             (Fd::Dir(_), _) => return Err(Errno::ISDIR),
             (Fd::File(_), _) | (_, Place::Cursor) => {}
+            (Fd::Redirected(to), _) if to.stream.is_none() => {}
             (_, Place::At(_)) => return Err(Errno::SPIPE),
         }
         entry.rights.base.check(direction)?;
@@ -106,6 +107,7 @@ fn write(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resu
             }
             Fd::Pipe(pipe) => write_pipe(memory, data, pipe, content, flags, result),
             Fd::Connection(stream) => sock::send(memory, data, stream, content, flags, result),
+            Fd::Redirected(to) => to.write(memory, data, content, flags, result),
             Fd::Stdin | Fd::Dir(_) | Fd::Listener(_) => Err(Errno::BADF),
         }
     });
@@ -184,6 +186,8 @@ fn read(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resul
                 let how = sock::Receive { peek: false, all: false, told: None };
                 sock::receive(memory, data, stream, ranges, how, flags, result)
             }
+            // It has nothing behind what the process has written, and who goes back to that finds nothing either.
+            Fd::Redirected(_) => scatter(memory, &ranges, &[], result).map(HostCall::Return),
             Fd::Stdout | Fd::Stderr | Fd::Dir(_) | Fd::Listener(_) => Err(Errno::BADF),
         }
     })

@@ -6,11 +6,13 @@ use cap_std::fs::{Dir, File};
 
 use crate::config::ProcessConfig;
 use crate::net::{GivenListener, Pipe, TcpStream};
+use crate::redirect::Sink;
 
 use super::Result;
 use super::errno::Errno;
 use super::listing::Listing;
 use super::poll::{Standard, Watch};
+use super::redirected::Redirected;
 use super::rights::{Granted, Rights};
 
 /// Descriptors that a process may have open.
@@ -35,6 +37,7 @@ pub(super) enum Fd {
     Pipe(Arc<Pipe>),
     Listener(Arc<GivenListener>),
     Connection(Arc<TcpStream>),
+    Redirected(Redirected),
 }
 
 /// A directory.
@@ -43,6 +46,8 @@ pub(super) struct OpenDir {
     pub(super) dir: Arc<Dir>,
     /// The name that the process knows it by from its beginning.
     pub(super) preopen: Option<Arc<str>>,
+    /// What leads to it as the process sees it; of one that was opened below another only if paths are redirected.
+    pub(super) path: Option<Arc<str>>,
     /// Where it is being listed.
     pub(super) listing: Listing,
 }
@@ -66,7 +71,7 @@ pub(crate) struct FdTable {
 impl OpenDir {
     /// One that was opened below another.
     pub(super) fn new(dir: Dir) -> OpenDir {
-        OpenDir { dir: Arc::new(dir), preopen: None, listing: Listing::default() }
+        OpenDir { dir: Arc::new(dir), preopen: None, path: None, listing: Listing::default() }
     }
 
     /// As [`OpenDir::new`], of one that can be read, and not only passed through.
@@ -83,6 +88,13 @@ impl Fd {
             Fd::File(_) => Rights::FILE,
             Fd::Stdin | Fd::Stdout | Fd::Stderr | Fd::Pipe(_) => Rights::STREAM,
             Fd::Connection(_) => Rights::CONNECTION,
+            Fd::Redirected(to) => {
+                if to.stream.is_some() {
+                    Rights::STREAM
+                } else {
+                    Rights::FILE
+                }
+            }
             Fd::Listener(_) => Rights::LISTENER,
         }
     }
@@ -116,6 +128,22 @@ impl FdTable {
         Ok(dir.clone())
     }
 
+    /// What only seems to be a file, with these rights, if it does.
+    pub(super) fn seems_a_file(
+        &mut self,
+        config: &ProcessConfig,
+        fd: u32,
+        needed: Rights,
+    ) -> Result<Option<Redirected>> {
+        let entry = self.entry(config, fd)?;
+        let Fd::Redirected(to) = &entry.fd else { return Ok(None) };
+        if to.stream.is_some() {
+            return Ok(None);
+        }
+        entry.rights.base.check(needed)?;
+        Ok(Some(to.clone()))
+    }
+
     /// A file that can be sought in, with these rights.
     pub(super) fn file(&mut self, config: &ProcessConfig, fd: u32, needed: Rights) -> Result<Arc<File>> {
         let entry = self.entry(config, fd)?;
@@ -125,9 +153,13 @@ impl FdTable {
                 Ok(file.clone())
             }
             Fd::Dir(_) => Err(Errno::ISDIR),
-            Fd::Stdin | Fd::Stdout | Fd::Stderr | Fd::Pipe(_) | Fd::Listener(_) | Fd::Connection(_) => {
-                Err(Errno::SPIPE)
-            }
+            Fd::Stdin
+            | Fd::Stdout
+            | Fd::Stderr
+            | Fd::Pipe(_)
+            | Fd::Listener(_)
+            | Fd::Connection(_)
+            | Fd::Redirected(_) => Err(Errno::SPIPE),
         }
     }
 
@@ -175,15 +207,23 @@ impl FdTable {
 
     fn slots(&mut self, config: &ProcessConfig) -> &mut Vec<Option<Entry>> {
         self.fds.get_or_insert_with(|| {
+            let redirects = config.redirects.as_deref();
+            let output = |to: Option<&Arc<Sink>>, stream: Standard, own: Fd| {
+                let fd = to.map_or(own, |sink| Fd::Redirected(Redirected::new(sink, Some(stream))));
+                Entry::stream(fd, Rights::FD_WRITE)
+            };
+            let stdout = redirects.and_then(|redirects| redirects.stdout.as_ref());
+            let stderr = redirects.and_then(|redirects| redirects.stderr.as_ref());
             let streams = [
                 Entry::stream(Fd::Stdin, Rights::FD_READ),
-                Entry::stream(Fd::Stdout, Rights::FD_WRITE),
-                Entry::stream(Fd::Stderr, Rights::FD_WRITE),
+                output(stdout, Standard::Output, Fd::Stdout),
+                output(stderr, Standard::Error, Fd::Stderr),
             ];
             let dirs = config.dirs.iter().map(|dir| Entry {
                 fd: Fd::Dir(OpenDir {
                     dir: dir.dir.clone(),
                     preopen: Some(dir.name.clone()),
+                    path: Some(dir.name.clone()),
                     listing: Listing::default(),
                 }),
                 rights: Granted::of_preopen(dir.is_read_only),

@@ -1,5 +1,6 @@
 //! What the published `lunatic` crate offers, one scenario an invocation. A scenario that is wrong panics.
 
+mod redirects;
 mod supervision;
 
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ fn main(mailbox: Mailbox<u64>) {
         "panics" => supervision::panics(mailbox),
         "abstract-process" => supervision::abstract_process(mailbox),
         "supervisor" => supervision::supervisor(mailbox),
+        "redirects" => redirects::redirects(mailbox),
         "panic-in-child" => panic_in_child(mailbox),
         other => panic!("no scenario {other:?}"),
     }

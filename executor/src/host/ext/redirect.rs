@@ -1,0 +1,148 @@
+//! `lunatic::ext::redirect`: where what children write goes instead.
+//!
+//! What is redirected is said by a number and a path: 1 and 2 are standard output and standard error, whatever the path;
+//! 0 is the file that a child opens by that path, also by one that leads there in another way. The child does not see it: a
+//! file has no content but what the child has written, and its size is how much that is.
+//!
+//! All trap on an unknown configuration or number, and on more than 256 paths.
+
+use std::io;
+use std::sync::Arc;
+
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
+use cap_std::fs::OpenOptions;
+use lunatic_jit::{HostCall, Linker, RawValue};
+
+use crate::config::ProcessConfig;
+use crate::error::Fault;
+use crate::process::{ProcessData, ProcessId};
+use crate::redirect::{Connection, Sink};
+use crate::sys::{self, files};
+
+use super::super::config::below;
+use super::super::memory::{GuestMemory, parts};
+use super::super::networking::{TCP_STREAM, failed};
+use super::Guest;
+
+const MODULE: &str = "lunatic::ext::redirect";
+const KIND: &str = "configuration";
+
+/// What is redirected.
+const PATH: u32 = 0;
+const STDOUT: u32 = 1;
+const STDERR: u32 = 2;
+
+/// The result of [`to_file`] when it did what it was asked to.
+const DONE: u32 = 0;
+
+pub(super) fn register(linker: &mut Linker<ProcessData>) {
+    linker.func(MODULE, "to_process", to_process);
+    linker.func(MODULE, "to_tcp_stream", to_tcp_stream);
+    linker.func(MODULE, "to_file", to_file);
+}
+
+/// What is to be redirected.
+struct What {
+    number: u32,
+    path: String,
+}
+
+impl What {
+    fn new(memory: &GuestMemory<'_>, number: u32, path: u32, length: u32) -> Result<What, Fault> {
+        let path = memory.str(path, length)?.to_owned();
+        match number {
+            PATH | STDOUT | STDERR => Ok(What { number, path }),
+            other => Err(Fault::Unknown { kind: "thing to redirect", id: other.into() }),
+        }
+    }
+
+    fn redirect(self, config: &mut ProcessConfig, sink: Sink) -> Result<(), Fault> {
+        let sink = Arc::new(sink);
+        let redirects = Arc::make_mut(config.redirects.get_or_insert_default());
+        match self.number {
+            STDOUT => redirects.stdout = Some(sink),
+            STDERR => redirects.stderr = Some(sink),
+            _ if redirects.add_path(&self.path, sink) => {}
+            _ => return Err(Fault::TooMany("redirected paths")),
+        }
+        Ok(())
+    }
+}
+
+/// Each write is a message with this tag to this process.
+fn to_process(
+    guest: &mut Guest<'_>,
+    config: u64,
+    what: u32,
+    path: u32,
+    length: u32,
+    process: u64,
+    tag: i64,
+) -> Result<(), Fault> {
+    let (memory, data) = parts(guest)?;
+    let what = What::new(&memory, what, path, length)?;
+    let sink = Sink::Process(ProcessId::from_guest(process), tag);
+    what.redirect(Arc::make_mut(data.configs.get_mut(KIND, config)?), sink)
+}
+
+/// It is sent by a connection that the caller has, and keeps.
+fn to_tcp_stream(
+    guest: &mut Guest<'_>,
+    config: u64,
+    what: u32,
+    path: u32,
+    length: u32,
+    stream: u64,
+) -> Result<(), Fault> {
+    let (memory, data) = parts(guest)?;
+    let what = What::new(&memory, what, path, length)?;
+    let stream = (TCP_STREAM.table)(data.sockets()).get(TCP_STREAM.name, stream)?.clone();
+    what.redirect(
+        Arc::make_mut(data.configs.get_mut(KIND, config)?),
+        Sink::Connection(Connection::new(stream)),
+    )
+}
+
+/// It goes to the end of a file in a directory that the caller may change; created if it is not there. Returns 0, or 1 and
+/// an error's identifier.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn to_file(
+    guest: &mut Guest<'_>,
+    config: u64,
+    what: u32,
+    path: u32,
+    length: u32,
+    file: u32,
+    file_len: u32,
+    place: u32,
+) -> Result<HostCall<u32>, Fault> {
+    let (memory, data) = parts(guest)?;
+    let what = What::new(&memory, what, path, length)?;
+    let file = memory.str(file, file_len)?;
+    memory.check(place, 8)?;
+    data.configs.get(KIND, config)?;
+    let found = below(&data.process.config().dirs, file).filter(|(dir, _)| !dir.is_read_only);
+    data.wait_for_job(move || {
+        let opened =
+            found.ok_or_else(|| io::Error::from(io::ErrorKind::PermissionDenied)).and_then(|(dir, rest)| {
+                sys::check_next(&*dir.dir)?;
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).follow(FollowSymlinks::Yes);
+                files::never_waiting(&mut options, true, false);
+                let file = dir.dir.open_with(rest, &options)?;
+                sys::note(&file);
+                if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+            });
+        Box::new(move |memory, data| {
+            let result = match opened {
+                Ok(file) => {
+                    what.redirect(Arc::make_mut(data.configs.get_mut(KIND, config)?), Sink::File(file))?;
+                    DONE
+                }
+                Err(error) => failed(&mut GuestMemory(memory), data, error, place)?,
+            };
+            Ok(HostCall::Return(RawValue::from(u64::from(result))))
+        })
+    });
+    Ok(HostCall::Suspend)
+}

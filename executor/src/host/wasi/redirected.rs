@@ -1,0 +1,105 @@
+//! Descriptors whose writes go elsewhere. To their process they are what they seem: a standard stream, or a file that is as
+//! long as what it has written.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lunatic_jit::HostCall;
+
+use crate::host::memory::GuestMemory;
+use crate::net::{Attempt, Stream};
+use crate::process::{Letter, Message, ProcessData, ProcessId, Reason};
+use crate::redirect::Sink;
+
+use super::errno::Errno;
+use super::poll::Standard;
+use super::{Result, blocking, returned, until_ready};
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct Redirected {
+    pub(super) sink: Arc<Sink>,
+    /// The stream that it seems to be; otherwise it is a file.
+    pub(super) stream: Option<Standard>,
+    /// Bytes written.
+    written: Arc<AtomicU64>,
+}
+
+impl Redirected {
+    pub(super) fn new(sink: &Arc<Sink>, stream: Option<Standard>) -> Redirected {
+        Redirected { sink: sink.clone(), stream, written: Arc::default() }
+    }
+
+    /// How long it seems to be, and where its end is.
+    pub(super) fn size(&self) -> u64 {
+        // Relaxed: one process writes and asks.
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Writes all of it.
+    pub(super) fn write(
+        self,
+        memory: &mut GuestMemory<'_>,
+        data: &mut ProcessData,
+        content: Vec<u8>,
+        flags: u16,
+        result: u32,
+    ) -> Result<HostCall<()>> {
+        let count = content.len() as u32;
+        match &*self.sink {
+            Sink::Process(process, tag) => {
+                let is_crowded = send(data, *process, *tag, &content)?;
+                self.wrote(count);
+                memory.write_u32(result, count)?;
+                if !is_crowded {
+                    return Ok(HostCall::Return(()));
+                }
+                // Whoever reads has its turn first.
+                data.wait_for(Reason::NextTurn(Box::new(|_, _| Ok(returned(0)))), None);
+                Ok(HostCall::Suspend)
+            }
+            Sink::File(_) => {
+                let sink = self.sink.clone();
+                let job = move || match &*sink {
+                    Sink::File(file) => (&*file).write_all(&content),
+                    _ => Ok(()),
+                };
+                blocking(data, job, move |memory, _, ()| {
+                    self.wrote(count);
+                    Ok(memory.write_u32(result, count)?)
+                })
+            }
+            Sink::Connection(connection) => {
+                connection.write(&content);
+                self.wrote(count);
+                memory.write_u32(result, count)?;
+                let source = connection.stream().source().clone();
+                let waiting = self.sink.clone();
+                let done = until_ready(memory, data, source, flags, move |_, _| match &*waiting {
+                    Sink::Connection(connection) => Ok(connection.flush()?),
+                    _ => Ok(Attempt::Done(())),
+                });
+                // It is taken, also from who does not wait until it is sent.
+                if done.as_ref().err() == Some(&Errno::AGAIN) { Ok(HostCall::Return(())) } else { done }
+            }
+        }
+    }
+
+    fn wrote(&self, count: u32) {
+        self.written.fetch_add(count.into(), Ordering::Relaxed);
+    }
+}
+
+/// Sends what was written, unless it is nothing; whether there is much that the receiver has not read. A process that is
+/// gone is a reader that is gone.
+fn send(data: &mut ProcessData, to: ProcessId, tag: i64, content: &[u8]) -> Result<bool> {
+    if content.is_empty() {
+        return Ok(false);
+    }
+    let mut letter = Letter::blank(tag, content.len());
+    if let Message::Data(message) = letter.message_mut() {
+        message.write(content);
+    }
+    data.send(to, letter).map(|sent| sent.is_crowded).map_err(|_| Errno::PIPE)
+}

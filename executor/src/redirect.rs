@@ -1,0 +1,163 @@
+//! Where what a process writes goes instead: set by whoever makes its configuration, and invisible to it.
+//!
+//! Standard output, standard error, and files by the paths that a process opens them by, can be redirected to a file, to a
+//! connection, or to a process, which then gets each write as a message. Children have the redirections of their parents.
+//!
+//! A write is whole, however many processes share what it goes to: a file is appended to in one call, a connection takes
+//! the writes in order, a message is one.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cap_std::fs::File;
+
+use crate::net::{Attempt, Direction, Stream, TcpStream};
+use crate::process::ProcessId;
+
+/// Paths that a configuration may redirect.
+const MAX_PATHS: usize = 256;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Redirects {
+    pub(crate) stdout: Option<Arc<Sink>>,
+    pub(crate) stderr: Option<Arc<Sink>>,
+    /// By the names of their paths.
+    paths: Vec<(Vec<String>, Arc<Sink>)>,
+}
+
+/// Where it goes.
+pub(crate) enum Sink {
+    /// At the end of this.
+    File(File),
+    Connection(Connection),
+    /// As a message with this tag, to this process.
+    Process(ProcessId, i64),
+}
+
+/// A connection, and what was written and is not sent yet.
+pub(crate) struct Connection {
+    stream: Arc<TcpStream>,
+    // As much as is being written at a time: each writer waits until it is sent.
+    pending: Mutex<VecDeque<u8>>,
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Sink::File(_) => "file",
+            Sink::Connection(_) => "connection",
+            Sink::Process(..) => "process",
+        })
+    }
+}
+
+impl Redirects {
+    /// Redirects a path; whether there was room for one more.
+    pub(crate) fn add_path(&mut self, path: &str, sink: Arc<Sink>) -> bool {
+        let names = names(path);
+        self.paths.retain(|(other, _)| *other != names);
+        let has_room = self.paths.len() < MAX_PATHS;
+        if has_room {
+            self.paths.push((names, sink));
+        }
+        has_room
+    }
+
+    /// Where a path is redirected to that begins in a directory of this name.
+    pub(crate) fn of_path(&self, dir: &str, path: &str) -> Option<&Arc<Sink>> {
+        if self.paths.is_empty() {
+            return None;
+        }
+        let names = names(&[dir, path].join("/"));
+        self.paths.iter().find(|(other, _)| *other == names).map(|(_, sink)| sink)
+    }
+
+    /// Whether any path is.
+    pub(crate) fn has_paths(&self) -> bool {
+        !self.paths.is_empty()
+    }
+}
+
+/// A path's names, without those that say nothing. Where it begins does not matter: `/a`, `./a` and `a` are the same.
+fn names(path: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name.to_owned()),
+        }
+    }
+    names
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Arc<TcpStream>) -> Connection {
+        Connection { stream, pending: Mutex::default() }
+    }
+
+    /// The connection itself, for whoever waits for it.
+    pub(crate) fn stream(&self) -> &Arc<TcpStream> {
+        &self.stream
+    }
+
+    /// Puts bytes behind those that others have written.
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        self.lock().extend(bytes);
+    }
+
+    /// Sends what there is room for; done when nothing is left, of what others have written either.
+    pub(crate) fn flush(&self) -> io::Result<Attempt<()>> {
+        let mut pending = self.lock();
+        while !pending.is_empty() {
+            let (front, back) = pending.as_slices();
+            match self.stream.write(&[IoSlice::new(front), IoSlice::new(back)]) {
+                Ok(Attempt::Done(count)) => drop(pending.drain(..count)),
+                Ok(Attempt::Blocked(_)) => return Ok(Attempt::Blocked(Direction::Write)),
+                Err(error) => {
+                    // Nobody reads any more: it is lost, as what is in a broken pipe.
+                    pending.clear();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Attempt::Done(()))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<u8>> {
+        // Nothing panics under it.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_same_however_it_is_said() {
+        let mut redirects = Redirects::default();
+        let sink = || Arc::new(Sink::Process(ProcessId::NONE, 0));
+        assert!(redirects.add_path("/var/log/app.log", sink()));
+        assert!(redirects.add_path("./var//log/./app.log", sink()), "the same again");
+        for (dir, path) in [
+            ("/", "var/log/app.log"),
+            ("/var", "log/app.log"),
+            ("var/log", "./app.log"),
+            ("/var/log", "old/../app.log"),
+        ] {
+            assert!(redirects.of_path(dir, path).is_some(), "{dir} {path}");
+        }
+        for (dir, path) in [("/", "var/log/app.log.1"), ("/other", "log/app.log"), ("/var/log", "app.log/x")]
+        {
+            assert!(redirects.of_path(dir, path).is_none(), "{dir} {path}");
+        }
+        let mut added = 1;
+        while redirects.add_path(&format!("{added}"), sink()) {
+            added += 1;
+        }
+        assert_eq!(added, MAX_PATHS);
+    }
+}
