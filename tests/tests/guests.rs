@@ -65,6 +65,32 @@ fn what_children_write_goes_elsewhere() {
     }
 }
 
+/// HOSTILE 31 and 33: pipes without another end, devices without one, standard input that is silent.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_that_is_waited_for_holds_a_worker_up() {
+    for workers in ["1", "2"] {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["in", "out"] {
+            let made = std::process::Command::new("mkfifo").arg(directory.path().join(name)).status();
+            assert!(made.unwrap().success());
+        }
+        let dir = format!("{}::files", directory.path().display());
+        let exec = command("lunatic-exec");
+        let mut limited = std::process::Command::new("timeout");
+        limited.arg(commands::PATIENCE).arg(exec.get_program()).args(["--cache-dir", cache()]);
+        limited.args(["--workers", workers, "--dir", &dir, "--dir", "/dev::dev:ro"]);
+        limited.arg(actors()).arg("hostages");
+        // Open, and silent.
+        let silent = std::process::Command::new("sleep").arg("1000").stdout(Stdio::piped()).spawn();
+        let mut silent = silent.unwrap();
+        let output = limited.stdin(silent.stdout.take().unwrap()).output().unwrap();
+        silent.kill().unwrap();
+        silent.wait().unwrap();
+        assert!(output.status.success(), "{workers} workers: {}{}", stdout(&output), stderr(&output));
+    }
+}
+
 macro_rules! scenarios {
     ($($function:ident => $name:literal),* $(,)?) => {$(
         #[test]

@@ -122,6 +122,67 @@ fn no_link_leads_out() {
     assert_eq!(std::fs::read_to_string(secret).unwrap(), "secret");
 }
 
+/// HOSTILE 30. For a few seconds; `LUNATIC_RACE=SECONDS` has it go on for longer.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_link_that_changes_during_resolution_leads_nowhere() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let seconds = std::env::var("LUNATIC_RACE").unwrap_or("3".into());
+    let dirs = Dirs::new();
+    let outside = dirs.scratch.parent().unwrap().join("outside");
+    let inside = dirs.scratch.join("x");
+    for (place, secret) in [(&outside, "outside, and longer"), (&inside, "inside")] {
+        std::fs::create_dir_all(place.join("empty")).unwrap();
+        std::fs::write(place.join("secret"), secret).unwrap();
+        std::fs::write(place.join("victim"), "victim").unwrap();
+    }
+    std::fs::write(outside.join("outside.only"), "").unwrap();
+    symlink("../outside", dirs.scratch.join("leads.out")).unwrap();
+    let names = |place: &Path| {
+        let entries = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap());
+        let mut all: Vec<_> = entries
+            .map(|entry| {
+                let found = entry.metadata().unwrap();
+                // Another name for a file would count as well.
+                (entry.file_name(), found.mtime_nsec(), found.mtime(), found.nlink(), found.len())
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    let before = (names(&outside), std::fs::metadata(&outside).unwrap().mtime());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (link, kept) = (dirs.scratch.join("leads.out"), dirs.scratch.join("kept"));
+            while !is_over.load(Ordering::Relaxed) {
+                std::fs::rename(&inside, &kept).unwrap();
+                std::fs::rename(&link, &inside).unwrap();
+                std::fs::rename(&inside, &link).unwrap();
+                std::fs::rename(&kept, &inside).unwrap();
+            }
+        });
+        let patience = (seconds.parse::<u64>().unwrap() + 60).to_string();
+        let exec = command("lunatic-exec");
+        let mut limited = Command::new("timeout");
+        limited.arg(patience).arg(exec.get_program()).args([
+            "--cache-dir",
+            cache(),
+            "--dir",
+            &dirs.scratch(),
+        ]);
+        let output = limited.arg(guest()).args(["race", &seconds]).output();
+        is_over.store(true, Ordering::Relaxed);
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+        println!("{}", stdout(&output));
+    });
+    assert_eq!((names(&outside), std::fs::metadata(&outside).unwrap().mtime()), before);
+    assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "outside, and longer");
+}
+
 /// HOSTILE 31.
 #[cfg(target_os = "linux")]
 #[test]

@@ -1,5 +1,6 @@
 //! What the published `lunatic` crate offers, one scenario an invocation. A scenario that is wrong panics.
 
+mod hostages;
 mod redirects;
 mod supervision;
 
@@ -31,6 +32,7 @@ fn main(mailbox: Mailbox<u64>) {
         "panics" => supervision::panics(mailbox),
         "abstract-process" => supervision::abstract_process(mailbox),
         "supervisor" => supervision::supervisor(mailbox),
+        "hostages" => hostages::hostages(unsafe { Mailbox::new() }),
         "redirects" => redirects::redirects(mailbox),
         "panic-in-child" => panic_in_child(mailbox),
         other => panic!("no scenario {other:?}"),

@@ -6,6 +6,7 @@ mod directories;
 mod files;
 mod links;
 mod polling;
+mod race;
 mod rights;
 mod sockets;
 mod strangers;
@@ -113,6 +114,7 @@ fn main() {
         "polling" => polling::polling,
         "poll-stdin" => polling::stdin,
         "sleep" => polling::sleep,
+        "race" => race::race,
         "rights" => rights::rights,
         "inheriting" => rights::inheriting,
         "read-only" => rights::read_only,

@@ -1,0 +1,62 @@
+//! Processes that wait for what never comes, or for what never ends, and one that goes on beside them.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use lunatic::{Mailbox, MessageSignal, ProcessDiedSignal, sleep, spawn};
+
+/// How much later than asked for a tick may come. Nothing near it comes of a worker that is never held up; a machine that is
+/// busy with other tests has to have some.
+const LATE: Duration = Duration::from_millis(1500);
+
+/// The directory "files" has a named pipe that nobody writes to, one that nobody reads; "dev" is the machine's devices.
+pub fn hostages(mailbox: Mailbox<()>) {
+    let mailbox = mailbox.monitorable();
+    let hostages: Vec<_> = (0..8u32)
+        .flat_map(|number| {
+            [
+                spawn!(|| read("files/in")),
+                spawn!(|| drop(OpenOptions::new().write(true).open("files/out"))),
+                spawn!(|| read("dev/zero")),
+                spawn!(|| drop(std::io::stdin().read(&mut [0; 100]))),
+                spawn!(|number| write_for_ever(number)),
+                spawn!(|| std::thread::sleep(Duration::from_secs(1000))),
+            ]
+        })
+        .collect();
+    let mut latest = Duration::ZERO;
+    for _ in 0..100 {
+        let (begun, wanted) = (Instant::now(), Duration::from_millis(5));
+        sleep(wanted);
+        latest = latest.max(begun.elapsed().saturating_sub(wanted));
+    }
+    assert!(latest < LATE, "a tick came {latest:?} too late");
+    // Whoever is killed is gone, whatever it waits for.
+    let begun = Instant::now();
+    for hostage in &hostages {
+        assert!(hostage.is_alive(), "nobody was let go");
+        mailbox.monitor(*hostage);
+        hostage.kill();
+    }
+    for _ in &hostages {
+        let MessageSignal::Signal(ProcessDiedSignal(_)) = mailbox.receive() else { panic!("nobody writes") };
+    }
+    assert!(begun.elapsed() < LATE, "their ends took {:?}", begun.elapsed());
+}
+
+fn read(path: &str) {
+    let mut file = std::fs::File::open(path).unwrap();
+    let mut bytes = vec![0; 1 << 16];
+    while file.read(&mut bytes).unwrap() > 0 {}
+}
+
+/// Each piece is on the disk before the next.
+fn write_for_ever(number: u32) {
+    let mut file = std::fs::File::create(format!("files/written.{number}")).unwrap();
+    loop {
+        file.write_all(&[0; 4096]).unwrap();
+        file.sync_all().unwrap();
+        file.set_len(0).unwrap();
+    }
+}
