@@ -9,12 +9,14 @@
 //! * [`open_cache`] and [`default_cache`] find the cache of native code;
 //! * [`listen_to_signals`] turns requests to terminate, and to show what is going on, into those of the node;
 //! * [`NetworkOptions`] say what a program may do in the network;
+//! * [`options_from_file`] reads options from a file;
 //! * [`SimulationOptions`] runs a program on simulated timelines;
 //! * [`run_tests`] runs a program's tests, as `cargo test` wants it.
 #![forbid(unsafe_code)]
 
 mod cache;
 mod network;
+mod options;
 mod output;
 mod progress;
 mod report;
@@ -24,6 +26,7 @@ mod testing;
 
 pub use cache::{default_cache, open_cache};
 pub use network::NetworkOptions;
+pub use options::options_from_file;
 pub use output::{read_input, write_output, write_whole};
 pub use progress::Progress;
 pub use report::{Failure, escape, fail};

@@ -440,12 +440,36 @@ fn the_environment_is_passed_on_if_someone_says_so() {
     assert!(both("./app.wasm ", "ONE=1", "TWO=2", "").contains(&inherited), "{inherited}");
     let replaced = show(&["--env", "TWO=3", "--env-inherit", "./app.wasm"]);
     assert_eq!(replaced, "./app.wasm TWO=3 ONE=1 ");
+    assert_eq!(show(&["--env-inherit=T*", "./app.wasm"]), "./app.wasm TWO=2 ");
+    assert_eq!(show(&["--env", "A=1", "--env", "A=2", "./app.wasm"]), "./app.wasm A=2 ");
+    // From a file, of which the command line has the last word.
+    let file = "dir = 'sub::given:ro'\nenv-inherit = ['O*']\nworkers = 1\n[env]\nA = 1\nTWO = '3'";
+    fs::write(directory.path().join("options.toml"), file).expect("it is written");
+    let from_file = show(&["--config", "options.toml", "--env", "A=2", "--workers", "2", "./app.wasm", "-x"]);
+    assert_eq!(from_file, "./app.wasm -x TWO=3 A=2 ONE=1 given");
     // As Lunatic had it: also the current directory, by the name of a dot.
     let compat = show(&["--compat", "lunatic", "./app.wasm", "-x"]);
     assert!(both("app.wasm -x ", "ONE=1", "TWO=2", ".").contains(&compat), "{compat}");
     let compat = show(&["--compat=lunatic", "--dir", "sub", "--bench", "./app.wasm"]);
     assert!(both("app.wasm --bench ", "ONE=1", "TWO=2", ".").contains(&compat), "{compat}");
     assert_eq!(show(&["--dir", "sub::given", "./app.wasm"]), "./app.wasm given");
+}
+
+#[test]
+fn what_is_wrong_in_a_file_of_options_is_said() {
+    let directory = with_app(HELLO);
+    let refused = |text: &str| {
+        fs::write(directory.path().join("options.toml"), text).expect("it is written");
+        let output = run(directory.path(), &["--config", "options.toml", "app.wasm"]);
+        assert_ne!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    assert_eq!(refused("wokers = 1"), "lunatic-exec: error: options.toml: there is no option --wokers\n");
+    assert!(refused("workers = ").contains("line 1"));
+    assert!(refused("workers = 0").contains("expected a number from 1 to 1024"));
+    assert!(refused("workers = [[1]]").contains("expected a text, a number, or a list of those"));
+    let output = run(directory.path(), &["--config", "nowhere.toml", "app.wasm"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nowhere.toml: "), "{output:?}");
 }
 
 #[test]

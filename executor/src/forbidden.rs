@@ -73,7 +73,7 @@ impl fmt::Debug for Forbidden {
 }
 
 /// Whether a name fits a pattern, in which `*` is any text.
-fn fits(pattern: &str, name: &str) -> bool {
+pub fn fits(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().expect("a split has a first part");
     let Some(mut rest) = name.strip_prefix(first) else { return false };

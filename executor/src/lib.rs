@@ -45,6 +45,7 @@ pub use code::Memories;
 pub use config::{MAX_WORKERS, PreopenedDir, RuntimeConfig};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{LoadError, RuntimeError};
+pub use forbidden::fits;
 pub use inspect::Inspector;
 pub use lunatic_jit::{Cache, CacheError};
 pub use metrics::MetricsServer;

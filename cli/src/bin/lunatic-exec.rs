@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use lunatic_cli::{
     Failure, NetworkOptions, SimulationOptions, default_cache, fail, listen_to_signals, open_cache,
-    read_input, run_tests, runs_tests,
+    options_from_file, read_input, run_tests, runs_tests,
 };
 use lunatic_executor::{
-    MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig, RuntimeError, Simulator,
+    MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig, RuntimeError, Simulator, fits,
 };
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
@@ -28,8 +28,12 @@ use lunatic_executor::{
 /// A file prepared by lunatic-prep is verified first; a plain module is prepared in memory. A test binary is run for its
 /// tests, with the flags of any `cargo test`.
 #[derive(Debug, Parser)]
-#[command(name = COMMAND, version, override_usage = "lunatic-exec [OPTIONS] <APP.lwasm> [ARG]...")]
+#[command(name = COMMAND, version, args_override_self = true, override_usage = "lunatic-exec [OPTIONS] <APP.lwasm> [ARG]...")]
 struct Arguments {
+    /// Read options from a file, as TOML: max-memory = "64MiB", dir = ["data::/data:ro"]. Where an option has one value,
+    /// the command line's is the last word
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// A directory that the program may use, and the name it sees [default name: the same]; with :ro, nothing in it may be
     /// changed
     #[arg(long = "dir", value_name = "HOST[::GUEST][:ro]", value_parser = parse_dir)]
@@ -41,9 +45,9 @@ struct Arguments {
     /// A variable of the program's environment; without a value it is passed on, if it is set
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     env: Vec<String>,
-    /// Pass on the whole environment; what --env says of a variable comes first
-    #[arg(long)]
-    env_inherit: bool,
+    /// Pass on the whole environment, or the variables whose names fit: LC_*; what --env says of a variable comes first
+    #[arg(long, value_name = "PATTERN", num_args = 0..=1, require_equals = true, default_missing_value = "*")]
+    env_inherit: Vec<String>,
     /// Do as another runtime did, for programs that rely on it. `lunatic` is Lunatic 0.13: the environment is passed on,
     /// the directory "." may be used, and the program's name is its file's, without the path
     #[arg(long, value_name = "RUNTIME")]
@@ -126,11 +130,20 @@ enum Compat {
 const COMMAND: &str = "lunatic-exec";
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(arguments) {
+    match arguments().and_then(run) {
         Ok(status) => status,
         Err(failure) => fail(COMMAND, &failure),
     }
+}
+
+/// What is on the command line, with what is in the file that it names.
+fn arguments() -> Result<Arguments, Failure> {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let arguments = Arguments::parse_from(&line);
+    let Some(file) = &arguments.config else { return Ok(arguments) };
+    let from_file = options_from_file(file, &Arguments::command())?.into_iter().map(OsString::from);
+    let (name, rest) = line.split_at(1.min(line.len()));
+    Ok(Arguments::parse_from(name.iter().cloned().chain(from_file).chain(rest.iter().cloned())))
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -231,13 +244,20 @@ fn guest_arguments(arguments: &Arguments) -> Vec<String> {
 /// What was asked for, and then the host's variables that have not been named, if all are passed on. What is not text the
 /// guest could not read.
 fn environment(arguments: &Arguments) -> Vec<(String, String)> {
-    let mut variables: Vec<(String, String)> =
-        arguments.env.iter().filter_map(|variable| environment_variable(variable)).collect();
-    if arguments.env_inherit || arguments.compat == Some(Compat::Lunatic) {
+    let mut variables: Vec<(String, String)> = Vec::new();
+    for (name, value) in arguments.env.iter().filter_map(|variable| environment_variable(variable)) {
+        // What comes last is said last.
+        variables.retain(|(other, _)| *other != name);
+        variables.push((name, value));
+    }
+    let everything = (arguments.compat == Some(Compat::Lunatic)).then_some("*");
+    let patterns: Vec<&str> = arguments.env_inherit.iter().map(String::as_str).chain(everything).collect();
+    if !patterns.is_empty() {
+        let is_wanted = |name: &str| patterns.iter().any(|pattern| fits(pattern, name));
         let named: HashSet<String> = variables.iter().map(|(name, _)| name.clone()).collect();
         let inherited = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        variables.extend(inherited.filter(|(name, _)| !named.contains(name)));
+        variables.extend(inherited.filter(|(name, _)| !named.contains(name) && is_wanted(name)));
     }
     variables
 }

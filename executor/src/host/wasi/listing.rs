@@ -88,7 +88,7 @@ impl Listing {
                 Some(opened) => opened,
                 None => &*again.insert(system::open_again(dir)?),
             };
-            system::list(dir, Some(&*opened), cookie, length, show)?;
+            system::list(dir, Some(opened), cookie, length, show)?;
             if bytes.len() < length {
                 *again = None;
             }
