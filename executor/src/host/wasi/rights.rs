@@ -205,8 +205,15 @@ impl Granted {
     }
 
     /// Those of something of a kind that is opened below this.
+    ///
+    /// Who asks for a directory that passes on the right to open, and neither that to read nor that to write, means one like
+    /// this: Zig asks so for every directory, and goes on to read and write below it. To narrow what a directory passes on
+    /// to nothing, there is `fd_fdstat_set_rights`.
     pub(super) fn below(self, asked: Granted, kind: Rights) -> Granted {
-        Granted { base: asked.base & self.inheriting & kind, inheriting: asked.inheriting & self.inheriting }
+        let opens = asked.inheriting.contains(Rights::PATH_OPEN);
+        let moves = asked.inheriting & (Rights::FD_READ | Rights::FD_WRITE) != Rights::NONE;
+        let inheriting = if opens && !moves { self.inheriting } else { asked.inheriting & self.inheriting };
+        Granted { base: asked.base & self.inheriting & kind, inheriting }
     }
 
     /// Gives up what is not in `to`.
@@ -248,6 +255,17 @@ mod tests {
             prop_assert!(before.base.contains(after.base) && before.inheriting.contains(after.inheriting));
             prop_assert_eq!(narrowed.is_ok(), after == granted(to));
         }
+    }
+
+    #[test]
+    fn what_a_directory_passes_on_is_what_is_asked_for_if_that_is_of_use() {
+        let whole = Granted::of_preopen(false);
+        let ask = |inheriting| {
+            whole.below(Granted { base: Rights::NONE, inheriting }, Rights::DIRECTORY).inheriting
+        };
+        assert_eq!(ask(Rights::NONE), Rights::NONE);
+        assert_eq!(ask(Rights::FD_READ | Rights::PATH_OPEN), Rights::FD_READ | Rights::PATH_OPEN);
+        assert_eq!(ask(Rights::DIRECTORY), whole.inheriting);
     }
 
     #[test]
