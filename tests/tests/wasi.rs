@@ -293,3 +293,52 @@ fn a_signal_that_is_raised_is_the_end() {
     std::fs::write(&module, wat::parse_str(text).unwrap()).unwrap();
     assert_eq!(run(&["--no-cache"], &module, &[]).status.code(), Some(134));
 }
+
+/// What the first version of WASI has otherwise: how `fd_seek` counts, and where a status and a subscription have what.
+#[test]
+fn old_binaries_have_the_first_version() {
+    let module = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unstable.wat");
+    let text = r#"(module
+        (import "wasi_unstable" "path_open"
+            (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+        (import "wasi_unstable" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_unstable" "fd_seek" (func $seek (param i32 i64 i32 i32) (result i32)))
+        (import "wasi_unstable" "fd_filestat_get" (func $status (param i32 i32) (result i32)))
+        (import "wasi_unstable" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 100) "file")
+        (func $assert (param i32) (if (i32.eqz (local.get 0)) (then (unreachable))))
+        (func $well (param i32) (call $assert (i32.eqz (local.get 0))))
+        (func $at (param $offset i64) (param $whence i32) (result i64)
+            (call $well (call $seek (i32.load (i32.const 0)) (local.get $offset) (local.get $whence) (i32.const 32)))
+            (i64.load (i32.const 32)))
+        (func (export "_start")
+            (call $well (call $open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 1)
+                (i64.const 0x3fffffff) (i64.const 0) (i32.const 0) (i32.const 0)))
+            (i32.store (i32.const 8) (i32.const 100))
+            (i32.store (i32.const 12) (i32.const 4))
+            (call $well (call $write (i32.load (i32.const 0)) (i32.const 8) (i32.const 1) (i32.const 16)))
+            ;; From where it is, from the end, from the beginning.
+            (call $assert (i64.eq (call $at (i64.const -1) (i32.const 0)) (i64.const 3)))
+            (call $assert (i64.eq (call $at (i64.const -4) (i32.const 1)) (i64.const 0)))
+            (call $assert (i64.eq (call $at (i64.const 2) (i32.const 2)) (i64.const 2)))
+            (call $well (call $status (i32.load (i32.const 0)) (i32.const 200)))
+            (call $assert (i32.eq (i32.load8_u (i32.const 216)) (i32.const 4)))
+            (call $assert (i32.eq (i32.load (i32.const 220)) (i32.const 1)))
+            (call $assert (i64.eq (i64.load (i32.const 224)) (i64.const 4)))
+            ;; Two clocks, the second due at once.
+            (i64.store (i32.const 300) (i64.const 1))
+            (i32.store (i32.const 324) (i32.const 1))
+            (i64.store (i32.const 332) (i64.const 100000000000))
+            (i64.store (i32.const 356) (i64.const 2))
+            (i32.store (i32.const 380) (i32.const 1))
+            (i64.store (i32.const 388) (i64.const 1000))
+            (call $well (call $poll (i32.const 300) (i32.const 500) (i32.const 2) (i32.const 16)))
+            (call $assert (i32.eq (i32.load (i32.const 16)) (i32.const 1)))
+            (call $assert (i64.eq (i64.load (i32.const 500)) (i64.const 2)))))"#;
+    std::fs::write(&module, wat::parse_str(text).unwrap()).unwrap();
+    let dirs = Dirs::new();
+    let output = run(&["--no-cache", "--dir", &dirs.scratch()], &module, &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(std::fs::read_to_string(dirs.scratch.join("file")).unwrap(), "file");
+}
