@@ -1,0 +1,41 @@
+//! Builds programs in other languages than Rust, by `examples/build.sh`, which has their compilers from package registries.
+//!
+//! A machine that cannot have a compiler skips what needs it and says so; one that has `CI` in its environment fails.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::guests::root;
+
+/// The status by which the script says that a compiler cannot be had.
+const NO_COMPILER: i32 = 3;
+
+/// Builds the program in a directory of the repository, such as `examples/c`, for WebAssembly, and returns the module; or
+/// nothing, where there is no compiler.
+///
+/// # Panics
+/// If it cannot be built, or the compiler cannot be had in CI; what was said is in the panic's message.
+pub fn build(directory: &str) -> Option<PathBuf> {
+    run(directory, &[])
+}
+
+/// The same for this machine.
+///
+/// # Panics
+/// As [`build`].
+pub fn build_native(directory: &str) -> Option<PathBuf> {
+    run(directory, &["--native"])
+}
+
+fn run(directory: &str, options: &[&str]) -> Option<PathBuf> {
+    let mut script = Command::new(root().join("examples").join("build.sh"));
+    let output = script.args(options).arg(root().join(directory)).output().expect("there is bash");
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(NO_COMPILER) && std::env::var_os("CI").is_none() {
+        eprintln!("skipped: {directory} needs a compiler that cannot be had: {said}");
+        return None;
+    }
+    assert!(output.status.success(), "{directory}: {said}");
+    let path = String::from_utf8(output.stdout).expect("our paths are UTF-8");
+    Some(PathBuf::from(path.trim_end()))
+}

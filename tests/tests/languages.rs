@@ -1,0 +1,90 @@
+//! Programs in other languages than Rust, run by the command: what their libraries do with WASI, beside the same source
+//! built for this machine, and processes and messages.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use lunatic_tests::commands::{PATIENCE, command, run, stderr, stdout};
+use lunatic_tests::toolchains::{build, build_native};
+
+/// What the programs that are compared read; without an end of line at its end.
+const INPUT: &str = "first\n\nthe third line: gr\u{fc}n";
+
+/// What they are given besides the directory.
+const WORDS: [&str; 3] = ["two words", "", "--option"];
+const VARIABLES: [(&str, &str); 2] = [("GREETING", "hello"), ("EMPTY", "")];
+
+/// The status that they end with.
+const STATUS: i32 = 7;
+
+/// Gives a program its words and its input.
+fn feed(mut program: Command, directory: &Path) -> Output {
+    let input = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(&input, INPUT).expect("written");
+    program.stdin(Stdio::from(File::open(&input).expect("it was written")));
+    let output = program.arg(directory).args(WORDS).output().expect("it runs");
+    let left = fs::read_dir(directory).expect("it is there").count();
+    assert_eq!(left, 0, "it removes what it makes: {}{}", stdout(&output), stderr(&output));
+    output
+}
+
+/// What a program for this machine prints. It ends well.
+fn native(program: &Path) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
+    // Messages of errors are in the language of the environment.
+    let mut native = Command::new("timeout");
+    native.env_clear().envs(VARIABLES).arg(PATIENCE).arg(program);
+    expected(feed(native, directory.path()), directory.path())
+}
+
+/// What a guest prints. It ends well.
+fn guest(module: &Path) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut exec = Command::new("timeout");
+    exec.env_remove("HOME").env_remove("XDG_CACHE_HOME");
+    exec.arg(PATIENCE).arg(command("lunatic-exec").get_program()).arg("--no-cache");
+    let path = directory.path().to_str().expect("a name in UTF-8");
+    exec.args(["--dir", path]);
+    for (name, value) in VARIABLES {
+        exec.args(["--env", &format!("{name}={value}")]);
+    }
+    exec.arg(module);
+    expected(feed(exec, directory.path()), directory.path())
+}
+
+/// What a program printed that did all it should, with another name for its directory.
+fn expected(output: Output, directory: &Path) -> String {
+    assert_eq!(output.status.code(), Some(STATUS), "{}{}", stdout(&output), stderr(&output));
+    assert_eq!(stderr(&output), "");
+    stdout(&output).replace(directory.to_str().expect("a name in UTF-8"), "DIRECTORY")
+}
+
+/// A program does as a guest what it does without us.
+fn is_the_same_as_native(directory: &str) {
+    let (Some(module), Some(program)) = (build(directory), build_native(directory)) else { return };
+    let (native, guest) = (native(&program), guest(&module));
+    assert!(native.lines().count() > 20, "it says what it does: {native}");
+    assert_eq!(guest, native);
+}
+
+/// A hundred processes add up what each is sent.
+fn sums(directory: &str) {
+    let Some(module) = build(directory) else { return };
+    let expected: String = (0..100).map(|n| format!("Sum until {n}: {}\n", n * (n + 1) / 2)).collect();
+    for workers in ["1", "2"] {
+        let output = run(&["--no-cache", "--workers", workers], &module, &[]);
+        assert_eq!((stdout(&output), stderr(&output)), (expected.clone(), String::new()));
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_program_in_c_does_what_it_does_natively() {
+    is_the_same_as_native("tests/guests/languages/c");
+}
+
+#[test]
+fn processes_in_c_send_each_other_messages() {
+    sums("examples/c");
+}
