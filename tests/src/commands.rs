@@ -17,6 +17,12 @@ pub fn command(name: &str) -> Command {
         // With a test of theirs, as `cargo test` builds them: then it is there already. What the package is built with
         // alone differs in features of a few small dependencies, and so would be all of Cranelift once more.
         cargo.args(["test", "--quiet", "--no-run", "--test", "exec"]).current_dir(root());
+        // What cargo tells a test of its package, ring is built anew for, and what needs it: here, and then by whoever
+        // tests next.
+        let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_package)) {
+            cargo.env_remove(name);
+        }
         cargo.stdout(Stdio::null()).stderr(Stdio::null());
         assert!(cargo.status().expect("cargo runs").success(), "the commands cannot be built");
         // This test binary is in `target/<profile>/deps`; cargo tests the dev profile by default.
