@@ -49,7 +49,6 @@ zig() {
     ZIG_GLOBAL_CACHE_DIR=$toolchains/zig-cache ZIG_LOCAL_CACHE_DIR=$toolchains/zig-cache "$place/ziglang/zig" "$@"
 }
 
-# The directory that it is called in is the module.
 go() {
     local place
     place=$(python_package "$GO")
@@ -90,6 +89,13 @@ if [ -e main.c ]; then
     c cc ./*.c
 elif [ -e main.cc ]; then
     c c++ ./*.cc
+elif [ -e go.mod ] && [ -n "$native" ]; then
+    go build -o "$begun" .
+elif [ -e go.mod ]; then
+    # What has entries is a library; lunatic/lunatic.go says why.
+    mode=exe
+    [ -d lunatic ] && mode=c-shared
+    GOOS=wasip1 GOARCH=wasm go build "-buildmode=$mode" -o "$begun" .
 else
     echo "no language is known by what is in $source" >&2
     exit 2

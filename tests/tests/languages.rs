@@ -4,8 +4,9 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
-use lunatic_tests::commands::{PATIENCE, command, run, stderr, stdout};
+use lunatic_tests::commands::{self, PATIENCE, command, run, stderr, stdout};
 use lunatic_tests::toolchains::{build, build_native};
 
 /// What the programs that are compared read; without an end of line at its end.
@@ -17,6 +18,12 @@ const VARIABLES: [(&str, &str); 2] = [("GREETING", "hello"), ("EMPTY", "")];
 
 /// The status that they end with.
 const STATUS: i32 = 7;
+
+/// Where modules are compiled once rather than for each of their runs; empty at first.
+fn cache() -> &'static str {
+    static CACHE: OnceLock<String> = OnceLock::new();
+    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "languages-cache"))
+}
 
 /// Gives a program its words and its input.
 fn feed(mut program: Command, directory: &Path) -> Output {
@@ -73,7 +80,7 @@ fn sums(directory: &str) {
     let Some(module) = build(directory) else { return };
     let expected: String = (0..100).map(|n| format!("Sum until {n}: {}\n", n * (n + 1) / 2)).collect();
     for workers in ["1", "2"] {
-        let output = run(&["--no-cache", "--workers", workers], &module, &[]);
+        let output = run(&["--cache-dir", cache(), "--workers", workers], &module, &[]);
         assert_eq!((stdout(&output), stderr(&output)), (expected.clone(), String::new()));
         assert_eq!(output.status.code(), Some(0));
     }
@@ -87,4 +94,14 @@ fn a_program_in_c_does_what_it_does_natively() {
 #[test]
 fn processes_in_c_send_each_other_messages() {
     sums("examples/c");
+}
+
+#[test]
+fn a_program_in_go_does_what_it_does_natively() {
+    is_the_same_as_native("tests/guests/languages/go");
+}
+
+#[test]
+fn processes_in_go_send_each_other_messages() {
+    sums("examples/go");
 }
