@@ -89,6 +89,11 @@ if [ -e main.c ]; then
     c cc ./*.c
 elif [ -e main.cc ]; then
     c c++ ./*.cc
+elif [ -e main.zig ] && [ -n "$native" ]; then
+    # Unoptimised: it is built far more slowly than it runs.
+    zig build-exe main.zig "-femit-bin=$begun"
+elif [ -e main.zig ]; then
+    zig build-exe -target wasm32-wasi -O ReleaseSafe -rdynamic main.zig "-femit-bin=$begun"
 elif [ -e go.mod ] && [ -n "$native" ]; then
     go build -o "$begun" .
 elif [ -e go.mod ]; then

@@ -105,3 +105,13 @@ fn a_program_in_go_does_what_it_does_natively() {
 fn processes_in_go_send_each_other_messages() {
     sums("examples/go");
 }
+
+#[test]
+fn a_program_in_zig_does_what_it_does_natively() {
+    is_the_same_as_native("tests/guests/languages/zig");
+}
+
+#[test]
+fn processes_in_zig_send_each_other_messages() {
+    sums("examples/zig");
+}
