@@ -64,17 +64,20 @@ asc() {
         "$@")
 }
 
-# c COMPILER SOURCE…: cc or c++, of this machine or of Zig. What has entries is a reactor; lunatic.h says why.
+# c COMPILER OPTION…: cc or c++, of this machine or of Zig. What has entries is a reactor; lunatic.h says why.
 c() {
     local compiler=$1 model=command
     shift
-    [ -e lunatic.h ] && model=reactor
+    if grep -q '"lunatic.h"' main.*; then
+        model=reactor
+        set -- "$@" "-I$root/examples/c" -x c "$root/examples/c/lunatic.c"
+    fi
     if [ -z "$native" ]; then
-        zig "$compiler" --target=wasm32-wasi "-mexec-model=$model" -O2 "$@" -o "$begun"
+        zig "$compiler" --target=wasm32-wasi "-mexec-model=$model" -O2 -o "$begun" "$@"
     elif command -v "$compiler" >/dev/null; then
-        "$compiler" -O2 "$@" -o "$begun"
+        "$compiler" -O2 -o "$begun" "$@"
     else
-        zig "$compiler" -O2 "$@" -o "$begun"
+        zig "$compiler" -O2 -o "$begun" "$@"
     fi
 }
 
@@ -86,9 +89,10 @@ trap 'rm -f "$begun"' EXIT
 cd "$source"
 
 if [ -e main.c ]; then
-    c cc ./*.c
+    c cc main.c
 elif [ -e main.cc ]; then
-    c c++ ./*.cc
+    # Exceptions are not among what the library has for WebAssembly.
+    c c++ -fno-exceptions main.cc
 elif [ -e main.zig ] && [ -n "$native" ]; then
     # Unoptimised: it is built far more slowly than it runs.
     zig build-exe main.zig "-femit-bin=$begun"

@@ -97,6 +97,20 @@ fn processes_in_c_send_each_other_messages() {
 }
 
 #[test]
+fn a_program_in_cpp_does_what_it_does_natively() {
+    is_the_same_as_native("tests/guests/languages/c++");
+}
+
+#[test]
+fn every_process_in_cpp_has_its_global_variables_made_once() {
+    let Some(module) = build("tests/guests/languages/constructors") else { return };
+    let output = run(&["--no-cache"], &module, &[]);
+    let expected = "the first: made before 1\na child: made before 1\n\
+        no child: the module exports no function \"nobody\"\n";
+    assert_eq!((stdout(&output).as_str(), output.status.code()), (expected, Some(0)), "{}", stderr(&output));
+}
+
+#[test]
 fn a_program_in_go_does_what_it_does_natively() {
     is_the_same_as_native("tests/guests/languages/go");
 }
