@@ -59,9 +59,10 @@ go() {
 asc() {
     local place
     # shellcheck disable=SC2086 # Two packages.
-    place=$(install assemblyscript npm install --silent --no-save $ASSEMBLYSCRIPT --prefix)
-    (cd "$place" && node_modules/.bin/asc --path node_modules --config node_modules/@assemblyscript/wasi-shim/asconfig.json \
-        "$@")
+    place=$(install "${ASSEMBLYSCRIPT//[^a-z0-9.-]/-}" npm install --silent --no-save $ASSEMBLYSCRIPT --prefix)
+    # It knows relative paths only.
+    place=$(realpath --relative-to . "$place")/node_modules
+    "$place/.bin/asc" --config "$place/@assemblyscript/wasi-shim/asconfig.json" "$@"
 }
 
 # c COMPILER OPTION…: cc or c++, of this machine or of Zig. What has entries is a reactor; lunatic.h says why.
@@ -105,6 +106,11 @@ elif [ -e go.mod ]; then
     mode=exe
     [ -d lunatic ] && mode=c-shared
     GOOS=wasip1 GOARCH=wasm go build "-buildmode=$mode" -o "$begun" .
+elif [ -e main.ts ]; then
+    # What has entries does what is outside of functions in each process; lunatic.ts says more.
+    start=_start
+    [ -e lunatic.ts ] && start=_initialize
+    asc main.ts --exportStart "$start" --optimize --debug --outFile "$(realpath --relative-to . "$begun")"
 else
     echo "no language is known by what is in $source" >&2
     exit 2

@@ -129,3 +129,15 @@ fn a_program_in_zig_does_what_it_does_natively() {
 fn processes_in_zig_send_each_other_messages() {
     sums("examples/zig");
 }
+
+#[test]
+fn a_program_in_assemblyscript_does_what_is_written_down() {
+    let Some(module) = build("tests/guests/languages/assemblyscript") else { return };
+    let expected = include_str!("../guests/languages/assemblyscript/expected.txt");
+    assert_eq!(guest(&module), expected);
+}
+
+#[test]
+fn processes_in_assemblyscript_send_each_other_messages() {
+    sums("examples/assemblyscript");
+}
