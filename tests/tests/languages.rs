@@ -141,3 +141,21 @@ fn a_program_in_assemblyscript_does_what_is_written_down() {
 fn processes_in_assemblyscript_send_each_other_messages() {
     sums("examples/assemblyscript");
 }
+
+/// A parent in C has processes of all these languages sum up square numbers.
+#[test]
+fn processes_of_several_languages_send_each_other_messages() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut expected = String::new();
+    for language in ["assemblyscript", "c", "go", "zig"] {
+        let Some(module) = build(&format!("examples/{language}")) else { return };
+        let name = format!("{language}.wasm");
+        fs::copy(module, directory.path().join(&name)).expect("copied");
+        expected += &format!("{name}: 0 1 5 14 30 55 91 140 204 285\n");
+    }
+    let Some(module) = build("examples/several-languages") else { return };
+    let modules = format!("{}::modules", directory.path().display());
+    let output = run(&["--no-cache", "--dir", &modules], &module, &[]);
+    assert_eq!((stdout(&output), stderr(&output)), (expected, String::new()));
+    assert_eq!(output.status.code(), Some(0));
+}
