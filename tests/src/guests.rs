@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use crate::toolchains;
+
 /// What guests are built for.
 pub const TARGET: &str = "wasm32-wasip1";
 
@@ -24,6 +26,52 @@ pub fn build(directory: &str, name: &str) -> PathBuf {
     install_target();
     run(directory, &mut cargo(directory, &["build", "--quiet", "--release", "--target", TARGET]));
     target_directory().join(TARGET).join("release").join(format!("{name}.wasm"))
+}
+
+/// The same for a crate with C in it; or nothing, where there is no compiler for that.
+///
+/// # Panics
+/// If it cannot be built; the compiler's messages are in the panic's.
+pub fn build_with_c(directory: &str, name: &str) -> Option<PathBuf> {
+    install_target();
+    let compiler = toolchains::c_compiler(directory)?;
+    let mut cargo = cargo(directory, &["build", "--quiet", "--release", "--target", TARGET]);
+    cargo.env("CC_wasm32_wasip1", compiler).env("AR_wasm32_wasip1", "ar");
+    // What no test needs of SQLite, and takes a third of the time that it is built and compiled.
+    let without = ["FTS3", "FTS3_PARENTHESIS", "FTS5", "RTREE", "DBSTAT_VTAB"];
+    let without: Vec<_> = without.iter().map(|part| format!("-USQLITE_ENABLE_{part}")).collect();
+    run(directory, cargo.env("LIBSQLITE3_FLAGS", without.join(" ")));
+    Some(target_directory().join(TARGET).join("release").join(format!("{name}.wasm")))
+}
+
+/// Installs a published program, and returns the module called `name` that comes out of it. Once: what is there needs no
+/// registry.
+///
+/// # Panics
+/// If it cannot be built; the compiler's messages are in the panic's.
+pub fn install(package: &str, version: &str, name: &str) -> PathBuf {
+    let place = target_directory().join("installed").join(format!("{package}-{version}"));
+    let module = place.join("bin").join(format!("{name}.wasm"));
+    if !module.exists() {
+        install_target();
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args([
+            "install",
+            "--quiet",
+            "--locked",
+            "--no-default-features",
+            "--no-track",
+            "--target",
+            TARGET,
+        ]);
+        cargo.args([package, "--version", version]).arg("--root").arg(&place);
+        cargo.arg("--target-dir").arg(target_directory());
+        cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        // It is built for longer than it runs.
+        cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_DEBUG", "false");
+        run(package, &mut cargo);
+    }
+    module
 }
 
 /// Builds a test binary of the crate in a directory of the repository: which one say the arguments, and the name of its

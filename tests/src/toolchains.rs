@@ -27,15 +27,30 @@ pub fn build_native(directory: &str) -> Option<PathBuf> {
     run(directory, &["--native"])
 }
 
+/// A C compiler for WebAssembly that Cargo can call, by `examples/cc.sh`, for a crate in a directory; or nothing, where there
+/// is none.
+///
+/// # Panics
+/// If it cannot be had in CI.
+pub fn c_compiler(directory: &str) -> Option<PathBuf> {
+    let script = root().join("examples").join("cc.sh");
+    said_by(directory, Command::new(&script).arg("--version")).map(|_| script)
+}
+
 fn run(directory: &str, options: &[&str]) -> Option<PathBuf> {
     let mut script = Command::new(root().join("examples").join("build.sh"));
-    let output = script.args(options).arg(root().join(directory)).output().expect("there is bash");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let path = said_by(directory, script.args(options).arg(root().join(directory)))?;
+    Some(PathBuf::from(path.trim_end()))
+}
+
+/// What a script says on standard output, unless it is that there is no compiler.
+fn said_by(directory: &str, script: &mut Command) -> Option<String> {
+    let output = script.output().expect("there is bash");
+    let complaint = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(NO_COMPILER) && std::env::var_os("CI").is_none() {
-        eprintln!("skipped: {directory} needs a compiler that cannot be had: {said}");
+        eprintln!("skipped: {directory} needs a compiler that cannot be had: {complaint}");
         return None;
     }
-    assert!(output.status.success(), "{directory}: {said}");
-    let path = String::from_utf8(output.stdout).expect("our paths are UTF-8");
-    Some(PathBuf::from(path.trim_end()))
+    assert!(output.status.success(), "{directory}: {complaint}");
+    Some(String::from_utf8(output.stdout).expect("our paths are UTF-8"))
 }
