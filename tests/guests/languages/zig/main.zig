@@ -108,10 +108,10 @@ fn files(out: *Writer, io: Io, gpa: std.mem.Allocator, directory: Io.Dir) !void 
     if (directory.deleteFile(io, "sub")) {
         try out.writeAll("sub: deleted as a file\n");
     } else |failure| try out.print("sub as a file: {t}\n", .{failure});
+    try directory.writeFile(io, .{ .sub_path = "sub/c.txt", .data = "below" });
     {
         var sub = try directory.openDir(io, "sub", .{ .iterate = true });
         defer sub.close(io);
-        try sub.writeFile(io, .{ .sub_path = "c.txt", .data = "below" });
         try list(out, io, gpa, sub);
     }
     if (directory.deleteDir(io, "sub")) {
