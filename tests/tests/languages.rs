@@ -126,7 +126,6 @@ fn a_program_in_zig_does_what_it_does_natively() {
 }
 
 #[test]
-#[ignore = "path_open refuses to write below a directory that was opened without FD_WRITE among the rights it passes on"]
 fn a_program_in_zig_writes_below_a_directory_that_it_opened() {
     let Some(module) = build("tests/guests/languages/below") else { return };
     let directory = tempfile::tempdir().expect("a directory");

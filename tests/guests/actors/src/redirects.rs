@@ -166,7 +166,9 @@ fn write(name: &str) {
 
 /// A child has a directory under another name, and may only read it.
 fn read_only(mailbox: Mailbox<u64>) {
-    let config = ProcessConfig::new().unwrap();
+    let mut config = ProcessConfig::new().unwrap();
+    config.set_can_create_configs(true);
+    config.set_can_spawn_processes(true);
     let (path, name) = ("/logs", "old");
     unsafe {
         host::preopen_dir(config.id() as u64, path.as_ptr(), path.len(), name.as_ptr(), name.len(), 1);
@@ -176,7 +178,15 @@ fn read_only(mailbox: Mailbox<u64>) {
         assert!(std::fs::write("old/kept.log", "no").is_err());
         assert!(std::fs::remove_file("old/kept.log").is_err());
         assert!(std::fs::read_to_string("/logs/kept.log").is_err());
-        parent.tag_send(done(), 2);
+        // Nor does it give away more than it has.
+        let config = ProcessConfig::new().unwrap();
+        unsafe { host::preopen_dir(config.id() as u64, "old".as_ptr(), 3, "new".as_ptr(), 3, 0) };
+        Process::spawn_config(&config, parent, |parent: Process<u64>, _: Mailbox<()>| {
+            assert_eq!(std::fs::read_to_string("new/kept.log").unwrap(), "second kept\n");
+            assert!(std::fs::write("new/kept.log", "no").is_err());
+            assert!(std::fs::File::create("new/more").is_err());
+            parent.tag_send(done(), 2);
+        });
     });
     assert_eq!(mailbox.tag_receive(&[done()]), 2);
 }

@@ -45,6 +45,7 @@ pub fn server() {
     fails!(wasi::fd_seek(connection, 0, wasi::WHENCE_CUR), ERRNO_SPIPE);
     assert_eq!(crate::pread(connection, &mut [0; 1], 0), Err(wasi::ERRNO_SPIPE));
 
+    strangers(connection as i32);
     // What is peeked at is still there.
     let mut bytes = [0; 16];
     assert_eq!(receive(connection, &mut bytes[..5], wasi::RIFLAGS_RECV_PEEK), Ok(5));
@@ -72,6 +73,24 @@ pub fn server() {
     assert_eq!(read(connection, &mut bytes), Ok(0));
     works!(wasi::fd_close(connection));
     works!(wasi::fd_close(LISTENER));
+}
+
+/// Pointers outside of the memory: nothing is accepted, sent or received.
+fn strangers(connection: i32) {
+    use wasi::wasi_snapshot_preview1 as raw;
+
+    const FAULT: i32 = 21;
+    let (inside, outside) = ([0u64; 4].as_ptr() as i32, -4);
+    let wide = [inside, outside];
+    let wide = wide.as_ptr() as i32;
+    unsafe {
+        assert_eq!(raw::sock_accept(LISTENER as i32, 0, outside), FAULT);
+        for (buffers, result) in [(outside, inside), (wide, inside), (inside, outside)] {
+            assert_eq!(raw::sock_recv(connection, buffers, 1, 0, result, inside), FAULT);
+            assert_eq!(raw::sock_send(connection, buffers, 1, 0, result), FAULT);
+        }
+        assert_eq!(raw::sock_recv(connection, inside, 1, 0, inside, outside), FAULT);
+    }
 }
 
 pub fn not_sockets() {
