@@ -3,15 +3,16 @@
 //!
 //! `cargo bench --bench loading [ROUNDS]`. Each round lets everyone have a turn. Prints medians and minima.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lunatic_benches::command;
 use lunatic_benches::enlarge::enlarge;
 use lunatic_benches::peer::Peer;
 use lunatic_instrument::{Options, prepare};
 use lunatic_jit::{CompileOptions, Engine, EngineConfig, MemoryLayout, Module};
-use lunatic_tests::guests::{build, root};
+use lunatic_tests::guests::build;
 
 const ROUNDS: usize = 5;
 
@@ -80,14 +81,6 @@ fn compiling(plain: &[u8], directory: &Path, rounds: usize) {
         println!("reserved over wasmtime: {:.2}", reserved.median() / wasmtime.median());
     }
     println!("(preparing it took {:.1} s)\n", preparing.as_secs_f64());
-}
-
-/// The command, built.
-fn command() -> PathBuf {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--release", "--package", "lunatic-cli"]).current_dir(root());
-    assert!(cargo.status().expect("cargo runs").success(), "the command can be built");
-    root().join("target/release/lunatic-exec")
 }
 
 /// How long a command takes from its start to its end.

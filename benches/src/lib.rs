@@ -7,10 +7,13 @@ pub mod server;
 pub mod table;
 
 use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lunatic_executor::{Parts, Program, Runtime, RuntimeConfig};
+use lunatic_tests::guests::root;
 
 /// A module of `benches/guests`, built.
 ///
@@ -19,6 +22,17 @@ use lunatic_executor::{Parts, Program, Runtime, RuntimeConfig};
 pub fn guest(name: &str) -> Vec<u8> {
     let path = lunatic_tests::guests::build(&format!("benches/guests/{name}"), name);
     std::fs::read(path).expect("it has just been built")
+}
+
+/// `lunatic-exec`, built.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn command() -> PathBuf {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--release", "--package", "lunatic-cli"]).current_dir(root());
+    assert!(cargo.status().expect("cargo runs").success(), "the command can be built");
+    root().join("target/release/lunatic-exec")
 }
 
 /// Runs a program from its first instruction to the end of its first process, and returns the time that took.

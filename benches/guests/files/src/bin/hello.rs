@@ -1,0 +1,5 @@
+//! The smallest command.
+
+fn main() {
+    println!("hello");
+}
