@@ -21,7 +21,7 @@ use crate::process::{
 use crate::program::Loader;
 use crate::quota::Place;
 use crate::registry::Registry;
-use crate::scheduler::{BlockingPool, Events, Job, News, Scheduler, Timers};
+use crate::scheduler::{BlockingPool, Events, Files, Job, News, Scheduler, Timers, Work, keep};
 use crate::simulation::Hooks;
 use crate::sqlite::Surroundings;
 use crate::stdio::{Input, Output};
@@ -80,9 +80,9 @@ pub(crate) struct Parts {
 
 /// What a node is in.
 pub(crate) enum World {
-    /// A machine; blocking work is done by threads.
+    /// A machine; blocking work is done by threads, and who asked for file work goes on where it was done.
     Real {
-        files: BlockingPool,
+        files: Files,
         /// Where guests' modules are compiled: apart from files, which would have to wait otherwise.
         compilers: BlockingPool,
         /// Where databases are: a statement takes as long as its guest likes, and files would have to wait.
@@ -234,11 +234,27 @@ impl Node {
         first.wake();
     }
 
-    /// Has work on files done elsewhere.
-    pub(crate) fn submit(&self, job: Job) {
+    /// Has work on files done elsewhere; or on this thread after the turn, if that is one that does such work.
+    pub(crate) fn submit(self: &Arc<Self>, work: Work) {
+        let Some(work) = keep(work) else { return };
+        let node = self.clone();
         match &self.world {
-            World::Real { files, .. } => files.submit(job),
-            World::Simulated(hooks) => self.submit_for(hooks, job),
+            World::Real { files, .. } => files.submit(Box::new(move || node.follow(work))),
+            World::Simulated(hooks) => {
+                self.submit_for(
+                    hooks,
+                    Box::new(move || work().into_iter().for_each(|task| node.scheduler().schedule(task))),
+                );
+            }
+        }
+    }
+
+    /// Does work on files, and what follows from it.
+    fn follow(self: &Arc<Self>, work: Work) {
+        if let World::Real { files, .. } = &self.world
+            && let Some(left) = files.follow(work, self.scheduler(), &**self)
+        {
+            self.submit(left);
         }
     }
 

@@ -5,7 +5,7 @@
 //! 0. [`Stopper::ask`], if it begins with that: the first process is told, and has [`GRACE`] to end in its own way.
 //! 1. The first process ends, the time is up, or [`Stopper::stop`] is called: the exit status is decided.
 //! 2. The scheduler stops: sleeping workers wake, running ones finish their slice.
-//! 3. Their threads end. From here on no guest code runs.
+//! 3. Their threads end, and those that follow file work leave what they run. From here on no guest code runs.
 //! 4. Every process is discarded: memory, stacks and descriptors are released; suspended activations are
 //!    dropped as they are, nothing is unwound.
 //! 5. Databases are closed, which takes as long as their last statements, and at most [`CLOSING`].
@@ -31,14 +31,14 @@ use crate::metrics::MetricsServer;
 use crate::node::{self, Due, Node, Terminals, World};
 use crate::process::Signal;
 use crate::program::{Loader, Program};
-use crate::scheduler::{BlockingPool, Scheduler, Worker};
+use crate::scheduler::{BlockingPool, Files, Scheduler, Worker};
 use crate::stdio::{Input, Output};
 use crate::sys;
 
 /// The status of a command that could not even begin its first process.
 const STATUS_CANNOT_RUN: i32 = 1;
 
-/// Threads for blocking work at most. Files of one machine rarely gain from more.
+/// Threads that do file work at a time. Files of one machine rarely gain from more.
 const FILE_THREADS: usize = 16;
 
 /// Threads for databases: so many statements run at a time.
@@ -246,7 +246,7 @@ impl Blueprint {
         let node = Arc::new(Node::new(node::Parts {
             loader: self.loader.clone(),
             world: World::Real {
-                files: BlockingPool::new(FILE_THREADS),
+                files: Files::new(FILE_THREADS, self.workers),
                 compilers: BlockingPool::new(compiler_threads()),
                 databases: BlockingPool::with_stack(DATABASE_THREADS, DATABASE_STACK),
             },
@@ -312,6 +312,9 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
 
 /// Releases what processes hold, and flushes.
 fn settle(node: &Node) {
+    if let World::Real { files, .. } = &node.world {
+        files.finish();
+    }
     node.clear();
     if let World::Real { databases, .. } = &node.world {
         databases.finish(CLOSING);

@@ -54,9 +54,21 @@ impl Process {
 
     /// As a worker does it, if the process is in its queue. Goes back to the queue after the first look if it is to.
     fn run(&self, goes_back: bool) {
-        if self.queued.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            return;
+        if self.queued.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.have_turns(goes_back);
         }
+    }
+
+    /// As a thread does it that has done work for the process: runs it itself if it would have to queue it.
+    fn complete(&self, content: u32) {
+        if self.queue.push(signal(content)).is_ok_and(|has_to_be_queued| has_to_be_queued) {
+            // What a push has seen orders nothing; an exchange finds what is there.
+            assert_eq!(self.queued.swap(0, Ordering::AcqRel), 0, "it is in a queue or here");
+            self.have_turns(false);
+        }
+    }
+
+    fn have_turns(&self, goes_back: bool) {
         loop {
             // A signal handled while another worker has the process would panic here.
             let mut handled = self.handled.try_lock().expect("one worker has it");
@@ -98,6 +110,30 @@ fn guarantee_01_signals_are_handled_once_in_order_by_one_worker_at_a_time() {
         let handled = process.handled();
         let of_one: Vec<u32> = handled.iter().copied().filter(|signal| *signal < 10).collect();
         assert_eq!((of_one, handled.len()), (vec![1, 2], 3));
+        assert!(process.queue.wake(), "it rests");
+    });
+}
+
+/// Work for the process is completed on a thread that goes on with it, while it is sent to and a worker looks.
+#[test]
+fn guarantee_01_who_completes_work_and_whoever_sends_never_both_have_the_process() {
+    loom::model(|| {
+        let process = Arc::new(Process::new());
+        let (follower, sender) = (process.clone(), process.clone());
+        let completing = thread::spawn(move || {
+            follower.complete(1);
+            follower.complete(2);
+        });
+        let sending = thread::spawn(move || {
+            sender.send(10);
+            sender.run(false);
+        });
+        completing.join().unwrap();
+        sending.join().unwrap();
+        process.run(false);
+        let handled = process.handled();
+        let completed: Vec<u32> = handled.iter().copied().filter(|signal| *signal < 10).collect();
+        assert_eq!((completed, handled.len()), (vec![1, 2], 3));
         assert!(process.queue.wake(), "it rests");
     });
 }

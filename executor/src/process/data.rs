@@ -165,10 +165,12 @@ impl ProcessData {
         number
     }
 
-    /// Runs blocking work on the pool and waits for it. The job returns what computes the result.
+    /// Has work on files done that may block, and waits for it. The job returns what computes the result. Until it is
+    /// done the process is at rest, and can be killed; on which thread it goes on then, `scheduler/following.rs` says.
     pub(crate) fn wait_for_job(&mut self, job: impl FnOnce() -> Finish + Send + 'static) {
-        let complete = self.wait_for_completion();
-        self.node().submit(Box::new(move || complete(job())));
+        let wait = self.wait_for(Reason::Completion, None);
+        let process = self.process.clone();
+        self.node().submit(Box::new(move || process.complete(wait, job())));
     }
 
     /// Waits for someone to call what is returned.

@@ -51,7 +51,7 @@ use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::node::Node;
 use crate::report::Report;
-use crate::scheduler::Priority;
+use crate::scheduler::{Priority, Task};
 
 pub(crate) use alias::Use as AliasUse;
 pub(crate) use body::{Birth, Entry};
@@ -154,6 +154,13 @@ impl Process {
             self.node().scheduler().schedule(self.clone());
         }
         Ok(sent)
+    }
+
+    /// Gives it the result of what it waits for. If that makes it runnable, the caller runs it or queues it.
+    fn complete(self: Arc<Self>, wait: u64, finish: Finish) -> Option<Arc<dyn Task>> {
+        // A process that is over does not need its result.
+        let has_to_be_queued = self.inbox.push(Signal::Completed { wait, finish }.into()).unwrap_or(false);
+        has_to_be_queued.then_some(self as Arc<dyn Task>)
     }
 
     /// Has the processor fetch what its next turn will need, and its sender did not.

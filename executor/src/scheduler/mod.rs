@@ -18,16 +18,19 @@
 //! that is displaced from it, or yields, goes to the queue, and an idle worker is woken if there is one.
 //!
 //! A task of another than normal priority goes to one of two queues that all workers share, and look into at every turn.
+//! One whose file work was done elsewhere goes on there, if it may (`following`).
 //!
 //! # Invariants
 //!
 //! - A task is in at most one place: a queue, a next slot, or running. The task's own state machine ensures it.
 //! - Whoever makes work stealable calls [`Idle::notify`] afterwards; whoever is about to sleep looks at every
 //!   queue once more after announcing it. With the fences in `idle.rs` no work is left without a worker.
-//! - No worker blocks except in [`Idle::sleep`].
+//! - No worker blocks except in [`Idle::sleep`]. Tasks that run on other threads ([`Files`]) may find them blocking between
+//!   two turns, and not within one.
 
 mod blocking;
 mod deadlines;
+mod following;
 mod idle;
 mod reactor;
 mod run_queue;
@@ -46,11 +49,12 @@ mod sync {
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_deque::{Injector, Stealer};
 
 pub(crate) use blocking::{BlockingPool, Job};
+pub(crate) use following::{Files, Work, keep};
 pub(crate) use reactor::{News, Readiness};
 pub(crate) use timers::{TimerId, Timers};
 pub(crate) use worker::{Driven, Worker};
@@ -60,7 +64,7 @@ use run_queue::{RunQueue, settle};
 
 /// Something that runs in slices.
 pub(crate) trait Task: Send + Sync {
-    /// Runs a slice. Called by one worker at a time.
+    /// Runs a slice. Called by one thread at a time, which is a worker or [`Files`].
     fn run(&self) -> Step;
 
     /// How urgent it is; asked whenever it becomes runnable.
@@ -189,6 +193,13 @@ impl Scheduler {
     /// Where descriptors are registered.
     pub(crate) fn registry(&self) -> &mio::Registry {
         self.idle.registry()
+    }
+
+    /// Makes sure that somebody looks at timers when the next one is due, which was set on a thread that may not come to
+    /// look itself.
+    fn hasten(&self, next: Option<u64>) {
+        fence(Ordering::SeqCst);
+        self.idle.hasten(next);
     }
 
     /// Makes every worker return after the slice it is in.

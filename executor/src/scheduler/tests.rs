@@ -10,7 +10,7 @@ use super::idle::{Idle, MAX_SLEEP};
 use super::worker::Driven;
 use super::{Events, News, Priority, Scheduler, Step, Task};
 
-struct NoEvents;
+pub(super) struct NoEvents;
 
 impl Events for NoEvents {
     fn fire(&self) {}
