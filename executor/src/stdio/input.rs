@@ -1,9 +1,13 @@
 //! Standard input: the one thread that reads it, when someone wants something.
 //!
+//! Input that comes in large pieces, from a file or another program, is read ahead of who wants it, so that neither waits
+//! for the other. What a person types is not: it comes in lines, and the next one may be meant for another program.
+//!
 //! What was read for a process that died meanwhile stays for the next one that asks.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +15,12 @@ use super::Resume;
 
 /// Bytes read at a time.
 const CHUNK: usize = 64 << 10;
+
+/// Bytes of a piece after which the next one is read before anyone wants it. A terminal gives 4 KiB at most.
+const LARGE: usize = 16 << 10;
+
+/// Bytes that are read ahead, before the last piece. Whoever takes more than half of it has the thread go on.
+const AHEAD: usize = 4 * CHUNK;
 
 /// How long the thread pauses when another program has made the stream non-blocking and it is empty.
 const RETRY: Duration = Duration::from_millis(1);
@@ -29,11 +39,24 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Read and not yet taken; at most one chunk.
-    buffer: VecDeque<u8>,
+    /// Read and not yet taken: pieces as they came, at most [`AHEAD`] bytes and a chunk. They are handed over and not
+    /// copied, so that nobody waits for the lock.
+    pieces: VecDeque<Piece>,
+    /// Bytes of them.
+    bytes: usize,
+    /// What pieces were in, to be used again.
+    spare: Vec<Box<[u8; CHUNK]>>,
+    /// The thread waits until there is less.
+    is_ahead: bool,
     // At most one for each process.
     waiters: Vec<Resume>,
     at_end: bool,
+}
+
+struct Piece {
+    memory: Box<[u8; CHUNK]>,
+    /// The part that has been read and not yet taken.
+    left: Range<usize>,
 }
 
 impl Awaited {
@@ -45,12 +68,13 @@ impl Awaited {
     /// there yet.
     pub(crate) fn take(&self, buffer: &mut [u8]) -> Option<usize> {
         let mut state = self.shared.lock();
-        if state.buffer.is_empty() && !state.at_end && !buffer.is_empty() {
+        if state.bytes == 0 && !state.at_end && !buffer.is_empty() {
             return None;
         }
-        let count = state.buffer.len().min(buffer.len());
-        for (slot, byte) in buffer.iter_mut().zip(state.buffer.drain(..count)) {
-            *slot = byte;
+        let count = state.take(buffer);
+        if state.is_ahead && state.bytes < AHEAD / 2 {
+            state.is_ahead = false;
+            self.shared.wanted.notify_one();
         }
         Some(count)
     }
@@ -58,7 +82,7 @@ impl Awaited {
     /// How much there is to be taken, 0 at the end of the stream; `None` when nothing is there yet.
     pub(crate) fn available(&self) -> Option<usize> {
         let state = self.shared.lock();
-        (state.at_end || !state.buffer.is_empty()).then_some(state.buffer.len())
+        (state.at_end || state.bytes > 0).then_some(state.bytes)
     }
 
     /// Calls back once there is something, or the end.
@@ -71,7 +95,7 @@ impl Awaited {
             self.shared.lock().at_end |= started.is_err();
         });
         let mut state = self.shared.lock();
-        if state.at_end || !state.buffer.is_empty() {
+        if state.at_end || state.bytes > 0 {
             drop(state);
             resume();
         } else {
@@ -88,26 +112,54 @@ impl Shared {
     }
 
     fn work(&self, mut source: impl Read) {
-        let mut chunk = vec![0; CHUNK];
+        let mut last = 0;
         loop {
-            let state = self.lock();
-            drop(
-                self.wanted
-                    .wait_while(state, |state| state.waiters.is_empty())
-                    .unwrap_or_else(PoisonError::into_inner),
-            );
-            let count = read_some(&mut source, &mut chunk);
+            let mut memory = self.wait_until_wanted(last >= LARGE);
+            last = read_some(&mut source, &mut memory[..]);
             let waiters = {
                 let mut state = self.lock();
-                state.buffer.extend(&chunk[..count]);
-                state.at_end = count == 0;
+                state.bytes += last;
+                if last > 0 {
+                    state.pieces.push_back(Piece { memory, left: 0..last });
+                }
+                state.at_end = last == 0;
                 std::mem::take(&mut state.waiters)
             };
             waiters.into_iter().for_each(|resume| resume());
-            if count == 0 {
+            if last == 0 {
                 return;
             }
         }
+    }
+
+    /// Waits until someone does, or there is room to read ahead; what to read into.
+    fn wait_until_wanted(&self, may_read_ahead: bool) -> Box<[u8; CHUNK]> {
+        let mut state = self.lock();
+        state.is_ahead = may_read_ahead && state.bytes >= AHEAD;
+        let is_unwanted = |state: &mut State| state.waiters.is_empty() && (state.is_ahead || !may_read_ahead);
+        let mut state = self.wanted.wait_while(state, is_unwanted).unwrap_or_else(PoisonError::into_inner);
+        state.is_ahead = false;
+        state.spare.pop().unwrap_or_else(|| Box::new([0; CHUNK]))
+    }
+}
+
+impl State {
+    /// Moves what there is to the front of a buffer; how much.
+    fn take(&mut self, to: &mut [u8]) -> usize {
+        let mut count = 0;
+        while count < to.len()
+            && let Some(Piece { memory, left }) = self.pieces.front_mut()
+        {
+            let now = left.len().min(to.len() - count);
+            to[count..count + now].copy_from_slice(&memory[left.start..left.start + now]);
+            left.start += now;
+            count += now;
+            if left.start == left.end {
+                self.spare.extend(self.pieces.pop_front().map(|piece| piece.memory));
+            }
+        }
+        self.bytes -= count;
+        count
     }
 }
 
@@ -120,5 +172,107 @@ fn read_some(source: &mut impl Read, chunk: &mut [u8]) -> usize {
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(RETRY),
             Err(_) => return 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Gives what it is sent, piece by piece, and says how often it was asked.
+    struct Pieces(Receiver<Vec<u8>>, Sender<()>);
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            // Whoever has seen enough does not listen.
+            let _ = self.1.send(());
+            let piece = self.0.recv().unwrap_or_default();
+            buffer[..piece.len()].copy_from_slice(&piece);
+            Ok(piece.len())
+        }
+    }
+
+    struct Stream {
+        input: Awaited,
+        pieces: Sender<Vec<u8>>,
+        asked: Receiver<()>,
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Long enough for a thread to do what it must not.
+    const MOMENT: Duration = Duration::from_millis(50);
+
+    impl Stream {
+        fn new() -> Stream {
+            let (input, (pieces, receiver), (asks, asked)) = (Awaited::new(), channel(), channel());
+            let shared = input.shared.clone();
+            input.started.call_once(|| drop(std::thread::spawn(move || shared.work(Pieces(receiver, asks)))));
+            Stream { input, pieces, asked }
+        }
+
+        /// Takes this many bytes, or what there is before the end.
+        fn take(&self, count: usize) -> Vec<u8> {
+            let mut bytes = vec![0; count];
+            let mut done = 0;
+            while done < count {
+                match self.input.take(&mut bytes[done..]) {
+                    Some(0) => break,
+                    Some(more) => done += more,
+                    None => {
+                        let (ready, is_ready) = channel();
+                        self.input.when_ready(Box::new(move || ready.send(()).unwrap()));
+                        is_ready.recv_timeout(PATIENCE).unwrap();
+                    }
+                }
+            }
+            bytes.truncate(done);
+            bytes
+        }
+
+        fn wait_for_reads(&self, count: usize) {
+            (0..count).for_each(|_| self.asked.recv_timeout(PATIENCE).unwrap());
+        }
+    }
+
+    #[test]
+    fn lines_are_read_when_someone_wants_them() {
+        let stream = Stream::new();
+        assert!(stream.asked.recv_timeout(MOMENT).is_err(), "nobody wants anything yet");
+        stream.pieces.send(b"one\n".to_vec()).unwrap();
+        stream.pieces.send(b"two\n".to_vec()).unwrap();
+        assert_eq!(stream.take(2), b"on");
+        assert_eq!(stream.take(2), b"e\n");
+        stream.wait_for_reads(1);
+        assert!(stream.asked.recv_timeout(MOMENT).is_err(), "nobody wants the second");
+        assert_eq!(stream.take(4), b"two\n");
+    }
+
+    #[test]
+    fn large_pieces_are_read_ahead_up_to_a_limit_and_come_in_order() {
+        let stream = Stream::new();
+        let piece = |index: u8| vec![index; CHUNK];
+        (0..20).for_each(|index| stream.pieces.send(piece(index)).unwrap());
+        assert_eq!(stream.take(1), [0]);
+        // And one more, if the first byte was taken early.
+        stream.wait_for_reads(AHEAD / CHUNK);
+        let _ = stream.asked.recv_timeout(MOMENT);
+        assert!(stream.asked.recv_timeout(MOMENT).is_err(), "that is enough");
+        // Less than half is left, also of one more.
+        let taken = AHEAD / 2 + CHUNK + 1;
+        assert_eq!(stream.take(taken).len(), taken);
+        stream.wait_for_reads(2);
+        let left = stream.take(20 * CHUNK - taken - 1);
+        assert!(left.is_sorted() && left.last() == Some(&19));
+        drop(stream.pieces);
+        let started = Instant::now();
+        while stream.input.available() != Some(0) {
+            assert!(started.elapsed() < PATIENCE, "the end was not seen");
+            std::thread::yield_now();
+        }
+        assert_eq!(stream.input.take(&mut [0; 8]), Some(0));
     }
 }

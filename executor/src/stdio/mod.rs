@@ -51,10 +51,10 @@ impl Output {
     }
 
     /// Writes bytes, or queues them.
-    pub(crate) fn write(&self, bytes: Vec<u8>) -> Accepted {
+    pub(crate) fn write(&self, bytes: impl AsRef<[u8]>) -> Accepted {
         match self {
-            Output::Queued(output) => output.write(bytes),
-            Output::Immediate(output) => output.write(&bytes),
+            Output::Queued(output) => output.write(bytes.as_ref()),
+            Output::Immediate(output) => output.write(bytes.as_ref()),
         }
     }
 

@@ -3,8 +3,11 @@
 //! A write is whole: bytes of two processes never mix within one. A process that writes beyond the bound has
 //! its bytes taken and then waits until the queue is below it, so the queue exceeds the bound by at most one
 //! write for each process.
+//!
+//! What is queued is one piece of memory, and what is being written another; the thread takes all there is by
+//! exchanging the two. It is woken if it sleeps, which it does not as long as there is something to write. So most
+//! writes are a lock and a copy.
 
-use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,16 +25,23 @@ pub(crate) struct Queued {
     shared: Arc<Shared>,
 }
 
+#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Something to write, or nothing left to write.
-    changed: Condvar,
+    /// Something to write, for the thread.
+    arrived: Condvar,
+    /// Nothing left to write, for whoever flushes.
+    written: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
-    chunks: VecDeque<Vec<u8>>,
+    /// What the thread has not taken.
+    pending: Vec<u8>,
+    /// Bytes of that and of what the thread writes.
     bytes: usize,
+    /// The thread waits for something.
+    is_idle: bool,
     // At most one for each process.
     waiters: Vec<Resume>,
     /// The reader is gone: everything written is lost, as it is for any program.
@@ -52,21 +62,23 @@ pub(crate) enum Accepted {
 impl Queued {
     /// Starts the thread that writes to `sink`.
     pub(crate) fn start(name: &str, sink: impl Write + Send + 'static) -> std::io::Result<Queued> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared::default());
         let thread = shared.clone();
         std::thread::Builder::new().name(name.into()).spawn(move || thread.work(sink))?;
         Ok(Queued { shared })
     }
 
     /// Queues bytes.
-    pub(crate) fn write(&self, bytes: Vec<u8>) -> Accepted {
+    pub(crate) fn write(&self, bytes: &[u8]) -> Accepted {
         let mut queue = self.shared.lock();
         if queue.broken {
             return Accepted::Broken;
         }
         queue.bytes += bytes.len();
-        queue.chunks.push_back(bytes);
-        self.shared.changed.notify_all();
+        queue.pending.extend_from_slice(bytes);
+        if std::mem::take(&mut queue.is_idle) {
+            self.shared.arrived.notify_one();
+        }
         if queue.bytes > MAX_QUEUED { Accepted::Full } else { Accepted::Room }
     }
 
@@ -90,14 +102,14 @@ impl Queued {
     pub(crate) fn flush(&self, patience: Option<Duration>) {
         let queue = self.shared.lock();
         let is_written = |queue: &mut Queue| queue.bytes == 0;
-        let changed = &self.shared.changed;
+        let written = &self.shared.written;
         match patience {
             Some(patience) => {
-                let waited = changed.wait_timeout_while(queue, patience, |queue| !is_written(queue));
+                let waited = written.wait_timeout_while(queue, patience, |queue| !is_written(queue));
                 drop(waited.unwrap_or_else(PoisonError::into_inner));
             }
             None => drop(
-                changed.wait_while(queue, |queue| !is_written(queue)).unwrap_or_else(PoisonError::into_inner),
+                written.wait_while(queue, |queue| !is_written(queue)).unwrap_or_else(PoisonError::into_inner),
             ),
         }
     }
@@ -107,7 +119,7 @@ impl Drop for Queued {
     fn drop(&mut self) {
         // Tells the thread to end once everything is written.
         self.shared.lock().broken = true;
-        self.shared.changed.notify_all();
+        self.shared.arrived.notify_one();
     }
 }
 
@@ -118,20 +130,28 @@ impl Shared {
     }
 
     fn work(&self, mut sink: impl Write) {
+        let mut bytes = Vec::new();
         loop {
-            let chunks = {
-                let queue = self.lock();
-                let nothing = |queue: &mut Queue| queue.chunks.is_empty() && !queue.broken;
-                let mut queue =
-                    self.changed.wait_while(queue, nothing).unwrap_or_else(PoisonError::into_inner);
-                std::mem::take(&mut queue.chunks)
-            };
-            if chunks.is_empty() {
+            self.take(&mut bytes);
+            if bytes.is_empty() {
                 return;
             }
-            let written = write_all(&mut sink, &Vec::from(chunks).concat());
+            let written = write_all(&mut sink, &bytes);
             self.wrote(written);
+            bytes.clear();
+            // After a long write, what was allocated for it is not kept.
+            bytes.shrink_to(MAX_QUEUED);
         }
+    }
+
+    /// Waits until there is something to write and takes all of it; nothing is the end.
+    fn take(&self, bytes: &mut Vec<u8>) {
+        let nothing = |queue: &mut Queue| {
+            queue.is_idle = queue.pending.is_empty() && !queue.broken;
+            queue.is_idle
+        };
+        let mut queue = self.arrived.wait_while(self.lock(), nothing).unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut queue.pending, bytes);
     }
 
     /// Accounts for what left the queue and wakes whom that concerns.
@@ -143,10 +163,12 @@ impl Shared {
                 Err(()) => {
                     queue.broken = true;
                     queue.bytes = 0;
-                    queue.chunks.clear();
+                    queue.pending.clear();
                 }
             }
-            self.changed.notify_all();
+            if queue.bytes == 0 {
+                self.written.notify_all();
+            }
             if queue.bytes > MAX_QUEUED { Vec::new() } else { std::mem::take(&mut queue.waiters) }
         };
         waiters.into_iter().for_each(|resume| resume());
@@ -199,8 +221,8 @@ mod tests {
         let (permit, permits) = mpsc::channel();
         let written = Arc::new(Mutex::new(Vec::new()));
         let output = Queued::start("test", Slow(permits, written.clone())).unwrap();
-        assert_eq!(output.write(vec![1; MAX_QUEUED]), Accepted::Room);
-        assert_eq!(output.write(vec![2; 1]), Accepted::Full);
+        assert_eq!(output.write(&vec![1; MAX_QUEUED]), Accepted::Room);
+        assert_eq!(output.write(&[2]), Accepted::Full);
         let (resumed, resumes) = mpsc::channel();
         output.when_room(Box::new(move || resumed.send(()).unwrap()));
         assert!(resumes.try_recv().is_err());
@@ -211,11 +233,63 @@ mod tests {
         assert_eq!((written.len(), written.last()), (MAX_QUEUED + 1, Some(&2)));
     }
 
+    /// Takes everything at once.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_writes_wakes_a_thread_that_sleeps() {
+        let kept = Kept::default();
+        let output = Queued::start("test", kept.clone()).unwrap();
+        for round in 1..=3 {
+            // Enough for the thread to fall asleep.
+            std::thread::sleep(Duration::from_millis(20));
+            output.write(b"a");
+            output.flush(Some(Duration::from_secs(30)));
+            assert_eq!(kept.0.lock().unwrap().len(), round);
+        }
+    }
+
+    #[test]
+    fn writes_of_many_are_whole_and_each_ones_are_in_order() {
+        const WRITERS: u32 = 4;
+        const WRITES: u32 = 5000;
+        let kept = Kept::default();
+        let output = Queued::start("test", kept.clone()).unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let output = &output;
+                scope.spawn(move || {
+                    (0..WRITES)
+                        .for_each(|number| _ = output.write(format!("{writer} {number}\n").as_bytes()));
+                });
+            }
+        });
+        output.flush(None);
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        for writer in 0..WRITERS {
+            let prefix = format!("{writer} ");
+            let numbers = text.lines().filter_map(|line| line.strip_prefix(&prefix)?.parse::<u32>().ok());
+            assert!(numbers.eq(0..WRITES), "of {writer}");
+        }
+        assert_eq!(text.lines().count(), (WRITERS * WRITES) as usize);
+    }
+
     #[test]
     fn a_flush_may_have_an_end() {
         let (_permit, permits) = mpsc::channel();
         let output = Queued::start("test", Slow(permits, Arc::default())).unwrap();
-        output.write(vec![0; 1]);
+        output.write(&[0]);
         output.flush(Some(Duration::from_millis(1)));
     }
 
@@ -224,8 +298,8 @@ mod tests {
         let (permit, permits) = mpsc::channel();
         let output = Queued::start("test", Slow(permits, Arc::default())).unwrap();
         drop(permit);
-        output.write(vec![0; 2 * MAX_QUEUED]);
+        output.write(&vec![0; 2 * MAX_QUEUED]);
         output.flush(None);
-        assert_eq!(output.write(vec![0]), Accepted::Broken);
+        assert_eq!(output.write(&[0]), Accepted::Broken);
     }
 }

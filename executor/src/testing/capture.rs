@@ -100,7 +100,7 @@ mod tests {
         let capture = Capture::default();
         let streams = capture.streams(true);
         for (stream, text) in [(&streams.stdout, "a"), (&streams.stderr, "b"), (&streams.stdout, "c")] {
-            stream.write(text.into());
+            stream.write(text);
         }
         let Kept { all, errors, is_cut, .. } = capture.take();
         assert_eq!((&all[..], &errors[..], is_cut), (&b"abc"[..], &b"b"[..], false));
@@ -111,7 +111,7 @@ mod tests {
         let capture = Capture::default();
         let streams = capture.streams(true);
         streams.stdout.write(vec![b'x'; MAX_KEPT - 1]);
-        streams.stderr.write(b"yz".to_vec());
+        streams.stderr.write(b"yz");
         let Kept { all, errors, is_cut, .. } = capture.take();
         assert_eq!((all.len(), all.last(), &errors[..], is_cut), (MAX_KEPT, Some(&b'y'), &b"yz"[..], true));
     }
