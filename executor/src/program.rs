@@ -70,6 +70,12 @@ impl Loader {
         })
     }
 
+    /// For functions that only tests have.
+    #[cfg(test)]
+    pub(crate) fn linker_mut(&mut self) -> &mut Linker<ProcessData> {
+        &mut self.linker
+    }
+
     /// Loads a program, from the cache if there is one and it is there.
     pub(crate) fn load(&self, bytes: &[u8]) -> Result<Program, LoadError> {
         // How many reservations are left is not the program's to say, and how deep its stack goes, in code for the one

@@ -35,6 +35,9 @@ mod table;
 mod turn;
 mod wait;
 
+#[cfg(test)]
+mod tests;
+
 /// What [`queue`] is made of, which a model checker replaces by its own.
 mod sync {
     pub(super) use std::sync::atomic::{AtomicPtr, Ordering};
