@@ -1,9 +1,12 @@
 //! What is tested across rooms.
 //!
-//! [`guests`] builds guest programs from source, [`toolchains`] those in other languages than Rust, [`commands`] ours; [`spec`] runs the official specification suite on the engine; `src/bin/spec.rs` is the same as a command.
+//! [`guests`] builds guest programs from source, [`toolchains`] those in other languages than Rust, [`commands`] ours and runs
+//! them, [`talking`] while they are talked with; [`spec`] runs the official specification suite on the engine;
+//! `src/bin/spec.rs` is the same as a command.
 //! The tests of the commands and of real guests are in `tests/`.
 
 pub mod commands;
 pub mod guests;
 pub mod spec;
+pub mod talking;
 pub mod toolchains;

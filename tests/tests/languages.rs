@@ -2,11 +2,14 @@
 //! built for this machine, and processes and messages.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use lunatic_tests::commands::{self, PATIENCE, command, run, stderr, stdout};
+use lunatic_tests::talking::Talking;
 use lunatic_tests::toolchains::{build, build_native};
 
 /// What the programs that are compared read; without an end of line at its end.
@@ -113,6 +116,28 @@ fn every_process_in_cpp_has_its_global_variables_made_once() {
 #[test]
 fn a_program_in_go_does_what_it_does_natively() {
     is_the_same_as_native("tests/guests/languages/go");
+}
+
+/// Two connections, of which the first is silent while the second is served, and clocks beside both.
+#[test]
+fn a_server_in_go_waits_for_everything_at_once() {
+    let Some(module) = build("tests/guests/languages/go-server") else { return };
+    let mut server = Talking::start(&["--cache-dir", cache(), "--listen", "127.0.0.1:0"], &module, &[]);
+    let address = server.address();
+    server.expect("listening");
+    let connect = || BufReader::new(TcpStream::connect(&address).expect("it listens"));
+    let ask = |connection: &mut BufReader<TcpStream>, line: &str| {
+        writeln!(connection.get_mut(), "{line}").expect("it is read");
+        let mut answer = String::new();
+        connection.read_line(&mut answer).expect("there is an answer");
+        answer
+    };
+    let (mut silent, mut second) = (connect(), connect());
+    assert_eq!(ask(&mut second, "first"), "FIRST\n");
+    assert_eq!(ask(&mut second, "ticks"), "ticked\n");
+    assert_eq!(ask(&mut silent, "second"), "SECOND\n");
+    assert_eq!(ask(&mut second, "quit"), "");
+    assert_eq!(server.end(), Some(7));
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! WASI preview 1, function by function and error code by error code, by a guest that calls them as they are.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{PATIENCE, cache as fresh_cache, command, run, stderr, stdout};
+use lunatic_tests::commands::{cache as fresh_cache, command, run, stderr, stdout};
 use lunatic_tests::guests::build;
+use lunatic_tests::talking::Talking;
 
 fn guest() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
@@ -191,62 +191,29 @@ fn devices_are_files_of_their_own_kind() {
     scenario_with("devices", &["--dir", &dirs.scratch(), "--dir", "/dev::dev:ro"]);
 }
 
-/// A guest that is talked with.
-struct Talking {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Talking {
-    fn start(name: &str, options: &[&str]) -> Talking {
-        let exec = command("lunatic-exec");
-        let mut limited = Command::new("timeout");
-        limited.env_remove("HOME").env_remove("XDG_CACHE_HOME");
-        limited.arg(PATIENCE).arg(exec.get_program()).args(["--cache-dir", cache()]).args(options);
-        limited.arg(guest()).arg(name).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = limited.spawn().expect("it runs");
-        let lines = BufReader::new(child.stdout.take().expect("it is piped"));
-        Talking { child, lines }
-    }
-
-    fn expect(&mut self, line: &str) {
-        let mut next = String::new();
-        self.lines.read_line(&mut next).unwrap();
-        if next.trim_end() != line {
-            let _ = self.child.kill();
-            let mut complaint = String::new();
-            self.child.stderr.take().expect("it is piped").read_to_string(&mut complaint).unwrap();
-            panic!("{next:?} instead of {line:?}: {complaint}");
-        }
-    }
-
-    fn end(mut self, name: &str) {
-        self.expect(&format!("done: {name}"));
-        assert!(self.child.wait().unwrap().success());
-    }
+/// A scenario that is talked with.
+fn talk(name: &str, options: &[&str]) -> Talking {
+    Talking::start(&[&["--cache-dir", cache()], options].concat(), guest(), &[name])
 }
 
 #[test]
 fn standard_input_is_polled() {
-    let mut guest = Talking::start("poll-stdin", &[]);
+    let mut guest = talk("poll-stdin", &[]);
     guest.expect("ready");
-    let mut stdin = guest.child.stdin.take().expect("it is piped");
+    let mut stdin = guest.input();
     stdin.write_all(b"hello\n").unwrap();
     guest.expect("line");
     drop(stdin);
-    guest.end("poll-stdin");
+    guest.expect("done: poll-stdin");
+    assert_eq!(guest.end(), Some(0));
 }
 
 #[test]
 fn a_listener_is_given() {
     let dirs = Dirs::new();
-    let mut guest = Talking::start("server", &["--dir", &dirs.scratch(), "--listen", "127.0.0.1:0"]);
+    let mut guest = talk("server", &["--dir", &dirs.scratch(), "--listen", "127.0.0.1:0"]);
     guest.expect("listening");
-    let mut complaints = BufReader::new(guest.child.stderr.take().expect("it is piped"));
-    let mut address = String::new();
-    complaints.read_line(&mut address).unwrap();
-    let address = address.trim_end().strip_prefix("lunatic-exec: listening at ").expect("it says where");
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = guest.connect();
     stream.write_all(b"hello").unwrap();
     let mut bytes = [0; 7];
     stream.read_exact(&mut bytes).unwrap();
@@ -259,8 +226,25 @@ fn a_listener_is_given() {
     assert_eq!(rest, "goodbye");
     stream.write_all(b"last").unwrap();
     drop(stream);
-    guest.child.stderr = Some(complaints.into_inner());
-    guest.end("server");
+    guest.expect("done: server");
+    assert_eq!(guest.end(), Some(0));
+}
+
+#[test]
+fn a_listener_waits_for_who_does_not_ask() {
+    let dirs = Dirs::new();
+    let mut guest = talk("plain-server", &["--dir", &dirs.scratch(), "--listen", "127.0.0.1:0"]);
+    guest.expect("listening");
+    // It has begun to wait by now, or does so later: nothing can come of a moment too few.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let mut stream = guest.connect();
+    stream.write_all(b"question").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "QUESTION");
+    guest.expect("done: plain-server");
+    assert_eq!(guest.end(), Some(0));
 }
 
 /// HOSTILE 31.
@@ -271,7 +255,7 @@ fn named_pipes_are_waited_for() {
     for name in ["in", "out"] {
         assert!(Command::new("mkfifo").arg(dirs.scratch.join(name)).status().unwrap().success());
     }
-    let mut guest = Talking::start("fifo", &["--workers", "1", "--dir", &dirs.scratch()]);
+    let mut guest = talk("fifo", &["--workers", "1", "--dir", &dirs.scratch()]);
     guest.expect("reading");
     let mut pipe = std::fs::OpenOptions::new().write(true).open(dirs.scratch.join("in")).unwrap();
     pipe.write_all(b"hello").unwrap();
@@ -281,7 +265,8 @@ fn named_pipes_are_waited_for() {
     guest.expect("writing");
     std::thread::sleep(std::time::Duration::from_millis(50));
     assert_eq!(std::fs::read(dirs.scratch.join("out")).unwrap().len(), 300_000);
-    guest.end("fifo");
+    guest.expect("done: fifo");
+    assert_eq!(guest.end(), Some(0));
 }
 
 /// The signal of an abort, as a shell would tell of it.

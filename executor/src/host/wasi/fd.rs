@@ -16,7 +16,7 @@ use crate::sys::files;
 use super::errno::Errno;
 use super::rights::{Granted, Rights};
 use super::stat::file_type;
-use super::table::{APPEND, DSYNC, Fd, NONBLOCK, RSYNC, SYNC};
+use super::table::{APPEND, DSYNC, Fd, NONBLOCK, RSYNC, SYNC, UNSEEN};
 use super::{Result, Version, answer, blocking, suspend};
 
 /// The kinds of advice that there are.
@@ -114,6 +114,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
 fn fdstat(memory: &mut GuestMemory<'_>, data: &mut ProcessData, fd: u32, result: u32) -> Result<()> {
     let terminals = data.node().terminals;
     let entry = data.wasi.entry(data.process.config(), fd)?;
+    entry.flags &= !UNSEEN;
     let mut bytes = [0; 24];
     bytes[0] = file_type(&entry.fd, terminals);
     bytes[2..4].copy_from_slice(&entry.flags.to_le_bytes());

@@ -1,7 +1,8 @@
 //! Sockets: `sock_accept`, `sock_recv`, `sock_send`, `sock_shutdown`.
 //!
 //! Preview 1 cannot make any. A process has the listeners that it was given (behind its directories), and the connections
-//! that it accepts at them; both can be polled and closed, and connections read and written, like any descriptor.
+//! that it accepts at them; both can be polled and closed, and connections read and written, like any descriptor. Who looks
+//! at the flags of such a listener finds that it does not wait; for who never does, it waits.
 
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::errno::Errno;
 use super::fd::checked_flags;
 use super::rights::{Granted, Rights};
 use super::stream::{Ranges, gather, ranges, scatter, total};
-use super::table::{Entry, Fd, NONBLOCK};
+use super::table::{Entry, Fd, NONBLOCK, UNSEEN};
 use super::{Result, Version, answer, suspend, until_ready};
 
 /// How is received.
@@ -79,7 +80,8 @@ fn accept(
         _ => return Err(Errno::NOTSOCK),
     };
     entry.rights.base.check(Rights::SOCK_ACCEPT)?;
-    let (parent, own) = (entry.rights, entry.flags);
+    let own = if entry.flags & UNSEEN != 0 { 0 } else { entry.flags };
+    let parent = entry.rights;
     memory.check(result, 4)?;
     let listener = listener.get(data.node().net())?.clone();
     let flags = checked_flags(flags)?;

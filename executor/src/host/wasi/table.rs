@@ -25,6 +25,11 @@ pub(super) const NONBLOCK: u16 = 1 << 2;
 pub(super) const RSYNC: u16 = 1 << 3;
 pub(super) const SYNC: u16 = 1 << 4;
 
+/// Of a listener: it does not wait, but nobody has seen that yet. Guests are of two kinds: those that look at the flags (Go
+/// does) expect not to wait if these say so, as they do in Wasmtime, and would stop altogether if they did; those that do not
+/// look expect to wait, as one does by default. So it is for both what they take it for.
+pub(super) const UNSEEN: u16 = 1 << 15;
+
 /// What a descriptor stands for. Cheap to clone: a job on the pool holds one while it runs.
 #[derive(Clone)]
 pub(super) enum Fd {
@@ -233,7 +238,7 @@ impl FdTable {
             let listeners = config.listeners.iter().map(|listener| Entry {
                 fd: Fd::Listener(listener.clone()),
                 rights: Granted { base: Rights::LISTENER, inheriting: Rights::CONNECTION },
-                flags: 0,
+                flags: NONBLOCK | UNSEEN,
             });
             streams.into_iter().chain(dirs).chain(listeners).map(Some).collect()
         })

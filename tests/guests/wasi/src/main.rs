@@ -119,6 +119,7 @@ fn main() {
         "inheriting" => rights::inheriting,
         "read-only" => rights::read_only,
         "server" => sockets::server,
+        "plain-server" => sockets::plain_server,
         "not-sockets" => sockets::not_sockets,
         "strangers" => strangers::strangers,
         "streams" => streams::streams,

@@ -23,15 +23,15 @@ fn send(fd: u32, bytes: &[u8]) -> Result<usize, wasi::Errno> {
 pub fn server() {
     let stat = works!(wasi::fd_fdstat_get(LISTENER));
     assert_eq!(stat.fs_filetype, wasi::FILETYPE_SOCKET_STREAM);
+    // Who looks is told that it does not wait, and it does not.
+    assert_eq!(stat.fs_flags, wasi::FDFLAGS_NONBLOCK);
+    fails!(wasi::sock_accept(LISTENER, 0), ERRNO_AGAIN);
     assert_eq!(works!(wasi::fd_filestat_get(LISTENER)).filetype, wasi::FILETYPE_SOCKET_STREAM);
     fails!(wasi::fd_prestat_get(LISTENER), ERRNO_BADF);
     assert_eq!(read(LISTENER, &mut [0; 1]), Err(wasi::ERRNO_BADF));
     fails!(wasi::sock_shutdown(LISTENER, wasi::SDFLAGS_RD), ERRNO_NOTCONN);
     assert_eq!(receive(LISTENER, &mut [0; 1], 0), Err(wasi::ERRNO_NOTCONN));
     fails!(wasi::sock_accept(LISTENER, wasi::FDFLAGS_APPEND), ERRNO_INVAL);
-    // Nobody is there yet.
-    works!(wasi::fd_fdstat_set_flags(LISTENER, wasi::FDFLAGS_NONBLOCK));
-    fails!(wasi::sock_accept(LISTENER, 0), ERRNO_AGAIN);
     works!(wasi::fd_fdstat_set_flags(LISTENER, 0));
     let silent = poll(&[readable(1, LISTENER), timeout(2, 5)]).unwrap();
     assert_eq!((silent.len(), silent[0].userdata), (1, 2));
@@ -91,6 +91,19 @@ fn strangers(connection: i32) {
         }
         assert_eq!(raw::sock_recv(connection, inside, 1, 0, inside, outside), FAULT);
     }
+}
+
+/// As the standard library does it, without a look at the flags: it waits.
+pub fn plain_server() {
+    use std::io::{Read, Write};
+    use std::os::fd::FromRawFd;
+
+    let listener = unsafe { std::net::TcpListener::from_raw_fd(LISTENER as i32) };
+    println!("listening");
+    let (mut stream, _) = listener.accept().expect("it waits until someone comes");
+    let mut question = String::new();
+    stream.read_to_string(&mut question).expect("it waits until all is there");
+    stream.write_all(question.to_uppercase().as_bytes()).expect("it is read");
 }
 
 pub fn not_sockets() {
