@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{cache as fresh_cache, command, run, stderr, stdout};
+use lunatic_tests::commands::{PATIENCE, cache as fresh_cache, command, run, stderr, stdout};
 use lunatic_tests::guests::build;
 use lunatic_tests::talking::Talking;
 
@@ -194,6 +194,29 @@ fn devices_are_files_of_their_own_kind() {
 /// A scenario that is talked with.
 fn talk(name: &str, options: &[&str]) -> Talking {
     Talking::start(&[&["--cache-dir", cache()], options].concat(), guest(), &[name])
+}
+
+/// With a terminal of its own, which Python makes; what is typed comes back as echo.
+#[cfg(target_os = "linux")]
+#[test]
+fn terminals_are_told_from_other_streams() {
+    let script = "import os, pty, sys\n\
+        pid, terminal = pty.fork()\n\
+        if pid == 0: os.execvp(sys.argv[1], sys.argv[1:])\n\
+        os.write(terminal, b'typed\\n')\n\
+        said = b''\n\
+        try:\n\
+        \x20   while True: said += os.read(terminal, 1000)\n\
+        except OSError: pass\n\
+        sys.stdout.buffer.write(said)\n\
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
+    let exec = command("lunatic-exec");
+    let mut python = Command::new("timeout");
+    python.env_remove("HOME").env_remove("XDG_CACHE_HOME").args([PATIENCE, "python3", "-c", script]);
+    python.arg(exec.get_program()).args(["--cache-dir", cache()]).arg(guest()).arg("terminals");
+    let output = python.output().unwrap();
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).ends_with("done: terminals\r\n"), "{}", stdout(&output));
 }
 
 #[test]

@@ -123,6 +123,7 @@ fn main() {
         "not-sockets" => sockets::not_sockets,
         "strangers" => strangers::strangers,
         "streams" => streams::streams,
+        "terminals" => streams::terminals,
         "fifo" => streams::fifo,
         "devices" => streams::devices,
         "times" => times::times,

@@ -30,6 +30,21 @@ pub fn streams() {
     assert_eq!(write(2, b"no"), Err(wasi::ERRNO_BADF));
 }
 
+/// All of them are terminals here. A guest takes what may not seek for one.
+pub fn terminals() {
+    for fd in 0..3 {
+        let stat = works!(wasi::fd_fdstat_get(fd));
+        assert_eq!(stat.fs_filetype, wasi::FILETYPE_CHARACTER_DEVICE);
+        assert_eq!(stat.fs_rights_base & (wasi::RIGHTS_FD_SEEK | wasi::RIGHTS_FD_TELL), 0);
+        assert_eq!(works!(wasi::fd_filestat_get(fd)).filetype, wasi::FILETYPE_CHARACTER_DEVICE);
+    }
+    use std::io::IsTerminal;
+    assert!(std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal());
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).expect("it is text");
+    assert_eq!(line, "typed\n");
+}
+
 /// Named pipes: `in`, to which the other side writes "hello" after "reading", and "more" after "again", and `out`, from
 /// which it reads after "writing".
 pub fn fifo() {
