@@ -10,3 +10,14 @@ pub mod guests;
 pub mod spec;
 pub mod talking;
 pub mod toolchains;
+
+/// A test for each scenario of a guest: `scenarios! { run: function => "name" }` has `function` call `run("name")`.
+#[macro_export]
+macro_rules! scenarios {
+    ($run:path: $($function:ident => $name:literal),* $(,)?) => {$(
+        #[test]
+        fn $function() {
+            $run($name);
+        }
+    )*};
+}

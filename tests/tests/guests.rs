@@ -91,16 +91,7 @@ fn nothing_that_is_waited_for_holds_a_worker_up() {
     }
 }
 
-macro_rules! scenarios {
-    ($($function:ident => $name:literal),* $(,)?) => {$(
-        #[test]
-        fn $function() {
-            scenario($name);
-        }
-    )*};
-}
-
-scenarios! {
+lunatic_tests::scenarios! { scenario:
     messages_of_any_size_arrive => "messages",
     tags_select_messages => "tags",
     receiving_and_sleeping_time_out => "timeouts",

@@ -53,16 +53,7 @@ fn scenario(name: &str) {
     }
 }
 
-macro_rules! scenarios {
-    ($($function:ident => $name:literal),* $(,)?) => {$(
-        #[test]
-        fn $function() {
-            scenario($name);
-        }
-    )*};
-}
-
-scenarios! {
+lunatic_tests::scenarios! { scenario:
     references_travel => "references",
     links_and_monitors_are_made_and_taken_back => "links-by-hand",
     locals_are_each_processs_own => "process-local",

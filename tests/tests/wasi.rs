@@ -63,16 +63,7 @@ fn scenario(name: &str) {
     assert_eq!(std::fs::read_dir(dirs.scratch.parent().unwrap()).unwrap().count(), 3, "{name}");
 }
 
-macro_rules! scenarios {
-    ($($function:ident => $name:literal),* $(,)?) => {$(
-        #[test]
-        fn $function() {
-            scenario($name);
-        }
-    )*};
-}
-
-scenarios! {
+lunatic_tests::scenarios! { scenario:
     every_function_knows_that_a_descriptor_is_not_there => "descriptors",
     descriptors_move_onto_others => "renumber",
     directories_are_there_from_the_beginning => "preopens",
