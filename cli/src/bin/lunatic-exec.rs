@@ -20,7 +20,7 @@ use lunatic_cli::{
     options_from_file, read_input, run_tests, runs_tests,
 };
 use lunatic_executor::{
-    MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig, RuntimeError, Simulator, fits,
+    MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig, RuntimeError, Simulator, enter_jail, fits,
 };
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
@@ -107,6 +107,11 @@ struct Arguments {
     /// Compile the program, as if it was never run before, and keep nothing
     #[arg(long, conflicts_with = "cache_dir")]
     no_cache: bool,
+    /// Give up what the options do not need before the program is loaded, by Linux's landlock and seccomp: files but those
+    /// of its directories, sockets if no network is allowed, other programs and processes. The cache of native code is
+    /// only read
+    #[arg(long, conflicts_with_all = ["perf_map", "timeline"])]
+    jail: bool,
     /// Show what the program counts and measures at http://ADDRESS/metrics, as Prometheus reads it
     #[arg(long, value_name = "ADDRESS:PORT")]
     prometheus: Option<SocketAddr>,
@@ -156,8 +161,13 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.simulation.are_given() {
         return simulate(arguments, &path, &bytes);
     }
-    let prometheus = arguments.prometheus;
+    let (prometheus, jail) = (arguments.prometheus, arguments.jail);
     let config = configuration(arguments)?;
+    // All that it does not let in is open by now, and there is no other thread yet.
+    if jail {
+        enter_jail(&config, prometheus)
+            .map_err(|error| Failure { place: "jail".into(), cause: error.into() })?;
+    }
     let args = config.args.clone();
     let runtime =
         Runtime::new(config).map_err(|error| Failure { place: "runtime".into(), cause: error.into() })?;

@@ -136,6 +136,11 @@ fn reached(address: SocketAddr) -> SocketAddr {
 }
 
 impl AddressRule {
+    /// The ports that it allows, of whatever addresses.
+    pub(crate) fn ports(&self) -> RangeInclusive<u16> {
+        self.ports.clone()
+    }
+
     fn contains(&self, address: SocketAddr) -> bool {
         self.ports.contains(&address.port())
             && self.network.is_none_or(|(network, bits)| is_in(address.ip().to_canonical(), network, bits))

@@ -39,6 +39,11 @@ impl Directory {
         Ok(Directory { path, limit })
     }
 
+    /// Where it is, absolute.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The file of an entry, if nobody else can have written it.
     pub(super) fn find(&self, key: &CacheKey) -> Option<File> {
         private::open(&self.name(key)).ok()

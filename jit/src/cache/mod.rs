@@ -69,6 +69,11 @@ impl Cache {
         Ok(Cache { directory: Directory::open(path.as_ref(), limit)? })
     }
 
+    /// Where it is, absolute.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The module of this key, if it is there. Nothing is compiled.
     pub fn get(&self, engine: &Engine, key: &CacheKey) -> Option<Module> {
         let file = self.directory.find(key)?;

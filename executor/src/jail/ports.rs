@@ -1,0 +1,97 @@
+//! What of a network remains, as far as the kernel can tell: whether there are sockets, and to and at which ports.
+
+use std::net::SocketAddr;
+
+use crate::net::{AddressRule, NetworkRules};
+
+/// Ports that are told the kernel one by one; rules with more leave it to the runtime to check them.
+const MAX_PORTS: usize = 1024;
+
+/// Where servers of names listen. They are asked by datagrams, and by TCP for long answers.
+const DNS: u16 = 53;
+
+/// See the module.
+pub(super) struct Network {
+    pub(super) connect: Ports,
+    pub(super) bind: Ports,
+    /// Whether any name may be looked up.
+    pub(super) resolves: bool,
+}
+
+/// Ports of TCP.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ports {
+    Any,
+    These(Vec<u16>),
+}
+
+impl Network {
+    /// What these rules need, and metrics at this address.
+    pub(super) fn new(rules: &NetworkRules, metrics: Option<SocketAddr>) -> Network {
+        let resolves = rules.resolve.as_ref().is_none_or(|rules| !rules.is_empty());
+        Network {
+            connect: Ports::of(rules.connect.as_deref(), resolves.then_some(DNS)),
+            bind: Ports::of(rules.bind.as_deref(), metrics.map(|address| address.port())),
+            resolves,
+        }
+    }
+
+    /// Whether sockets can be of use.
+    pub(super) fn has_sockets(&self) -> bool {
+        let none = Ports::These(Vec::new());
+        self.connect != none || self.bind != none
+    }
+}
+
+impl Ports {
+    /// Those of the rules, `None` for all there are, and one more.
+    fn of(rules: Option<&[AddressRule]>, more: Option<u16>) -> Ports {
+        let Some(rules) = rules else { return Ports::Any };
+        let mut ports = Vec::new();
+        for range in rules.iter().map(AddressRule::ports).chain(more.map(|port| port..=port)) {
+            if ports.len() + range.len() > MAX_PORTS {
+                return Ports::Any;
+            }
+            ports.extend(range);
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        Ports::These(ports)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(connect: &str, resolve: Option<&str>) -> NetworkRules {
+        let connect = connect.split_whitespace().map(|rule| rule.parse().unwrap()).collect();
+        let resolve = Some(resolve.iter().map(|rule| rule.parse().unwrap()).collect());
+        NetworkRules { connect: Some(connect), bind: Some(Vec::new()), resolve }
+    }
+
+    #[test]
+    fn ports_are_those_of_the_rules() {
+        let network = Network::new(&rules("10.0.0.0/8:80-82 *:443 [::1]:80", None), None);
+        assert_eq!(network.connect, Ports::These(vec![80, 81, 82, 443]));
+        assert_eq!(network.bind, Ports::These(vec![]));
+        assert!(network.has_sockets() && !network.resolves);
+        // Names are asked for by TCP too.
+        assert_eq!(Network::new(&rules("", Some("*.org")), None).connect, Ports::These(vec![DNS]));
+    }
+
+    #[test]
+    fn who_has_too_many_has_any() {
+        assert_eq!(Network::new(&rules("*:*", None), None).connect, Ports::Any);
+        assert_eq!(Network::new(&rules("*:1-1024 *:2000", None), None).connect, Ports::Any);
+        assert!(matches!(Network::new(&rules("*:1-1024", None), None).connect, Ports::These(_)));
+    }
+
+    #[test]
+    fn sockets_are_for_who_may_use_them() {
+        assert!(Network::new(&NetworkRules::default(), None).has_sockets());
+        assert!(!Network::new(&rules("", None), None).has_sockets());
+        let metrics = Network::new(&rules("", None), Some(([127, 0, 0, 1], 9000).into()));
+        assert!(metrics.has_sockets() && metrics.bind == Ports::These(vec![9000]));
+    }
+}
