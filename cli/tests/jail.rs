@@ -308,5 +308,9 @@ fn what_needs_more_is_refused() {
         assert!(output.status.code() == Some(2) && error.contains("cannot be used with"), "{output:?}");
     }
     let Some(output) = run(directory.path(), &["--dir", "missing"]) else { return };
-    assert!(error_of(&output, 1).starts_with("lunatic-exec: error: jail: missing cannot be opened: "));
+    let error = error_of(&output, 1);
+    assert!(
+        error.starts_with("lunatic-exec: error: jail: missing cannot be opened: No such file"),
+        "{error}"
+    );
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd,
-    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
+    PathFdError, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+    make_bitflags,
 };
 
 use super::JailError;
@@ -108,8 +109,13 @@ fn allow(
     path: &Path,
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, JailError> {
-    let opened =
-        PathFd::new(path).map_err(|error| JailError::Open { path: path.into(), source: error.into() })?;
+    let opened = PathFd::new(path).map_err(|error| JailError::Open {
+        path: path.into(),
+        source: match error {
+            PathFdError::OpenCall { source, .. } => source,
+            other => std::io::Error::other(other),
+        },
+    })?;
     // Best effort: of a file, what only a directory can is left out.
     rules.add_rule(PathBeneath::new(opened, access)).map_err(refused)
 }

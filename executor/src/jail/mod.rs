@@ -56,7 +56,7 @@ pub enum JailError {
         /// What.
         path: PathBuf,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: std::io::Error,
     },
     /// What is written there would be run the next time, outside.
     #[error(

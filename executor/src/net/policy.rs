@@ -136,7 +136,8 @@ fn reached(address: SocketAddr) -> SocketAddr {
 }
 
 impl AddressRule {
-    /// The ports that it allows, of whatever addresses.
+    /// The ports that it allows, of whatever addresses. For the jail.
+    #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub(crate) fn ports(&self) -> RangeInclusive<u16> {
         self.ports.clone()
     }
