@@ -99,3 +99,14 @@ pub fn enter_jail(config: &RuntimeConfig, metrics: Option<SocketAddr>) -> Result
 pub fn enter_jail(_: &RuntimeConfig, _: Option<SocketAddr>) -> Result<(), JailError> {
     Err(JailError::Unsupported)
 }
+
+#[cfg(all(test, target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod tests {
+    use super::*;
+
+    /// The harness has threads, which would stay outside.
+    #[test]
+    fn who_has_threads_does_not_enter() {
+        assert!(matches!(enter_jail(&RuntimeConfig::default(), None), Err(JailError::Threads)));
+    }
+}

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lunatic_executor::{Cache, NetworkRules};
+use lunatic_executor::{Cache, JailError, NetworkRules, RuntimeConfig, enter_jail};
 
 /// Where the case is tried, and what was there before the jail.
 pub(crate) struct Place {
@@ -220,6 +220,14 @@ pub(crate) const CASES: &[Case] = &[
     refused("sockets_of_the_kernel", ALL, |_| {
         // SAFETY: numbers only.
         done(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0) })
+    }),
+    // A kernel that refuses landlock: in a jail there is none. It is said, and not passed over.
+    refused("entering_where_there_is_no_landlock", NONE, |_| {
+        match enter_jail(&RuntimeConfig::default(), None) {
+            Ok(()) => Ok(()),
+            Err(JailError::Landlock(_)) => Err(io::Error::from_raw_os_error(libc::EPERM)),
+            Err(error) => Err(io::Error::other(error)),
+        }
     }),
     // What was open before.
     allowed("writing_to_standard_error", NONE, |_| io::stderr().write_all(b"")),
