@@ -107,6 +107,33 @@ pub(crate) fn set_dir_times(dir: &Dir, times: (Option<SystemTime>, Option<System
     Ok(rustix::fs::utimensat(dir, ".", &timestamps(times)?, rustix::fs::AtFlags::empty())?)
 }
 
+/// As [`set_times`], of what a path below a directory leads to. That is not opened: whoever opens a named pipe to write to
+/// it waits for its reader, and the thread would with it.
+#[cfg(target_os = "linux")]
+pub(crate) fn set_path_times(
+    dir: &Dir,
+    path: &str,
+    times: (Option<SystemTime>, Option<SystemTime>),
+) -> io::Result<()> {
+    use cap_std::fs::OpenOptionsExt;
+    use rustix::fs::{AtFlags, utimensat};
+
+    let found = dir.open_with(path, OpenOptions::new().read(true).custom_flags(libc::O_PATH))?;
+    Ok(utimensat(found, "", &timestamps(times)?, AtFlags::EMPTY_PATH)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn set_path_times(
+    dir: &Dir,
+    path: &str,
+    (accessed, modified): (Option<SystemTime>, Option<SystemTime>),
+) -> io::Result<()> {
+    use cap_fs_ext::{DirExt, SystemTimeSpec};
+
+    let spec = |time| SystemTimeSpec::Absolute(cap_std::time::SystemTime::from_std(time));
+    DirExt::set_times(dir, path, accessed.map(spec), modified.map(spec))
+}
+
 #[cfg(unix)]
 fn timestamps(
     (accessed, modified): (Option<SystemTime>, Option<SystemTime>),

@@ -110,15 +110,13 @@ fn path_set_times(
         let path = guest_path(memory, (path, length))?;
         let follow = resolves(lookup, &path)?;
         let dir = data.wasi.dir(data.process.config(), fd, Rights::PATH_FILESTAT_SET_TIMES)?.dir;
-        let (accessed, modified) = times(data, accessed, modified, flags)?;
-        let spec = |time: SystemTime| SystemTimeSpec::Absolute(CapTime::from_std(time));
-        let (accessed, modified) = (accessed.map(spec), modified.map(spec));
+        let times = times(data, accessed, modified, flags)?;
         let job = move || {
             if follow {
-                DirExt::set_times(&*dir, path, accessed, modified)
-            } else {
-                dir.set_symlink_times(path, accessed, modified)
+                return files::set_path_times(&dir, &path, times);
             }
+            let spec = |time: SystemTime| SystemTimeSpec::Absolute(CapTime::from_std(time));
+            dir.set_symlink_times(path, times.0.map(spec), times.1.map(spec))
         };
         blocking(data, job, |_, _, ()| Ok(()))
     })
