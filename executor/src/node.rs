@@ -285,8 +285,7 @@ impl Node {
 
     /// Tells a person something, in order with what guests write to standard error.
     pub(crate) fn report(&self, text: String) {
-        // If standard error is closed there is no one to tell.
-        let _ = self.stderr.write(text);
+        self.stderr.report(text);
     }
 
     /// The time of a job has come; its work is not the worker's that noticed.

@@ -3,10 +3,14 @@
 
 mod common;
 
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use common::{start, workers};
-use lunatic_executor::{PreopenedDir, RuntimeConfig};
+use lunatic_executor::{Parts, PreopenedDir, Runtime, RuntimeConfig};
 
 /// Longer than what is tested takes on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -47,4 +51,109 @@ fn times_of_a_named_pipe_are_set_without_waiting_for_its_other_end() {
     assert_eq!(running.ended.recv_timeout(SOON), Ok(0));
     let modified = std::fs::metadata(&fifo).unwrap().modified().unwrap();
     assert_eq!(modified.duration_since(std::time::UNIX_EPOCH).unwrap(), Duration::from_secs(5));
+}
+
+/// Takes nothing until the other end of the channel is gone, then counts what it gets.
+struct Stuck(Receiver<()>, Arc<AtomicUsize>);
+
+impl Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        assert!(self.0.recv().is_err(), "nothing is ever sent");
+        self.1.fetch_add(bytes.len(), Ordering::SeqCst);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lets go of another sink as soon as something is written to it.
+struct Release(Option<Sender<()>>);
+
+impl Write for Release {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = None;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs a guest whose standard output is stuck until it writes to standard error; its status, and how much came out.
+fn run_stuck(wat: &str) -> (i32, usize) {
+    let (release, stuck) = channel();
+    let written = Arc::new(AtomicUsize::new(0));
+    let parts = Parts {
+        stdout: Box::new(Stuck(stuck, written.clone())),
+        stderr: Box::new(Release(Some(release))),
+        ..Parts::default()
+    };
+    let runtime = Runtime::with_parts(workers(2), parts).unwrap();
+    let program = runtime.load(&wat::parse_str(wat).unwrap()).unwrap();
+    let (sender, ended) = channel();
+    std::thread::spawn(move || sender.send(runtime.run(&program).0));
+    (ended.recv_timeout(SOON).expect("it ends"), written.load(Ordering::SeqCst))
+}
+
+/// `$much` writes a mebibyte to standard output, `$release` ends what it is stuck by.
+const STUCK: &str = r#"
+    (data (i32.const 1024) "write")
+    (func $much (result i32) (local $i i32)
+      (loop $more
+        (i32.store (i32.add (i32.const 2048) (i32.mul (local.get $i) (i32.const 8))) (i32.const 0))
+        (i32.store (i32.add (i32.const 2052) (i32.mul (local.get $i) (i32.const 8))) (i32.const 65536))
+        (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 16))))
+      (call $fd_write (i32.const 1) (i32.const 2048) (i32.const 16) (i32.const 64)))
+    (func $release
+      (i32.store (i32.const 72) (i32.const 1024))
+      (i32.store (i32.const 76) (i32.const 1))
+      (call $assert (i32.eqz (call $fd_write (i32.const 2) (i32.const 72) (i32.const 1) (i32.const 80)))))
+"#;
+
+/// The most that is queued: as much as is allowed, a write, and as much again that is being written.
+const MOST: usize = 3 << 20;
+
+#[test]
+fn who_does_not_wait_for_a_stream_that_is_stuck_is_told_to_come_again() {
+    let (status, written) = run_stuck(&wasi(
+        &[("fd_fdstat_set_flags", "i32 i32")],
+        &format!(
+            r#"{STUCK}
+            (func (export "_start") (local $i i32) (local $errno i32)
+              (call $assert (i32.eqz (call $fd_fdstat_set_flags (i32.const 1) (i32.const 4))))
+              (loop $more
+                (local.set $errno (call $much))
+                (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 64))))
+              (call $release)
+              (call $exit (local.get $errno)))"#
+        ),
+    ));
+    assert_eq!(status, 6, "the last of 64 writes");
+    assert!(written <= MOST, "{written} bytes");
+}
+
+#[test]
+fn what_those_wanted_to_write_who_were_killed_is_gone_with_them() {
+    let (status, written) = run_stuck(&wasi(
+        &[],
+        &format!(
+            r#"{STUCK}
+            (func (export "write")
+              (call $send (i64.const 1) (i64.const 5))
+              (loop $more (drop (call $much)) (br $more)))
+            (func (export "_start") (local $i i32) (local $child i64)
+              (loop $more
+                (local.set $child (call $spawn (i64.const 0) (i32.const 1024) (i32.const 5)))
+                (call $assert (i32.eqz (call $wait (i64.const 5) (i64.const -1))))
+                (call $sleep (i64.const 5))
+                (drop (call $monitor_start (local.get $child)))
+                (call $kill (local.get $child))
+                (call $assert (i32.eq (call $wait (i64.const 0) (i64.const 10000)) (i32.const 2)))
+                (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 32))))
+              (call $release))"#
+        ),
+    ));
+    assert_eq!(status, 0);
+    assert!(written <= MOST, "{written} bytes");
 }

@@ -29,7 +29,7 @@ impl Immediate {
         {
             *sink = None;
         }
-        Accepted::Room
+        Accepted::Taken
     }
 }
 
@@ -53,6 +53,6 @@ mod tests {
     #[test]
     fn the_writer_does_not_notice_that_no_one_reads() {
         let output = Immediate::new(Box::new(Closed));
-        assert_eq!([output.write(b"a"), output.write(b"b")], [Accepted::Room; 2]);
+        assert_eq!([output.write(b"a"), output.write(b"b")], [Accepted::Taken; 2]);
     }
 }

@@ -50,11 +50,19 @@ impl Output {
         Output::Immediate(Immediate::new(sink))
     }
 
-    /// Writes bytes, or queues them.
+    /// Writes bytes, or queues them if there is room.
     pub(crate) fn write(&self, bytes: impl AsRef<[u8]>) -> Accepted {
         match self {
             Output::Queued(output) => output.write(bytes.as_ref()),
             Output::Immediate(output) => output.write(bytes.as_ref()),
+        }
+    }
+
+    /// Writes or queues bytes of the node's own, which cannot wait for room.
+    pub(crate) fn report(&self, bytes: impl AsRef<[u8]>) {
+        match self {
+            Output::Queued(output) => output.report(bytes.as_ref()),
+            Output::Immediate(output) => drop(output.write(bytes.as_ref())),
         }
     }
 

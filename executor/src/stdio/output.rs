@@ -1,8 +1,8 @@
 //! Standard output or error: an ordered queue and the one thread that writes it.
 //!
-//! A write is whole: bytes of two processes never mix within one. A process that writes beyond the bound has
-//! its bytes taken and then waits until the queue is below it, so the queue exceeds the bound by at most one
-//! write for each process.
+//! A write is whole: bytes of two processes never mix within one. It is taken while the queue is not above the bound, so
+//! the queue exceeds that by at most one write. Who comes later keeps its bytes, waits, and comes again: so what a process
+//! wanted to write and could not is gone with it, and as many as like may be killed meanwhile.
 //!
 //! What is queued is one piece of memory, and what is being written another; the thread takes all there is by
 //! exchanging the two. It is woken if it sleeps, which it does not as long as there is something to write. So most
@@ -51,9 +51,9 @@ struct Queue {
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// There is room for more.
-    Room,
-    /// Wait before you write again.
+    /// It will be written.
+    Taken,
+    /// There was no room: wait, and write again.
     Full,
     /// No one reads.
     Broken,
@@ -68,9 +68,22 @@ impl Queued {
         Ok(Queued { shared })
     }
 
-    /// Queues bytes.
+    /// Queues bytes, if there is room.
     pub(crate) fn write(&self, bytes: &[u8]) -> Accepted {
-        let mut queue = self.shared.lock();
+        let queue = self.shared.lock();
+        if queue.bytes > MAX_QUEUED && !queue.broken {
+            return Accepted::Full;
+        }
+        self.queue(queue, bytes)
+    }
+
+    /// Queues bytes, whether there is room or not.
+    pub(crate) fn report(&self, bytes: &[u8]) {
+        // If nobody reads, there is no one to tell.
+        let _ = self.queue(self.shared.lock(), bytes);
+    }
+
+    fn queue(&self, mut queue: MutexGuard<'_, Queue>, bytes: &[u8]) -> Accepted {
         if queue.broken {
             return Accepted::Broken;
         }
@@ -79,7 +92,7 @@ impl Queued {
         if std::mem::take(&mut queue.is_idle) {
             self.shared.arrived.notify_one();
         }
-        if queue.bytes > MAX_QUEUED { Accepted::Full } else { Accepted::Room }
+        Accepted::Taken
     }
 
     /// Whether a write would not have to wait.
@@ -221,8 +234,9 @@ mod tests {
         let (permit, permits) = mpsc::channel();
         let written = Arc::new(Mutex::new(Vec::new()));
         let output = Queued::start("test", Slow(permits, written.clone())).unwrap();
-        assert_eq!(output.write(&vec![1; MAX_QUEUED]), Accepted::Room);
-        assert_eq!(output.write(&[2]), Accepted::Full);
+        assert_eq!(output.write(&vec![1; MAX_QUEUED]), Accepted::Taken);
+        assert_eq!(output.write(&[2]), Accepted::Taken);
+        assert_eq!(output.write(&[3]), Accepted::Full);
         let (resumed, resumes) = mpsc::channel();
         output.when_room(Box::new(move || resumed.send(()).unwrap()));
         assert!(resumes.try_recv().is_err());

@@ -11,14 +11,14 @@ use lunatic_jit::{HostCall, Linker};
 use crate::host::memory::GuestMemory;
 use crate::host::{Guest, charge};
 use crate::net::{Attempt, Pipe};
-use crate::process::{Finish, ProcessData};
+use crate::process::{Finish, ProcessData, Reason};
 use crate::stdio::Accepted;
 
 use super::errno::Errno;
 use super::poll::{Standard, watch};
 use super::rights::Rights;
 use super::table::{DSYNC, Entry, Fd, NONBLOCK, RSYNC, SYNC};
-use super::{Result, Version, blocking, finished, returned, sock, suspend, until_ready};
+use super::{Result, Version, blocking, finished, sock, suspend, until_ready};
 
 /// Buffers in one call.
 const MAX_BUFFERS: u32 = 1024;
@@ -100,11 +100,8 @@ fn write(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resu
         bytes = content.len() as u64;
         match fd {
             Fd::File(file) => write_file(data, file, content, (place, flags), result),
-            Fd::Stdout | Fd::Stderr => {
-                memory.write_u32(result, content.len() as u32)?;
-                let to = if matches!(fd, Fd::Stdout) { Standard::Output } else { Standard::Error };
-                write_stream(data, to, content, flags)
-            }
+            Fd::Stdout => write_stream(memory, data, Standard::Output, content, flags, result),
+            Fd::Stderr => write_stream(memory, data, Standard::Error, content, flags, result),
             Fd::Pipe(pipe) => write_pipe(memory, data, pipe, content, flags, result),
             Fd::Connection(stream) => sock::send(memory, data, stream, content, flags, result),
             Fd::Redirected(to) => to.write(memory, data, content, flags, result),
@@ -115,19 +112,39 @@ fn write(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resu
     called
 }
 
-/// Writes to a standard stream; when that is far behind, waits until it has caught up.
-fn write_stream(data: &mut ProcessData, to: Standard, content: Vec<u8>, flags: u16) -> Result<HostCall<()>> {
-    let node = data.node().clone();
+/// Writes to a standard stream; when that is far behind, waits until it has caught up and tries again.
+fn write_stream(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    to: Standard,
+    content: Vec<u8>,
+    flags: u16,
+    result: u32,
+) -> Result<HostCall<()>> {
+    let node = data.node();
     let output = if to == Standard::Output { &node.stdout } else { &node.stderr };
-    match output.write(content) {
-        Accepted::Broken => Err(Errno::PIPE),
-        Accepted::Full if flags & NONBLOCK == 0 => {
-            let complete = data.wait_for_completion();
-            output.when_room(Box::new(move || complete(Box::new(|_, _| Ok(returned(0))))));
-            Ok(HostCall::Suspend)
+    match output.write(&content) {
+        Accepted::Taken => {
+            memory.write_u32(result, content.len() as u32)?;
+            Ok(HostCall::Return(()))
         }
-        Accepted::Room | Accepted::Full => Ok(HostCall::Return(())),
+        Accepted::Broken => Err(Errno::PIPE),
+        Accepted::Full if flags & NONBLOCK != 0 => Err(Errno::AGAIN),
+        Accepted::Full => {
+            let again: Finish = Box::new(move |memory, data| {
+                finished(write_stream(&mut GuestMemory(memory), data, to, content, flags, result))
+            });
+            Ok(wait_for_stream(data, to, again))
+        }
     }
+}
+
+/// Waits until a standard stream may be ready. What `again` holds is the process's, and gone with it: the stream knows only
+/// whom to tell.
+fn wait_for_stream(data: &mut ProcessData, stream: Standard, again: Finish) -> HostCall<()> {
+    let wait = data.wait_for(Reason::Readiness(again), None);
+    watch(data, stream, Some(wait));
+    HostCall::Suspend
 }
 
 fn write_file(
@@ -231,13 +248,10 @@ fn read_stdin(
         watch(data, Standard::Input, None);
         return Err(Errno::AGAIN);
     }
-    let node = data.node().clone();
-    let complete = data.wait_for_completion();
     let again: Finish = Box::new(move |memory, data| {
         finished(read_stdin(&mut GuestMemory(memory), data, ranges, flags, result))
     });
-    node.stdin.when_ready(Box::new(move || complete(again)));
-    Ok(HostCall::Suspend)
+    Ok(wait_for_stream(data, Standard::Input, again))
 }
 
 fn read_pipe(
