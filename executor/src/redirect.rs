@@ -18,6 +18,9 @@ use crate::process::ProcessId;
 /// Paths that a configuration may redirect.
 const MAX_PATHS: usize = 256;
 
+/// Bytes that may wait to be sent by a connection before writers have to.
+const MAX_PENDING: usize = 1 << 20;
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Redirects {
@@ -39,7 +42,7 @@ pub(crate) enum Sink {
 /// A connection, and what was written and is not sent yet.
 pub(crate) struct Connection {
     stream: Arc<TcpStream>,
-    // As much as is being written at a time: each writer waits until it is sent.
+    // At most one write beyond the bound. Who writes waits until it is sent, but may be killed, or not want to wait.
     pending: Mutex<VecDeque<u8>>,
 }
 
@@ -103,9 +106,14 @@ impl Connection {
         &self.stream
     }
 
-    /// Puts bytes behind those that others have written.
-    pub(crate) fn write(&self, bytes: &[u8]) {
-        self.lock().extend(bytes);
+    /// Puts bytes behind those that others have written; whether there was room for them.
+    pub(crate) fn write(&self, bytes: &[u8]) -> bool {
+        let mut pending = self.lock();
+        let has_room = pending.len() <= MAX_PENDING;
+        if has_room {
+            pending.extend(bytes);
+        }
+        has_room
     }
 
     /// Sends what there is room for; done when nothing is left, of what others have written either.

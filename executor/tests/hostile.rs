@@ -157,3 +157,35 @@ fn what_those_wanted_to_write_who_were_killed_is_gone_with_them() {
     assert_eq!(status, 0);
     assert!(written <= MOST, "{written} bytes");
 }
+
+#[test]
+fn who_does_not_wait_for_a_connection_that_is_stuck_is_told_to_come_again() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let imports = r#"
+        (import "lunatic::networking" "tcp_connect" (func $connect (param i32 i32 i32 i32 i32 i64 i32) (result i32)))
+        (import "lunatic::ext::redirect" "to_tcp_stream" (func $redirect (param i64 i32 i32 i32 i64)))"#;
+    let guest = wasi(
+        &[("fd_fdstat_set_flags", "i32 i32")],
+        &format!(
+            r#"{STUCK}
+            (data (i32.const 1032) "\7f\00\00\01")
+            (func (export "write") (local $i i32) (local $errno i32)
+              (call $assert (i32.eqz (call $fd_fdstat_set_flags (i32.const 1) (i32.const 4))))
+              (loop $more
+                (local.set $errno (call $much))
+                (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 64))))
+              (call $send_value (i64.const 1) (i64.const 5) (i64.extend_i32_u (local.get $errno))))
+            (func (export "_start") (local $config i64)
+              (call $assert (i32.eqz (call $connect (i32.const 4) (i32.const 1032) (i32.const {port}) (i32.const 0)
+                (i32.const 0) (i64.const -1) (i32.const 96))))
+              (local.set $config (call $create_config))
+              (call $redirect (local.get $config) (i32.const 1) (i32.const 0) (i32.const 0) (i64.load (i32.const 96)))
+              (drop (call $spawn_with (i64.const 0) (local.get $config) (i32.const 1024) (i32.const 5)))
+              (call $assert (i32.eqz (call $wait (i64.const 5) (i64.const -1))))
+              (call $exit (i32.wrap_i64 (call $value))))"#
+        ),
+    );
+    let running = start(workers(1), &guest.replacen("(module", &format!("(module {imports}"), 1));
+    assert_eq!(running.ended.recv_timeout(SOON), Ok(6), "the last of 64 writes");
+}

@@ -14,6 +14,7 @@ use crate::redirect::Sink;
 
 use super::errno::Errno;
 use super::poll::Standard;
+use super::table::NONBLOCK;
 use super::{Result, blocking, returned, until_ready};
 
 /// See the module.
@@ -71,17 +72,27 @@ impl Redirected {
                 })
             }
             Sink::Connection(connection) => {
-                connection.write(&content);
-                self.wrote(count);
-                memory.write_u32(result, count)?;
                 let source = connection.stream().source().clone();
-                let waiting = self.sink.clone();
-                let done = until_ready(memory, data, source, flags, move |_, _| match &*waiting {
-                    Sink::Connection(connection) => Ok(connection.flush()?),
-                    _ => Ok(Attempt::Done(())),
-                });
-                // It is taken, also from who does not wait until it is sent.
-                if done.as_ref().err() == Some(&Errno::AGAIN) { Ok(HostCall::Return(())) } else { done }
+                let mut is_taken = false;
+                until_ready(memory, data, source, flags, move |memory, _| {
+                    let Sink::Connection(connection) = &*self.sink else { return Ok(Attempt::Done(())) };
+                    loop {
+                        if !is_taken && connection.write(&content) {
+                            is_taken = true;
+                            self.wrote(count);
+                            memory.write_u32(result, count)?;
+                        }
+                        match connection.flush()? {
+                            // There is room now.
+                            Attempt::Done(()) if !is_taken => {}
+                            // It is taken, also from who does not wait until it is sent.
+                            Attempt::Blocked(_) if is_taken && flags & NONBLOCK != 0 => {
+                                return Ok(Attempt::Done(()));
+                            }
+                            attempt => return Ok(attempt),
+                        }
+                    }
+                })
             }
         }
     }
