@@ -189,3 +189,34 @@ fn who_does_not_wait_for_a_connection_that_is_stuck_is_told_to_come_again() {
     let running = start(workers(1), &guest.replacen("(module", &format!("(module {imports}"), 1));
     assert_eq!(running.ended.recv_timeout(SOON), Ok(6), "the last of 64 writes");
 }
+
+/// What a call looks at is paid for, so that it is not done over and over in one turn: so often, it takes more than these
+/// processes may use.
+#[test]
+fn long_lists_are_paid_for() {
+    const CALLS: u32 = 100;
+    let poll =
+        "(drop (call $poll_oneoff (i32.const 0) (i32.const 65536) (i32.const 1024) (i32.const 60000)))";
+    let arguments = "(drop (call $args_sizes_get (i32.const 0) (i32.const 4)))";
+    let read = "(drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1024) (i32.const 60000)))";
+    let write = "(drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1024) (i32.const 60000)))";
+    for (call, limit) in [(poll, 1_000_000), (arguments, 1_000_000), (read, 20_000), (write, 20_000)] {
+        let config = RuntimeConfig {
+            max_reductions: Some(limit),
+            args: (0..2000).map(|number| number.to_string()).collect(),
+            ..workers(1)
+        };
+        let guest = wasi(
+            &[("poll_oneoff", "i32 i32 i32 i32"), ("args_sizes_get", "i32 i32")],
+            &format!(
+                r#"(func (export "_start") (local $i i32)
+                     (loop $more {call}
+                       (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const {CALLS})))))"#
+            ),
+        );
+        let running = start(config, &guest);
+        let status = running.ended.recv_timeout(SOON).expect("it ends");
+        assert_ne!(status, 0, "{call} costs less than {} reductions", limit / u64::from(CALLS));
+        assert!(running.stderr.text().contains("reductions"), "{call}: {}", running.stderr.text());
+    }
+}

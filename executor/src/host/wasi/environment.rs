@@ -6,8 +6,8 @@
 use lunatic_jit::Linker;
 
 use crate::error::Fault;
-use crate::host::Guest;
 use crate::host::memory::GuestMemory;
+use crate::host::{CALL, Guest, charge};
 use crate::process::ProcessData;
 
 use super::errno::Errno;
@@ -16,16 +16,20 @@ use super::{Result, Version, answer};
 pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
     let module = version.module();
     linker.func(module, "args_sizes_get", |guest: &mut Guest<'_>, count: u32, size: u32| {
-        answer(guest, |memory, data| sizes(memory, &args(data), count, size))
+        let list = charged(guest, args);
+        answer(guest, |memory, _| sizes(memory, &list, count, size))
     });
     linker.func(module, "args_get", |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
-        answer(guest, |memory, data| strings(memory, &args(data), pointers, buffer))
+        let list = charged(guest, args);
+        answer(guest, |memory, _| strings(memory, &list, pointers, buffer))
     });
     linker.func(module, "environ_sizes_get", |guest: &mut Guest<'_>, count: u32, size: u32| {
-        answer(guest, |memory, data| sizes(memory, &environment(data), count, size))
+        let list = charged(guest, environment);
+        answer(guest, |memory, _| sizes(memory, &list, count, size))
     });
     linker.func(module, "environ_get", |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
-        answer(guest, |memory, data| strings(memory, &environment(data), pointers, buffer))
+        let list = charged(guest, environment);
+        answer(guest, |memory, _| strings(memory, &list, pointers, buffer))
     });
     linker.func(module, "proc_exit", |_: &mut Guest<'_>, status: u32| Err::<(), _>(Fault::Exit(status)));
     linker.func(module, "proc_raise", |_: &mut Guest<'_>, signal: u32| raise(signal));
@@ -48,6 +52,14 @@ fn raise(signal: u32) -> std::result::Result<u32, Fault> {
         _ if signal > LAST => Ok(Errno::INVAL.number()),
         _ => Err(Fault::Exit(128 + signal)),
     }
+}
+
+/// A list, paid for: whoever made the configuration has decided how long it is.
+fn charged(guest: &mut Guest<'_>, list: fn(&ProcessData) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let list = list(guest.data());
+    guest.charge(CALL * list.len() as u64);
+    charge(guest, list.iter().map(|string| string.len() as u64).sum());
+    list
 }
 
 fn args(data: &ProcessData) -> Vec<Vec<u8>> {

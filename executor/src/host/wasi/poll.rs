@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lunatic_jit::{HostCall, Linker};
 
-use crate::host::Guest;
 use crate::host::memory::GuestMemory;
+use crate::host::{CALL, Guest};
 use crate::net::{Direction, Source, Stream};
 use crate::process::{Finish, ProcessData, Reason, Signal};
 use crate::redirect::Sink;
@@ -42,6 +42,8 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
         version.module(),
         "poll_oneoff",
         move |guest: &mut Guest<'_>, subscriptions: u32, events: u32, count: u32, result: u32| {
+            // Each is looked at, which is a call.
+            guest.charge(CALL * u64::from(count.min(MAX_SUBSCRIPTIONS)));
             suspend(guest, |memory, data| {
                 let polling = Polling::new(memory, data, version, (subscriptions, count), events, result)?;
                 polling.look(memory, data)

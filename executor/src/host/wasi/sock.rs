@@ -17,7 +17,7 @@ use crate::process::ProcessData;
 use super::errno::Errno;
 use super::fd::checked_flags;
 use super::rights::{Granted, Rights};
-use super::stream::{Ranges, gather, ranges, scatter, total};
+use super::stream::{Ranges, gather, listed, ranges, scatter, total};
 use super::table::{Entry, Fd, NONBLOCK, UNSEEN};
 use super::{Result, Version, answer, suspend, until_ready};
 
@@ -123,6 +123,7 @@ fn sock_recv(
     result: u32,
     told: u32,
 ) -> HostCall<u32> {
+    charge(guest, listed((buffers, count)));
     suspend(guest, |memory, data| {
         let (stream, flags) = connection(data, fd, Rights::FD_READ)?;
         memory.check(result, 4)?;
@@ -192,7 +193,7 @@ fn sock_send(
         }
         send(memory, data, stream, content, flags, result)
     });
-    charge(guest, bytes);
+    charge(guest, bytes + listed((buffers, count)));
     called
 }
 

@@ -23,6 +23,9 @@ use super::{Result, Version, blocking, finished, sock, suspend, until_ready};
 /// Buffers in one call.
 const MAX_BUFFERS: u32 = 1024;
 
+/// Bytes of a buffer's pointer and length.
+const BUFFER: u64 = 8;
+
 /// Bytes moved by one call; programs that ask for more are told how much it was and come again.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -108,7 +111,7 @@ fn write(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resu
             Fd::Stdin | Fd::Dir(_) | Fd::Listener(_) => Err(Errno::BADF),
         }
     });
-    charge(guest, bytes);
+    charge(guest, bytes + listed(buffers));
     called
 }
 
@@ -189,6 +192,7 @@ fn write_pipe(
 }
 
 fn read(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, result: u32) -> HostCall<u32> {
+    charge(guest, listed(buffers));
     suspend(guest, |memory, data| {
         let entry = data.wasi.entry(data.process.config(), fd)?;
         place.check(entry, Rights::FD_READ)?;
@@ -290,6 +294,11 @@ pub(super) fn ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32)) -> 
         ranges.push((pointer, length));
     }
     Ok(ranges)
+}
+
+/// Bytes of the buffers' array, as far as one call goes.
+pub(super) fn listed((_, count): (u32, u32)) -> u64 {
+    BUFFER * u64::from(count.min(MAX_BUFFERS))
 }
 
 /// Bytes of all the buffers.
