@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use super::Resume;
+use super::waiters::{Owner, Waiters};
 
 /// Bytes read at a time.
 const CHUNK: usize = 64 << 10;
@@ -49,7 +50,7 @@ struct State {
     /// The thread waits until there is less.
     is_ahead: bool,
     // At most one for each process.
-    waiters: Vec<Resume>,
+    waiters: Waiters,
     at_end: bool,
 }
 
@@ -86,7 +87,7 @@ impl Awaited {
     }
 
     /// Calls back once there is something, or the end.
-    pub(crate) fn when_ready(&self, resume: Resume) {
+    pub(crate) fn when_ready(&self, owner: Owner, resume: Resume) {
         self.started.call_once(|| {
             let shared = self.shared.clone();
             let started =
@@ -99,8 +100,10 @@ impl Awaited {
             drop(state);
             resume();
         } else {
-            state.waiters.push(resume);
+            let gone = state.waiters.push(owner, resume);
             self.shared.wanted.notify_one();
+            drop(state);
+            drop(gone);
         }
     }
 }
@@ -123,9 +126,9 @@ impl Shared {
                     state.pieces.push_back(Piece { memory, left: 0..last });
                 }
                 state.at_end = last == 0;
-                std::mem::take(&mut state.waiters)
+                state.waiters.take()
             };
-            waiters.into_iter().for_each(|resume| resume());
+            waiters.resume();
             if last == 0 {
                 return;
             }
@@ -177,6 +180,7 @@ fn read_some(source: &mut impl Read, chunk: &mut [u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::any::Any;
     use std::sync::mpsc::{Receiver, Sender, channel};
     use std::time::Instant;
 
@@ -224,7 +228,9 @@ mod tests {
                     Some(more) => done += more,
                     None => {
                         let (ready, is_ready) = channel();
-                        self.input.when_ready(Box::new(move || ready.send(()).unwrap()));
+                        let owner: Arc<dyn Any + Send + Sync> = Arc::new(());
+                        let resume = Box::new(move || ready.send(()).unwrap());
+                        self.input.when_ready(Arc::downgrade(&owner), resume);
                         is_ready.recv_timeout(PATIENCE).unwrap();
                     }
                 }

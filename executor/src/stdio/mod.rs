@@ -8,12 +8,14 @@ mod immediate;
 mod input;
 mod output;
 mod script;
+mod waiters;
 
 use std::io::Write;
 use std::time::Duration;
 
 pub(crate) use output::Accepted;
 pub use script::Script;
+pub(crate) use waiters::Owner;
 
 use immediate::Immediate;
 use input::Awaited;
@@ -74,10 +76,10 @@ impl Output {
         }
     }
 
-    /// Calls back when there is room; at once if there is.
-    pub(crate) fn when_room(&self, resume: Resume) {
+    /// Calls back when there is room; at once if there is, maybe not if the owner is gone by then.
+    pub(crate) fn when_room(&self, owner: Owner, resume: Resume) {
         match self {
-            Output::Queued(output) => output.when_room(resume),
+            Output::Queued(output) => output.when_room(owner, resume),
             Output::Immediate(_) => resume(),
         }
     }
@@ -118,10 +120,10 @@ impl Input {
         }
     }
 
-    /// Calls back once there is something, or the end.
-    pub(crate) fn when_ready(&self, resume: Resume) {
+    /// Calls back once there is something, or the end; maybe not if the owner is gone by then.
+    pub(crate) fn when_ready(&self, owner: Owner, resume: Resume) {
         match self {
-            Input::Awaited(input) => input.when_ready(resume),
+            Input::Awaited(input) => input.when_ready(owner, resume),
             Input::Replayed(_) => resume(),
         }
     }

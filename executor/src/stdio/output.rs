@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Resume;
+use super::waiters::{Owner, Waiters};
 
 /// Bytes that may wait to be written before writers have to.
 const MAX_QUEUED: usize = 1 << 20;
@@ -43,7 +44,7 @@ struct Queue {
     /// The thread waits for something.
     is_idle: bool,
     // At most one for each process.
-    waiters: Vec<Resume>,
+    waiters: Waiters,
     /// The reader is gone: everything written is lost, as it is for any program.
     broken: bool,
 }
@@ -101,10 +102,12 @@ impl Queued {
     }
 
     /// Calls back when there is room; at once if there is.
-    pub(crate) fn when_room(&self, resume: Resume) {
+    pub(crate) fn when_room(&self, owner: Owner, resume: Resume) {
         let mut queue = self.shared.lock();
         if queue.bytes > MAX_QUEUED {
-            queue.waiters.push(resume);
+            let gone = queue.waiters.push(owner, resume);
+            drop(queue);
+            drop(gone);
         } else {
             drop(queue);
             resume();
@@ -182,9 +185,9 @@ impl Shared {
             if queue.bytes == 0 {
                 self.written.notify_all();
             }
-            if queue.bytes > MAX_QUEUED { Vec::new() } else { std::mem::take(&mut queue.waiters) }
+            if queue.bytes > MAX_QUEUED { Waiters::default() } else { queue.waiters.take() }
         };
-        waiters.into_iter().for_each(|resume| resume());
+        waiters.resume();
     }
 }
 
@@ -212,6 +215,7 @@ pub(super) fn write_all(sink: &mut impl Write, mut bytes: &[u8]) -> Result<usize
 
 #[cfg(test)]
 mod tests {
+    use std::any::Any;
     use std::sync::mpsc;
 
     use super::*;
@@ -238,7 +242,8 @@ mod tests {
         assert_eq!(output.write(&[2]), Accepted::Taken);
         assert_eq!(output.write(&[3]), Accepted::Full);
         let (resumed, resumes) = mpsc::channel();
-        output.when_room(Box::new(move || resumed.send(()).unwrap()));
+        let owner: Arc<dyn Any + Send + Sync> = Arc::new(());
+        output.when_room(Arc::downgrade(&owner), Box::new(move || resumed.send(()).unwrap()));
         assert!(resumes.try_recv().is_err());
         (0..4).for_each(|_| permit.send(()).unwrap());
         resumes.recv_timeout(Duration::from_secs(30)).unwrap();

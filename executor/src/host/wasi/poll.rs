@@ -290,17 +290,23 @@ pub(super) fn watch(data: &mut ProcessData, stream: Standard, wait: Option<u64>)
     if watch.is_set.swap(true, Ordering::SeqCst) {
         return;
     }
-    let (node, process) = (data.node().clone(), data.process.clone());
+    // Not the process itself, which would be kept by who waits for long after it.
+    let (node, id) = (data.node().clone(), data.id());
+    let sender = node.clone();
+    // It is the process's, and gone with it.
+    let owner = Arc::downgrade(&watch);
+    let told = owner.clone();
     let tell = Box::new(move || {
+        let Some(watch) = told.upgrade() else { return };
         watch.is_set.store(false, Ordering::SeqCst);
         let wait = watch.wait.load(Ordering::SeqCst);
         // Who is gone does not need to know.
-        let _ = process.send(Signal::Ready { wait });
+        let _ = sender.send(id, Signal::Ready { wait });
     });
     match stream {
-        Standard::Input => node.stdin.when_ready(tell),
-        Standard::Output => node.stdout.when_room(tell),
-        Standard::Error => node.stderr.when_room(tell),
+        Standard::Input => node.stdin.when_ready(owner, tell),
+        Standard::Output => node.stdout.when_room(owner, tell),
+        Standard::Error => node.stderr.when_room(owner, tell),
     }
 }
 
