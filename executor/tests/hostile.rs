@@ -220,3 +220,55 @@ fn long_lists_are_paid_for() {
         assert!(running.stderr.text().contains("reductions"), "{call}: {}", running.stderr.text());
     }
 }
+
+/// Of those who waited at a socket that others have, too, and were killed, it keeps nothing: no configuration, and so no
+/// directory of theirs.
+#[cfg(target_os = "linux")]
+#[test]
+fn those_who_waited_at_a_listener_and_were_killed_are_not_kept() {
+    const CHILDREN: usize = 300;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("sub")).unwrap();
+    let dir = PreopenedDir { host: directory.path().into(), guest: "data".into(), is_read_only: false };
+    let listener = Arc::new(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let config = RuntimeConfig { dirs: vec![dir], listeners: vec![listener], ..workers(2) };
+    let imports = r#"
+        (import "lunatic::wasi" "config_preopen_dir" (func $preopen (param i64 i32 i32)))
+        (import "lunatic::ext::config" "give_listeners" (func $give_listeners (param i64)))"#;
+    let guest = wasi(
+        &[("sock_accept", "i32 i32 i32")],
+        &format!(
+            r#"(data (i32.const 1024) "data/sub" "accept")
+               (func (export "accept")
+                 (call $send (i64.const 1) (i64.const 5))
+                 (drop (call $sock_accept (i32.const 4) (i32.const 0) (i32.const 64))))
+               (func (export "_start") (local $i i32) (local $config i64) (local $child i64)
+                 (loop $more
+                   (local.set $config (call $create_config))
+                   (call $preopen (local.get $config) (i32.const 1024) (i32.const 8))
+                   (call $give_listeners (local.get $config))
+                   (local.set $child
+                     (call $spawn_with (i64.const 0) (local.get $config) (i32.const 1032) (i32.const 6)))
+                   (call $drop_config (local.get $config))
+                   (call $assert (i32.eqz (call $wait (i64.const 5) (i64.const -1))))
+                   (call $sleep (i64.const 1))
+                   (drop (call $monitor_start (local.get $child)))
+                   (call $kill (local.get $child))
+                   (call $assert (i32.eq (call $wait (i64.const 0) (i64.const 10000)) (i32.const 2)))
+                   (call $assert (i32.eq (call $death_kind) (i32.const 3)))
+                   (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const {CHILDREN}))))
+                 (call $say (i32.const 1024) (i32.const 4))
+                 (call $sleep (i64.const 1000)))"#
+        ),
+    );
+    let running = start(config, &guest.replacen("(module", &format!("(module {imports}"), 1));
+    let started = std::time::Instant::now();
+    while running.stdout.bytes().is_empty() {
+        assert!(started.elapsed() < SOON, "{}", running.stderr.text());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    assert_eq!(running.ended.recv_timeout(SOON), Ok(0), "{}", running.stderr.text());
+    // Those of other tests, which run meanwhile, are few.
+    assert!(open < CHILDREN / 2, "{open} descriptors");
+}

@@ -48,7 +48,7 @@ struct Side {
     /// There is an end to be seen, behind whatever there is.
     is_closed: bool,
     changes: u64,
-    // One for each process that shares the descriptor, at most.
+    // One for each living process that shares the descriptor, at most, and as many that were killed.
     waiters: SmallVec<[Waiter; 1]>,
 }
 
@@ -93,9 +93,19 @@ impl Source {
         if side.is_ready {
             return false;
         }
-        // What the same process waited for before, it no longer waits for.
-        side.waiters.retain(|other| !Arc::ptr_eq(&other.process, &waiter.process));
-        side.waiters.push(waiter);
+        // What the same process waited for before, it no longer waits for; nor do those that were killed, who are looked for
+        // when there is no room for one more.
+        let is_full = side.waiters.len() == side.waiters.capacity();
+        let is_past = |other: &Waiter| {
+            Arc::ptr_eq(&other.process, &waiter.process) || is_full && other.process.is_over()
+        };
+        let waiters = std::mem::take(&mut side.waiters);
+        let (past, mut waiting): (SmallVec<_>, SmallVec<_>) = waiters.into_iter().partition(is_past);
+        waiting.push(waiter);
+        side.waiters = waiting;
+        // The last of what a process had may go with it, other sources too: not under the lock.
+        drop(state);
+        drop::<SmallVec<[Waiter; 1]>>(past);
         true
     }
 
