@@ -93,6 +93,11 @@ impl Source {
         if side.is_ready {
             return false;
         }
+        // As mostly: a connection is one process's, and that waits for one thing.
+        if side.waiters.is_empty() {
+            side.waiters.push(waiter);
+            return true;
+        }
         // What the same process waited for before, it no longer waits for; nor do those that were killed, who are looked for
         // when there is no room for one more.
         let is_full = side.waiters.len() == side.waiters.capacity();

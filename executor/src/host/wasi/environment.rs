@@ -88,7 +88,8 @@ fn strings(memory: &mut GuestMemory<'_>, strings: &[Vec<u8>], pointers: u32, buf
     for (index, string) in strings.iter().enumerate() {
         memory.write_u32(pointers + 4 * index as u32, at)?;
         memory.write(at, string)?;
-        at += string.len() as u32;
+        // At the very end of the memory there is nothing behind it.
+        at = at.wrapping_add(string.len() as u32);
     }
     Ok(())
 }

@@ -128,13 +128,22 @@ fn set_flags(data: &mut ProcessData, fd: u32, flags: u32) -> Result<HostCall<()>
     let flags = checked_flags(flags)?;
     let entry = data.wasi.entry(data.process.config(), fd)?;
     entry.rights.base.check(Rights::FD_FDSTAT_SET_FLAGS)?;
-    let was = std::mem::replace(&mut entry.flags, flags);
     match &entry.fd {
-        Fd::File(file) if (was ^ flags) & APPEND != 0 => {
+        Fd::File(file) if (entry.flags ^ flags) & APPEND != 0 => {
             let file = file.clone();
-            blocking(data, move || files::set_append(&file, flags & APPEND != 0), |_, _, ()| Ok(()))
+            blocking(
+                data,
+                move || files::set_append(&file, flags & APPEND != 0),
+                move |_, data, ()| {
+                    data.wasi.entry(data.process.config(), fd)?.flags = flags;
+                    Ok(())
+                },
+            )
         }
-        _ => Ok(HostCall::Return(())),
+        _ => {
+            entry.flags = flags;
+            Ok(HostCall::Return(()))
+        }
     }
 }
 

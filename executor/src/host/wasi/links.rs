@@ -104,8 +104,7 @@ fn path_link(
     })
 }
 
-/// Makes a symbolic link. One that leads out of every directory, an absolute one, is refused: nobody here could follow it,
-/// and whoever finds it outside might.
+/// Makes a symbolic link, also one that nobody here could follow because it leads out by `..`. An absolute one is refused.
 fn path_symlink(
     guest: &mut Guest<'_>,
     target: u32,

@@ -187,6 +187,8 @@ impl Wanted {
             Fd::Stdout => some(node.stdout.has_room()),
             Fd::Stderr => some(node.stderr.has_room()),
             Fd::File(_) | Fd::Dir(_) => some(true),
+            // There is nothing to be read, and that is to be seen at once.
+            Fd::Redirected(_) if self.tag == TAG_READ => some(true),
             Fd::Redirected(to) => match &*to.sink {
                 Sink::Connection(connection) => some(connection.stream().is_ready(Direction::Write)?),
                 Sink::File(_) | Sink::Process(..) => some(true),

@@ -155,11 +155,14 @@ pub(super) fn receive(
             // What is peeked at stays: it is all there, or looked at again.
             let attempt =
                 if how.peek { stream.peek(&mut bytes) } else { stream.read(&mut bytes[received..]) };
-            let count = match attempt? {
-                Attempt::Done(count) => count,
+            let count = match attempt {
+                Ok(Attempt::Done(count)) => count,
+                // What has come before an error is not lost; the next call meets it again.
+                Err(_) if received > 0 => break,
+                Err(error) => return Err(error.into()),
                 // What has come, who does not wait has to be given.
-                Attempt::Blocked(_) if received > 0 && flags & NONBLOCK != 0 => break,
-                Attempt::Blocked(direction) => return Ok(Attempt::Blocked(direction)),
+                Ok(Attempt::Blocked(_)) if received > 0 && flags & NONBLOCK != 0 => break,
+                Ok(Attempt::Blocked(direction)) => return Ok(Attempt::Blocked(direction)),
             };
             received = if how.peek { count } else { received + count };
             if !how.all || how.peek || count == 0 || received == bytes.len() {

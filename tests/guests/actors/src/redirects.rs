@@ -44,6 +44,10 @@ mod host {
             place: *mut u64,
         ) -> u32;
     }
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        pub fn poll_oneoff(subscriptions: *const u64, events: *mut u64, number: usize, count: &mut usize) -> u16;
+    }
     #[link(wasm_import_module = "lunatic::message")]
     unsafe extern "C" {
         pub fn receive(tags: *const i64, count: usize, timeout: u64) -> u32;
@@ -156,12 +160,28 @@ fn write(name: &str) {
     assert_eq!(log.seek(SeekFrom::End(0)).unwrap(), end);
     log.sync_all().unwrap();
     // From a directory, by another way.
-    std::fs::write("/logs/../logs/sent.log", format!("{name} sent\n")).unwrap();
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.read(true).write(true).create(true);
+    let mut sent = options.open("/logs/../logs/sent.log").unwrap();
+    writeln!(sent, "{name} sent").unwrap();
+    // That there is nothing to be read is to be seen at once, as of any file at its end.
+    assert!(is_readable(&sent));
+    assert_eq!(sent.read(&mut [0; 10]).unwrap_or(0), 0);
     std::fs::write("/logs/kept.log", format!("{name} kept\n")).unwrap();
     let grandchild = lunatic::spawn_link!(|| println!("grandchild"));
     while grandchild.is_alive() {
         lunatic::sleep(std::time::Duration::from_millis(1));
     }
+}
+
+/// Waits until a file can be read.
+fn is_readable(file: &std::fs::File) -> bool {
+    const TAG_READ: u64 = 1;
+    let (mut subscription, mut event, mut count) = ([0u64; 6], [0u64; 4], 0);
+    subscription[1] = TAG_READ;
+    subscription[2] = std::os::fd::AsRawFd::as_raw_fd(file) as u64;
+    let errno = unsafe { host::poll_oneoff(subscription.as_ptr(), event.as_mut_ptr(), 1, &mut count) };
+    errno == 0 && count == 1
 }
 
 /// A child has a directory under another name, and may only read it.
