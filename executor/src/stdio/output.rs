@@ -18,6 +18,9 @@ use super::waiters::{Owner, Waiters};
 /// Bytes that may wait to be written before writers have to.
 const MAX_QUEUED: usize = 1 << 20;
 
+/// Bytes of the node's own reports that may wait beyond that; what comes after them is lost, and counted.
+const MAX_REPORTED: usize = 4 << 20;
+
 /// How long the thread pauses when another program has made the stream non-blocking and it is full.
 const RETRY: Duration = Duration::from_millis(1);
 
@@ -45,6 +48,8 @@ struct Queue {
     is_idle: bool,
     // At most one for each process.
     waiters: Waiters,
+    /// Reports that there was no room for.
+    lost: u64,
     /// The reader is gone: everything written is lost, as it is for any program.
     broken: bool,
 }
@@ -78,10 +83,21 @@ impl Queued {
         self.queue(queue, bytes)
     }
 
-    /// Queues bytes, whether there is room or not.
+    /// Queues what nobody can wait with, whether there is room or not. Whoever has not read for long is told of some of it
+    /// only that it was there.
     pub(crate) fn report(&self, bytes: &[u8]) {
+        let mut queue = self.shared.lock();
+        if queue.bytes > MAX_QUEUED + MAX_REPORTED {
+            queue.lost += 1;
+            return;
+        }
+        let lost = match std::mem::take(&mut queue.lost) {
+            0 => Vec::new(),
+            lost => format!("({lost} messages of the runtime, which nobody read in time, are lost)\n")
+                .into_bytes(),
+        };
         // If nobody reads, there is no one to tell.
-        let _ = self.queue(self.shared.lock(), bytes);
+        let _ = self.queue(queue, &[&lost, bytes].concat());
     }
 
     fn queue(&self, mut queue: MutexGuard<'_, Queue>, bytes: &[u8]) -> Accepted {
@@ -302,6 +318,28 @@ mod tests {
             assert!(numbers.eq(0..WRITES), "of {writer}");
         }
         assert_eq!(text.lines().count(), (WRITERS * WRITES) as usize);
+    }
+
+    #[test]
+    fn reports_are_taken_up_to_a_limit_and_those_beyond_it_are_counted() {
+        let (permit, permits) = mpsc::channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let output = Queued::start("test", Slow(permits, written.clone())).unwrap();
+        for _ in 0..(3 * (MAX_QUEUED + MAX_REPORTED)) >> 20 {
+            output.report(&vec![b'x'; 1 << 20]);
+        }
+        let held = output.shared.lock().bytes;
+        assert!((MAX_REPORTED..=MAX_QUEUED + MAX_REPORTED + (1 << 20)).contains(&held), "{held}");
+        (0..20).for_each(|_| permit.send(()).unwrap());
+        output.flush(None);
+        output.report(b"the last\n");
+        output.flush(None);
+        let written = written.lock().unwrap();
+        let text = String::from_utf8_lossy(&written[written.len().saturating_sub(100)..]);
+        assert!(
+            text.contains("messages of the runtime, which nobody read in time, are lost)\nthe last\n"),
+            "{text}"
+        );
     }
 
     #[test]
