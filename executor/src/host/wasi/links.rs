@@ -4,11 +4,13 @@
 //! about is the name, not what it leads to.
 
 use std::io;
+use std::sync::Arc;
 
 use cap_std::fs::Dir;
 use lunatic_jit::{HostCall, Linker};
 
 use crate::host::Guest;
+use crate::host::memory::GuestMemory;
 use crate::process::ProcessData;
 
 use super::errno::Errno;
@@ -42,6 +44,25 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
     linker.func(module, "path_readlink", path_readlink);
 }
 
+/// A name below a directory, as a job has it.
+struct Named {
+    dir: Arc<Dir>,
+    path: String,
+}
+
+impl Named {
+    fn new(
+        memory: &GuestMemory<'_>,
+        data: &mut ProcessData,
+        fd: u32,
+        path: (u32, u32),
+        needed: Rights,
+    ) -> Result<Named> {
+        let dir = data.wasi.dir(data.process.config(), fd, needed)?.dir;
+        Ok(Named { dir, path: guest_path(memory, path)? })
+    }
+}
+
 fn with_path(
     guest: &mut Guest<'_>,
     fd: u32,
@@ -50,9 +71,8 @@ fn with_path(
     act: fn(&Dir, &str) -> io::Result<()>,
 ) -> HostCall<u32> {
     suspend(guest, |memory, data| {
-        let dir = data.wasi.dir(data.process.config(), fd, needed)?.dir;
-        let path = guest_path(memory, path)?;
-        blocking(data, move || act(&dir, &path), |_, _, ()| Ok(()))
+        let name = Named::new(memory, data, fd, path, needed)?;
+        blocking(data, move || act(&name.dir, &name.path), |_, _, ()| Ok(()))
     })
 }
 
@@ -74,10 +94,9 @@ fn path_rename(
     to_len: u32,
 ) -> HostCall<u32> {
     suspend(guest, |memory, data| {
-        let from_dir = data.wasi.dir(data.process.config(), from_fd, Rights::PATH_RENAME_SOURCE)?.dir;
-        let to_dir = data.wasi.dir(data.process.config(), to_fd, Rights::PATH_RENAME_TARGET)?.dir;
-        let (from, to) = (guest_path(memory, (from, from_len))?, guest_path(memory, (to, to_len))?);
-        blocking(data, move || from_dir.rename(&from, &to_dir, &to), |_, _, ()| Ok(()))
+        let from = Named::new(memory, data, from_fd, (from, from_len), Rights::PATH_RENAME_SOURCE)?;
+        let to = Named::new(memory, data, to_fd, (to, to_len), Rights::PATH_RENAME_TARGET)?;
+        blocking(data, move || from.dir.rename(&from.path, &to.dir, &to.path), |_, _, ()| Ok(()))
     })
 }
 
@@ -94,13 +113,12 @@ fn path_link(
     to_len: u32,
 ) -> HostCall<u32> {
     suspend(guest, |memory, data| {
-        let from_dir = data.wasi.dir(data.process.config(), from_fd, Rights::PATH_LINK_SOURCE)?.dir;
-        let to_dir = data.wasi.dir(data.process.config(), to_fd, Rights::PATH_LINK_TARGET)?.dir;
-        let (from, to) = (guest_path(memory, (from, from_len))?, guest_path(memory, (to, to_len))?);
+        let from = Named::new(memory, data, from_fd, (from, from_len), Rights::PATH_LINK_SOURCE)?;
+        let to = Named::new(memory, data, to_fd, (to, to_len), Rights::PATH_LINK_TARGET)?;
         if follows(lookup)? {
             return Err(Errno::INVAL);
         }
-        blocking(data, move || from_dir.hard_link(&from, &to_dir, &to), |_, _, ()| Ok(()))
+        blocking(data, move || from.dir.hard_link(&from.path, &to.dir, &to.path), |_, _, ()| Ok(()))
     })
 }
 
@@ -114,9 +132,9 @@ fn path_symlink(
     length: u32,
 ) -> HostCall<u32> {
     suspend(guest, |memory, data| {
-        let dir = data.wasi.dir(data.process.config(), fd, Rights::PATH_SYMLINK)?.dir;
-        let (target, path) = (guest_path(memory, (target, target_len))?, guest_path(memory, (path, length))?);
-        blocking(data, move || symlink(&dir, &target, &path), |_, _, ()| Ok(()))
+        let link = Named::new(memory, data, fd, (path, length), Rights::PATH_SYMLINK)?;
+        let target = guest_path(memory, (target, target_len))?;
+        blocking(data, move || symlink(&link.dir, &target, &link.path), |_, _, ()| Ok(()))
     })
 }
 
@@ -142,13 +160,12 @@ fn path_readlink(
     result: u32,
 ) -> HostCall<u32> {
     suspend(guest, |memory, data| -> Result<HostCall<()>> {
-        let dir = data.wasi.dir(data.process.config(), fd, Rights::PATH_READLINK)?.dir;
+        let link = Named::new(memory, data, fd, (path, length), Rights::PATH_READLINK)?;
         memory.check(buffer, room)?;
         memory.check(result, 4)?;
-        let path = guest_path(memory, (path, length))?;
         blocking(
             data,
-            move || dir.read_link_contents(&path),
+            move || link.dir.read_link_contents(&link.path),
             move |memory, _, target| {
                 let target = target.to_str().ok_or(Errno::ILSEQ)?.as_bytes();
                 let target = &target[..target.len().min(room as usize)];
