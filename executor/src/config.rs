@@ -28,6 +28,10 @@ pub(crate) const REDUCTIONS_PER_FUEL: u64 = 100_000;
 /// Environment variables, arguments and directories that a configuration may hold of each.
 pub(crate) const MAX_ENTRIES: usize = 4096;
 
+/// Bytes of all texts that a guest may put into a configuration: variables, arguments, names and paths. They are the host's
+/// memory, and copied where a configuration changes that children have.
+const MAX_TEXT: usize = 1 << 20;
+
 /// Configurations, modules or errors that a process may hold of each, descriptors that it may have open, and things
 /// that may travel with a message.
 pub(crate) const MAX_RESOURCES: u64 = 65_536;
@@ -151,6 +155,8 @@ pub(crate) struct ProcessConfig {
     pub(crate) can_compile_modules: bool,
     pub(crate) can_create_configs: bool,
     pub(crate) can_spawn_processes: bool,
+    /// Bytes of texts that guests have put into it.
+    pub(crate) texts: usize,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) dirs: Vec<GuestDir>,
@@ -195,6 +201,7 @@ impl ProcessConfig {
             can_compile_modules: true,
             can_create_configs: true,
             can_spawn_processes: true,
+            texts: 0,
             args: config.args,
             env: config.env,
             dirs,
@@ -226,6 +233,7 @@ impl ProcessConfig {
             can_compile_modules: false,
             can_create_configs: false,
             can_spawn_processes: false,
+            texts: 0,
             args: Vec::new(),
             env: Vec::new(),
             dirs: Vec::new(),
@@ -288,6 +296,16 @@ impl ProcessConfig {
         Ok(())
     }
 
+    /// Has room for a text of a guest's.
+    pub(crate) fn take_text(&mut self, bytes: usize) -> Result<(), Fault> {
+        let texts = self.texts.saturating_add(bytes);
+        if texts > MAX_TEXT {
+            return Err(Fault::TooMany("bytes of text in a configuration"));
+        }
+        self.texts = texts;
+        Ok(())
+    }
+
     /// Forbids functions whose names fit a pattern. What the parent must not call it must not either.
     pub(crate) fn forbid(&mut self, pattern: String) -> Result<(), Fault> {
         let above = self.forbidden.as_deref();
@@ -332,6 +350,7 @@ pub(crate) mod tests {
             can_compile_modules: true,
             can_create_configs: true,
             can_spawn_processes: true,
+            texts: 0,
             args: vec!["program".into()],
             env: Vec::new(),
             dirs: Vec::new(),

@@ -97,6 +97,7 @@ fn add_environment_variable(
     let (memory, data) = parts(guest)?;
     let entry = (memory.str(key, key_len)?.to_owned(), memory.str(value, value_len)?.to_owned());
     let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
+    config.take_text(entry.0.len() + entry.1.len())?;
     push(&mut config.env, "environment variables", entry)
 }
 
@@ -110,6 +111,7 @@ fn add_command_line_argument(
     let (memory, data) = parts(guest)?;
     let argument = memory.str(argument, argument_len)?.to_owned();
     let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
+    config.take_text(argument.len())?;
     push(&mut config.args, "arguments", argument)
 }
 
@@ -137,6 +139,7 @@ pub(super) fn give_dir(
         Box::new(move |_, data| {
             let dir = opened.map_err(|_| Fault::NotAllowed("pass this directory on"))?;
             let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
+            config.take_text(name.len())?;
             push(&mut config.dirs, "directories", GuestDir { name: name.into(), dir, is_read_only })?;
             Ok(HostCall::Return(RawValue::default()))
         })

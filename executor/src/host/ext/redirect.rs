@@ -57,6 +57,7 @@ impl What {
     }
 
     fn redirect(self, config: &mut ProcessConfig, sink: Sink) -> Result<(), Fault> {
+        config.take_text(self.path.len())?;
         let sink = Arc::new(sink);
         let redirects = Arc::make_mut(config.redirects.get_or_insert_default());
         match self.number {
