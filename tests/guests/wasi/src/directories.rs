@@ -121,12 +121,12 @@ pub fn what_directories_refuse() {
     fails!(wasi::fd_write(dir, &from), ERRNO_ISDIR);
     fails!(wasi::fd_pwrite(dir, &from, 0), ERRNO_ISDIR);
     for whence in [wasi::WHENCE_SET, wasi::WHENCE_CUR, wasi::WHENCE_END] {
-        fails!(wasi::fd_seek(dir, 0, whence), ERRNO_ISDIR);
+        fails!(wasi::fd_seek(dir, 0, whence), ERRNO_BADF);
     }
-    fails!(wasi::fd_tell(dir), ERRNO_ISDIR);
-    fails!(wasi::fd_allocate(dir, 0, 1), ERRNO_ISDIR);
-    fails!(wasi::fd_advise(dir, 0, 1, wasi::ADVICE_NORMAL), ERRNO_ISDIR);
-    fails!(wasi::fd_filestat_set_size(dir, 0), ERRNO_ISDIR);
+    fails!(wasi::fd_tell(dir), ERRNO_BADF);
+    fails!(wasi::fd_allocate(dir, 0, 1), ERRNO_BADF);
+    fails!(wasi::fd_advise(dir, 0, 1, wasi::ADVICE_NORMAL), ERRNO_BADF);
+    fails!(wasi::fd_filestat_set_size(dir, 0), ERRNO_BADF);
     fails!(wasi::sock_shutdown(dir, wasi::SDFLAGS_RD), ERRNO_NOTSOCK);
     for dir in [dir, DIR] {
         assert_eq!(works!(wasi::fd_filestat_get(dir)).filetype, wasi::FILETYPE_DIRECTORY);
