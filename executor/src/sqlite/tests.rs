@@ -140,6 +140,31 @@ fn what_a_guest_calls_a_file() {
 }
 
 #[test]
+fn nothing_changes_in_a_directory_that_may_only_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = directory.path();
+    let writer = owner_of(&[("data", host)]);
+    let mut connection = Connection::open(&writer, "data/a.db").unwrap();
+    rows(&mut connection, "CREATE TABLE a (b)").unwrap();
+    rows(&mut connection, "INSERT INTO a VALUES (1)").unwrap();
+    drop(connection);
+    let before = std::fs::read(host.join("a.db")).unwrap();
+    let dir = GuestDir { is_read_only: true, ..writer.config().dirs[0].clone() };
+    let reader = owner_with(ProcessConfig { dirs: vec![dir], ..everything() });
+    let mut connection = Connection::open(&reader, "data/a.db").unwrap();
+    assert_eq!(rows(&mut connection, "SELECT b FROM a").unwrap().len(), 1);
+    for sql in
+        ["INSERT INTO a VALUES (2)", "DROP TABLE a", "VACUUM INTO 'data/b.db'", "ATTACH 'data/c.db' AS c"]
+    {
+        assert!(rows(&mut connection, sql).is_err(), "{sql}");
+    }
+    assert!(Connection::open(&reader, "data/new.db").is_err());
+    drop(connection);
+    assert_eq!(std::fs::read(host.join("a.db")).unwrap(), before);
+    assert_eq!(std::fs::read_dir(host).unwrap().count(), 1);
+}
+
+#[test]
 fn connections_of_several_processes_share_a_file() {
     let dir = tempfile::tempdir().unwrap();
     // Who writes and who reads see the file under different names, in different directories.
