@@ -13,24 +13,23 @@ use crate::process::ProcessData;
 use super::errno::Errno;
 use super::{Result, Version, answer};
 
+/// Strings with their final zeros, of a process.
+type List = fn(&ProcessData) -> Vec<Vec<u8>>;
+
 pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
     let module = version.module();
-    linker.func(module, "args_sizes_get", |guest: &mut Guest<'_>, count: u32, size: u32| {
-        let list = charged(guest, args);
-        answer(guest, |memory, _| sizes(memory, &list, count, size))
-    });
-    linker.func(module, "args_get", |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
-        let list = charged(guest, args);
-        answer(guest, |memory, _| strings(memory, &list, pointers, buffer))
-    });
-    linker.func(module, "environ_sizes_get", |guest: &mut Guest<'_>, count: u32, size: u32| {
-        let list = charged(guest, environment);
-        answer(guest, |memory, _| sizes(memory, &list, count, size))
-    });
-    linker.func(module, "environ_get", |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
-        let list = charged(guest, environment);
-        answer(guest, |memory, _| strings(memory, &list, pointers, buffer))
-    });
+    for (name, list) in [("args", args as List), ("environ", environment)] {
+        let sizes_get = move |guest: &mut Guest<'_>, count: u32, size: u32| {
+            let list = charged(guest, list);
+            answer(guest, |memory, _| sizes(memory, &list, count, size))
+        };
+        let get = move |guest: &mut Guest<'_>, pointers: u32, buffer: u32| {
+            let list = charged(guest, list);
+            answer(guest, |memory, _| strings(memory, &list, pointers, buffer))
+        };
+        linker.func(module, &format!("{name}_sizes_get"), sizes_get);
+        linker.func(module, &format!("{name}_get"), get);
+    }
     linker.func(module, "proc_exit", |_: &mut Guest<'_>, status: u32| Err::<(), _>(Fault::Exit(status)));
     linker.func(module, "proc_raise", |_: &mut Guest<'_>, signal: u32| raise(signal));
 }
@@ -55,7 +54,7 @@ fn raise(signal: u32) -> std::result::Result<u32, Fault> {
 }
 
 /// A list, paid for: whoever made the configuration has decided how long it is.
-fn charged(guest: &mut Guest<'_>, list: fn(&ProcessData) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+fn charged(guest: &mut Guest<'_>, list: List) -> Vec<Vec<u8>> {
     let list = list(guest.data());
     guest.charge(CALL * list.len() as u64);
     charge(guest, list.iter().map(|string| string.len() as u64).sum());

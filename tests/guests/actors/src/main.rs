@@ -32,6 +32,7 @@ fn main(mailbox: Mailbox<u64>) {
         "panics" => supervision::panics(mailbox),
         "abstract-process" => supervision::abstract_process(mailbox),
         "supervisor" => supervision::supervisor(mailbox),
+        // SAFETY: nobody sends this process messages, only deaths arrive, which are of no type.
         "hostages" => hostages::hostages(unsafe { Mailbox::new() }),
         "redirects" => redirects::redirects(mailbox),
         "panic-in-child" => panic_in_child(mailbox),

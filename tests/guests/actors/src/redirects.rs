@@ -6,6 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use lunatic::net::TcpListener;
 use lunatic::{Mailbox, Process, ProcessConfig, Tag};
 
+/// What the host offers, as its table says.
+///
+/// # Safety
+/// Of all: pointers are to as many bytes as the lengths beside them say, or to one value where there is none.
 mod host {
     #[link(wasm_import_module = "lunatic::ext::redirect")]
     unsafe extern "C" {
