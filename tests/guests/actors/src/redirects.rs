@@ -50,7 +50,12 @@ mod host {
     }
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
     unsafe extern "C" {
-        pub fn poll_oneoff(subscriptions: *const u64, events: *mut u64, number: usize, count: &mut usize) -> u16;
+        pub fn poll_oneoff(
+            subscriptions: *const u64,
+            events: *mut u64,
+            number: usize,
+            count: &mut usize,
+        ) -> u16;
     }
     #[link(wasm_import_module = "lunatic::message")]
     unsafe extern "C" {
@@ -77,9 +82,8 @@ fn to_file(config: &ProcessConfig, what: u32, path: &str, file: &str) -> u32 {
 fn connect(to: SocketAddr) -> u64 {
     let IpAddr::V4(ip) = to.ip() else { panic!("it is version 4") };
     let mut stream = 0;
-    let result = unsafe {
-        host::tcp_connect(4, ip.octets().as_ptr(), to.port().into(), 0, 0, u64::MAX, &mut stream)
-    };
+    let result =
+        unsafe { host::tcp_connect(4, ip.octets().as_ptr(), to.port().into(), 0, 0, u64::MAX, &mut stream) };
     assert_eq!(result, 0);
     stream
 }

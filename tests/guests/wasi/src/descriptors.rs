@@ -68,7 +68,8 @@ pub fn descriptors() {
     create(DIR, "file");
     // And so is a directory.
     works!(wasi::path_create_directory(DIR, "dir"));
-    let dir = works!(wasi::path_open(DIR, 0, "dir", wasi::OFLAGS_DIRECTORY, ALL & !wasi::RIGHTS_FD_WRITE, ALL, 0));
+    let dir =
+        works!(wasi::path_open(DIR, 0, "dir", wasi::OFLAGS_DIRECTORY, ALL & !wasi::RIGHTS_FD_WRITE, ALL, 0));
     works!(wasi::path_remove_directory(DIR, "dir"));
     fails!(wasi::path_open(dir, 0, "new", wasi::OFLAGS_CREAT, 0, 0, 0), ERRNO_NOENT);
     works!(wasi::fd_close(dir));
@@ -112,7 +113,10 @@ pub fn preopens() {
     fails!(wasi::fd_prestat_get(again), ERRNO_BADF);
     let (one, other) = (works!(wasi::fd_fdstat_get(DIR)), works!(wasi::fd_fdstat_get(again)));
     assert_eq!(one.fs_filetype, wasi::FILETYPE_DIRECTORY);
-    assert_eq!((one.fs_rights_base, one.fs_rights_inheriting), (other.fs_rights_base, other.fs_rights_inheriting));
+    assert_eq!(
+        (one.fs_rights_base, one.fs_rights_inheriting),
+        (other.fs_rights_base, other.fs_rights_inheriting)
+    );
     assert_eq!(one.fs_flags, 0);
     works!(wasi::fd_close(DIR));
     fails!(wasi::fd_prestat_get(DIR), ERRNO_BADF);

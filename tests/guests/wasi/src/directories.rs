@@ -109,10 +109,15 @@ pub fn directories() {
 
 /// What cannot be done to a directory by its descriptor, and what can.
 pub fn what_directories_refuse() {
-    let dir = works!(wasi::path_open(DIR, 0, ".", wasi::OFLAGS_DIRECTORY, ALL & !wasi::RIGHTS_FD_WRITE, ALL, 0));
+    let dir =
+        works!(wasi::path_open(DIR, 0, ".", wasi::OFLAGS_DIRECTORY, ALL & !wasi::RIGHTS_FD_WRITE, ALL, 0));
     let stat = works!(wasi::fd_fdstat_get(dir));
     assert_eq!(stat.fs_filetype, wasi::FILETYPE_DIRECTORY);
-    assert_eq!(stat.fs_rights_base & (wasi::RIGHTS_FD_SEEK | wasi::RIGHTS_FD_READ), 0, "they make no sense for it");
+    assert_eq!(
+        stat.fs_rights_base & (wasi::RIGHTS_FD_SEEK | wasi::RIGHTS_FD_READ),
+        0,
+        "they make no sense for it"
+    );
     let mut byte = [0u8; 1];
     let into = [wasi::Iovec { buf: byte.as_mut_ptr(), buf_len: 1 }];
     let from = [wasi::Ciovec { buf: byte.as_ptr(), buf_len: 1 }];
@@ -133,7 +138,12 @@ pub fn what_directories_refuse() {
         works!(wasi::fd_sync(dir));
         works!(wasi::fd_datasync(dir));
         works!(wasi::fd_fdstat_set_flags(dir, wasi::FDFLAGS_NONBLOCK));
-        works!(wasi::fd_filestat_set_times(dir, 1_000_000_000, 2_000_000_000, wasi::FSTFLAGS_ATIM | wasi::FSTFLAGS_MTIM));
+        works!(wasi::fd_filestat_set_times(
+            dir,
+            1_000_000_000,
+            2_000_000_000,
+            wasi::FSTFLAGS_ATIM | wasi::FSTFLAGS_MTIM
+        ));
         assert_eq!(works!(wasi::fd_filestat_get(dir)).mtim, 2_000_000_000);
     }
 }
@@ -164,10 +174,7 @@ pub fn paths() {
     assert_eq!(errno, i32::from(wasi::ERRNO_ILSEQ.raw()));
     // What is not opened for its content.
     create(DIR, "file");
-    fails!(
-        wasi::path_open(DIR, 0, "file", wasi::OFLAGS_CREAT | wasi::OFLAGS_EXCL, 0, 0, 0),
-        ERRNO_EXIST
-    );
+    fails!(wasi::path_open(DIR, 0, "file", wasi::OFLAGS_CREAT | wasi::OFLAGS_EXCL, 0, 0, 0), ERRNO_EXIST);
     let file = open(DIR, "file", 0);
     assert_eq!(works!(wasi::fd_fdstat_get(file)).fs_filetype, wasi::FILETYPE_REGULAR_FILE);
     assert_eq!(works!(wasi::path_filestat_get(DIR, 0, "file")).filetype, wasi::FILETYPE_REGULAR_FILE);

@@ -41,7 +41,13 @@ pub fn files() {
 
 pub fn append() {
     let file = works!(wasi::path_open(
-        DIR, 0, "file", wasi::OFLAGS_CREAT | wasi::OFLAGS_TRUNC, ALL, ALL, wasi::FDFLAGS_APPEND
+        DIR,
+        0,
+        "file",
+        wasi::OFLAGS_CREAT | wasi::OFLAGS_TRUNC,
+        ALL,
+        ALL,
+        wasi::FDFLAGS_APPEND
     ));
     assert_eq!(works!(wasi::fd_fdstat_get(file)).fs_flags, wasi::FDFLAGS_APPEND);
     assert_eq!(write(file, b"one"), Ok(3));

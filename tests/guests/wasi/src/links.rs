@@ -107,7 +107,10 @@ pub fn rename() {
     create(DIR, "other");
     works!(wasi::path_rename(DIR, "file", DIR, "other"));
     is_gone("file");
-    assert_eq!(works!(wasi::path_filestat_get(DIR, 0, "other")).ino, works!(wasi::fd_filestat_get(renamed)).ino);
+    assert_eq!(
+        works!(wasi::path_filestat_get(DIR, 0, "other")).ino,
+        works!(wasi::fd_filestat_get(renamed)).ino
+    );
     fails!(wasi::path_rename(DIR, "other", DIR, "target"), ERRNO_ISDIR);
     fails!(wasi::path_rename(DIR, "no", DIR, "new"), ERRNO_NOENT);
     fails!(wasi::path_rename(DIR, "other/", DIR, "new"), ERRNO_NOTDIR);
@@ -126,7 +129,9 @@ pub fn rename() {
 /// to that file by its whole path, and `in`, which leads to a file in it by a way around.
 pub fn escapes() {
     for dir in [READ_ONLY] {
-        for path in ["up", "out", "absolute", "up/secret", "../secret", "dir/../../secret", "dir/up/up/secret"] {
+        for path in
+            ["up", "out", "absolute", "up/secret", "../secret", "dir/../../secret", "dir/up/up/secret"]
+        {
             fails!(wasi::path_open(dir, FOLLOW, path, 0, wasi::RIGHTS_FD_READ, 0, 0), ERRNO_PERM);
             fails!(wasi::path_filestat_get(dir, FOLLOW, path), ERRNO_PERM);
         }
@@ -141,7 +146,10 @@ pub fn escapes() {
         // Links that lead in from the directory that may be changed, by names that this guest makes.
         works!(wasi::path_symlink("../secret", DIR, "relative"));
         fails!(wasi::path_open(DIR, FOLLOW, "relative", 0, wasi::RIGHTS_FD_READ, 0, 0), ERRNO_PERM);
-        fails!(wasi::path_open(DIR, FOLLOW, "relative", wasi::OFLAGS_CREAT, wasi::RIGHTS_FD_WRITE, 0, 0), ERRNO_PERM);
+        fails!(
+            wasi::path_open(DIR, FOLLOW, "relative", wasi::OFLAGS_CREAT, wasi::RIGHTS_FD_WRITE, 0, 0),
+            ERRNO_PERM
+        );
         fails!(wasi::path_filestat_set_times(DIR, FOLLOW, "relative", 0, 0, wasi::FSTFLAGS_MTIM), ERRNO_PERM);
         fails!(wasi::path_create_directory(DIR, "../new"), ERRNO_PERM);
         fails!(wasi::path_remove_directory(DIR, "../new"), ERRNO_PERM);

@@ -30,7 +30,8 @@ pub fn writable(userdata: u64, fd: u32) -> wasi::Subscription {
 
 pub fn poll(subscriptions: &[wasi::Subscription]) -> Result<Vec<wasi::Event>, wasi::Errno> {
     let mut events = Vec::with_capacity(subscriptions.len());
-    let count = unsafe { wasi::poll_oneoff(subscriptions.as_ptr(), events.as_mut_ptr(), subscriptions.len())? };
+    let count =
+        unsafe { wasi::poll_oneoff(subscriptions.as_ptr(), events.as_mut_ptr(), subscriptions.len())? };
     assert!(count <= subscriptions.len());
     unsafe { events.set_len(count) };
     Ok(events)
@@ -82,7 +83,10 @@ pub fn sleep() {
     let wall = works!(wasi::clock_time_get(wasi::CLOCKID_REALTIME, 0));
     assert_eq!(told(&[clock(1, wasi::CLOCKID_REALTIME, wall + MILLISECOND, absolute)]), [(1, FINE)]);
     // What is over is due at once.
-    assert_eq!(told(&[clock(1, wasi::CLOCKID_MONOTONIC, 1, absolute), timeout(2, 0)]), [(1, FINE), (2, FINE)]);
+    assert_eq!(
+        told(&[clock(1, wasi::CLOCKID_MONOTONIC, 1, absolute), timeout(2, 0)]),
+        [(1, FINE), (2, FINE)]
+    );
 }
 
 /// Standard input is silent at first; then, after a line on standard output, comes one, and then its end.

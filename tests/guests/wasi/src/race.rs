@@ -14,7 +14,8 @@ pub fn race() {
     works!(wasi::path_create_directory(DIR, "own"));
     while Instant::now() < end {
         for _ in 0..100 {
-            match unsafe { wasi::path_open(DIR, FOLLOW, "x/secret", 0, ALL & !wasi::RIGHTS_FD_WRITE, ALL, 0) } {
+            match unsafe { wasi::path_open(DIR, FOLLOW, "x/secret", 0, ALL & !wasi::RIGHTS_FD_WRITE, ALL, 0) }
+            {
                 Ok(fd) => {
                     assert_eq!(rest(fd), b"inside", "it was read");
                     works!(wasi::fd_close(fd));
@@ -63,12 +64,17 @@ fn everything() {
             wasi::path_open(DIR, FOLLOW, "x/outside.only", 0, 0, 0, 0),
             ERRNO_PERM | ERRNO_NOENT | ERRNO_LOOP
         );
-        fails!(wasi::path_unlink_file(DIR, "x/outside.only"), ERRNO_PERM | ERRNO_NOENT | ERRNO_LOOP | ERRNO_NOTDIR);
+        fails!(
+            wasi::path_unlink_file(DIR, "x/outside.only"),
+            ERRNO_PERM | ERRNO_NOENT | ERRNO_LOOP | ERRNO_NOTDIR
+        );
         fails!(
             wasi::path_rename(DIR, "x/outside.only", DIR, "taken"),
             ERRNO_PERM | ERRNO_NOENT | ERRNO_LOOP | ERRNO_NOTDIR
         );
-        if let Ok(fd) = wasi::path_open(DIR, FOLLOW, "x", wasi::OFLAGS_DIRECTORY, ALL & !wasi::RIGHTS_FD_WRITE, ALL, 0) {
+        if let Ok(fd) =
+            wasi::path_open(DIR, FOLLOW, "x", wasi::OFLAGS_DIRECTORY, ALL & !wasi::RIGHTS_FD_WRITE, ALL, 0)
+        {
             // The directory that is open is the one inside, wherever its name leads now.
             fails!(wasi::path_filestat_get(fd, 0, "outside.only"), ERRNO_NOENT);
             fails!(wasi::path_open(fd, FOLLOW, "..", 0, 0, 0, 0), ERRNO_PERM);

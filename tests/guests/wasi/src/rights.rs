@@ -32,7 +32,9 @@ pub fn rights() {
         fails!(wasi::fd_pwrite(fd, &[], 0), ERRNO_NOTCAPABLE);
     });
     without(wasi::RIGHTS_FD_SEEK | wasi::RIGHTS_FD_TELL, &|fd| fails!(wasi::fd_tell(fd), ERRNO_NOTCAPABLE));
-    without(wasi::RIGHTS_FD_FDSTAT_SET_FLAGS, &|fd| fails!(wasi::fd_fdstat_set_flags(fd, 0), ERRNO_NOTCAPABLE));
+    without(wasi::RIGHTS_FD_FDSTAT_SET_FLAGS, &|fd| {
+        fails!(wasi::fd_fdstat_set_flags(fd, 0), ERRNO_NOTCAPABLE)
+    });
     without(wasi::RIGHTS_FD_SYNC, &|fd| fails!(wasi::fd_sync(fd), ERRNO_NOTCAPABLE));
     without(wasi::RIGHTS_FD_DATASYNC, &|fd| fails!(wasi::fd_datasync(fd), ERRNO_NOTCAPABLE));
     without(wasi::RIGHTS_FD_ADVISE, &|fd| {
@@ -40,7 +42,9 @@ pub fn rights() {
     });
     without(wasi::RIGHTS_FD_ALLOCATE, &|fd| fails!(wasi::fd_allocate(fd, 0, 1), ERRNO_NOTCAPABLE));
     without(wasi::RIGHTS_FD_FILESTAT_GET, &|fd| fails!(wasi::fd_filestat_get(fd), ERRNO_NOTCAPABLE));
-    without(wasi::RIGHTS_FD_FILESTAT_SET_SIZE, &|fd| fails!(wasi::fd_filestat_set_size(fd, 0), ERRNO_NOTCAPABLE));
+    without(wasi::RIGHTS_FD_FILESTAT_SET_SIZE, &|fd| {
+        fails!(wasi::fd_filestat_set_size(fd, 0), ERRNO_NOTCAPABLE)
+    });
     without(wasi::RIGHTS_FD_FILESTAT_SET_TIMES, &|fd| {
         fails!(wasi::fd_filestat_set_times(fd, 0, 0, 0), ERRNO_NOTCAPABLE)
     });
@@ -55,19 +59,35 @@ pub fn rights() {
     };
     let mut buffer = [0u8; 8];
     let buffer = buffer.as_mut_ptr();
-    without(wasi::RIGHTS_PATH_CREATE_DIRECTORY, &|fd| fails!(wasi::path_create_directory(fd, "a"), ERRNO_NOTCAPABLE));
+    without(wasi::RIGHTS_PATH_CREATE_DIRECTORY, &|fd| {
+        fails!(wasi::path_create_directory(fd, "a"), ERRNO_NOTCAPABLE)
+    });
     without(wasi::RIGHTS_PATH_CREATE_FILE, &|fd| {
         fails!(wasi::path_open(fd, 0, "a", wasi::OFLAGS_CREAT, 0, 0, 0), ERRNO_NOTCAPABLE);
         works!(wasi::path_open(fd, 0, "file", 0, 0, 0, 0));
     });
-    without(wasi::RIGHTS_PATH_LINK_SOURCE, &|fd| fails!(wasi::path_link(fd, 0, "file", DIR, "a"), ERRNO_NOTCAPABLE));
-    without(wasi::RIGHTS_PATH_LINK_TARGET, &|fd| fails!(wasi::path_link(DIR, 0, "file", fd, "a"), ERRNO_NOTCAPABLE));
-    without(wasi::RIGHTS_PATH_OPEN, &|fd| fails!(wasi::path_open(fd, 0, "file", 0, 0, 0, 0), ERRNO_NOTCAPABLE));
+    without(wasi::RIGHTS_PATH_LINK_SOURCE, &|fd| {
+        fails!(wasi::path_link(fd, 0, "file", DIR, "a"), ERRNO_NOTCAPABLE)
+    });
+    without(wasi::RIGHTS_PATH_LINK_TARGET, &|fd| {
+        fails!(wasi::path_link(DIR, 0, "file", fd, "a"), ERRNO_NOTCAPABLE)
+    });
+    without(wasi::RIGHTS_PATH_OPEN, &|fd| {
+        fails!(wasi::path_open(fd, 0, "file", 0, 0, 0, 0), ERRNO_NOTCAPABLE)
+    });
     without(wasi::RIGHTS_FD_READDIR, &|fd| fails!(wasi::fd_readdir(fd, buffer, 8, 0), ERRNO_NOTCAPABLE));
-    without(wasi::RIGHTS_PATH_READLINK, &|fd| fails!(wasi::path_readlink(fd, "link", buffer, 8), ERRNO_NOTCAPABLE));
-    without(wasi::RIGHTS_PATH_RENAME_SOURCE, &|fd| fails!(wasi::path_rename(fd, "file", DIR, "a"), ERRNO_NOTCAPABLE));
-    without(wasi::RIGHTS_PATH_RENAME_TARGET, &|fd| fails!(wasi::path_rename(DIR, "file", fd, "a"), ERRNO_NOTCAPABLE));
-    without(wasi::RIGHTS_PATH_FILESTAT_GET, &|fd| fails!(wasi::path_filestat_get(fd, 0, "file"), ERRNO_NOTCAPABLE));
+    without(wasi::RIGHTS_PATH_READLINK, &|fd| {
+        fails!(wasi::path_readlink(fd, "link", buffer, 8), ERRNO_NOTCAPABLE)
+    });
+    without(wasi::RIGHTS_PATH_RENAME_SOURCE, &|fd| {
+        fails!(wasi::path_rename(fd, "file", DIR, "a"), ERRNO_NOTCAPABLE)
+    });
+    without(wasi::RIGHTS_PATH_RENAME_TARGET, &|fd| {
+        fails!(wasi::path_rename(DIR, "file", fd, "a"), ERRNO_NOTCAPABLE)
+    });
+    without(wasi::RIGHTS_PATH_FILESTAT_GET, &|fd| {
+        fails!(wasi::path_filestat_get(fd, 0, "file"), ERRNO_NOTCAPABLE)
+    });
     without(wasi::RIGHTS_PATH_FILESTAT_SET_SIZE, &|fd| {
         fails!(wasi::path_open(fd, 0, "file", wasi::OFLAGS_TRUNC, 0, 0, 0), ERRNO_NOTCAPABLE)
     });
@@ -75,8 +95,12 @@ pub fn rights() {
         fails!(wasi::path_filestat_set_times(fd, 0, "file", 0, 0, 0), ERRNO_NOTCAPABLE)
     });
     without(wasi::RIGHTS_PATH_SYMLINK, &|fd| fails!(wasi::path_symlink("a", fd, "b"), ERRNO_NOTCAPABLE));
-    without(wasi::RIGHTS_PATH_REMOVE_DIRECTORY, &|fd| fails!(wasi::path_remove_directory(fd, "dir"), ERRNO_NOTCAPABLE));
-    without(wasi::RIGHTS_PATH_UNLINK_FILE, &|fd| fails!(wasi::path_unlink_file(fd, "file"), ERRNO_NOTCAPABLE));
+    without(wasi::RIGHTS_PATH_REMOVE_DIRECTORY, &|fd| {
+        fails!(wasi::path_remove_directory(fd, "dir"), ERRNO_NOTCAPABLE)
+    });
+    without(wasi::RIGHTS_PATH_UNLINK_FILE, &|fd| {
+        fails!(wasi::path_unlink_file(fd, "file"), ERRNO_NOTCAPABLE)
+    });
     // Nothing of it had an effect.
     assert_eq!(works!(wasi::path_filestat_get(DIR, 0, "file")).size, 7);
     works!(wasi::path_filestat_get(DIR, 0, "dir"));

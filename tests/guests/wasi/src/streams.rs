@@ -39,7 +39,9 @@ pub fn terminals() {
         assert_eq!(works!(wasi::fd_filestat_get(fd)).filetype, wasi::FILETYPE_CHARACTER_DEVICE);
     }
     use std::io::IsTerminal;
-    assert!(std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal());
+    assert!(
+        std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
+    );
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("it is text");
     assert_eq!(line, "typed\n");
@@ -49,8 +51,15 @@ pub fn terminals() {
 /// which it reads after "writing".
 pub fn fifo() {
     assert_eq!(works!(wasi::path_filestat_get(DIR, 0, "in")).filetype, wasi::FILETYPE_UNKNOWN);
-    let pipe = works!(wasi::path_open(DIR, 0, "in", 0, wasi::RIGHTS_FD_READ | wasi::RIGHTS_POLL_FD_READWRITE
-        | wasi::RIGHTS_FD_FDSTAT_SET_FLAGS, 0, 0));
+    let pipe = works!(wasi::path_open(
+        DIR,
+        0,
+        "in",
+        0,
+        wasi::RIGHTS_FD_READ | wasi::RIGHTS_POLL_FD_READWRITE | wasi::RIGHTS_FD_FDSTAT_SET_FLAGS,
+        0,
+        0
+    ));
     assert_eq!(works!(wasi::fd_fdstat_get(pipe)).fs_filetype, wasi::FILETYPE_UNKNOWN);
     // There is no writer yet: that is no end.
     works!(wasi::fd_fdstat_set_flags(pipe, wasi::FDFLAGS_NONBLOCK));
@@ -86,7 +95,10 @@ pub fn devices() {
     let mut bytes = vec![1; 3 << 20];
     let count = read(zero, &mut bytes).expect("there is no end to it");
     assert!(count > 0 && bytes[..count].iter().all(|byte| *byte == 0));
-    assert_eq!(works!(wasi::path_filestat_get(READ_ONLY, 0, "zero")).filetype, wasi::FILETYPE_CHARACTER_DEVICE);
+    assert_eq!(
+        works!(wasi::path_filestat_get(READ_ONLY, 0, "zero")).filetype,
+        wasi::FILETYPE_CHARACTER_DEVICE
+    );
     let null = works!(wasi::path_open(READ_ONLY, 0, "null", 0, wasi::RIGHTS_FD_READ, 0, 0));
     assert_eq!(read(null, &mut bytes), Ok(0));
 }

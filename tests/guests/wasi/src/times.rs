@@ -19,11 +19,9 @@ pub fn times() {
     works!(wasi::fd_filestat_set_times(file, 0, 0, wasi::FSTFLAGS_ATIM_NOW | wasi::FSTFLAGS_MTIM_NOW));
     let now = works!(wasi::fd_filestat_get(file));
     assert!(now.atim >= before.atim && now.mtim >= before.mtim);
-    for flags in [
-        wasi::FSTFLAGS_MTIM | wasi::FSTFLAGS_MTIM_NOW,
-        wasi::FSTFLAGS_ATIM | wasi::FSTFLAGS_ATIM_NOW,
-        1 << 4,
-    ] {
+    for flags in
+        [wasi::FSTFLAGS_MTIM | wasi::FSTFLAGS_MTIM_NOW, wasi::FSTFLAGS_ATIM | wasi::FSTFLAGS_ATIM_NOW, 1 << 4]
+    {
         fails!(wasi::fd_filestat_set_times(file, 1, 1, flags), ERRNO_INVAL);
         fails!(wasi::path_filestat_set_times(DIR, 0, "file", 1, 1, flags), ERRNO_INVAL);
     }
@@ -39,7 +37,14 @@ pub fn times() {
     // Of what cannot be written as well: a time is the owner's to set.
     works!(wasi::path_create_directory(DIR, "dir"));
     create(DIR, "dir/file");
-    works!(wasi::path_filestat_set_times(DIR, 0, "dir", 3_000, 4_000, wasi::FSTFLAGS_ATIM | wasi::FSTFLAGS_MTIM));
+    works!(wasi::path_filestat_set_times(
+        DIR,
+        0,
+        "dir",
+        3_000,
+        4_000,
+        wasi::FSTFLAGS_ATIM | wasi::FSTFLAGS_MTIM
+    ));
     let dir = works!(wasi::path_filestat_get(DIR, 0, "dir"));
     assert_eq!((dir.atim, dir.mtim), (3_000, 4_000));
 }
