@@ -87,9 +87,14 @@ impl RunQueue {
         settle(|| victim.steal_batch_and_pop(&self.deque))
     }
 
-    /// Whether others could steal something here.
-    pub(super) fn is_stealable(&self) -> bool {
-        !self.deque.is_empty()
+    /// Whether more than one task is queued here, so that others could steal one that has to wait.
+    pub(super) fn has_several(&self) -> bool {
+        self.deque.len() + usize::from(self.has_next()) > 1
+    }
+
+    fn has_next(&self) -> bool {
+        // Nothing of the slot is borrowed across calls.
+        self.next.try_borrow().is_ok_and(|next| next.is_some())
     }
 }
 

@@ -3,6 +3,7 @@
 //! `Driven::step` is one turn and never waits, so that a simulation can drive many workers on one thread;
 //! [`Worker::run`] is a thread's loop around it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -65,7 +66,9 @@ impl Worker {
         let mut worker = self.on_this_thread();
         let _entered = Entered::new(&worker.queue);
         while !worker.scheduler.is_stopping() {
-            if !worker.turn(&mut None, || false) {
+            // A panic is a bug of ours, and printed. The task that it came from is lost; the worker has others.
+            let turn = catch_unwind(AssertUnwindSafe(|| worker.turn(&mut None, || false)));
+            if !turn.unwrap_or(true) {
                 worker.sleep();
             }
         }
@@ -118,7 +121,9 @@ impl Driven {
             self.queue.push_back(task);
         }
         self.look();
-        if self.queue.is_stealable() {
+        // The task that was just put back is this worker's next one if there is no other: whoever stole it would only
+        // move it. A worker is woken for what waits behind it.
+        if self.queue.has_several() {
             self.scheduler.idle.notify();
         }
     }
