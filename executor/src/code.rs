@@ -10,6 +10,7 @@ use lunatic_jit::{
     StoreLimits, declared_imports,
 };
 
+use crate::account::Kept;
 use crate::forbidden::Forbidden;
 use crate::process::ProcessData;
 
@@ -57,6 +58,8 @@ struct Versions {
     before: Box<[FuncIndex]>,
     /// The functions that it must not call. They keep it, not it them.
     forbidden: Weak<Forbidden>,
+    /// What the process that had it compiled is charged for it, for as long as anyone has it.
+    kept: Option<Arc<Kept>>,
 }
 
 /// The export that a module without a main function initialises itself by, per WASI.
@@ -72,7 +75,26 @@ impl Code {
         let initialize =
             initialize.filter(|&function| *module.function_type(function) == FuncType::new([], []));
         let before = module.start_function().into_iter().chain(initialize).collect();
-        Code(Arc::new(Versions { pooled, reserved, memories, before, forbidden: Weak::new() }))
+        Code(Arc::new(Versions { pooled, reserved, memories, before, forbidden: Weak::new(), kept: None }))
+    }
+
+    /// The bytes that the host keeps for it.
+    pub(crate) fn host_bytes(&self) -> u64 {
+        let versions = [&self.0.pooled, &self.0.reserved];
+        versions.into_iter().flatten().map(|linked| linked.module().host_bytes()).sum()
+    }
+
+    /// The same, charged for. For code that nobody else has yet.
+    pub(crate) fn charged(self, kept: Kept) -> Code {
+        let Versions { pooled, reserved, memories, before, .. } = &*self.0;
+        Code(Arc::new(Versions {
+            pooled: pooled.clone(),
+            reserved: reserved.clone(),
+            memories: *memories,
+            before: before.clone(),
+            forbidden: Weak::new(),
+            kept: Some(Arc::new(kept)),
+        }))
     }
 
     /// The same code, linked so that some functions raise an error.
@@ -81,7 +103,7 @@ impl Code {
         forbidden: &Arc<Forbidden>,
         error: impl Fn(&str, &str) -> Option<Refusal>,
     ) -> Code {
-        let Versions { pooled, reserved, memories, before, .. } = &*self.0;
+        let Versions { pooled, reserved, memories, before, kept, .. } = &*self.0;
         let of = |linked: &Option<Linked<_>>| linked.as_ref().map(|linked| linked.refusing(&error));
         Code(Arc::new(Versions {
             pooled: of(pooled),
@@ -89,6 +111,7 @@ impl Code {
             memories: *memories,
             before: before.clone(),
             forbidden: Arc::downgrade(forbidden),
+            kept: kept.clone(),
         }))
     }
 

@@ -14,6 +14,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use lunatic_jit::Cache;
 
+use crate::account::{Kept, Opened};
 use crate::code::{Code, Memories};
 use crate::error::{Fault, RuntimeError};
 use crate::forbidden::Forbidden;
@@ -30,7 +31,7 @@ pub(crate) const MAX_ENTRIES: usize = 4096;
 
 /// Bytes of all texts that a guest may put into a configuration: variables, arguments, names and paths. They are the host's
 /// memory, and copied where a configuration changes that children have.
-const MAX_TEXT: usize = 1 << 20;
+pub(crate) const MAX_TEXT: usize = 1 << 20;
 
 /// Configurations, modules or errors that a process may hold of each, descriptors that it may have open, and things
 /// that may travel with a message.
@@ -165,7 +166,27 @@ pub(crate) struct ProcessConfig {
     pub(crate) redirects: Option<Arc<Redirects>>,
     pub(crate) network: Arc<Policy>,
     pub(crate) forbidden: Option<Arc<Forbidden>>,
+    /// Files that are open for its redirections, as they are counted.
+    pub(crate) opened: Vec<Arc<Opened>>,
+    /// What the process that made it is charged for it.
+    pub(crate) kept: Charged,
 }
+
+/// A charge for a configuration. A copy has none: it is charged for where it is made.
+#[derive(Debug, Default)]
+pub(crate) struct Charged(Option<Kept>);
+
+impl Clone for Charged {
+    fn clone(&self) -> Charged {
+        Charged(None)
+    }
+}
+
+/// Bytes of a configuration without texts, directories and the like.
+const CONFIG_BYTES: u64 = 1 << 10;
+
+/// Bytes of an entry of one of its lists, beside its text.
+const ENTRY_BYTES: u64 = 64;
 
 /// An open directory under a guest's name.
 #[derive(Clone)]
@@ -173,6 +194,8 @@ pub(crate) struct GuestDir {
     pub(crate) name: Arc<str>,
     pub(crate) dir: Arc<Dir>,
     pub(crate) is_read_only: bool,
+    /// Counted for the process that has opened it, if one has.
+    pub(crate) opened: Option<Arc<Opened>>,
 }
 
 impl fmt::Debug for GuestDir {
@@ -209,6 +232,8 @@ impl ProcessConfig {
             redirects: None,
             network: Arc::new(Policy::of_first(config.network)),
             forbidden,
+            opened: Vec::new(),
+            kept: Charged(None),
         })
     }
 
@@ -242,6 +267,8 @@ impl ProcessConfig {
             // Lunatic has no such permission, so its guests do not know that they would have to ask.
             network: self.network.clone(),
             forbidden: self.forbidden.clone(),
+            opened: self.opened.clone(),
+            kept: Charged(None),
         }
     }
 
@@ -296,11 +323,25 @@ impl ProcessConfig {
         Ok(())
     }
 
-    /// Has room for a text of a guest's.
+    /// The bytes that the host keeps for it, or for a copy.
+    pub(crate) fn bytes(&self) -> u64 {
+        let lists = self.args.len() + self.env.len() + self.dirs.len() + self.listeners.len();
+        CONFIG_BYTES + self.texts as u64 + lists as u64 * ENTRY_BYTES
+    }
+
+    /// A copy that has been charged for.
+    pub(crate) fn charged_copy(&self, kept: Kept) -> ProcessConfig {
+        ProcessConfig { kept: Charged(Some(kept)), ..self.clone() }
+    }
+
+    /// Makes room for an entry with a text of a guest's.
     pub(crate) fn take_text(&mut self, bytes: usize) -> Result<(), Fault> {
         let texts = self.texts.saturating_add(bytes);
         if texts > MAX_TEXT {
             return Err(Fault::TooMany("bytes of text in a configuration"));
+        }
+        if let Charged(Some(kept)) = &mut self.kept {
+            kept.grow(bytes as u64 + ENTRY_BYTES)?;
         }
         self.texts = texts;
         Ok(())
@@ -308,6 +349,7 @@ impl ProcessConfig {
 
     /// Forbids functions whose names fit a pattern. What the parent must not call it must not either.
     pub(crate) fn forbid(&mut self, pattern: String) -> Result<(), Fault> {
+        self.take_text(pattern.len())?;
         let above = self.forbidden.as_deref();
         self.forbidden = Some(Arc::new(Forbidden::below(above, [pattern])?));
         Ok(())
@@ -327,7 +369,8 @@ impl ProcessConfig {
 fn open(dir: PreopenedDir) -> Result<GuestDir, RuntimeError> {
     match Dir::open_ambient_dir(&dir.host, ambient_authority()) {
         Ok(opened) => {
-            Ok(GuestDir { name: dir.guest.into(), dir: Arc::new(opened), is_read_only: dir.is_read_only })
+            let (name, dir, is_read_only) = (dir.guest.into(), Arc::new(opened), dir.is_read_only);
+            Ok(GuestDir { name, dir, is_read_only, opened: None })
         }
         Err(source) => Err(RuntimeError::Dir { path: dir.host, source }),
     }
@@ -358,6 +401,8 @@ pub(crate) mod tests {
             redirects: None,
             network: Arc::default(),
             forbidden: None,
+            opened: Vec::new(),
+            kept: Charged(None),
         }
     }
 

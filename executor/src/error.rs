@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use lunatic_instrument::{PrepareError, VerifyError, VerifyErrorKind};
 use lunatic_jit::{CompileError, EngineError, LinkError};
 
+use crate::account::Full;
 use crate::config::MAX_WORKERS;
 use crate::sqlite::{Malformed, SqlError};
 
@@ -45,6 +46,10 @@ pub(crate) enum Fault {
     BadParams,
     #[error("this process has too many {0}")]
     TooMany(&'static str),
+    #[error(transparent)]
+    Full(#[from] Full),
+    #[error("{what} of {length} bytes is longer than {limit}")]
+    TooLong { what: &'static str, length: u64, limit: u64 },
     #[error("a message of more than {0} bytes exceeds the process's memory limit")]
     MessageTooLarge(u64),
     #[error("an address has the type 4 or 6, not {0}")]

@@ -14,6 +14,7 @@
 //! [`Simulator`] runs the same programs on a timeline that a seed decides; [`TestBinary`] runs a module's tests. The repository's ARCHITECTURE.md tells
 //! how they fit together.
 
+mod account;
 mod clock;
 mod code;
 mod config;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use lunatic_jit::{FuncIndex, TotalMemory};
 
+use crate::account::Deferred;
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::config::ProcessConfig;
@@ -15,8 +16,8 @@ use crate::entropy::Entropy;
 use crate::metrics::Metrics;
 use crate::net::Net;
 use crate::process::{
-    Birth, Entry, Letter, Origin, Parcel, Process, ProcessId, Relations, Sent, Share, Signal, Table,
-    TableFull,
+    Birth, Entry, Letter, Origin, Parcel, Process, ProcessId, Relations, Sent, Signal, Table, TableFull,
+    Unstarted,
 };
 use crate::program::Loader;
 use crate::quota::Place;
@@ -25,6 +26,10 @@ use crate::scheduler::{BlockingPool, Events, Files, Job, News, Scheduler, Timers
 use crate::simulation::Hooks;
 use crate::sqlite::Surroundings;
 use crate::stdio::{Input, Output};
+
+/// Timers that fire at one look at the clock, in a fraction of a millisecond. What else is due has its turn at the next
+/// look, which comes after a slice at most.
+const MAX_DUE: usize = 512;
 
 /// The identifier of this node. Lunatic counts nodes from 1 where there are several; alone, a node is 0.
 pub(crate) const NODE_ID: u64 = 0;
@@ -87,6 +92,8 @@ pub(crate) enum World {
         compilers: BlockingPool,
         /// Where databases are: a statement takes as long as its guest likes, and files would have to wait.
         databases: BlockingPool,
+        /// Where what takes long to give back is given back: large memories, long lists.
+        reclaimer: BlockingPool,
     },
     /// A simulation, which has a say in turns and spawns, and does blocking work itself when its time has come.
     Simulated(Hooks),
@@ -96,8 +103,8 @@ pub(crate) enum World {
 pub(crate) enum Due {
     /// A wait of a process is up.
     Wait { process: ProcessId, wait: u64 },
-    /// A message is sent; until then it counts against whoever set the timer.
-    Send { process: ProcessId, letter: Letter, share: Share },
+    /// A message is sent; until then it counts against the process that set the timer, which alone may cancel it.
+    Send { owner: ProcessId, process: ProcessId, letter: Letter, deferred: Deferred },
     /// Blocking work of a simulation.
     Job(Job),
     /// The node was asked to stop and had its time.
@@ -172,8 +179,8 @@ impl Node {
         self.scheduler.get().expect("it is set before the first process is spawned")
     }
 
-    /// Enters a process. It runs once it is woken; until then its spawner may finish what has to come first.
-    pub(crate) fn spawn(&self, spawn: Spawn) -> Result<Arc<Process>, TableFull> {
+    /// Enters a process. It runs once it is started; until then its spawner may finish what has to come first.
+    pub(crate) fn spawn(&self, spawn: Spawn) -> Result<Unstarted, TableFull> {
         if let World::Simulated(hooks) = &self.world
             && self.first.get().is_some()
             && hooks.fails_to_spawn()
@@ -190,7 +197,7 @@ impl Node {
             spawn.entry,
             Birth { process: process.clone(), spawner: spawn.spawner, relations, place: spawn.place },
         );
-        Ok(process)
+        Ok(Unstarted::new(process))
     }
 
     /// Sends a signal; gives it back when there is no such process.
@@ -202,13 +209,18 @@ impl Node {
         }
     }
 
-    /// Sends a request that is answered with "no such process" if there is none.
-    pub(crate) fn request(&self, to: ProcessId, signal: Signal) {
-        if let Err(parcel) = self.send(to, signal)
-            && let Some((from, answer)) = parcel.content.refusal(to)
-        {
-            // The one who asks is running, and if it is killed meanwhile it needs no answer.
-            let _ = self.send(from, answer);
+    /// Sends a request that is answered with "no such process" if there is none. Whether the receiver has so much to
+    /// handle that the sender had better let it run.
+    pub(crate) fn request(&self, to: ProcessId, signal: Signal) -> bool {
+        match self.send(to, signal) {
+            Ok(sent) => sent.is_crowded,
+            Err(parcel) => {
+                if let Some((from, answer)) = parcel.content.refusal(to) {
+                    // The process that asks runs, and if it is killed meanwhile it needs no answer.
+                    let _ = self.send(from, answer);
+                }
+                false
+            }
         }
     }
 
@@ -231,7 +243,7 @@ impl Node {
         let first = self.spawn(spawn).expect("the table is empty");
         let was_unset = self.first.set(first.id()).is_ok();
         debug_assert!(was_unset, "a node runs one program");
-        first.wake();
+        first.start();
     }
 
     /// Has work on files done elsewhere; or on this thread after the turn, if that is one that does such work.
@@ -271,6 +283,40 @@ impl Node {
         match &self.world {
             World::Real { databases, .. } => databases.submit(job),
             World::Simulated(hooks) => self.submit_for(hooks, job),
+        }
+    }
+
+    /// Drops something elsewhere that takes long to drop.
+    pub(crate) fn reclaim(&self, garbage: impl Send + 'static) {
+        if let World::Real { reclaimer, .. } = &self.world {
+            reclaimer.submit(Box::new(move || drop(garbage)));
+        }
+    }
+
+    /// Drops something, elsewhere if that takes long.
+    pub(crate) fn reclaim_if(&self, takes_long: bool, garbage: impl Send + 'static) {
+        if takes_long {
+            self.reclaim(garbage);
+        }
+    }
+
+    /// Drops something elsewhere that takes long to drop, and then goes on there.
+    pub(crate) fn reclaim_then(&self, garbage: impl Send + 'static, then: impl FnOnce() + Send + 'static) {
+        /// Goes on also if dropping panics.
+        struct Then<F: FnOnce()>(Option<F>);
+        impl<F: FnOnce()> Drop for Then<F> {
+            fn drop(&mut self) {
+                let _ = self.0.take().map(|then| then());
+            }
+        }
+        let then = Then(Some(then));
+        let job = move || {
+            let _then = then;
+            drop(garbage);
+        };
+        match &self.world {
+            World::Real { reclaimer, .. } => reclaimer.submit(Box::new(job)),
+            World::Simulated(_) => job(),
         }
     }
 
@@ -330,12 +376,12 @@ impl Events for Node {
         if next > now {
             return;
         }
-        self.timers.fire(now, |due| {
+        self.timers.fire(now, MAX_DUE, |due| {
             let (process, parcel): (_, Parcel) = match due {
                 Due::Wait { process, wait } => (process, Signal::Due { wait }.into()),
-                Due::Send { process, letter, share } => {
+                Due::Send { process, letter, deferred, .. } => {
                     // From here on it counts against its receiver.
-                    drop(share);
+                    drop(deferred);
                     (process, letter.into())
                 }
                 Due::Job(job) => return self.take_job(job),

@@ -26,7 +26,7 @@ use crate::testing;
 const START: &str = "_start";
 
 /// Bytes of WebAssembly that a guest may have compiled. Preparing takes three times as much memory, and compiling more.
-const MAX_GUEST_BYTES: usize = 8 << 20;
+pub(crate) const MAX_GUEST_BYTES: usize = 8 << 20;
 
 /// Bytes of native code that may become of it, and the time that compiling it may take, on one thread.
 const MAX_GUEST_CODE: usize = 64 << 20;

@@ -1,4 +1,4 @@
-//! How many processes may live beneath a configuration.
+//! How many processes may live beneath a configuration, and what the host may keep for all of them.
 //!
 //! A [`Quota`] belongs to a configuration and to all that are made from it, by whichever process. A process takes a
 //! place in it when it is entered and gives it back when its data is dropped, which is before anyone hears of its
@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::account::add_within;
 use crate::error::Fault;
 
 /// Quotas that may lie beneath each other: taking a place is a step for each.
@@ -17,6 +18,8 @@ const MAX_DEPTH: u32 = 64;
 pub(crate) struct Quota {
     limit: u64,
     used: AtomicU64,
+    /// Bytes that the host keeps for its processes, and for those that have ended; see [`account`](crate::account).
+    kept: AtomicU64,
     above: Option<Arc<Quota>>,
     depth: u32,
 }
@@ -37,7 +40,8 @@ impl Quota {
         if depth >= MAX_DEPTH {
             return Err(Fault::TooMany("limits on processes beneath each other"));
         }
-        Ok(Arc::new(Quota { limit, used: AtomicU64::new(0), above, depth }))
+        let (used, kept) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Arc::new(Quota { limit, used, kept, above, depth }))
     }
 
     /// How many processes it has room for, itself and those above it.
@@ -62,14 +66,49 @@ impl Quota {
         Ok(Place(self.clone()))
     }
 
+    /// Counts bytes that the host keeps for a process that may have so many of them itself, in this quota and all above.
+    ///
+    /// # Errors
+    /// When that is more than all processes of one of them may have together; nothing is counted then. The limit.
+    pub(crate) fn keep(&self, bytes: u64, each: u64) -> Result<(), u64> {
+        for (taken, quota) in self.with_those_above().enumerate() {
+            let limit = quota.limit.saturating_mul(each);
+            if !add_within(&quota.kept, bytes, limit) {
+                self.with_those_above().take(taken).for_each(|quota| quota.give_kept_here(bytes));
+                return Err(limit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts bytes that the host keeps already.
+    pub(crate) fn keep_beyond_limits(&self, bytes: u64) {
+        for quota in self.with_those_above() {
+            quota.kept.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The host no longer keeps so many bytes.
+    pub(crate) fn give_kept(&self, bytes: u64) {
+        self.with_those_above().for_each(|quota| quota.give_kept_here(bytes));
+    }
+
+    /// Bytes that the host keeps.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    fn give_kept_here(&self, bytes: u64) {
+        self.kept.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     fn with_those_above(&self) -> impl Iterator<Item = &Quota> {
         std::iter::successors(Some(self), |quota| quota.above.as_deref())
     }
 
     fn take_here(&self) -> bool {
-        let next = |used| (used < self.limit).then_some(used + 1);
-        // Relaxed: a count, which orders nothing else.
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+        add_within(&self.used, 1, self.limit)
     }
 
     fn give_here(&self) {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::fs::File;
 
+use crate::account::Kept;
 use crate::net::{Attempt, Direction, Stream, TcpStream};
 use crate::process::ProcessId;
 
@@ -20,6 +21,9 @@ const MAX_PATHS: usize = 256;
 
 /// Bytes that may wait to be sent by a connection before writers have to.
 const MAX_PENDING: usize = 1 << 20;
+
+/// Bytes of room that a connection keeps while nothing waits to be sent.
+const KEPT_CAPACITY: usize = 16 << 10;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -42,8 +46,15 @@ pub(crate) enum Sink {
 /// A connection, and what was written and is not sent yet.
 pub(crate) struct Connection {
     stream: Arc<TcpStream>,
-    // At most one write beyond the bound. Who writes waits until it is sent, but may be killed, or not want to wait.
-    pending: Mutex<VecDeque<u8>>,
+    // At most one write beyond the bound. A process that writes waits until it is sent, but may be killed meanwhile, or not
+    // want to wait.
+    pending: Mutex<Pending>,
+}
+
+struct Pending {
+    bytes: VecDeque<u8>,
+    /// Charged to the process that made the redirection.
+    kept: Kept,
 }
 
 impl std::fmt::Debug for Sink {
@@ -97,8 +108,9 @@ fn names(path: &str) -> Vec<String> {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Arc<TcpStream>) -> Connection {
-        Connection { stream, pending: Mutex::default() }
+    /// What waits to be sent is charged by `kept`, which is for nothing yet.
+    pub(crate) fn new(stream: Arc<TcpStream>, kept: Kept) -> Connection {
+        Connection { stream, pending: Mutex::new(Pending { bytes: VecDeque::new(), kept }) }
     }
 
     /// The connection itself, for whoever waits for it.
@@ -109,9 +121,13 @@ impl Connection {
     /// Puts bytes behind those that others have written; whether there was room for them.
     pub(crate) fn write(&self, bytes: &[u8]) -> bool {
         let mut pending = self.lock();
-        let has_room = pending.len() <= MAX_PENDING;
+        let Pending { bytes: waiting, kept } = &mut *pending;
+        let total = (waiting.len() + bytes.len()) as u64;
+        // What nothing waits before has to go through in any case: the writer would wait for ever.
+        let is_charged = total <= kept.bytes() || kept.resize(total).is_ok();
+        let has_room = waiting.is_empty() || waiting.len() <= MAX_PENDING && is_charged;
         if has_room {
-            pending.extend(bytes);
+            waiting.extend(bytes);
         }
         has_room
     }
@@ -119,22 +135,28 @@ impl Connection {
     /// Sends what there is room for; done when nothing is left, of what others have written either.
     pub(crate) fn flush(&self) -> io::Result<Attempt<()>> {
         let mut pending = self.lock();
-        while !pending.is_empty() {
-            let (front, back) = pending.as_slices();
-            match self.stream.write(&[IoSlice::new(front), IoSlice::new(back)]) {
-                Ok(Attempt::Done(count)) => drop(pending.drain(..count)),
-                Ok(Attempt::Blocked(_)) => return Ok(Attempt::Blocked(Direction::Write)),
-                Err(error) => {
-                    // Nobody reads any more: it is lost, as what is in a broken pipe.
-                    pending.clear();
-                    return Err(error);
-                }
+        let result = loop {
+            if pending.bytes.is_empty() {
+                break Ok(Attempt::Done(()));
             }
+            let (front, back) = pending.bytes.as_slices();
+            match self.stream.write(&[IoSlice::new(front), IoSlice::new(back)]) {
+                Ok(Attempt::Done(count)) => drop(pending.bytes.drain(..count)),
+                Ok(Attempt::Blocked(_)) => return Ok(Attempt::Blocked(Direction::Write)),
+                // Nobody reads any more: it is lost, as what is in a broken pipe.
+                Err(error) => break Err(error),
+            }
+        };
+        if pending.bytes.capacity() > KEPT_CAPACITY {
+            pending.bytes = VecDeque::new();
         }
-        Ok(Attempt::Done(()))
+        pending.bytes.clear();
+        // To less it can always be resized.
+        let _ = pending.kept.resize(0);
+        result
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<u8>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
         // Nothing panics under it.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,8 +7,9 @@
 //! locks, never while one of them is held.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::account::Kept;
 use crate::process::ProcessId;
 
 /// Who has a name: a node and a process, as guests see them.
@@ -27,9 +28,21 @@ pub(crate) struct Registry {
 /// The names, locked: what is found stays true until it is dropped.
 #[derive(Default)]
 pub(crate) struct Names {
-    // Unbounded: a name is as dear to the node as a process that registers it, and ends with it.
-    owners: BTreeMap<Box<str>, Owner>,
-    by_process: BTreeMap<ProcessId, BTreeSet<Box<str>>>,
+    /// Bounded by the accounts of the processes that have put them.
+    owners: BTreeMap<Arc<str>, Entry>,
+    by_process: BTreeMap<ProcessId, BTreeSet<Arc<str>>>,
+}
+
+struct Entry {
+    owner: Owner,
+    /// Charged to the process that has put the name.
+    _kept: Option<Kept>,
+}
+
+/// Bytes that the host keeps for a name of so many.
+pub(crate) fn bytes_of_name(length: usize) -> u64 {
+    const OVERHEAD: u64 = 160;
+    OVERHEAD + length as u64
 }
 
 impl Registry {
@@ -43,19 +56,19 @@ impl Registry {
 impl Names {
     /// Who has the name.
     pub(crate) fn get(&self, name: &str) -> Option<Owner> {
-        self.owners.get(name).copied()
+        self.owners.get(name).map(|entry| entry.owner)
     }
 
     /// Gives the name to a process, whoever had it.
-    pub(crate) fn put(&mut self, name: &str, owner: Owner) {
-        self.remove(name);
-        self.owners.insert(name.into(), owner);
-        self.by_process.entry(owner.process).or_default().insert(name.into());
+    pub(crate) fn put(&mut self, name: Arc<str>, owner: Owner, kept: Option<Kept>) {
+        self.remove(&name);
+        self.by_process.entry(owner.process).or_default().insert(name.clone());
+        self.owners.insert(name, Entry { owner, _kept: kept });
     }
 
     /// Frees the name.
     pub(crate) fn remove(&mut self, name: &str) {
-        let Some(owner) = self.owners.remove(name) else { return };
+        let Some(Entry { owner, .. }) = self.owners.remove(name) else { return };
         if let Some(names) = self.by_process.get_mut(&owner.process) {
             names.remove(name);
             if names.is_empty() {
@@ -64,11 +77,20 @@ impl Names {
         }
     }
 
-    /// Frees all names of a process.
-    pub(crate) fn remove_all(&mut self, process: ProcessId) {
-        for name in self.by_process.remove(&process).unwrap_or_default() {
+    /// Frees as many names of a process as `left` says, which is then what is left of it. Whether those were all.
+    pub(crate) fn remove_some(&mut self, process: ProcessId, left: &mut usize) -> bool {
+        let Some(names) = self.by_process.get_mut(&process) else { return true };
+        while *left > 0
+            && let Some(name) = names.pop_first()
+        {
             self.owners.remove(&name);
+            *left -= 1;
         }
+        let is_empty = names.is_empty();
+        if is_empty {
+            self.by_process.remove(&process);
+        }
+        is_empty
     }
 
     /// One of the process's names.
@@ -89,11 +111,11 @@ mod tests {
     fn guarantee_31_a_name_has_one_owner() {
         let registry = Registry::default();
         let mut names = registry.lock();
-        names.put("a", owner(1));
-        names.put("a", owner(2));
+        names.put("a".into(), owner(1), None);
+        names.put("a".into(), owner(2), None);
         assert_eq!(names.get("a"), Some(owner(2)));
         assert_eq!(names.name_of(owner(1).process), None);
-        names.remove_all(owner(1).process);
+        assert!(names.remove_some(owner(1).process, &mut 9));
         assert_eq!(names.get("a"), Some(owner(2)), "the first owner's end does not take it from the second");
     }
 
@@ -101,11 +123,23 @@ mod tests {
     fn guarantee_30_names_end_with_their_process() {
         let registry = Registry::default();
         let mut names = registry.lock();
-        names.put("a", owner(1));
-        names.put("b", owner(1));
-        names.put("c", owner(2));
+        names.put("a".into(), owner(1), None);
+        names.put("b".into(), owner(1), None);
+        names.put("c".into(), owner(2), None);
         names.remove("b");
-        names.remove_all(owner(1).process);
+        assert!(names.remove_some(owner(1).process, &mut 9));
         assert_eq!([names.get("a"), names.get("b"), names.get("c")], [None, None, Some(owner(2))]);
+    }
+
+    #[test]
+    fn many_names_are_freed_a_portion_at_a_time() {
+        let registry = Registry::default();
+        let mut names = registry.lock();
+        (0..10).for_each(|name| names.put(name.to_string().into(), owner(1), None));
+        let mut portions = 0;
+        while !names.remove_some(owner(1).process, &mut 4) {
+            portions += 1;
+        }
+        assert!(portions == 2 && names.owners.is_empty() && names.by_process.is_empty());
     }
 }

@@ -249,6 +249,7 @@ impl Blueprint {
                 files: Files::new(FILE_THREADS, self.workers),
                 compilers: BlockingPool::new(compiler_threads()),
                 databases: BlockingPool::with_stack(DATABASE_THREADS, DATABASE_STACK),
+                reclaimer: BlockingPool::new(1),
             },
             clock,
             entropy,

@@ -36,7 +36,16 @@ struct Process {
 }
 
 impl Process {
+    /// One that rests.
     fn new() -> Process {
+        let process = Process::unstarted();
+        drop(process.queue.take());
+        assert!(process.queue.rest());
+        process
+    }
+
+    /// One that its spawner has still to prepare and to schedule.
+    fn unstarted() -> Process {
         Process { queue: SignalQueue::new(), queued: AtomicUsize::new(0), handled: Mutex::default() }
     }
 
@@ -110,7 +119,7 @@ fn guarantee_01_signals_are_handled_once_in_order_by_one_worker_at_a_time() {
         let handled = process.handled();
         let of_one: Vec<u32> = handled.iter().copied().filter(|signal| *signal < 10).collect();
         assert_eq!((of_one, handled.len()), (vec![1, 2], 3));
-        assert!(process.queue.wake(), "it rests");
+        assert!(process.queue.is_idle(), "it rests");
     });
 }
 
@@ -134,7 +143,32 @@ fn guarantee_01_who_completes_work_and_whoever_sends_never_both_have_the_process
         let handled = process.handled();
         let completed: Vec<u32> = handled.iter().copied().filter(|signal| *signal < 10).collect();
         assert_eq!((completed, handled.len()), (vec![1, 2], 3));
-        assert!(process.queue.wake(), "it rests");
+        assert!(process.queue.is_idle(), "it rests");
+    });
+}
+
+/// A process can be sent to, by its guessed identifier, before its spawner has prepared it. No worker may meet it until
+/// then, and afterwards no signal is forgotten and the process is not stuck.
+#[test]
+fn a_signal_before_the_process_is_prepared_neither_runs_it_nor_is_lost() {
+    loom::model(|| {
+        let process = Arc::new(Process::unstarted());
+        let prepared = Arc::new(AtomicUsize::new(0));
+        let (sender, its_body) = (process.clone(), prepared.clone());
+        let sending = thread::spawn(move || {
+            sender.send(10);
+            // As a worker: it runs the process if a run queue has it, which must then be prepared.
+            if sender.queued.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                assert_eq!(its_body.load(Ordering::Acquire), 1, "a worker met a process without a body");
+                sender.have_turns(false);
+            }
+        });
+        prepared.store(1, Ordering::Release);
+        process.schedule();
+        sending.join().unwrap();
+        process.run(false);
+        assert_eq!(process.handled(), [10]);
+        assert!(process.queue.is_idle(), "it can be sent to, and killed, like any other");
     });
 }
 
@@ -152,7 +186,7 @@ fn guarantee_05_what_is_sent_to_the_dying_is_taken_or_given_back() {
         let accepted = sent.join().unwrap();
         assert!(accepted[0] || !accepted[1], "after one is refused, none is accepted");
         assert_eq!(late.len(), accepted.iter().filter(|accepted| **accepted).count());
-        assert!(queue.is_closed() && !queue.wake());
+        assert!(queue.is_closed() && !queue.is_idle());
     });
 }
 

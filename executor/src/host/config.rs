@@ -9,17 +9,21 @@ use std::sync::Arc;
 
 use lunatic_jit::{HostCall, Linker, RawValue};
 
-use crate::config::{GuestDir, MAX_ENTRIES, ProcessConfig};
+use crate::config::{GuestDir, MAX_ENTRIES, MAX_TEXT, ProcessConfig};
 use crate::error::Fault;
 use crate::process::ProcessData;
+use crate::sys;
 
-use super::Guest;
 use super::memory::parts;
+use super::{Guest, charge};
 
 /// What [`create_config`] returns without the permission.
 const NOT_PERMITTED: i64 = -1;
 
 const KIND: &str = "configuration";
+
+/// Bytes of a path at most: the system's own limit.
+pub(super) const MAX_PATH: u32 = 4096;
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     const MODULE: &str = "lunatic::process";
@@ -58,8 +62,9 @@ fn set<V: lunatic_jit::WasmValue + 'static>(
 ) {
     linker.func("lunatic::process", name, move |guest: &mut Guest<'_>, id: u64, value: V| {
         let data = guest.data_mut();
-        let config = data.configs.get_mut(KIND, id)?;
-        apply(Arc::make_mut(config), data.process.config(), value);
+        let parent = data.process.config().clone();
+        apply(data.config_mut(id)?, &parent, value);
+        charge(guest, 0);
         Ok::<_, Fault>(())
     });
 }
@@ -77,11 +82,14 @@ fn get<V: lunatic_jit::WasmValue + 'static>(
 
 /// Creates a configuration that allows nothing. Returns its identifier, or -1 without the permission.
 fn create_config(guest: &mut Guest<'_>) -> Result<i64, Fault> {
+    charge(guest, 0);
     let data = guest.data_mut();
     if !data.process.config().can_create_configs {
         return Ok(NOT_PERMITTED);
     }
-    let config = Arc::new(data.process.config().narrowed());
+    let config = data.process.config().narrowed();
+    let kept = data.keep(config.bytes())?;
+    let config = Arc::new(config.charged_copy(kept));
     data.configs.add("configurations", data.process.config(), config).map(|id| id as i64)
 }
 
@@ -94,10 +102,13 @@ fn add_environment_variable(
     value: u32,
     value_len: u32,
 ) -> Result<(), Fault> {
+    charge(guest, u64::from(key_len) + u64::from(value_len));
     let (memory, data) = parts(guest)?;
-    let entry = (memory.str(key, key_len)?.to_owned(), memory.str(value, value_len)?.to_owned());
-    let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
-    config.take_text(entry.0.len() + entry.1.len())?;
+    let name = memory.text("a variable's name", MAX_TEXT as u32, (key, key_len))?;
+    let value = memory.text("a variable", MAX_TEXT as u32, (value, value_len))?;
+    let config = data.config_mut(id)?;
+    config.take_text(name.len() + value.len())?;
+    let entry = (name.to_owned(), value.to_owned());
     push(&mut config.env, "environment variables", entry)
 }
 
@@ -108,17 +119,19 @@ fn add_command_line_argument(
     argument: u32,
     argument_len: u32,
 ) -> Result<(), Fault> {
+    charge(guest, argument_len.into());
     let (memory, data) = parts(guest)?;
-    let argument = memory.str(argument, argument_len)?.to_owned();
-    let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
+    let argument = memory.text("an argument", MAX_TEXT as u32, (argument, argument_len))?;
+    let config = data.config_mut(id)?;
     config.take_text(argument.len())?;
-    push(&mut config.args, "arguments", argument)
+    push(&mut config.args, "arguments", argument.to_owned())
 }
 
 /// Gives children a directory that the caller has itself, or one below. Traps if it has none such.
 fn preopen_dir(guest: &mut Guest<'_>, id: u64, path: u32, path_len: u32) -> Result<HostCall<()>, Fault> {
+    charge(guest, path_len.into());
     let (memory, data) = parts(guest)?;
-    let path = memory.str(path, path_len)?.to_owned();
+    let path = memory.text("a path", MAX_PATH, (path, path_len))?.to_owned();
     give_dir(data, id, &path.clone(), path, false)
 }
 
@@ -131,16 +144,22 @@ pub(super) fn give_dir(
     read_only: bool,
 ) -> Result<HostCall<()>, Fault> {
     data.configs.get(KIND, id)?;
-    let (GuestDir { dir: parent, is_read_only, .. }, rest) =
+    let (GuestDir { dir: parent, is_read_only, opened: inherited, .. }, rest) =
         below(&data.process.config().dirs, path).ok_or(Fault::NotAllowed("pass this directory on"))?;
     let is_read_only = is_read_only || read_only;
+    // One that is passed on as it is needs no descriptor of its own.
+    let opens = (!rest.is_empty()).then(|| data.open()).transpose()?.map(Arc::new);
     data.wait_for_job(move || {
-        let opened = if rest.is_empty() { Ok(parent) } else { parent.open_dir(rest).map(Arc::new) };
+        let opened = match &opens {
+            None => Ok(parent),
+            Some(_) => sys::check_next(&*parent).and_then(|()| parent.open_dir(rest)).map(Arc::new),
+        };
         Box::new(move |_, data| {
             let dir = opened.map_err(|_| Fault::NotAllowed("pass this directory on"))?;
-            let config = Arc::make_mut(data.configs.get_mut(KIND, id)?);
+            let config = data.config_mut(id)?;
             config.take_text(name.len())?;
-            push(&mut config.dirs, "directories", GuestDir { name: name.into(), dir, is_read_only })?;
+            let opened = opens.or(inherited);
+            push(&mut config.dirs, "directories", GuestDir { name: name.into(), dir, is_read_only, opened })?;
             Ok(HostCall::Return(RawValue::default()))
         })
     });

@@ -96,7 +96,7 @@ fn spawn(
     let (mut memory, data) = parts(guest)?;
     if node != NODE_ID {
         memory.check(id, 8)?;
-        let error = data.errors.add("errors", data.process.config(), Box::new(NoNode(node)))?;
+        let error = data.add_error(NoNode(node))?;
         memory.write_u64(id, error)?;
         return Ok(FAILED);
     }
@@ -159,7 +159,7 @@ fn exec_lookup_nodes(
     for (place, length) in [(query_id, 8), (nodes_len, 4), (error, 8)] {
         memory.check(place, length)?;
     }
-    let id = data.errors.add("errors", data.process.config(), Box::new(NoControl))?;
+    let id = data.add_error(NoControl)?;
     memory.write_u64(error, id)?;
     Ok(NOT_CONNECTED)
 }
@@ -175,7 +175,7 @@ fn copy_lookup_nodes_results(
     let (mut memory, data) = parts(guest)?;
     memory.array(nodes, nodes_len, 8)?;
     memory.check(error, 8)?;
-    let id = data.errors.add("errors", data.process.config(), Box::new(NoControl))?;
+    let id = data.add_error(NoControl)?;
     memory.write_u64(error, id)?;
     Ok(-1)
 }

@@ -5,8 +5,8 @@ use lunatic_jit::Linker;
 use crate::error::Fault;
 use crate::process::ProcessData;
 
-use super::Guest;
 use super::memory::parts;
+use super::{Guest, charge};
 
 const KIND: &str = "error";
 
@@ -21,12 +21,12 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 
 /// The text's length in bytes.
 fn string_size(guest: &mut Guest<'_>, id: u64) -> Result<u32, Fault> {
-    guest.data().errors.get(KIND, id).map(|error| error.to_string().len() as u32)
+    guest.data().errors.get(KIND, id).map(|error| error.as_str().len() as u32)
 }
 
 /// Writes the text, which is as long as [`string_size`] says.
 fn to_string(guest: &mut Guest<'_>, id: u64, pointer: u32) -> Result<(), Fault> {
+    charge(guest, 0);
     let (mut memory, data) = parts(guest)?;
-    let text = data.errors.get(KIND, id)?.to_string();
-    memory.write(pointer, text.as_bytes())
+    memory.write(pointer, data.errors.get(KIND, id)?.as_str().as_bytes())
 }

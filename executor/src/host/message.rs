@@ -6,15 +6,16 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::{HostCall, Linker, RawValue};
 
 use crate::code::Code;
 use crate::error::Fault;
 use crate::process::{
-    DataMessage, Letter, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, Signal, Tags,
+    DataMessage, Letter, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, SEARCH_STEP,
+    Signal, Tags,
 };
 
-use super::memory::parts;
+use super::memory::{GuestMemory, parts};
 use super::networking::{Kind, TCP_STREAM, TLS_STREAM, UDP_SOCKET};
 use super::process::deadline;
 use super::{Guest, charge};
@@ -24,6 +25,9 @@ const FOREVER: u64 = u64::MAX;
 
 /// What a guest may have reserved for a message before it writes; more is allocated as it writes.
 const MAX_RESERVED: u64 = 64 << 10;
+
+/// Steps that a search in the mailbox takes before the process waits for its next turn.
+const STEPS_AT_ONCE: u64 = 256;
 
 /// The result of a send: there is no other.
 const SENT: u32 = 0;
@@ -57,25 +61,69 @@ fn create_data(guest: &mut Guest<'_>, tag: i64, capacity: u64) {
 }
 
 /// Appends bytes to the message. Returns how many: all.
-fn write_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<u32, Fault> {
+fn write_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCall<u32>, Fault> {
     charge(guest, length.into());
     let (memory, data) = parts(guest)?;
-    let bytes = memory.bytes(pointer, length)?;
+    memory.check(pointer, length)?;
     let limit = data.process.config().max_memory;
-    let message = data_message(&mut data.current)?;
-    if (message.len() + bytes.len()) as u64 > limit {
+    let size = data_message(&mut data.current)?.len() as u64 + u64::from(length);
+    if size > limit {
         return Err(Fault::MessageTooLarge(limit));
     }
-    message.write(bytes);
-    Ok(length)
+    data.charge_for_message(size)?;
+    copy(memory, data, Copy { pointer, left: length, done: 0, way: Way::Write })
 }
 
 /// Copies the message's next bytes to the guest. Returns how many there were.
-fn read_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<u32, Fault> {
+fn read_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCall<u32>, Fault> {
     charge(guest, length.into());
-    let (mut memory, data) = parts(guest)?;
-    let buffer = memory.bytes_mut(pointer, length)?;
-    Ok(data_message(&mut data.current)?.read(buffer) as u32)
+    let (memory, data) = parts(guest)?;
+    memory.check(pointer, length)?;
+    data_message(&mut data.current)?;
+    copy(memory, data, Copy { pointer, left: length, done: 0, way: Way::Read })
+}
+
+/// Bytes that are copied in one turn: a fraction of a millisecond, also where memory has to be made for them.
+const COPIED_AT_ONCE: u32 = 256 << 10;
+
+/// Bytes between the guest's memory and the current message, of which some have been copied.
+struct Copy {
+    pointer: u32,
+    left: u32,
+    done: u32,
+    way: Way,
+}
+
+enum Way {
+    Write,
+    Read,
+}
+
+/// Copies a piece, and the rest in the process's next turns. Nobody else changes its memory or its message meanwhile.
+fn copy(mut memory: GuestMemory<'_>, data: &mut ProcessData, mut copy: Copy) -> Result<HostCall<u32>, Fault> {
+    let piece = copy.left.min(COPIED_AT_ONCE);
+    let message = data_message(&mut data.current)?;
+    let copied = match copy.way {
+        Way::Write => {
+            message.write(memory.bytes(copy.pointer, piece)?, copy.left);
+            piece
+        }
+        Way::Read => message.read(memory.bytes_mut(copy.pointer, piece)?) as u32,
+    };
+    copy.done += copied;
+    copy.left -= piece;
+    copy.pointer = copy.pointer.wrapping_add(piece);
+    if copied < piece || copy.left == 0 {
+        return Ok(HostCall::Return(copy.done));
+    }
+    let again = move |memory: &mut [u8], data: &mut ProcessData| {
+        Ok(match self::copy(GuestMemory(memory), data, copy)? {
+            HostCall::Return(count) => HostCall::Return(RawValue::from(u64::from(count))),
+            HostCall::Suspend => HostCall::Suspend,
+        })
+    };
+    data.wait_for(Reason::NextTurn(Box::new(again)), None);
+    Ok(HostCall::Suspend)
 }
 
 /// Moves to where the next read begins.
@@ -119,6 +167,7 @@ fn take_module(guest: &mut Guest<'_>, index: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let module = data_message(&mut data.current)?.take_resource::<Code>(index);
     let module = module.ok_or(Fault::Unknown { kind: "module in the message", id: index })?;
+    // What it takes stays charged to the process that had it compiled, which may be this one.
     data.modules.add("modules", data.process.config(), (*module).clone())
 }
 
@@ -140,6 +189,8 @@ fn take<T: Any + Send + Sync>(guest: &mut Guest<'_>, index: u64, kind: Kind<T>) 
     let thing = data_message(&mut data.current)?.take_resource::<T>(index);
     let thing = thing.ok_or(Fault::Unknown { kind: kind.name, id: index })?;
     let max = data.process.config().max_resources;
+    // It is the caller's from now on, and no longer the process's that had it before.
+    (kind.source)(&thing).count(data.open()?);
     (kind.table)(data.sockets()).add_or_trap(max, kind.name, thing)
 }
 
@@ -203,7 +254,8 @@ pub(super) fn request(
 /// Returns 0 for data, 1 when a linked process died, 2 when a monitored one did, 9027 when the time is up.
 /// Traps on a bad pointer or more than 65,536 tags.
 fn receive(guest: &mut Guest<'_>, tags: u32, tags_len: u32, timeout: u64) -> Result<HostCall<u32>, Fault> {
-    charge(guest, u64::from(tags_len) * 8);
+    // They are copied, and put in order.
+    charge(guest, u64::from(tags_len) * 64);
     let (memory, data) = parts(guest)?;
     let bytes = memory.array(tags, tags_len, 8)?;
     if tags_len as usize > MAX_TAGS {
@@ -213,12 +265,15 @@ fn receive(guest: &mut Guest<'_>, tags: u32, tags_len: u32, timeout: u64) -> Res
     let tags = match tags_len {
         0 => Tags::Any,
         1 => Tags::One(decode(bytes)),
-        _ => Tags::Several(bytes.chunks_exact(8).map(decode).collect()),
+        _ => Tags::of(bytes.chunks_exact(8).map(decode).collect()),
     };
     let mut pattern = Pattern::new(tags);
     // One that is waiting is answered on the spot: suspending costs several times as much as all the rest. A process
-    // that always has one comes to the end of its slice all the same.
-    if let Some(kind) = data.receive_now(&mut pattern) {
+    // that always has one comes to the end of its slice all the same. A long search goes on in later turns.
+    let mut steps = STEPS_AT_ONCE;
+    let found = data.receive_now(&mut pattern, &mut steps);
+    data.unpaid += (STEPS_AT_ONCE - steps).saturating_sub(1) * SEARCH_STEP;
+    if let Some(kind) = found {
         return Ok(HostCall::Return(kind as u32));
     }
     wait_for_message(data, pattern, false, timeout);

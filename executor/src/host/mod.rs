@@ -72,7 +72,8 @@ pub(crate) fn linker() -> Linker<ProcessData> {
 
 /// Charges the guest for a call that handles so many bytes.
 fn charge(guest: &mut Guest<'_>, bytes: u64) {
-    guest.charge(CALL + bytes / BYTES_PER_REDUCTION);
+    let unpaid = std::mem::take(&mut guest.data_mut().unpaid);
+    guest.charge(CALL + bytes / BYTES_PER_REDUCTION + unpaid);
 }
 
 #[cfg(test)]

@@ -1,16 +1,20 @@
 //! `lunatic::process::{compile_module, drop_module}`: modules at run time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use lunatic_jit::{Cancellation, Deadline, HostCall, Linker, RawValue};
+use lunatic_jit::{Cancellation, CompileError, Deadline, HostCall, Linker, RawValue};
 
-use crate::error::Fault;
+use crate::account::Kept;
+use crate::error::{Fault, LoadError};
 use crate::node::{Node, World};
 use crate::process::ProcessData;
-use crate::program::MAX_GUEST_TIME;
+use crate::program::{MAX_GUEST_BYTES, MAX_GUEST_TIME};
 
-use super::Guest;
 use super::memory::{GuestMemory, parts};
+use super::{Guest, charge};
+
+/// Reductions for having a module compiled, beside its bytes.
+const COMPILE: u64 = 1000;
 
 /// Results of [`compile_module`].
 const COMPILED: i32 = 0;
@@ -25,13 +29,25 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     });
 }
 
-/// A module that is being compiled for a process. If the process ends, nobody needs it any more.
-pub(crate) struct Compiling(Cancellation);
+/// A module that is being compiled for a process. If the process ends, nobody needs it any more: what waits to be compiled
+/// is given up at once, not when its turn comes.
+pub(crate) struct Compiling {
+    cancellation: Cancellation,
+    source: Source,
+}
+
+/// The bytes of a module, and the charge for them, until someone compiles them or nobody needs them.
+type Source = Arc<Mutex<Option<(Vec<u8>, Kept)>>>;
 
 impl Drop for Compiling {
     fn drop(&mut self) {
-        self.0.cancel();
+        self.cancellation.cancel();
+        drop(take(&self.source));
     }
+}
+
+fn take(source: &Source) -> Option<(Vec<u8>, Kept)> {
+    source.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Prepares, verifies and compiles a module, on a pool of its own. What it may take is limited.
@@ -39,25 +55,41 @@ impl Drop for Compiling {
 /// Returns 0 and writes the module's identifier, 1 and writes an error's, or -1 without the permission.
 /// Traps on bad pointers.
 fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Result<HostCall<i32>, Fault> {
-    let (memory, data) = parts(guest)?;
+    guest.charge(COMPILE);
+    charge(guest, length.min(MAX_GUEST_BYTES as u32).into());
+    let (mut memory, data) = parts(guest)?;
     if !data.process.config().can_compile_modules {
         return Ok(HostCall::Return(NOT_PERMITTED));
     }
     memory.check(id, 8)?;
-    let bytes = memory.bytes(bytes, length)?.to_vec();
+    let bytes = memory.bytes(bytes, length)?;
+    if length as usize > MAX_GUEST_BYTES {
+        let error = data.add_error(LoadError::from(CompileError::OverBudget("WebAssembly")))?;
+        memory.write_u64(id, error)?;
+        return Ok(HostCall::Return(FAILED));
+    }
+    let kept = data.keep(length.into())?;
+    let source = Source::new(Mutex::new(Some((bytes.to_vec(), kept))));
     let node = data.node().clone();
     let cancellation = Cancellation::default();
-    data.compiling = Some(Compiling(cancellation.clone()));
+    data.compiling = Some(Compiling { cancellation: cancellation.clone(), source: source.clone() });
+    let account = data.account().clone();
     let complete = data.wait_for_completion();
     let loader = node.loader.clone();
     let its_node = node.clone();
     its_node.submit_compilation(Box::new(move || {
+        let Some((bytes, kept)) = take(&source) else { return };
         let compiled = loader.compile_for_guest(&bytes, deadline(&node), cancellation);
+        let compiled = compiled.map_err(|error| error.to_string()).and_then(|code| {
+            let kept = account.keep(code.host_bytes()).map_err(|full| full.to_string())?;
+            Ok(code.charged(kept))
+        });
+        drop((bytes, kept));
         complete(Box::new(move |memory, data| {
             data.compiling = None;
             let (result, value) = match compiled {
                 Ok(module) => (COMPILED, data.modules.add("modules", data.process.config(), module)?),
-                Err(error) => (FAILED, data.errors.add("errors", data.process.config(), Box::new(error))?),
+                Err(error) => (FAILED, data.add_error(error)?),
             };
             GuestMemory(memory).write_u64(id, value)?;
             Ok(HostCall::Return(RawValue::from(u64::from(result as u32))))

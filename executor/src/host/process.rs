@@ -13,6 +13,9 @@ use super::{Guest, charge};
 /// Nanoseconds in a millisecond.
 pub(super) const MILLISECOND: u64 = 1_000_000;
 
+/// Monitors that are not dropped on a worker.
+const MANY: usize = 4096;
+
 /// The identifier of the one environment that there is.
 const ENVIRONMENT_ID: u64 = 1;
 
@@ -54,15 +57,31 @@ fn die_when_link_dies(guest: &mut Guest<'_>, die: u32) {
 }
 
 /// Links the caller with a process, both ways. If there is no such process, the caller is told as if it had
-/// just died.
-fn link(guest: &mut Guest<'_>, tag: i64, process: u64) {
+/// just died. Traps when the caller has more links and monitors than its account has room for.
+fn link(guest: &mut Guest<'_>, tag: i64, process: u64) -> Result<(), Fault> {
     charge(guest, 0);
     let data = guest.data_mut();
     let (me, peer) = (data.id(), ProcessId::from_guest(process));
     // A link with oneself could never be seen to break.
     if peer != me {
+        data.charge_for_relation()?;
         data.relations.link(peer, tag);
-        data.node().request(peer, Signal::Link { from: me, tag });
+        request(guest, peer, Signal::Link { from: me, tag });
+    }
+    Ok(())
+}
+
+/// Sends a signal that is answered if there is no such process. A process that has much to handle gets its turn first.
+pub(super) fn request(guest: &mut Guest<'_>, to: ProcessId, signal: Signal) {
+    if guest.data().node().request(to, signal) {
+        guest.end_slice();
+    }
+}
+
+/// Sends a signal. If there is no such process, there is nothing to do. As [`request`] otherwise.
+pub(super) fn send(guest: &mut Guest<'_>, to: ProcessId, signal: Signal) {
+    if guest.data().node().send(to, signal).is_ok_and(|sent| sent.is_crowded) {
+        guest.end_slice();
     }
 }
 
@@ -73,21 +92,29 @@ fn unlink(guest: &mut Guest<'_>, process: u64) {
     let (me, peer) = (data.id(), ProcessId::from_guest(process));
     let number = data.next_reference();
     if data.relations.unlink(peer, number) {
-        data.node().request(peer, Signal::Unlink { from: me, number });
+        request(guest, peer, Signal::Unlink { from: me, number });
     }
 }
 
 /// Asks for a message when a process ends, however it does; at once if there is no such process. Every call
-/// asks for one message.
-fn monitor(guest: &mut Guest<'_>, process: u64) {
+/// asks for one message. Traps when the caller has more links and monitors than its account has room for.
+fn monitor(guest: &mut Guest<'_>, process: u64) -> Result<(), Fault> {
+    start_monitor(guest, process).map(drop)
+}
+
+/// Makes a monitor. Its reference; none if the process is the caller.
+pub(super) fn start_monitor(guest: &mut Guest<'_>, process: u64) -> Result<Option<u64>, Fault> {
     charge(guest, 0);
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));
-    if target != me {
-        let reference = data.next_reference();
-        data.relations.watch(target, reference);
-        data.node().request(target, Signal::Monitor { from: me, reference });
+    if target == me {
+        return Ok(None);
     }
+    data.charge_for_relation()?;
+    let reference = data.next_reference();
+    data.relations.watch(target, reference);
+    request(guest, target, Signal::Monitor { from: me, reference });
+    Ok(Some(reference))
 }
 
 /// Takes back all requests for a process: no message about its end arrives after this.
@@ -95,9 +122,9 @@ fn stop_monitoring(guest: &mut Guest<'_>, process: u64) {
     charge(guest, 0);
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));
-    if data.relations.stop_watching_at_all(target) {
-        // If it is gone there is nothing left to undo.
-        let _ = data.node().send(target, Signal::StopMonitoring { from: me, reference: None });
+    if let Some(monitors) = data.relations.stop_watching_at_all(target) {
+        data.node().reclaim_if(monitors.len() > MANY, monitors);
+        send(guest, target, Signal::StopMonitoring { from: me, reference: None });
     }
 }
 

@@ -1,17 +1,20 @@
 //! `lunatic::registry`: names for processes. All trap on bad pointers and names that are not UTF-8.
 
+use std::sync::Arc;
+
 use lunatic_jit::Linker;
 
+use crate::account::Kept;
 use crate::error::Fault;
-use crate::node::NODE_ID;
-use crate::process::{ProcessData, ProcessId};
-use crate::registry::Owner;
+use crate::node::{NODE_ID, Node};
+use crate::process::{Process, ProcessData, ProcessId};
+use crate::registry::{Owner, bytes_of_name};
 
 use super::memory::parts;
 use super::{Guest, charge};
 
 /// Bytes of a name at most.
-const MAX_NAME: u32 = 64 << 10;
+pub(super) const MAX_NAME: u32 = 64 << 10;
 
 /// Results of [`get`].
 const FOUND: u32 = 0;
@@ -24,28 +27,28 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func(MODULE, "remove", remove);
 }
 
-/// Gives a name to a process, whoever had it. A process of this node that is gone gets none.
+/// Gives a name to a process, whoever had it. A process that is gone gets none, and one of another node is as good as
+/// gone: there is none. The caller is charged for the name as long as it is in use, and traps when that is too much.
 fn put(guest: &mut Guest<'_>, name: u32, name_len: u32, node: u64, process: u64) -> Result<(), Fault> {
     charge(guest, name_len.into());
     let (memory, data) = parts(guest)?;
-    let name = memory.str(name, name_len)?;
-    if name_len > MAX_NAME {
-        return Err(Fault::TooMany("bytes in a name"));
-    }
+    let name = memory.text("a name", MAX_NAME, (name, name_len))?;
     let owner = Owner { node, process: ProcessId::from_guest(process) };
-    let node = data.node();
-    let mut names = node.registry.lock();
-    if owner.node != NODE_ID {
-        names.put(name, owner);
-        return Ok(());
-    }
-    let Some(target) = node.table.get(owner.process) else { return Ok(()) };
-    names.put(name, owner);
-    target.set_named();
-    if target.is_over() {
-        names.remove_all(owner.process);
-    }
+    let target = (node == NODE_ID).then(|| data.node().table.get(owner.process)).flatten();
+    let Some(target) = target else { return Ok(()) };
+    let kept = data.keep(bytes_of_name(name.len()))?;
+    give(data.node(), name.into(), owner, &target, kept);
     Ok(())
+}
+
+/// Gives a name to a process, and takes it back if that ends meanwhile.
+fn give(node: &Node, name: Arc<str>, owner: Owner, target: &Process, kept: Kept) {
+    let mut names = node.registry.lock();
+    names.put(name.clone(), owner, Some(kept));
+    target.set_named();
+    if target.is_over() && names.get(&name) == Some(owner) {
+        names.remove(&name);
+    }
 }
 
 /// Looks a name up. Returns 0 and writes node and process, or 1 if no one has it.
@@ -54,7 +57,8 @@ fn get(guest: &mut Guest<'_>, name: u32, name_len: u32, node_id: u32, process_id
     let (mut memory, data) = parts(guest)?;
     memory.check(node_id, 8)?;
     memory.check(process_id, 8)?;
-    let owner = data.node().registry.lock().get(memory.str(name, name_len)?);
+    let name = memory.text("a name", MAX_NAME, (name, name_len))?;
+    let owner = data.node().registry.lock().get(name);
     let Some(owner) = owner else { return Ok(NOT_FOUND) };
     memory.write_u64(node_id, owner.node)?;
     memory.write_u64(process_id, owner.process.to_guest())?;
@@ -65,6 +69,7 @@ fn get(guest: &mut Guest<'_>, name: u32, name_len: u32, node_id: u32, process_id
 fn remove(guest: &mut Guest<'_>, name: u32, name_len: u32) -> Result<(), Fault> {
     charge(guest, name_len.into());
     let (memory, data) = parts(guest)?;
-    data.node().registry.lock().remove(memory.str(name, name_len)?);
+    let name = memory.text("a name", MAX_NAME, (name, name_len))?;
+    data.node().registry.lock().remove(name);
     Ok(())
 }

@@ -10,12 +10,13 @@ use lunatic_jit::{FuncIndex, Linker, Module, Value};
 
 use crate::error::Fault;
 use crate::node::{NODE_ID, Spawn};
-use crate::process::{Entry, Origin, Process, ProcessData, ProcessId, SHARDS, TableFull};
+use crate::process::{Entry, Origin, ProcessData, ProcessId, SHARDS, TableFull, Unstarted};
 use crate::quota::{Quota, QuotaExceeded};
-use crate::registry::Owner;
+use crate::registry::{Owner, bytes_of_name};
 
 use super::memory::{GuestMemory, parts};
-use super::{Guest, SPAWN};
+use super::registry::MAX_NAME;
+use super::{Guest, SPAWN, charge};
 
 /// Results of the spawning functions.
 pub(super) const SPAWNED: u32 = 0;
@@ -30,6 +31,12 @@ const PARAM: usize = 17;
 
 /// Parameters that a function may have; more than any compiler's limit is of no use.
 const MAX_PARAMS: usize = 1000;
+
+/// Bytes of a function's name at most: no module has a longer one.
+const MAX_FUNCTION: u32 = 100_000;
+
+/// Bytes of a function's name that an error quotes.
+const MAX_QUOTED: usize = 200;
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func("lunatic::process", "spawn", spawn);
@@ -79,6 +86,7 @@ fn spawn(
     let request =
         Request { link, config, module, function: (function, function_len), params: (params, params_len) };
     guest.charge(SPAWN);
+    charge(guest, function_len.into());
     let (mut memory, data) = parts(guest)?;
     spawn_request(&mut memory, data, &request, id)
 }
@@ -93,10 +101,11 @@ pub(super) fn spawn_request(
     memory.check(id, 8)?;
     let (result, value) = match request.enter(memory, data)? {
         Ok(child) => {
-            child.wake();
-            (SPAWNED, child.id().to_guest())
+            let id = child.id().to_guest();
+            child.start();
+            (SPAWNED, id)
         }
-        Err(error) => (FAILED, data.errors.add("errors", data.process.config(), Box::new(error))?),
+        Err(error) => (FAILED, data.add_error(error)?),
     };
     memory.write_u64(id, value)?;
     Ok(result)
@@ -122,31 +131,31 @@ fn get_or_spawn(
     let request =
         Request { link, config, module, function: (function, function_len), params: (params, params_len) };
     guest.charge(SPAWN);
+    charge(guest, u64::from(name_len) + u64::from(function_len));
     let (mut memory, data) = parts(guest)?;
     memory.check(node_id, 8)?;
     memory.check(id, 8)?;
-    let name = memory.str(name, name_len)?.to_owned();
-    let node = data.node().clone();
-    // Held until the child has the name, so that of many who race one spawns and the others find its child.
-    let mut names = node.registry.lock();
-    if let Some(owner) = names.get(&name) {
-        memory.write_u64(node_id, owner.node)?;
-        memory.write_u64(id, owner.process.to_guest())?;
-        return Ok(NAME_IS_TAKEN);
-    }
-    let (result, value) = match request.enter(&memory, data)? {
-        Ok(child) => {
-            child.set_named();
-            names.put(&name, Owner { node: NODE_ID, process: child.id() });
-            drop(names);
-            child.wake();
-            (SPAWNED, child.id().to_guest())
-        }
-        Err(error) => (FAILED, data.errors.add("errors", data.process.config(), Box::new(error))?),
+    let name = memory.text("a name", MAX_NAME, (name, name_len))?;
+    let found = data.node().registry.lock().get(name);
+    let (result, node_of, value) = match found {
+        Some(owner) => (NAME_IS_TAKEN, owner.node, owner.process.to_guest()),
+        None => match request.enter_named(&memory, data, name)? {
+            Named::Spawned(id) => (SPAWNED, NODE_ID, id.to_guest()),
+            Named::Taken(owner) => (NAME_IS_TAKEN, owner.node, owner.process.to_guest()),
+            Named::Failed(error) => (FAILED, NODE_ID, data.add_error(error)?),
+        },
     };
-    memory.write_u64(node_id, NODE_ID)?;
+    memory.write_u64(node_id, node_of)?;
     memory.write_u64(id, value)?;
     Ok(result)
+}
+
+/// What came of a spawn under a name.
+enum Named {
+    Spawned(ProcessId),
+    /// Another process got the name meanwhile.
+    Taken(Owner),
+    Failed(SpawnError),
 }
 
 /// A function that was spawned by its name.
@@ -171,14 +180,54 @@ impl Spawned {
 }
 
 impl Request {
+    /// Enters the process and gives it the name, unless another one has it by then. Names are locked for a moment only,
+    /// not while there is a process to be made: so of several that race, each makes one, and those that lose the race end
+    /// theirs before its first instruction.
+    fn enter_named(
+        &self,
+        memory: &GuestMemory<'_>,
+        data: &mut ProcessData,
+        name: &str,
+    ) -> Result<Named, Fault> {
+        let node = data.node().clone();
+        let kept = data.keep(bytes_of_name(name.len()))?;
+        let child = match self.enter(memory, data)? {
+            Ok(child) => child,
+            // The winner of a race may have taken the last place.
+            Err(error) => {
+                let owner = node.registry.lock().get(name);
+                return Ok(owner.map_or(Named::Failed(error), Named::Taken));
+            }
+        };
+        let id = child.id();
+        let mut names = node.registry.lock();
+        if let Some(owner) = names.get(name) {
+            drop(names);
+            if self.link != 0 {
+                data.relations.link_died(id);
+            }
+            child.abandon();
+            return Ok(Named::Taken(owner));
+        }
+        // It has not been started, so it has not ended.
+        child.set_named();
+        names.put(name.into(), Owner { node: NODE_ID, process: id }, Some(kept));
+        drop(names);
+        child.start();
+        Ok(Named::Spawned(id))
+    }
+
     /// Enters the process, linked and ready, but not yet running.
     fn enter(
         &self,
         memory: &GuestMemory<'_>,
         data: &mut ProcessData,
-    ) -> Result<Result<Arc<Process>, SpawnError>, Fault> {
+    ) -> Result<Result<Unstarted, SpawnError>, Fault> {
         if !data.process.config().can_spawn_processes {
             return Err(Fault::NotAllowed("spawn processes"));
+        }
+        if self.link != 0 {
+            data.charge_for_relation()?;
         }
         let args = decode_params(memory.bytes(self.params.0, self.params.1)?)?;
         let (origin, function) = match self.find(memory, data, &args)? {
@@ -240,7 +289,7 @@ impl Request {
         {
             return Ok(Ok((last.origin(), last.function)));
         }
-        let name = memory.str(self.function.0, self.function.1)?;
+        let name = memory.text("a function's name", MAX_FUNCTION, self.function)?;
         let function = match find(code.module(), name, args) {
             Ok(function) => function,
             Err(error) => return Ok(Err(error)),
@@ -278,7 +327,6 @@ fn decode_params(bytes: &[u8]) -> Result<Box<[Value]>, Fault> {
         match entry[0] {
             0x7f => Ok(Value::I32(low as i32)),
             0x7e => Ok(Value::I64(low as i64)),
-            // 0x7b, a vector, comes when the engine has them.
             _ => Err(Fault::BadParams),
         }
     };
@@ -290,10 +338,14 @@ fn decode_params(bytes: &[u8]) -> Result<Box<[Value]>, Fault> {
 }
 
 fn find(module: &Module, name: &str, args: &[Value]) -> Result<FuncIndex, SpawnError> {
-    let function = module.exported_function(name).ok_or_else(|| SpawnError::NoFunction(name.to_owned()))?;
+    let quoted = || match name.floor_char_boundary(MAX_QUOTED) {
+        end if end < name.len() => format!("{}…", &name[..end]),
+        _ => name.to_owned(),
+    };
+    let function = module.exported_function(name).ok_or_else(|| SpawnError::NoFunction(quoted()))?;
     if !fits(module, function, args) {
         let expected = module.function_type(function).to_string();
-        return Err(SpawnError::WrongType { name: name.to_owned(), expected });
+        return Err(SpawnError::WrongType { name: quoted(), expected });
     }
     Ok(function)
 }

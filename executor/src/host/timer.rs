@@ -18,7 +18,8 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 
 /// Sends the current message in so many milliseconds, not earlier; also when the caller is gone by then. A process
 /// that is gone needs no timer: then it is as if it had fired. Returns the timer's identifier. Traps when there is no
-/// message, or the caller has more bytes of messages in timers than may wait in its mailbox.
+/// message, the caller has more bytes of messages in timers than may wait in its mailbox, or the host keeps too much for it. What is in a timer when the caller ends stays
+/// there, and goes on to count in the quotas of its configuration.
 fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<u64, Fault> {
     charge(guest, 0);
     let data = guest.data_mut();
@@ -28,16 +29,22 @@ fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<
         return Ok(TimerId::NEVER.0);
     }
     let limit = data.process.config().mailbox_bytes();
-    let share = data.deferred.get_or_insert_default().take(letter.message().size() as u64, limit);
-    let share = share.ok_or(Fault::TooMany("bytes of messages in timers"))?;
-    let due = Due::Send { process, letter, share };
+    let deferred = data.account().defer(letter.message().size() as u64, limit)?;
+    let due = Due::Send { owner: data.id(), process, letter, deferred };
     let deadline = deadline(data, milliseconds);
     Ok(data.node().timers.set(deadline, due).0)
 }
 
-/// Cancels a timer. Returns 1 if that kept it from firing, 0 if it has fired, was cancelled or never was.
+/// Cancels a timer of the caller. Returns 1 if that kept it from firing, 0 if it has fired, was cancelled, never was, or is
+/// another process's.
 fn cancel_timer(guest: &mut Guest<'_>, timer: u64) -> u32 {
     charge(guest, 0);
-    let is_ours = |due: &Due| matches!(due, Due::Send { .. });
-    guest.data().node().timers.cancel_if(TimerId(timer), is_ours).is_some().into()
+    cancel(guest.data(), timer).is_some().into()
+}
+
+/// Cancels a timer that the process has set; when it was to fire.
+pub(super) fn cancel(data: &ProcessData, timer: u64) -> Option<u64> {
+    let me = data.id();
+    let is_ours = |due: &Due| matches!(due, Due::Send { owner, .. } if *owner == me);
+    data.node().timers.cancel_if(TimerId(timer), is_ours)
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
+use crate::account::Opened;
 use crate::process::{Process, Signal};
 use crate::scheduler::Readiness;
 
@@ -35,7 +36,11 @@ pub(super) struct Began(u64);
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Source(Mutex<State>);
+pub(crate) struct Source {
+    state: Mutex<State>,
+    /// The descriptor, as it is counted for the process that has it.
+    counted: Mutex<Option<Opened>>,
+}
 
 #[derive(Default)]
 struct State {
@@ -60,6 +65,11 @@ impl Default for Side {
 }
 
 impl Source {
+    /// Counts the descriptor as this says from now on, and no longer for the process that had it before.
+    pub(crate) fn count(&self, opened: Opened) {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+    }
+
     /// Whether it is worth an attempt; and when it began.
     pub(super) fn begin(&self, direction: Direction) -> Option<Began> {
         let mut state = self.lock();
@@ -134,7 +144,7 @@ impl Source {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics under it, and every state of it is a valid one.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

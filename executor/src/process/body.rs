@@ -13,11 +13,9 @@ use lunatic_jit::{
 use crate::quota::Place;
 use crate::report::name_of_entry;
 
-use super::data::{Next, ProcessData};
+use super::data::{Backlog, Next, ProcessData};
 use super::exit::{ExitReason, Limit};
 use super::info::{Doing, Info, Look, Usage};
-use super::queue::Signals;
-use super::signal::Signal;
 use super::wait::Reason;
 use super::{Origin, Process, Relations};
 
@@ -28,6 +26,9 @@ pub(crate) struct Entry {
     pub(crate) args: Box<[Value]>,
 }
 
+/// Bytes of linear memory from which on giving it back takes too long for a worker.
+const LARGE_MEMORY: u64 = 8 << 20;
+
 /// Bytes of memory limit for which a process may have an element in a table; they are counted apart.
 const TABLE_ELEMENT: u64 = 16;
 
@@ -35,6 +36,8 @@ const TABLE_ELEMENT: u64 = 16;
 pub(super) struct Body {
     stage: Option<Stage>,
     entry: Entry,
+    /// Its links and monitors while its store is made: whatever goes wrong there, others have to be told of its end.
+    relations: Relations,
 }
 
 enum Stage {
@@ -63,7 +66,7 @@ struct Running {
 
 impl Body {
     pub(super) fn starting(birth: Birth, entry: Entry) -> Body {
-        Body { stage: Some(Stage::Starting(birth)), entry }
+        Body { stage: Some(Stage::Starting(birth)), entry, relations: Relations::default() }
     }
 
     pub(super) fn entry(&self) -> FuncIndex {
@@ -82,16 +85,30 @@ impl Body {
         }
     }
 
-    /// Drops it, but for what others have to be told or answered when it is gone.
-    pub(super) fn take_apart(mut self) -> (Relations, Signals<Signal>) {
+    /// Takes out the links and monitors that others have to be told of.
+    pub(super) fn take_relations(&mut self) -> Relations {
         if let Some(data) = self.data_if_any() {
             data.end_wait();
-            return (std::mem::take(&mut data.relations), data.take_unhandled());
+            return std::mem::take(&mut data.relations);
         }
-        match self.stage {
-            Some(Stage::Starting(birth)) => (birth.relations, Signals::none()),
-            _ => (Relations::default(), Signals::none()),
+        match &mut self.stage {
+            Some(Stage::Starting(birth)) => std::mem::take(&mut birth.relations),
+            _ => std::mem::take(&mut self.relations),
         }
+    }
+
+    /// Takes out what has arrived and was not handled.
+    pub(super) fn take_unhandled(&mut self) -> Option<Backlog> {
+        self.data_if_any().map(ProcessData::take_unhandled)
+    }
+
+    /// Whether dropping it may take long: it has many messages, or much memory.
+    pub(super) fn is_large(&mut self) -> bool {
+        let memory = match &self.stage {
+            Some(Stage::Running(running)) => running.store.memory_size(),
+            _ => 0,
+        };
+        memory >= LARGE_MEMORY || self.data_if_any().is_some_and(|data| data.is_large())
     }
 
     /// What it waits for, if it does.
@@ -186,10 +203,14 @@ impl Body {
         if !matches!(self.stage, Some(Stage::Starting(_))) {
             return;
         }
-        let Some(Stage::Starting(birth)) = self.stage.take() else { unreachable!("it was looked at above") };
+        let Some(Stage::Starting(mut birth)) = self.stage.take() else {
+            unreachable!("it was looked at above")
+        };
         let origin = birth.process.origin().clone();
         let limits = limits(&origin);
-        let (store, instance) = origin.code.instantiate(ProcessData::new(birth), limits);
+        self.relations = std::mem::take(&mut birth.relations);
+        let (mut store, instance) = origin.code.instantiate(ProcessData::new(birth), limits);
+        store.data_mut().relations = std::mem::take(&mut self.relations);
         self.stage = Some(match instance {
             Ok(instance) => {
                 let mut running = Running { store, instance, begun: 0 };

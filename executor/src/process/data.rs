@@ -2,12 +2,13 @@
 //!
 //! Everything a process owns besides its memory and its stack is here, so dropping it releases all of it.
 
-use std::collections::BTreeMap;
-use std::error::Error;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 
 use lunatic_jit::{RawValue, Resume};
 
+use crate::account::{Account, Full, Kept, Opened};
 use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::error::Fault;
@@ -19,12 +20,11 @@ use crate::quota::Place;
 
 use super::alias::Aliases;
 use super::body::Birth;
-use super::deferred::Deferred;
 use super::exit::{Cause, Ending, ExitReason};
 use super::id::ProcessId;
 use super::info::{Doing, Usage};
 use super::link::Relations;
-use super::mailbox::{Mailbox, Pattern};
+use super::mailbox::{Mailbox, Pattern, Search};
 use super::message::{Death, Letter, Message, NO_TAG};
 use super::queue::Signals;
 use super::signal::{Parcel, Signal};
@@ -36,6 +36,21 @@ const RECEIVED_DATA: u64 = 0;
 const RECEIVED_LINK_DIED: u64 = 1;
 const RECEIVED_PROCESS_DIED: u64 = 2;
 const TIMED_OUT: u64 = 9027;
+
+/// Steps that a search in the mailbox takes in one turn: a fraction of a millisecond.
+const STEPS_PER_TURN: u64 = 2048;
+
+/// Reductions for a step of a search.
+pub(crate) const SEARCH_STEP: u64 = 20;
+
+/// Bytes of an error's text that are kept.
+const MAX_ERROR_TEXT: usize = 4 << 10;
+
+/// Bytes of a message from which on a thread that may be busy gives them back to the system.
+const LARGE: usize = 1 << 20;
+
+/// Entries of a list from which on such a thread takes it apart.
+const MANY: usize = 4096;
 
 /// See the module.
 ///
@@ -63,7 +78,7 @@ pub(crate) struct ProcessData {
     pub(crate) relations: Relations,
     pub(crate) configs: Resources<Arc<ProcessConfig>>,
     pub(crate) modules: Resources<Code>,
-    pub(crate) errors: Resources<Box<dyn Error + Send + Sync>>,
+    pub(crate) errors: Resources<ErrorText>,
     pub(crate) wasi: FdTable,
     /// Sockets and addresses, if it ever had any.
     pub(crate) sockets: Option<Box<Sockets>>,
@@ -75,12 +90,25 @@ pub(crate) struct ProcessData {
     pub(crate) aliases: Option<Box<Aliases>>,
     /// Its databases, if it ever opened one.
     pub(crate) databases: Option<Box<Databases>>,
-    /// What it has in timers, if it ever set one.
-    pub(crate) deferred: Option<Deferred>,
+    /// What the host keeps for it, if it ever kept anything.
+    account: Option<Arc<Account>>,
+    /// What is charged for the current message, if that is a large one.
+    current_kept: Option<Kept>,
     _place: Option<Place>,
     references: u64,
-    /// What came after the signal that ended it.
-    unhandled: Signals<Signal>,
+    /// What has arrived and is to be handled, a portion in each turn; what came after the signal that ended it.
+    unhandled: Backlog,
+    /// Reductions for work that was done for it while it waited, or that was not known before it was done; charged with
+    /// its next host call.
+    pub(crate) unpaid: u64,
+}
+
+/// Signals that have been taken out of the queue, in order.
+pub(super) struct Backlog {
+    first: Signals<Signal>,
+    /// What was taken later. Most processes handle all of their signals at once and never have it.
+    #[allow(clippy::box_collection)] // One word in every process.
+    more: Option<Box<VecDeque<Signals<Signal>>>>,
 }
 
 /// How the activation of a process goes on.
@@ -125,10 +153,12 @@ impl ProcessData {
             compiling: None,
             aliases: None,
             databases: None,
-            deferred: None,
+            account: None,
+            current_kept: None,
             _place: place,
             references: 0,
-            unhandled: Signals::none(),
+            unhandled: Backlog { first: Signals::none(), more: None },
+            unpaid: 0,
         }
     }
 
@@ -152,6 +182,51 @@ impl ProcessData {
     pub(crate) fn next_reference(&mut self) -> u64 {
         self.references += 1;
         self.references
+    }
+
+    // What the host keeps for it.
+
+    /// Its account.
+    pub(crate) fn account(&mut self) -> &Arc<Account> {
+        let process = &self.process;
+        self.account.get_or_insert_with(|| process.new_account())
+    }
+
+    /// Charges it for bytes that the host is about to keep.
+    pub(crate) fn keep(&mut self, bytes: u64) -> Result<Kept, Full> {
+        self.account().keep(bytes)
+    }
+
+    /// Counts a descriptor that is about to be opened for it, or to become its own.
+    pub(crate) fn open(&mut self) -> Result<Opened, Full> {
+        self.account().open()
+    }
+
+    /// Charges it for one more link or monitor.
+    pub(crate) fn charge_for_relation(&mut self) -> Result<(), Full> {
+        // The two are different parts of it.
+        let ProcessData { relations, account, process, .. } = self;
+        relations.charge_for_one_more(|| account.get_or_insert_with(|| process.new_account()).clone())
+    }
+
+    /// Keeps an error's text, of which the guest is told the number.
+    pub(crate) fn add_error(&mut self, error: impl Display) -> Result<u64, Fault> {
+        let text = ErrorText::new(error, |bytes| self.keep(bytes))?;
+        self.errors.add("errors", self.process.config(), text)
+    }
+
+    /// A configuration of its own, to be changed. One that children have is copied first, for which it pays.
+    pub(crate) fn config_mut(&mut self, id: u64) -> Result<&mut ProcessConfig, Fault> {
+        const KIND: &str = "configuration";
+        if Arc::get_mut(self.configs.get_mut(KIND, id)?).is_none() {
+            let shared = self.configs.get(KIND, id)?.clone();
+            let bytes = shared.bytes();
+            self.unpaid += bytes / 32;
+            let copy = shared.charged_copy(self.keep(bytes)?);
+            *self.configs.get_mut(KIND, id)? = Arc::new(copy);
+        }
+        Ok(Arc::get_mut(self.configs.get_mut(KIND, id)?)
+            .expect("it was just made sure that nobody else has it"))
     }
 
     // What host functions use to suspend. Each returns the number of the wait.
@@ -216,16 +291,23 @@ impl ProcessData {
 
     /// Begins a message; what was current is dropped.
     pub(crate) fn create_message(&mut self, tag: i64, capacity: usize) {
+        let is_large = self.current.as_ref().is_some_and(|letter| letter.message().size() > LARGE);
+        if is_large && let Some(last) = self.current.take() {
+            let kept = self.current_kept.take();
+            self.node().reclaim((last, kept));
+        }
         if !self.current.as_mut().is_some_and(|letter| letter.write_again(tag, capacity)) {
             self.current = Some(Letter::blank(tag, capacity));
         }
     }
 
-    /// Receives what is in the mailbox already and matches; what `receive` returns for it. Signals that have arrived
-    /// since are behind it.
-    pub(crate) fn receive_now(&mut self, pattern: &mut Pattern) -> Option<u64> {
-        let letter = self.mailbox.take(pattern)?;
-        Some(self.receive(letter))
+    /// Receives what is in the mailbox already and matches, if that is found in so many steps; what `receive` returns for
+    /// it. Signals that have arrived since are behind it.
+    pub(crate) fn receive_now(&mut self, pattern: &mut Pattern, steps: &mut u64) -> Option<u64> {
+        match self.mailbox.take(pattern, steps) {
+            Search::Found(letter) => Some(self.receive(letter)),
+            Search::Nothing | Search::Unfinished => None,
+        }
     }
 
     /// Sends a message, most likely to whom the last one was sent; gives it back when there is no such process.
@@ -242,7 +324,23 @@ impl ProcessData {
 
     /// Takes the current message, for sending it.
     pub(crate) fn take_message(&mut self) -> Result<Letter, Fault> {
+        self.current_kept = None;
         self.current.take().ok_or(Fault::NoMessage)
+    }
+
+    /// Charges for the current message, which is about to have so many bytes. While a message is written it is in no
+    /// mailbox, so it counts here; a small one does not.
+    pub(crate) fn charge_for_message(&mut self, bytes: u64) -> Result<(), Full> {
+        if bytes <= LARGE as u64 {
+            return Ok(());
+        }
+        match &mut self.current_kept {
+            Some(kept) => kept.resize(bytes),
+            None => {
+                self.current_kept = Some(self.keep(bytes)?);
+                Ok(())
+            }
+        }
     }
 
     /// What it waits for, if it does.
@@ -252,12 +350,26 @@ impl ProcessData {
 
     // What the worker uses.
 
-    /// Handles what has arrived, in order. A reason to end ends it; what comes after is never looked at.
-    pub(super) fn handle_signals(&mut self, mut signals: Signals<Signal>) -> Option<ExitReason> {
+    /// Takes note of what has arrived, behind what is still to be handled.
+    pub(super) fn take_in(&mut self, signals: Signals<Signal>) {
         if let World::Simulated(hooks) = &self.node().world {
             hooks.note_signals(self.id(), &signals);
         }
-        while let Some(parcel) = signals.next() {
+        self.unhandled.push(signals);
+    }
+
+    /// Whether dropping it may take long.
+    pub(super) fn is_large(&self) -> bool {
+        self.mailbox.len() > MANY || self.process.inbox().held().0 > LARGE as u64
+    }
+
+    /// Handles what has arrived, in order, up to as many signals as `portion` says, which is then what is left of it. A
+    /// reason to end ends it; what comes after is never looked at.
+    pub(super) fn handle_signals(&mut self, portion: &mut u32) -> Option<ExitReason> {
+        while *portion > 0
+            && let Some(parcel) = self.unhandled.next()
+        {
+            *portion -= 1;
             let ended = match Letter::of(parcel) {
                 Ok(letter) => {
                     self.arrived(letter);
@@ -266,16 +378,20 @@ impl ProcessData {
                 Err(parcel) => self.handle(parcel.content),
             };
             if ended.is_some() {
-                self.unhandled = signals;
                 return ended;
             }
         }
         None
     }
 
+    /// Whether signals have arrived that are still to be handled.
+    pub(super) fn has_unhandled(&self) -> bool {
+        !self.unhandled.is_empty()
+    }
+
     /// What arrived and was not handled, for whoever answers it after the end.
-    pub(super) fn take_unhandled(&mut self) -> Signals<Signal> {
-        std::mem::replace(&mut self.unhandled, Signals::none())
+    pub(super) fn take_unhandled(&mut self) -> Backlog {
+        std::mem::replace(&mut self.unhandled, Backlog { first: Signals::none(), more: None })
     }
 
     /// Ends the wait for such a message, or leaves it in the mailbox.
@@ -293,21 +409,28 @@ impl ProcessData {
         match signal {
             Signal::Message(message) => self.arrived(Letter::new(message)),
             Signal::MessageByAlias { alias, letter } => self.handle_alias(alias, letter),
-            Signal::Inspect(answer) => answer(Some(self.info(Doing::Runnable))),
             Signal::Kill => return Some(ExitReason::Killed),
             Signal::Stop { status } => return self.handle_stop(status),
-            Signal::Link { from, tag } => self.relations.linked_by(from, tag),
-            Signal::Unlink { from, number } => self.handle_unlink(from, number),
-            Signal::UnlinkAcknowledged { from, number } => self.relations.unlink_acknowledged(from, number),
+            // These count in the inbox, until they are handled or what becomes of them is received.
             Signal::LinkDied { from, ending } => return self.handle_link_died(from, ending),
             Signal::Exit { from, reason } => return self.handle_exit(from, reason),
-            Signal::Monitor { from, reference } => self.relations.add_watcher(from, reference),
-            Signal::StopMonitoring { from, reference } => self.relations.remove_watcher(from, reference),
             Signal::ProcessDied { from, reference, ending } => {
-                if self.relations.watched_died(from, reference) {
-                    let death = Death { process: from, reference, ending };
-                    self.arrived(Letter::new(Message::ProcessDied(death)));
+                if !self.relations.watched_died(from, reference) {
+                    self.process.inbox().handled();
+                    return None;
                 }
+                let death = Death { process: from, reference, ending };
+                return self.keep_message(Message::ProcessDied(death), true);
+            }
+            counted @ (Signal::Inspect(_)
+            | Signal::Link { .. }
+            | Signal::Unlink { .. }
+            | Signal::UnlinkAcknowledged { .. }
+            | Signal::Monitor { .. }
+            | Signal::StopMonitoring { .. }) => {
+                // Before it is answered: the answer may be how much waits.
+                self.process.inbox().handled();
+                self.handle_request(counted);
             }
             Signal::Completed { wait: number, finish } => {
                 if let Some(wait) = self.wait.as_mut().filter(|wait| wait.number == number) {
@@ -330,6 +453,23 @@ impl ProcessData {
         None
     }
 
+    /// What others want of this process, and what never ends it.
+    fn handle_request(&mut self, signal: Signal) {
+        match signal {
+            Signal::Inspect(answer) => answer(Some(self.info(Doing::Runnable))),
+            Signal::Link { from, tag } => self.relations.linked_by(from, tag),
+            Signal::Unlink { from, number } => self.handle_unlink(from, number),
+            Signal::UnlinkAcknowledged { from, number } => self.relations.unlink_acknowledged(from, number),
+            Signal::Monitor { from, reference } => self.relations.add_watcher(from, reference),
+            Signal::StopMonitoring { from, reference } => {
+                if let Some(monitors) = self.relations.remove_watcher(from, reference) {
+                    self.node().reclaim_if(monitors.len() > MANY, monitors);
+                }
+            }
+            _ => debug_assert!(false, "`handle` has all others"),
+        }
+    }
+
     /// Whoever has dropped an alias no longer gets what is sent to it.
     fn handle_alias(&mut self, alias: u64, letter: Letter) {
         if self.aliases.as_deref_mut().is_some_and(|aliases| aliases.accept(alias)) {
@@ -340,16 +480,18 @@ impl ProcessData {
     }
 
     fn handle_link_died(&mut self, from: ProcessId, ending: Ending) -> Option<ExitReason> {
-        let tag = self.relations.link_died(from)?;
-        if ending.cause() == Cause::Normal {
+        let tag = self.relations.link_died(from);
+        let (Some(tag), false) = (tag, ending.cause() == Cause::Normal) else {
+            self.process.inbox().handled();
             return None;
-        }
+        };
         if self.die_when_link_dies {
             return Some(ExitReason::LinkDied { peer: from, cause: ending.cause() });
         }
-        let death = Death { process: from, reference: 0, ending };
-        self.arrived(Letter::new(Message::LinkDied { tag, death }));
-        None
+        self.keep_message(
+            Message::LinkDied { tag, death: Death { process: from, reference: 0, ending } },
+            true,
+        )
     }
 
     fn handle_unlink(&mut self, from: ProcessId, number: u64) {
@@ -361,12 +503,23 @@ impl ProcessData {
     /// To a process that wants deaths as messages, so is this; of the others, 0 ends none.
     fn handle_exit(&mut self, from: ProcessId, reason: i64) -> Option<ExitReason> {
         if self.die_when_link_dies {
+            self.process.inbox().handled();
             return (reason != 0).then_some(ExitReason::Reason(reason));
         }
         let ending = Ending::Own(Cause::Reason(reason));
         let death = Death { process: from, reference: 0, ending };
-        self.arrived(Letter::new(Message::LinkDied { tag: NO_TAG, death }));
-        None
+        self.keep_message(Message::LinkDied { tag: NO_TAG, death }, false)
+    }
+
+    /// Makes a message of a signal, which counts from here on as one that was sent. What `must_be_told` is not dropped.
+    fn keep_message(&mut self, message: Message, must_be_told: bool) -> Option<ExitReason> {
+        match self.process.inbox().keep(must_be_told) {
+            Ok(()) => {
+                self.arrived(Letter::new(message));
+                None
+            }
+            Err(limit) => limit.map(ExitReason::LimitExceeded),
+        }
     }
 
     /// To a process that is asked to stop, it is as if something that it is linked to had died: the world outside.
@@ -376,6 +529,7 @@ impl ProcessData {
         }
         let ending = Ending::Own(Cause::Stopped);
         let death = Death { process: ProcessId::NONE, reference: 0, ending };
+        self.process.inbox().count_own();
         self.arrived(Letter::new(Message::LinkDied { tag: NO_TAG, death }));
         None
     }
@@ -393,7 +547,12 @@ impl ProcessData {
     /// Whether it waits for messages and for nothing else. Whoever begins to has looked at all that are there, or waits
     /// for a signal first.
     pub(super) fn waits_for_messages(&self) -> bool {
-        matches!(self.wait, Some(Wait { reason: Reason::Message { .. }, deadline: None, .. }))
+        match &self.wait {
+            Some(Wait { reason: Reason::Message { pattern, .. }, deadline: None, .. }) => {
+                !pattern.is_unfinished() && !self.has_unhandled()
+            }
+            _ => false,
+        }
     }
 
     /// How the activation goes on.
@@ -418,10 +577,24 @@ impl ProcessData {
 
     fn resolve_message(&mut self) -> Option<u64> {
         let wait = self.wait.as_mut()?;
-        let Reason::Message { pattern, skipping: false } = &mut wait.reason else { return None };
-        if let Some(letter) = self.mailbox.take(pattern) {
-            self.end_wait();
-            return Some(self.receive(letter));
+        let Reason::Message { pattern, skipping } = &mut wait.reason else { return None };
+        if !*skipping {
+            let mut steps = STEPS_PER_TURN;
+            let found = self.mailbox.take(pattern, &mut steps);
+            self.unpaid += (STEPS_PER_TURN - steps) * SEARCH_STEP;
+            match found {
+                Search::Found(letter) => {
+                    self.end_wait();
+                    return Some(self.receive(letter));
+                }
+                // It goes on in the next turn, whatever the time is then.
+                Search::Unfinished => return None,
+                Search::Nothing => {}
+            }
+        }
+        // What has arrived in time counts, also if it has not been handled yet.
+        if *skipping || !self.unhandled.is_empty() {
+            return None;
         }
         if !wait.is_due && wait.deadline.is_none_or(|deadline| self.process.node().clock.now() < deadline) {
             return None;
@@ -434,15 +607,21 @@ impl ProcessData {
     fn receive(&mut self, letter: Letter) -> u64 {
         let message = letter.message();
         let kind = match message {
-            Message::Data(_) => {
-                self.process.inbox().release(message.size() as u64);
-                RECEIVED_DATA
-            }
+            Message::Data(_) => RECEIVED_DATA,
             Message::LinkDied { .. } => RECEIVED_LINK_DIED,
             Message::ProcessDied(_) => RECEIVED_PROCESS_DIED,
         };
+        let size = message.size();
+        self.process.inbox().release(size as u64);
+        // It counted in the mailbox, so it cannot be refused here.
+        let kept = (size > LARGE).then(|| self.account().keep_beyond_limits(size as u64));
+        let last_kept = std::mem::replace(&mut self.current_kept, kept);
         if let Some(last) = self.current.replace(letter) {
-            last.discard();
+            if last.message().size() > LARGE {
+                self.node().reclaim((last, last_kept));
+            } else {
+                last.discard();
+            }
         }
         kind
     }
@@ -469,7 +648,13 @@ impl ProcessData {
 
     /// Whether all that it waits for is its next turn, in which it then goes on.
     pub(super) fn wants_next_turn(&mut self) -> bool {
+        if self.has_unhandled() {
+            return true;
+        }
         let Some(wait) = &mut self.wait else { return false };
+        if let Reason::Message { pattern, skipping: false } = &wait.reason {
+            return pattern.is_unfinished();
+        }
         match std::mem::replace(&mut wait.reason, Reason::Completion) {
             Reason::NextTurn(finish) => {
                 wait.reason = Reason::Over(finish);
@@ -500,6 +685,67 @@ impl ProcessData {
         let Some(deadline) = wait.deadline.filter(|_| wait.timer.is_none()) else { return };
         let due = Due::Wait { process: id, wait: wait.number };
         wait.timer = Some(self.process.node().timers.set(deadline, due));
+    }
+}
+
+/// The text of an error that a guest can ask for.
+pub(crate) struct ErrorText {
+    text: Box<str>,
+    _kept: Kept,
+}
+
+impl ErrorText {
+    fn new(error: impl Display, keep: impl FnOnce(u64) -> Result<Kept, Full>) -> Result<ErrorText, Full> {
+        /// Takes no more than there is room for: an error may quote what a guest has passed.
+        struct Bounded(String);
+        impl Write for Bounded {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                let room = MAX_ERROR_TEXT.saturating_sub(self.0.len());
+                let fits = text.floor_char_boundary(room);
+                self.0.push_str(&text[..fits]);
+                if fits < text.len() { Err(fmt::Error) } else { Ok(()) }
+            }
+        }
+        let mut text = Bounded(String::new());
+        if write!(text, "{error}").is_err() {
+            text.0.push('…');
+        }
+        let kept = keep(text.0.len() as u64 + size_of::<ErrorText>() as u64)?;
+        Ok(ErrorText { text: text.0.into(), _kept: kept })
+    }
+
+    /// What it says.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Backlog {
+    fn push(&mut self, signals: Signals<Signal>) {
+        if signals.is_empty() {
+            return;
+        }
+        if self.first.is_empty() && self.more.as_ref().is_none_or(|more| more.is_empty()) {
+            self.first = signals;
+        } else {
+            self.more.get_or_insert_default().push_back(signals);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        // No batch behind the first is empty.
+        self.first.is_empty() && self.more.as_ref().is_none_or(|more| more.is_empty())
+    }
+}
+
+impl Iterator for Backlog {
+    type Item = Parcel;
+
+    fn next(&mut self) -> Option<Parcel> {
+        if self.first.is_empty() {
+            self.first = self.more.as_mut()?.pop_front()?;
+        }
+        self.first.next()
     }
 }
 

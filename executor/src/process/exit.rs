@@ -45,6 +45,8 @@ pub(crate) enum Limit {
     Compute(u64),
     /// Messages waiting in the mailbox.
     Messages(u64),
+    /// Messages waiting in the mailbox, where the memory of all processes has a limit.
+    Total,
 }
 
 /// What the others are told about it: small, and says nothing about the inside.
@@ -223,6 +225,7 @@ impl Limit {
             Limit::Mailbox(_) => 1,
             Limit::Compute(_) => 2,
             Limit::Messages(_) => 3,
+            Limit::Total => 4,
         }
     }
 }
@@ -233,6 +236,9 @@ impl fmt::Display for Limit {
             Limit::Memory(what) => f.write_str(what),
             Limit::Mailbox(bytes) => write!(f, "more than {bytes} bytes of messages wait in its mailbox"),
             Limit::Messages(messages) => write!(f, "more than {messages} messages wait in its mailbox"),
+            Limit::Total => {
+                f.write_str("messages that wait for it exceed what is left of the memory of all processes")
+            }
             Limit::Compute(reductions) => write!(f, "{reductions} reductions are used up"),
         }
     }

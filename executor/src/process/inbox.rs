@@ -1,12 +1,23 @@
 //! The inbox of one process: its queue of signals, and how many messages wait in it and behind it.
+//!
+//! # What is counted
+//!
+//! Everything that another process can send counts in bytes from the moment that it is pushed: a message until it is
+//! received, a signal until it is handled. A message is refused beyond the limit. A signal is not, since what it says may
+//! matter more than the limit; where it becomes a message (a death, an exit signal), its receiver applies the limit when
+//! it handles it ([`Inbox::keep`]). Only where signals come faster than they are handled, and twice the limit waits, the
+//! receiver ends for that, too. If the memory of all processes is limited, what waits counts there as well.
 
 use std::mem::offset_of;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use lunatic_jit::TotalMemory;
 
 use crate::config::ProcessConfig;
 
 use super::exit::Limit;
-use super::message::Letter;
+use super::message::MESSAGE_OVERHEAD;
 use super::queue::{SignalQueue, Signals};
 use super::signal::{Parcel, Signal};
 
@@ -16,6 +27,18 @@ const CROWDED: u64 = 64 << 10;
 
 /// Bytes that are sent between two looks of senders at what a crowded mailbox has released.
 const BETWEEN_LOOKS: u64 = 2 << 10;
+
+/// Bytes that a signal counts until it is handled, and the message that it may become until that is received.
+pub(super) const SIGNAL: u64 = MESSAGE_OVERHEAD as u64;
+
+/// Bytes of signals that may wait in any case, however narrow the limit.
+const MAX_SIGNALS: u64 = 1 << 20;
+
+/// Bytes that may wait without counting in the total: most processes never have more.
+const FREE: u64 = 4 << 10;
+
+/// Bytes that are taken from the total, or given back, at a time.
+const CHUNK: u64 = 4 << 10;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -43,16 +66,21 @@ pub(crate) struct Inbox {
     drops: AtomicBool,
     /// The owner has been told that there are too many.
     is_full: AtomicBool,
+    /// Whether what waits counts in a total: senders ask this instead of the owner's line.
+    has_total: bool,
     /// Bytes of the messages that have left the mailbox. Written by the owner alone: two counters cost it a load and a
     /// store for each message, one would cost an exchange.
     released: AtomicU64,
+    /// What processes may have together, if that is limited, and how much of it this inbox has taken.
+    total: Option<Arc<TotalMemory>>,
+    reserved: AtomicU64,
 }
 
 const _: () = assert!(offset_of!(Inbox, released) - offset_of!(Inbox, pushed) >= LINE);
 
 impl Inbox {
     /// The inbox of an idle process that has this configuration.
-    pub(crate) fn new(config: &ProcessConfig) -> Inbox {
+    pub(crate) fn new(config: &ProcessConfig, total: Option<Arc<TotalMemory>>) -> Inbox {
         Inbox {
             queue: SignalQueue::new(),
             pushed: AtomicU64::new(0),
@@ -64,33 +92,87 @@ impl Inbox {
             dropped: AtomicU64::new(0),
             drops: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
+            has_total: total.is_some(),
             released: AtomicU64::new(0),
+            total,
+            reserved: AtomicU64::new(0),
         }
     }
 
     /// Appends a signal. Returns whether the caller has to put the process into a queue; gives the signal back when
     /// the process is over. Messages beyond a limit are dropped, and end their receiver unless it would rather not.
     pub(crate) fn push(&self, mut parcel: Parcel) -> Result<bool, Parcel> {
-        let message = match &parcel.content {
-            Signal::Message(message) => Some(message),
-            Signal::MessageByAlias { letter, .. } => Some(Letter::message(letter)),
-            _ => None,
-        };
-        if let Some(message) = message
-            && let Err(limit) = self.admit(message.size() as u64)
-        {
-            // Relaxed, all of them: numbers and answers that order nothing else.
-            if self.drops.load(Ordering::Relaxed) {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                return Ok(false);
-            }
+        if let Err(limit) = self.count(&parcel.content) {
             // Told once, the owner ends when it handles it; whatever else is sent meanwhile it will never see.
+            let Some(limit) = limit else { return Ok(false) };
+            // Relaxed: an answer that orders nothing else.
             if self.is_full.swap(true, Ordering::Relaxed) {
                 return Ok(false);
             }
             parcel.content = Signal::MailboxFull(limit);
         }
         self.queue.push(parcel)
+    }
+
+    /// Counts what is about to be pushed. The limit that it exceeds, if any; `None` if it is to be dropped for that.
+    fn count(&self, signal: &Signal) -> Result<(), Option<Limit>> {
+        let message = match signal {
+            Signal::Message(message) => message,
+            Signal::MessageByAlias { letter, .. } => letter.message(),
+            signal => return if signal.is_counted() { self.admit_signal().map_err(Some) } else { Ok(()) },
+        };
+        self.admit(message.size() as u64).map_err(|limit| self.refuse(limit))
+    }
+
+    /// What becomes of a message beyond a limit: it ends the owner, or is dropped.
+    fn refuse(&self, limit: Limit) -> Option<Limit> {
+        // Relaxed, both: numbers and answers that order nothing else.
+        if self.drops.load(Ordering::Relaxed) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(limit)
+    }
+
+    /// Counts a message that the process gets of the node. For the owner alone.
+    pub(super) fn count_own(&self) {
+        self.pushed.fetch_add(SIGNAL, Ordering::Relaxed);
+        if self.counts_messages() {
+            self.messages.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A signal has been handled, and nothing of it is kept. For the owner alone.
+    pub(super) fn handled(&self) {
+        self.release_bytes(SIGNAL);
+    }
+
+    /// A signal that has been handled becomes a message: whether the limits permit that. The owner ends by the limit, or,
+    /// if it is to be dropped (`None`), it no longer counts. What `must_be_told` is not dropped: then twice the limits
+    /// hold. For the owner alone.
+    pub(super) fn keep(&self, must_be_told: bool) -> Result<(), Option<Limit>> {
+        // It has been counted, so this is never negative. Relaxed, all of them: the queue orders the signals.
+        let bytes = self.pushed.load(Ordering::Relaxed) - self.released();
+        let messages = match self.counts_messages() {
+            true => self.messages.fetch_add(1, Ordering::Relaxed) + 1,
+            false => 0,
+        };
+        let factor = if must_be_told && self.drops.load(Ordering::Relaxed) { 2 } else { 1 };
+        let limit = if bytes > self.max_bytes.saturating_mul(factor) {
+            Limit::Mailbox(self.max_bytes)
+        } else if messages > self.max_messages.saturating_mul(factor) {
+            Limit::Messages(self.max_messages)
+        } else {
+            return Ok(());
+        };
+        if must_be_told {
+            return Err(Some(limit));
+        }
+        let refused = self.refuse(limit);
+        if refused.is_none() {
+            self.release(SIGNAL);
+        }
+        Err(refused)
     }
 
     /// Says whether messages beyond a limit are dropped from now on, or end the owner. For the owner alone.
@@ -116,10 +198,46 @@ impl Inbox {
 
     /// A message of this size left the mailbox. For the owner alone.
     pub(crate) fn release(&self, size: u64) {
-        // Release, see `released`. Only the owner writes it, so its own reading is up to date.
-        self.released.store(self.released.load(Ordering::Relaxed) + size, Ordering::Release);
+        self.release_bytes(size);
         if self.counts_messages() {
             self.messages.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn release_bytes(&self, size: u64) {
+        // Release, see `released`. Only the owner writes it, so its own reading is up to date.
+        let released = self.released.load(Ordering::Relaxed) + size;
+        self.released.store(released, Ordering::Release);
+        if self.total.is_some() {
+            self.give_to_total(released);
+        }
+    }
+
+    /// Takes from the total what is waiting beyond what was taken before. Whether there was as much.
+    #[cold]
+    fn take_from_total(&self, waiting: u64) -> bool {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        let missing = waiting.saturating_sub(FREE).saturating_sub(reserved);
+        let (Some(total), 1..) = (&self.total, missing) else { return true };
+        let chunk = missing.next_multiple_of(CHUNK);
+        let is_there = total.charge(chunk);
+        if is_there {
+            self.reserved.fetch_add(chunk, Ordering::Relaxed);
+        }
+        is_there
+    }
+
+    /// Gives back to the total what is no longer waiting, but for a chunk that is soon taken again.
+    #[cold]
+    fn give_to_total(&self, released: u64) {
+        let Some(total) = &self.total else { return };
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        let waiting = self.pushed.load(Ordering::Relaxed).saturating_sub(released);
+        let spare = reserved.saturating_sub(waiting) / CHUNK * CHUNK;
+        // The owner alone takes away from it.
+        if spare > CHUNK {
+            self.reserved.fetch_sub(spare, Ordering::Relaxed);
+            total.give_back(spare);
         }
     }
 
@@ -154,6 +272,29 @@ impl Inbox {
             self.pushed.fetch_sub(size, Ordering::Relaxed);
             return Err(Limit::Messages(self.max_messages));
         }
+        if self.has_total && !self.take_from_total(waiting_at(self.released())) {
+            self.pushed.fetch_sub(size, Ordering::Relaxed);
+            if self.counts_messages() {
+                self.messages.fetch_sub(1, Ordering::Relaxed);
+            }
+            return Err(Limit::Total);
+        }
+        Ok(())
+    }
+
+    /// Counts a signal. It is refused only where signals come much faster than they are handled.
+    fn admit_signal(&self) -> Result<(), Limit> {
+        let known = self.known.load(Ordering::Relaxed);
+        let pushed = self.pushed.fetch_add(SIGNAL, Ordering::Relaxed) + SIGNAL;
+        let most = self.max_bytes.saturating_mul(2).saturating_add(MAX_SIGNALS);
+        if pushed.saturating_sub(known) > most && pushed.saturating_sub(self.released()) > most {
+            self.pushed.fetch_sub(SIGNAL, Ordering::Relaxed);
+            return Err(Limit::Mailbox(self.max_bytes));
+        }
+        if self.has_total && !self.take_from_total(pushed.saturating_sub(self.released())) {
+            self.pushed.fetch_sub(SIGNAL, Ordering::Relaxed);
+            return Err(Limit::Total);
+        }
         Ok(())
     }
 
@@ -174,21 +315,30 @@ impl Inbox {
     }
 }
 
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        if let Some(total) = &self.total {
+            total.give_back(self.reserved.load(Ordering::Relaxed));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::message::{DataMessage, Letter, MESSAGE_OVERHEAD, Message};
+    use super::super::id::ProcessId;
+    use super::super::message::{DataMessage, Letter, Message};
     use super::super::queue::Queued;
     use super::*;
     use crate::config::tests::everything;
 
     fn inbox(max_mailbox: u64, max_messages: u64) -> Inbox {
         let max_mailbox = Some(max_mailbox);
-        Inbox::new(&ProcessConfig { max_mailbox, max_messages, ..everything() })
+        Inbox::new(&ProcessConfig { max_mailbox, max_messages, ..everything() }, None)
     }
 
     fn message(size: usize) -> Parcel {
         let mut message = DataMessage::new(0, size);
-        message.write(&vec![0; size]);
+        message.write(&vec![0; size], 0);
         Letter::new(Message::Data(message)).into()
     }
 
@@ -252,6 +402,72 @@ mod tests {
         assert!(inbox.is_crowded());
     }
 
+    fn exit_signal() -> Parcel {
+        Signal::Exit { from: ProcessId::NONE, reason: 1 }.into()
+    }
+
+    #[test]
+    fn a_signal_that_becomes_a_message_counts_like_one() {
+        for inbox in [inbox(3 * SIGNAL, u64::MAX), inbox(1 << 20, 3)] {
+            assert!((0..5).all(|_| inbox.push(exit_signal()).is_ok()));
+            assert_eq!(inbox.queue().take().count(), 5, "the receiver sees them all, and decides");
+            // Two of them mean nothing to it.
+            inbox.handled();
+            inbox.handled();
+            assert!((0..3).all(|_| inbox.keep(true).is_ok()));
+            assert!(inbox.push(exit_signal()).is_ok());
+            assert!(matches!(inbox.keep(false), Err(Some(Limit::Mailbox(_) | Limit::Messages(3)))));
+        }
+    }
+
+    #[test]
+    fn a_mailbox_that_drops_messages_drops_exit_signals_and_no_news_of_deaths() {
+        let inbox = inbox(2 * SIGNAL, u64::MAX);
+        inbox.set_drops(true);
+        let keep = |must_be_told| {
+            assert!(inbox.push(exit_signal()).is_ok());
+            inbox.keep(must_be_told)
+        };
+        assert!(keep(false).is_ok() && keep(false).is_ok());
+        assert!(matches!(keep(false), Err(None)));
+        assert!(keep(true).is_ok() && keep(true).is_ok());
+        assert!(matches!(keep(true), Err(Some(Limit::Mailbox(_)))), "but they have a limit, too");
+        assert_eq!(inbox.held().1, 1);
+    }
+
+    #[test]
+    fn signals_that_are_not_handled_have_a_limit() {
+        let inbox = inbox(1000, 10);
+        let most = (MAX_SIGNALS + 2000) / SIGNAL;
+        assert!((0..most + 10).all(|_| inbox.push(exit_signal()).is_ok()));
+        assert!(inbox.push(Signal::Kill.into()).is_ok());
+        let arrived: Vec<_> = inbox.queue().take().collect();
+        assert_eq!(arrived.len() as u64, most + 2);
+        assert!(matches!(arrived[most as usize].content, Signal::MailboxFull(_)));
+        assert!(matches!(arrived[most as usize + 1].content, Signal::Kill), "a kill always arrives");
+    }
+
+    #[test]
+    fn what_waits_counts_in_the_total_until_it_is_received() {
+        let total = TotalMemory::new(64 << 10);
+        let config = ProcessConfig { max_mailbox: Some(1 << 20), ..everything() };
+        let inbox = Inbox::new(&config, Some(total.clone()));
+        let mut sent = 0;
+        while !inbox.is_full.load(Ordering::Relaxed) {
+            assert!(inbox.push(message(1000)).is_ok());
+            sent += 1;
+        }
+        assert!((60..=68).contains(&sent), "{sent} messages of a kilobyte");
+        for parcel in inbox.queue().take() {
+            if let Signal::Message(message) = &parcel.content {
+                inbox.release(message.size() as u64);
+            }
+        }
+        assert!(total.used() <= CHUNK, "{} bytes", total.used());
+        drop(inbox);
+        assert_eq!(total.used(), 0);
+    }
+
     /// What is taken and released while a sender counts must not look like more than there is.
     #[test]
     fn senders_who_race_with_the_owner_never_count_too_much() {
@@ -289,8 +505,8 @@ mod tests {
     #[test]
     fn a_signal_that_arrives_meanwhile_keeps_a_process_from_resting() {
         let queue = SignalQueue::new();
-        assert!(queue.push(Queued::new(1)).is_ok_and(|queue_it| queue_it));
-        assert!(queue.push(Queued::new(2)).is_ok_and(|queue_it| !queue_it), "it is queued once");
+        assert!(queue.push(Queued::new(1)).is_ok_and(|queue_it| !queue_it), "its spawner queues it");
+        assert!(queue.push(Queued::new(2)).is_ok_and(|queue_it| !queue_it));
         let taken: Vec<i32> = queue.take().map(|queued| queued.content).collect();
         assert_eq!(taken, [1, 2]);
         assert!(!queue.has_arrived());
@@ -300,14 +516,14 @@ mod tests {
         );
         assert!(queue.has_arrived() && !queue.rest());
         assert_eq!(queue.take().count(), 1);
-        assert!(queue.rest());
-        assert!(queue.wake() && !queue.wake());
+        assert!(queue.rest() && queue.is_idle());
+        assert!(queue.push(Queued::new(4)).is_ok_and(|queue_it| queue_it));
+        assert!(queue.push(Queued::new(5)).is_ok_and(|queue_it| !queue_it), "it is queued once");
     }
 
     #[test]
     fn what_goes_back_to_a_queue_keeps_its_signals() {
         let queue = SignalQueue::new();
-        assert!(queue.wake());
         drop(queue.take());
         assert!(queue.push(Queued::new(1)).is_ok());
         queue.again();
@@ -320,7 +536,7 @@ mod tests {
         let queue = SignalQueue::new();
         assert!(queue.push(Queued::new("late")).is_ok());
         assert_eq!(queue.close().count(), 1);
-        assert!(queue.is_closed() && !queue.wake());
+        assert!(queue.is_closed() && !queue.is_idle());
         assert_eq!(queue.push(Queued::new("later")).map_err(|queued| queued.content), Err("later"));
     }
 }

@@ -91,14 +91,15 @@ impl Info {
     /// What can be said of a process that has not run yet.
     pub(super) fn at_first(process: &Process, relations: &Relations) -> Info {
         let (message_bytes, dropped) = process.inbox().held();
+        let (links, watched, watchers) = relations.counts();
         Info {
             doing: Doing::Runnable,
             messages: 0,
             message_bytes,
             usage: Usage::default(),
-            links: relations.linked().count() as u64,
-            watched: relations.watched().count() as u64,
-            watchers: relations.watchers().count() as u64,
+            links,
+            watched,
+            watchers,
             dropped,
             priority: process.priority(),
         }

@@ -16,10 +16,30 @@
 //! solves it in the same way.) The test below tries every interleaving of what two processes may do.
 //!
 //! Ordered collections, so that the order in which deaths are announced is the same in every run.
+//!
+//! # What they cost
+//!
+//! A process pays for the links that it has and the monitors that it made, on both sides and with the message that
+//! becomes of them ([`Relations::bytes`]). So nobody can fill the memory of another process with monitors of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::{self, BTreeMap, Entry};
+use std::collections::btree_set::{self, BTreeSet};
+use std::sync::Arc;
 
+use crate::account::{Account, Full, Kept};
+
+use super::exit::Ending;
 use super::id::ProcessId;
+use super::signal::Signal;
+
+/// Bytes that a link or monitor is charged with: an entry on either side, and a message about the death.
+pub(crate) const RELATION_BYTES: u64 = 256;
+
+/// Links and monitors that are not charged for: most processes have no more.
+const FREE_RELATIONS: u64 = 16;
+
+/// Links and monitors that are charged for at a time.
+const RELATIONS_AT_A_TIME: u64 = 64;
 
 /// See the module.
 #[derive(Default)]
@@ -31,10 +51,29 @@ pub(crate) struct Relations {
 #[derive(Default)]
 struct Entries {
     links: BTreeMap<ProcessId, Link>,
-    /// Who monitors this process, and the reference by which it knows the monitor.
-    watchers: BTreeSet<(ProcessId, u64)>,
-    /// Whom this process monitors, and by which reference.
-    watched: BTreeSet<(ProcessId, u64)>,
+    /// How many of them are undone.
+    undone: u64,
+    /// The processes that monitor this one, and the references by which they know their monitors.
+    watchers: Monitors,
+    /// The processes that this one monitors, and by which references.
+    watched: Monitors,
+    /// What has been charged for all of them.
+    kept: Option<Kept>,
+}
+
+/// Monitors by the other process.
+#[derive(Default)]
+struct Monitors {
+    by_process: BTreeMap<ProcessId, References>,
+    count: u64,
+}
+
+/// Monitors between the same two processes.
+pub(crate) enum References {
+    /// One; most are alone.
+    One(u64),
+    /// Several.
+    Many(BTreeSet<u64>),
 }
 
 /// This side's entry of a link.
@@ -53,7 +92,7 @@ impl Relations {
 
     /// This side makes a link; doing it again only changes the tag.
     pub(crate) fn link(&mut self, peer: ProcessId, tag: i64) {
-        self.entries().links.insert(peer, Link::Made { tag });
+        self.set(peer, Some(Link::Made { tag }));
     }
 
     /// The other side has made a link.
@@ -65,32 +104,30 @@ impl Relations {
 
     /// This side undoes a link. Whether there was one, so that the other side has to be told this number.
     pub(crate) fn unlink(&mut self, peer: ProcessId, number: u64) -> bool {
-        match self.entries().links.get_mut(&peer) {
-            Some(link @ Link::Made { .. }) => {
-                *link = Link::Undone { number };
-                true
-            }
-            Some(Link::Undone { .. }) | None => false,
+        let is_made = matches!(self.get(peer), Some(Link::Made { .. }));
+        if is_made {
+            self.set(peer, Some(Link::Undone { number }));
         }
+        is_made
     }
 
     /// The other side has undone the link; it is owed an acknowledgement.
     pub(crate) fn unlinked_by(&mut self, peer: ProcessId) {
         if let Some(Link::Made { .. }) = self.get(peer) {
-            self.entries().links.remove(&peer);
+            self.set(peer, None);
         }
     }
 
     /// The other side knows of an undoing, or is gone.
     pub(crate) fn unlink_acknowledged(&mut self, peer: ProcessId, number: u64) {
         if self.get(peer) == Some(Link::Undone { number }) {
-            self.entries().links.remove(&peer);
+            self.set(peer, None);
         }
     }
 
     /// The other side is gone: the link's tag, if there still was one.
     pub(crate) fn link_died(&mut self, peer: ProcessId) -> Option<i64> {
-        match self.entries().links.remove(&peer)? {
+        match self.set(peer, None)? {
             Link::Made { tag } => Some(tag),
             Link::Undone { .. } => None,
         }
@@ -100,73 +137,220 @@ impl Relations {
         self.entries.as_ref()?.links.get(&peer).copied()
     }
 
-    /// Someone monitors this process.
-    pub(crate) fn add_watcher(&mut self, watcher: ProcessId, reference: u64) {
-        self.entries().watchers.insert((watcher, reference));
+    /// Replaces an entry; what it was.
+    fn set(&mut self, peer: ProcessId, link: Option<Link>) -> Option<Link> {
+        let is_undone = |link: &Option<Link>| u64::from(matches!(link, Some(Link::Undone { .. })));
+        let entries = self.entries();
+        let before = match link {
+            Some(link) => entries.links.insert(peer, link),
+            None => entries.links.remove(&peer),
+        };
+        entries.undone += is_undone(&link);
+        entries.undone -= is_undone(&before);
+        before
     }
 
-    /// Someone no longer does, by this reference or (`None`) by any.
-    pub(crate) fn remove_watcher(&mut self, watcher: ProcessId, reference: Option<u64>) {
+    /// Someone monitors this process.
+    pub(crate) fn add_watcher(&mut self, watcher: ProcessId, reference: u64) {
+        self.entries().watchers.add(watcher, reference);
+    }
+
+    /// Someone no longer does, by this reference or (`None`) by any. What was kept of the latter, to be dropped where
+    /// that disturbs nobody.
+    pub(crate) fn remove_watcher(
+        &mut self,
+        watcher: ProcessId,
+        reference: Option<u64>,
+    ) -> Option<References> {
+        let watchers = &mut self.entries().watchers;
         match reference {
             Some(reference) => {
-                self.entries().watchers.remove(&(watcher, reference));
+                watchers.remove(watcher, reference);
+                None
             }
-            None => {
-                take_all(&mut self.entries().watchers, watcher);
-            }
+            None => watchers.remove_all(watcher),
         }
     }
 
     /// This process monitors someone.
     pub(crate) fn watch(&mut self, process: ProcessId, reference: u64) {
-        self.entries().watched.insert((process, reference));
+        self.entries().watched.add(process, reference);
     }
 
     /// This process stops one monitor. Whether there was one.
     pub(crate) fn stop_watching(&mut self, process: ProcessId, reference: u64) -> bool {
-        self.entries().watched.remove(&(process, reference))
+        self.entries().watched.remove(process, reference)
     }
 
-    /// This process stops monitoring someone, however often it had begun to. Whether it had.
-    pub(crate) fn stop_watching_at_all(&mut self, process: ProcessId) -> bool {
-        !take_all(&mut self.entries().watched, process).is_empty()
+    /// This process stops monitoring someone, however often it had begun to: the monitors, if there were any.
+    pub(crate) fn stop_watching_at_all(&mut self, process: ProcessId) -> Option<References> {
+        self.entries().watched.remove_all(process)
     }
 
     /// A monitored process ended. Whether that is news: each monitor is told once.
     pub(crate) fn watched_died(&mut self, process: ProcessId, reference: u64) -> bool {
-        self.entries().watched.remove(&(process, reference))
+        self.entries().watched.remove(process, reference)
     }
 
-    /// Everyone linked.
-    pub(crate) fn linked(&self) -> impl Iterator<Item = ProcessId> + '_ {
-        let links = self.entries.iter().flat_map(|entries| &entries.links);
-        links.filter(|(_, link)| matches!(link, Link::Made { .. })).map(|(peer, _)| *peer)
+    /// The number of links, of monitors that this process has, and of those that others have of it.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        let Some(entries) = &self.entries else { return (0, 0, 0) };
+        (entries.links.len() as u64 - entries.undone, entries.watched.count, entries.watchers.count)
     }
 
-    /// Every monitor of this process: by whom, and its reference.
-    pub(crate) fn watchers(&self) -> impl Iterator<Item = (ProcessId, u64)> + '_ {
-        self.entries.iter().flat_map(|entries| &entries.watchers).copied()
+    /// Charges for one more link or monitor than there are. For most processes that is nothing.
+    ///
+    /// # Errors
+    /// When that exceeds a limit of the account.
+    pub(crate) fn charge_for_one_more(&mut self, account: impl FnOnce() -> Arc<Account>) -> Result<(), Full> {
+        let Some(entries) = &mut self.entries else { return Ok(()) };
+        let count = entries.links.len() as u64 + entries.watched.count + 1;
+        if count <= FREE_RELATIONS {
+            return Ok(());
+        }
+        let bytes = count.next_multiple_of(RELATIONS_AT_A_TIME) * RELATION_BYTES;
+        match &mut entries.kept {
+            Some(kept) if kept.bytes() == bytes => Ok(()),
+            Some(kept) => kept.resize(bytes),
+            None => {
+                entries.kept = Some(account().keep(bytes)?);
+                Ok(())
+            }
+        }
     }
 
-    /// Every monitor that this process has: of whom, and its reference.
-    pub(crate) fn watched(&self) -> impl Iterator<Item = (ProcessId, u64)> + '_ {
-        self.entries.iter().flat_map(|entries| &entries.watched).copied()
+    /// What is to be sent when this process, `me`, has ended: links first, then its watchers, then those it watched.
+    pub(crate) fn announcements(self, me: ProcessId, ending: Ending) -> Announcements {
+        let Entries { links, watchers, watched, kept, .. } = *self.entries.unwrap_or_default();
+        Announcements {
+            me,
+            ending,
+            links: links.into_iter(),
+            watchers: Announced::new(watchers),
+            watched: Announced::new(watched),
+            _kept: kept,
+        }
     }
 }
 
-/// Takes all monitors of, or by, a process out.
-fn take_all(monitors: &mut BTreeSet<(ProcessId, u64)>, process: ProcessId) -> Vec<(ProcessId, u64)> {
-    let found: Vec<_> = monitors.range((process, 0)..=(process, u64::MAX)).copied().collect();
-    for monitor in &found {
-        monitors.remove(monitor);
+impl Monitors {
+    fn add(&mut self, process: ProcessId, reference: u64) {
+        let is_new = match self.by_process.entry(process) {
+            Entry::Vacant(entry) => {
+                entry.insert(References::One(reference));
+                true
+            }
+            Entry::Occupied(mut entry) => entry.get_mut().add(reference),
+        };
+        self.count += u64::from(is_new);
     }
-    found
+
+    fn remove(&mut self, process: ProcessId, reference: u64) -> bool {
+        let Entry::Occupied(mut entry) = self.by_process.entry(process) else { return false };
+        let (was_there, is_empty) = match entry.get_mut() {
+            References::One(one) => (*one == reference, *one == reference),
+            References::Many(many) => (many.remove(&reference), many.is_empty()),
+        };
+        if is_empty {
+            entry.remove();
+        }
+        self.count -= u64::from(was_there);
+        was_there
+    }
+
+    fn remove_all(&mut self, process: ProcessId) -> Option<References> {
+        let removed = self.by_process.remove(&process)?;
+        self.count -= removed.len() as u64;
+        Some(removed)
+    }
+}
+
+impl References {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            References::One(_) => 1,
+            References::Many(many) => many.len(),
+        }
+    }
+
+    /// Whether it was not there yet.
+    fn add(&mut self, reference: u64) -> bool {
+        match self {
+            References::One(one) if *one == reference => false,
+            References::One(one) => {
+                *self = References::Many(BTreeSet::from([*one, reference]));
+                true
+            }
+            References::Many(many) => many.insert(reference),
+        }
+    }
+}
+
+/// See [`Relations::announcements`]. Ends as a whole process's do, so it may be long: to be sent a portion at a time.
+pub(crate) struct Announcements {
+    me: ProcessId,
+    ending: Ending,
+    links: btree_map::IntoIter<ProcessId, Link>,
+    watchers: Announced,
+    watched: Announced,
+    /// Until they are sent.
+    _kept: Option<Kept>,
+}
+
+/// Monitors one by one.
+struct Announced {
+    by_process: btree_map::IntoIter<ProcessId, References>,
+    current: Option<(ProcessId, btree_set::IntoIter<u64>)>,
+}
+
+impl Announced {
+    fn new(monitors: Monitors) -> Announced {
+        Announced { by_process: monitors.by_process.into_iter(), current: None }
+    }
+}
+
+impl Iterator for Announced {
+    type Item = (ProcessId, u64);
+
+    fn next(&mut self) -> Option<(ProcessId, u64)> {
+        loop {
+            if let Some((process, references)) = &mut self.current
+                && let Some(reference) = references.next()
+            {
+                return Some((*process, reference));
+            }
+            match self.by_process.next()? {
+                (process, References::One(reference)) => return Some((process, reference)),
+                (process, References::Many(many)) => self.current = Some((process, many.into_iter())),
+            }
+        }
+    }
+}
+
+impl Iterator for Announcements {
+    /// To whom, and what; nothing for a link that had been undone.
+    type Item = Option<(ProcessId, Signal)>;
+
+    fn next(&mut self) -> Option<Option<(ProcessId, Signal)>> {
+        let (from, ending) = (self.me, self.ending);
+        if let Some((peer, link)) = self.links.next() {
+            let is_made = matches!(link, Link::Made { .. });
+            return Some(is_made.then_some((peer, Signal::LinkDied { from, ending })));
+        }
+        if let Some((watcher, reference)) = self.watchers.next() {
+            return Some(Some((watcher, Signal::ProcessDied { from, reference, ending })));
+        }
+        let (watched, reference) = self.watched.next()?;
+        Some(Some((watched, Signal::StopMonitoring { from, reference: Some(reference) })))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::{HashSet, VecDeque};
 
+    use super::super::exit::Cause;
     use super::*;
 
     const A: u64 = 7;
@@ -179,7 +363,7 @@ mod tests {
     fn guarantee_13_linking_again_is_idempotent() {
         let mut relations = Relations::default();
         (0..5).for_each(|tag| relations.link(id(A), tag));
-        assert_eq!(relations.linked().count(), 1);
+        assert_eq!(relations.counts().0, 1);
         assert_eq!(relations.link_died(id(A)), Some(4));
         assert_eq!(relations.link_died(id(A)), None);
     }
@@ -191,8 +375,9 @@ mod tests {
             watcher.watch(id(A), reference);
             target.add_watcher(id(1), reference);
         }
-        let told = target.watchers().filter(|(_, reference)| watcher.watched_died(id(A), *reference)).count();
-        assert_eq!(told, 5);
+        let told =
+            sent(target).filter(|(to, reference)| *to == id(1) && watcher.watched_died(id(A), *reference));
+        assert_eq!(told.count(), 5);
         assert!((0..5).all(|reference| !watcher.watched_died(id(A), reference)));
     }
 
@@ -204,9 +389,40 @@ mod tests {
         assert!(watcher.stop_watching(id(A), 2));
         assert!(!watcher.watched_died(id(A), 2));
         assert!(watcher.watched_died(id(A), 0), "the others are not touched");
-        assert!(watcher.stop_watching_at_all(id(A)));
+        assert_eq!(watcher.stop_watching_at_all(id(A)).map(|monitors| monitors.len()), Some(2));
         assert!(!watcher.watched_died(id(A), 1) && !watcher.watched_died(id(A), 3));
-        assert_eq!(watcher.watched().collect::<Vec<_>>(), [(id(A + 1), 4)]);
+        assert_eq!(watcher.counts(), (0, 1, 0));
+        assert_eq!(sent(watcher).collect::<Vec<_>>(), [(id(A + 1), 4)]);
+    }
+
+    /// What a process says at its end: to whom, and the monitor's reference.
+    fn sent(relations: Relations) -> impl Iterator<Item = (ProcessId, u64)> {
+        relations.announcements(id(A), Ending::Own(Cause::Killed)).flatten().map(
+            |(to, signal)| match signal {
+                Signal::ProcessDied { reference, .. } => (to, reference),
+                Signal::StopMonitoring { reference, .. } => (to, reference.unwrap()),
+                _ => (to, 0),
+            },
+        )
+    }
+
+    #[test]
+    fn links_and_monitors_are_charged_to_the_process_that_has_them() {
+        let account = Account::new(100 * RELATION_BYTES, 0, None, None);
+        let mut relations = Relations::default();
+        let mut monitors = 0;
+        while relations.charge_for_one_more(|| account.clone()).is_ok() && monitors < 1000 {
+            relations.watch(id(A), monitors);
+            monitors += 1;
+        }
+        assert_eq!((monitors, account.bytes()), (64, 64 * RELATION_BYTES));
+        drop(relations.stop_watching_at_all(id(A)));
+        relations.link(id(A), 1);
+        (0..FREE_RELATIONS).for_each(|reference| relations.add_watcher(id(A), reference));
+        assert!(relations.charge_for_one_more(|| account.clone()).is_ok());
+        assert_eq!(relations.counts(), (1, 0, FREE_RELATIONS), "monitors that others have cost it nothing");
+        drop(relations);
+        assert_eq!(account.bytes(), 0);
     }
 
     /// What one of two processes sends the other about their link.

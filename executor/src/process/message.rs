@@ -178,8 +178,15 @@ impl DataMessage {
         self.data.clear();
     }
 
-    /// Appends bytes.
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+    /// Appends bytes; so many are to come in all, these among them.
+    pub(crate) fn write(&mut self, bytes: &[u8], to_come: u32) {
+        /// Bytes from which on no more than half as much again is reserved: what is reserved and not used is none of the
+        /// system's memory, but moving it takes time.
+        const LARGE: usize = 1 << 20;
+        let to_come = to_come as usize;
+        if to_come > self.data.capacity() - self.data.len() && self.data.len() + to_come > LARGE {
+            self.data.reserve_exact(to_come.max(self.data.len() / 2));
+        }
         self.data.extend_from_slice(bytes);
     }
 
@@ -235,8 +242,8 @@ mod tests {
     #[test]
     fn reading_goes_on_where_it_stopped() {
         let mut message = DataMessage::new(1, 0);
-        message.write(b"hello ");
-        message.write(b"world");
+        message.write(b"hello ", 0);
+        message.write(b"world", 0);
         let mut buffer = [0; 8];
         assert_eq!(message.read(&mut buffer), 8);
         assert_eq!(message.read(&mut buffer), 3);
@@ -251,11 +258,11 @@ mod tests {
     fn a_message_that_begins_anew_has_nothing_of_the_old_one() {
         for (size, capacity) in [(3, 0), (3, INLINE + 1), (INLINE + 1, 0)] {
             let mut message = DataMessage::new(1, 0);
-            message.write(&vec![7; size]);
+            message.write(&vec![7; size], 0);
             message.push_resource(Arc::new(7u32));
             assert_eq!(message.read(&mut [0; 2]), 2);
             message.reset(2, capacity);
-            message.write(b"new");
+            message.write(b"new", 0);
             let mut buffer = [0; 8];
             assert_eq!((message.read(&mut buffer), &buffer[..3], message.tag), (3, &b"new"[..], 2));
             assert!(message.take_resource::<u32>(0).is_none());

@@ -6,7 +6,7 @@
 //! | `origin` | what it shares with others of its kind |
 //! | `signal`, `queue` | what reaches a process; what orders it, and says whether the process is runnable: one atomic word |
 //! | `inbox` | the queue, and how much may wait in it |
-//! | `message`, `mailbox`, `deferred` | what waits to be received; what timers are to send |
+//! | `message`, `mailbox` | what waits to be received |
 //! | `spare` | letters that are written again |
 //! | `link`, `alias` | links and monitors; names that end before their process |
 //! | `wait` | what a suspended process waits for |
@@ -18,7 +18,6 @@
 mod alias;
 mod body;
 mod data;
-mod deferred;
 mod end;
 mod exit;
 mod id;
@@ -50,6 +49,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use lunatic_jit::WorkingSet;
 
+use crate::account::Account;
 use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::node::Node;
@@ -58,8 +58,7 @@ use crate::scheduler::{Priority, Task};
 
 pub(crate) use alias::Use as AliasUse;
 pub(crate) use body::{Birth, Entry};
-pub(crate) use data::{ProcessData, Resources};
-pub(crate) use deferred::Share;
+pub(crate) use data::{ProcessData, Resources, SEARCH_STEP};
 pub(crate) use exit::ExitReason;
 pub(crate) use id::ProcessId;
 pub(crate) use info::{Doing, Info, Look};
@@ -101,6 +100,43 @@ pub(crate) struct Process {
     working_set: WorkingSet,
 }
 
+/// A process that is prepared and that no run queue has yet. Signals reach it, and wait for its first turn. It is
+/// started when this is dropped, so that a spawner that fails meanwhile cannot leave it behind.
+#[must_use = "the process starts when this is dropped"]
+pub(crate) struct Unstarted(Arc<Process>);
+
+impl Unstarted {
+    /// Of a process that has been prepared and that nothing has scheduled.
+    pub(crate) fn new(process: Arc<Process>) -> Unstarted {
+        Unstarted(process)
+    }
+
+    /// Schedules it.
+    pub(crate) fn start(self) {
+        drop(self);
+    }
+
+    /// Ends it before its first instruction.
+    pub(crate) fn abandon(self) {
+        // It was not started, so nothing has ended it.
+        let _ = self.0.send(Signal::Kill);
+    }
+}
+
+impl std::ops::Deref for Unstarted {
+    type Target = Arc<Process>;
+
+    fn deref(&self) -> &Arc<Process> {
+        &self.0
+    }
+}
+
+impl Drop for Unstarted {
+    fn drop(&mut self) {
+        self.0.node().scheduler().schedule(self.0.clone());
+    }
+}
+
 /// A signal was sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
@@ -116,7 +152,7 @@ impl Process {
             priority: AtomicU8::new(Priority::Normal as u8),
             named: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
-            inbox: Inbox::new(&origin.config),
+            inbox: Inbox::new(&origin.config, origin.node.total_memory.clone()),
             origin,
             body: Mutex::new(None),
             working_set: WorkingSet::default(),
@@ -143,7 +179,7 @@ impl Process {
         &self.origin.config
     }
 
-    /// Gives the process what it runs, and what it begins with. It runs once it is [woken](Process::wake).
+    /// Gives the process what it runs, and what it begins with. It runs once it is [started](Unstarted::start).
     pub(crate) fn prepare(&self, entry: Entry, birth: Birth) {
         *self.lock_body() = Some(Body::starting(birth, entry));
     }
@@ -177,13 +213,6 @@ impl Process {
         lunatic_jit::prefetch((&raw const *self).addr());
         lunatic_jit::prefetch((&raw const self.inbox).addr());
         lunatic_jit::prefetch((&raw const self.working_set).addr());
-    }
-
-    /// Makes sure that it has a turn.
-    pub(crate) fn wake(self: &Arc<Self>) {
-        if self.inbox.queue().wake() {
-            self.node().scheduler().schedule(self.clone());
-        }
     }
 
     /// How urgent it is, from when it is queued next. For its own worker alone.
@@ -256,6 +285,13 @@ impl Process {
             }
             std::thread::yield_now();
         }
+    }
+
+    /// An account for what the host keeps for it. It is to have one.
+    fn new_account(&self) -> Arc<Account> {
+        let config = self.config();
+        let total = self.node().total_memory.clone();
+        Account::new(config.max_memory, config.max_resources, config.quota.clone(), total)
     }
 
     /// What arrives.

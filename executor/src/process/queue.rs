@@ -5,16 +5,21 @@
 //! into a queue; taking everything out is another, and it also tells the senders that a worker looks.
 //!
 //! ```text
-//!          push, wake              take                   rest (only if nothing has arrived)
+//!             push                  take                   rest (only if nothing has arrived)
 //!   IDLE ─────────────▶ QUEUED ────────────▶ RUNNING ───────────────▶ IDLE
-//!                          ▲                    │ │ ▲
-//!                          │       again        │ └─┘ take: what has arrived since
-//!                          └────────────────────┘
+//!                        ▲  ▲                   │ │ ▲
+//!                   new ─┘  │      again        │ └─┘ take: what has arrived since
+//!                           └───────────────────┘
 //!                                           any ──── close ────▶ CLOSED
 //! ```
 //!
+//! A new process is `QUEUED` although no run queue has it yet: its spawner stands for the run queue. Signals that arrive
+//! before the spawner has finished preparing the process are appended and schedule nothing, so no worker can meet a
+//! process that is not ready; the spawner then schedules it unconditionally.
+//!
 //! - `IDLE`: the process waits; it is in no queue, no worker has it, and nothing has arrived.
-//! - `QUEUED`: it is in exactly one queue. Whoever made this transition put it there.
+//! - `QUEUED`: it is in exactly one run queue, or its spawner is about to put it there. The thread that made the
+//!   transition puts it there.
 //! - `RUNNING`: a worker has it. It rests only if nothing has arrived since it looked, so no signal is slept over.
 //! - `CLOSED`: its end has begun. Nothing is pushed any more, and nothing leaves this state.
 //!
@@ -66,9 +71,9 @@ pub(crate) struct SignalQueue<T> {
 }
 
 impl<T> SignalQueue<T> {
-    /// The queue of an idle process.
+    /// The queue of a process that its spawner prepares, and schedules when it is ready.
     pub(crate) fn new() -> SignalQueue<T> {
-        SignalQueue { word: AtomicPtr::new(ptr::null_mut()) }
+        SignalQueue { word: AtomicPtr::new(with_state(ptr::null_mut(), QUEUED)) }
     }
 
     /// Appends a signal. Returns whether the caller has to put the process into a queue; gives the signal back when
@@ -97,10 +102,10 @@ impl<T> SignalQueue<T> {
         }
     }
 
-    /// Makes an idle process runnable without a signal. Returns whether the caller has to put it into a queue.
-    pub(crate) fn wake(&self) -> bool {
-        let (idle, queued) = (with_state(ptr::null_mut(), IDLE), with_state(ptr::null_mut(), QUEUED));
-        self.word.compare_exchange(idle, queued, Ordering::Release, Ordering::Relaxed).is_ok()
+    /// Whether the process rests and nothing has arrived.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.word.load(Ordering::Acquire) == with_state(ptr::null_mut(), IDLE)
     }
 
     /// Takes all signals, oldest first; from here on the process counts as running. For the worker that took it out of

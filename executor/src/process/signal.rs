@@ -63,6 +63,31 @@ impl From<Signal> for Parcel {
 }
 
 impl Signal {
+    /// Whether it counts in the receiver's inbox until it is handled: what others can send in any number. A kill and the
+    /// node's end always arrive, and what the process itself waits for comes once.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Signal::Inspect(_)
+            | Signal::Link { .. }
+            | Signal::Unlink { .. }
+            | Signal::UnlinkAcknowledged { .. }
+            | Signal::LinkDied { .. }
+            | Signal::Monitor { .. }
+            | Signal::StopMonitoring { .. }
+            | Signal::ProcessDied { .. }
+            | Signal::Exit { .. } => true,
+            Signal::Message(_)
+            | Signal::MessageByAlias { .. }
+            | Signal::Kill
+            | Signal::Stop { .. }
+            | Signal::Completed { .. }
+            | Signal::Ready { .. }
+            | Signal::Due { .. }
+            | Signal::SkipUntilHere { .. }
+            | Signal::MailboxFull(_) => false,
+        }
+    }
+
     /// What whoever sent this to a process that is gone is owed, and who that is.
     pub(crate) fn refusal(self, gone: ProcessId) -> Option<(ProcessId, Signal)> {
         let ending = Ending::Own(Cause::NoProcess);

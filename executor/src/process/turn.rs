@@ -14,11 +14,16 @@ use super::Process;
 use super::body::Body;
 use super::exit::{ExitReason, Limit};
 use super::id::ProcessId;
-use super::queue::Signals;
 
 /// What a suspension costs at least, so that a process that is answered at once each time still comes to the
 /// end of its slice.
 const SUSPENSION: u64 = 100;
+
+/// Signals that a process handles in one turn, a fraction of a millisecond.
+const SIGNALS_PER_TURN: u32 = 4096;
+
+/// What a signal costs its receiver.
+const SIGNAL: u64 = 10;
 
 /// How a turn ended.
 enum Turn {
@@ -53,9 +58,9 @@ impl Task for Process {
                     }
                 }
                 Turn::End(reason) => {
-                    let body = guard.take().expect("it was there for its turn");
+                    let body = guard.take();
                     drop(guard);
-                    self.end(body, reason);
+                    self.end(body, &reason);
                     return Step::Rest;
                 }
             }
@@ -84,13 +89,17 @@ impl Process {
 
     fn turn_within(&self, mut slice: u64, body: &mut Body) -> Turn {
         let queue = self.inbox.queue();
-        let mut signals = queue.take();
+        let signals = queue.take();
         body.start();
+        body.data_mut().take_in(signals);
+        let mut portion = SIGNALS_PER_TURN;
         loop {
-            if !signals.is_empty()
-                && let Some(reason) = body.data_mut().handle_signals(signals)
-            {
-                return Turn::End(reason);
+            if body.data_mut().has_unhandled() {
+                let before = portion;
+                if let Some(reason) = body.data_mut().handle_signals(&mut portion) {
+                    return Turn::End(reason);
+                }
+                slice = slice.saturating_sub(u64::from(before - portion) * SIGNAL).max(1);
             }
             let Some(how) = body.resolve() else {
                 return if body.data_mut().wants_next_turn() { Turn::Again } else { Turn::Rest };
@@ -116,7 +125,9 @@ impl Process {
                 Progress::Returned => return Turn::End(ExitReason::Normal),
                 Progress::Trapped(trap) => return Turn::End(reason(trap)),
             }
-            signals = if queue.has_arrived() { queue.take() } else { Signals::none() };
+            if queue.has_arrived() {
+                body.data_mut().take_in(queue.take());
+            }
         }
     }
 

@@ -98,12 +98,14 @@ impl<T> Timers<T> {
         self.cancel(id).map(|(deadline, _)| deadline)
     }
 
-    /// Runs `fire` for everything that is due, the earliest first: who sets two timers and is late for both sees them in
-    /// their order, unless two workers fire at once. No lock is held meanwhile.
-    pub(crate) fn fire(&self, now: u64, mut fire: impl FnMut(T)) {
+    /// Runs `fire` for what is due, `most` timers at most and the earliest first: a process that sets two timers and is
+    /// late for both sees them in their order, unless two workers fire at once. No lock is held meanwhile.
+    pub(crate) fn fire(&self, now: u64, most: usize, mut fire: impl FnMut(T)) {
         // Acquire pairs with the release in `publish`: whoever sees the deadline finds the entry.
         let next = |shard: &&Shard<T>| shard.next.load(Ordering::Acquire);
-        while let Some(shard) = self.shards.iter().min_by_key(next).filter(|shard| next(shard) <= now) {
+        for _ in 0..most {
+            let earliest = self.shards.iter().min_by_key(next).filter(|shard| next(shard) <= now);
+            let Some(shard) = earliest else { return };
             // If somebody else has taken it, the shard's next deadline is another one now.
             if let Some(due) = shard.take_due(now) {
                 fire(due);
@@ -160,7 +162,7 @@ mod tests {
 
     fn fired(timers: &Timers<u32>, now: u64) -> Vec<u32> {
         let mut fired = Vec::new();
-        timers.fire(now, |due| fired.push(due));
+        timers.fire(now, usize::MAX, |due| fired.push(due));
         fired.sort_unstable();
         fired
     }
@@ -189,7 +191,7 @@ mod tests {
             timers.set(u64::from(*deadline), *deadline);
         }
         let mut fired = Vec::new();
-        timers.fire(1000, |due| fired.push(due));
+        (0..10).for_each(|_| timers.fire(1000, 10, |due| fired.push(due)));
         let mut expected = deadlines;
         expected.sort_unstable();
         assert_eq!(fired, expected);

@@ -38,6 +38,7 @@ fn owner_of(dirs: &[(&str, &std::path::Path)]) -> Arc<Owner> {
         name: (*name).into(),
         dir: Arc::new(Dir::open_ambient_dir(path, ambient_authority()).unwrap()),
         is_read_only: false,
+        opened: None,
     };
     owner_with(ProcessConfig { dirs: dirs.iter().map(open).collect(), ..everything() })
 }

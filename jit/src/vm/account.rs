@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A limit on the linear memories of all stores that were [given](crate::StoreLimits::total) it.
 ///
-/// Looked at where a memory is made, grown and dropped, and nowhere else.
+/// Looked at where a memory is made, grown and dropped, and nowhere else in this crate. An embedder may charge what it
+/// keeps for its guests to the same limit.
 #[derive(Debug)]
 pub struct TotalMemory {
     limit: u64,
@@ -24,12 +25,19 @@ impl TotalMemory {
         self.used.load(Ordering::Relaxed)
     }
 
-    fn charge(&self, bytes: u64) -> bool {
+    /// Takes room; whether there was as much.
+    pub fn charge(&self, bytes: u64) -> bool {
         let next = |used: u64| used.checked_add(bytes).filter(|total| *total <= self.limit);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
-    fn give_back(&self, bytes: u64) {
+    /// Counts bytes that are in use already and cannot be refused. Others get nothing until as much is given back.
+    pub fn charge_beyond_limit(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives back what was taken.
+    pub fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

@@ -13,19 +13,20 @@
 //! | `max_priority` | the [priority](super::process) that it may give itself, 2 if it is not set | it has the limit instead |
 //! | `max_resources` | configurations, modules and errors that it holds, of each, things in a message, descriptors | it traps; WASI returns `MFILE` |
 
-use std::sync::Arc;
-
 use lunatic_jit::{HostCall, Linker};
 
 use crate::config::ProcessConfig;
 use crate::error::Fault;
-use crate::host::Guest;
-use crate::host::config::give_dir;
+use crate::host::config::{MAX_PATH, give_dir};
 use crate::host::memory::parts;
+use crate::host::{Guest, charge};
 use crate::process::ProcessData;
 
 const MODULE: &str = "lunatic::ext::config";
 const KIND: &str = "configuration";
+
+/// Bytes of a pattern at most: names of functions are shorter.
+const MAX_PATTERN: u32 = 256;
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func(MODULE, "forbid", forbid);
@@ -94,9 +95,10 @@ fn limit(
     get: fn(&ProcessConfig) -> u64,
 ) {
     linker.func(MODULE, setter, move |guest: &mut Guest<'_>, id: u64, value: u64| {
+        charge(guest, 0);
         let data = guest.data_mut();
-        let config = data.configs.get_mut(KIND, id)?;
-        set(Arc::make_mut(config), data.process.config(), value)
+        let parent = data.process.config().clone();
+        set(data.config_mut(id)?, &parent, value)
     });
     linker.func(MODULE, getter, move |guest: &mut Guest<'_>, id: u64| {
         guest.data().configs.get(KIND, id).map(|config| get(config))
@@ -115,25 +117,28 @@ fn preopen_dir(
     name_len: u32,
     read_only: u32,
 ) -> Result<HostCall<()>, Fault> {
+    charge(guest, u64::from(path_len) + u64::from(name_len));
     let (memory, data) = parts(guest)?;
-    let path = memory.str(path, path_len)?.to_owned();
-    let name = memory.str(name, name_len)?;
+    let path = memory.text("a path", MAX_PATH, (path, path_len))?.to_owned();
+    let name = memory.text("a path", MAX_PATH, (name, name_len))?;
     let name = if name.is_empty() { path.clone() } else { name.to_owned() };
     give_dir(data, config, &path, name, read_only != 0)
 }
 
 /// Gives children the listeners that the caller has: both accept at them.
 fn give_listeners(guest: &mut Guest<'_>, config: u64) -> Result<(), Fault> {
+    charge(guest, 0);
     let data = guest.data_mut();
     let listeners = data.process.config().listeners.clone();
-    Arc::make_mut(data.configs.get_mut(KIND, config)?).listeners = listeners;
+    data.config_mut(config)?.listeners = listeners;
     Ok(())
 }
 
 /// Forbids the functions whose names fit a pattern, such as `lunatic::networking::*`, to processes with the configuration
 /// and those made from it. Who calls one of them traps.
 fn forbid(guest: &mut Guest<'_>, config: u64, pattern: u32, pattern_len: u32) -> Result<(), Fault> {
+    charge(guest, pattern_len.into());
     let (memory, data) = parts(guest)?;
-    let pattern = memory.str(pattern, pattern_len)?.to_owned();
-    Arc::make_mut(data.configs.get_mut(KIND, config)?).forbid(pattern)
+    let pattern = memory.text("a pattern", MAX_PATTERN, (pattern, pattern_len))?.to_owned();
+    data.config_mut(config)?.forbid(pattern)
 }

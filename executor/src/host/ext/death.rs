@@ -10,7 +10,7 @@
 //! | 2 | by a trap | its number: 0 unreachable, 1 memory, 2 table, 3 undefined element, 4 uninitialised element, 5 wrong type of an indirect call, 6 division by zero, 7 integer overflow, 8 conversion to an integer, 9 stack, 10 a host function |
 //! | 3 | killed | 0 |
 //! | 4 | with a linked process | that process |
-//! | 5 | by a limit | its number: 0 memory, 1 bytes in the mailbox, 2 reductions, 3 messages in the mailbox |
+//! | 5 | by a limit | its number: 0 memory, 1 bytes in the mailbox, 2 reductions, 3 messages in the mailbox, 4 the memory of all processes |
 //! | 6 | long ago, or it never was | 0 |
 //! | 7 | with a reason | the reason, not 0 but for exit signals |
 //! | 8 | asked to stop from outside | 0 |

@@ -5,6 +5,7 @@
 use lunatic_jit::Linker;
 
 use crate::error::Fault;
+use crate::host::process::send;
 use crate::host::{Guest, charge};
 use crate::process::{ProcessData, ProcessId, Signal};
 
@@ -30,6 +31,6 @@ fn signal(guest: &mut Guest<'_>, process: u64, reason: i64) -> Result<(), Fault>
     if target == me && data.die_when_link_dies && reason != 0 {
         return Err(Fault::Reason(reason));
     }
-    let _ = data.node().send(target, Signal::Exit { from: me, reason });
+    send(guest, target, Signal::Exit { from: me, reason });
     Ok(())
 }

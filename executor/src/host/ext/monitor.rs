@@ -4,6 +4,8 @@
 
 use lunatic_jit::Linker;
 
+use crate::error::Fault;
+use crate::host::process::{send, start_monitor};
 use crate::host::{Guest, charge};
 use crate::process::{ProcessData, ProcessId, Signal};
 
@@ -15,17 +17,8 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 
 /// As `lunatic::process::monitor`, and returns the monitor's reference, which the message carries. It is never 0, and
 /// 0 for the caller itself, which cannot be monitored.
-fn start(guest: &mut Guest<'_>, process: u64) -> u64 {
-    charge(guest, 0);
-    let data = guest.data_mut();
-    let (me, target) = (data.id(), ProcessId::from_guest(process));
-    if target == me {
-        return 0;
-    }
-    let reference = data.next_reference();
-    data.relations.watch(target, reference);
-    data.node().request(target, Signal::Monitor { from: me, reference });
-    reference
+fn start(guest: &mut Guest<'_>, process: u64) -> Result<u64, Fault> {
+    Ok(start_monitor(guest, process)?.unwrap_or(0))
 }
 
 /// Stops one monitor of a process: no message about its end arrives by it after this. With `flush` other than 0, one
@@ -37,10 +30,11 @@ fn stop(guest: &mut Guest<'_>, process: u64, reference: u64, flush: u32) -> u32 
     let (me, target) = (data.id(), ProcessId::from_guest(process));
     let was_there = data.relations.stop_watching(target, reference);
     if was_there {
-        // If it is gone there is nothing left to undo.
-        let _ = data.node().send(target, Signal::StopMonitoring { from: me, reference: Some(reference) });
-    } else if flush != 0 {
-        data.mailbox.forget_death(target, reference);
+        send(guest, target, Signal::StopMonitoring { from: me, reference: Some(reference) });
+    } else if flush != 0
+        && let Some(letter) = data.mailbox.forget_death(target, reference)
+    {
+        data.process.inbox().release(letter.message().size() as u64);
     }
     was_there.into()
 }

@@ -11,10 +11,14 @@ use crate::error::Fault;
 use crate::net::{AddressRule, MAX_RULES, NetworkRules, Policy};
 use crate::process::ProcessData;
 
+use super::super::charge;
 use super::super::memory::parts;
 use super::Guest;
 
 const MODULE: &str = "lunatic::ext::network";
+
+/// Bytes of a rule at most: a name has 253, an address fewer.
+const MAX_RULE: u32 = 512;
 
 const CONNECT: u32 = 0;
 const BIND: u32 = 1;
@@ -32,7 +36,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 /// The rules that a configuration has of its own.
 fn rules(data: &mut ProcessData, config: u64) -> Result<&mut NetworkRules, Fault> {
     let parent = data.process.config().network.clone();
-    let config = Arc::make_mut(data.configs.get_mut("configuration", config)?);
+    let config = data.config_mut(config)?;
     if Arc::ptr_eq(&config.network, &parent) {
         config.network = Arc::new(parent.below()?);
     }
@@ -42,6 +46,7 @@ fn rules(data: &mut ProcessData, config: u64) -> Result<&mut NetworkRules, Fault
 
 /// From now on the configuration allows nothing of a kind but what rules allow.
 fn restrict(guest: &mut Guest<'_>, config: u64, kind: u32) -> Result<(), Fault> {
+    charge(guest, 0);
     let rules = rules(guest.data_mut(), config)?;
     match kind {
         CONNECT => rules.connect = Some(Vec::new()),
@@ -55,8 +60,10 @@ fn restrict(guest: &mut Guest<'_>, config: u64, kind: u32) -> Result<(), Fault> 
 /// Adds a rule, such as `10.0.0.0/8:80` or `*.example.com`; the first of a kind restricts it. What the caller may not do
 /// stays forbidden. Returns 0, or 1 if this is no rule.
 fn allow(guest: &mut Guest<'_>, config: u64, kind: u32, rule: u32, rule_len: u32) -> Result<u32, Fault> {
+    charge(guest, rule_len.into());
     let (memory, data) = parts(guest)?;
-    let rule = memory.str(rule, rule_len)?.to_owned();
+    let rule = memory.text("a rule", MAX_RULE, (rule, rule_len))?.to_owned();
+    data.config_mut(config)?.take_text(rule.len())?;
     let rules = rules(data, config)?;
     let is_rule = match kind {
         CONNECT => add(rules.connect.get_or_insert_default(), rule.parse::<AddressRule>())?,

@@ -19,7 +19,8 @@ use crate::process::{ProcessData, ProcessId};
 use crate::redirect::{Connection, Sink};
 use crate::sys::{self, files};
 
-use super::super::config::below;
+use super::super::charge;
+use super::super::config::{MAX_PATH, below};
 use super::super::memory::{GuestMemory, parts};
 use super::super::networking::{TCP_STREAM, failed};
 use super::Guest;
@@ -49,7 +50,7 @@ struct What {
 
 impl What {
     fn new(memory: &GuestMemory<'_>, number: u32, path: u32, length: u32) -> Result<What, Fault> {
-        let path = memory.str(path, length)?.to_owned();
+        let path = memory.text("a path", MAX_PATH, (path, length))?.to_owned();
         match number {
             PATH | STDOUT | STDERR => Ok(What { number, path }),
             other => Err(Fault::Unknown { kind: "thing to redirect", id: other.into() }),
@@ -80,10 +81,11 @@ fn to_process(
     process: u64,
     tag: i64,
 ) -> Result<(), Fault> {
+    charge(guest, length.into());
     let (memory, data) = parts(guest)?;
     let what = What::new(&memory, what, path, length)?;
     let sink = Sink::Process(ProcessId::from_guest(process), tag);
-    what.redirect(Arc::make_mut(data.configs.get_mut(KIND, config)?), sink)
+    what.redirect(data.config_mut(config)?, sink)
 }
 
 /// It is sent by a connection that the caller has, and keeps.
@@ -95,13 +97,12 @@ fn to_tcp_stream(
     length: u32,
     stream: u64,
 ) -> Result<(), Fault> {
+    charge(guest, length.into());
     let (memory, data) = parts(guest)?;
     let what = What::new(&memory, what, path, length)?;
     let stream = (TCP_STREAM.table)(data.sockets()).get(TCP_STREAM.name, stream)?.clone();
-    what.redirect(
-        Arc::make_mut(data.configs.get_mut(KIND, config)?),
-        Sink::Connection(Connection::new(stream)),
-    )
+    let kept = data.keep(0)?;
+    what.redirect(data.config_mut(config)?, Sink::Connection(Connection::new(stream, kept)))
 }
 
 /// It goes to the end of a file in a directory that the caller may change; created if it is not there. Returns 0, or 1 and
@@ -117,12 +118,14 @@ fn to_file(
     file_len: u32,
     place: u32,
 ) -> Result<HostCall<u32>, Fault> {
+    charge(guest, u64::from(length) + u64::from(file_len));
     let (memory, data) = parts(guest)?;
     let what = What::new(&memory, what, path, length)?;
-    let file = memory.str(file, file_len)?;
+    let file = memory.text("a path", MAX_PATH, (file, file_len))?;
     memory.check(place, 8)?;
     data.configs.get(KIND, config)?;
     let found = below(&data.process.config().dirs, file).filter(|(dir, _)| !dir.is_read_only);
+    let counted = data.open()?;
     data.wait_for_job(move || {
         let opened =
             found.ok_or_else(|| io::Error::from(io::ErrorKind::PermissionDenied)).and_then(|(dir, rest)| {
@@ -137,7 +140,9 @@ fn to_file(
         Box::new(move |memory, data| {
             let result = match opened {
                 Ok(file) => {
-                    what.redirect(Arc::make_mut(data.configs.get_mut(KIND, config)?), Sink::File(file))?;
+                    let config = data.config_mut(config)?;
+                    what.redirect(config, Sink::File(file))?;
+                    config.opened.push(Arc::new(counted));
                     DONE
                 }
                 Err(error) => failed(&mut GuestMemory(memory), data, error, place)?,

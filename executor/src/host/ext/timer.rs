@@ -3,10 +3,8 @@
 use lunatic_jit::Linker;
 
 use crate::host::process::MILLISECOND;
-use crate::host::{Guest, charge};
-use crate::node::Due;
+use crate::host::{Guest, charge, timer};
 use crate::process::ProcessData;
-use crate::scheduler::TimerId;
 
 /// What [`cancel`] returns for a timer that is over.
 const OVER: u64 = u64::MAX;
@@ -15,12 +13,11 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
     linker.func("lunatic::ext::timer", "cancel", cancel);
 }
 
-/// Cancels a timer of `lunatic::timer::send_after`. Returns the milliseconds that were left, rounded up, or `u64::MAX`
-/// when it has fired, was cancelled, or never was.
-fn cancel(guest: &mut Guest<'_>, timer: u64) -> u64 {
+/// Cancels a timer that the caller has set by `lunatic::timer::send_after`. Returns the milliseconds that were left, rounded
+/// up, or `u64::MAX` when it has fired, was cancelled, never was, or is another process's.
+fn cancel(guest: &mut Guest<'_>, id: u64) -> u64 {
     charge(guest, 0);
-    let node = guest.data().node();
-    let is_ours = |due: &Due| matches!(due, Due::Send { .. });
-    let deadline = node.timers.cancel_if(TimerId(timer), is_ours);
-    deadline.map_or(OVER, |deadline| deadline.saturating_sub(node.clock.now()).div_ceil(MILLISECOND))
+    let data = guest.data();
+    let deadline = timer::cancel(data, id);
+    deadline.map_or(OVER, |deadline| deadline.saturating_sub(data.node().clock.now()).div_ceil(MILLISECOND))
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lunatic_jit::{HostCall, Linker};
 
+use crate::account::Kept;
 use crate::error::Fault;
 use crate::host::Guest;
 use crate::host::memory::{GuestMemory, parts};
@@ -23,6 +24,9 @@ pub(super) type Addresses = std::vec::IntoIter<SocketAddr>;
 
 /// Bytes of a name at most, with its port: DNS has 253.
 const MAX_NAME: u32 = 1024;
+
+/// Bytes that the host keeps for a look-up, which is not given up when its process ends.
+const LOOK_UP: u64 = 2 << 10;
 
 /// What a lookup has found, once it has.
 type Found = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
@@ -46,7 +50,7 @@ fn resolve(
     guest.charge(SYSTEM_CALL);
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
-    let name = memory.str(name, name_len)?.to_owned();
+    let name = memory.text("a name", MAX_NAME, (name, name_len))?.to_owned();
     let deadline = deadline(data, timeout_ms);
     with_addresses(&mut memory, data, name, deadline, place, move |memory, data, addresses| {
         let id = add(data, addresses.collect());
@@ -72,6 +76,7 @@ pub(super) fn with_addresses(
     if let Ok(address) = name.parse::<SocketAddr>() {
         return then(memory, data, vec![address].into_iter());
     }
+    let kept = data.keep(LOOK_UP)?;
     let found = Found::default();
     let finish = {
         let found = found.clone();
@@ -87,7 +92,7 @@ pub(super) fn with_addresses(
         })
     };
     let wait = data.wait_for(Reason::Readiness(finish), deadline);
-    look_up(data, name, found, wait);
+    look_up(data, name, found, wait, kept);
     Ok(HostCall::Suspend)
 }
 
@@ -105,13 +110,14 @@ fn check(data: &ProcessData, name: &str) -> io::Result<()> {
 }
 
 /// Has a name looked up, and the process told.
-fn look_up(data: &ProcessData, name: String, found: Found, wait: u64) {
+fn look_up(data: &ProcessData, name: String, found: Found, wait: u64, kept: Kept) {
     let process = data.process.clone();
     let net: Arc<Net> = data.node().net().clone();
     net.resolvers.submit(Box::new(move || {
         let result = net::resolve(&name);
         *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        // Who is gone does not need to know.
+        drop(kept);
+        // A process that is gone does not need to know.
         let _ = process.send(Signal::Ready { wait });
     }));
 }

@@ -15,7 +15,9 @@ use crate::process::ProcessData;
 use super::address::Passed;
 use super::dns::{self, answer_address};
 use super::stream::{Known, enter_stream};
-use super::{Kind, MODULE, Operation, SYSTEM_CALL, TCP_LISTENER, TLS_LISTENER, answered, begin, enter};
+use super::{
+    Kind, MODULE, Operation, SYSTEM_CALL, TCP_LISTENER, TLS_LISTENER, answered, begin, enter, too_many,
+};
 
 /// A kind of listener that processes know by numbers.
 trait Listens: Send + Sync + Sized + 'static {
@@ -89,6 +91,7 @@ pub(super) fn bind<T>(
         Err(error) => Err(error),
     };
     let id = socket.and_then(|socket| {
+        (kind.source)(&socket).count(data.open().map_err(too_many)?);
         enter((kind.table)(data.sockets()), config.max_resources, kind.name, Arc::new(socket))
     });
     answered(&mut memory, data, id, place)

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use lunatic_jit::{HostCall, Linker, RawValue};
 
 use crate::error::Fault;
-use crate::net::{Attempt, Source, TcpListener, TcpStream, TlsListener, TlsStream, UdpSocket};
+use crate::net::{Attempt, Source, Stream, TcpListener, TcpStream, TlsListener, TlsStream, UdpSocket};
 use crate::process::ProcessData;
 
 use super::Guest;
@@ -67,18 +67,20 @@ pub(crate) struct Sockets {
 pub(crate) struct Kind<T> {
     pub(crate) name: &'static str,
     pub(crate) table: fn(&mut Sockets) -> &mut Table<Arc<T>>,
+    /// Where a socket's descriptor is counted.
+    pub(crate) source: fn(&T) -> &Arc<Source>,
 }
 
 pub(super) const TCP_STREAM: Kind<TcpStream> =
-    Kind { name: "TCP stream", table: |sockets| &mut sockets.tcp_streams };
+    Kind { name: "TCP stream", table: |sockets| &mut sockets.tcp_streams, source: TcpStream::source };
 pub(super) const TLS_STREAM: Kind<TlsStream> =
-    Kind { name: "TLS stream", table: |sockets| &mut sockets.tls_streams };
+    Kind { name: "TLS stream", table: |sockets| &mut sockets.tls_streams, source: TlsStream::source };
 pub(super) const UDP_SOCKET: Kind<UdpSocket> =
-    Kind { name: "UDP socket", table: |sockets| &mut sockets.udp_sockets };
+    Kind { name: "UDP socket", table: |sockets| &mut sockets.udp_sockets, source: UdpSocket::source };
 const TCP_LISTENER: Kind<TcpListener> =
-    Kind { name: "TCP listener", table: |sockets| &mut sockets.tcp_listeners };
+    Kind { name: "TCP listener", table: |sockets| &mut sockets.tcp_listeners, source: TcpListener::source };
 const TLS_LISTENER: Kind<TlsListener> =
-    Kind { name: "TLS listener", table: |sockets| &mut sockets.tls_listeners };
+    Kind { name: "TLS listener", table: |sockets| &mut sockets.tls_listeners, source: TlsListener::source };
 
 pub(super) fn register(linker: &mut Linker<ProcessData>) {
     dns::register(linker);
@@ -102,7 +104,7 @@ pub(super) fn failed(
     error: impl Error + Send + Sync + 'static,
     place: u32,
 ) -> Result<u32, Fault> {
-    let id = data.errors.add("errors", data.process.config(), Box::new(error))?;
+    let id = data.add_error(error)?;
     memory.write_u64(place, id)?;
     Ok(FAILED)
 }
@@ -219,6 +221,10 @@ fn returned(called: HostCall<u32>) -> HostCall<RawValue> {
 
 /// Enters a socket, unless the process has as many as it may.
 fn enter<T>(table: &mut Table<T>, max: u64, kind: &'static str, socket: T) -> io::Result<u64> {
-    let too_many = || io::Error::new(io::ErrorKind::QuotaExceeded, Fault::TooMany(kind));
-    table.add(max, socket).ok_or_else(too_many)
+    table.add(max, socket).ok_or_else(|| too_many(Fault::TooMany(kind)))
+}
+
+/// The error when a process has as much as it may.
+fn too_many(limit: impl Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::QuotaExceeded, limit)
 }

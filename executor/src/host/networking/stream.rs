@@ -12,7 +12,7 @@ use crate::host::memory::GuestMemory;
 use crate::net::{Attempt, Source, Stream, Timeouts};
 use crate::process::ProcessData;
 
-use super::{Kind, MODULE, Operation, begin, enter};
+use super::{Kind, MODULE, Operation, begin, enter, too_many};
 
 /// Buffers of one write; of more, the first are written, and the guest is told how much that was.
 const MAX_BUFFERS: u32 = 1024;
@@ -33,6 +33,7 @@ pub(super) trait Known: Stream + Sized {
 /// Enters a stream; its number.
 pub(super) fn enter_stream<S: Known>(data: &mut ProcessData, stream: Arc<S>) -> io::Result<u64> {
     let max = data.process.config().max_resources;
+    stream.source().count(data.open().map_err(too_many)?);
     enter((S::KIND.table)(data.sockets()), max, S::KIND.name, stream)
 }
 

@@ -48,7 +48,7 @@ fn open(guest: &mut Guest<'_>, path: u32, path_length: u32, id: u32) -> Result<H
             Ok(shared) => (OPENED, add(data, shared)?),
             Err(error) => {
                 let error: SqlError = error;
-                (FAILED, data.errors.add("errors", data.process.config(), Box::new(error))?)
+                (FAILED, data.add_error(error)?)
             }
         };
         memory.write_u64(id, value)?;

@@ -110,7 +110,7 @@ fn send(data: &mut ProcessData, to: ProcessId, tag: i64, content: &[u8]) -> Resu
     }
     let mut letter = Letter::blank(tag, content.len());
     if let Message::Data(message) = letter.message_mut() {
-        message.write(content);
+        message.write(content, 0);
     }
     data.send(to, letter).map(|sent| sent.is_crowded).map_err(|_| Errno::PIPE)
 }
