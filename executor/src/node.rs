@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use lunatic_jit::{FuncIndex, TotalMemory};
 
-use crate::account::Deferred;
+use crate::account;
 use crate::clock::Clock;
 use crate::code::Code;
 use crate::config::ProcessConfig;
@@ -39,7 +39,10 @@ pub(crate) struct Node {
     pub(crate) loader: Arc<Loader>,
     pub(crate) table: Table<Process>,
     pub(crate) registry: Registry,
+    /// What processes wait for, one timer each at most, and what the node itself waits for.
     pub(crate) timers: Timers<Due>,
+    /// Messages that are to be sent later, any number for each process.
+    pub(crate) deferred: Timers<Deferred>,
     pub(crate) world: World,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) entropy: Box<dyn Entropy>,
@@ -103,12 +106,20 @@ pub(crate) enum World {
 pub(crate) enum Due {
     /// A wait of a process is up.
     Wait { process: ProcessId, wait: u64 },
-    /// A message is sent; until then it counts against the process that set the timer, which alone may cancel it.
-    Send { owner: ProcessId, process: ProcessId, letter: Letter, deferred: Deferred },
     /// Blocking work of a simulation.
     Job(Job),
     /// The node was asked to stop and had its time.
     Stop { status: i32 },
+}
+
+/// A message that is sent at a time.
+pub(crate) struct Deferred {
+    /// The process that has set the timer, which alone may cancel it.
+    pub(crate) owner: ProcessId,
+    pub(crate) to: ProcessId,
+    pub(crate) letter: Letter,
+    /// Until it is sent it counts against its owner.
+    pub(crate) kept: account::Deferred,
 }
 
 /// The exit status, once there is one.
@@ -139,6 +150,7 @@ impl Node {
             table: Table::new(),
             registry: Registry::default(),
             timers: Timers::new(),
+            deferred: Timers::new(),
             world: parts.world,
             clock: parts.clock,
             entropy: parts.entropy,
@@ -350,6 +362,7 @@ impl Node {
         // Both hold what holds the node.
         self.scheduler().clear();
         self.timers.clear();
+        self.deferred.clear();
     }
 
     /// The node is over; the first status counts.
@@ -369,27 +382,46 @@ impl Surroundings for Node {
     }
 }
 
+impl Node {
+    /// The time of something has come.
+    fn due(&self, due: Due) {
+        match due {
+            // Its process may be gone; then the timer has come to its end with it.
+            Due::Wait { process, wait } => drop(self.send(process, Signal::Due { wait })),
+            Due::Job(job) => self.take_job(job),
+            Due::Stop { status } => self.finish(status),
+        }
+    }
+
+    fn send_deferred(&self, deferred: Deferred) {
+        let Deferred { to, letter, kept, .. } = deferred;
+        // From here on it counts against its receiver.
+        drop(kept);
+        let _ = self.send(to, letter);
+    }
+}
+
 impl Events for Node {
+    /// Does what is due, in order. Of what is due together there may be any number of messages: if there are too many for
+    /// one look, the processes that wait for a time do not wait for the messages too.
     fn fire(&self) {
-        let Some(next) = self.timers.next_deadline() else { return };
+        let Some(next) = self.next_deadline() else { return };
         let now = self.clock.now();
         if next > now {
             return;
         }
-        self.timers.fire(now, MAX_DUE, |due| {
-            let (process, parcel): (_, Parcel) = match due {
-                Due::Wait { process, wait } => (process, Signal::Due { wait }.into()),
-                Due::Send { process, letter, deferred, .. } => {
-                    // From here on it counts against its receiver.
-                    drop(deferred);
-                    (process, letter.into())
-                }
-                Due::Job(job) => return self.take_job(job),
-                Due::Stop { status } => return self.finish(status),
+        for _ in 0..MAX_DUE {
+            let earliest = |timers: Option<u64>| timers.unwrap_or(u64::MAX);
+            let fired = if earliest(self.deferred.next_deadline()) <= earliest(self.timers.next_deadline()) {
+                self.deferred.fire(now, 1, |deferred| self.send_deferred(deferred))
+            } else {
+                self.timers.fire(now, 1, |due| self.due(due))
             };
-            // Its process may be gone; then the timer has come to its end with it.
-            let _ = self.send(process, parcel);
-        });
+            if fired == 0 {
+                return;
+            }
+        }
+        self.timers.fire(now, MAX_DUE, |due| self.due(due));
     }
 
     fn ready(&self, news: &[News]) {
@@ -401,7 +433,7 @@ impl Events for Node {
     }
 
     fn next_deadline(&self) -> Option<u64> {
-        self.timers.next_deadline()
+        [self.timers.next_deadline(), self.deferred.next_deadline()].into_iter().flatten().min()
     }
 
     fn now(&self) -> u64 {

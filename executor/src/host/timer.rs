@@ -3,7 +3,7 @@
 use lunatic_jit::Linker;
 
 use crate::error::Fault;
-use crate::node::Due;
+use crate::node::Deferred;
 use crate::process::{ProcessData, ProcessId};
 use crate::scheduler::TimerId;
 
@@ -29,10 +29,10 @@ fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<
         return Ok(TimerId::NEVER.0);
     }
     let limit = data.process.config().mailbox_bytes();
-    let deferred = data.account().defer(letter.message().size() as u64, limit)?;
-    let due = Due::Send { owner: data.id(), process, letter, deferred };
+    let kept = data.account().defer(letter.message().size() as u64, limit)?;
+    let deferred = Deferred { owner: data.id(), to: process, letter, kept };
     let deadline = deadline(data, milliseconds);
-    Ok(data.node().timers.set(deadline, due).0)
+    Ok(data.node().deferred.set(deadline, deferred).0)
 }
 
 /// Cancels a timer of the caller. Returns 1 if that kept it from firing, 0 if it has fired, was cancelled, never was, or is
@@ -45,6 +45,5 @@ fn cancel_timer(guest: &mut Guest<'_>, timer: u64) -> u32 {
 /// Cancels a timer that the process has set; when it was to fire.
 pub(super) fn cancel(data: &ProcessData, timer: u64) -> Option<u64> {
     let me = data.id();
-    let is_ours = |due: &Due| matches!(due, Due::Send { owner, .. } if *owner == me);
-    data.node().timers.cancel_if(TimerId(timer), is_ours)
+    data.node().deferred.cancel_if(TimerId(timer), |deferred| deferred.owner == me)
 }

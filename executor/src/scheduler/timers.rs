@@ -100,17 +100,19 @@ impl<T> Timers<T> {
 
     /// Runs `fire` for what is due, `most` timers at most and the earliest first: a process that sets two timers and is
     /// late for both sees them in their order, unless two workers fire at once. No lock is held meanwhile.
-    pub(crate) fn fire(&self, now: u64, most: usize, mut fire: impl FnMut(T)) {
+    /// Returns how many it took out.
+    pub(crate) fn fire(&self, now: u64, most: usize, mut fire: impl FnMut(T)) -> usize {
         // Acquire pairs with the release in `publish`: whoever sees the deadline finds the entry.
         let next = |shard: &&Shard<T>| shard.next.load(Ordering::Acquire);
-        for _ in 0..most {
+        for fired in 0..most {
             let earliest = self.shards.iter().min_by_key(next).filter(|shard| next(shard) <= now);
-            let Some(shard) = earliest else { return };
+            let Some(shard) = earliest else { return fired };
             // If somebody else has taken it, the shard's next deadline is another one now.
             if let Some(due) = shard.take_due(now) {
                 fire(due);
             }
         }
+        most
     }
 
     /// Takes every timer back.
@@ -191,7 +193,8 @@ mod tests {
             timers.set(u64::from(*deadline), *deadline);
         }
         let mut fired = Vec::new();
-        (0..10).for_each(|_| timers.fire(1000, 10, |due| fired.push(due)));
+        (0..10).for_each(|_| assert_eq!(timers.fire(1000, 10, |due| fired.push(due)), 10));
+        assert_eq!(timers.fire(1000, 10, |_| ()), 0);
         let mut expected = deadlines;
         expected.sort_unstable();
         assert_eq!(fired, expected);
