@@ -7,82 +7,90 @@
 
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker, RawValue};
+use lunatic_jit::{HostCall, RawValue};
 
-use crate::config::{GuestDir, MAX_ENTRIES, MAX_TEXT, ProcessConfig};
+use crate::config::{GuestDir, MAX_ENTRIES, ProcessConfig};
 use crate::error::Fault;
+use crate::host::declare::{CALL, Host, LOOK, func, limits};
 use crate::process::ProcessData;
 use crate::sys;
 
+use super::Guest;
 use super::memory::parts;
-use super::{Guest, charge};
 
 /// What [`create_config`] returns without the permission.
 const NOT_PERMITTED: i64 = -1;
 
 const KIND: &str = "configuration";
 
-/// Bytes of a path at most: the system's own limit.
-pub(super) const MAX_PATH: u32 = 4096;
-
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::process";
-    linker.func(MODULE, "create_config", create_config);
-    linker.func(MODULE, "drop_config", |guest: &mut Guest<'_>, id: u64| {
+    func!(host, MODULE, "create_config", CALL, create_config);
+    func!(host, MODULE, "drop_config", CALL, |guest: &mut Guest<'_>, id: u64| {
         guest.data_mut().configs.remove(KIND, id).map(drop)
     });
-    set(linker, "config_set_max_memory", |config, parent, value: u64| config.limit_memory(parent, value));
-    get(linker, "config_get_max_memory", |config| config.max_memory);
-    set(linker, "config_set_max_fuel", |config, parent, value: u64| config.limit_fuel(parent, value));
-    get(linker, "config_get_max_fuel", ProcessConfig::fuel);
-    set(linker, "config_set_can_compile_modules", |config, parent, can: u32| {
+    set(host, "config_set_max_memory", |config, parent, value: u64| config.limit_memory(parent, value));
+    get(host, "config_get_max_memory", |config| config.max_memory);
+    set(host, "config_set_max_fuel", |config, parent, value: u64| config.limit_fuel(parent, value));
+    get(host, "config_get_max_fuel", ProcessConfig::fuel);
+    set(host, "config_set_can_compile_modules", |config, parent, can: u32| {
         config.can_compile_modules = can != 0 && parent.can_compile_modules;
     });
-    get(linker, "config_can_compile_modules", |config| u32::from(config.can_compile_modules));
-    set(linker, "config_set_can_create_configs", |config, parent, can: u32| {
+    get(host, "config_can_compile_modules", |config| u32::from(config.can_compile_modules));
+    set(host, "config_set_can_create_configs", |config, parent, can: u32| {
         config.can_create_configs = can != 0 && parent.can_create_configs;
     });
-    get(linker, "config_can_create_configs", |config| u32::from(config.can_create_configs));
-    set(linker, "config_set_can_spawn_processes", |config, parent, can: u32| {
+    get(host, "config_can_create_configs", |config| u32::from(config.can_create_configs));
+    set(host, "config_set_can_spawn_processes", |config, parent, can: u32| {
         config.can_spawn_processes = can != 0 && parent.can_spawn_processes;
     });
-    get(linker, "config_can_spawn_processes", |config| u32::from(config.can_spawn_processes));
+    get(host, "config_can_spawn_processes", |config| u32::from(config.can_spawn_processes));
 
     const WASI: &str = "lunatic::wasi";
-    linker.func(WASI, "config_add_environment_variable", add_environment_variable);
-    linker.func(WASI, "config_add_command_line_argument", add_command_line_argument);
-    linker.func(WASI, "config_preopen_dir", preopen_dir);
+    func!(
+        host,
+        WASI,
+        "config_add_environment_variable",
+        CALL.range(1, limits::TEXT, "a text").range(3, limits::TEXT, "a text"),
+        add_environment_variable
+    );
+    func!(
+        host,
+        WASI,
+        "config_add_command_line_argument",
+        CALL.range(1, limits::TEXT, "a text"),
+        add_command_line_argument
+    );
+    func!(host, WASI, "config_preopen_dir", CALL.range(1, limits::PATH, "a path"), preopen_dir);
 }
 
 /// Declares a setter, which sees the parent's configuration as well.
-fn set<V: lunatic_jit::WasmValue + 'static>(
-    linker: &mut Linker<ProcessData>,
+fn set<V: lunatic_jit::WasmValue + Copy + 'static>(
+    host: &mut Host,
     name: &str,
     apply: impl Fn(&mut ProcessConfig, &ProcessConfig, V) + Send + Sync + 'static,
 ) {
-    linker.func("lunatic::process", name, move |guest: &mut Guest<'_>, id: u64, value: V| {
+    func!(host, "lunatic::process", name, CALL, move |guest: &mut Guest<'_>, id: u64, value: V| {
         let data = guest.data_mut();
         let parent = data.process.config().clone();
         apply(data.config_mut(id)?, &parent, value);
-        charge(guest, 0);
         Ok::<_, Fault>(())
     });
 }
 
 /// Declares a getter.
 fn get<V: lunatic_jit::WasmValue + 'static>(
-    linker: &mut Linker<ProcessData>,
+    host: &mut Host,
     name: &str,
     read: impl Fn(&ProcessConfig) -> V + Send + Sync + 'static,
 ) {
-    linker.func("lunatic::process", name, move |guest: &mut Guest<'_>, id: u64| {
+    func!(host, "lunatic::process", name, LOOK, move |guest: &mut Guest<'_>, id: u64| {
         guest.data().configs.get(KIND, id).map(|config| read(config))
     });
 }
 
 /// Creates a configuration that allows nothing. Returns its identifier, or -1 without the permission.
 fn create_config(guest: &mut Guest<'_>) -> Result<i64, Fault> {
-    charge(guest, 0);
     let data = guest.data_mut();
     if !data.process.config().can_create_configs {
         return Ok(NOT_PERMITTED);
@@ -102,10 +110,9 @@ fn add_environment_variable(
     value: u32,
     value_len: u32,
 ) -> Result<(), Fault> {
-    charge(guest, u64::from(key_len) + u64::from(value_len));
     let (memory, data) = parts(guest)?;
-    let name = memory.text("a variable's name", MAX_TEXT as u32, (key, key_len))?;
-    let value = memory.text("a variable", MAX_TEXT as u32, (value, value_len))?;
+    let name = memory.str(key, key_len)?;
+    let value = memory.str(value, value_len)?;
     let config = data.config_mut(id)?;
     config.take_text(name.len() + value.len())?;
     let entry = (name.to_owned(), value.to_owned());
@@ -119,9 +126,8 @@ fn add_command_line_argument(
     argument: u32,
     argument_len: u32,
 ) -> Result<(), Fault> {
-    charge(guest, argument_len.into());
     let (memory, data) = parts(guest)?;
-    let argument = memory.text("an argument", MAX_TEXT as u32, (argument, argument_len))?;
+    let argument = memory.str(argument, argument_len)?;
     let config = data.config_mut(id)?;
     config.take_text(argument.len())?;
     push(&mut config.args, "arguments", argument.to_owned())
@@ -129,9 +135,8 @@ fn add_command_line_argument(
 
 /// Gives children a directory that the caller has itself, or one below. Traps if it has none such.
 fn preopen_dir(guest: &mut Guest<'_>, id: u64, path: u32, path_len: u32) -> Result<HostCall<()>, Fault> {
-    charge(guest, path_len.into());
     let (memory, data) = parts(guest)?;
-    let path = memory.text("a path", MAX_PATH, (path, path_len))?.to_owned();
+    let path = memory.str(path, path_len)?.to_owned();
     give_dir(data, id, &path.clone(), path, false)
 }
 

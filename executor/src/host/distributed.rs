@@ -1,15 +1,15 @@
 //! `lunatic::distributed` on a node that is alone: it answers for itself, and for no other.
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::error::Fault;
+use crate::host::declare::{CALL, HEAVY, Host, LOOK, func, limits, overload};
 use crate::node::NODE_ID;
-use crate::process::ProcessData;
 
+use super::Guest;
 use super::memory::parts;
 use super::message::{get_tag, request, send_current};
 use super::spawn::{FAILED, Request, spawn_request};
-use super::{Guest, SPAWN};
 
 /// The identifier of the caller's module: what `spawn` here understands as "the caller's own".
 const OWN_MODULE: u64 = u64::MAX;
@@ -20,31 +20,59 @@ const NODE_DOES_NOT_EXIST: u32 = 2;
 /// What `exec_lookup_nodes` says when there is no control server to ask.
 const NOT_CONNECTED: u32 = 1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::distributed";
-    linker.func(MODULE, "node_id", |_: &mut Guest<'_>| NODE_ID);
-    linker.func(MODULE, "module_id", |_: &mut Guest<'_>| OWN_MODULE);
-    linker.func(MODULE, "nodes_count", |_: &mut Guest<'_>| 1u32);
-    linker.func(MODULE, "get_nodes", get_nodes);
-    linker.func(MODULE, "spawn", spawn);
-    linker.func(MODULE, "send", send);
-    linker.func(MODULE, "send_receive_skip_search", send_receive_skip_search);
-    linker.overload(MODULE, "send_receive_skip_search", send_receive_same_tag);
-    linker.func(MODULE, "exec_lookup_nodes", exec_lookup_nodes);
-    linker.func(MODULE, "copy_lookup_nodes_results", copy_lookup_nodes_results);
-    linker.func(MODULE, "test_root_cert", |guest: &mut Guest<'_>, length_place: u32| {
+    func!(host, MODULE, "node_id", LOOK, |_: &mut Guest<'_>| NODE_ID);
+    func!(host, MODULE, "module_id", LOOK, |_: &mut Guest<'_>| OWN_MODULE);
+    func!(host, MODULE, "nodes_count", LOOK, |_: &mut Guest<'_>| 1u32);
+    func!(host, MODULE, "get_nodes", CALL.array(0, 8, u32::MAX, ""), get_nodes);
+    func!(
+        host,
+        MODULE,
+        "spawn",
+        HEAVY
+            .range(3, limits::FUNCTION, "a function's name")
+            .range(5, limits::PARAMETERS, "parameters")
+            .place(7, 8),
+        spawn
+    );
+    func!(host, MODULE, "send", CALL, send);
+    func!(host, MODULE, "send_receive_skip_search", CALL, send_receive_skip_search);
+    overload!(host, MODULE, "send_receive_skip_search", CALL, send_receive_same_tag);
+    func!(
+        host,
+        MODULE,
+        "exec_lookup_nodes",
+        CALL.range(0, limits::TEXT, "a text").place(2, 8).place(3, 4).place(4, 8),
+        exec_lookup_nodes
+    );
+    func!(
+        host,
+        MODULE,
+        "copy_lookup_nodes_results",
+        CALL.array(1, 8, u32::MAX, "").place(3, 8),
+        copy_lookup_nodes_results
+    );
+    func!(host, MODULE, "test_root_cert", CALL.place(0, 4), |guest: &mut Guest<'_>, length_place: u32| {
         no_certificates(guest, [], length_place)
     });
-    linker.func(
+    func!(
+        host,
         MODULE,
         "default_server_certificates",
+        CALL.range(0, limits::TEXT, "a text").range(2, limits::TEXT, "a text").place(4, 4),
         |guest: &mut Guest<'_>, ca: u32, ca_len: u32, key: u32, key_len: u32, length_place: u32| {
             no_certificates(guest, [(ca, ca_len), (key, key_len)], length_place)
         },
     );
-    linker.func(
+    func!(
+        host,
         MODULE,
         "sign_node",
+        CALL.range(0, limits::TEXT, "a text")
+            .range(2, limits::TEXT, "a text")
+            .range(4, limits::TEXT, "a text")
+            .place(6, 4),
         |guest: &mut Guest<'_>,
          ca: u32,
          ca_len: u32,
@@ -92,7 +120,6 @@ fn spawn(
     params_len: u32,
     id: u32,
 ) -> Result<u32, Fault> {
-    guest.charge(SPAWN);
     let (mut memory, data) = parts(guest)?;
     if node != NODE_ID {
         memory.check(id, 8)?;

@@ -1,20 +1,18 @@
 //! `lunatic::error`: the text of errors that other functions returned by number. All trap on an unknown one.
 
-use lunatic_jit::Linker;
-
 use crate::error::Fault;
-use crate::process::ProcessData;
+use crate::host::declare::{CALL, Host, func};
 
+use super::Guest;
 use super::memory::parts;
-use super::{Guest, charge};
 
 const KIND: &str = "error";
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::error";
-    linker.func(MODULE, "string_size", string_size);
-    linker.func(MODULE, "to_string", to_string);
-    linker.func(MODULE, "drop", |guest: &mut Guest<'_>, id: u64| {
+    func!(host, MODULE, "string_size", CALL, string_size);
+    func!(host, MODULE, "to_string", CALL.place(1, 1), to_string);
+    func!(host, MODULE, "drop", CALL, |guest: &mut Guest<'_>, id: u64| {
         guest.data_mut().errors.remove(KIND, id).map(drop)
     });
 }
@@ -26,7 +24,6 @@ fn string_size(guest: &mut Guest<'_>, id: u64) -> Result<u32, Fault> {
 
 /// Writes the text, which is as long as [`string_size`] says.
 fn to_string(guest: &mut Guest<'_>, id: u64, pointer: u32) -> Result<(), Fault> {
-    charge(guest, 0);
     let (mut memory, data) = parts(guest)?;
     memory.write(pointer, data.errors.get(KIND, id)?.as_str().as_bytes())
 }

@@ -44,20 +44,6 @@ impl GuestMemory<'_> {
         std::str::from_utf8(self.bytes(pointer, length)?).map_err(|_| Fault::NotUtf8)
     }
 
-    /// A string of so many bytes at most: what is longer is refused before anything looks at it.
-    pub(crate) fn text(
-        &self,
-        what: &'static str,
-        limit: u32,
-        (pointer, length): (u32, u32),
-    ) -> Result<&str, Fault> {
-        let bytes = self.bytes(pointer, length)?;
-        if length > limit {
-            return Err(Fault::TooLong { what, length: length.into(), limit: limit.into() });
-        }
-        std::str::from_utf8(bytes).map_err(|_| Fault::NotUtf8)
-    }
-
     /// The bytes of a fixed-size value.
     pub(crate) fn read<const N: usize>(&self, pointer: u32) -> Result<[u8; N], Fault> {
         let bytes = self.bytes(pointer, N as u32)?;

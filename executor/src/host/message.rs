@@ -6,19 +6,20 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker, RawValue};
+use lunatic_jit::{HostCall, RawValue};
 
 use crate::code::Code;
 use crate::error::Fault;
+use crate::host::declare::{CALL, Host, LOOK, func, overload};
 use crate::process::{
     DataMessage, Letter, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, SEARCH_STEP,
     Signal, Tags,
 };
 
+use super::Guest;
 use super::memory::{GuestMemory, parts};
 use super::networking::{Kind, TCP_STREAM, TLS_STREAM, UDP_SOCKET};
 use super::process::deadline;
-use super::{Guest, charge};
 
 /// The timeout that never comes.
 const FOREVER: u64 = u64::MAX;
@@ -29,30 +30,39 @@ const MAX_RESERVED: u64 = 64 << 10;
 /// Steps that a search in the mailbox takes before the process waits for its next turn.
 const STEPS_AT_ONCE: u64 = 256;
 
+/// Reductions for a tag that a receive waits for: they are copied, and put in order.
+const TAG: u64 = 16;
+
 /// The result of a send: there is no other.
 const SENT: u32 = 0;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::message";
-    linker.func(MODULE, "create_data", create_data);
-    linker.func(MODULE, "write_data", write_data);
-    linker.func(MODULE, "read_data", read_data);
-    linker.func(MODULE, "seek_data", seek_data);
-    linker.func(MODULE, "get_tag", get_tag);
-    linker.func(MODULE, "get_process_id", get_process_id);
-    linker.func(MODULE, "data_size", data_size);
-    linker.func(MODULE, "push_module", push_module);
-    linker.func(MODULE, "take_module", take_module);
-    linker.func(MODULE, "push_tcp_stream", |guest: &mut Guest<'_>, id| push(guest, id, TCP_STREAM));
-    linker.func(MODULE, "take_tcp_stream", |guest: &mut Guest<'_>, index| take(guest, index, TCP_STREAM));
-    linker.func(MODULE, "push_tls_stream", |guest: &mut Guest<'_>, id| push(guest, id, TLS_STREAM));
-    linker.func(MODULE, "take_tls_stream", |guest: &mut Guest<'_>, index| take(guest, index, TLS_STREAM));
-    linker.func(MODULE, "push_udp_socket", |guest: &mut Guest<'_>, id| push(guest, id, UDP_SOCKET));
-    linker.func(MODULE, "take_udp_socket", |guest: &mut Guest<'_>, index| take(guest, index, UDP_SOCKET));
-    linker.func(MODULE, "send", send);
-    linker.func(MODULE, "send_receive_skip_search", send_receive_skip_search);
-    linker.overload(MODULE, "send_receive_skip_search", send_receive_same_tag);
-    linker.func(MODULE, "receive", receive);
+    func!(host, MODULE, "create_data", LOOK, create_data);
+    func!(host, MODULE, "write_data", CALL.bytes(0), write_data);
+    func!(host, MODULE, "read_data", CALL.bytes(0), read_data);
+    func!(host, MODULE, "seek_data", LOOK, seek_data);
+    func!(host, MODULE, "get_tag", LOOK, get_tag);
+    func!(host, MODULE, "get_process_id", LOOK, get_process_id);
+    func!(host, MODULE, "data_size", LOOK, data_size);
+    func!(host, MODULE, "push_module", CALL, push_module);
+    func!(host, MODULE, "take_module", CALL, take_module);
+    func!(host, MODULE, "push_tcp_stream", CALL, |guest: &mut Guest<'_>, id| push(guest, id, TCP_STREAM));
+    func!(host, MODULE, "take_tcp_stream", CALL, |guest: &mut Guest<'_>, index| take(
+        guest, index, TCP_STREAM
+    ));
+    func!(host, MODULE, "push_tls_stream", CALL, |guest: &mut Guest<'_>, id| push(guest, id, TLS_STREAM));
+    func!(host, MODULE, "take_tls_stream", CALL, |guest: &mut Guest<'_>, index| take(
+        guest, index, TLS_STREAM
+    ));
+    func!(host, MODULE, "push_udp_socket", CALL, |guest: &mut Guest<'_>, id| push(guest, id, UDP_SOCKET));
+    func!(host, MODULE, "take_udp_socket", CALL, |guest: &mut Guest<'_>, index| take(
+        guest, index, UDP_SOCKET
+    ));
+    func!(host, MODULE, "send", CALL, send);
+    func!(host, MODULE, "send_receive_skip_search", CALL, send_receive_skip_search);
+    overload!(host, MODULE, "send_receive_skip_search", CALL, send_receive_same_tag);
+    func!(host, MODULE, "receive", CALL.array(0, 8, MAX_TAGS as u32, "tags to wait for"), receive);
 }
 
 /// Begins a message; what was current is dropped. `capacity` is a hint.
@@ -62,7 +72,6 @@ fn create_data(guest: &mut Guest<'_>, tag: i64, capacity: u64) {
 
 /// Appends bytes to the message. Returns how many: all.
 fn write_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCall<u32>, Fault> {
-    charge(guest, length.into());
     let (memory, data) = parts(guest)?;
     memory.check(pointer, length)?;
     let limit = data.process.config().max_memory;
@@ -76,7 +85,6 @@ fn write_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCa
 
 /// Copies the message's next bytes to the guest. Returns how many there were.
 fn read_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCall<u32>, Fault> {
-    charge(guest, length.into());
     let (memory, data) = parts(guest)?;
     memory.check(pointer, length)?;
     data_message(&mut data.current)?;
@@ -196,7 +204,6 @@ fn take<T: Any + Send + Sync>(guest: &mut Guest<'_>, index: u64, kind: Kind<T>) 
 
 /// Sends the message. Sending to a process that is gone is no error.
 fn send(guest: &mut Guest<'_>, process: u64) -> Result<u32, Fault> {
-    charge(guest, 0);
     send_current(guest, process)
 }
 
@@ -222,7 +229,6 @@ fn send_receive_skip_search(
     tag: i64,
     timeout: u64,
 ) -> Result<HostCall<u32>, Fault> {
-    charge(guest, 0);
     request(guest.data_mut(), process, tag, timeout)
 }
 
@@ -255,7 +261,7 @@ pub(super) fn request(
 /// Traps on a bad pointer or more than 65,536 tags.
 fn receive(guest: &mut Guest<'_>, tags: u32, tags_len: u32, timeout: u64) -> Result<HostCall<u32>, Fault> {
     // They are copied, and put in order.
-    charge(guest, u64::from(tags_len) * 64);
+    guest.charge(u64::from(tags_len) * TAG);
     let (memory, data) = parts(guest)?;
     let bytes = memory.array(tags, tags_len, 8)?;
     if tags_len as usize > MAX_TAGS {

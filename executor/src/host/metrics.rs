@@ -1,40 +1,67 @@
 //! `lunatic::metrics`: what guests count and measure. All trap on bad pointers and names that are not UTF-8; what does not
 //! fit (see [`metrics`](crate::metrics)) is dropped, and counted.
 
-use lunatic_jit::Linker;
-
 use crate::error::Fault;
+use crate::host::declare::{CALL, Host, func, limits};
 use crate::metrics::Update;
-use crate::process::ProcessData;
 
+use super::Guest;
 use super::memory::parts;
-use super::{Guest, charge};
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::metrics";
     // As in Lunatic, and unlike what it says, this adds.
-    linker.func(MODULE, "counter", |guest: &mut Guest<'_>, name: u32, len: u32, by: u64| {
-        update(guest, (name, len), Update::Add(by))
-    });
-    linker.func(MODULE, "increment_counter", |guest: &mut Guest<'_>, name: u32, len: u32| {
-        update(guest, (name, len), Update::Add(1))
-    });
-    linker.func(MODULE, "gauge", |guest: &mut Guest<'_>, name: u32, len: u32, to: f64| {
-        update(guest, (name, len), Update::Set(to))
-    });
-    linker.func(MODULE, "increment_gauge", |guest: &mut Guest<'_>, name: u32, len: u32, by: f64| {
-        update(guest, (name, len), Update::Change(by))
-    });
-    linker.func(MODULE, "decrement_gauge", |guest: &mut Guest<'_>, name: u32, len: u32, by: f64| {
-        update(guest, (name, len), Update::Change(-by))
-    });
-    linker.func(MODULE, "histogram", |guest: &mut Guest<'_>, name: u32, len: u32, value: f64| {
-        update(guest, (name, len), Update::Observe(value))
-    });
+    func!(
+        host,
+        MODULE,
+        "counter",
+        CALL.range(0, limits::METRIC, "a name"),
+        |guest: &mut Guest<'_>, name: u32, len: u32, by: u64| { update(guest, (name, len), Update::Add(by)) }
+    );
+    func!(
+        host,
+        MODULE,
+        "increment_counter",
+        CALL.range(0, limits::METRIC, "a name"),
+        |guest: &mut Guest<'_>, name: u32, len: u32| { update(guest, (name, len), Update::Add(1)) }
+    );
+    func!(
+        host,
+        MODULE,
+        "gauge",
+        CALL.range(0, limits::METRIC, "a name"),
+        |guest: &mut Guest<'_>, name: u32, len: u32, to: f64| { update(guest, (name, len), Update::Set(to)) }
+    );
+    func!(
+        host,
+        MODULE,
+        "increment_gauge",
+        CALL.range(0, limits::METRIC, "a name"),
+        |guest: &mut Guest<'_>, name: u32, len: u32, by: f64| {
+            update(guest, (name, len), Update::Change(by))
+        }
+    );
+    func!(
+        host,
+        MODULE,
+        "decrement_gauge",
+        CALL.range(0, limits::METRIC, "a name"),
+        |guest: &mut Guest<'_>, name: u32, len: u32, by: f64| {
+            update(guest, (name, len), Update::Change(-by))
+        }
+    );
+    func!(
+        host,
+        MODULE,
+        "histogram",
+        CALL.range(0, limits::METRIC, "a name"),
+        |guest: &mut Guest<'_>, name: u32, len: u32, value: f64| {
+            update(guest, (name, len), Update::Observe(value))
+        }
+    );
 }
 
 fn update(guest: &mut Guest<'_>, (name, len): (u32, u32), update: Update) -> Result<(), Fault> {
-    charge(guest, len.into());
     let (memory, data) = parts(guest)?;
     let name = memory.str(name, len)?;
     let mut introduced = data.metrics_introduced;

@@ -6,10 +6,12 @@
 //!
 //! # What a call costs
 //!
-//! The engine charges guest code; work done here for the guest is charged by [`charge`]: a fixed amount per
-//! call that does more than look something up, and one reduction for every [`BYTES_PER_REDUCTION`] copied.
+//! The engine charges guest code; work done here for the guest is charged as the function's [declaration](declare) says,
+//! before it is done: an amount for each call, and one reduction for every [`BYTES_PER_REDUCTION`] bytes that it takes. What
+//! turns out later is charged by [`charge`].
 
 mod config;
+pub(crate) mod declare;
 mod distributed;
 mod error;
 mod ext;
@@ -36,6 +38,8 @@ use lunatic_jit::{Caller, Linker};
 
 use crate::process::ProcessData;
 
+use declare::Host;
+
 /// A guest during a host call.
 pub(crate) type Guest<'a> = Caller<'a, ProcessData>;
 
@@ -45,29 +49,31 @@ const BYTES_PER_REDUCTION: u64 = 32;
 /// Reductions for a call that copies nothing.
 const CALL: u64 = 20;
 
-/// Reductions for making a process.
-const SPAWN: u64 = 1000;
+/// All host functions, as the engine takes them.
+pub(crate) fn linker() -> Linker<ProcessData> {
+    declared().into_linker()
+}
 
 /// All host functions.
-pub(crate) fn linker() -> Linker<ProcessData> {
-    let mut linker = Linker::new();
-    config::register(&mut linker);
-    distributed::register(&mut linker);
-    error::register(&mut linker);
-    ext::register(&mut linker);
-    message::register(&mut linker);
-    metrics::register(&mut linker);
-    module::register(&mut linker);
-    networking::register(&mut linker);
-    process::register(&mut linker);
-    registry::register(&mut linker);
-    spawn::register(&mut linker);
-    sqlite::register(&mut linker);
-    timer::register(&mut linker);
-    trap::register(&mut linker);
-    version::register(&mut linker);
-    wasi::register(&mut linker);
-    linker
+fn declared() -> Host {
+    let mut host = Host::new();
+    config::register(&mut host);
+    distributed::register(&mut host);
+    error::register(&mut host);
+    ext::register(&mut host);
+    message::register(&mut host);
+    metrics::register(&mut host);
+    module::register(&mut host);
+    networking::register(&mut host);
+    process::register(&mut host);
+    registry::register(&mut host);
+    spawn::register(&mut host);
+    sqlite::register(&mut host);
+    timer::register(&mut host);
+    trap::register(&mut host);
+    version::register(&mut host);
+    wasi::register(&mut host);
+    host
 }
 
 /// Charges the guest for a call that handles so many bytes.
@@ -84,8 +90,41 @@ mod abi;
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::abi::Row;
+    use super::abi::{Param, Row};
+    use super::declare::Argument;
     use super::*;
+
+    /// What the table says of a function's pointers: where each is, and how many bytes it is to at least.
+    fn documented(row: &Row) -> Vec<(usize, Option<u32>)> {
+        let mut at = 0;
+        let mut found = Vec::new();
+        for param in &row.params {
+            match param {
+                Param::Place(size) => found.push((at, Some(*size))),
+                Param::Array(_) | Param::Text => found.push((at, None)),
+                _ => {}
+            }
+            at += param.types().len();
+        }
+        found
+    }
+
+    #[test]
+    fn each_pointer_and_length_of_the_table_is_declared() {
+        let declared = declared().declared;
+        for row in Row::all() {
+            let (_, _, declaration) = declared
+                .iter()
+                .find(|(module, name, _)| (module, name) == (&row.module, &row.name))
+                .unwrap_or_else(|| panic!("{} is not declared", row.signature()));
+            let arguments = declaration.arguments().iter().map(|argument| match *argument {
+                Argument::Range { at, .. } => (at, None),
+                Argument::Place { at, size } => (at, Some(size)),
+            });
+            assert_eq!(arguments.collect::<Vec<_>>(), documented(&row), "{}", row.signature());
+            assert!(declaration.costs_something(), "{}", row.signature());
+        }
+    }
 
     /// `module::name(i32, i64) -> i64` of all functions but WASI's.
     fn registered() -> BTreeSet<String> {

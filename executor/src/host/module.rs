@@ -2,29 +2,26 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lunatic_jit::{Cancellation, CompileError, Deadline, HostCall, Linker, RawValue};
+use lunatic_jit::{Cancellation, CompileError, Deadline, HostCall, RawValue};
 
 use crate::account::Kept;
 use crate::error::{Fault, LoadError};
+use crate::host::declare::{CALL, HEAVY, Host, func};
 use crate::node::{Node, World};
-use crate::process::ProcessData;
 use crate::program::{MAX_GUEST_BYTES, MAX_GUEST_TIME};
 
+use super::Guest;
 use super::memory::{GuestMemory, parts};
-use super::{Guest, charge};
-
-/// Reductions for having a module compiled, beside its bytes.
-const COMPILE: u64 = 1000;
 
 /// Results of [`compile_module`].
 const COMPILED: i32 = 0;
 const FAILED: i32 = 1;
 const NOT_PERMITTED: i32 = -1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::process";
-    linker.func(MODULE, "compile_module", compile_module);
-    linker.func(MODULE, "drop_module", |guest: &mut Guest<'_>, id: u64| {
+    func!(host, MODULE, "compile_module", HEAVY.bytes(0).place(2, 8), compile_module);
+    func!(host, MODULE, "drop_module", CALL, |guest: &mut Guest<'_>, id: u64| {
         guest.data_mut().modules.remove("module", id).map(drop)
     });
 }
@@ -55,8 +52,6 @@ fn take(source: &Source) -> Option<(Vec<u8>, Kept)> {
 /// Returns 0 and writes the module's identifier, 1 and writes an error's, or -1 without the permission.
 /// Traps on bad pointers.
 fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Result<HostCall<i32>, Fault> {
-    guest.charge(COMPILE);
-    charge(guest, length.min(MAX_GUEST_BYTES as u32).into());
     let (mut memory, data) = parts(guest)?;
     if !data.process.config().can_compile_modules {
         return Ok(HostCall::Return(NOT_PERMITTED));

@@ -3,12 +3,13 @@
 //! A process that does not exist (any more) is no error here: linking to it and monitoring it report its death,
 //! the others do nothing.
 
-use lunatic_jit::{HostCall, Linker, RawValue};
+use lunatic_jit::{HostCall, RawValue};
 
 use crate::error::Fault;
+use crate::host::declare::{CALL, Host, LOOK, func};
 use crate::process::{ProcessData, ProcessId, Reason, Signal};
 
-use super::{Guest, charge};
+use super::Guest;
 
 /// Nanoseconds in a millisecond.
 pub(super) const MILLISECOND: u64 = 1_000_000;
@@ -19,18 +20,18 @@ const MANY: usize = 4096;
 /// The identifier of the one environment that there is.
 const ENVIRONMENT_ID: u64 = 1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::process";
-    linker.func(MODULE, "process_id", process_id);
-    linker.func(MODULE, "environment_id", |_: &mut Guest<'_>| ENVIRONMENT_ID);
-    linker.func(MODULE, "sleep_ms", sleep_ms);
-    linker.func(MODULE, "die_when_link_dies", die_when_link_dies);
-    linker.func(MODULE, "link", link);
-    linker.func(MODULE, "unlink", unlink);
-    linker.func(MODULE, "monitor", monitor);
-    linker.func(MODULE, "stop_monitoring", stop_monitoring);
-    linker.func(MODULE, "kill", kill);
-    linker.func(MODULE, "exists", exists);
+    func!(host, MODULE, "process_id", LOOK, process_id);
+    func!(host, MODULE, "environment_id", LOOK, |_: &mut Guest<'_>| ENVIRONMENT_ID);
+    func!(host, MODULE, "sleep_ms", LOOK, sleep_ms);
+    func!(host, MODULE, "die_when_link_dies", LOOK, die_when_link_dies);
+    func!(host, MODULE, "link", CALL, link);
+    func!(host, MODULE, "unlink", CALL, unlink);
+    func!(host, MODULE, "monitor", CALL, monitor);
+    func!(host, MODULE, "stop_monitoring", CALL, stop_monitoring);
+    func!(host, MODULE, "kill", CALL, kill);
+    func!(host, MODULE, "exists", CALL, exists);
 }
 
 /// The caller's identifier.
@@ -59,7 +60,6 @@ fn die_when_link_dies(guest: &mut Guest<'_>, die: u32) {
 /// Links the caller with a process, both ways. If there is no such process, the caller is told as if it had
 /// just died. Traps when the caller has more links and monitors than its account has room for.
 fn link(guest: &mut Guest<'_>, tag: i64, process: u64) -> Result<(), Fault> {
-    charge(guest, 0);
     let data = guest.data_mut();
     let (me, peer) = (data.id(), ProcessId::from_guest(process));
     // A link with oneself could never be seen to break.
@@ -87,7 +87,6 @@ pub(super) fn send(guest: &mut Guest<'_>, to: ProcessId, signal: Signal) {
 
 /// Undoes a link. From here on the other's death means nothing to the caller.
 fn unlink(guest: &mut Guest<'_>, process: u64) {
-    charge(guest, 0);
     let data = guest.data_mut();
     let (me, peer) = (data.id(), ProcessId::from_guest(process));
     let number = data.next_reference();
@@ -104,7 +103,6 @@ fn monitor(guest: &mut Guest<'_>, process: u64) -> Result<(), Fault> {
 
 /// Makes a monitor. Its reference; none if the process is the caller.
 pub(super) fn start_monitor(guest: &mut Guest<'_>, process: u64) -> Result<Option<u64>, Fault> {
-    charge(guest, 0);
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));
     if target == me {
@@ -119,7 +117,6 @@ pub(super) fn start_monitor(guest: &mut Guest<'_>, process: u64) -> Result<Optio
 
 /// Takes back all requests for a process: no message about its end arrives after this.
 fn stop_monitoring(guest: &mut Guest<'_>, process: u64) {
-    charge(guest, 0);
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));
     if let Some(monitors) = data.relations.stop_watching_at_all(target) {
@@ -130,7 +127,6 @@ fn stop_monitoring(guest: &mut Guest<'_>, process: u64) {
 
 /// Ends a process, whatever it does and wants; also the caller itself, which then does not return from here.
 fn kill(guest: &mut Guest<'_>, process: u64) -> Result<HostCall<()>, Fault> {
-    charge(guest, 0);
     let data = guest.data_mut();
     let target = ProcessId::from_guest(process);
     // Killing whom no one knows is as good as having killed it before.

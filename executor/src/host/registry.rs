@@ -2,37 +2,32 @@
 
 use std::sync::Arc;
 
-use lunatic_jit::Linker;
-
 use crate::account::Kept;
 use crate::error::Fault;
+use crate::host::declare::{CALL, Host, func, limits};
 use crate::node::{NODE_ID, Node};
-use crate::process::{Process, ProcessData, ProcessId};
+use crate::process::{Process, ProcessId};
 use crate::registry::{Owner, bytes_of_name};
 
+use super::Guest;
 use super::memory::parts;
-use super::{Guest, charge};
-
-/// Bytes of a name at most.
-pub(super) const MAX_NAME: u32 = 64 << 10;
 
 /// Results of [`get`].
 const FOUND: u32 = 0;
 const NOT_FOUND: u32 = 1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::registry";
-    linker.func(MODULE, "put", put);
-    linker.func(MODULE, "get", get);
-    linker.func(MODULE, "remove", remove);
+    func!(host, MODULE, "put", CALL.range(0, limits::NAME, "a name"), put);
+    func!(host, MODULE, "get", CALL.range(0, limits::NAME, "a name").place(2, 8).place(3, 8), get);
+    func!(host, MODULE, "remove", CALL.range(0, limits::NAME, "a name"), remove);
 }
 
 /// Gives a name to a process, whoever had it. A process that is gone gets none, and one of another node is as good as
 /// gone: there is none. The caller is charged for the name as long as it is in use, and traps when that is too much.
 fn put(guest: &mut Guest<'_>, name: u32, name_len: u32, node: u64, process: u64) -> Result<(), Fault> {
-    charge(guest, name_len.into());
     let (memory, data) = parts(guest)?;
-    let name = memory.text("a name", MAX_NAME, (name, name_len))?;
+    let name = memory.str(name, name_len)?;
     let owner = Owner { node, process: ProcessId::from_guest(process) };
     let target = (node == NODE_ID).then(|| data.node().table.get(owner.process)).flatten();
     let Some(target) = target else { return Ok(()) };
@@ -53,11 +48,10 @@ fn give(node: &Node, name: Arc<str>, owner: Owner, target: &Process, kept: Kept)
 
 /// Looks a name up. Returns 0 and writes node and process, or 1 if no one has it.
 fn get(guest: &mut Guest<'_>, name: u32, name_len: u32, node_id: u32, process_id: u32) -> Result<u32, Fault> {
-    charge(guest, name_len.into());
     let (mut memory, data) = parts(guest)?;
     memory.check(node_id, 8)?;
     memory.check(process_id, 8)?;
-    let name = memory.text("a name", MAX_NAME, (name, name_len))?;
+    let name = memory.str(name, name_len)?;
     let owner = data.node().registry.lock().get(name);
     let Some(owner) = owner else { return Ok(NOT_FOUND) };
     memory.write_u64(node_id, owner.node)?;
@@ -67,9 +61,8 @@ fn get(guest: &mut Guest<'_>, name: u32, name_len: u32, node_id: u32, process_id
 
 /// Frees a name, if anyone has it.
 fn remove(guest: &mut Guest<'_>, name: u32, name_len: u32) -> Result<(), Fault> {
-    charge(guest, name_len.into());
     let (memory, data) = parts(guest)?;
-    let name = memory.text("a name", MAX_NAME, (name, name_len))?;
+    let name = memory.str(name, name_len)?;
     data.node().registry.lock().remove(name);
     Ok(())
 }

@@ -6,17 +6,17 @@
 
 use std::sync::Arc;
 
-use lunatic_jit::{FuncIndex, Linker, Module, Value};
+use lunatic_jit::{FuncIndex, Module, Value};
 
 use crate::error::Fault;
+use crate::host::declare::{HEAVY, Host, func, limits};
 use crate::node::{NODE_ID, Spawn};
 use crate::process::{Entry, Origin, ProcessData, ProcessId, SHARDS, TableFull, Unstarted};
 use crate::quota::{Quota, QuotaExceeded};
 use crate::registry::{Owner, bytes_of_name};
 
+use super::Guest;
 use super::memory::{GuestMemory, parts};
-use super::registry::MAX_NAME;
-use super::{Guest, SPAWN, charge};
 
 /// Results of the spawning functions.
 pub(super) const SPAWNED: u32 = 0;
@@ -32,15 +32,32 @@ const PARAM: usize = 17;
 /// Parameters that a function may have; more than any compiler's limit is of no use.
 const MAX_PARAMS: usize = 1000;
 
-/// Bytes of a function's name at most: no module has a longer one.
-const MAX_FUNCTION: u32 = 100_000;
-
 /// Bytes of a function's name that an error quotes.
 const MAX_QUOTED: usize = 200;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func("lunatic::process", "spawn", spawn);
-    linker.func("lunatic::process", "get_or_spawn", get_or_spawn);
+pub(super) fn register(host: &mut Host) {
+    func!(
+        host,
+        "lunatic::process",
+        "spawn",
+        HEAVY
+            .range(3, limits::FUNCTION, "a function's name")
+            .range(5, limits::PARAMETERS, "parameters")
+            .place(7, 8),
+        spawn
+    );
+    func!(
+        host,
+        "lunatic::process",
+        "get_or_spawn",
+        HEAVY
+            .range(0, limits::NAME, "a name")
+            .range(5, limits::FUNCTION, "a function's name")
+            .range(7, limits::PARAMETERS, "parameters")
+            .place(9, 8)
+            .place(10, 8),
+        get_or_spawn
+    );
 }
 
 /// Why a process was not spawned; the guest can ask for the text.
@@ -85,8 +102,6 @@ fn spawn(
 ) -> Result<u32, Fault> {
     let request =
         Request { link, config, module, function: (function, function_len), params: (params, params_len) };
-    guest.charge(SPAWN);
-    charge(guest, function_len.into());
     let (mut memory, data) = parts(guest)?;
     spawn_request(&mut memory, data, &request, id)
 }
@@ -130,12 +145,10 @@ fn get_or_spawn(
 ) -> Result<u32, Fault> {
     let request =
         Request { link, config, module, function: (function, function_len), params: (params, params_len) };
-    guest.charge(SPAWN);
-    charge(guest, u64::from(name_len) + u64::from(function_len));
     let (mut memory, data) = parts(guest)?;
     memory.check(node_id, 8)?;
     memory.check(id, 8)?;
-    let name = memory.text("a name", MAX_NAME, (name, name_len))?;
+    let name = memory.str(name, name_len)?;
     let found = data.node().registry.lock().get(name);
     let (result, node_of, value) = match found {
         Some(owner) => (NAME_IS_TAKEN, owner.node, owner.process.to_guest()),
@@ -289,7 +302,7 @@ impl Request {
         {
             return Ok(Ok((last.origin(), last.function)));
         }
-        let name = memory.text("a function's name", MAX_FUNCTION, self.function)?;
+        let name = memory.str(self.function.0, self.function.1)?;
         let function = match find(code.module(), name, args) {
             Ok(function) => function,
             Err(error) => return Ok(Err(error)),

@@ -1,19 +1,18 @@
 //! `lunatic::timer`: messages that are sent later.
 
-use lunatic_jit::Linker;
-
 use crate::error::Fault;
+use crate::host::declare::{CALL, Host, func};
 use crate::node::Deferred;
 use crate::process::{ProcessData, ProcessId};
 use crate::scheduler::TimerId;
 
+use super::Guest;
 use super::process::deadline;
-use super::{Guest, charge};
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::timer";
-    linker.func(MODULE, "send_after", send_after);
-    linker.func(MODULE, "cancel_timer", cancel_timer);
+    func!(host, MODULE, "send_after", CALL, send_after);
+    func!(host, MODULE, "cancel_timer", CALL, cancel_timer);
 }
 
 /// Sends the current message in so many milliseconds, not earlier; also when the caller is gone by then. A process
@@ -21,7 +20,6 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 /// message, the caller has more bytes of messages in timers than may wait in its mailbox, or the host keeps too much for it. What is in a timer when the caller ends stays
 /// there, and goes on to count in the quotas of its configuration.
 fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<u64, Fault> {
-    charge(guest, 0);
     let data = guest.data_mut();
     let letter = data.take_message()?;
     let process = ProcessId::from_guest(process);
@@ -38,7 +36,6 @@ fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<
 /// Cancels a timer of the caller. Returns 1 if that kept it from firing, 0 if it has fired, was cancelled, never was, or is
 /// another process's.
 fn cancel_timer(guest: &mut Guest<'_>, timer: u64) -> u32 {
-    charge(guest, 0);
     cancel(guest.data(), timer).is_some().into()
 }
 

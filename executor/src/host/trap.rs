@@ -1,17 +1,17 @@
 //! `lunatic::trap`: running a function and surviving its trap.
 
-use lunatic_jit::{HostCall, HostError, Linker, RawValue, TrapKind, ValType, Value};
+use lunatic_jit::{HostCall, HostError, RawValue, TrapKind, ValType, Value};
 
 use crate::error::Fault;
-use crate::process::ProcessData;
+use crate::host::declare::{HEAVY, Host, func};
 
 use super::Guest;
 
 /// What a guest exports to be called back with the two numbers that it gave: `(i32, i32) -> i32`.
 const CATCH_TRAP: &str = "_lunatic_catch_trap";
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func("lunatic::trap", "catch", catch);
+pub(super) fn register(host: &mut Host) {
+    func!(host, "lunatic::trap", "catch", HEAVY, catch);
 }
 
 /// Calls the guest back and returns what it returns, or 0 if it traps. Its end by `proc_exit`, or with a reason, is none

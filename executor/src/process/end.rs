@@ -49,6 +49,7 @@ struct End {
     late: Late,
 }
 
+#[allow(clippy::large_enum_variant)] // One of them is on the stack for a moment; few ends last longer.
 enum Stage {
     /// Names are to be freed, then the body dropped.
     Named(Option<Body>),

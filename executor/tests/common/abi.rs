@@ -101,7 +101,7 @@ impl Param {
         }
     }
 
-    fn types(&self) -> &[&'static str] {
+    pub(crate) fn types(&self) -> &[&'static str] {
         match self {
             Param::Place(_) | Param::Array(_) | Param::Text | Param::Length => &["i32"],
             Param::Address => &["i32"; 5],

@@ -13,27 +13,30 @@
 //! | `max_priority` | the [priority](super::process) that it may give itself, 2 if it is not set | it has the limit instead |
 //! | `max_resources` | configurations, modules and errors that it holds, of each, things in a message, descriptors | it traps; WASI returns `MFILE` |
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::config::ProcessConfig;
 use crate::error::Fault;
-use crate::host::config::{MAX_PATH, give_dir};
+use crate::host::Guest;
+use crate::host::config::give_dir;
+use crate::host::declare::{CALL, Host, LOOK, func, limits};
 use crate::host::memory::parts;
-use crate::host::{Guest, charge};
-use crate::process::ProcessData;
 
 const MODULE: &str = "lunatic::ext::config";
 const KIND: &str = "configuration";
 
-/// Bytes of a pattern at most: names of functions are shorter.
-const MAX_PATTERN: u32 = 256;
-
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "forbid", forbid);
-    linker.func(MODULE, "preopen_dir", preopen_dir);
-    linker.func(MODULE, "give_listeners", give_listeners);
+pub(super) fn register(host: &mut Host) {
+    func!(host, MODULE, "forbid", CALL.range(1, limits::PATTERN, "a pattern"), forbid);
+    func!(
+        host,
+        MODULE,
+        "preopen_dir",
+        CALL.range(1, limits::PATH, "a path").range(3, limits::PATH, "a path"),
+        preopen_dir
+    );
+    func!(host, MODULE, "give_listeners", CALL, give_listeners);
     limit(
-        linker,
+        host,
         ("set_max_reductions", "get_max_reductions"),
         |config, parent, value| {
             config.limit_reductions(parent, value);
@@ -42,7 +45,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
         |config| config.max_reductions.unwrap_or(u64::MAX),
     );
     limit(
-        linker,
+        host,
         ("set_max_mailbox", "get_max_mailbox"),
         |config, parent, value| {
             config.limit_mailbox(parent, value);
@@ -51,7 +54,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
         ProcessConfig::mailbox_bytes,
     );
     limit(
-        linker,
+        host,
         ("set_max_messages", "get_max_messages"),
         |config, parent, value| {
             config.limit_messages(parent, value);
@@ -59,11 +62,11 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
         },
         |config| config.max_messages,
     );
-    limit(linker, ("set_max_processes", "get_max_processes"), ProcessConfig::limit_processes, |config| {
+    limit(host, ("set_max_processes", "get_max_processes"), ProcessConfig::limit_processes, |config| {
         config.quota.as_ref().map_or(u64::MAX, |quota| quota.limit())
     });
     limit(
-        linker,
+        host,
         ("set_max_resources", "get_max_resources"),
         |config, parent, value| {
             config.limit_resources(parent, value);
@@ -72,7 +75,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
         |config| config.max_resources,
     );
     limit(
-        linker,
+        host,
         ("set_max_priority", "get_max_priority"),
         |config, parent, value| {
             config.limit_priority(parent, value);
@@ -81,7 +84,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
         |config| config.max_priority as u64,
     );
     // How many processes live with a configuration that limits them, and with those made from it; else 0.
-    linker.func(MODULE, "processes", |guest: &mut Guest<'_>, id: u64| {
+    func!(host, MODULE, "processes", LOOK, |guest: &mut Guest<'_>, id: u64| {
         let config = guest.data().configs.get(KIND, id)?;
         Ok::<_, Fault>(config.quota.as_ref().map_or(0, |quota| quota.used()))
     });
@@ -89,18 +92,17 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 
 /// Declares what sets a limit and what reads it. The setter sees the caller's own configuration as well.
 fn limit(
-    linker: &mut Linker<ProcessData>,
+    host: &mut Host,
     (setter, getter): (&str, &str),
     set: fn(&mut ProcessConfig, &ProcessConfig, u64) -> Result<(), Fault>,
     get: fn(&ProcessConfig) -> u64,
 ) {
-    linker.func(MODULE, setter, move |guest: &mut Guest<'_>, id: u64, value: u64| {
-        charge(guest, 0);
+    func!(host, MODULE, setter, CALL, move |guest: &mut Guest<'_>, id: u64, value: u64| {
         let data = guest.data_mut();
         let parent = data.process.config().clone();
         set(data.config_mut(id)?, &parent, value)
     });
-    linker.func(MODULE, getter, move |guest: &mut Guest<'_>, id: u64| {
+    func!(host, MODULE, getter, LOOK, move |guest: &mut Guest<'_>, id: u64| {
         guest.data().configs.get(KIND, id).map(|config| get(config))
     });
 }
@@ -117,17 +119,15 @@ fn preopen_dir(
     name_len: u32,
     read_only: u32,
 ) -> Result<HostCall<()>, Fault> {
-    charge(guest, u64::from(path_len) + u64::from(name_len));
     let (memory, data) = parts(guest)?;
-    let path = memory.text("a path", MAX_PATH, (path, path_len))?.to_owned();
-    let name = memory.text("a path", MAX_PATH, (name, name_len))?;
+    let path = memory.str(path, path_len)?.to_owned();
+    let name = memory.str(name, name_len)?;
     let name = if name.is_empty() { path.clone() } else { name.to_owned() };
     give_dir(data, config, &path, name, read_only != 0)
 }
 
 /// Gives children the listeners that the caller has: both accept at them.
 fn give_listeners(guest: &mut Guest<'_>, config: u64) -> Result<(), Fault> {
-    charge(guest, 0);
     let data = guest.data_mut();
     let listeners = data.process.config().listeners.clone();
     data.config_mut(config)?.listeners = listeners;
@@ -137,8 +137,7 @@ fn give_listeners(guest: &mut Guest<'_>, config: u64) -> Result<(), Fault> {
 /// Forbids the functions whose names fit a pattern, such as `lunatic::networking::*`, to processes with the configuration
 /// and those made from it. Who calls one of them traps.
 fn forbid(guest: &mut Guest<'_>, config: u64, pattern: u32, pattern_len: u32) -> Result<(), Fault> {
-    charge(guest, pattern_len.into());
     let (memory, data) = parts(guest)?;
-    let pattern = memory.text("a pattern", MAX_PATTERN, (pattern, pattern_len))?.to_owned();
+    let pattern = memory.str(pattern, pattern_len)?.to_owned();
     data.config_mut(config)?.forbid(pattern)
 }

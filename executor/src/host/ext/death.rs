@@ -19,27 +19,28 @@
 //! An end by a link has a cause: how the first process of the chain ended, whose end was passed on from link to link.
 //! It is a kind and a code of this table, never 4. Any other end is its own cause.
 
-use lunatic_jit::Linker;
-
 use crate::error::Fault;
 use crate::host::Guest;
-use crate::process::{Death, Letter, Message, ProcessData};
+use crate::host::declare::{Host, LOOK, func};
+use crate::process::{Death, Letter, Message};
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::ext::death";
-    linker.func(MODULE, "kind", |guest: &mut Guest<'_>| death(guest).map(|death| death.ending.to_guest().0));
-    linker.func(MODULE, "code", |guest: &mut Guest<'_>| death(guest).map(|death| death.ending.to_guest().1));
-    linker.func(MODULE, "cause_kind", |guest: &mut Guest<'_>| {
+    func!(host, MODULE, "kind", LOOK, |guest: &mut Guest<'_>| death(guest)
+        .map(|death| death.ending.to_guest().0));
+    func!(host, MODULE, "code", LOOK, |guest: &mut Guest<'_>| death(guest)
+        .map(|death| death.ending.to_guest().1));
+    func!(host, MODULE, "cause_kind", LOOK, |guest: &mut Guest<'_>| {
         death(guest).map(|death| death.ending.cause().to_guest().0)
     });
-    linker.func(MODULE, "cause_code", |guest: &mut Guest<'_>| {
+    func!(host, MODULE, "cause_code", LOOK, |guest: &mut Guest<'_>| {
         death(guest).map(|death| death.ending.cause().to_guest().1)
     });
     // Whose end it was, or who sent the exit signal; 0 for the world outside.
-    linker
-        .func(MODULE, "process", |guest: &mut Guest<'_>| death(guest).map(|death| death.process.to_guest()));
+    func!(host, MODULE, "process", LOOK, |guest: &mut Guest<'_>| death(guest)
+        .map(|death| death.process.to_guest()));
     // The monitor's reference, 0 for links and exit signals.
-    linker.func(MODULE, "reference", |guest: &mut Guest<'_>| death(guest).map(|death| death.reference));
+    func!(host, MODULE, "reference", LOOK, |guest: &mut Guest<'_>| death(guest).map(|death| death.reference));
 }
 
 fn death(guest: &mut Guest<'_>) -> Result<Death, Fault> {

@@ -2,17 +2,16 @@
 //!
 //! A reason is a number that the processes of a program give a meaning to; 0 is a normal end.
 
-use lunatic_jit::Linker;
-
 use crate::error::Fault;
+use crate::host::Guest;
+use crate::host::declare::{CALL, Host, func};
 use crate::host::process::send;
-use crate::host::{Guest, charge};
-use crate::process::{ProcessData, ProcessId, Signal};
+use crate::process::{ProcessId, Signal};
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::ext::exit";
-    linker.func(MODULE, "exit", exit);
-    linker.func(MODULE, "signal", signal);
+    func!(host, MODULE, "exit", CALL, exit);
+    func!(host, MODULE, "signal", CALL, signal);
 }
 
 /// Ends the caller with a reason. Does not return, and `lunatic::trap::catch` does not catch it.
@@ -25,7 +24,6 @@ fn exit(_: &mut Guest<'_>, reason: i64) -> Result<(), Fault> {
 /// Unlike a kill, it can be outlived. To a process that is gone it is nothing. To the caller itself it does not
 /// return if it ends it.
 fn signal(guest: &mut Guest<'_>, process: u64, reason: i64) -> Result<(), Fault> {
-    charge(guest, 0);
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));
     if target == me && data.die_when_link_dies && reason != 0 {

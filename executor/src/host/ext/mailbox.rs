@@ -1,20 +1,18 @@
 //! `lunatic::ext::mailbox`: what becomes of messages beyond the caller's limits, and how many wait.
 
-use lunatic_jit::Linker;
-
 use crate::error::Fault;
 use crate::host::Guest;
-use crate::process::ProcessData;
+use crate::host::declare::{CALL, Host, LOOK, func};
 
 /// What [`set_policy`] takes.
 const END: u32 = 0;
 const DROP_NEWEST: u32 = 1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::ext::mailbox";
-    linker.func(MODULE, "set_policy", set_policy);
-    linker.func(MODULE, "dropped", |guest: &mut Guest<'_>| guest.data().process.inbox().held().1);
-    linker.func(MODULE, "length", |guest: &mut Guest<'_>| guest.data().mailbox.len() as u64);
+    func!(host, MODULE, "set_policy", CALL, set_policy);
+    func!(host, MODULE, "dropped", LOOK, |guest: &mut Guest<'_>| guest.data().process.inbox().held().1);
+    func!(host, MODULE, "length", LOOK, |guest: &mut Guest<'_>| guest.data().mailbox.len() as u64);
 }
 
 /// Says what becomes of messages beyond the caller's limits: 0 (as it is at first): they end the caller; 1: they are

@@ -15,25 +15,23 @@ mod process;
 mod redirect;
 mod timer;
 
-use lunatic_jit::Linker;
-
-use crate::process::ProcessData;
+use crate::host::declare::{Host, LOOK, func};
 
 use super::Guest;
 
 /// Grows with every release that adds a function.
 pub(super) const VERSION: u32 = 4;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func("lunatic::ext", "version", |_: &mut Guest<'_>| VERSION);
-    alias::register(linker);
-    config::register(linker);
-    death::register(linker);
-    exit::register(linker);
-    mailbox::register(linker);
-    monitor::register(linker);
-    network::register(linker);
-    process::register(linker);
-    redirect::register(linker);
-    timer::register(linker);
+pub(super) fn register(host: &mut Host) {
+    func!(host, "lunatic::ext", "version", LOOK, |_: &mut Guest<'_>| VERSION);
+    alias::register(host);
+    config::register(host);
+    death::register(host);
+    exit::register(host);
+    mailbox::register(host);
+    monitor::register(host);
+    network::register(host);
+    process::register(host);
+    redirect::register(host);
+    timer::register(host);
 }

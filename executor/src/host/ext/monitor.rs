@@ -2,17 +2,16 @@
 //!
 //! `lunatic::process::stop_monitoring` stops them too: it stops all that the caller has of a process.
 
-use lunatic_jit::Linker;
-
 use crate::error::Fault;
+use crate::host::Guest;
+use crate::host::declare::{CALL, Host, func};
 use crate::host::process::{send, start_monitor};
-use crate::host::{Guest, charge};
-use crate::process::{ProcessData, ProcessId, Signal};
+use crate::process::{ProcessId, Signal};
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::ext::monitor";
-    linker.func(MODULE, "start", start);
-    linker.func(MODULE, "stop", stop);
+    func!(host, MODULE, "start", CALL, start);
+    func!(host, MODULE, "stop", CALL, stop);
 }
 
 /// As `lunatic::process::monitor`, and returns the monitor's reference, which the message carries. It is never 0, and
@@ -25,7 +24,6 @@ fn start(guest: &mut Guest<'_>, process: u64) -> Result<u64, Fault> {
 /// that has arrived is taken out of the mailbox. Returns 1 if that kept it from being told, 0 if it had been told
 /// before, was stopped, or never was.
 fn stop(guest: &mut Guest<'_>, process: u64, reference: u64, flush: u32) -> u32 {
-    charge(guest, 0);
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));
     let was_there = data.relations.stop_watching(target, reference);

@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use lunatic_jit::Linker;
-
 use crate::error::Fault;
+use crate::host::declare::{CALL, Host, func, limits};
 use crate::net::{AddressRule, MAX_RULES, NetworkRules, Policy};
 use crate::process::ProcessData;
 
@@ -17,9 +16,6 @@ use super::Guest;
 
 const MODULE: &str = "lunatic::ext::network";
 
-/// Bytes of a rule at most: a name has 253, an address fewer.
-const MAX_RULE: u32 = 512;
-
 const CONNECT: u32 = 0;
 const BIND: u32 = 1;
 const RESOLVE: u32 = 2;
@@ -28,9 +24,9 @@ const RESOLVE: u32 = 2;
 const ALLOWED: u32 = 0;
 const NO_RULE: u32 = 1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "restrict", restrict);
-    linker.func(MODULE, "allow", allow);
+pub(super) fn register(host: &mut Host) {
+    func!(host, MODULE, "restrict", CALL, restrict);
+    func!(host, MODULE, "allow", CALL.range(2, limits::RULE, "a rule"), allow);
 }
 
 /// The rules that a configuration has of its own.
@@ -62,7 +58,7 @@ fn restrict(guest: &mut Guest<'_>, config: u64, kind: u32) -> Result<(), Fault> 
 fn allow(guest: &mut Guest<'_>, config: u64, kind: u32, rule: u32, rule_len: u32) -> Result<u32, Fault> {
     charge(guest, rule_len.into());
     let (memory, data) = parts(guest)?;
-    let rule = memory.text("a rule", MAX_RULE, (rule, rule_len))?.to_owned();
+    let rule = memory.str(rule, rule_len)?.to_owned();
     data.config_mut(config)?.take_text(rule.len())?;
     let rules = rules(data, config)?;
     let is_rule = match kind {

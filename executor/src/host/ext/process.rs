@@ -1,18 +1,19 @@
 //! `lunatic::ext::process`: what can be said of a process.
 
-use lunatic_jit::{HostCall, Linker, RawValue};
+use lunatic_jit::{HostCall, RawValue};
 
 use crate::error::Fault;
+use crate::host::Guest;
+use crate::host::declare::{CALL, Host, func};
 use crate::host::memory::{GuestMemory, parts};
-use crate::host::{Guest, charge};
-use crate::process::{Doing, Info, ProcessData, ProcessId, Signal};
+use crate::process::{Doing, Info, ProcessId, Signal};
 use crate::scheduler::Priority;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::ext::process";
-    linker.func(MODULE, "info", info);
-    linker.func(MODULE, "name", name);
-    linker.func(MODULE, "set_priority", set_priority);
+    func!(host, MODULE, "info", CALL.bytes(1), info);
+    func!(host, MODULE, "name", CALL.bytes(1), name);
+    func!(host, MODULE, "set_priority", CALL, set_priority);
 }
 
 /// Writes numbers about a process, 8 bytes each, as far as there is room for them in `length` bytes:
@@ -31,7 +32,6 @@ pub(super) fn register(linker: &mut Linker<ProcessData>) {
 /// Another process answers itself, in order with other signals, so the caller waits until it has its turn. Returns how
 /// many numbers there are, 0 if there is no such process. Traps on a bad pointer.
 fn info(guest: &mut Guest<'_>, process: u64, pointer: u32, length: u32) -> Result<HostCall<u32>, Fault> {
-    charge(guest, length.into());
     let (mut memory, data) = parts(guest)?;
     memory.check(pointer, length)?;
     let target = ProcessId::from_guest(process);
@@ -78,7 +78,6 @@ fn write(
 /// Writes a name of a process, as far as there is room for it in `length` bytes. Returns its length, 0 if it has none.
 /// Traps on a bad pointer.
 fn name(guest: &mut Guest<'_>, process: u64, pointer: u32, length: u32) -> Result<u32, Fault> {
-    charge(guest, length.into());
     let (mut memory, data) = parts(guest)?;
     let buffer = memory.bytes_mut(pointer, length)?;
     let names = data.node().registry.lock();

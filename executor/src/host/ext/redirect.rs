@@ -11,16 +11,16 @@ use std::sync::Arc;
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::OpenOptions;
-use lunatic_jit::{HostCall, Linker, RawValue};
+use lunatic_jit::{HostCall, RawValue};
 
 use crate::config::ProcessConfig;
 use crate::error::Fault;
-use crate::process::{ProcessData, ProcessId};
+use crate::host::declare::{CALL, Host, func, limits};
+use crate::process::ProcessId;
 use crate::redirect::{Connection, Sink};
 use crate::sys::{self, files};
 
-use super::super::charge;
-use super::super::config::{MAX_PATH, below};
+use super::super::config::below;
 use super::super::memory::{GuestMemory, parts};
 use super::super::networking::{TCP_STREAM, failed};
 use super::Guest;
@@ -36,10 +36,16 @@ const STDERR: u32 = 2;
 /// The result of [`to_file`] when it did what it was asked to.
 const DONE: u32 = 0;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "to_process", to_process);
-    linker.func(MODULE, "to_tcp_stream", to_tcp_stream);
-    linker.func(MODULE, "to_file", to_file);
+pub(super) fn register(host: &mut Host) {
+    func!(host, MODULE, "to_process", CALL.range(2, limits::PATH, "a path"), to_process);
+    func!(host, MODULE, "to_tcp_stream", CALL.range(2, limits::PATH, "a path"), to_tcp_stream);
+    func!(
+        host,
+        MODULE,
+        "to_file",
+        CALL.range(2, limits::PATH, "a path").range(4, limits::PATH, "a path").place(6, 8),
+        to_file
+    );
 }
 
 /// What is to be redirected.
@@ -50,7 +56,7 @@ struct What {
 
 impl What {
     fn new(memory: &GuestMemory<'_>, number: u32, path: u32, length: u32) -> Result<What, Fault> {
-        let path = memory.text("a path", MAX_PATH, (path, length))?.to_owned();
+        let path = memory.str(path, length)?.to_owned();
         match number {
             PATH | STDOUT | STDERR => Ok(What { number, path }),
             other => Err(Fault::Unknown { kind: "thing to redirect", id: other.into() }),
@@ -81,7 +87,6 @@ fn to_process(
     process: u64,
     tag: i64,
 ) -> Result<(), Fault> {
-    charge(guest, length.into());
     let (memory, data) = parts(guest)?;
     let what = What::new(&memory, what, path, length)?;
     let sink = Sink::Process(ProcessId::from_guest(process), tag);
@@ -97,7 +102,6 @@ fn to_tcp_stream(
     length: u32,
     stream: u64,
 ) -> Result<(), Fault> {
-    charge(guest, length.into());
     let (memory, data) = parts(guest)?;
     let what = What::new(&memory, what, path, length)?;
     let stream = (TCP_STREAM.table)(data.sockets()).get(TCP_STREAM.name, stream)?.clone();
@@ -118,10 +122,9 @@ fn to_file(
     file_len: u32,
     place: u32,
 ) -> Result<HostCall<u32>, Fault> {
-    charge(guest, u64::from(length) + u64::from(file_len));
     let (memory, data) = parts(guest)?;
     let what = What::new(&memory, what, path, length)?;
-    let file = memory.text("a path", MAX_PATH, (file, file_len))?;
+    let file = memory.str(file, file_len)?;
     memory.check(place, 8)?;
     data.configs.get(KIND, config)?;
     let found = below(&data.process.config().dirs, file).filter(|(dir, _)| !dir.is_read_only);

@@ -1,22 +1,19 @@
 //! `lunatic::ext::timer`: how much time was left.
 
-use lunatic_jit::Linker;
-
+use crate::host::declare::{CALL, Host, func};
 use crate::host::process::MILLISECOND;
-use crate::host::{Guest, charge, timer};
-use crate::process::ProcessData;
+use crate::host::{Guest, timer};
 
 /// What [`cancel`] returns for a timer that is over.
 const OVER: u64 = u64::MAX;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func("lunatic::ext::timer", "cancel", cancel);
+pub(super) fn register(host: &mut Host) {
+    func!(host, "lunatic::ext::timer", "cancel", CALL, cancel);
 }
 
 /// Cancels a timer that the caller has set by `lunatic::timer::send_after`. Returns the milliseconds that were left, rounded
 /// up, or `u64::MAX` when it has fired, was cancelled, never was, or is another process's.
 fn cancel(guest: &mut Guest<'_>, id: u64) -> u64 {
-    charge(guest, 0);
     let data = guest.data();
     let deadline = timer::cancel(data, id);
     deadline.map_or(OVER, |deadline| deadline.saturating_sub(data.node().clock.now()).div_ceil(MILLISECOND))

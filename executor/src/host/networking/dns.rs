@@ -7,17 +7,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::account::Kept;
 use crate::error::Fault;
 use crate::host::Guest;
+use crate::host::declare::{CALL, Host, SYSTEM_CALL, func, limits};
 use crate::host::memory::{GuestMemory, parts};
 use crate::net::{self, Action, Net};
 use crate::process::{ProcessData, Reason, Signal};
 
 use super::address::Places;
-use super::{DONE, FAILED, MODULE, SYSTEM_CALL, answered, deadline, failed, returned, timed_out};
+use super::{DONE, FAILED, MODULE, answered, deadline, failed, returned, timed_out};
 
 /// Addresses that are yet to be asked for.
 pub(super) type Addresses = std::vec::IntoIter<SocketAddr>;
@@ -31,10 +32,16 @@ const LOOK_UP: u64 = 2 << 10;
 /// What a lookup has found, once it has.
 type Found = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "resolve", resolve);
-    linker.func(MODULE, "resolve_next", resolve_next);
-    linker.func(MODULE, "drop_dns_iterator", |guest: &mut Guest<'_>, id: u64| {
+pub(super) fn register(host: &mut Host) {
+    func!(host, MODULE, "resolve", SYSTEM_CALL.range(0, limits::HOST, "a name").place(3, 8), resolve);
+    func!(
+        host,
+        MODULE,
+        "resolve_next",
+        CALL.place(1, 4).place(2, 16).place(3, 2).place(4, 4).place(5, 4),
+        resolve_next
+    );
+    func!(host, MODULE, "drop_dns_iterator", CALL, |guest: &mut Guest<'_>, id: u64| {
         guest.data_mut().sockets().addresses.remove("address iterator", id).map(drop)
     });
 }
@@ -47,10 +54,9 @@ fn resolve(
     timeout_ms: u64,
     place: u32,
 ) -> Result<HostCall<u32>, Fault> {
-    guest.charge(SYSTEM_CALL);
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
-    let name = memory.text("a name", MAX_NAME, (name, name_len))?.to_owned();
+    let name = memory.str(name, name_len)?.to_owned();
     let deadline = deadline(data, timeout_ms);
     with_addresses(&mut memory, data, name, deadline, place, move |memory, data, addresses| {
         let id = add(data, addresses.collect());

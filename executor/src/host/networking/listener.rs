@@ -4,10 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::error::Fault;
 use crate::host::Guest;
+use crate::host::declare::{CALL, Host, SYSTEM_CALL, func};
 use crate::host::memory::{GuestMemory, parts};
 use crate::net::{Action, Attempt, Net, Source, TcpListener, TcpStream, TlsListener, TlsStream};
 use crate::process::ProcessData;
@@ -15,9 +16,7 @@ use crate::process::ProcessData;
 use super::address::Passed;
 use super::dns::{self, answer_address};
 use super::stream::{Known, enter_stream};
-use super::{
-    Kind, MODULE, Operation, SYSTEM_CALL, TCP_LISTENER, TLS_LISTENER, answered, begin, enter, too_many,
-};
+use super::{Kind, MODULE, Operation, TCP_LISTENER, TLS_LISTENER, answered, begin, enter, too_many};
 
 /// A kind of listener that processes know by numbers.
 trait Listens: Send + Sync + Sized + 'static {
@@ -58,19 +57,25 @@ listens!(TcpListener, TcpStream, TCP_LISTENER);
 listens!(TlsListener, TlsStream, TLS_LISTENER);
 
 /// Declares what both kinds have.
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    register_kind::<TcpListener>(linker, "tcp");
-    register_kind::<TlsListener>(linker, "tls");
+pub(super) fn register(host: &mut Host) {
+    register_kind::<TcpListener>(host, "tcp");
+    register_kind::<TlsListener>(host, "tls");
 }
 
-fn register_kind<L: Listens>(linker: &mut Linker<ProcessData>, prefix: &str) {
-    linker.func(MODULE, &format!("{prefix}_accept"), accept::<L>);
-    linker.func(MODULE, &format!("drop_{prefix}_listener"), |guest: &mut Guest<'_>, id: u64| {
+fn register_kind<L: Listens>(host: &mut Host, prefix: &str) {
+    func!(host, MODULE, &format!("{prefix}_accept"), SYSTEM_CALL.place(1, 8).place(2, 8), accept::<L>);
+    func!(host, MODULE, &format!("drop_{prefix}_listener"), CALL, |guest: &mut Guest<'_>, id: u64| {
         (L::KIND.table)(guest.data_mut().sockets()).remove(L::KIND.name, id).map(drop)
     });
-    linker.func(MODULE, &format!("{prefix}_local_addr"), |guest: &mut Guest<'_>, id: u64, place: u32| {
-        answer_address(guest, place, |data| L::get(data, id).map(|listener| listener.local()))
-    });
+    func!(
+        host,
+        MODULE,
+        &format!("{prefix}_local_addr"),
+        SYSTEM_CALL.place(1, 8),
+        |guest: &mut Guest<'_>, id: u64, place: u32| {
+            answer_address(guest, place, |data| L::get(data, id).map(|listener| listener.local()))
+        }
+    );
 }
 
 /// Binds a socket to an address, if that is allowed. Port 0 is any that is free. Writes the socket's identifier.
@@ -81,7 +86,6 @@ pub(super) fn bind<T>(
     kind: Kind<T>,
     open: impl FnOnce(&Arc<Net>, SocketAddr, &GuestMemory<'_>) -> Result<io::Result<T>, Fault>,
 ) -> Result<u32, Fault> {
-    guest.charge(SYSTEM_CALL);
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
     let address = address.read(&memory)?;

@@ -24,9 +24,10 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker, RawValue};
+use lunatic_jit::{HostCall, RawValue};
 
 use crate::error::Fault;
+use crate::host::declare::Host;
 use crate::net::{Attempt, Source, Stream, TcpListener, TcpStream, TlsListener, TlsStream, UdpSocket};
 use crate::process::ProcessData;
 
@@ -48,9 +49,6 @@ const TIMED_OUT: u32 = 9027;
 
 /// The time that is never over.
 const FOREVER: u64 = u64::MAX;
-
-/// Reductions for a call that asks something of the system.
-const SYSTEM_CALL: u64 = 400;
 
 /// A process's sockets, and addresses that it may ask for.
 #[derive(Default)]
@@ -82,12 +80,12 @@ const TCP_LISTENER: Kind<TcpListener> =
 const TLS_LISTENER: Kind<TlsListener> =
     Kind { name: "TLS listener", table: |sockets| &mut sockets.tls_listeners, source: TlsListener::source };
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    dns::register(linker);
-    listener::register(linker);
-    tcp::register(linker);
-    tls::register(linker);
-    udp::register(linker);
+pub(super) fn register(host: &mut Host) {
+    dns::register(host);
+    listener::register(host);
+    tcp::register(host);
+    tls::register(host);
+    udp::register(host);
 }
 
 impl ProcessData {
@@ -174,7 +172,6 @@ trait Operation: Sized + Send + 'static {
 
 /// Begins an operation.
 fn begin(guest: &mut Guest<'_>, operation: impl Operation) -> Result<HostCall<u32>, Fault> {
-    guest.charge(SYSTEM_CALL);
     let (mut memory, data) = parts(guest)?;
     memory.check(operation.place(), 8)?;
     go_on(&mut memory, data, operation, None)

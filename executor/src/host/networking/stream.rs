@@ -3,11 +3,12 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 use smallvec::SmallVec;
 
 use crate::error::Fault;
 use crate::host::Guest;
+use crate::host::declare::{CALL, Host, LOOK, SYSTEM_CALL, func};
 use crate::host::memory::GuestMemory;
 use crate::net::{Attempt, Source, Stream, Timeouts};
 use crate::process::ProcessData;
@@ -38,28 +39,36 @@ pub(super) fn enter_stream<S: Known>(data: &mut ProcessData, stream: Arc<S>) -> 
 }
 
 /// Declares what all kinds of streams have. `prefix` is the kind's, `of_timeouts` what Lunatic put into those names.
-pub(super) fn register<S: Known>(linker: &mut Linker<ProcessData>, prefix: &str, of_timeouts: &str) {
-    linker.func(MODULE, &format!("drop_{prefix}_stream"), |guest: &mut Guest<'_>, id: u64| {
+pub(super) fn register<S: Known>(host: &mut Host, prefix: &str, of_timeouts: &str) {
+    func!(host, MODULE, &format!("drop_{prefix}_stream"), CALL, |guest: &mut Guest<'_>, id: u64| {
         (S::KIND.table)(guest.data_mut().sockets()).remove(S::KIND.name, id).map(drop)
     });
-    linker.func(MODULE, &format!("clone_{prefix}_stream"), clone::<S>);
-    linker.func(MODULE, &format!("{prefix}_read"), read::<S>);
-    linker.func(MODULE, &format!("{prefix}_write_vectored"), write::<S>);
-    linker.func(MODULE, &format!("{prefix}_flush"), flush::<S>);
-    timeout::<S>(linker, &format!("{of_timeouts}read_timeout"), |timeouts| &timeouts.read);
-    timeout::<S>(linker, &format!("{of_timeouts}write_timeout"), |timeouts| &timeouts.write);
+    func!(host, MODULE, &format!("clone_{prefix}_stream"), CALL, clone::<S>);
+    func!(host, MODULE, &format!("{prefix}_read"), SYSTEM_CALL.bytes(1).place(3, 8), read::<S>);
+    func!(
+        host,
+        MODULE,
+        &format!("{prefix}_write_vectored"),
+        SYSTEM_CALL.array(1, 8, u32::MAX, "").place(3, 8),
+        write::<S>
+    );
+    func!(host, MODULE, &format!("{prefix}_flush"), SYSTEM_CALL.place(1, 8), flush::<S>);
+    timeout::<S>(host, &format!("{of_timeouts}read_timeout"), |timeouts| &timeouts.read);
+    timeout::<S>(host, &format!("{of_timeouts}write_timeout"), |timeouts| &timeouts.write);
 }
 
 /// Declares how a timeout is set and got. It belongs to the stream: clones have the same.
-pub(super) fn timeout<S: Known>(
-    linker: &mut Linker<ProcessData>,
-    name: &str,
-    which: fn(&Timeouts) -> &crate::net::Timeout,
-) {
-    linker.func(MODULE, &format!("set_{name}"), move |guest: &mut Guest<'_>, id: u64, milliseconds: u64| {
-        S::get(guest.data_mut(), id).map(|stream| which(stream.timeouts()).set(milliseconds))
-    });
-    linker.func(MODULE, &format!("get_{name}"), move |guest: &mut Guest<'_>, id: u64| {
+pub(super) fn timeout<S: Known>(host: &mut Host, name: &str, which: fn(&Timeouts) -> &crate::net::Timeout) {
+    func!(
+        host,
+        MODULE,
+        &format!("set_{name}"),
+        LOOK,
+        move |guest: &mut Guest<'_>, id: u64, milliseconds: u64| {
+            S::get(guest.data_mut(), id).map(|stream| which(stream.timeouts()).set(milliseconds))
+        }
+    );
+    func!(host, MODULE, &format!("get_{name}"), LOOK, move |guest: &mut Guest<'_>, id: u64| {
         S::get(guest.data_mut(), id).map(|stream| which(stream.timeouts()).get())
     });
 }

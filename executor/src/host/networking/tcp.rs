@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::error::Fault;
 use crate::host::Guest;
+use crate::host::declare::{Host, SYSTEM_CALL, func};
 use crate::host::memory::{GuestMemory, parts};
 use crate::net::{Action, Attempt, Source, Stream, TcpListener, TcpStream};
 use crate::process::ProcessData;
@@ -17,15 +18,21 @@ use super::listener;
 use super::stream::{self, Known, counted, enter_stream};
 use super::{Kind, MODULE, Operation, TCP_LISTENER, TCP_STREAM, answered, begin};
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    stream::register::<TcpStream>(linker, "tcp", "");
-    stream::timeout::<TcpStream>(linker, "peek_timeout", |timeouts| &timeouts.peek);
-    linker.func(MODULE, "tcp_bind", bind);
-    linker.func(MODULE, "tcp_connect", connect);
-    linker.func(MODULE, "tcp_peek", peek);
-    linker.func(MODULE, "tcp_peer_addr", |guest: &mut Guest<'_>, id: u64, place: u32| {
-        answer_address(guest, place, |data| TcpStream::get(data, id).map(|stream| stream.peer()))
-    });
+pub(super) fn register(host: &mut Host) {
+    stream::register::<TcpStream>(host, "tcp", "");
+    stream::timeout::<TcpStream>(host, "peek_timeout", |timeouts| &timeouts.peek);
+    func!(host, MODULE, "tcp_bind", SYSTEM_CALL.place(5, 8), bind);
+    func!(host, MODULE, "tcp_connect", SYSTEM_CALL.place(6, 8), connect);
+    func!(host, MODULE, "tcp_peek", SYSTEM_CALL.bytes(1).place(3, 8), peek);
+    func!(
+        host,
+        MODULE,
+        "tcp_peer_addr",
+        SYSTEM_CALL.place(1, 8),
+        |guest: &mut Guest<'_>, id: u64, place: u32| {
+            answer_address(guest, place, |data| TcpStream::get(data, id).map(|stream| stream.peer()))
+        }
+    );
 }
 
 impl Known for TcpStream {

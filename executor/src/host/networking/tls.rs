@@ -4,11 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 use rustls::ClientConfig;
 
 use crate::error::Fault;
 use crate::host::Guest;
+use crate::host::declare::{Host, SYSTEM_CALL, func, limits};
 use crate::host::memory::{GuestMemory, parts};
 use crate::net::{Action, Attempt, Source, Stream, TcpStream, TlsListener, TlsStream, client_config};
 use crate::process::ProcessData;
@@ -17,7 +18,7 @@ use super::address::Passed;
 use super::dns;
 use super::listener;
 use super::stream::{self, Known, enter_stream};
-use super::{Kind, MODULE, Operation, SYSTEM_CALL, TLS_LISTENER, TLS_STREAM, deadline, go_on};
+use super::{Kind, MODULE, Operation, TLS_LISTENER, TLS_STREAM, deadline, go_on};
 
 /// Texts of certificates that a client may bring along; a text may have many certificates.
 const MAX_CERTIFICATES: u32 = 64;
@@ -28,10 +29,26 @@ const MAX_PEM: usize = 512 << 10;
 /// How a certificate begins.
 const PEM: &[u8] = b"-----BEGIN CERTIFICATE";
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    stream::register::<TlsStream>(linker, "tls", "tls_");
-    linker.func(MODULE, "tls_bind", bind);
-    linker.func(MODULE, "tls_connect", connect);
+pub(super) fn register(host: &mut Host) {
+    stream::register::<TlsStream>(host, "tls", "tls_");
+    func!(
+        host,
+        MODULE,
+        "tls_bind",
+        SYSTEM_CALL.place(5, 8).range(6, limits::PEM, "a certificate or key").range(
+            8,
+            limits::PEM,
+            "a certificate or key"
+        ),
+        bind
+    );
+    func!(
+        host,
+        MODULE,
+        "tls_connect",
+        SYSTEM_CALL.range(0, limits::HOST, "a name").place(4, 8).array(5, 8, u32::MAX, ""),
+        connect
+    );
 }
 
 impl Known for TlsStream {
@@ -84,7 +101,6 @@ fn connect(
     certificates: u32,
     certificates_len: u32,
 ) -> Result<HostCall<u32>, Fault> {
-    guest.charge(SYSTEM_CALL);
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
     let host = memory.str(host, host_len)?.to_owned();

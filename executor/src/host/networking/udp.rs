@@ -4,10 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::error::Fault;
 use crate::host::Guest;
+use crate::host::declare::{CALL, Host, SYSTEM_CALL, func};
 use crate::host::memory::{GuestMemory, parts};
 use crate::net::{Action, Attempt, Source, UdpSocket};
 use crate::process::ProcessData;
@@ -16,41 +17,53 @@ use super::address::Passed;
 use super::dns::{self, answer_address};
 use super::listener;
 use super::stream::counted;
-use super::{FAILED, MODULE, Operation, SYSTEM_CALL, UDP_SOCKET, answered, begin, failed};
+use super::{FAILED, MODULE, Operation, UDP_SOCKET, answered, begin, failed};
 
 /// What `udp_peer_addr` returns for an error other than not being connected.
 const FAILED_OTHERWISE: u32 = 2;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "udp_bind", bind);
-    linker.func(MODULE, "udp_connect", connect);
-    linker.func(MODULE, "udp_send", send);
-    linker.func(MODULE, "udp_send_to", send_to);
-    linker.func(MODULE, "udp_receive", receive);
-    linker.func(MODULE, "udp_receive_from", receive_from);
-    linker.func(MODULE, "udp_peer_addr", peer);
-    linker.func(MODULE, "udp_local_addr", |guest: &mut Guest<'_>, id: u64, place: u32| {
-        answer_address(guest, place, |data| get(data, id).map(|socket| socket.io().local_addr()))
-    });
-    linker.func(MODULE, "clone_udp_socket", |guest: &mut Guest<'_>, id: u64| {
+pub(super) fn register(host: &mut Host) {
+    func!(host, MODULE, "udp_bind", SYSTEM_CALL.place(5, 8), bind);
+    func!(host, MODULE, "udp_connect", SYSTEM_CALL.place(7, 8), connect);
+    func!(host, MODULE, "udp_send", SYSTEM_CALL.bytes(1).place(3, 8), send);
+    func!(host, MODULE, "udp_send_to", SYSTEM_CALL.bytes(1).place(8, 8), send_to);
+    func!(host, MODULE, "udp_receive", SYSTEM_CALL.bytes(1).place(3, 8), receive);
+    func!(host, MODULE, "udp_receive_from", SYSTEM_CALL.bytes(1).place(3, 8).place(4, 8), receive_from);
+    func!(host, MODULE, "udp_peer_addr", SYSTEM_CALL.place(1, 8), peer);
+    func!(
+        host,
+        MODULE,
+        "udp_local_addr",
+        SYSTEM_CALL.place(1, 8),
+        |guest: &mut Guest<'_>, id: u64, place: u32| {
+            answer_address(guest, place, |data| get(data, id).map(|socket| socket.io().local_addr()))
+        }
+    );
+    func!(host, MODULE, "clone_udp_socket", CALL, |guest: &mut Guest<'_>, id: u64| {
         let data = guest.data_mut();
         let socket = get(data, id)?.clone();
         let max = data.process.config().max_resources;
         data.sockets().udp_sockets.add_or_trap(max, "UDP sockets", socket)
     });
-    linker.func(MODULE, "drop_udp_socket", |guest: &mut Guest<'_>, id: u64| {
+    func!(host, MODULE, "drop_udp_socket", CALL, |guest: &mut Guest<'_>, id: u64| {
         guest.data_mut().sockets().udp_sockets.remove(UDP_SOCKET.name, id).map(drop)
     });
-    linker.func(MODULE, "set_udp_socket_broadcast", |guest: &mut Guest<'_>, id: u64, broadcast: u32| {
-        set(guest, id, |socket| socket.set_broadcast(broadcast != 0))
-    });
-    linker.func(MODULE, "get_udp_socket_broadcast", |guest: &mut Guest<'_>, id: u64| {
+    func!(
+        host,
+        MODULE,
+        "set_udp_socket_broadcast",
+        SYSTEM_CALL,
+        |guest: &mut Guest<'_>, id: u64, broadcast: u32| {
+            set(guest, id, |socket| socket.set_broadcast(broadcast != 0))
+        }
+    );
+    func!(host, MODULE, "get_udp_socket_broadcast", SYSTEM_CALL, |guest: &mut Guest<'_>, id: u64| {
         set(guest, id, mio::net::UdpSocket::broadcast).map(i32::from)
     });
-    linker.func(MODULE, "set_udp_socket_ttl", |guest: &mut Guest<'_>, id: u64, ttl: u32| {
+    func!(host, MODULE, "set_udp_socket_ttl", SYSTEM_CALL, |guest: &mut Guest<'_>, id: u64, ttl: u32| {
         set(guest, id, |socket| socket.set_ttl(ttl))
     });
-    linker.func(MODULE, "get_udp_socket_ttl", |guest: &mut Guest<'_>, id: u64| {
+    func!(host, MODULE, "get_udp_socket_ttl", SYSTEM_CALL, |guest: &mut Guest<'_>, id: u64| {
         set(guest, id, mio::net::UdpSocket::ttl)
     });
 }
@@ -65,7 +78,6 @@ fn set<R>(
     id: u64,
     change: impl FnOnce(&mio::net::UdpSocket) -> io::Result<R>,
 ) -> Result<R, Fault> {
-    guest.charge(SYSTEM_CALL);
     let socket = get(guest.data_mut(), id)?;
     change(socket.io()).map_err(|error| Fault::Refused(error.to_string()))
 }
@@ -99,7 +111,6 @@ fn connect(
     _timeout_ms: u64,
     place: u32,
 ) -> Result<u32, Fault> {
-    guest.charge(SYSTEM_CALL);
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
     let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;

@@ -1,9 +1,10 @@
 //! Connections: `open`, `execute`, `query_prepare`, `sqlite3_changes`, `last_error`.
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::error::Fault;
 use crate::host::Guest;
+use crate::host::declare::{CALL, HEAVY, Host, LOOK, func, limits};
 use crate::host::memory::{GuestMemory, parts};
 use crate::process::ProcessData;
 use crate::sqlite::{Connection, SqlError, encode_error};
@@ -17,18 +18,24 @@ use super::work::{settle, submit, work};
 const OPENED: u64 = 0;
 const FAILED: u64 = 1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "open", open);
-    linker.func(MODULE, "execute", execute);
-    linker.func(MODULE, "query_prepare", prepare);
-    linker.func(MODULE, "sqlite3_changes", |guest: &mut Guest<'_>, connection: u64| {
+pub(super) fn register(host: &mut Host) {
+    func!(host, MODULE, "open", HEAVY.range(0, limits::PATH, "a path").place(2, 8), open);
+    func!(host, MODULE, "execute", HEAVY.range(1, limits::SQL, "a statement"), execute);
+    func!(host, MODULE, "query_prepare", HEAVY.range(1, limits::SQL, "a statement"), prepare);
+    func!(host, MODULE, "sqlite3_changes", LOOK, |guest: &mut Guest<'_>, connection: u64| {
         Databases::connection(guest.data_mut(), connection).map(|opened| opened.changes)
     });
-    linker.func(MODULE, "last_error", |guest: &mut Guest<'_>, connection: u64, length: u32| {
-        let opened = Databases::connection(guest.data_mut(), connection)?;
-        let error = encode_error(opened.error.as_ref());
-        give(guest, length, error)
-    });
+    func!(
+        host,
+        MODULE,
+        "last_error",
+        CALL.place(1, 4),
+        |guest: &mut Guest<'_>, connection: u64, length: u32| {
+            let opened = Databases::connection(guest.data_mut(), connection)?;
+            let error = encode_error(opened.error.as_ref());
+            give(guest, length, error)
+        }
+    );
 }
 
 /// Opens the database at a path below one of the process's directories, or one in memory: `:memory:`, or no name.

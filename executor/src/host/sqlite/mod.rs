@@ -40,16 +40,14 @@ mod statement;
 mod tables;
 mod work;
 
-use lunatic_jit::Linker;
-
-use crate::process::ProcessData;
+use crate::host::declare::Host;
 
 pub(crate) use tables::Databases;
 
 /// The module name.
 const MODULE: &str = "lunatic::sqlite";
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    connection::register(linker);
-    statement::register(linker);
+pub(super) fn register(host: &mut Host) {
+    connection::register(host);
+    statement::register(host);
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::error::Fault;
 use crate::host::Guest;
+use crate::host::declare::{CALL, Host, LOOK, func};
 use crate::host::memory::parts;
 use crate::process::ProcessData;
 use crate::sqlite::{Binds, Connection, Held, Row, SqlError, StatementId, Steps, encode_strings};
@@ -19,29 +20,41 @@ use super::work::{settle, work};
 const ROW: u64 = 100;
 const DONE: u64 = 101;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
-    linker.func(MODULE, "bind_value", bind);
-    linker.func(MODULE, "sqlite3_step", step);
-    linker.func(MODULE, "statement_reset", reset);
-    linker.func(MODULE, "sqlite3_finalize", finalize);
-    linker.func(MODULE, "column_count", |guest: &mut Guest<'_>, id: u64| {
+pub(super) fn register(host: &mut Host) {
+    func!(host, MODULE, "bind_value", CALL.bytes(1), bind);
+    func!(host, MODULE, "sqlite3_step", CALL, step);
+    func!(host, MODULE, "statement_reset", CALL, reset);
+    func!(host, MODULE, "sqlite3_finalize", CALL, finalize);
+    func!(host, MODULE, "column_count", LOOK, |guest: &mut Guest<'_>, id: u64| {
         Databases::statement(guest.data_mut(), id).map(|statement| statement.columns.names.len() as u32)
     });
-    linker.func(MODULE, "column_names", |guest: &mut Guest<'_>, id: u64, length: u32| {
+    func!(host, MODULE, "column_names", CALL.place(1, 4), |guest: &mut Guest<'_>, id: u64, length: u32| {
         let names = encode_strings(&Databases::statement(guest.data_mut(), id)?.columns.names);
         give(guest, length, names)
     });
-    linker.func(MODULE, "column_name", |guest: &mut Guest<'_>, id: u64, column: u32, length: u32| {
-        let names = &Databases::statement(guest.data_mut(), id)?.columns.names;
-        let name = names.get(column as usize).ok_or_else(|| no_column(column))?.clone();
-        give(guest, length, name)
-    });
-    linker.func(MODULE, "read_column", |guest: &mut Guest<'_>, id: u64, column: u32, length: u32| {
-        let row = Databases::statement(guest.data_mut(), id)?.row();
-        row.of().column(column as usize).ok_or_else(|| no_column(column))?;
-        give(guest, length, OneColumn(row, column as usize))
-    });
-    linker.func(MODULE, "read_row", |guest: &mut Guest<'_>, id: u64, length: u32| {
+    func!(
+        host,
+        MODULE,
+        "column_name",
+        CALL.place(2, 4),
+        |guest: &mut Guest<'_>, id: u64, column: u32, length: u32| {
+            let names = &Databases::statement(guest.data_mut(), id)?.columns.names;
+            let name = names.get(column as usize).ok_or_else(|| no_column(column))?.clone();
+            give(guest, length, name)
+        }
+    );
+    func!(
+        host,
+        MODULE,
+        "read_column",
+        CALL.place(2, 4),
+        |guest: &mut Guest<'_>, id: u64, column: u32, length: u32| {
+            let row = Databases::statement(guest.data_mut(), id)?.row();
+            row.of().column(column as usize).ok_or_else(|| no_column(column))?;
+            give(guest, length, OneColumn(row, column as usize))
+        }
+    );
+    func!(host, MODULE, "read_row", CALL.place(1, 4), |guest: &mut Guest<'_>, id: u64, length: u32| {
         let row = Databases::statement(guest.data_mut(), id)?.row();
         give(guest, length, row)
     });

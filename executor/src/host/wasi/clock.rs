@@ -1,7 +1,8 @@
 //! Time, randomness and yielding: `clock_*`, `random_get`, `sched_yield`.
 
-use lunatic_jit::{HostCall, Linker, RawValue};
+use lunatic_jit::{HostCall, RawValue};
 
+use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 use crate::host::{Guest, charge};
 use crate::process::{ProcessData, Reason};
@@ -19,17 +20,19 @@ const RESOLUTION: u64 = 1;
 /// Random bytes that are made before others have their turn.
 const RANDOM_CHUNK: u32 = 64 << 10;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+pub(super) fn register(host: &mut Host, version: Version) {
     let module = version.module();
-    linker.func(module, "clock_res_get", |guest: &mut Guest<'_>, clock: u32, result: u32| {
+    func!(host, module, "clock_res_get", LOOK, |guest: &mut Guest<'_>, clock: u32, result: u32| {
         answer(guest, |memory, data| {
             now(data, clock)?;
             Ok(memory.write_u64(result, RESOLUTION)?)
         })
     });
-    linker.func(
+    func!(
+        host,
         module,
         "clock_time_get",
+        LOOK,
         |guest: &mut Guest<'_>, clock: u32, _precision: u64, result: u32| {
             answer(guest, |memory, data| {
                 let now = now(data, clock)?;
@@ -37,14 +40,14 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
             })
         },
     );
-    linker.func(module, "random_get", |guest: &mut Guest<'_>, buffer: u32, length: u32| {
+    func!(host, module, "random_get", LOOK, |guest: &mut Guest<'_>, buffer: u32, length: u32| {
         charge(guest, length.into());
         suspend(guest, |memory, data| {
             memory.check(buffer, length)?;
             fill(memory, data, buffer, length)
         })
     });
-    linker.func(module, "sched_yield", sched_yield);
+    func!(host, module, "sched_yield", LOOK, sched_yield);
 }
 
 /// A clock's reading. The clocks of processor time are not told: a process has reductions instead.

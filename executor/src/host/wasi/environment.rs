@@ -3,9 +3,8 @@
 //! Both lists are passed alike: first the guest asks for the number of strings and the bytes of all of them
 //! with their final zeros, then for an array of pointers and the strings themselves.
 
-use lunatic_jit::Linker;
-
 use crate::error::Fault;
+use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 use crate::host::{CALL, Guest, charge};
 use crate::process::ProcessData;
@@ -16,7 +15,7 @@ use super::{Result, Version, answer};
 /// Strings with their final zeros, of a process.
 type List = fn(&ProcessData) -> Vec<Vec<u8>>;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+pub(super) fn register(host: &mut Host, version: Version) {
     let module = version.module();
     for (name, list) in [("args", args as List), ("environ", environment)] {
         let sizes_get = move |guest: &mut Guest<'_>, count: u32, size: u32| {
@@ -27,11 +26,13 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
             let list = charged(guest, list);
             answer(guest, |memory, _| strings(memory, &list, pointers, buffer))
         };
-        linker.func(module, &format!("{name}_sizes_get"), sizes_get);
-        linker.func(module, &format!("{name}_get"), get);
+        func!(host, module, &format!("{name}_sizes_get"), LOOK, sizes_get);
+        func!(host, module, &format!("{name}_get"), LOOK, get);
     }
-    linker.func(module, "proc_exit", |_: &mut Guest<'_>, status: u32| Err::<(), _>(Fault::Exit(status)));
-    linker.func(module, "proc_raise", |_: &mut Guest<'_>, signal: u32| raise(signal));
+    func!(host, module, "proc_exit", LOOK, |_: &mut Guest<'_>, status: u32| Err::<(), _>(Fault::Exit(
+        status
+    )));
+    func!(host, module, "proc_raise", LOOK, |_: &mut Guest<'_>, signal: u32| raise(signal));
 }
 
 /// What a signal does to a program that has no handlers, as none of these can: it ends it, with the status that a shell

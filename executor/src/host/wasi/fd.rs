@@ -6,9 +6,10 @@
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::host::Guest;
+use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 use crate::process::ProcessData;
 use crate::sys::files;
@@ -22,23 +23,25 @@ use super::{Result, Version, answer, blocking, suspend};
 /// The kinds of advice that there are.
 const ADVICE: u32 = 6;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+pub(super) fn register(host: &mut Host, version: Version) {
     let module = version.module();
-    linker.func(module, "fd_close", |guest: &mut Guest<'_>, fd: u32| {
+    func!(host, module, "fd_close", LOOK, |guest: &mut Guest<'_>, fd: u32| {
         answer(guest, |_, data| data.wasi.close(data.process.config(), fd))
     });
-    linker.func(module, "fd_renumber", |guest: &mut Guest<'_>, from: u32, to: u32| {
+    func!(host, module, "fd_renumber", LOOK, |guest: &mut Guest<'_>, from: u32, to: u32| {
         answer(guest, |_, data| data.wasi.renumber(data.process.config(), from, to))
     });
-    linker.func(module, "fd_fdstat_get", |guest: &mut Guest<'_>, fd: u32, result: u32| {
+    func!(host, module, "fd_fdstat_get", LOOK, |guest: &mut Guest<'_>, fd: u32, result: u32| {
         answer(guest, |memory, data| fdstat(memory, data, fd, result))
     });
-    linker.func(module, "fd_fdstat_set_flags", |guest: &mut Guest<'_>, fd: u32, flags: u32| {
+    func!(host, module, "fd_fdstat_set_flags", LOOK, |guest: &mut Guest<'_>, fd: u32, flags: u32| {
         suspend(guest, |_, data| set_flags(data, fd, flags))
     });
-    linker.func(
+    func!(
+        host,
         module,
         "fd_fdstat_set_rights",
+        LOOK,
         |guest: &mut Guest<'_>, fd: u32, base: u64, inheriting: u64| {
             answer(guest, |_, data| {
                 let entry = data.wasi.entry(data.process.config(), fd)?;
@@ -46,58 +49,64 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
             })
         },
     );
-    linker.func(module, "fd_prestat_get", |guest: &mut Guest<'_>, fd: u32, result: u32| {
+    func!(host, module, "fd_prestat_get", LOOK, |guest: &mut Guest<'_>, fd: u32, result: u32| {
         answer(guest, |memory, data| {
             let name = preopen(data, fd)?;
             memory.write_u32(result, 0)?;
             Ok(memory.write_u32(result.wrapping_add(4), name.len() as u32)?)
         })
     });
-    linker.func(module, "fd_prestat_dir_name", |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
-        answer(guest, |memory, data| {
-            let name = preopen(data, fd)?;
-            if name.len() > length as usize {
-                return Err(Errno::NAMETOOLONG);
-            }
-            Ok(memory.write(path, name.as_bytes())?)
-        })
-    });
-    linker.func(
+    func!(
+        host,
         module,
-        "fd_seek",
-        move |guest: &mut Guest<'_>, fd: u32, offset: i64, whence: u32, result: u32| {
-            suspend(guest, |memory, data| {
-                let to = version.whence(offset, whence)?;
-                seek(memory, data, fd, to, result)
+        "fd_prestat_dir_name",
+        LOOK,
+        |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
+            answer(guest, |memory, data| {
+                let name = preopen(data, fd)?;
+                if name.len() > length as usize {
+                    return Err(Errno::NAMETOOLONG);
+                }
+                Ok(memory.write(path, name.as_bytes())?)
             })
-        },
+        }
     );
-    linker.func(module, "fd_tell", |guest: &mut Guest<'_>, fd: u32, result: u32| {
+    func!(host, module, "fd_seek", LOOK, move |guest: &mut Guest<'_>,
+                                               fd: u32,
+                                               offset: i64,
+                                               whence: u32,
+                                               result: u32| {
+        suspend(guest, |memory, data| {
+            let to = version.whence(offset, whence)?;
+            seek(memory, data, fd, to, result)
+        })
+    },);
+    func!(host, module, "fd_tell", LOOK, |guest: &mut Guest<'_>, fd: u32, result: u32| {
         suspend(guest, |memory, data| seek(memory, data, fd, SeekFrom::Current(0), result))
     });
-    linker.func(module, "fd_sync", |guest: &mut Guest<'_>, fd: u32| {
+    func!(host, module, "fd_sync", LOOK, |guest: &mut Guest<'_>, fd: u32| {
         suspend(guest, |_, data| sync(data, fd, Rights::FD_SYNC))
     });
-    linker.func(module, "fd_datasync", |guest: &mut Guest<'_>, fd: u32| {
+    func!(host, module, "fd_datasync", LOOK, |guest: &mut Guest<'_>, fd: u32| {
         suspend(guest, |_, data| sync(data, fd, Rights::FD_DATASYNC))
     });
-    linker.func(
-        module,
-        "fd_advise",
-        |guest: &mut Guest<'_>, fd: u32, offset: u64, length: u64, advice: u32| {
-            suspend(guest, |_, data| {
-                if data.wasi.seems_a_file(data.process.config(), fd, Rights::FD_ADVISE)?.is_some() {
-                    return Ok(HostCall::Return(()));
-                }
-                let file = data.wasi.file(data.process.config(), fd, Rights::FD_ADVISE)?;
-                if advice >= ADVICE {
-                    return Err(Errno::INVAL);
-                }
-                blocking(data, move || files::advise(&file, offset, length, advice), |_, _, ()| Ok(()))
-            })
-        },
-    );
-    linker.func(module, "fd_allocate", |guest: &mut Guest<'_>, fd: u32, offset: u64, length: u64| {
+    func!(host, module, "fd_advise", LOOK, |guest: &mut Guest<'_>,
+                                            fd: u32,
+                                            offset: u64,
+                                            length: u64,
+                                            advice: u32| {
+        suspend(guest, |_, data| {
+            if data.wasi.seems_a_file(data.process.config(), fd, Rights::FD_ADVISE)?.is_some() {
+                return Ok(HostCall::Return(()));
+            }
+            let file = data.wasi.file(data.process.config(), fd, Rights::FD_ADVISE)?;
+            if advice >= ADVICE {
+                return Err(Errno::INVAL);
+            }
+            blocking(data, move || files::advise(&file, offset, length, advice), |_, _, ()| Ok(()))
+        })
+    },);
+    func!(host, module, "fd_allocate", LOOK, |guest: &mut Guest<'_>, fd: u32, offset: u64, length: u64| {
         suspend(guest, |_, data| {
             if data.wasi.seems_a_file(data.process.config(), fd, Rights::FD_ALLOCATE)?.is_some() {
                 return Ok(HostCall::Return(()));

@@ -7,9 +7,10 @@ use std::io;
 use std::sync::Arc;
 
 use cap_std::fs::Dir;
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::host::Guest;
+use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 use crate::process::ProcessData;
 
@@ -18,30 +19,40 @@ use super::path::{follows, guest_path};
 use super::rights::Rights;
 use super::{Result, Version, blocking, suspend};
 
-pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+pub(super) fn register(host: &mut Host, version: Version) {
     let module = version.module();
     let with = with_path;
-    linker.func(
+    func!(
+        host,
         module,
         "path_create_directory",
+        LOOK,
         move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
             with(guest, fd, (path, length), Rights::PATH_CREATE_DIRECTORY, |dir, path| dir.create_dir(path))
         },
     );
-    linker.func(
+    func!(
+        host,
         module,
         "path_remove_directory",
+        LOOK,
         move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
             with(guest, fd, (path, length), Rights::PATH_REMOVE_DIRECTORY, remove_directory)
         },
     );
-    linker.func(module, "path_unlink_file", move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
-        with(guest, fd, (path, length), Rights::PATH_UNLINK_FILE, |dir, path| dir.remove_file(path))
-    });
-    linker.func(module, "path_rename", path_rename);
-    linker.func(module, "path_link", path_link);
-    linker.func(module, "path_symlink", path_symlink);
-    linker.func(module, "path_readlink", path_readlink);
+    func!(
+        host,
+        module,
+        "path_unlink_file",
+        LOOK,
+        move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
+            with(guest, fd, (path, length), Rights::PATH_UNLINK_FILE, |dir, path| dir.remove_file(path))
+        }
+    );
+    func!(host, module, "path_rename", LOOK, path_rename);
+    func!(host, module, "path_link", LOOK, path_link);
+    func!(host, module, "path_symlink", LOOK, path_symlink);
+    func!(host, module, "path_readlink", LOOK, path_readlink);
 }
 
 /// A name below a directory, as a job has it.

@@ -11,9 +11,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_std::fs::Dir;
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::host::Guest;
+use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 use crate::process::ProcessData;
 
@@ -33,10 +34,12 @@ pub(super) struct Listing {
     again: Arc<Mutex<Option<system::Again>>>,
 }
 
-pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
-    linker.func(
+pub(super) fn register(host: &mut Host, version: Version) {
+    func!(
+        host,
         version.module(),
         "fd_readdir",
+        LOOK,
         |guest: &mut Guest<'_>, fd: u32, buffer: u32, length: u32, cookie: u64, result: u32| {
             suspend(guest, |memory, data| read_dir(memory, data, fd, (buffer, length), cookie, result))
         },

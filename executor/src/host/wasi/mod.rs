@@ -40,9 +40,10 @@ mod table;
 use std::io::SeekFrom;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker, RawValue};
+use lunatic_jit::{HostCall, RawValue};
 
 use crate::error::Fault;
+use crate::host::declare::Host;
 use crate::net::{Attempt, Source};
 use crate::process::ProcessData;
 
@@ -88,18 +89,18 @@ impl Version {
     }
 }
 
-pub(super) fn register(linker: &mut Linker<ProcessData>) {
+pub(super) fn register(host: &mut Host) {
     for version in [Version::Unstable, Version::Preview1] {
-        clock::register(linker, version);
-        environment::register(linker, version);
-        fd::register(linker, version);
-        links::register(linker, version);
-        listing::register(linker, version);
-        path::register(linker, version);
-        poll::register(linker, version);
-        sock::register(linker, version);
-        stat::register(linker, version);
-        stream::register(linker, version);
+        clock::register(host, version);
+        environment::register(host, version);
+        fd::register(host, version);
+        links::register(host, version);
+        listing::register(host, version);
+        path::register(host, version);
+        poll::register(host, version);
+        sock::register(host, version);
+        stat::register(host, version);
+        stream::register(host, version);
     }
 }
 

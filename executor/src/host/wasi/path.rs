@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, File, FileTypeExt, OpenOptions};
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::host::Guest;
+use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 #[cfg(unix)]
 use crate::net::Pipe;
@@ -71,8 +72,8 @@ enum Opened {
     NoReader,
 }
 
-pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
-    linker.func(version.module(), "path_open", path_open);
+pub(super) fn register(host: &mut Host, version: Version) {
+    func!(host, version.module(), "path_open", LOOK, path_open);
 }
 
 /// A path as the guest passes it.

@@ -11,8 +11,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
+use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 use crate::host::{CALL, Guest};
 use crate::net::{Direction, Source, Stream};
@@ -37,10 +38,12 @@ const TAG_WRITE: u8 = 2;
 /// The flag that makes a timeout a reading of its clock instead of a duration.
 const ABSOLUTE: u16 = 1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
-    linker.func(
+pub(super) fn register(host: &mut Host, version: Version) {
+    func!(
+        host,
         version.module(),
         "poll_oneoff",
+        LOOK,
         move |guest: &mut Guest<'_>, subscriptions: u32, events: u32, count: u32, result: u32| {
             // Each is looked at, which is a call.
             guest.charge(CALL * u64::from(count.min(MAX_SUBSCRIPTIONS)));

@@ -7,8 +7,9 @@
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
+use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 use crate::host::{Guest, charge};
 use crate::net::{Attempt, Stream, TcpStream};
@@ -29,16 +30,22 @@ const WAIT_ALL: u32 = 1 << 1;
 const RECEIVING: u32 = 1;
 const SENDING: u32 = 1 << 1;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+pub(super) fn register(host: &mut Host, version: Version) {
     let module = version.module();
     if version == Version::Preview1 {
-        linker.func(module, "sock_accept", |guest: &mut Guest<'_>, fd: u32, flags: u32, result: u32| {
-            suspend(guest, |memory, data| accept(memory, data, fd, flags, result))
-        });
+        func!(
+            host,
+            module,
+            "sock_accept",
+            LOOK,
+            |guest: &mut Guest<'_>, fd: u32, flags: u32, result: u32| {
+                suspend(guest, |memory, data| accept(memory, data, fd, flags, result))
+            }
+        );
     }
-    linker.func(module, "sock_recv", sock_recv);
-    linker.func(module, "sock_send", sock_send);
-    linker.func(module, "sock_shutdown", |guest: &mut Guest<'_>, fd: u32, how: u32| {
+    func!(host, module, "sock_recv", LOOK, sock_recv);
+    func!(host, module, "sock_send", LOOK, sock_send);
+    func!(host, module, "sock_shutdown", LOOK, |guest: &mut Guest<'_>, fd: u32, how: u32| {
         answer(guest, |_, data| {
             let stream = connection(data, fd, Rights::SOCK_SHUTDOWN)?.0;
             let how = match how {

@@ -9,9 +9,10 @@ use std::time::{Duration, SystemTime};
 use cap_fs_ext::{DirExt, SystemTimeSpec};
 use cap_std::fs::{FileType, FileTypeExt, Metadata, MetadataExt};
 use cap_std::time::SystemTime as CapTime;
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
 use crate::host::Guest;
+use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 use crate::node::Terminals;
 use crate::process::ProcessData;
@@ -44,12 +45,12 @@ const MODIFIED_NOW: u32 = 1 << 3;
 /// Times of access and modification; `None` leaves one as it is.
 type Times = (Option<SystemTime>, Option<SystemTime>);
 
-pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+pub(super) fn register(host: &mut Host, version: Version) {
     let module = version.module();
-    linker.func(module, "fd_filestat_get", move |guest: &mut Guest<'_>, fd: u32, result: u32| {
+    func!(host, module, "fd_filestat_get", LOOK, move |guest: &mut Guest<'_>, fd: u32, result: u32| {
         suspend(guest, |memory, data| of_fd(memory, data, version, fd, result))
     });
-    linker.func(module, "fd_filestat_set_size", |guest: &mut Guest<'_>, fd: u32, size: u64| {
+    func!(host, module, "fd_filestat_set_size", LOOK, |guest: &mut Guest<'_>, fd: u32, size: u64| {
         suspend(guest, |_, data| {
             if data.wasi.seems_a_file(data.process.config(), fd, Rights::FD_FILESTAT_SET_SIZE)?.is_some() {
                 return Ok(HostCall::Return(()));
@@ -58,9 +59,11 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
             blocking(data, move || file.set_len(size), |_, _, ()| Ok(()))
         })
     });
-    linker.func(
+    func!(
+        host,
         module,
         "fd_filestat_set_times",
+        LOOK,
         |guest: &mut Guest<'_>, fd: u32, accessed: u64, modified: u64, flags: u32| {
             suspend(guest, |_, data| {
                 let what = data.wasi.get(data.process.config(), fd, Rights::FD_FILESTAT_SET_TIMES)?;
@@ -78,9 +81,11 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
             })
         },
     );
-    linker.func(
+    func!(
+        host,
         module,
         "path_filestat_get",
+        LOOK,
         move |guest: &mut Guest<'_>, fd: u32, lookup: u32, path: u32, length: u32, result: u32| {
             suspend(guest, |memory, data| {
                 memory.check(result, version.status() as u32)?;
@@ -92,7 +97,7 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
             })
         },
     );
-    linker.func(module, "path_filestat_set_times", path_set_times);
+    func!(host, module, "path_filestat_set_times", LOOK, path_set_times);
 }
 
 #[allow(clippy::too_many_arguments)] // The ABI's.

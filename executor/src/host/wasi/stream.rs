@@ -6,8 +6,9 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use cap_std::fs::{File, FileExt};
-use lunatic_jit::{HostCall, Linker};
+use lunatic_jit::HostCall;
 
+use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 use crate::host::{Guest, charge};
 use crate::net::{Attempt, Pipe};
@@ -39,36 +40,38 @@ enum Place {
 /// A guest's buffers, checked, as far as one call goes.
 pub(super) type Ranges = Vec<(u32, u32)>;
 
-pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
+pub(super) fn register(host: &mut Host, version: Version) {
     let module = version.module();
-    linker.func(
-        module,
-        "fd_write",
-        |guest: &mut Guest<'_>, fd: u32, buffers: u32, count: u32, result: u32| {
-            write(guest, fd, (buffers, count), Place::Cursor, result)
-        },
-    );
-    linker.func(
-        module,
-        "fd_pwrite",
-        |guest: &mut Guest<'_>, fd: u32, buffers: u32, count: u32, offset: u64, result: u32| {
-            write(guest, fd, (buffers, count), Place::At(offset), result)
-        },
-    );
-    linker.func(
-        module,
-        "fd_read",
-        |guest: &mut Guest<'_>, fd: u32, buffers: u32, count: u32, result: u32| {
-            read(guest, fd, (buffers, count), Place::Cursor, result)
-        },
-    );
-    linker.func(
-        module,
-        "fd_pread",
-        |guest: &mut Guest<'_>, fd: u32, buffers: u32, count: u32, offset: u64, result: u32| {
-            read(guest, fd, (buffers, count), Place::At(offset), result)
-        },
-    );
+    func!(host, module, "fd_write", LOOK, |guest: &mut Guest<'_>,
+                                           fd: u32,
+                                           buffers: u32,
+                                           count: u32,
+                                           result: u32| {
+        write(guest, fd, (buffers, count), Place::Cursor, result)
+    },);
+    func!(host, module, "fd_pwrite", LOOK, |guest: &mut Guest<'_>,
+                                            fd: u32,
+                                            buffers: u32,
+                                            count: u32,
+                                            offset: u64,
+                                            result: u32| {
+        write(guest, fd, (buffers, count), Place::At(offset), result)
+    },);
+    func!(host, module, "fd_read", LOOK, |guest: &mut Guest<'_>,
+                                          fd: u32,
+                                          buffers: u32,
+                                          count: u32,
+                                          result: u32| {
+        read(guest, fd, (buffers, count), Place::Cursor, result)
+    },);
+    func!(host, module, "fd_pread", LOOK, |guest: &mut Guest<'_>,
+                                           fd: u32,
+                                           buffers: u32,
+                                           count: u32,
+                                           offset: u64,
+                                           result: u32| {
+        read(guest, fd, (buffers, count), Place::At(offset), result)
+    },);
 }
 
 impl Place {

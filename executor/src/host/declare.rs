@@ -1,0 +1,282 @@
+//! How host functions are declared: what a call costs, and what its arguments are.
+//!
+//! Each function is registered together with a [`Declaration`], by the macro [`func`]; nothing else in this crate gets at the
+//! engine's linker. So there is no host function that costs nothing, and none whose pointers and lengths its author forgot
+//! to check: before the function runs, the call has been charged for, by the bytes that it handles, and its ranges have been
+//! found to be in the guest's memory and no longer than they may be. A function that waits is charged when it is called.
+//!
+//! A unit test compares the declarations with `executor/ABI.md`, argument by argument.
+
+use lunatic_jit::{HostResult, Linker, WasmValue};
+
+use crate::error::Fault;
+use crate::process::ProcessData;
+
+use super::{BYTES_PER_REDUCTION, Guest};
+
+/// What a call costs, and what its arguments are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Declaration {
+    /// Reductions for any call.
+    cost: u64,
+    arguments: [Argument; MAX_ARGUMENTS],
+    count: usize,
+}
+
+/// Ranges of memory that one function takes: pairs of pointer and length, and places for results.
+const MAX_ARGUMENTS: usize = 5;
+
+/// A range of the guest's memory, by the positions of the parameters that say where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Argument {
+    /// A pointer, and how many elements of so many bytes there are: at most `max`, which are `what`.
+    Range { at: usize, size: u32, max: u32, what: &'static str },
+    /// A pointer to so many bytes that are written.
+    Place { at: usize, size: u32 },
+}
+
+/// Only looks something up that is at hand.
+pub(crate) const LOOK: Declaration = Declaration::costs(5);
+
+/// Changes something, here or in another process.
+pub(crate) const CALL: Declaration = Declaration::costs(20);
+
+/// Asks something of the operating system.
+pub(crate) const SYSTEM_CALL: Declaration = Declaration::costs(400);
+
+/// Makes a process, compiles a module, or opens a database.
+pub(crate) const HEAVY: Declaration = Declaration::costs(1000);
+
+/// Bytes that texts have at most, by what they are. What is longer is refused before anything looks at it.
+pub(crate) mod limits {
+    /// A name in the registry.
+    pub(crate) const NAME: u32 = 64 << 10;
+    /// A name of a host and a port: DNS has 253 for the former.
+    pub(crate) const HOST: u32 = 1024;
+    /// The name of an exported function: no module has a longer one.
+    pub(crate) const FUNCTION: u32 = 100_000;
+    /// The parameters of a spawn: more than any compiler's limit is of no use.
+    pub(crate) const PARAMETERS: u32 = 17 * 1000;
+    /// A path: the system's own limit.
+    pub(crate) const PATH: u32 = 4096;
+    /// A text of a configuration, which may have as many bytes of them in all.
+    pub(crate) const TEXT: u32 = 1 << 20;
+    /// A pattern of forbidden functions, whose names are shorter.
+    pub(crate) const PATTERN: u32 = 256;
+    /// A rule of the network.
+    pub(crate) const RULE: u32 = 512;
+    /// The name of a metric.
+    pub(crate) const METRIC: u32 = 64 << 10;
+    /// A certificate or a key, as PEM.
+    pub(crate) const PEM: u32 = 1 << 20;
+    /// A statement of SQL: SQLite's own limit.
+    pub(crate) const SQL: u32 = 1 << 20;
+}
+
+impl Declaration {
+    /// So many reductions, and nothing else.
+    pub(crate) const fn costs(cost: u64) -> Declaration {
+        let none = Argument::Place { at: 0, size: 0 };
+        Declaration { cost, arguments: [none; MAX_ARGUMENTS], count: 0 }
+    }
+
+    /// With text or bytes whose pointer is the parameter `at`, followed by the length. What is longer than `max` is refused.
+    pub(crate) const fn range(self, at: usize, max: u32, what: &'static str) -> Declaration {
+        self.with(Argument::Range { at, size: 1, max, what })
+    }
+
+    /// With bytes of any length.
+    pub(crate) const fn bytes(self, at: usize) -> Declaration {
+        self.range(at, u32::MAX, "")
+    }
+
+    /// With an array of elements of so many bytes. More than `max` are refused.
+    pub(crate) const fn array(self, at: usize, size: u32, max: u32, what: &'static str) -> Declaration {
+        self.with(Argument::Range { at, size, max, what })
+    }
+
+    /// With a place of so many bytes that is written.
+    pub(crate) const fn place(self, at: usize, size: u32) -> Declaration {
+        self.with(Argument::Place { at, size })
+    }
+
+    const fn with(mut self, argument: Argument) -> Declaration {
+        self.arguments[self.count] = argument;
+        self.count += 1;
+        self
+    }
+
+    /// Whether a call is charged for.
+    #[cfg(test)]
+    pub(crate) fn costs_something(&self) -> bool {
+        self.cost > 0
+    }
+
+    /// Its ranges and places.
+    pub(crate) fn arguments(&self) -> &[Argument] {
+        &self.arguments[..self.count]
+    }
+
+    /// Charges a call and checks its arguments. All of it is known when the function is compiled, but the values.
+    #[inline(always)]
+    fn before(&self, guest: &mut Guest<'_>, values: &[u64]) -> Result<(), Fault> {
+        let unpaid = std::mem::take(&mut guest.data_mut().unpaid);
+        let mut bytes = 0;
+        for argument in self.arguments() {
+            if let Argument::Range { at, size, max, .. } = *argument {
+                let count = values[at + 1] as u32;
+                // What is beyond its limit is refused, so nothing is done with it.
+                bytes += u64::from(count.min(max)) * u64::from(size);
+            }
+        }
+        guest.charge(self.cost + bytes / BYTES_PER_REDUCTION + unpaid);
+        if self.count > 0 { self.check(guest, values) } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    fn check(&self, guest: &mut Guest<'_>, values: &[u64]) -> Result<(), Fault> {
+        let memory = guest.memory().ok_or(Fault::NoMemory)?.len() as u64;
+        for argument in self.arguments() {
+            let (at, length) = match *argument {
+                Argument::Range { at, size, .. } => (at, (values[at + 1] & 0xffff_ffff) * u64::from(size)),
+                Argument::Place { at, size } => (at, u64::from(size)),
+            };
+            let pointer = values[at] as u32;
+            if u64::from(pointer) + length > memory {
+                return Err(Fault::BadPointer { pointer, length });
+            }
+        }
+        for argument in self.arguments() {
+            if let Argument::Range { at, max, what, .. } = *argument
+                && (values[at + 1] as u32) > max
+            {
+                return Err(Fault::TooLong { what, length: values[at + 1] & 0xffff_ffff, limit: max.into() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A type that stands for one declaration, so that the compiler knows it where it compiles the function.
+pub(crate) trait Declared: 'static {
+    /// It.
+    const DECLARATION: Declaration;
+}
+
+/// The host functions, each with its declaration.
+pub(crate) struct Host {
+    linker: Linker<ProcessData>,
+    /// By module, name and number of parameters.
+    #[cfg(test)]
+    pub(crate) declared: Vec<(String, String, Declaration)>,
+}
+
+/// Registers a host function: where, under which module and name, with which declaration, and what it does.
+macro_rules! func {
+    ($host:expr, $module:expr, $name:expr, $declaration:expr, $function:expr $(,)?) => {{
+        struct This;
+        impl $crate::host::declare::Declared for This {
+            const DECLARATION: $crate::host::declare::Declaration = $declaration;
+        }
+        $host.declare::<This, _, _>($module, $name, $function);
+    }};
+}
+
+/// As [`func`], beside those of the same name and of other types.
+macro_rules! overload {
+    ($host:expr, $module:expr, $name:expr, $declaration:expr, $function:expr $(,)?) => {{
+        struct This;
+        impl $crate::host::declare::Declared for This {
+            const DECLARATION: $crate::host::declare::Declaration = $declaration;
+        }
+        $host.declare_beside::<This, _, _>($module, $name, $function);
+    }};
+}
+
+pub(crate) use {func, overload};
+
+impl Host {
+    pub(crate) fn new() -> Host {
+        Host {
+            linker: Linker::new(),
+            #[cfg(test)]
+            declared: Vec::new(),
+        }
+    }
+
+    /// See [`func`].
+    pub(crate) fn declare<This: Declared, P, R>(&mut self, module: &str, name: &str, f: impl Function<P, R>) {
+        self.note::<This>(module, name);
+        f.register::<This>(&mut self.linker, module, name, false);
+    }
+
+    /// See [`overload`].
+    pub(crate) fn declare_beside<This: Declared, P, R>(
+        &mut self,
+        module: &str,
+        name: &str,
+        f: impl Function<P, R>,
+    ) {
+        f.register::<This>(&mut self.linker, module, name, true);
+    }
+
+    #[cfg_attr(not(test), allow(clippy::unused_self, unused_variables))] // What is noted is for a test.
+    fn note<This: Declared>(&mut self, module: &str, name: &str) {
+        #[cfg(test)]
+        self.declared.push((module.into(), name.into(), This::DECLARATION));
+    }
+
+    /// All of them, as the engine takes them.
+    pub(crate) fn into_linker(self) -> Linker<ProcessData> {
+        self.linker
+    }
+}
+
+/// What a host function can be made of: a closure that takes the guest and WebAssembly values.
+pub(crate) trait Function<P, R>: Send + Sync + 'static {
+    fn register<This: Declared>(
+        self,
+        linker: &mut Linker<ProcessData>,
+        module: &str,
+        name: &str,
+        is_beside: bool,
+    );
+}
+
+macro_rules! function {
+    ($($p:ident)*) => {
+        impl<F, R, $($p),*> Function<($($p,)*), R> for F
+        where
+            F: Fn(&mut Guest<'_>, $($p),*) -> R + Send + Sync + 'static,
+            R: HostResult + 'static,
+            $($p: WasmValue + Copy + 'static),*
+        {
+            #[allow(non_snake_case)] // Parameters are called as their types.
+            fn register<This: Declared>(self, linker: &mut Linker<ProcessData>, module: &str, name: &str, is_beside: bool) {
+                let declared = move |guest: &mut Guest<'_>, $($p: $p),*| -> Result<R, Fault> {
+                    This::DECLARATION.before(guest, &[$($p.into_raw().low),*])?;
+                    Ok(self(guest, $($p),*))
+                };
+                if is_beside {
+                    linker.overload(module, name, declared);
+                } else {
+                    linker.func(module, name, declared);
+                }
+            }
+        }
+    };
+}
+
+function!();
+function!(A);
+function!(A B);
+function!(A B C);
+function!(A B C D);
+function!(A B C D E);
+function!(A B C D E G);
+function!(A B C D E G H);
+function!(A B C D E G H I);
+function!(A B C D E G H I J);
+function!(A B C D E G H I J K);
+function!(A B C D E G H I J K L);
+function!(A B C D E G H I J K L M);
