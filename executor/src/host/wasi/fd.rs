@@ -14,8 +14,10 @@ use crate::process::ProcessData;
 use crate::sys::files;
 
 use super::errno::Errno;
+use super::poll::Standard;
 use super::rights::{Granted, Rights};
 use super::stat::file_type;
+use super::stream::{output_of, when_drained};
 use super::table::{APPEND, DSYNC, Fd, NONBLOCK, RSYNC, SYNC, UNSEEN};
 use super::{Result, Version, answer, blocking, suspend};
 
@@ -76,10 +78,10 @@ pub(super) fn register(linker: &mut Linker<ProcessData>, version: Version) {
         suspend(guest, |memory, data| seek(memory, data, fd, SeekFrom::Current(0), result))
     });
     linker.func(module, "fd_sync", |guest: &mut Guest<'_>, fd: u32| {
-        suspend(guest, |_, data| sync(data, fd, Rights::FD_SYNC))
+        suspend(guest, |memory, data| sync(memory, data, fd, Rights::FD_SYNC))
     });
     linker.func(module, "fd_datasync", |guest: &mut Guest<'_>, fd: u32| {
-        suspend(guest, |_, data| sync(data, fd, Rights::FD_DATASYNC))
+        suspend(guest, |memory, data| sync(memory, data, fd, Rights::FD_DATASYNC))
     });
     linker.func(
         module,
@@ -184,12 +186,19 @@ fn seek(
         return Ok(HostCall::Return(()));
     }
     let file = data.wasi.file(data.process.config(), fd, needed)?;
-    blocking(data, move || (&*file).seek(to), move |memory, _, at| Ok(memory.write_u64(result, at)?))
+    blocking(data, move || (&**file).seek(to), move |memory, _, at| Ok(memory.write_u64(result, at)?))
 }
 
-fn sync(data: &mut ProcessData, fd: u32, needed: Rights) -> Result<HostCall<()>> {
+fn sync(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    fd: u32,
+    needed: Rights,
+) -> Result<HostCall<()>> {
     let all = needed == Rights::FD_SYNC;
     match data.wasi.get(data.process.config(), fd, needed)? {
+        Fd::Stdout => sync_stream(memory, data, Standard::Output, all),
+        Fd::Stderr => sync_stream(memory, data, Standard::Error, all),
         Fd::File(file) => {
             blocking(data, move || if all { file.sync_all() } else { file.sync_data() }, |_, _, ()| Ok(()))
         }
@@ -198,4 +207,18 @@ fn sync(data: &mut ProcessData, fd: u32, needed: Rights) -> Result<HostCall<()>>
         // Nothing is kept back here, and what is beyond is not ours to say.
         _ => Err(Errno::INVAL),
     }
+}
+
+/// Returns when all that was written to a standard stream before is with the system, and on the disk if it goes to one; an
+/// error of what was written behind a process is told here.
+fn sync_stream(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    stream: Standard,
+    all: bool,
+) -> Result<HostCall<()>> {
+    when_drained(memory, data, stream, move |_, data| {
+        let work = output_of(data, stream).syncing(all);
+        blocking(data, work, |_, _, ()| Ok(()))
+    })
 }

@@ -256,7 +256,7 @@ pub(super) fn file_type(fd: &Fd, terminals: Terminals) -> u8 {
         Fd::Stdout => stream(terminals.stdout),
         Fd::Stderr => stream(terminals.stderr),
         Fd::Dir(_) => DIRECTORY,
-        Fd::File(_) => REGULAR_FILE,
+        Fd::File(file) => file.kind,
         Fd::Pipe(pipe) => stream(pipe.is_terminal()),
         Fd::Listener(_) | Fd::Connection(_) => SOCKET_STREAM,
         Fd::Redirected(to) => match to.stream {
