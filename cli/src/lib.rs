@@ -7,7 +7,8 @@
 //! * [`write_whole`] makes an output appear whole or not at all, under its name;
 //! * [`Progress`] shows how far long work is;
 //! * [`open_cache`] and [`default_cache`] find the cache of native code;
-//! * [`listen_to_signals`] turns requests to terminate, and to show what is going on, into those of the node;
+//! * [`listen_to_signals`] turns requests to terminate, and to show what is going on, into those of the node, but for
+//!   [`IgnoredSignals`];
 //! * [`NetworkOptions`] say what a program may do in the network;
 //! * [`options_from_file`] reads options from a file;
 //! * [`SimulationOptions`] runs a program on simulated timelines;
@@ -30,6 +31,6 @@ pub use options::options_from_file;
 pub use output::{read_input, write_output, write_whole};
 pub use progress::Progress;
 pub use report::{Failure, escape, fail};
-pub use signals::listen_to_signals;
+pub use signals::{IgnoredSignals, listen_to_signals};
 pub use simulate::SimulationOptions;
 pub use testing::{run_tests, runs_tests};

@@ -5,6 +5,8 @@
 //! as if no one had ever listened: nothing here can make it unkillable. What asking means is [`Stopper::ask`]'s to say,
 //! what is shown of processes [`Inspector::report`]'s.
 //!
+//! A signal that was ignored when the command was started stays so: a script's background jobs survive control-C by that.
+//!
 //! The handler only writes to a pipe; a thread of its own does the rest. Workers block these signals, so the
 //! handler never runs on the stack of a process.
 
@@ -12,17 +14,42 @@ use std::io;
 
 use lunatic_executor::{Inspector, Stopper};
 
-/// From now on, these signals go to a node, by a thread that lives as long as the command.
+/// Signals that were ignored when the command was started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IgnoredSignals(u64);
+
+impl IgnoredSignals {
+    /// Those that are ignored now. Where the system does not tell by a file, as Linux does, it is none.
+    pub fn now() -> IgnoredSignals {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        IgnoredSignals::of_status(&status)
+    }
+
+    fn of_status(status: &str) -> IgnoredSignals {
+        let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        IgnoredSignals(set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0))
+    }
+
+    /// Whether a signal is one of them.
+    #[cfg(unix)]
+    fn contains(self, signal: i32) -> bool {
+        // The first bit is signal 1.
+        u32::try_from(signal - 1).is_ok_and(|bit| self.0.checked_shr(bit).unwrap_or(0) & 1 != 0)
+    }
+}
+
+/// From now on, these signals go to a node, unless they were ignored before, by a thread that lives as long as the command.
 ///
 /// # Errors
 ///
 /// If the operating system refuses a pipe or a thread.
 #[cfg(unix)]
-pub fn listen_to_signals(stopper: Stopper, inspector: Inspector) -> io::Result<()> {
+pub fn listen_to_signals(ignored: IgnoredSignals, stopper: Stopper, inspector: Inspector) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::iterator::Signals;
 
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT])?;
+    let wanted = [SIGTERM, SIGINT, SIGQUIT];
+    let mut signals = Signals::new(wanted.iter().filter(|&&signal| !ignored.contains(signal)))?;
     let work = move || {
         let mut requests = 0;
         for signal in signals.forever() {
@@ -40,7 +67,7 @@ pub fn listen_to_signals(stopper: Stopper, inspector: Inspector) -> io::Result<(
 
 /// There is no such signal here: the command is ended as any other.
 #[cfg(not(unix))]
-pub fn listen_to_signals(_: Stopper, _: Inspector) -> io::Result<()> {
+pub fn listen_to_signals(_: IgnoredSignals, _: Stopper, _: Inspector) -> io::Result<()> {
     Ok(())
 }
 
@@ -64,3 +91,16 @@ fn obey(stopper: &Stopper, earlier: usize, signal: i32) {
 /// As a shell reports a process that a signal ended: this and the signal's number.
 #[cfg(unix)]
 const STATUS_SIGNAL: i32 = 128;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_systems_set() {
+        let ignored = IgnoredSignals::of_status("SigBlk:\t0000000000000000\nSigIgn:\t0000000000004002\n");
+        assert!(ignored.contains(2) && ignored.contains(15));
+        assert!(!ignored.contains(1) && !ignored.contains(3));
+        assert!(!IgnoredSignals::of_status("").contains(2));
+    }
+}

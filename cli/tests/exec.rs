@@ -456,6 +456,70 @@ fn the_environment_is_passed_on_if_someone_says_so() {
 }
 
 #[test]
+#[cfg(unix)]
+fn arguments_and_variables_that_are_not_text_are_refused_by_name() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let wrong = OsStr::from_bytes(b"caf\xe9.txt");
+    let directory = with_app(r#"(module (func (export "_start")))"#);
+    let output = command(directory.path(), &["app.wasm"]).arg(wrong).output().expect("the command starts");
+    let error = error_of(&output, 1);
+    assert!(error.starts_with(r#"lunatic-exec: error: argument "caf\xE9.txt": it is not UTF-8"#), "{error}");
+    let with_variable = |option: &str| {
+        let mut command = command(directory.path(), &[option, "app.wasm"]);
+        command.env("WRONG", wrong).output().expect("the command starts")
+    };
+    let error = error_of(&with_variable("--env=WRONG"), 1);
+    assert!(error.starts_with("lunatic-exec: error: variable WRONG: it is not UTF-8"), "{error}");
+    assert_eq!(with_variable("--env-inherit").status.code(), Some(0), "nobody asked for this one");
+    assert_eq!(with_variable("--env=NOT_SET").status.code(), Some(0));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_error_of_standard_input_is_no_end() {
+    let directory = with_app(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\10\00\00\00\40\00\00\00")
+            (func (export "_start")
+                (call $exit (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+    );
+    let status = |path: &Path| {
+        let file = fs::File::open(path).expect("it is there");
+        command(directory.path(), &["app.wasm"]).stdin(file).status().expect("the command starts").code()
+    };
+    assert_eq!(status(directory.path()), Some(31), "a directory");
+    assert_eq!(status(Path::new("/proc/self/mem")), Some(29), "nothing is mapped at its beginning");
+    assert_eq!(status(Path::new("/dev/null")), Some(0));
+}
+
+#[test]
+fn a_pattern_that_forbids_nothing_is_refused_with_the_nearest() {
+    let directory = with_app(r#"(module (func (export "_start")))"#);
+    let error = error_of(&run(directory.path(), &["--forbid", "lunatic::netwrking::*", "app.wasm"]), 1);
+    let expected = r#"no host function fits "lunatic::netwrking::*" (did you mean lunatic::networking::*?)"#;
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn what_is_forbidden_is_forbidden_by_its_older_name() {
+    let status = |module: &str, pattern: &str| {
+        let directory = with_app(&HELLO.replace("wasi_snapshot_preview1", module));
+        run(directory.path(), &["--forbid", pattern, "app.wasm"]).status.code()
+    };
+    for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
+        for pattern in ["wasi_snapshot_preview1::*", "wasi_snapshot_preview1::fd_write", "*::fd_write"] {
+            assert_eq!(status(module, pattern), Some(134), "{module} {pattern}");
+        }
+        assert_eq!(status(module, "wasi_snapshot_preview1::fd_read"), Some(0), "{module}");
+    }
+}
+
+#[test]
 fn what_is_wrong_in_a_file_of_options_is_said() {
     let directory = with_app(HELLO);
     let refused = |text: &str| {

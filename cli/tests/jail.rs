@@ -34,6 +34,10 @@ const PRELUDE: &str = r#"
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "path_open"
       (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_filestat_set_times"
+      (func $path_times (param i32 i32 i32 i32 i64 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_filestat_set_times"
+      (func $fd_times (param i32 i64 i64 i32) (result i32)))
     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
     (memory (export "memory") 2)
     (data (i32.const 100) "child")
@@ -118,6 +122,22 @@ fn directories_are_as_they_were() {
           (call $assert (call $open (i32.const 4) (i32.const 0) (i64.const 64))))"#,
     );
     assert!(said.is_empty() || said == b"content\n", "{said:?}");
+}
+
+#[test]
+fn times_can_be_set_below_directories_and_not_of_what_is_for_reading() {
+    let said = well(
+        &["--dir", "data", "--dir", "fixed:ro"],
+        r#"(func $times (param $directory i32) (param $length i32) (param $follow i32) (result i32)
+          (call $path_times (local.get $directory) (local.get $follow) (i32.const 120) (local.get $length)
+            (i64.const 0) (i64.const 5000000000) (i32.const 4)))
+        (func (export "_start")
+          (call $well (call $times (i32.const 3) (i32.const 4) (i32.const 1)))
+          (call $assert (call $times (i32.const 4) (i32.const 4) (i32.const 1)))
+          (call $well (call $fd_times (i32.const 3) (i64.const 0) (i64.const 5000000000) (i32.const 4)))
+          (call $say (i32.const 1) (i32.const 320) (i32.const 6)))"#,
+    );
+    assert_eq!(said, b"ready\n");
 }
 
 #[test]
@@ -241,12 +261,48 @@ fn all_threads_are_in_it_and_signals_are_heard() {
     for thread in fs::read_dir(format!("/proc/{}/task", child.0.id())).expect("it lives") {
         let status = fs::read_to_string(thread.expect("listed").path().join("status")).expect("it lives");
         assert!(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), "{status}");
+        // Of ports below 1024, which the rules allow here.
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            let bits = capabilities(&status, set);
+            assert_eq!(bits & !NET_BIND_SERVICE, 0, "{set}: {bits:x}");
+        }
         threads += 1;
     }
     assert!(threads >= 4, "workers, writers, signals, metrics: {threads}");
     let pid = Pid::from_raw(i32::try_from(child.0.id()).expect("it is one of the system's"));
     kill(pid, Signal::SIGTERM).expect("it is our child");
     assert_eq!(child.0.wait().expect("it ends").code(), Some(143));
+}
+
+/// The bit of the capability that ports below 1024 need.
+const NET_BIND_SERVICE: u64 = 1 << 10;
+
+/// A set of capabilities, of a thread's status.
+fn capabilities(status: &str, set: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'));
+    u64::from_str_radix(line.expect("Linux says so").trim(), 16).expect("a number")
+}
+
+#[test]
+fn capabilities_are_given_up_in_a_jail_and_kept_outside() {
+    let of_command = |options: &[&str]| {
+        let directory = with_app(&program(
+            r#"(func (export "_start")
+              (call $say (i32.const 2) (i32.const 320) (i32.const 6))
+              (call $sleep (i64.const -1)))"#,
+        ));
+        let arguments = [options, &["app.wasm"]].concat();
+        let child = command(directory.path(), &arguments).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child = Killed(child);
+        let mut line = String::new();
+        BufReader::new(child.0.stderr.take().expect("it is piped")).read_line(&mut line).expect("text");
+        assert_eq!(line, "ready\n");
+        let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).expect("it lives");
+        ["CapInh", "CapPrm", "CapEff", "CapAmb"].map(|set| capabilities(&status, set))
+    };
+    let own = fs::read_to_string("/proc/self/status").expect("Linux has it");
+    assert_eq!(of_command(&[])[1], capabilities(&own, "CapPrm"), "outside");
+    assert_eq!(of_command(&["--jail", "--no-network"]), [0; 4]);
 }
 
 /// A command that ends with the test that has started it, also if that fails.

@@ -42,6 +42,19 @@ impl Program {
         program
     }
 
+    /// Starts a program that has something to say on standard error, which nobody reads, and waits until it says on
+    /// standard output that it is ready.
+    fn start_stuck() -> Program {
+        let directory = with_app(&program_with(STUCK_IMPORTS, STUCK_REPORT));
+        let mut command = command(env!("CARGO_BIN_EXE_lunatic-exec"), directory.path(), &["app.wasm"]);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut program = Program { child, said: BufReader::new(Box::new(stdout)) };
+        program.expect("ready");
+        program
+    }
+
     /// Waits until it says a line, with whatever else before it.
     fn expect(&mut self, expected: &str) {
         let mut lines = self.said.by_ref().lines().map(|line| line.expect("it is text"));
@@ -100,6 +113,7 @@ fn program_with(imports: &str, body: &str) -> String {
         (memory (export "memory") 16)
         (data (i32.const 64) "ready\n")
         (data (i32.const 72) "stopped\n")
+        (data (i32.const 80) "child")
         (func $say (param i32 i32 i32)
           (i32.store (i32.const 0) (local.get 1))
           (i32.store (i32.const 4) (local.get 2))
@@ -114,8 +128,33 @@ fn program_with(imports: &str, body: &str) -> String {
     )
 }
 
-/// More than a pipe holds, and less than the command lets a program have waiting.
+/// More than a pipe holds.
 const FLOOD: usize = 600_000;
+
+/// Fills standard error, which nobody reads, and has a child trap, whose report finds no room there. Then it says so on
+/// standard output, and catches requests to stop.
+const STUCK_REPORT: &str = r#"
+    (func (export "child") (unreachable))
+    (func (export "_start")
+      (call $catch)
+      (drop (call $set_flags (i32.const 2) (i32.const 4)))
+      (i32.store (i32.const 0) (i32.const 65536))
+      (i32.store (i32.const 4) (i32.const 4096))
+      (loop $fill
+        (br_if $fill (i32.eqz (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))))
+      (drop (call $spawn (i64.const 1) (i64.const -1) (i64.const -1) (i32.const 80) (i32.const 5)
+        (i32.const 0) (i32.const 0) (i32.const 16)))
+      (drop (call $receive))
+      (call $say (i32.const 1) (i32.const 64) (i32.const 6))
+      (drop (call $receive))
+      (call $say (i32.const 1) (i32.const 72) (i32.const 8))
+      (drop (call $receive)))"#;
+
+/// What [`STUCK_REPORT`] imports besides.
+const STUCK_IMPORTS: &str = r#"
+    (import "wasi_snapshot_preview1" "fd_fdstat_set_flags" (func $set_flags (param i32 i32) (result i32)))
+    (import "lunatic::process" "spawn"
+      (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))"#;
 
 const SLEEPS: &str = r#"(func (export "_start") (call $ready) (call $sleep (i64.const 1000000)))"#;
 
@@ -147,11 +186,16 @@ fn the_first_signal_ends_a_program_that_does_not_care() {
 
 #[test]
 fn what_was_written_is_there() {
-    let body = r#"(func (export "_start") (call $flood) (call $ready) (call $sleep (i64.const 1000000)))"#;
-    let program = Program::start(&[], body);
+    const WRITTEN: usize = 60_000;
+    let body = format!(
+        r#"(func (export "_start")
+          (call $say (i32.const 1) (i32.const 65536) (i32.const {WRITTEN}))
+          (call $ready) (call $sleep (i64.const 1000000)))"#
+    );
+    let program = Program::start(&[], &body);
     program.signal(Signal::SIGTERM);
     let (output, status, _) = program.end();
-    assert_eq!((output.len(), status.code()), (FLOOD, Some(143)));
+    assert_eq!((output.len(), status.code()), (WRITTEN, Some(143)));
 }
 
 #[test]
@@ -195,24 +239,30 @@ fn the_second_signal_stops_at_once() {
 }
 
 #[test]
-fn a_reader_that_does_not_read_cannot_keep_it() {
-    let body = r#"(func (export "_start") (call $flood) (call $ready) (call $sleep (i64.const 1000000)))"#;
+fn a_process_that_waits_for_a_reader_is_stopped_at_once() {
+    let body = r#"(func (export "_start") (call $ready) (call $flood))"#;
     let mut program = Program::start(&[], body);
     let unread = program.child.stdout.take().expect("it is piped");
     program.signal(Signal::SIGTERM);
     let (_, status, time) = program.end();
     assert_eq!(status.code(), Some(143));
-    assert!(time >= GRACE - Duration::from_millis(100), "it gave the reader only {time:?}");
+    assert!(time < SOON, "{time:?}");
     drop(unread);
 }
 
 #[test]
+fn a_reader_that_does_not_read_cannot_keep_the_command() {
+    let program = Program::start_stuck();
+    program.signal(Signal::SIGTERM);
+    let (_, status, time) = program.end();
+    assert_eq!(status.code(), Some(143));
+    // The program has as long, too.
+    assert!(time >= 2 * GRACE - Duration::from_millis(100), "it gave the reader only {time:?}");
+}
+
+#[test]
 fn the_third_signal_ends_the_command_whatever_it_waits_for() {
-    let body = r#"(func (export "_start")
-        (call $catch) (call $flood) (call $ready) (drop (call $receive))
-        (call $say (i32.const 2) (i32.const 72) (i32.const 8)) (drop (call $receive)))"#;
-    let mut program = Program::start(&[], body);
-    let unread = program.child.stdout.take().expect("it is piped");
+    let mut program = Program::start_stuck();
     program.signal(Signal::SIGTERM);
     program.expect("stopped");
     program.signal(Signal::SIGTERM);
@@ -225,7 +275,6 @@ fn the_third_signal_ends_the_command_whatever_it_waits_for() {
     let (_, status, _) = program.end();
     assert_eq!(status.signal(), Some(Signal::SIGTERM as i32), "{status:?}");
     assert!(started.elapsed() < SOON);
-    drop(unread);
 }
 
 #[test]
@@ -359,4 +408,41 @@ fn sigquit_among_very_many_shows_a_thousand() {
     assert_eq!(lines[1001], "… and 501 more");
     program.signal(Signal::SIGTERM);
     assert_eq!(program.end().1.code(), Some(143));
+}
+
+#[test]
+fn what_was_ignored_at_the_start_stays_ignored() {
+    use std::process::Command;
+
+    // It reads a byte of standard input, and ends with how many that were.
+    let directory = with_app(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\10\00\00\00\06\00\00\00")
+            (data (i32.const 16) "ready\n")
+            (func (export "_start")
+                (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (call $exit (i32.load (i32.const 8)))))"#,
+    );
+    let script = "trap '' INT TERM QUIT; exec \"$0\" app.wasm";
+    let mut shell = Command::new("sh");
+    shell.current_dir(directory.path()).args(["-c", script, env!("CARGO_BIN_EXE_lunatic-exec")]);
+    shell.env_remove("HOME").env_remove("XDG_CACHE_HOME").stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = shell.spawn().expect("a shell");
+    let stderr = child.stderr.take().expect("it is piped");
+    let mut program = Program { child, said: BufReader::new(Box::new(stderr)) };
+    program.expect("ready");
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTERM] {
+        program.signal(signal);
+    }
+    // Long enough to be obeyed.
+    std::thread::sleep(Duration::from_millis(200));
+    let mut stdin = program.child.stdin.take().expect("it is piped");
+    std::io::Write::write_all(&mut stdin, b"x").expect("it reads");
+    let (_, status, _) = program.end();
+    assert_eq!(status.code(), Some(1), "{status:?}");
 }

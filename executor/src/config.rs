@@ -33,9 +33,11 @@ pub(crate) const MAX_ENTRIES: usize = 4096;
 /// memory, and copied where a configuration changes that children have.
 pub(crate) const MAX_TEXT: usize = 1 << 20;
 
-/// Configurations, modules or errors that a process may hold of each, descriptors that it may have open, and things
-/// that may travel with a message.
+/// Configurations, modules or errors that a process may hold of each, and things that may travel with a message.
 pub(crate) const MAX_RESOURCES: u64 = 65_536;
+
+/// Descriptors that a process may have open, if nothing is said about it: they are the whole command's.
+const MAX_FILES: u64 = 4096;
 
 /// Worker threads that a node may have: more than there are processors gain nothing, and every one is looked at by
 /// those that search for work.
@@ -63,7 +65,8 @@ pub struct RuntimeConfig {
     pub max_reductions: Option<u64>,
     /// Processes that may live at a time; at least 1.
     pub max_processes: Option<NonZeroU64>,
-    /// Configurations, modules, errors or descriptors that a process may have of each; never more than 65,536.
+    /// Configurations, modules, errors or files that a process may have of each; never more than 65,536. Default: that many,
+    /// and 4,096 files.
     pub max_resources: Option<u64>,
     /// Bytes of native stack for each process.
     pub stack_size: usize,
@@ -149,6 +152,8 @@ pub(crate) struct ProcessConfig {
     pub(crate) max_messages: u64,
     /// Of each kind of thing that is known by a number.
     pub(crate) max_resources: u64,
+    /// WASI's descriptors, of which there are fewer by default.
+    pub(crate) max_files: u64,
     /// The most urgent that a process may be.
     pub(crate) max_priority: Priority,
     /// Where processes with this configuration, and with those made from it, have their places.
@@ -210,7 +215,10 @@ impl ProcessConfig {
         let quota = config.max_processes.map(|limit| Quota::new(limit.get(), None));
         let quota = quota.transpose().expect("there is none above it");
         let forbidden = (!config.forbidden.is_empty()).then(|| Forbidden::below(None, config.forbidden));
-        let forbidden = forbidden.transpose().map_err(|_| RuntimeError::Forbidden)?.map(Arc::new);
+        let forbidden = forbidden
+            .transpose()
+            .map_err(|unusable| RuntimeError::Forbidden(unusable.to_string()))?
+            .map(Arc::new);
         let dirs = config.dirs.into_iter().map(open).collect::<Result<_, _>>()?;
         Ok(ProcessConfig {
             max_memory: config.max_memory,
@@ -219,6 +227,7 @@ impl ProcessConfig {
             max_mailbox: config.max_mailbox,
             max_messages: config.max_messages.unwrap_or(u64::MAX),
             max_resources: config.max_resources.map_or(MAX_RESOURCES, |limit| limit.min(MAX_RESOURCES)),
+            max_files: config.max_resources.map_or(MAX_FILES, |limit| limit.min(MAX_RESOURCES)),
             max_priority: Priority::High,
             quota,
             can_compile_modules: true,
@@ -253,6 +262,7 @@ impl ProcessConfig {
             max_mailbox: self.max_mailbox,
             max_messages: self.max_messages,
             max_resources: self.max_resources,
+            max_files: self.max_files,
             max_priority: self.max_priority,
             quota: self.quota.clone(),
             can_compile_modules: false,
@@ -308,6 +318,7 @@ impl ProcessConfig {
     /// Limits what is known by numbers, to no more than the parent's limit.
     pub(crate) fn limit_resources(&mut self, parent: &ProcessConfig, resources: u64) {
         self.max_resources = resources.min(parent.max_resources);
+        self.max_files = resources.min(parent.max_files);
     }
 
     /// Limits how urgent a process may be, to no more than the parent's limit. All numbers beyond the highest ask for it.
@@ -388,6 +399,7 @@ pub(crate) mod tests {
             max_mailbox: None,
             max_messages: u64::MAX,
             max_resources: MAX_RESOURCES,
+            max_files: MAX_FILES,
             max_priority: Priority::High,
             quota: None,
             can_compile_modules: true,
@@ -421,7 +433,7 @@ pub(crate) mod tests {
             child.limit_fuel(&parent, asked);
             assert_eq!(child.fuel(), granted, "asked for {asked}");
         }
-        (parent.max_messages, parent.max_resources) = (20, 30);
+        (parent.max_messages, parent.max_resources, parent.max_files) = (20, 30, 25);
         parent.limit_processes(&everything(), 40).unwrap();
         let mut child = parent.narrowed();
         assert_eq!(child.mailbox_bytes(), child.max_memory, "one limit unless there are two");
@@ -431,6 +443,7 @@ pub(crate) mod tests {
         child.limit_processes(&parent, u64::MAX).unwrap();
         let quota = child.quota.as_ref().unwrap().limit();
         assert_eq!((child.max_messages, child.max_resources, quota), (20, 30, 40));
+        assert_eq!(child.max_files, 25);
         assert_eq!(child.mailbox_bytes(), parent.max_memory);
     }
 }

@@ -9,6 +9,7 @@ use lunatic_jit::{CompileError, EngineError, LinkError};
 
 use crate::account::Full;
 use crate::config::MAX_WORKERS;
+use crate::forbidden::Unusable;
 use crate::sqlite::{Malformed, SqlError};
 
 /// A guest called a host function in a way that ends the process.
@@ -42,6 +43,8 @@ pub(crate) enum Fault {
     NotAllowed(&'static str),
     #[error("this process must not call {0}")]
     Forbidden(std::sync::Arc<str>),
+    #[error(transparent)]
+    Unforbiddable(#[from] Unusable),
     #[error("the parameters of a spawn are not made of 17-byte entries of known types")]
     BadParams,
     #[error("this process has too many {0}")]
@@ -98,9 +101,9 @@ pub enum RuntimeError {
     /// The trace of a simulation cannot be written.
     #[error("the trace cannot be written: {0}")]
     Trace(std::io::Error),
-    /// Too many functions are forbidden.
-    #[error("there may be 64 patterns of forbidden functions")]
-    Forbidden,
+    /// Functions cannot be forbidden as it is said: a pattern fits none, or there are too many patterns.
+    #[error("{0}")]
+    Forbidden(String),
     /// No workers, or too many.
     #[error("the number of workers must be from 1 to {MAX_WORKERS}")]
     Workers,

@@ -2,18 +2,23 @@
 //!
 //! Who is forbidden some has code of its own, of the same module: linked so that these raise an error. So nobody else pays
 //! for the question, and there is no way around it: what is in a table is refused as well. What was refused once stays so
-//! in all that is made from it.
+//! in all that is made from it. A function that has an older name as well, as those of WASI have, is refused by both.
+//!
+//! A pattern that fits no function is refused: it is a mistake, and what it was meant to forbid would be allowed.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use lunatic_jit::HostError;
+use lunatic_jit::{HostError, nearest};
 
 use crate::code::Code;
 use crate::error::Fault;
 
 /// Patterns that a list may have, and lists below each other.
 const MAX_PATTERNS: usize = 64;
+
+/// Bytes of a pattern. No function's name is half as long.
+const MAX_LENGTH: usize = 256;
 
 /// Codes that are kept; of a program there is one, and guests that compile modules may have more.
 const MAX_CODES: usize = 16;
@@ -31,12 +36,16 @@ impl Forbidden {
     pub(crate) fn below(
         parent: Option<&Forbidden>,
         patterns: impl IntoIterator<Item = String>,
-    ) -> Result<Forbidden, Fault> {
-        let above = parent.map(|parent| parent.patterns.clone()).unwrap_or_default();
-        let patterns: Vec<String> = above.into_iter().chain(patterns).collect();
-        if patterns.len() > MAX_PATTERNS {
-            return Err(Fault::TooMany("patterns of forbidden functions"));
+    ) -> Result<Forbidden, Unusable> {
+        let mut all = parent.map(|parent| parent.patterns.clone()).unwrap_or_default();
+        for pattern in patterns {
+            if all.len() == MAX_PATTERNS {
+                return Err(Unusable::TooMany);
+            }
+            check(&pattern)?;
+            all.push(pattern);
         }
+        let patterns = all;
         Ok(Forbidden { patterns, codes: Mutex::default() })
     }
 
@@ -52,11 +61,15 @@ impl Forbidden {
         }
         let without = code.refusing(self, |module, name| {
             let function = format!("{module}::{name}");
+            let fits = |pattern: &String| {
+                fits(pattern, &function)
+                    || newer_name(module, name).is_some_and(|newer| fits(pattern, &newer))
+            };
             let refusal = || -> lunatic_jit::Refusal {
                 let function: Arc<str> = function.as_str().into();
                 Box::new(move || HostError::from(Fault::Forbidden(function.clone())))
             };
-            self.patterns.iter().any(|pattern| fits(pattern, &function)).then(refusal)
+            self.patterns.iter().any(fits).then(refusal)
         });
         if codes.len() == MAX_CODES {
             codes.remove(0);
@@ -64,6 +77,66 @@ impl Forbidden {
         codes.push((code.clone(), without.clone()));
         without
     }
+}
+
+/// Why a list of patterns cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("there may be {MAX_PATTERNS} patterns of forbidden functions")]
+    TooMany,
+    #[error("a pattern of forbidden functions may have {MAX_LENGTH} bytes")]
+    TooLong,
+    #[error("no host function fits {pattern:?}{}", hint(.nearest.as_deref()))]
+    FitsNone { pattern: String, nearest: Option<String> },
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!(" (did you mean {nearest}?)")).unwrap_or_default()
+}
+
+/// Whether a pattern can be meant.
+fn check(pattern: &str) -> Result<(), Unusable> {
+    if pattern.len() > MAX_LENGTH {
+        return Err(Unusable::TooLong);
+    }
+    let functions = functions();
+    if functions.iter().any(|(module, name)| fits(pattern, &format!("{module}::{name}"))) {
+        return Ok(());
+    }
+    Err(Unusable::FitsNone { pattern: pattern.into(), nearest: nearest_pattern(pattern, functions) })
+}
+
+/// What may have been meant by a pattern that fits nothing: where it has a star, the star is right.
+fn nearest_pattern(pattern: &str, functions: &[(String, String)]) -> Option<String> {
+    let (module, name) = pattern.rsplit_once("::").unwrap_or(("", pattern));
+    let find = |wanted: (&str, &str), known: Vec<(&str, &str)>| {
+        nearest(wanted, &known).map(|(module, name)| format!("{module}::{name}"))
+    };
+    let modules = || functions.iter().map(|(module, _)| module.as_str());
+    let names = || functions.iter().map(|(_, name)| name.as_str());
+    match (module.contains('*'), name.contains('*')) {
+        (true, true) => None,
+        (true, false) => find((module, name), names().map(|name| (module, name)).collect()),
+        (false, true) => {
+            let known: Vec<_> = modules().map(|module| ("", module)).collect();
+            nearest(("", module), &known).map(|(_, module)| format!("{module}::{name}"))
+        }
+        (false, false) => find((module, name), modules().zip(names()).collect()),
+    }
+}
+
+/// The names of all host functions.
+fn functions() -> &'static [(String, String)] {
+    static FUNCTIONS: OnceLock<Vec<(String, String)>> = OnceLock::new();
+    FUNCTIONS.get_or_init(|| {
+        let linker = crate::host::linker();
+        linker.functions().map(|(module, name, _)| (module.to_owned(), name.to_owned())).collect()
+    })
+}
+
+/// The name that a function has today, if this is an older one.
+fn newer_name(module: &str, name: &str) -> Option<String> {
+    (module == "wasi_unstable").then(|| format!("wasi_snapshot_preview1::{name}"))
 }
 
 impl fmt::Debug for Forbidden {
@@ -115,5 +188,27 @@ mod tests {
             assert!(!fits(pattern, name), "{pattern} {name}");
         }
         assert!(!fits("ab*b", "ab"), "the two ends are not one");
+    }
+
+    #[test]
+    fn a_pattern_that_fits_nothing_is_refused_with_the_nearest_that_does() {
+        let refused = |pattern: &str| match Forbidden::below(None, [pattern.to_owned()]).unwrap_err() {
+            Unusable::FitsNone { nearest, .. } => nearest,
+            other => panic!("{other}"),
+        };
+        for (pattern, meant) in [
+            ("lunatic::netwrking::*", Some("lunatic::networking::*")),
+            ("lunatic::networking::tcp_bnd", Some("lunatic::networking::tcp_bind")),
+            ("*::compile_modul", Some("*::compile_module")),
+            ("tcp_bind", Some("lunatic::networking::tcp_bind")),
+            ("*::frobnicate::*", None),
+            ("", None),
+        ] {
+            assert_eq!(refused(pattern).as_deref(), meant, "{pattern}");
+        }
+        let long = "*".repeat(MAX_LENGTH + 1);
+        assert_eq!(Forbidden::below(None, [long]).unwrap_err(), Unusable::TooLong);
+        let many = vec!["*".to_owned(); MAX_PATTERNS + 1];
+        assert_eq!(Forbidden::below(None, many).unwrap_err(), Unusable::TooMany);
     }
 }

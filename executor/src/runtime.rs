@@ -9,7 +9,8 @@
 //! 4. Every process is discarded: memory, stacks and descriptors are released; suspended activations are
 //!    dropped as they are, nothing is unwound.
 //! 5. Databases are closed, which takes as long as their last statements, and at most [`CLOSING`].
-//! 6. What was written to standard output and error is flushed. After having been asked to stop, a reader that
+//! 6. What was written to standard output and error is flushed. If that fails, a message says so, and so does the exit
+//!    status. After having been asked to stop, a reader that
 //!    does not read is waited for no longer than [`GRACE`]: it must not keep a node that someone wants gone.
 
 use std::io::{IsTerminal, Write};
@@ -32,11 +33,14 @@ use crate::node::{self, Due, Node, Terminals, World};
 use crate::process::Signal;
 use crate::program::{Loader, Program};
 use crate::scheduler::{BlockingPool, Files, Scheduler, Worker};
-use crate::stdio::{Input, Output};
+use crate::stdio::{Failure, Input, Output};
 use crate::sys;
 
 /// The status of a command that could not even begin its first process.
 const STATUS_CANNOT_RUN: i32 = 1;
+
+/// The status of a program that has ended well, but not all of whose output could be written.
+const STATUS_OUTPUT_LOST: i32 = 1;
 
 /// Threads that do file work at a time. Files of one machine rarely gain from more.
 const FILE_THREADS: usize = 16;
@@ -94,9 +98,9 @@ pub struct Parts {
     pub clock: Box<dyn Clock>,
     /// Its randomness.
     pub entropy: Box<dyn Entropy>,
-    /// Where standard output goes; written by one thread.
+    /// Where standard output goes. One thread writes it, behind the processes: an error is told to the next write.
     pub stdout: Box<dyn Write + Send>,
-    /// Where standard error and reports go; written by one thread.
+    /// Where standard error and reports go, likewise. Nothing orders it with standard output.
     pub stderr: Box<dyn Write + Send>,
 }
 
@@ -127,7 +131,10 @@ impl Runtime {
             stdout: std::io::stdout().is_terminal(),
             stderr: std::io::stderr().is_terminal(),
         };
-        Runtime::with_terminals(config, Parts::default(), terminals)
+        let blueprint = Blueprint::new(config)?;
+        let (stdout, stderr) = Output::of_command()?;
+        let streams = StandardStreams { stdin: Input::awaited(), stdout, stderr, terminals };
+        blueprint.build(Box::new(SystemClock::default()), Box::new(SystemEntropy), streams)
     }
 
     /// A node with a clock, randomness and output of the caller's choice.
@@ -135,20 +142,12 @@ impl Runtime {
     /// # Errors
     /// See [`RuntimeError`].
     pub fn with_parts(config: RuntimeConfig, parts: Parts) -> Result<Runtime, RuntimeError> {
-        Runtime::with_terminals(config, parts, Terminals::default())
-    }
-
-    fn with_terminals(
-        config: RuntimeConfig,
-        parts: Parts,
-        terminals: Terminals,
-    ) -> Result<Runtime, RuntimeError> {
         let blueprint = Blueprint::new(config)?;
         let streams = StandardStreams {
             stdin: Input::awaited(),
             stdout: Output::start("stdout", parts.stdout)?,
             stderr: Output::start("stderr", parts.stderr)?,
-            terminals,
+            terminals: Terminals::default(),
         };
         blueprint.build(parts.clock, parts.entropy, streams)
     }
@@ -204,8 +203,8 @@ impl Runtime {
                     // A worker that panicked is our bug; the panic has been printed.
                     let _ = thread.join();
                 }
-                settle(&node);
-                ExitStatus(status)
+                let has_lost_output = settle(&node);
+                ExitStatus(if has_lost_output && status == 0 { STATUS_OUTPUT_LOST } else { status })
             }
             Err(error) => {
                 node.report(format!("the operating system refuses a thread: {error}\n"));
@@ -311,8 +310,8 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
         .collect()
 }
 
-/// Releases what processes hold, and flushes.
-fn settle(node: &Node) {
+/// Releases what processes hold, and flushes. Whether output is lost that its writers took for written; a message says so.
+fn settle(node: &Node) -> bool {
     if let World::Real { files, .. } = &node.world {
         files.finish();
     }
@@ -322,6 +321,17 @@ fn settle(node: &Node) {
     }
     // Acquire: see `Stopper::ask`.
     let patience = node.asked.load(Ordering::Acquire).then_some(GRACE);
-    node.stdout.flush(patience);
-    node.stderr.flush(patience);
+    let failures =
+        [("standard output", node.stdout.flush(patience)), ("standard error", node.stderr.flush(patience))];
+    let mut has_lost_output = false;
+    for (stream, failure) in failures {
+        let Some(Failure { error, lost }) = failure else { continue };
+        has_lost_output = true;
+        node.report(format!("{stream}: {error}: the last {lost} bytes of it are lost\n"));
+    }
+    if has_lost_output {
+        // If this cannot be written either, the status says it.
+        node.stderr.flush(patience);
+    }
+    has_lost_output
 }

@@ -38,6 +38,7 @@ const ALWAYS_TRAP: &[(&str, &str)] = &[
     ("lunatic::ext::death::kind", "as above"),
     ("lunatic::ext::death::process", "as above"),
     ("lunatic::ext::death::reference", "as above"),
+    ("lunatic::ext::config::forbid", "the text here fits no function"),
     ("lunatic::ext::config::preopen_dir", "the guest here has no directory"),
     ("lunatic::ext::exit::exit", "it is how a process ends"),
     ("lunatic::sqlite::bind_value", "no bytes are no list"),

@@ -55,6 +55,7 @@ pub use engine::{Engine, EngineConfig, EngineError};
 pub use error::{CompileError, Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
 pub use linker::{HostCall, HostFunc, HostResult, IntoHostFunc, Linker, Refusal, WasmValue};
 pub use module::{FuncIndex, Linked, Module, ModuleId};
+pub use nearest::nearest;
 pub use options::{CompileOptions, MemoryLayout};
 pub use store::{
     Caller, CannotWait, Export, Func, HostPanic, Instance, Progress, Resume, Store, StoreLimits, WorkingSet,

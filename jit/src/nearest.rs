@@ -11,7 +11,7 @@ type Names<'a> = (&'a str, &'a str);
 const MAX_LENGTH: usize = 128;
 
 /// The nearest of these names, if one is near; of several the first in the order of the alphabet.
-pub(crate) fn nearest<'a>((module, name): Names<'_>, known: &[Names<'a>]) -> Option<Names<'a>> {
+pub fn nearest<'a>((module, name): Names<'_>, known: &[Names<'a>]) -> Option<Names<'a>> {
     if module.len().max(name.len()) > MAX_LENGTH {
         return None;
     }

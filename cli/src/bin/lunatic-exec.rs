@@ -7,7 +7,8 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::env::VarError;
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, ValueEnum};
 use lunatic_cli::{
-    Failure, NetworkOptions, SimulationOptions, default_cache, fail, listen_to_signals, open_cache,
-    options_from_file, read_input, run_tests, runs_tests,
+    Failure, IgnoredSignals, NetworkOptions, SimulationOptions, default_cache, fail, listen_to_signals,
+    open_cache, options_from_file, read_input, run_tests, runs_tests,
 };
 use lunatic_executor::{
     MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig, RuntimeError, Simulator, enter_jail, fits,
@@ -57,7 +58,8 @@ struct Arguments {
     bench: bool,
     #[command(flatten)]
     network: NetworkOptions,
-    /// Host functions that no process may call: lunatic::networking::*, *::compile_module, or * for all
+    /// Host functions that no process may call: lunatic::networking::*, *::compile_module, or * for all. A function of
+    /// WASI is forbidden by its older name too
     #[arg(long = "forbid", value_name = "PATTERN")]
     forbidden: Vec<String>,
     /// Worker threads [default: one for each processor]
@@ -83,7 +85,8 @@ struct Arguments {
     /// Reductions that a process may use in its life; whoever has used them ends [default: no limit]
     #[arg(long, value_name = "REDUCTIONS")]
     max_reductions: Option<u64>,
-    /// Configurations, modules, errors or files that a process may have of each [default: 65536, of files 4096]
+    /// Configurations, modules, errors or files that a process may have of each, at most 65536 [default: 65536, and 4096
+    /// files]
     #[arg(long, value_name = "N")]
     max_resources: Option<u64>,
     /// Reductions (about one WebAssembly instruction each) until the next process has its turn
@@ -152,6 +155,8 @@ fn arguments() -> Result<Arguments, Failure> {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    // Before a jail hides it.
+    let ignored = IgnoredSignals::now();
     let path = PathBuf::from(&arguments.program[0]);
     let bytes = read_input(&path)?;
     let unmetered = arguments.unmetered;
@@ -179,7 +184,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // Not while it loads: there is nothing to lose yet. Nor unmetered: a loop that keeps its worker cannot be stopped,
     // only ended with the whole command.
     if !unmetered {
-        listen_to_signals(runtime.stopper(), runtime.inspector())
+        listen_to_signals(ignored, runtime.stopper(), runtime.inspector())
             .map_err(|error| Failure { place: "signals".into(), cause: error.into() })?;
     }
     if let Some(address) = prometheus {
@@ -224,8 +229,8 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         max_processes: arguments.max_processes,
         max_reductions: arguments.max_reductions,
         max_resources: arguments.max_resources,
-        args: guest_arguments(&arguments),
-        env: environment(&arguments),
+        args: guest_arguments(&arguments)?,
+        env: environment(&arguments)?,
         dirs: directories(&arguments),
         listeners: arguments.listeners.iter().map(listen).collect::<Result<_, _>>()?,
         network: arguments.network.rules(),
@@ -239,23 +244,34 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
     })
 }
 
-/// The program's name and what follows it.
-fn guest_arguments(arguments: &Arguments) -> Vec<String> {
+/// The program's name and what follows it. WASI's arguments are text: what is none is refused, for the guest would see
+/// another argument than was given. The name, which only says what was started, is shown as well as it can be.
+fn guest_arguments(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     let (program, rest) = arguments.program.split_first().expect("it is required");
     let name = match arguments.compat {
         Some(Compat::Lunatic) => Path::new(program).file_name().unwrap_or(program),
         None => program,
     };
-    let bench = arguments.bench.then_some(OsStr::new("--bench"));
-    let all = [name].into_iter().chain(rest.iter().map(OsString::as_os_str)).chain(bench);
-    all.map(|argument| argument.to_string_lossy().into_owned()).collect()
+    let mut all = vec![name.to_string_lossy().into_owned()];
+    for argument in rest {
+        let text = argument.to_str().ok_or_else(|| not_text(format!("argument {argument:?}")))?;
+        all.push(text.to_owned());
+    }
+    all.extend(arguments.bench.then(|| "--bench".to_owned()));
+    Ok(all)
 }
 
-/// What was asked for, and then the host's variables that have not been named, if all are passed on. What is not text the
-/// guest could not read.
-fn environment(arguments: &Arguments) -> Vec<(String, String)> {
+/// The program cannot be given something that is not UTF-8.
+fn not_text(place: String) -> Failure {
+    Failure { place, cause: "it is not UTF-8, which WebAssembly programs expect".into() }
+}
+
+/// What was asked for, and then the host's variables that have not been named, if all are passed on. What is not text is
+/// refused if it was asked for by name, and else left out: the guest could not read it.
+fn environment(arguments: &Arguments) -> Result<Vec<(String, String)>, Failure> {
     let mut variables: Vec<(String, String)> = Vec::new();
-    for (name, value) in arguments.env.iter().filter_map(|variable| environment_variable(variable)) {
+    for variable in &arguments.env {
+        let Some((name, value)) = environment_variable(variable)? else { continue };
         // What comes last is said last.
         variables.retain(|(other, _)| *other != name);
         variables.push((name, value));
@@ -269,7 +285,7 @@ fn environment(arguments: &Arguments) -> Vec<(String, String)> {
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         variables.extend(inherited.filter(|(name, _)| !named.contains(name) && is_wanted(name)));
     }
-    variables
+    Ok(variables)
 }
 
 /// Says where that is, for with port 0 it is any that is free.
@@ -287,11 +303,15 @@ fn directories(arguments: &Arguments) -> Vec<PreopenedDir> {
     here.into_iter().chain(arguments.dirs.iter().cloned()).collect()
 }
 
-/// `NAME=VALUE`, or the host's value of `NAME`.
-fn environment_variable(variable: &str) -> Option<(String, String)> {
-    match variable.split_once('=') {
-        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-        None => Some((variable.to_owned(), std::env::var(variable).ok()?)),
+/// `NAME=VALUE`, or the host's value of `NAME`, if it has one.
+fn environment_variable(variable: &str) -> Result<Option<(String, String)>, Failure> {
+    if let Some((name, value)) = variable.split_once('=') {
+        return Ok(Some((name.to_owned(), value.to_owned())));
+    }
+    match std::env::var(variable) {
+        Ok(value) => Ok(Some((variable.to_owned(), value))),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(not_text(format!("variable {variable}"))),
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn register(host: &mut Host) {
         CALL.range(0, limits::TEXT, "a text").range(2, limits::TEXT, "a text").place(4, 4),
         |guest: &mut Guest<'_>, ca: u32, ca_len: u32, key: u32, key_len: u32, length_place: u32| {
             no_certificates(guest, [(ca, ca_len), (key, key_len)], length_place)
-        },
+        }
     );
     func!(
         host,
@@ -82,7 +82,7 @@ pub(super) fn register(host: &mut Host) {
          request_len: u32,
          length_place: u32| {
             no_certificates(guest, [(ca, ca_len), (key, key_len), (request, request_len)], length_place)
-        },
+        }
     );
 }
 

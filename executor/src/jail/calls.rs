@@ -15,6 +15,7 @@ use seccompiler::{
 };
 
 use super::JailError;
+use super::ports::Network;
 
 /// With any arguments.
 const CALLS: &[c_long] = &[
@@ -94,7 +95,6 @@ const CALLS: &[c_long] = &[
     libc::SYS_statx,
     libc::SYS_symlinkat,
     libc::SYS_unlinkat,
-    libc::SYS_utimensat,
     // Waiting.
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
@@ -132,7 +132,7 @@ const OLD_CALLS: &[c_long] = &[
 const OLD_CALLS: &[c_long] = &[];
 
 /// If there are sockets to be made. Landlock knows the ports of these.
-const SOCKET_CALLS: &[c_long] = &[libc::SYS_bind, libc::SYS_connect, libc::SYS_listen];
+const SOCKET_CALLS: &[c_long] = &[libc::SYS_bind, libc::SYS_connect];
 
 /// Kinds of sockets, of both versions of the protocol. Of others landlock knows no ports, and those of this machine
 /// would reach whoever serves there.
@@ -224,9 +224,9 @@ type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 pub(super) struct Filters([BpfProgram; 2]);
 
 impl Filters {
-    /// For a process that may make sockets, or not.
-    pub(super) fn new(sockets: bool) -> Result<Filters, JailError> {
-        build(sockets).map(Filters).map_err(|error| JailError::Seccomp(error.into()))
+    /// For a process with this network.
+    pub(super) fn new(network: &Network) -> Result<Filters, JailError> {
+        build(network).map(Filters).map_err(|error| JailError::Seccomp(error.into()))
     }
 
     /// From now on, for all threads.
@@ -237,12 +237,16 @@ impl Filters {
     }
 }
 
-fn build(sockets: bool) -> Result<[BpfProgram; 2], seccompiler::BackendError> {
+fn build(network: &Network) -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     let mut rules = Rules::from_iter(CALLS.iter().chain(OLD_CALLS).map(|&call| (call, Vec::new())));
     // The other filter's.
     rules.insert(libc::SYS_clone3, Vec::new());
     add_with_arguments(&mut rules)?;
-    if sockets {
+    if network.binds() {
+        // Not without: who listens with a socket that is not bound has a port that nobody has allowed.
+        rules.insert(libc::SYS_listen, Vec::new());
+    }
+    if network.has_sockets() {
         rules.extend(SOCKET_CALLS.iter().map(|&call| (call, Vec::new())));
         rules.insert(libc::SYS_socket, socket_rules()?);
     }
@@ -267,8 +271,11 @@ fn add_with_arguments(rules: &mut Rules) -> Result<(), seccompiler::BackendError
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![is(0, 0)?, is_whole(2, 0)?])?]);
     // Its own threads, which is how a process aborts.
     rules.insert(libc::SYS_tgkill, one_of(0, &[u64::from(std::process::id())])?);
-    // Between two threads of it.
-    rules.insert(libc::SYS_socketpair, one_of(0, &[libc::AF_UNIX as u64])?);
+    // Between two threads of it. A datagram's could send to any socket of this machine that has a name.
+    let pair = vec![is(0, libc::AF_UNIX as u64)?, masked(1, SOCKET_KIND, libc::SOCK_STREAM as u64)?];
+    rules.insert(libc::SYS_socketpair, vec![SeccompRule::new(pair)?]);
+    // Of what is open: landlock does not ask where a name leads whose times are changed.
+    rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![is_whole(1, 0)?])?]);
     // A connection that is made by sending is not known to landlock.
     for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
         rules.insert(call, vec![SeccompRule::new(vec![masked(flags, libc::MSG_FASTOPEN as u64, 0)?])?]);

@@ -1,12 +1,14 @@
 //! A process that gives up what its programs do not need, before any of them runs.
 //!
 //! Guests are kept in their memories by the engine. If the engine has a bug by which one gets out and runs native code of
-//! its own, what that code may do is what this process may do. [`enter_jail`] makes it little, by two means of Linux:
+//! its own, what that code may do is what this process may do. [`enter_jail`] makes it little, by three means of Linux:
 //!
 //! * *landlock* (`files.rs`) decides what can be opened, by where it lies: the directories of the configuration, and what
 //!   the runtime itself reads. It also decides the ports of TCP.
 //! * *seccomp* (`calls.rs`) decides which system calls there are: those of a list, for some of them with certain
 //!   arguments only. Everything else is EPERM: no programs are started, no processes, no other kinds of sockets.
+//! * *capabilities* (`capabilities.rs`) are given up, so that root is a user like any other: all but the one that ports
+//!   below 1024 need, if the rules allow one.
 //!
 //! # Invariants
 //!
@@ -18,10 +20,13 @@
 //! * There is no way out. What was open before stays open, such as standard streams and listeners.
 //!
 //! What it cannot do: rules for addresses and names, and for ports of datagrams, are the runtime's alone. Names of files
-//! and their metadata can be seen anywhere (`stat` is not landlock's). Native code in the cache is read and never written.
+//! and their metadata can be seen anywhere (`stat` is not landlock's). Times are set of what can be opened, so not of
+//! symbolic links themselves. Native code in the cache is read and never written.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod calls;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod capabilities;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod files;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -44,6 +49,9 @@ pub enum JailError {
     /// The kernel has no seccomp, or refuses the filter.
     #[error("the kernel has no seccomp, or refuses it: {0}")]
     Seccomp(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The kernel does not take capabilities back.
+    #[error("capabilities cannot be given up: {0}")]
+    Capabilities(#[source] std::io::Error),
     /// Whether there are other threads cannot be seen.
     #[error("/proc/self/task cannot be read, and must be: {0}")]
     Unseen(#[source] std::io::Error),
@@ -86,8 +94,9 @@ pub fn enter_jail(config: &RuntimeConfig, metrics: Option<SocketAddr>) -> Result
     }
     let network = ports::Network::new(&config.network, metrics);
     // Built first: what can fail before anything is given up does.
-    let filters = calls::Filters::new(network.has_sockets())?;
+    let filters = calls::Filters::new(&network)?;
     files::restrict(config, &network)?;
+    capabilities::give_up(&network).map_err(JailError::Capabilities)?;
     filters.apply()
 }
 

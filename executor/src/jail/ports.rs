@@ -36,6 +36,21 @@ impl Network {
         }
     }
 
+    /// Whether there is anything to listen at.
+    pub(super) fn binds(&self) -> bool {
+        self.bind != Ports::These(Vec::new())
+    }
+
+    /// Whether one of the ports to listen at is for those with a capability.
+    pub(super) fn binds_privileged(&self) -> bool {
+        /// The first port that anyone may have.
+        const UNPRIVILEGED: u16 = 1024;
+        match &self.bind {
+            Ports::Any => true,
+            Ports::These(ports) => ports.iter().any(|&port| (1..UNPRIVILEGED).contains(&port)),
+        }
+    }
+
     /// Whether sockets can be of use.
     pub(super) fn has_sockets(&self) -> bool {
         let none = Ports::These(Vec::new());

@@ -6,7 +6,6 @@
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
-use super::Accepted;
 use super::output::write_all;
 
 /// See the module.
@@ -21,7 +20,7 @@ impl Immediate {
     }
 
     /// Writes all of it, as far as someone reads.
-    pub(super) fn write(&self, bytes: &[u8]) -> Accepted {
+    pub(super) fn write(&self, bytes: &[u8]) {
         // A sink that has panicked is the embedder's fault; it is used as it is.
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = sink.as_mut()
@@ -29,7 +28,6 @@ impl Immediate {
         {
             *sink = None;
         }
-        Accepted::Taken
     }
 }
 
@@ -51,8 +49,10 @@ mod tests {
     }
 
     #[test]
-    fn the_writer_does_not_notice_that_no_one_reads() {
+    fn a_sink_that_fails_is_not_written_again() {
         let output = Immediate::new(Box::new(Closed));
-        assert_eq!([output.write(b"a"), output.write(b"b")], [Accepted::Taken; 2]);
+        output.write(b"a");
+        output.write(b"b");
+        assert!(output.sink.lock().unwrap().is_none());
     }
 }

@@ -6,7 +6,7 @@
 //! What was read for a process that died meanwhile stays for the next one that asks.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
@@ -52,6 +52,8 @@ struct State {
     // At most one for each process.
     waiters: Waiters,
     at_end: bool,
+    /// Why the last read failed, behind what was read before. It is told once; whoever then wants more has it read again.
+    failed: Option<io::Error>,
 }
 
 struct Piece {
@@ -65,25 +67,30 @@ impl Awaited {
         Awaited { shared: Arc::default(), started: Once::new() }
     }
 
-    /// Takes what has been read into the buffer: how much, 0 at the end of the stream, `None` when nothing is
-    /// there yet.
-    pub(crate) fn take(&self, buffer: &mut [u8]) -> Option<usize> {
+    /// Takes what has been read into the buffer: how much, 0 at the end of the stream, or why nothing could be read;
+    /// `None` when nothing is there yet.
+    pub(crate) fn take(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         let mut state = self.shared.lock();
-        if state.bytes == 0 && !state.at_end && !buffer.is_empty() {
-            return None;
+        if state.bytes == 0 && !buffer.is_empty() {
+            if let Some(error) = state.failed.take() {
+                return Some(Err(error));
+            }
+            if !state.at_end {
+                return None;
+            }
         }
         let count = state.take(buffer);
         if state.is_ahead && state.bytes < AHEAD / 2 {
             state.is_ahead = false;
             self.shared.wanted.notify_one();
         }
-        Some(count)
+        Some(Ok(count))
     }
 
-    /// How much there is to be taken, 0 at the end of the stream; `None` when nothing is there yet.
+    /// How much there is to be taken, 0 at the end of the stream or before an error; `None` when nothing is there yet.
     pub(crate) fn available(&self) -> Option<usize> {
         let state = self.shared.lock();
-        (state.at_end || state.bytes > 0).then_some(state.bytes)
+        state.is_ready().then_some(state.bytes)
     }
 
     /// Calls back once there is something, or the end.
@@ -92,11 +99,14 @@ impl Awaited {
             let shared = self.shared.clone();
             let started =
                 std::thread::Builder::new().name("stdin".into()).spawn(move || shared.work(std::io::stdin()));
-            // Without a thread there is nothing to read.
-            self.shared.lock().at_end |= started.is_err();
+            if let Err(error) = started {
+                // Without a thread there is nothing to read, now or later.
+                let mut state = self.shared.lock();
+                (state.failed, state.at_end) = (Some(error), true);
+            }
         });
         let mut state = self.shared.lock();
-        if state.at_end || state.bytes > 0 {
+        if state.is_ready() {
             drop(state);
             resume();
         } else {
@@ -118,18 +128,22 @@ impl Shared {
         let mut last = 0;
         loop {
             let mut memory = self.wait_until_wanted(last >= LARGE);
-            last = read_some(&mut source, &mut memory[..]);
-            let waiters = {
+            let read = read_some(&mut source, &mut memory[..]);
+            last = *read.as_ref().unwrap_or(&0);
+            let (waiters, at_end) = {
                 let mut state = self.lock();
-                state.bytes += last;
-                if last > 0 {
-                    state.pieces.push_back(Piece { memory, left: 0..last });
+                match read {
+                    Ok(0) => state.at_end = true,
+                    Ok(count) => {
+                        state.bytes += count;
+                        state.pieces.push_back(Piece { memory, left: 0..count });
+                    }
+                    Err(error) => state.failed = Some(error),
                 }
-                state.at_end = last == 0;
-                state.waiters.take()
+                (state.waiters.take(), state.at_end)
             };
             waiters.resume();
-            if last == 0 {
+            if at_end {
                 return;
             }
         }
@@ -147,6 +161,11 @@ impl Shared {
 }
 
 impl State {
+    /// Whether there is something, the end, or an error.
+    fn is_ready(&self) -> bool {
+        self.bytes > 0 || self.at_end || self.failed.is_some()
+    }
+
     /// Moves what there is to the front of a buffer; how much.
     fn take(&mut self, to: &mut [u8]) -> usize {
         let mut count = 0;
@@ -166,14 +185,13 @@ impl State {
     }
 }
 
-/// Reads at least a byte; 0 at the end or when the stream cannot be read.
-fn read_some(source: &mut impl Read, chunk: &mut [u8]) -> usize {
+/// Reads at least a byte; 0 at the end.
+fn read_some(source: &mut impl Read, chunk: &mut [u8]) -> io::Result<usize> {
     loop {
         match source.read(chunk) {
-            Ok(count) => return count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(RETRY),
-            Err(_) => return 0,
+            read => return read,
         }
     }
 }
@@ -187,13 +205,13 @@ mod tests {
     use super::*;
 
     /// Gives what it is sent, piece by piece, and says how often it was asked.
-    struct Pieces(Receiver<Vec<u8>>, Sender<()>);
+    struct Pieces(Receiver<io::Result<Vec<u8>>>, Sender<()>);
 
     impl Read for Pieces {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
             // Whoever has seen enough does not listen.
             let _ = self.1.send(());
-            let piece = self.0.recv().unwrap_or_default();
+            let piece = self.0.recv().unwrap_or_else(|_| Ok(Vec::new()))?;
             buffer[..piece.len()].copy_from_slice(&piece);
             Ok(piece.len())
         }
@@ -201,7 +219,7 @@ mod tests {
 
     struct Stream {
         input: Awaited,
-        pieces: Sender<Vec<u8>>,
+        pieces: Sender<io::Result<Vec<u8>>>,
         asked: Receiver<()>,
     }
 
@@ -224,19 +242,24 @@ mod tests {
             let mut done = 0;
             while done < count {
                 match self.input.take(&mut bytes[done..]) {
-                    Some(0) => break,
-                    Some(more) => done += more,
+                    Some(Ok(0)) => break,
+                    Some(Ok(more)) => done += more,
+                    Some(Err(error)) => panic!("{error}"),
                     None => {
-                        let (ready, is_ready) = channel();
-                        let owner: Arc<dyn Any + Send + Sync> = Arc::new(());
-                        let resume = Box::new(move || ready.send(()).unwrap());
-                        self.input.when_ready(Arc::downgrade(&owner), resume);
-                        is_ready.recv_timeout(PATIENCE).unwrap();
+                        self.wait();
                     }
                 }
             }
             bytes.truncate(done);
             bytes
+        }
+
+        fn wait(&self) {
+            let (ready, is_ready) = channel();
+            let owner: Arc<dyn Any + Send + Sync> = Arc::new(());
+            let resume = Box::new(move || ready.send(()).unwrap());
+            self.input.when_ready(Arc::downgrade(&owner), resume);
+            is_ready.recv_timeout(PATIENCE).unwrap();
         }
 
         fn wait_for_reads(&self, count: usize) {
@@ -248,8 +271,8 @@ mod tests {
     fn lines_are_read_when_someone_wants_them() {
         let stream = Stream::new();
         assert!(stream.asked.recv_timeout(MOMENT).is_err(), "nobody wants anything yet");
-        stream.pieces.send(b"one\n".to_vec()).unwrap();
-        stream.pieces.send(b"two\n".to_vec()).unwrap();
+        stream.pieces.send(Ok(b"one\n".to_vec())).unwrap();
+        stream.pieces.send(Ok(b"two\n".to_vec())).unwrap();
         assert_eq!(stream.take(2), b"on");
         assert_eq!(stream.take(2), b"e\n");
         stream.wait_for_reads(1);
@@ -260,7 +283,7 @@ mod tests {
     #[test]
     fn large_pieces_are_read_ahead_up_to_a_limit_and_come_in_order() {
         let stream = Stream::new();
-        let piece = |index: u8| vec![index; CHUNK];
+        let piece = |index: u8| Ok(vec![index; CHUNK]);
         (0..20).for_each(|index| stream.pieces.send(piece(index)).unwrap());
         assert_eq!(stream.take(1), [0]);
         // And one more, if the first byte was taken early.
@@ -279,6 +302,21 @@ mod tests {
             assert!(started.elapsed() < PATIENCE, "the end was not seen");
             std::thread::yield_now();
         }
-        assert_eq!(stream.input.take(&mut [0; 8]), Some(0));
+        assert_eq!(stream.input.take(&mut [0; 8]).unwrap().unwrap(), 0);
+    }
+
+    #[test]
+    fn an_error_comes_behind_what_was_read_and_is_no_end() {
+        let stream = Stream::new();
+        stream.pieces.send(Ok(b"one".to_vec())).unwrap();
+        assert_eq!(stream.take(3), b"one");
+        stream.pieces.send(Err(ErrorKind::IsADirectory.into())).unwrap();
+        stream.wait();
+        assert_eq!(stream.input.available(), Some(0), "there is something to be told");
+        let error = stream.input.take(&mut [0; 8]).unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IsADirectory);
+        assert!(stream.input.take(&mut [0; 8]).is_none(), "it is told once");
+        stream.pieces.send(Ok(b"two".to_vec())).unwrap();
+        assert_eq!(stream.take(3), b"two");
     }
 }

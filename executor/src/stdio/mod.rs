@@ -1,19 +1,29 @@
 //! The command's standard streams, shared by all processes and by other programs.
 //!
-//! Their flags are never changed. Reading and writing may block, so each stream has a thread of its own and
-//! processes wait for it like for anything else. In a simulation nothing may depend on how fast the world outside is:
-//! what is written goes out at once, and a read blocks the whole simulation, for which no time passes.
+//! Their flags are never changed. Reading and writing may block, so what has to wait for a reader or a writer is done by a
+//! thread, for which processes wait like for anything else. In a simulation nothing may depend on how fast the world
+//! outside is: what is written goes out at once, and a read blocks the whole simulation, for which no time passes.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `output`, `target`, `pending` | standard output and error: order, errors, who writes; where to; a write that is waited for |
+//! | `input` | standard input |
+//! | `waiters` | processes that wait for a stream |
+//! | `immediate`, `script` | the streams of a simulation |
 
 mod immediate;
 mod input;
 mod output;
+mod pending;
 mod script;
+mod target;
 mod waiters;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::Duration;
 
-pub(crate) use output::Accepted;
+pub(crate) use output::{Accepted, Failure};
+pub(crate) use pending::Pending;
 pub use script::Script;
 pub(crate) use waiters::Owner;
 
@@ -27,7 +37,7 @@ pub(crate) type Resume = Box<dyn FnOnce() + Send>;
 
 /// Standard output or error.
 pub(crate) enum Output {
-    /// Written by a thread of its own.
+    /// Written by whoever writes or by a thread, in order.
     Queued(Queued),
     /// Written by whoever writes.
     Immediate(Immediate),
@@ -42,8 +52,34 @@ pub(crate) enum Input {
 }
 
 impl Output {
+    /// The command's own standard output and standard error, which share a queue if they end in the same place.
+    #[cfg(unix)]
+    pub(crate) fn of_command() -> io::Result<(Output, Output)> {
+        use std::sync::Arc;
+
+        use target::Descriptor;
+
+        // What was printed before comes before.
+        io::stdout().flush()?;
+        let (stdout, stderr) = (Descriptor::new(io::stdout()), Descriptor::new(io::stderr()));
+        let [stdout, stderr] = if stdout.is_same(&stderr) {
+            Queued::start_for("output", [Arc::new(stdout), Arc::new(stderr)])?
+        } else {
+            let [stdout] = Queued::start_for("stdout", [Arc::new(stdout)])?;
+            let [stderr] = Queued::start_for("stderr", [Arc::new(stderr)])?;
+            [stdout, stderr]
+        };
+        Ok((Output::Queued(stdout), Output::Queued(stderr)))
+    }
+
+    /// The command's own standard output and standard error.
+    #[cfg(not(unix))]
+    pub(crate) fn of_command() -> io::Result<(Output, Output)> {
+        Ok((Output::start("stdout", io::stdout())?, Output::start("stderr", io::stderr())?))
+    }
+
     /// Starts the thread that writes to `sink`.
-    pub(crate) fn start(name: &str, sink: impl Write + Send + 'static) -> std::io::Result<Output> {
+    pub(crate) fn start(name: &str, sink: impl Write + Send + 'static) -> io::Result<Output> {
         Ok(Output::Queued(Queued::start(name, sink)?))
     }
 
@@ -52,11 +88,14 @@ impl Output {
         Output::Immediate(Immediate::new(sink))
     }
 
-    /// Writes bytes, or queues them if there is room.
-    pub(crate) fn write(&self, bytes: impl AsRef<[u8]>) -> Accepted {
+    /// Writes bytes; what that means is said in `output`. `waits`: whether the writer waits if it has to.
+    pub(crate) fn write(&self, bytes: Vec<u8>, waits: bool) -> Accepted {
         match self {
-            Output::Queued(output) => output.write(bytes.as_ref()),
-            Output::Immediate(output) => output.write(bytes.as_ref()),
+            Output::Queued(output) => output.write(bytes, waits),
+            Output::Immediate(output) => {
+                output.write(&bytes);
+                Accepted::Taken(bytes.len())
+            }
         }
     }
 
@@ -64,8 +103,25 @@ impl Output {
     pub(crate) fn report(&self, bytes: impl AsRef<[u8]>) {
         match self {
             Output::Queued(output) => output.report(bytes.as_ref()),
-            Output::Immediate(output) => drop(output.write(bytes.as_ref())),
+            Output::Immediate(output) => output.write(bytes.as_ref()),
         }
+    }
+
+    /// As a write of nothing that is taken when all that was written before is with the system.
+    pub(crate) fn drain(&self) -> Accepted {
+        match self {
+            Output::Queued(output) => output.drain(),
+            Output::Immediate(_) => Accepted::Taken(0),
+        }
+    }
+
+    /// What puts on the disk what was written, if it goes to one: all of the file's metadata too, or not. It waits.
+    pub(crate) fn syncing(&self, all: bool) -> impl FnOnce() -> io::Result<()> + Send + 'static {
+        let target = match self {
+            Output::Queued(output) => Some(output.target().clone()),
+            Output::Immediate(_) => None,
+        };
+        move || target.map_or(Ok(()), |target| target.sync(all))
     }
 
     /// Whether a write would not have to wait.
@@ -84,11 +140,12 @@ impl Output {
         }
     }
 
-    /// Waits until everything is written, at most for so long if a time is given. Not for workers.
-    pub(crate) fn flush(&self, patience: Option<Duration>) {
+    /// Waits until everything is written, at most for so long if a time is given, and returns what could not be written
+    /// and nobody was told of. Not for workers.
+    pub(crate) fn flush(&self, patience: Option<Duration>) -> Option<Failure> {
         match self {
             Output::Queued(output) => output.flush(patience),
-            Output::Immediate(_) => {}
+            Output::Immediate(_) => None,
         }
     }
 }
@@ -104,11 +161,12 @@ impl Input {
         Input::Replayed(Replay::new(script))
     }
 
-    /// Takes what there is into the buffer: how much, 0 at the end of the stream, `None` when nothing is there yet.
-    pub(crate) fn take(&self, buffer: &mut [u8]) -> Option<usize> {
+    /// Takes what there is into the buffer: how much, 0 at the end of the stream, or why it cannot be read; `None` when
+    /// nothing is there yet.
+    pub(crate) fn take(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         match self {
             Input::Awaited(input) => input.take(buffer),
-            Input::Replayed(input) => Some(input.take(buffer)),
+            Input::Replayed(input) => Some(Ok(input.take(buffer))),
         }
     }
 

@@ -83,11 +83,15 @@ pub(crate) fn set_append(_: &File, _: bool) -> io::Result<()> {
 /// Waits until a directory's entries are on the disk.
 #[cfg(unix)]
 pub(crate) fn sync_dir(dir: &Dir) -> io::Result<()> {
-    use rustix::fs::{Mode, OFlags, fsync, openat};
+    Ok(rustix::fs::fsync(itself(dir)?)?)
+}
 
-    // The descriptor of a directory that names are looked up in cannot be written to the disk.
-    let opened = openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(fsync(opened)?)
+/// A descriptor of a directory by which it can be read: one in which names are looked up cannot.
+#[cfg(unix)]
+fn itself(dir: &Dir) -> io::Result<std::os::fd::OwnedFd> {
+    use rustix::fs::{Mode, OFlags, openat};
+
+    Ok(openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 #[cfg(not(unix))]
@@ -101,14 +105,15 @@ pub(crate) fn set_times(file: &File, times: (Option<SystemTime>, Option<SystemTi
     Ok(rustix::fs::futimens(file, &timestamps(times)?)?)
 }
 
-/// As [`set_times`], of a directory.
+/// As [`set_times`], of a directory. It is opened, for in a jail nothing has its times set by its name.
 #[cfg(unix)]
 pub(crate) fn set_dir_times(dir: &Dir, times: (Option<SystemTime>, Option<SystemTime>)) -> io::Result<()> {
-    Ok(rustix::fs::utimensat(dir, ".", &timestamps(times)?, rustix::fs::AtFlags::empty())?)
+    Ok(rustix::fs::futimens(itself(dir)?, &timestamps(times)?)?)
 }
 
-/// As [`set_times`], of what a path below a directory leads to. That is not opened: whoever opens a named pipe to write to
-/// it waits for its reader, and the thread would with it.
+/// As [`set_times`], of what a path below a directory leads to. That is not opened if it need not be: whoever opens a named
+/// pipe to write to it waits for its reader, and the thread would with it. In a jail it has to be, and is, so that nothing
+/// waits.
 #[cfg(target_os = "linux")]
 pub(crate) fn set_path_times(
     dir: &Dir,
@@ -117,9 +122,13 @@ pub(crate) fn set_path_times(
 ) -> io::Result<()> {
     use cap_std::fs::OpenOptionsExt;
     use rustix::fs::{AtFlags, utimensat};
+    use rustix::io::Errno;
 
-    let found = dir.open_with(path, OpenOptions::new().read(true).custom_flags(libc::O_PATH))?;
-    Ok(utimensat(found, "", &timestamps(times)?, AtFlags::EMPTY_PATH)?)
+    let open = |flags| dir.open_with(path, OpenOptions::new().read(true).custom_flags(flags));
+    match utimensat(open(libc::O_PATH)?, "", &timestamps(times)?, AtFlags::EMPTY_PATH) {
+        Err(Errno::PERM) => set_times(&open(libc::O_NONBLOCK | libc::O_NOCTTY)?, times),
+        result => Ok(result?),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

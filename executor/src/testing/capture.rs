@@ -100,7 +100,7 @@ mod tests {
         let capture = Capture::default();
         let streams = capture.streams(true);
         for (stream, text) in [(&streams.stdout, "a"), (&streams.stderr, "b"), (&streams.stdout, "c")] {
-            stream.write(text);
+            stream.write(text.into(), true);
         }
         let Kept { all, errors, is_cut, .. } = capture.take();
         assert_eq!((&all[..], &errors[..], is_cut), (&b"abc"[..], &b"b"[..], false));
@@ -110,8 +110,8 @@ mod tests {
     fn there_is_an_end_to_what_is_kept() {
         let capture = Capture::default();
         let streams = capture.streams(true);
-        streams.stdout.write(vec![b'x'; MAX_KEPT - 1]);
-        streams.stderr.write(b"yz");
+        streams.stdout.write(vec![b'x'; MAX_KEPT - 1], true);
+        streams.stderr.write(b"yz".to_vec(), true);
         let Kept { all, errors, is_cut, .. } = capture.take();
         assert_eq!((all.len(), all.last(), &errors[..], is_cut), (MAX_KEPT, Some(&b'y'), &b"yz"[..], true));
     }

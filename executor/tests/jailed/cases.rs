@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +18,8 @@ pub(crate) struct Place {
     address: SocketAddr,
     parent: i32,
     _listener: TcpListener,
+    /// Somebody else's, as far as the case is concerned.
+    _server: UnixDatagram,
 }
 
 impl Place {
@@ -26,7 +29,8 @@ impl Place {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = listener.local_addr().expect("it is bound");
         let parent = std::os::unix::process::parent_id() as i32;
-        Place { root: root.into(), address, parent, _listener: listener }
+        let server = UnixDatagram::bind(root.join("beside/socket")).expect("there is none yet");
+        Place { root: root.into(), address, parent, _listener: listener, _server: server }
     }
 
     pub(crate) fn at(&self, path: &str) -> PathBuf {
@@ -113,6 +117,12 @@ pub(crate) const CASES: &[Case] = &[
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(place.at("given/file"), fs::Permissions::from_mode(0o777))
     }),
+    allowed("times_of_what_is_open", NONE, |place| {
+        let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+        OpenOptions::new().write(true).open(place.at("given/file"))?.set_times(times)
+    }),
+    refused("times_of_a_file_beside", NONE, |place| set_times(&place.at("beside/file"))),
+    refused("times_of_what_is_for_reading", ALL, |place| set_times(&place.at("read-only/file"))),
     refused("making_a_pipe_with_a_name", NONE, |place| {
         let path = CString::new(place.at("given/pipe").as_os_str().as_bytes())?;
         // SAFETY: the path is a C string that lives as long as the call.
@@ -217,6 +227,15 @@ pub(crate) const CASES: &[Case] = &[
         // SAFETY: numbers only.
         done(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0) })
     }),
+    refused("a_datagram_to_a_server_of_this_machine", NONE, |place| send_to_server(place, libc::SOCK_DGRAM)),
+    refused("a_datagram_to_a_server_with_flags", ALL, |place| {
+        send_to_server(place, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+    }),
+    refused("a_pair_of_packets", ALL, |_| pair(libc::SOCK_SEQPACKET).map(drop)),
+    allowed("a_pair_of_streams", NONE, |_| UnixStream::pair().map(drop)),
+    refused("listening_without_an_address", CONNECT, |_| listen_at_once()),
+    refused("listening_without_an_address_or_a_network", NONE, |_| listen_at_once()),
+    allowed("listening_where_binding_is_allowed", BIND, |_| TcpListener::bind("127.0.0.1:0").map(drop)),
     refused("sockets_of_the_kernel", ALL, |_| {
         // SAFETY: numbers only.
         done(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0) })
@@ -236,4 +255,40 @@ pub(crate) const CASES: &[Case] = &[
 /// The error of a call that has returned this.
 fn done(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn set_times(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path is a C string that lives as long as the call; no times are now.
+    done(unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), std::ptr::null(), 0) })
+}
+
+fn pair(kind: i32) -> io::Result<[i32; 2]> {
+    let mut pair = [0; 2];
+    // SAFETY: there is room for two descriptors.
+    done(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) })?;
+    Ok(pair)
+}
+
+/// Sends from one of a pair to a socket that has a name.
+fn send_to_server(place: &Place, kind: i32) -> io::Result<()> {
+    let [from, _] = pair(kind)?;
+    // SAFETY: an address of zeroes is one; its family and path are set below.
+    let mut to: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    to.sun_family = libc::AF_UNIX as u16;
+    for (to, from) in to.sun_path.iter_mut().zip(place.at("beside/socket").as_os_str().as_bytes()) {
+        *to = *from as libc::c_char;
+    }
+    let (to, size) = ((&raw const to).cast(), size_of_val(&to) as u32);
+    // SAFETY: one byte, and an address of this size, which live as long as the call.
+    done(unsafe { libc::sendto(from, b"x".as_ptr().cast(), 1, 0, to, size) } as i32)
+}
+
+/// Listens with a socket that nobody has given an address.
+fn listen_at_once() -> io::Result<()> {
+    // SAFETY: numbers only.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
+    done(socket)?;
+    // SAFETY: numbers only.
+    done(unsafe { libc::listen(socket, 1) })
 }

@@ -11,7 +11,7 @@
 //! | `max_messages` | messages that wait for it | it ends, or messages are dropped |
 //! | `max_processes` | processes that live with this configuration and those made from it | `spawn` returns 1 and an error |
 //! | `max_priority` | the [priority](super::process) that it may give itself, 2 if it is not set | it has the limit instead |
-//! | `max_resources` | configurations, modules and errors that it holds, of each, things in a message, descriptors | it traps; WASI returns `MFILE` |
+//! | `max_resources` | configurations, modules and errors that it holds, of each, things in a message, files (of which there are 4,096 if nothing else is said) | it traps; WASI returns `MFILE` |
 
 use lunatic_jit::HostCall;
 

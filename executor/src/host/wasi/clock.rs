@@ -38,7 +38,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
                 let now = now(data, clock)?;
                 Ok(memory.write_u64(result, now)?)
             })
-        },
+        }
     );
     func!(host, module, "random_get", LOOK, |guest: &mut Guest<'_>, buffer: u32, length: u32| {
         charge(guest, length.into());

@@ -15,8 +15,10 @@ use crate::process::ProcessData;
 use crate::sys::files;
 
 use super::errno::Errno;
+use super::poll::Standard;
 use super::rights::{Granted, Rights};
 use super::stat::file_type;
+use super::stream::{output_of, when_drained};
 use super::table::{APPEND, DSYNC, Fd, NONBLOCK, RSYNC, SYNC, UNSEEN};
 use super::{Result, Version, answer, blocking, suspend};
 
@@ -47,7 +49,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
                 let entry = data.wasi.entry(data.process.config(), fd)?;
                 entry.rights.narrow(Granted { base: Rights(base), inheriting: Rights(inheriting) })
             })
-        },
+        }
     );
     func!(host, module, "fd_prestat_get", LOOK, |guest: &mut Guest<'_>, fd: u32, result: u32| {
         answer(guest, |memory, data| {
@@ -80,15 +82,15 @@ pub(super) fn register(host: &mut Host, version: Version) {
             let to = version.whence(offset, whence)?;
             seek(memory, data, fd, to, result)
         })
-    },);
+    });
     func!(host, module, "fd_tell", LOOK, |guest: &mut Guest<'_>, fd: u32, result: u32| {
         suspend(guest, |memory, data| seek(memory, data, fd, SeekFrom::Current(0), result))
     });
     func!(host, module, "fd_sync", LOOK, |guest: &mut Guest<'_>, fd: u32| {
-        suspend(guest, |_, data| sync(data, fd, Rights::FD_SYNC))
+        suspend(guest, |memory, data| sync(memory, data, fd, Rights::FD_SYNC))
     });
     func!(host, module, "fd_datasync", LOOK, |guest: &mut Guest<'_>, fd: u32| {
-        suspend(guest, |_, data| sync(data, fd, Rights::FD_DATASYNC))
+        suspend(guest, |memory, data| sync(memory, data, fd, Rights::FD_DATASYNC))
     });
     func!(host, module, "fd_advise", LOOK, |guest: &mut Guest<'_>,
                                             fd: u32,
@@ -105,7 +107,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
             }
             blocking(data, move || files::advise(&file, offset, length, advice), |_, _, ()| Ok(()))
         })
-    },);
+    });
     func!(host, module, "fd_allocate", LOOK, |guest: &mut Guest<'_>, fd: u32, offset: u64, length: u64| {
         suspend(guest, |_, data| {
             if data.wasi.seems_a_file(data.process.config(), fd, Rights::FD_ALLOCATE)?.is_some() {
@@ -193,12 +195,19 @@ fn seek(
         return Ok(HostCall::Return(()));
     }
     let file = data.wasi.file(data.process.config(), fd, needed)?;
-    blocking(data, move || (&*file).seek(to), move |memory, _, at| Ok(memory.write_u64(result, at)?))
+    blocking(data, move || (&**file).seek(to), move |memory, _, at| Ok(memory.write_u64(result, at)?))
 }
 
-fn sync(data: &mut ProcessData, fd: u32, needed: Rights) -> Result<HostCall<()>> {
+fn sync(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    fd: u32,
+    needed: Rights,
+) -> Result<HostCall<()>> {
     let all = needed == Rights::FD_SYNC;
     match data.wasi.get(data.process.config(), fd, needed)? {
+        Fd::Stdout => sync_stream(memory, data, Standard::Output, all),
+        Fd::Stderr => sync_stream(memory, data, Standard::Error, all),
         Fd::File(file) => {
             blocking(data, move || if all { file.sync_all() } else { file.sync_data() }, |_, _, ()| Ok(()))
         }
@@ -207,4 +216,18 @@ fn sync(data: &mut ProcessData, fd: u32, needed: Rights) -> Result<HostCall<()>>
         // Nothing is kept back here, and what is beyond is not ours to say.
         _ => Err(Errno::INVAL),
     }
+}
+
+/// Returns when all that was written to a standard stream before is with the system, and on the disk if it goes to one; an
+/// error of what was written behind a process is told here.
+fn sync_stream(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    stream: Standard,
+    all: bool,
+) -> Result<HostCall<()>> {
+    when_drained(memory, data, stream, move |_, data| {
+        let work = output_of(data, stream).syncing(all);
+        blocking(data, work, |_, _, ()| Ok(()))
+    })
 }

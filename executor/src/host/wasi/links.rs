@@ -29,7 +29,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
         LOOK,
         move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
             with(guest, fd, (path, length), Rights::PATH_CREATE_DIRECTORY, |dir, path| dir.create_dir(path))
-        },
+        }
     );
     func!(
         host,
@@ -38,7 +38,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
         LOOK,
         move |guest: &mut Guest<'_>, fd: u32, path: u32, length: u32| {
             with(guest, fd, (path, length), Rights::PATH_REMOVE_DIRECTORY, remove_directory)
-        },
+        }
     );
     func!(
         host,
@@ -107,8 +107,17 @@ fn path_rename(
     suspend(guest, |memory, data| {
         let from = Named::new(memory, data, from_fd, (from, from_len), Rights::PATH_RENAME_SOURCE)?;
         let to = Named::new(memory, data, to_fd, (to, to_len), Rights::PATH_RENAME_TARGET)?;
-        blocking(data, move || from.dir.rename(&from.path, &to.dir, &to.path), |_, _, ()| Ok(()))
+        blocking(data, move || rename(from, to), |_, _, ()| Ok(()))
     })
+}
+
+/// A slash behind either name says that a directory is renamed. cap-std keeps the one of the old name, for the system to
+/// see, and removes the one of the new name, so that one is put behind the old name.
+fn rename(mut from: Named, to: Named) -> io::Result<()> {
+    if to.path.ends_with('/') && !from.path.ends_with('/') {
+        from.path.push('/');
+    }
+    from.dir.rename(&from.path, &to.dir, &to.path)
 }
 
 /// Gives a file another name. Through a symbolic link it cannot be said which file that is: `INVAL`.

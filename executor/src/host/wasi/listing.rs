@@ -42,7 +42,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
         LOOK,
         |guest: &mut Guest<'_>, fd: u32, buffer: u32, length: u32, cookie: u64, result: u32| {
             suspend(guest, |memory, data| read_dir(memory, data, fd, (buffer, length), cookie, result))
-        },
+        }
     );
 }
 

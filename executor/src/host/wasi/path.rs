@@ -27,7 +27,8 @@ use super::errno::Errno;
 use super::fd::checked_flags;
 use super::redirected::Redirected;
 use super::rights::{Granted, Rights};
-use super::table::{APPEND, Entry, Fd, NONBLOCK, OpenDir};
+use super::stat::kind;
+use super::table::{APPEND, Entry, Fd, NONBLOCK, OpenDir, OpenFile};
 use super::{Result, Version, finished, job, suspend};
 
 /// Bytes of a path.
@@ -63,7 +64,8 @@ struct How {
 
 /// What was opened.
 enum Opened {
-    File(File),
+    /// With its type, as WASI has it.
+    File(File, u8),
     Dir(OpenDir),
     /// What is waited for. Devices that are no terminals never let anyone wait long, and are files.
     #[cfg(unix)]
@@ -162,7 +164,7 @@ impl Opening {
             |memory, data, (opened, opening)| {
                 let what = match opened? {
                     Opened::NoReader => return opening.wait(data),
-                    Opened::File(file) => Fd::File(Arc::new(file)),
+                    Opened::File(file, kind) => Fd::File(Arc::new(OpenFile { file, kind })),
                     Opened::Dir(dir) => Fd::Dir(OpenDir { path: opening.whole.clone(), ..dir }),
                     #[cfg(unix)]
                     Opened::Stream(file) => {
@@ -268,12 +270,11 @@ fn open(dir: &Dir, path: &str, how: How) -> io::Result<Opened> {
         Err(error) => return Err(error),
     };
     sys::note(&file);
-    let kind = file.metadata()?.file_type();
-    Ok(match kind {
-        kind if kind.is_dir() => Opened::Dir(OpenDir::readable(Dir::from_std_file(file.into_std()))),
+    Ok(match file.metadata()?.file_type() {
+        found if found.is_dir() => Opened::Dir(OpenDir::readable(Dir::from_std_file(file.into_std()))),
         #[cfg(unix)]
-        kind if kind.is_fifo() || kind.is_char_device() && is_terminal(&file) => Opened::Stream(file),
-        _ => Opened::File(file),
+        found if found.is_fifo() || found.is_char_device() && is_terminal(&file) => Opened::Stream(file),
+        other => Opened::File(file, kind(other)),
     })
 }
 

@@ -51,7 +51,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
                 let polling = Polling::new(memory, data, version, (subscriptions, count), events, result)?;
                 polling.look(memory, data)
             })
-        },
+        }
     );
 }
 

@@ -79,7 +79,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
                     _ => Err(Errno::NOTSUP),
                 }
             })
-        },
+        }
     );
     func!(
         host,
@@ -95,7 +95,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
                 let job = move || if follow { dir.metadata(path) } else { dir.symlink_metadata(path) };
                 blocking(data, job, write_to(version, result))
             })
-        },
+        }
     );
     func!(host, module, "path_filestat_set_times", LOOK, path_set_times);
 }
@@ -261,7 +261,7 @@ pub(super) fn file_type(fd: &Fd, terminals: Terminals) -> u8 {
         Fd::Stdout => stream(terminals.stdout),
         Fd::Stderr => stream(terminals.stderr),
         Fd::Dir(_) => DIRECTORY,
-        Fd::File(_) => REGULAR_FILE,
+        Fd::File(file) => file.kind,
         Fd::Pipe(pipe) => stream(pipe.is_terminal()),
         Fd::Listener(_) | Fd::Connection(_) => SOCKET_STREAM,
         Fd::Redirected(to) => match to.stream {

@@ -2,24 +2,24 @@
 //!
 //! Buffers come as an array of pointers and lengths, 8 bytes each.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use cap_std::fs::{File, FileExt};
+use cap_std::fs::FileExt;
 use lunatic_jit::HostCall;
 
 use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 use crate::host::{Guest, charge};
 use crate::net::{Attempt, Pipe};
-use crate::process::{Finish, ProcessData, Reason};
-use crate::stdio::Accepted;
+use crate::process::{Finish, ProcessData, Reason, Signal};
+use crate::stdio::{Accepted, Output, Pending};
 
 use super::errno::Errno;
 use super::poll::{Standard, watch};
 use super::rights::Rights;
-use super::table::{DSYNC, Entry, Fd, NONBLOCK, RSYNC, SYNC};
-use super::{Result, Version, blocking, finished, sock, suspend, until_ready};
+use super::table::{DSYNC, Entry, Fd, NONBLOCK, OpenFile, RSYNC, SYNC};
+use super::{Result, Version, finished, job, sock, suspend, until_ready};
 
 /// Buffers in one call.
 const MAX_BUFFERS: u32 = 1024;
@@ -27,8 +27,12 @@ const MAX_BUFFERS: u32 = 1024;
 /// Bytes of a buffer's pointer and length.
 const BUFFER: u64 = 8;
 
-/// Bytes moved by one call; programs that ask for more are told how much it was and come again.
+/// Bytes moved at a time, by calls that move more of a file and by one of a pipe or a socket; programs that ask for more of
+/// those are told how much it was and come again.
 const MAX_BYTES: usize = 1 << 20;
+
+/// Bytes of a file moved by one call, as Linux has it.
+const MAX_FILE_BYTES: usize = 0x7fff_f000;
 
 /// Where a file is read or written: where the last call ended, or at a position that changes nothing.
 #[derive(Clone, Copy)]
@@ -48,7 +52,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
                                            count: u32,
                                            result: u32| {
         write(guest, fd, (buffers, count), Place::Cursor, result)
-    },);
+    });
     func!(host, module, "fd_pwrite", LOOK, |guest: &mut Guest<'_>,
                                             fd: u32,
                                             buffers: u32,
@@ -56,14 +60,14 @@ pub(super) fn register(host: &mut Host, version: Version) {
                                             offset: u64,
                                             result: u32| {
         write(guest, fd, (buffers, count), Place::At(offset), result)
-    },);
+    });
     func!(host, module, "fd_read", LOOK, |guest: &mut Guest<'_>,
                                           fd: u32,
                                           buffers: u32,
                                           count: u32,
                                           result: u32| {
         read(guest, fd, (buffers, count), Place::Cursor, result)
-    },);
+    });
     func!(host, module, "fd_pread", LOOK, |guest: &mut Guest<'_>,
                                            fd: u32,
                                            buffers: u32,
@@ -71,7 +75,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
                                            offset: u64,
                                            result: u32| {
         read(guest, fd, (buffers, count), Place::At(offset), result)
-    },);
+    });
 }
 
 impl Place {
@@ -102,47 +106,135 @@ fn write(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resu
         place.check(entry, Rights::FD_WRITE)?;
         let (fd, flags) = (entry.fd.clone(), entry.flags);
         memory.check(result, 4)?;
-        let content = gather(memory, &ranges(memory, buffers)?)?;
-        bytes = content.len() as u64;
+        let is_whole = matches!(fd, Fd::File(_) | Fd::Stdout | Fd::Stderr);
+        let limit = if is_whole { MAX_FILE_BYTES } else { MAX_BYTES };
+        let ranges = limited_ranges(memory, buffers, limit)?;
+        bytes = total(&ranges) as u64;
+        let whole = Whole { ranges, flags, result };
         match fd {
-            Fd::File(file) => write_file(data, file, content, (place, flags), result),
-            Fd::Stdout => write_stream(memory, data, Standard::Output, content, flags, result),
-            Fd::Stderr => write_stream(memory, data, Standard::Error, content, flags, result),
+            Fd::File(file) => return write_file(memory, data, file, place, whole, 0),
+            Fd::Stdout => return write_stream(memory, data, Standard::Output, whole, 0),
+            Fd::Stderr => return write_stream(memory, data, Standard::Error, whole, 0),
+            _ => {}
+        }
+        let content = gather(memory, &whole.ranges)?;
+        match fd {
             Fd::Pipe(pipe) => write_pipe(memory, data, pipe, content, flags, result),
             Fd::Connection(stream) => sock::send(memory, data, stream, content, flags, result),
             Fd::Redirected(to) => to.write(memory, data, content, flags, result),
-            Fd::Stdin | Fd::Dir(_) | Fd::Listener(_) => Err(Errno::BADF),
+            _ => Err(Errno::BADF),
         }
     });
     charge(guest, bytes + listed(buffers));
     called
 }
 
-/// Writes to a standard stream; when that is far behind, waits until it has caught up and tries again.
+/// A read or write that moves all that it is asked to, piece by piece: a process can be killed between two of them.
+struct Whole {
+    ranges: Ranges,
+    flags: u16,
+    /// Where the guest wants to know how many bytes it was.
+    result: u32,
+}
+
+impl Whole {
+    /// So many bytes are moved, and no more can be: the result. An error counts if it is the first thing that happened.
+    fn finish(
+        &self,
+        memory: &mut GuestMemory<'_>,
+        done: usize,
+        error: Option<io::Error>,
+    ) -> Result<HostCall<()>> {
+        if let (Some(error), 0) = (error, done) {
+            return Err(error.into());
+        }
+        memory.write_u32(self.result, done as u32)?;
+        Ok(HostCall::Return(()))
+    }
+}
+
+/// Writes to a standard stream what is left behind so many bytes. Where that has to wait, the stream's thread writes, and
+/// the process waits for it.
 fn write_stream(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
     to: Standard,
-    content: Vec<u8>,
-    flags: u16,
-    result: u32,
+    whole: Whole,
+    mut done: usize,
 ) -> Result<HostCall<()>> {
-    let node = data.node();
-    let output = if to == Standard::Output { &node.stdout } else { &node.stderr };
-    match output.write(&content) {
-        Accepted::Taken => {
-            memory.write_u32(result, content.len() as u32)?;
-            Ok(HostCall::Return(()))
-        }
-        Accepted::Broken => Err(Errno::PIPE),
-        Accepted::Full if flags & NONBLOCK != 0 => Err(Errno::AGAIN),
-        Accepted::Full => {
-            let again: Finish = Box::new(move |memory, data| {
-                finished(write_stream(&mut GuestMemory(memory), data, to, content, flags, result))
-            });
-            Ok(wait_for_stream(data, to, again))
+    let all = total(&whole.ranges);
+    loop {
+        let content = if all <= MAX_BYTES && done == 0 {
+            gather(memory, &whole.ranges)?
+        } else {
+            gather(memory, &next_ranges(&whole.ranges, done))?
+        };
+        let asked = content.len();
+        match output_of(data, to).write(content, whole.flags & NONBLOCK == 0) {
+            Accepted::Taken(count) => {
+                done += count;
+                if count < asked || done == all {
+                    return whole.finish(memory, done, None);
+                }
+            }
+            Accepted::Failed(error) => return whole.finish(memory, done, Some(error)),
+            Accepted::Full => return whole.finish(memory, done, Some(io::ErrorKind::WouldBlock.into())),
+            Accepted::Pending(pending) => {
+                return Ok(wait_until_written(data, pending, move |memory, data, outcome| match outcome {
+                    Ok(count) if count == asked && done + count < all => {
+                        write_stream(memory, data, to, whole, done + count)
+                    }
+                    Ok(count) => whole.finish(memory, done + count, None),
+                    Err(error) => whole.finish(memory, done, Some(error)),
+                }));
+            }
         }
     }
+}
+
+/// Standard output or standard error.
+pub(super) fn output_of(data: &ProcessData, stream: Standard) -> &Output {
+    let node = data.node();
+    if stream == Standard::Error { &node.stderr } else { &node.stdout }
+}
+
+/// Goes on once a standard stream has written what it was given before.
+pub(super) fn when_drained(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    stream: Standard,
+    finish: impl FnOnce(&mut GuestMemory<'_>, &mut ProcessData) -> Result<HostCall<()>> + Send + 'static,
+) -> Result<HostCall<()>> {
+    match output_of(data, stream).drain() {
+        Accepted::Taken(_) | Accepted::Full => finish(memory, data),
+        Accepted::Failed(error) => Err(error.into()),
+        Accepted::Pending(pending) => Ok(wait_until_written(data, pending, move |memory, data, outcome| {
+            outcome?;
+            finish(memory, data)
+        })),
+    }
+}
+
+/// Waits for what a stream's thread writes. The process has the bytes: if it ends, the thread finds nothing to write.
+fn wait_until_written(
+    data: &mut ProcessData,
+    pending: Arc<Pending>,
+    finish: impl FnOnce(&mut GuestMemory<'_>, &mut ProcessData, io::Result<usize>) -> Result<HostCall<()>>
+    + Send
+    + 'static,
+) -> HostCall<()> {
+    let waited = pending.clone();
+    let again: Finish = Box::new(move |memory, data| {
+        finished(match pending.take() {
+            Some(outcome) => finish(&mut GuestMemory(memory), data, outcome),
+            None => Ok(wait_until_written(data, pending, finish)),
+        })
+    });
+    let wait = data.wait_for(Reason::Readiness(again), None);
+    let (node, id) = (data.node().clone(), data.id());
+    // A process that is gone does not need to know.
+    waited.when_done(Box::new(move || drop(node.send(id, Signal::Ready { wait }))));
+    HostCall::Suspend
 }
 
 /// Waits until a standard stream may be ready. What `again` holds is the process's, and gone with it: the stream knows only
@@ -153,27 +245,40 @@ fn wait_for_stream(data: &mut ProcessData, stream: Standard, again: Finish) -> H
     HostCall::Suspend
 }
 
+/// Writes to a file what is left behind so many bytes.
 fn write_file(
+    memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
-    file: Arc<File>,
-    content: Vec<u8>,
-    (place, flags): (Place, u16),
-    result: u32,
+    file: Arc<OpenFile>,
+    place: Place,
+    whole: Whole,
+    done: usize,
 ) -> Result<HostCall<()>> {
-    let job = move || {
+    let content = gather(memory, &next_ranges(&whole.ranges, done))?;
+    let (asked, all, flags) = (content.len(), total(&whole.ranges), whole.flags);
+    let is_last = done + asked == all;
+    let work = move || {
         let written = match place {
-            Place::Cursor => (&*file).write(&content),
-            Place::At(offset) => file.write_at(&content, offset),
-        }?;
+            Place::Cursor => (&**file).write(&content),
+            Place::At(offset) => file.write_at(&content, offset + done as u64),
+        };
         // Set when it was opened or later, they mean the same: it is on the disk when the guest goes on.
-        if flags & (SYNC | RSYNC) != 0 {
-            file.sync_all()?;
-        } else if flags & DSYNC != 0 {
-            file.sync_data()?;
+        if is_last && written.is_ok() {
+            if flags & (SYNC | RSYNC) != 0 {
+                file.sync_all()?;
+            } else if flags & DSYNC != 0 {
+                file.sync_data()?;
+            }
         }
-        Ok(written)
+        Ok((written?, file))
     };
-    blocking(data, job, move |memory, _, written| Ok(memory.write_u32(result, written as u32)?))
+    job(data, work, move |memory, data, outcome| match outcome {
+        Ok((count, file)) if count == asked && !is_last => {
+            write_file(memory, data, file, place, whole, done + count)
+        }
+        Ok((count, _)) => whole.finish(memory, done + count, None),
+        Err(error) => whole.finish(memory, done, Some(error)),
+    })
 }
 
 fn write_pipe(
@@ -201,9 +306,12 @@ fn read(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resul
         place.check(entry, Rights::FD_READ)?;
         let (fd, flags) = (entry.fd.clone(), entry.flags);
         memory.check(result, 4)?;
+        if let Fd::File(file) = fd {
+            let ranges = limited_ranges(memory, buffers, MAX_FILE_BYTES)?;
+            return read_file(data, file, place, Whole { ranges, flags, result }, 0);
+        }
         let ranges = ranges(memory, buffers)?;
         match fd {
-            Fd::File(file) => read_file(data, file, ranges, place, result),
             Fd::Stdin => read_stdin(memory, data, ranges, flags, result),
             Fd::Pipe(pipe) => read_pipe(memory, data, pipe, ranges, flags, result),
             Fd::Connection(stream) => {
@@ -212,29 +320,41 @@ fn read(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resul
             }
             // It has nothing behind what the process has written, and who goes back to that finds nothing either.
             Fd::Redirected(_) => scatter(memory, &ranges, &[], result).map(HostCall::Return),
-            Fd::Stdout | Fd::Stderr | Fd::Dir(_) | Fd::Listener(_) => Err(Errno::BADF),
+            _ => Err(Errno::BADF),
         }
     })
 }
 
+/// Reads from a file into what is left of the buffers behind so many bytes.
 fn read_file(
     data: &mut ProcessData,
-    file: Arc<File>,
-    ranges: Ranges,
+    file: Arc<OpenFile>,
     place: Place,
-    result: u32,
+    whole: Whole,
+    done: usize,
 ) -> Result<HostCall<()>> {
-    let size = total(&ranges);
-    let job = move || {
-        let mut bytes = vec![0; size];
+    let next = next_ranges(&whole.ranges, done);
+    let (asked, all) = (total(&next), total(&whole.ranges));
+    let work = move || {
+        let mut bytes = vec![0; asked];
         let count = match place {
-            Place::Cursor => (&*file).read(&mut bytes)?,
-            Place::At(offset) => file.read_at(&mut bytes, offset)?,
+            Place::Cursor => (&**file).read(&mut bytes)?,
+            Place::At(offset) => file.read_at(&mut bytes, offset + done as u64)?,
         };
         bytes.truncate(count);
-        Ok(bytes)
+        Ok((bytes, file))
     };
-    blocking(data, job, move |memory, _, bytes| scatter(memory, &ranges, &bytes, result))
+    job(data, work, move |memory, data, outcome: io::Result<_>| match outcome {
+        Ok((bytes, file)) => {
+            fill(memory, &next, &bytes)?;
+            let done = done + bytes.len();
+            if bytes.len() == asked && done < all {
+                return read_file(data, file, place, whole, done);
+            }
+            whole.finish(memory, done, None)
+        }
+        Err(error) => whole.finish(memory, done, Some(error)),
+    })
 }
 
 /// Reads what is there; if nothing is, waits and tries again.
@@ -246,8 +366,8 @@ fn read_stdin(
     result: u32,
 ) -> Result<HostCall<()>> {
     let mut bytes = vec![0; total(&ranges)];
-    if let Some(count) = data.node().stdin.take(&mut bytes) {
-        scatter(memory, &ranges, &bytes[..count], result)?;
+    if let Some(taken) = data.node().stdin.take(&mut bytes) {
+        scatter(memory, &ranges, &bytes[..taken?], result)?;
         return Ok(HostCall::Return(()));
     }
     if flags & NONBLOCK != 0 {
@@ -280,13 +400,18 @@ fn read_pipe(
     })
 }
 
-/// The guest's buffers, checked, as far as one call goes.
-pub(super) fn ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32)) -> Result<Ranges> {
+/// The guest's buffers, checked, as far as one call of a pipe or a socket goes.
+pub(super) fn ranges(memory: &GuestMemory<'_>, buffers: (u32, u32)) -> Result<Ranges> {
+    limited_ranges(memory, buffers, MAX_BYTES)
+}
+
+/// The guest's buffers, checked, up to so many bytes.
+fn limited_ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32), limit: usize) -> Result<Ranges> {
     if count > MAX_BUFFERS {
         return Err(Errno::INVAL);
     }
     memory.array(buffers, count, 8)?;
-    let mut left = MAX_BYTES as u32;
+    let mut left = limit as u32;
     let mut ranges = Vec::with_capacity(count as usize);
     for index in 0..count {
         let at = buffers + 8 * index;
@@ -297,6 +422,22 @@ pub(super) fn ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32)) -> 
         ranges.push((pointer, length));
     }
     Ok(ranges)
+}
+
+/// The next buffers behind so many bytes: as far as one piece goes.
+fn next_ranges(ranges: &[(u32, u32)], done: usize) -> Ranges {
+    let (mut skipped, mut left) = (done as u32, MAX_BYTES as u32);
+    let mut next = Ranges::new();
+    for &(pointer, length) in ranges {
+        let skip = skipped.min(length);
+        skipped -= skip;
+        let now = (length - skip).min(left);
+        left -= now;
+        if now > 0 {
+            next.push((pointer + skip, now));
+        }
+    }
+    next
 }
 
 /// Bytes of the buffers' array, as far as one call goes.
@@ -318,6 +459,17 @@ pub(super) fn gather(memory: &GuestMemory<'_>, ranges: &[(u32, u32)]) -> Result<
     Ok(content)
 }
 
+/// Fills the buffers, one after the other.
+fn fill(memory: &mut GuestMemory<'_>, ranges: &[(u32, u32)], bytes: &[u8]) -> Result<()> {
+    let mut rest = bytes;
+    for (pointer, length) in ranges {
+        let (now, later) = rest.split_at(rest.len().min(*length as usize));
+        memory.write(*pointer, now)?;
+        rest = later;
+    }
+    Ok(())
+}
+
 /// Fills the buffers, one after the other, and writes how many bytes it was.
 pub(super) fn scatter(
     memory: &mut GuestMemory<'_>,
@@ -325,12 +477,7 @@ pub(super) fn scatter(
     bytes: &[u8],
     result: u32,
 ) -> Result<()> {
-    let mut rest = bytes;
-    for (pointer, length) in ranges {
-        let (now, later) = rest.split_at(rest.len().min(*length as usize));
-        memory.write(*pointer, now)?;
-        rest = later;
-    }
+    fill(memory, ranges, bytes)?;
     memory.write_u32(result, bytes.len() as u32)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A process's descriptors. The table is made when it is first used: most processes never do.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, File};
@@ -14,9 +15,6 @@ use super::listing::Listing;
 use super::poll::{Standard, Watch};
 use super::redirected::Redirected;
 use super::rights::{Granted, Rights};
-
-/// Descriptors that a process may have open.
-const MAX_FDS: usize = 4096;
 
 /// Descriptor flags.
 pub(super) const APPEND: u16 = 1;
@@ -37,12 +35,27 @@ pub(super) enum Fd {
     Stdout,
     Stderr,
     Dir(OpenDir),
-    File(Arc<File>),
+    File(Arc<OpenFile>),
     /// A named pipe, a terminal: what is waited for in the reactor.
     Pipe(Arc<Pipe>),
     Listener(Arc<GivenListener>),
     Connection(Arc<TcpStream>),
     Redirected(Redirected),
+}
+
+/// A regular file, or a device.
+pub(super) struct OpenFile {
+    pub(super) file: File,
+    /// Its type, as WASI has it.
+    pub(super) kind: u8,
+}
+
+impl Deref for OpenFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
 }
 
 /// A directory.
@@ -69,6 +82,8 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(crate) struct FdTable {
     fds: Option<Vec<Option<Entry>>>,
+    /// All numbers below are taken.
+    lowest: usize,
     /// Which of the standard streams are asked to tell the process that they are ready.
     watches: Option<Box<[Arc<Watch>; 3]>>,
 }
@@ -150,7 +165,7 @@ impl FdTable {
     }
 
     /// A file that can be sought in, with these rights.
-    pub(super) fn file(&mut self, config: &ProcessConfig, fd: u32, needed: Rights) -> Result<Arc<File>> {
+    pub(super) fn file(&mut self, config: &ProcessConfig, fd: u32, needed: Rights) -> Result<Arc<OpenFile>> {
         let entry = self.entry(config, fd)?;
         match &entry.fd {
             Fd::File(file) => {
@@ -171,18 +186,16 @@ impl FdTable {
 
     /// Checks that one more can be added, before that has an effect.
     pub(super) fn check_room(&mut self, config: &ProcessConfig) -> Result<()> {
-        let slots = self.slots(config);
-        let is_full = slots.len() >= max(config) && slots.iter().all(Option::is_some);
-        if is_full { Err(Errno::MFILE) } else { Ok(()) }
+        if self.find_free(config) < max(config) { Ok(()) } else { Err(Errno::MFILE) }
     }
 
     /// Adds a descriptor at the lowest free number.
     pub(super) fn add(&mut self, config: &ProcessConfig, entry: Entry) -> Result<u32> {
-        let slots = self.slots(config);
-        let number = slots.iter().position(Option::is_none).unwrap_or(slots.len());
+        let number = self.find_free(config);
         if number >= max(config) {
             return Err(Errno::MFILE);
         }
+        let slots = self.slots(config);
         if number == slots.len() {
             slots.push(None);
         }
@@ -193,7 +206,21 @@ impl FdTable {
     /// Closes a descriptor.
     pub(super) fn close(&mut self, config: &ProcessConfig, fd: u32) -> Result<()> {
         let slot = self.slots(config).get_mut(fd as usize).ok_or(Errno::BADF)?;
-        slot.take().map(drop).ok_or(Errno::BADF)
+        let closed = slot.take().ok_or(Errno::BADF)?;
+        self.lowest = self.lowest.min(fd as usize);
+        drop(closed);
+        Ok(())
+    }
+
+    /// The lowest free number, which may be beyond the limit. It is looked for from where the last one was: a process that
+    /// opens thousands of files looks at each number once.
+    fn find_free(&mut self, config: &ProcessConfig) -> usize {
+        let from = self.lowest;
+        let slots = self.slots(config);
+        let found =
+            slots.iter().skip(from).position(Option::is_none).map_or(slots.len(), |ahead| from + ahead);
+        self.lowest = found;
+        found
     }
 
     /// Moves a descriptor to another's number, which is closed.
@@ -203,6 +230,9 @@ impl FdTable {
         let slots = self.slots(config);
         let moved = slots[from as usize].take();
         slots[to as usize] = moved;
+        if from != to {
+            self.lowest = self.lowest.min(from as usize);
+        }
         Ok(())
     }
 
@@ -216,7 +246,7 @@ impl FdTable {
             let redirects = config.redirects.as_deref();
             let output = |to: Option<&Arc<Sink>>, stream: Standard, own: Fd| {
                 let fd = to.map_or(own, |sink| Fd::Redirected(Redirected::new(sink, Some(stream))));
-                Entry::stream(fd, Rights::FD_WRITE)
+                Entry::stream(fd, Rights::FD_WRITE | Rights::FD_SYNC | Rights::FD_DATASYNC)
             };
             let stdout = redirects.and_then(|redirects| redirects.stdout.as_ref());
             let stderr = redirects.and_then(|redirects| redirects.stderr.as_ref());
@@ -247,7 +277,7 @@ impl FdTable {
 }
 
 fn max(config: &ProcessConfig) -> usize {
-    MAX_FDS.min(config.max_resources as usize)
+    config.max_files as usize
 }
 
 #[cfg(test)]
@@ -269,13 +299,16 @@ mod tests {
         assert_eq!(table.add(&config, stderr()), Ok(1));
         assert_eq!(table.add(&config, stderr()), Ok(3));
         assert_eq!(table.close(&config, u32::MAX), Err(Errno::BADF));
+        table.close(&config, 0).unwrap();
+        table.renumber(&config, 3, 1).unwrap();
+        assert_eq!([0; 3].map(|_| table.add(&config, stderr()).unwrap()), [0, 3, 4]);
     }
 
     #[test]
     fn there_is_a_limit() {
         let config = everything();
         let mut table = FdTable::default();
-        assert!((3..MAX_FDS).all(|_| table.add(&config, stderr()).is_ok()));
+        assert!((3..max(&config)).all(|_| table.add(&config, stderr()).is_ok()));
         assert_eq!(table.add(&config, stderr()), Err(Errno::MFILE));
     }
 

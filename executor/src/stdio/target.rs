@@ -1,0 +1,199 @@
+//! Where the bytes of a standard stream go.
+//!
+//! The command's own streams are descriptors that other programs share, so their flags are never changed. Linux can be
+//! asked, call by call, to write only what does not have to wait (`RWF_NOWAIT`); pipes and sockets support that, terminals
+//! and some devices do not. A regular file has no reader that could be slow: a worker writes small pieces to it itself.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Where a stream goes. Used by several threads, but never by two for writing at the same time.
+pub(super) trait Target: Send + Sync {
+    /// Whether writes always go through the queue.
+    fn is_always_behind(&self) -> bool;
+
+    /// Writes as much as can be written without waiting for anyone.
+    fn write_now(&self, bytes: &[u8]) -> Now;
+
+    /// Writes some bytes; waits for the reader for as long as that takes, or says that it would have to.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Passes on what the target holds back itself.
+    fn flush(&self) -> io::Result<()>;
+
+    /// Waits until something can be written, for at most so long; whether it can.
+    fn wait(&self, patience: Duration) -> bool;
+
+    /// Has what was written put on the disk, if it goes to one: with all of its metadata, or only what reading it needs.
+    fn sync(&self, all: bool) -> io::Result<()>;
+}
+
+/// What became of an attempt to write without waiting.
+pub(super) enum Now {
+    /// So many bytes are written. Fewer than there were: the next ones would have to wait, or fail.
+    Written(usize),
+    /// Nothing could be written without waiting.
+    WouldWait,
+    /// It cannot be attempted: only a thread that may wait can write this.
+    Unsupported,
+    Failed(io::Error),
+}
+
+/// Anything that can be written to.
+pub(super) struct Sink<W>(Mutex<W>);
+
+impl<W: Write + Send> Sink<W> {
+    pub(super) fn new(sink: W) -> Sink<W> {
+        Sink(Mutex::new(sink))
+    }
+}
+
+impl<W: Write + Send> Target for Sink<W> {
+    fn is_always_behind(&self) -> bool {
+        true
+    }
+
+    fn write_now(&self, _: &[u8]) -> Now {
+        Now::Unsupported
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        // A sink that has panicked is the embedder's fault; it is used as it is.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+
+    fn wait(&self, patience: Duration) -> bool {
+        // Nothing tells when it is ready.
+        std::thread::sleep(patience.min(RETRY));
+        true
+    }
+
+    fn sync(&self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How long a thread pauses before it asks a sink again that would have to wait.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// Whether an error only means that the call has to be made again.
+pub(super) fn is_interruption(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::Interrupted
+}
+
+#[cfg(unix)]
+pub(super) use descriptor::Descriptor;
+
+#[cfg(unix)]
+mod descriptor {
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::{FileType, Stat, fdatasync, fstat, fsync};
+    use rustix::io::Errno;
+
+    use super::*;
+
+    /// Bytes that a worker writes to a regular file itself; more is for the thread.
+    const SMALL: usize = 64 << 10;
+
+    /// One of the command's own streams.
+    pub(in super::super) struct Descriptor<F> {
+        stream: F,
+        is_file: bool,
+        /// The system cannot be asked to write without waiting.
+        waits: AtomicBool,
+    }
+
+    impl<F: AsFd> Descriptor<F> {
+        pub(in super::super) fn new(stream: F) -> Descriptor<F> {
+            let stat = fstat(&stream);
+            let is_file =
+                stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+            Descriptor { stream, is_file, waits: AtomicBool::new(false) }
+        }
+
+        /// Whether two streams end in the same file, pipe, or socket, or both in terminals, which are most likely one.
+        pub(in super::super) fn is_same(&self, other: &Descriptor<impl AsFd>) -> bool {
+            let same = |one: Stat, other: Stat| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino);
+            let (one, two) = (fstat(&self.stream), fstat(&other.stream));
+            let is_same = matches!((one, two), (Ok(one), Ok(two)) if same(one, two));
+            is_same || (is_terminal(self.stream.as_fd()) && is_terminal(other.stream.as_fd()))
+        }
+
+        fn write_without_waiting(&self, bytes: &[u8]) -> Result<usize, Errno> {
+            if self.is_file && bytes.len() <= SMALL {
+                return rustix::io::write(&self.stream, bytes);
+            }
+            #[cfg(target_os = "linux")]
+            if !self.is_file {
+                use rustix::io::{ReadWriteFlags, pwritev2};
+
+                /// Where the stream is.
+                const HERE: u64 = u64::MAX;
+                return pwritev2(&self.stream, &[io::IoSlice::new(bytes)], HERE, ReadWriteFlags::NOWAIT);
+            }
+            Err(Errno::OPNOTSUPP)
+        }
+    }
+
+    fn is_terminal(stream: BorrowedFd<'_>) -> bool {
+        std::io::IsTerminal::is_terminal(&stream)
+    }
+
+    impl<F: AsFd + Send + Sync> Target for Descriptor<F> {
+        fn is_always_behind(&self) -> bool {
+            false
+        }
+
+        fn write_now(&self, bytes: &[u8]) -> Now {
+            // Relaxed: whoever sees it late asks the system once more.
+            if self.waits.load(Ordering::Relaxed) {
+                return Now::Unsupported;
+            }
+            loop {
+                return match self.write_without_waiting(bytes) {
+                    Ok(count) => Now::Written(count),
+                    Err(Errno::INTR) => continue,
+                    Err(Errno::AGAIN) => Now::WouldWait,
+                    Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) if self.is_file => Now::Unsupported,
+                    Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                        self.waits.store(true, Ordering::Relaxed);
+                        Now::Unsupported
+                    }
+                    Err(error) => Now::Failed(error.into()),
+                };
+            }
+        }
+
+        fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(rustix::io::write(&self.stream, bytes)?)
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn wait(&self, patience: Duration) -> bool {
+            let patience =
+                Timespec { tv_sec: patience.as_secs() as _, tv_nsec: patience.subsec_nanos() as _ };
+            let mut asked = [PollFd::new(&self.stream, PollFlags::OUT)];
+            // An error is for the write to tell, and so is a reader that is gone.
+            poll(&mut asked, Some(&patience)).map_or(true, |ready| ready > 0)
+        }
+
+        fn sync(&self, all: bool) -> io::Result<()> {
+            match self.is_file {
+                true if all => Ok(fsync(&self.stream)?),
+                true => Ok(fdatasync(&self.stream)?),
+                false => Ok(()),
+            }
+        }
+    }
+}
