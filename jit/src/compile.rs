@@ -74,7 +74,10 @@ pub(crate) fn compile(
 fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
     let CompileError::Invalid { message, offset } = error else { return error };
     match refused_proposal(wasm, FEATURES) {
-        Some(proposal) => unsupported(&format!("the proposal {proposal} ({message})"), offset),
+        Some(proposals) => {
+            let several = if proposals.names().len() > 1 { "s" } else { "" };
+            unsupported(&format!("the proposal{several} {proposals} ({message})"), offset)
+        }
         None => CompileError::Invalid { message, offset },
     }
 }
