@@ -81,7 +81,7 @@ impl Code {
     /// The bytes that the host keeps for it.
     pub(crate) fn host_bytes(&self) -> u64 {
         let versions = [&self.0.pooled, &self.0.reserved];
-        versions.into_iter().flatten().map(|linked| linked.module().host_bytes()).sum()
+        versions.into_iter().flatten().map(|linked| linked.host_bytes() as u64).sum()
     }
 
     /// The same, charged for. For code that nobody else has yet.

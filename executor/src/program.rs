@@ -28,8 +28,10 @@ const START: &str = "_start";
 /// Bytes of WebAssembly that a guest may have compiled. Preparing takes three times as much memory, and compiling more.
 pub(crate) const MAX_GUEST_BYTES: usize = 8 << 20;
 
-/// Bytes of native code that may become of it, and the time that compiling it may take, on one thread.
+/// Bytes of native code that may become of it, bytes that it may take besides, and the time that compiling it may take, on
+/// one thread.
 const MAX_GUEST_CODE: usize = 64 << 20;
+const MAX_GUEST_DATA: usize = 64 << 20;
 pub(crate) const MAX_GUEST_TIME: Duration = Duration::from_secs(30);
 
 /// A program: a module with an entry, or with tests. Made by [`Runtime::load`](crate::Runtime::load).
@@ -112,7 +114,8 @@ impl Loader {
         if cancellation.is_cancelled() {
             return Err(CompileError::Cancelled.into());
         }
-        let budget = Budget { threads: 1, max_code: MAX_GUEST_CODE, deadline, cancellation };
+        let (max_code, max_data) = (MAX_GUEST_CODE, MAX_GUEST_DATA);
+        let budget = Budget { threads: 1, max_code, max_data, deadline, cancellation };
         let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: self.untrusted };
         let prepared = self.prepare_or_verify(bytes)?;
         let module = self.link(&Module::compile_within(&self.engine, &prepared, options, &budget)?)?;

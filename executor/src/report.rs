@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use lunatic_jit::{FuncIndex, Module};
+use lunatic_jit::{Frame, FuncIndex, Module};
 
 use crate::process::{ExitReason, Process, ProcessId};
 
@@ -15,16 +15,16 @@ pub(crate) struct Report {
     name: Option<String>,
 }
 
-/// The name by which a module exports a function.
-pub(crate) fn name_of_entry(module: &Module, entry: FuncIndex) -> Option<String> {
-    let is_entry = |name: &&str| module.exported_function(name) == Some(entry);
-    module.exports().map(|(name, _)| name).find(is_entry).map(ToOwned::to_owned)
-}
+/// Bytes of a name at most, and of a reason. Both may be the guest's, and any length.
+const MAX_TEXT: usize = 1000;
+
+/// Bytes of a report at most. A process that traps over and over writes one each time, on its worker.
+const MAX_REPORT: usize = 32 << 10;
 
 impl Report {
     /// Names the process by its registered name, else by the function it was spawned with.
     pub(crate) fn new(process: &Process, entry: FuncIndex) -> Report {
-        let registered = process.node().registry.lock().name_of(process.id()).map(ToOwned::to_owned);
+        let registered = process.node().registry.lock().name_of(process.id()).map(cut);
         let name = registered.or_else(|| name_of_entry(process.code().module(), entry));
         Report { process: process.id(), name }
     }
@@ -34,26 +34,59 @@ impl Report {
         self.name
     }
 
-    /// The report, ending in a newline. Names are escaped: they are the guest's, the terminal is not.
+    /// The report, ending in a newline. Names are escaped and cut: they are the guest's, the terminal is not.
     pub(crate) fn text(&self, reason: &ExitReason) -> String {
+        let said = cut(&reason.to_string());
         let mut text = match &self.name {
-            Some(name) => format!("process {} ({}) {reason}\n", self.process, name.escape_debug()),
-            None => format!("process {} {reason}\n", self.process),
+            Some(name) => format!("process {} ({}) {said}\n", self.process, name.escape_debug()),
+            None => format!("process {} {said}\n", self.process),
         };
         if let ExitReason::Trap(trap) = reason {
-            for (index, frame) in trap.backtrace.iter().take(MAX_FRAMES).enumerate() {
-                // The functions that were inlined share the frame, and its number.
-                let mut number = format!("{index:>2}:");
-                for line in frame.lines() {
-                    // Writing to a string cannot fail.
-                    let _ = writeln!(text, "  {number:3} {}", line.escape_debug());
-                    number.clear();
-                }
-            }
-            if trap.backtrace.len() > MAX_FRAMES {
-                let _ = writeln!(text, "      … {} more", trap.backtrace.len() - MAX_FRAMES);
-            }
+            write_backtrace(&mut text, &trap.backtrace);
         }
         text
+    }
+}
+
+fn write_backtrace(text: &mut String, backtrace: &[Frame]) {
+    let mut shown = 0;
+    for frame in backtrace.iter().take(MAX_FRAMES) {
+        if text.len() > MAX_REPORT {
+            break;
+        }
+        // The functions that were inlined share the frame, and its number.
+        let mut number = format!("{shown:>2}:");
+        for line in frame.lines() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {number:3} {}", line.escape_debug());
+            number.clear();
+        }
+        shown += 1;
+    }
+    if shown < backtrace.len() {
+        let _ = writeln!(text, "      … {} more", backtrace.len() - shown);
+    }
+}
+
+/// The name by which a module exports a function.
+pub(crate) fn name_of_entry(module: &Module, entry: FuncIndex) -> Option<String> {
+    module.name_of_export(entry).map(cut)
+}
+
+/// A text as far as it is shown.
+fn cut(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_TEXT);
+    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_between_characters() {
+        assert_eq!(cut("name"), "name");
+        let long = format!("x{}", "ä".repeat(MAX_TEXT));
+        assert_eq!(cut(&long), format!("x{}…", "ä".repeat((MAX_TEXT - 1) / 2)));
     }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use crate::abi::{
     CHARGE_FUNCTION, COST_MODEL_VERSION, FORMAT_VERSION, MAX_CHARGE, MAX_RETURN, METERING_MODULE, SECTION,
 };
+use crate::proposal::RefusedProposals;
 
 /// Why a module could not be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -23,11 +24,11 @@ pub enum PrepareError {
     /// The module is malformed or does not validate.
     #[error("invalid module: {} (at byte {:#x})", .0.message(), .0.offset())]
     Invalid(#[source] wasmparser::Error),
-    /// The module uses a proposal that the rewriter does not support.
+    /// The module uses a proposal that the rewriter does not support, or several.
     #[error("unsupported proposal: {proposal} ({}, at byte {:#x}): build without it", .source.message(), .source.offset())]
     Unsupported {
-        /// The proposal's name.
-        proposal: &'static str,
+        /// Which.
+        proposal: RefusedProposals,
         /// What the validator says without it.
         source: wasmparser::Error,
     },

@@ -58,6 +58,6 @@ pub use error::{FunctionRef, Limit, ManifestError, PrepareError, Region, VerifyE
 pub use features::FEATURES;
 pub use origin::original_offset;
 pub use prepare::{Options, Prepared, Stats, prepare, prepare_with_progress};
-pub use proposal::refused_proposal;
+pub use proposal::{RefusedProposals, refused_proposal};
 pub use screen::MAX_MODULE_BYTES;
 pub use verify::{Report, verify};

@@ -1,13 +1,16 @@
-//! Which proposal a refused module would need.
+//! Which proposals a refused module would need.
 //!
-//! A validator says what it does not like, and seldom which proposal would make it right. So the module is
-//! validated again with each of the proposals that are refused: one with which it is valid is the one to name, else
-//! one with which it fails elsewhere. This happens to refused modules only, in linear time for each proposal.
+//! A validator says what it does not like, and seldom which proposal would make it right. So the module is validated
+//! again with the proposals that are refused: one with which it is valid is the one to name. Where one is not enough, the
+//! proposals that get furthest are added one after the other until the module is valid. This happens to refused
+//! modules only, in linear time for each attempt; a module that is invalid with all proposals costs one attempt.
+
+use std::fmt;
 
 use wasmparser::{Validator, WasmFeatures};
 
-/// What may be refused, by the name that people know it by.
-const PROPOSALS: [(&str, WasmFeatures); 14] = [
+/// What may be refused, by the name that people know it by. A module that needs several is told of several of these.
+const PROPOSALS: [(&str, WasmFeatures); 10] = [
     ("memory64", WasmFeatures::MEMORY64),
     ("exceptions", WasmFeatures::EXCEPTIONS),
     ("function references", WasmFeatures::FUNCTION_REFERENCES),
@@ -18,6 +21,10 @@ const PROPOSALS: [(&str, WasmFeatures); 14] = [
     ("compact imports", WasmFeatures::COMPACT_IMPORTS),
     ("memory control", WasmFeatures::MEMORY_CONTROL),
     ("legacy exceptions", WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS)),
+];
+
+/// The latest proposals. Each comes with what it builds on, so a module that needs only that must not be told of them.
+const LATEST: [(&str, WasmFeatures); 4] = [
     ("custom descriptors", WITH_GC.union(WasmFeatures::CUSTOM_DESCRIPTORS)),
     ("shared-everything threads", WITH_GC.union(WasmFeatures::SHARED_EVERYTHING_THREADS)),
     ("stack switching", WITH_GC.union(WasmFeatures::STACK_SWITCHING)),
@@ -30,18 +37,99 @@ const WITH_GC: WasmFeatures = WasmFeatures::EXCEPTIONS
     .union(WasmFeatures::GC)
     .union(WasmFeatures::THREADS);
 
-/// The name of the proposal without which a module does not validate, where only these are accepted; `None` if it
-/// validates, or none would help.
-pub fn refused_proposal(wasm: &[u8], accepted: WasmFeatures) -> Option<&'static str> {
+/// Proposals that are looked for beside each other: a module that needs more is told of the first ones only.
+const MAX_NAMED: usize = 4;
+
+/// The proposals without which a module is not valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedProposals(Vec<&'static str>);
+
+impl RefusedProposals {
+    /// Their names, at least one.
+    #[must_use]
+    pub fn names(&self) -> &[&'static str] {
+        &self.0
+    }
+}
+
+/// The names in one text: `exceptions and threads`.
+impl fmt::Display for RefusedProposals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0[..] {
+            [all @ .., last] if !all.is_empty() => write!(f, "{} and {last}", all.join(", ")),
+            names => f.write_str(&names.concat()),
+        }
+    }
+}
+
+/// The proposals without which a module does not validate, where only these features are accepted; `None` if it
+/// validates, or no proposal would help.
+#[must_use]
+pub fn refused_proposal(wasm: &[u8], accepted: WasmFeatures) -> Option<RefusedProposals> {
     let without = failure(wasm, accepted)?;
-    let with = PROPOSALS.map(|(name, features)| (name, failure(wasm, accepted | features)));
-    let valid = with.iter().find(|(_, failure)| failure.is_none());
-    let named = valid.or_else(|| with.iter().find(|(_, failure)| failure.as_ref() != Some(&without)));
-    named.map(|(name, _)| *name)
+    if failure(wasm, WasmFeatures::all()).as_ref() == Some(&without) {
+        return None;
+    }
+    let one = |name| Some(RefusedProposals(vec![name]));
+    let is_enough = |&&(_, features): &&(_, _)| failure(wasm, accepted | features).is_none();
+    if let Some((name, _)) = PROPOSALS.iter().find(is_enough) {
+        return one(name);
+    }
+    let several = furthest(wasm, accepted, &without);
+    let features = several.iter().fold(accepted, |all, (_, features)| all | *features);
+    if failure(wasm, features).is_none() {
+        return Some(RefusedProposals(minimal(wasm, accepted, several)));
+    }
+    if let Some((name, _)) = LATEST.iter().find(is_enough) {
+        return one(name);
+    }
+    // Invalid in any case. What it needs before it gets to that may be the reason.
+    several.first().and_then(|(name, _)| one(name))
+}
+
+type Proposal = (&'static str, WasmFeatures);
+
+/// The proposals that get the validator furthest, one after the other, until the module is valid or none helps.
+fn furthest(wasm: &[u8], accepted: WasmFeatures, without: &Failure) -> Vec<Proposal> {
+    let (mut found, mut features, mut reached) = (Vec::new(), accepted, without.clone());
+    while found.len() < MAX_NAMED {
+        let mut best: Option<(Proposal, Failure)> = None;
+        for &proposal in &PROPOSALS {
+            let Some(failure) = failure(wasm, features | proposal.1) else {
+                found.push(proposal);
+                return found;
+            };
+            let is_further = failure != reached && failure.0 >= reached.0;
+            if is_further && best.as_ref().is_none_or(|(_, best)| failure.0 > best.0) {
+                best = Some((proposal, failure));
+            }
+        }
+        let Some((proposal, failure)) = best else { return found };
+        found.push(proposal);
+        features |= proposal.1;
+        reached = failure;
+    }
+    found
+}
+
+/// The names of those that are needed: one may have come with another.
+fn minimal(wasm: &[u8], accepted: WasmFeatures, mut needed: Vec<Proposal>) -> Vec<&'static str> {
+    let mut index = 0;
+    while index < needed.len() {
+        let proposal = needed.remove(index);
+        let rest = needed.iter().fold(accepted, |all, (_, features)| all | *features);
+        if failure(wasm, rest).is_some() {
+            needed.insert(index, proposal);
+            index += 1;
+        }
+    }
+    needed.into_iter().map(|(name, _)| name).collect()
 }
 
 /// Where and why a module fails to validate.
-fn failure(wasm: &[u8], features: WasmFeatures) -> Option<(u64, String)> {
+type Failure = (u64, String);
+
+fn failure(wasm: &[u8], features: WasmFeatures) -> Option<Failure> {
     let error = Validator::new_with_features(features).validate_all(wasm).err()?;
     Some((error.offset(), error.message().to_owned()))
 }

@@ -5,10 +5,11 @@ mod support;
 use lunatic_instrument::abi::SECTION;
 use lunatic_instrument::{
     Limit, MAX_MODULE_BYTES, ManifestError, Options, PrepareError, VerifyErrorKind, is_prepared, prepare,
-    verify,
+    refused_proposal, verify,
 };
 use support::{charges, prepared, with_cost, without};
 use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
+use wasmparser::WasmFeatures;
 
 fn refused(wasm: &[u8]) -> PrepareError {
     prepare(wasm, &Options::default()).expect_err("the module is not acceptable")
@@ -270,4 +271,39 @@ fn sections_that_speak_of_the_old_code_are_left_out_and_listed() {
     let text = wasmprinter::print_bytes(&prepared.bytes).expect("well-formed");
     assert!(text.contains(r#"(@custom "mine" (after code) "\01\02\03")"#), "{text}");
     assert!(text.contains("target_features") && !text.contains("places") && !text.contains("ours"), "{text}");
+}
+
+/// Needs exceptions and, later, an atomic access. Proposals that build on both, and on much more, are not what it needs.
+#[test]
+fn all_proposals_that_a_module_needs_are_named_and_no_others() {
+    let needs = |features: &[&str]| {
+        let part = |name: &&str| match *name {
+            "exceptions" => "(tag $e) (func (throw $e))",
+            "threads" => "(memory 1) (func (drop (i32.atomic.load (i32.const 0))))",
+            "memory64" => "(memory i64 1)",
+            "gc" => "(func (drop (ref.i31 (i32.const 1))))",
+            other => panic!("{other}"),
+        };
+        wat::parse_str(format!("(module {})", features.iter().map(part).collect::<String>())).unwrap()
+    };
+    for features in [
+        &["exceptions"][..],
+        &["threads"],
+        &["gc"],
+        &["exceptions", "threads"],
+        &["memory64", "gc"],
+        &["exceptions", "threads", "memory64"],
+    ] {
+        let proposals = refused_proposal(&needs(features), WasmFeatures::WASM2 | WasmFeatures::MULTI_MEMORY);
+        let proposals = proposals.expect("it is not valid without");
+        let mut names = proposals.names().to_vec();
+        names.sort_unstable();
+        let mut expected = features.to_vec();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+    }
+    let two = refused_proposal(&needs(&["exceptions", "threads"]), WasmFeatures::WASM2);
+    assert_eq!(two.unwrap().to_string(), "exceptions and threads");
+    let invalid = wat::parse_str("(module (func (result i32)))").unwrap();
+    assert_eq!(refused_proposal(&invalid, WasmFeatures::WASM2), None);
 }

@@ -16,6 +16,9 @@ pub struct Budget {
     pub threads: usize,
     /// Bytes of native code that may come out.
     pub max_code: usize,
+    /// Bytes that the module may take beside its native code, once it is linked: as much as
+    /// [`Linked::host_bytes`](crate::Linked::host_bytes) says, without the code.
+    pub max_data: usize,
     /// When it has to be done.
     pub deadline: Option<Deadline>,
     /// What stops it from outside.
@@ -27,6 +30,7 @@ impl Default for Budget {
         Budget {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             max_code: usize::MAX,
+            max_data: usize::MAX,
             deadline: None,
             cancellation: Cancellation::default(),
         }
@@ -34,6 +38,11 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// Whether a module may take so many bytes beside its code.
+    pub(crate) fn check_data(&self, bytes: usize) -> Result<(), CompileError> {
+        if bytes > self.max_data { Err(CompileError::OverBudget("memory")) } else { Ok(()) }
+    }
+
     /// Whether to go on, with so many bytes of native code made so far.
     pub(crate) fn check(&self, code: usize) -> Result<(), CompileError> {
         if self.cancellation.is_cancelled() {

@@ -16,7 +16,7 @@ use crate::names::Names;
 use crate::options::CompileOptions;
 use crate::shape::{Shape, unsupported};
 use crate::translate::{self, BodyTranslator, FunctionInput, ModuleEnvironment};
-use crate::vm::context::VmOffsets;
+use crate::vm::context::{VmFuncRef, VmOffsets};
 
 /// Below this many bytes of function bodies a second thread costs more than it saves.
 const PARALLEL_FROM: usize = 16 << 10;
@@ -74,7 +74,10 @@ pub(crate) fn compile(
 fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
     let CompileError::Invalid { message, offset } = error else { return error };
     match refused_proposal(wasm, FEATURES) {
-        Some(proposal) => unsupported(&format!("the proposal {proposal} ({message})"), offset),
+        Some(proposals) => {
+            let several = if proposals.names().len() > 1 { "s" } else { "" };
+            unsupported(&format!("the proposal{several} {proposals} ({message})"), offset)
+        }
         None => CompileError::Invalid { message, offset },
     }
 }
@@ -85,7 +88,7 @@ fn translate_all(
     options: CompileOptions,
     budget: &Budget,
 ) -> Result<(Shape, Artifact), CompileError> {
-    let (shape, bodies) = parse(wasm)?;
+    let (shape, bodies) = parse(wasm, budget)?;
     let offsets = VmOffsets::new(&shape);
     let entries = Entries::new(&shape);
     let (isa, hasty_isa) = (&**engine.isa(), &**engine.hasty_isa());
@@ -100,7 +103,7 @@ fn translate_all(
     Ok((shape, artifact))
 }
 
-fn parse(wasm: &[u8]) -> Result<(Shape, Vec<FunctionInput<'_>>), CompileError> {
+fn parse<'a>(wasm: &'a [u8], budget: &Budget) -> Result<(Shape, Vec<FunctionInput<'a>>), CompileError> {
     let mut validator = Validator::new_with_features(FEATURES);
     let mut shape = Shape::default();
     let mut bodies = Vec::new();
@@ -115,8 +118,11 @@ fn parse(wasm: &[u8]) -> Result<(Shape, Vec<FunctionInput<'_>>), CompileError> {
         if let ValidPayload::Func(validator, body) = validator.payload(&payload)? {
             let index = shape.imported_functions + bodies.len() as u32;
             bodies.push(FunctionInput { index, body, validator });
+            continue;
         }
         read_section(&mut shape, payload)?;
+        budget.check(0)?;
+        budget.check_data(shape.host_bytes() + shape.functions.len() * size_of::<VmFuncRef>())?;
     }
     Ok((shape, bodies))
 }

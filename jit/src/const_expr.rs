@@ -28,6 +28,38 @@ enum ConstOp {
     I64Mul,
 }
 
+/// The constant expression of an item of an element segment. There may be millions of them, in as many bytes of a module, so
+/// they are small: nothing but these is a reference.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RefExpr {
+    Null,
+    Function(u32),
+    Global(u32),
+}
+
+impl RefExpr {
+    pub(crate) fn read(expr: &wasmparser::ConstExpr<'_>) -> Result<RefExpr, CompileError> {
+        use wasmparser::Operator;
+        let mut operators = expr.get_operators_reader();
+        let offset = operators.original_position();
+        Ok(match operators.read()? {
+            Operator::RefNull { .. } => RefExpr::Null,
+            Operator::RefFunc { function_index } => RefExpr::Function(function_index),
+            Operator::GlobalGet { global_index } => RefExpr::Global(global_index),
+            other => return Err(unsupported(&format!("{other:?} in a constant expression"), offset)),
+        })
+    }
+
+    /// The reference, as a table holds it.
+    pub(crate) fn evaluate(self, scope: &dyn ConstScope) -> u64 {
+        match self {
+            RefExpr::Null => 0,
+            RefExpr::Function(index) => scope.function(index),
+            RefExpr::Global(index) => scope.global(index).low,
+        }
+    }
+}
+
 /// What a constant expression may refer to.
 pub(crate) trait ConstScope {
     /// The value of a global.
@@ -37,11 +69,6 @@ pub(crate) trait ConstScope {
 }
 
 impl ConstExpr {
-    /// The reference to a function.
-    pub(crate) fn function(index: u32) -> ConstExpr {
-        ConstExpr { ops: vec![ConstOp::Function(index)] }
-    }
-
     pub(crate) fn read(expr: &wasmparser::ConstExpr<'_>) -> Result<ConstExpr, CompileError> {
         use wasmparser::Operator;
         let mut ops = Vec::with_capacity(1);

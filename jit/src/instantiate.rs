@@ -17,7 +17,7 @@ use crate::vm::context::VmFuncRef;
 use crate::vm::image::MemoryImage;
 use crate::vm::instance::{Imported, InstanceData, OwnedInstance, Records, StoreCore};
 use crate::vm::memory::{Memory, PAGE};
-use crate::vm::table::Table;
+use crate::vm::table::{Table, TableImage};
 use crate::vm::template::Template;
 
 /// What an import is given.
@@ -97,7 +97,8 @@ pub(crate) fn from_imports(
     set_globals(&mut instance);
     for (index, table) in shape.tables.iter().enumerate().skip(shape.imported_tables as usize) {
         let fill = table.init.as_ref().map_or(0, |init| init.evaluate(&Scope(&instance)).low);
-        add_table(&mut instance, index as u32, vec![fill; table.ty.limits.min as usize].into());
+        let image = TableImage::new(table.ty.limits.min as usize, fill);
+        add_table(&mut instance, index as u32, Arc::new(image));
     }
     match apply_segments(&mut instance) {
         Ok(()) => Ok(instance),
@@ -110,7 +111,7 @@ pub(crate) fn from_imports(
 pub(crate) fn element_values(instance: &InstanceData, segment: u32, start: u64, entries: &mut [u64]) {
     let items = &instance.module.shape.elements[segment as usize].items[start as usize..];
     for (entry, item) in entries.iter_mut().zip(items) {
-        *entry = item.evaluate(&Scope(instance)).low;
+        *entry = item.evaluate(&Scope(instance));
     }
 }
 
@@ -188,10 +189,10 @@ fn add_memory(
     unsafe { Memory::new(instance.module.engine.memories(), limits, reserved, image, descriptor) }
 }
 
-fn add_table(instance: &mut InstanceData, index: u32, entries: Arc<[u64]>) {
+fn add_table(instance: &mut InstanceData, index: u32, image: Arc<TableImage>) {
     let max = instance.module.shape.tables[index as usize].ty.limits.max;
     // SAFETY: the descriptor lies in the instance's context, which is dropped after its tables.
-    let table = unsafe { Table::new(entries, max, instance.table_descriptor(index)) };
+    let table = unsafe { Table::new(image, max, instance.table_descriptor(index)) };
     instance.tables.push(table);
 }
 

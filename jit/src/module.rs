@@ -214,6 +214,11 @@ impl Module {
         }
     }
 
+    /// The name under which a function is exported, the first if there are several.
+    pub fn name_of_export(&self, function: FuncIndex) -> Option<&str> {
+        self.inner.shape.name_of_export(function.0)
+    }
+
     /// The function's type.
     pub fn function_type(&self, function: FuncIndex) -> &FuncType {
         self.inner.shape.function_type(function.0)
@@ -224,9 +229,11 @@ impl Module {
         self.inner.shape.start.map(FuncIndex)
     }
 
-    /// TEMPORARY until the engine's own.
-    pub fn host_bytes(&self) -> u64 {
-        0
+    /// Bytes of the host's memory that the module takes: native code, declarations, names, data. About, for it leaves out
+    /// what allocations cost. Debug sections are not among them: they are bounded by 128 MiB, and by the size of the
+    /// bytes that were compiled.
+    pub fn host_bytes(&self) -> usize {
+        self.inner.code.image_size() + self.inner.shape.host_bytes()
     }
 
     /// Whether the module charges reductions, so that it can be preempted.
@@ -357,6 +364,13 @@ impl<T: 'static> Linked<T> {
 }
 
 impl<T> Linked<T> {
+    /// Bytes of the host's memory that it takes with its module, as [`Module::host_bytes`]: what instances share, but not
+    /// what each has of its own.
+    pub fn host_bytes(&self) -> usize {
+        let template = Result::as_ref(&self.inner.template).map_or(0, Template::host_bytes);
+        self.module().host_bytes() + size_of_val(&*self.inner.records) + template
+    }
+
     /// The module.
     pub fn module(&self) -> &Module {
         &self.inner.module

@@ -2,6 +2,7 @@
 //! guest's own stack pointer.
 
 use std::collections::HashMap;
+use std::fmt::{self, Display, Write};
 use std::sync::OnceLock;
 
 use wasmparser::{BinaryReader, Name, NameSectionReader};
@@ -24,6 +25,11 @@ impl Names {
         Names { section: section.into(), ..Names::default() }
     }
 
+    /// Bytes that it takes, with the names once they are read.
+    pub(crate) fn host_bytes(&self) -> usize {
+        2 * self.section.len()
+    }
+
     /// The name of a function as it stands there.
     pub(crate) fn get(&self, function: u32) -> Option<&str> {
         self.names.get_or_init(|| read(&self.section)).get(&function).map(|name| &**name)
@@ -42,6 +48,38 @@ impl Names {
     }
 }
 
+/// Bytes of a name at most, when it is demangled. A few bytes may stand for a megabyte, since parts of a name may refer to
+/// other parts.
+const MAX_NAME: usize = 400;
+
+/// A name as it is shown: demangled if it is one of Rust's, and cut where it is long.
+pub(crate) fn demangled(name: &str) -> String {
+    shortened(format_args!("{:#}", rustc_demangle::demangle(name)), MAX_NAME)
+}
+
+/// A text of at most so many bytes, and an ellipsis where there would have been more. No more than that is ever made of it.
+pub(crate) fn shortened(text: impl Display, most: usize) -> String {
+    let mut shortened = Shortened { text: String::new(), most };
+    if write!(shortened, "{text}").is_err() {
+        shortened.text.push('…');
+    }
+    shortened.text
+}
+
+/// Takes text until there is enough, and fails then.
+struct Shortened {
+    text: String,
+    most: usize,
+}
+
+impl fmt::Write for Shortened {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let fits = more.floor_char_boundary(self.most - self.text.len());
+        self.text.push_str(&more[..fits]);
+        if fits < more.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
 /// The parts of a name section. It is advice: where it is malformed, the rest of it is ignored.
 fn sections(section: &[u8]) -> impl Iterator<Item = Name<'_>> {
     NameSectionReader::new(BinaryReader::new(section, 0)).map_while(Result::ok)
@@ -54,4 +92,42 @@ fn read(section: &[u8]) -> HashMap<u32, Box<str>> {
     });
     let names = functions.flat_map(|functions| functions.into_iter().map_while(Result::ok));
     names.map(|name| (name.index, name.name.into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_megabyte_is_cut_before_it_is_made() {
+        // Tuples of the tuple before, twice: forty of them would be a terabyte.
+        let mut name = String::from("_RIC1aTuuE");
+        let mut before = 4;
+        for _ in 0..40 {
+            let here = name.len() - 2;
+            let reference = base_62(before);
+            name += &format!("TB{reference}B{reference}E");
+            before = here;
+        }
+        name.push('E');
+        let cut = demangled(&name);
+        assert!(cut.starts_with("a::<(") && cut.ends_with('…'), "{cut}");
+        assert!(cut.len() <= MAX_NAME + '…'.len_utf8(), "{} bytes", cut.len());
+        let long = "ä".repeat(MAX_NAME);
+        let cut = demangled(&long);
+        assert!(cut.len() <= MAX_NAME + '…'.len_utf8() && cut.ends_with("ä…"), "{cut}");
+        assert_eq!(demangled("_ZN4core3fmt5write17h0123456789abcdefE"), "core::fmt::write");
+    }
+
+    /// A number as mangled names have them.
+    fn base_62(number: usize) -> String {
+        const DIGITS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let Some(mut number) = number.checked_sub(1) else { return "_".into() };
+        let mut digits = vec![b'_', DIGITS[number % 62]];
+        while number >= 62 {
+            number /= 62;
+            digits.push(DIGITS[number % 62]);
+        }
+        digits.into_iter().rev().map(char::from).collect::<String>().replace('_', "") + "_"
+    }
 }

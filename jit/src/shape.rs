@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use lunatic_instrument::abi;
 
-use crate::const_expr::ConstExpr;
+use crate::const_expr::{ConstExpr, RefExpr};
 use crate::error::CompileError;
-use crate::names::Names;
+use crate::names::{self, Names};
 use crate::value::{ExternType, FuncType, GlobalType, Limits, TableType, ValType};
 
 /// Types that a module may declare: an entry trampoline may be compiled for each.
@@ -78,7 +78,7 @@ pub(crate) enum SegmentMode {
 #[derive(Debug)]
 pub(crate) struct ElementSegment {
     pub(crate) mode: SegmentMode,
-    pub(crate) items: Vec<ConstExpr>,
+    pub(crate) items: Vec<RefExpr>,
 }
 
 #[derive(Debug)]
@@ -104,6 +104,8 @@ pub(crate) struct Shape {
     pub(crate) imported_globals: u32,
     pub(crate) exports: Vec<(String, Item)>,
     pub(crate) export_names: HashMap<String, usize>,
+    /// The first export of each function that is exported.
+    exported_functions: HashMap<u32, usize>,
     /// The memory exported as `memory`, which host functions work on.
     pub(crate) main_memory: Option<u32>,
     pub(crate) start: Option<u32>,
@@ -119,6 +121,32 @@ impl Shape {
     /// The type of a function.
     pub(crate) fn function_type(&self, function: u32) -> &FuncType {
         &self.types[self.functions[function as usize] as usize]
+    }
+
+    /// Bytes of the host's memory that it takes, and that the tables' images will take; about, for it leaves out what
+    /// allocations cost.
+    pub(crate) fn host_bytes(&self) -> usize {
+        let type_values = |ty: &FuncType| size_of_val(&*ty.params) + size_of_val(&*ty.results);
+        let import_names = |import: &Import| import.module.len() + import.name.len();
+        // Each is in the list and in the map.
+        let export_names = |(name, _): &(String, Item)| 2 * (name.len() + size_of::<(String, Item)>());
+        let items: usize = self.elements.iter().map(|element| size_of_val(&*element.items)).sum();
+        let references =
+            self.elements.iter().filter(|element| matches!(element.mode, SegmentMode::Active(..)));
+        let references: usize = references.map(|element| element.items.len() * size_of::<u64>()).sum();
+        size_of_val(&*self.types)
+            + self.types.iter().map(type_values).sum::<usize>()
+            + size_of_val(&*self.imports)
+            + self.imports.iter().map(import_names).sum::<usize>()
+            + size_of_val(&*self.functions)
+            + size_of_val(&*self.globals)
+            + self.exports.iter().map(export_names).sum::<usize>()
+            + size_of_val(&*self.elements)
+            + items
+            + references
+            + size_of_val(&*self.data)
+            + self.data_bytes.len()
+            + self.names.host_bytes()
     }
 
     pub(crate) fn item_type(&self, item: Item) -> ExternType {
@@ -285,6 +313,9 @@ impl Shape {
             if let (Item::Memory(index), "memory") = (item, export.name) {
                 self.main_memory = Some(index);
             }
+            if let Item::Func(function) = item {
+                self.exported_functions.entry(function).or_insert(self.exports.len());
+            }
             self.export_names.insert(export.name.into(), self.exports.len());
             self.exports.push((export.name.into(), item));
         }
@@ -306,12 +337,12 @@ impl Shape {
             match element.items {
                 ElementItems::Functions(functions) => {
                     for function in functions {
-                        items.push(ConstExpr::function(function?));
+                        items.push(RefExpr::Function(function?));
                     }
                 }
                 ElementItems::Expressions(_, expressions) => {
                     for expression in expressions {
-                        items.push(ConstExpr::read(&expression?)?);
+                        items.push(RefExpr::read(&expression?)?);
                     }
                 }
             }
@@ -336,9 +367,14 @@ impl Shape {
         Ok(())
     }
 
-    /// The demangled name of a function, where the module names it.
+    /// The demangled name of a function, where the module names it; cut where it is long.
     pub(crate) fn function_name(&self, function: u32) -> Option<String> {
-        self.names.get(function).map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+        self.names.get(function).map(names::demangled)
+    }
+
+    /// The name under which a function is exported, the first if there are several.
+    pub(crate) fn name_of_export(&self, function: u32) -> Option<&str> {
+        self.exported_functions.get(&function).map(|&index| &*self.exports[index].0)
     }
 
     /// The global in which the guest keeps the pointer of its own stack: one that is named so, and could be one.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lunatic_jit::{
-    Budget, Cancellation, CompileError, CompileOptions, Deadline, Engine, EngineConfig, Module,
+    Budget, Cancellation, CompileError, CompileOptions, Deadline, Engine, EngineConfig, Linker, Module,
 };
 
 fn engine() -> Engine {
@@ -57,6 +57,54 @@ fn the_size_of_the_code_is_limited() {
             Module::compile_within(&engine, &functions(500), CompileOptions::default(), &budget).unwrap_err();
         assert_eq!(error.to_string(), "compiling it takes more native code than is allowed");
     }
+}
+
+/// What a module takes beside its code, it takes as long as it is loaded: names, data, tables and their contents.
+#[test]
+fn the_size_of_what_is_kept_beside_the_code_is_limited() {
+    let engine = engine();
+    let items = "$f ".repeat(100_000);
+    let expressions = "(ref.null func) ".repeat(100_000);
+    let exports: String = (0..10_000)
+        .map(|n| format!("(export \"a rather long name of an export, number {n}\" (func $f))"))
+        .collect();
+    for (what, text) in [
+        ("data", format!("(memory 32) (data \"{}\")", "x".repeat(1 << 20))),
+        ("functions in segments", format!("(table 100000 funcref) (elem (i32.const 0) func {items})")),
+        ("expressions in segments", format!("(elem funcref {expressions})")),
+        ("exports", exports),
+    ] {
+        let wasm = wat::parse_str(format!("(module {text} (func $f))")).unwrap();
+        let compile = |max_data| {
+            let budget = Budget { max_data, ..Budget::default() };
+            Module::compile_within(&engine, &wasm, CompileOptions::default(), &budget)
+        };
+        let error = compile(500_000).unwrap_err();
+        assert_eq!(error.to_string(), "compiling it takes more memory than is allowed", "{what}");
+        let module = compile(4 << 20).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let linked = Linker::<()>::new().link(&module).unwrap();
+        assert!((500_000..5 << 20).contains(&linked.host_bytes()), "{what}: {}", linked.host_bytes());
+    }
+}
+
+/// Null entries are the same for all: a table of ten million of them, declared in a few bytes, is no memory.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "nothing tells how much is resident")]
+fn tables_of_nulls_take_no_memory() {
+    let engine = engine();
+    let wasm = wat::parse_str("(module (table 10000000 funcref))").unwrap();
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    let before = resident();
+    let linked: Vec<_> = (0..20)
+        .map(|_| Linker::<()>::new().link(&Module::compile(&engine, &wasm).unwrap()).unwrap())
+        .collect();
+    // Twenty times 80 MB would be 1.6 GB. What other tests of this file take meanwhile is less than a quarter of it.
+    let took = resident().saturating_sub(before);
+    assert!(took < 400 << 20, "{took} bytes");
+    assert!(linked.iter().all(|linked| linked.host_bytes() < 100_000));
 }
 
 #[test]

@@ -150,6 +150,29 @@ fn nothing_is_left_by_a_thread_that_had_a_store_before() {
     }
 }
 
+/// The other way round: stores that are taken and used on one thread, and dropped, and so renewed, on another. The thread
+/// that renews them has no fault between two renewals, and must not conclude that their users had none.
+#[test]
+fn nothing_is_left_in_a_store_that_another_thread_has_renewed() {
+    let engine = Engine::new(EngineConfig::default()).unwrap();
+    let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: false };
+    let module = Module::compile_with(&engine, &wat::parse_str(text(false)).unwrap(), options).unwrap();
+    let linked = Linker::new().link(&module).unwrap();
+    let other = helper();
+    for page in 20..100 {
+        // As many as are renewed in two batches. One of them touches a page that no store has used before.
+        for writes in [false, true, false] {
+            let mut guests: Vec<Guest> = (0..16).map(|_| Guest::new(&engine, &linked, false, true)).collect();
+            if writes {
+                guests[5].call("put", page * PAGE);
+            }
+            guests.into_iter().for_each(|guest| drop(elsewhere(&other, guest, false, |_| ())));
+        }
+        let guests: Vec<Guest> = (0..16).map(|_| Guest::new(&engine, &linked, false, true)).collect();
+        guests.into_iter().for_each(|mut guest| guest.assert_new(page));
+    }
+}
+
 fn owners_of_memories(has_data: bool, is_kept: bool) {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: false };

@@ -238,3 +238,109 @@ fn a_trap_costs_the_whole_slice() {
     assert!(matches!(trap.kind, TrapKind::Unreachable), "{trap}");
     assert_eq!(store.reductions(), 1000);
 }
+
+/// What a bulk operation did in slices of so many reductions: how often it yielded, and its results.
+fn in_slices(body: &str, slice: u64) -> (usize, Vec<Value>) {
+    let engine = engine();
+    let (module, mut store, instance) = start(&engine, body, &Linker::new());
+    store.begin(instance, module.exported_function("run").unwrap(), &[]).unwrap();
+    for yields in 0.. {
+        match store.resume(Resume::Continue, slice) {
+            Progress::Yielded => {}
+            Progress::Returned => return (yields, store.results().to_vec()),
+            other => panic!("{other:?}"),
+        }
+    }
+    unreachable!("it ends before that")
+}
+
+/// Each of these moves eight megabytes. A chunk of 64 KiB costs 1024 reductions, and more than that is never done in a
+/// slice of 1000.
+#[test]
+fn bulk_operations_on_tables_and_data_yield_on_their_way() {
+    const ENTRIES: usize = 1 << 20;
+    let items = "$f ".repeat(ENTRIES);
+    let full = |name: &str| {
+        format!("(table ${name} {ENTRIES} 9000000 funcref) (elem (table ${name}) (i32.const 0) func {items})")
+    };
+    let last = |table: &str| format!("(ref.is_null (table.get ${table} (i32.const {})))", ENTRIES - 1);
+    let run = |declared: &str, code: &str, result: &str| {
+        format!(r#"{declared} (func $f) (func (export "run") (result i32) CHARGE {code} {result})"#)
+    };
+    let data = "x".repeat(8 << 20);
+    for (what, body) in [
+        (
+            "the first change to a shared table",
+            run(&full("t"), "(table.set $t (i32.const 7) (ref.null func))", &last("t")),
+        ),
+        (
+            "table.fill",
+            run(
+                &format!("(table $t {ENTRIES} funcref) (elem declare func $f)"),
+                &format!("(table.fill $t (i32.const 0) (ref.func $f) (i32.const {ENTRIES}))"),
+                &last("t"),
+            ),
+        ),
+        (
+            "table.copy",
+            run(
+                &format!("{} (table $u {ENTRIES} funcref)", full("t")),
+                &format!("(table.copy $u $t (i32.const 0) (i32.const 0) (i32.const {ENTRIES}))"),
+                &last("u"),
+            ),
+        ),
+        (
+            "table.grow",
+            run(
+                "(table $t 0 9000000 funcref) (elem declare func $f)",
+                &format!("(drop (table.grow $t (ref.func $f) (i32.const {ENTRIES})))"),
+                &last("t"),
+            ),
+        ),
+        (
+            "table.init",
+            run(
+                &format!("(table $t {ENTRIES} funcref) (elem $e func {items})"),
+                &format!("(table.init $t $e (i32.const 0) (i32.const 0) (i32.const {ENTRIES}))"),
+                &last("t"),
+            ),
+        ),
+        (
+            "memory.init",
+            run(
+                &format!("(memory 128) (data $d \"{data}\")"),
+                &format!("(memory.init $d (i32.const 0) (i32.const 0) (i32.const {}))", data.len()),
+                "(i32.eqz (i32.load (i32.const 8388604)))",
+            ),
+        ),
+    ] {
+        let (yields, results) = in_slices(&body, 1000);
+        assert!(yields >= 120, "{what} yielded {yields} times");
+        assert_eq!(results, [Value::I32(0)], "{what}");
+    }
+}
+
+/// Overlapping ranges of one table, copied in chunks from either end.
+#[test]
+fn a_table_copied_within_itself_in_chunks_keeps_its_order() {
+    const ENTRIES: i32 = 40_000;
+    for (target, source) in [(10, 0), (0, 10), (9_000, 0), (0, 9_000)] {
+        let count = ENTRIES - 9_000;
+        // Every third entry is null.
+        let entries: String =
+            (0..ENTRIES).map(|i| if i % 3 == 0 { "(ref.null func) " } else { "(ref.func $f) " }).collect();
+        let body = format!(
+            r#"(table $t {ENTRIES} funcref) (elem (i32.const 0) funcref {entries}) (func $f)
+            (func (export "run") (result i32) (local i32 i32) CHARGE
+                (table.copy (i32.const {target}) (i32.const {source}) (i32.const {count}))
+                (loop $next CHARGE
+                    (local.set 1 (i32.add (local.get 1) (i32.ne
+                        (ref.is_null (table.get (i32.add (local.get 0) (i32.const {target}))))
+                        (i32.eqz (i32.rem_u (i32.add (local.get 0) (i32.const {source})) (i32.const 3))))))
+                    (br_if $next (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const {count}))))
+                (local.get 1))"#
+        );
+        let (_, results) = in_slices(&body, 1000);
+        assert_eq!(results, [Value::I32(0)], "from {source} to {target}");
+    }
+}

@@ -67,6 +67,11 @@ pub(crate) struct CodeImage {
 }
 
 impl CodeImage {
+    /// Bytes of code and tables.
+    pub(crate) fn image_size(&self) -> usize {
+        self.layout.size()
+    }
+
     /// Fills in what only this process knows, and makes the code executable.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use gimli::Dwarf;
 use super::Source;
 use super::allowance::{Allowance, Reader};
 use super::sections::Sections;
+use crate::names::shortened;
 
 /// Functions that are shown of a chain of inlined ones.
 const MAX_CHAIN: usize = 32;
@@ -64,7 +65,7 @@ impl Lines {
     fn source(&self, frame: &Frame<'_, Reader>) -> gimli::Result<Source> {
         let function = frame.function.as_ref().map(|name| self.demangle(&name.raw_name()?)).transpose()?;
         let location = frame.location.as_ref();
-        let file = location.and_then(|location| location.file).map(|file| shortened(file.to_owned()));
+        let file = location.and_then(|location| location.file).map(|file| shortened(file, MAX_NAME));
         // Zero says that there is none.
         let number = |number: Option<u32>| number.filter(|&number| number > 0);
         let line = number(location.and_then(|location| location.line));
@@ -74,19 +75,10 @@ impl Lines {
 
     fn demangle(&self, name: &str) -> gimli::Result<String> {
         if name.len() > MAX_MANGLED {
-            return Ok(shortened(name.to_owned()));
+            return Ok(shortened(name, MAX_NAME));
         }
-        let demangled = format!("{:#}", rustc_demangle::demangle(name));
+        let demangled = shortened(format_args!("{:#}", rustc_demangle::demangle(name)), MAX_NAME);
         self.allowance.take(demangled.len())?;
-        Ok(shortened(demangled))
+        Ok(demangled)
     }
-}
-
-/// A name that is not too long to be shown.
-fn shortened(mut name: String) -> String {
-    if name.len() > MAX_NAME {
-        name.truncate(name.floor_char_boundary(MAX_NAME));
-        name.push('…');
-    }
-    name
 }

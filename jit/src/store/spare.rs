@@ -256,7 +256,7 @@ impl<T: Send + 'static> Store<T> {
         };
         core.memory = memory;
         core.max_table_elements = max_table_elements;
-        core.thread = residency::thread();
+        core.take();
         let instance = &mut core.instances[0];
         instantiate::fill(instance, &linked.module().inner, template);
         Store { inner, _owns: std::marker::PhantomData }
@@ -318,5 +318,7 @@ impl<T> StoreInner<T> {
     }
 }
 
+#[cfg(test)]
+mod owners;
 #[cfg(test)]
 mod tests;

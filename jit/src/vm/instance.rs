@@ -76,10 +76,19 @@ impl StoreCore {
         }
     }
 
+    /// The thread that calls takes a store that has rested.
+    pub(crate) fn take(&mut self) {
+        self.thread = residency::thread();
+        self.memories().for_each(Memory::take);
+    }
+
     #[cold]
     fn change_thread(&mut self) {
-        let instances = self.instances.iter_mut();
-        instances.flat_map(|instance| &mut instance.memories).for_each(Memory::change_thread);
+        self.memories().for_each(Memory::change_thread);
+    }
+
+    fn memories(&mut self) -> impl Iterator<Item = &mut Memory> {
+        self.instances.iter_mut().flat_map(|instance| &mut instance.memories)
     }
 
     /// Keeps the error that a host function has raised until the guest is left.

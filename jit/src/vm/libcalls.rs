@@ -20,11 +20,15 @@ use super::activation::{Exit, Leave};
 use super::context::{Builtin, VmContextHead, VmRuntime};
 use super::instance::{InstanceData, StoreCore};
 use super::memory::{Memory, PAGE};
-use super::{table, worker_stack};
+use super::table::{self, Prepared};
+use super::worker_stack;
 use crate::value::RawValue;
 
 /// Bytes that a bulk operation moves between two charges.
 pub(crate) const CHUNK: u64 = 64 << 10;
+
+/// Entries of tables, likewise.
+const CHUNK_ENTRIES: usize = CHUNK as usize / size_of::<u64>();
 
 /// Bytes of bulk work that cost one reduction.
 pub(crate) const BYTES_PER_REDUCTION: u64 = 64;
@@ -365,18 +369,22 @@ unsafe extern "C" fn memory_init(
     source: u64,
     count: u64,
 ) -> u32 {
-    // SAFETY: native code passes its own context.
+    // SAFETY: native code passes its own context. The module is counted by the instance, and its data never changes; where
+    // the memory is, is asked again after every suspension.
     unsafe {
-        // Counted by the instance, and never changed.
         let shape = &(*std::sync::Arc::as_ptr(&(*instance(context)).module)).shape;
         let data = &shape.data_bytes[(*instance(context)).data_range(segment)];
-        let memory = self::memory(context, memory);
-        if !fits(source, count, data.len() as u64) || !fits(target, count, memory.length()) {
+        if !fits(source, count, data.len() as u64)
+            || !fits(target, count, self::memory(context, memory).length())
+        {
             return 1;
         }
         let data = &data[source as usize..][..count as usize];
-        memory.bytes()[target as usize..][..data.len()].copy_from_slice(data);
-        charge_bytes(context, count);
+        for (index, chunk) in data.chunks(CHUNK as usize).enumerate() {
+            let at = target as usize + index * CHUNK as usize;
+            self::memory(context, memory).bytes()[at..][..chunk.len()].copy_from_slice(chunk);
+            charge_bytes(context, chunk.len() as u64);
+        }
     }
     0
 }
@@ -397,7 +405,9 @@ unsafe extern "C" fn data_drop(context: Context, segment: u32) {
 /// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_set(context: Context, table: u32, index: u64, value: u64) -> u32 {
     // SAFETY: native code passes its own context, which is stopped meanwhile.
-    let set = move |context| unsafe { self::table(context, table).entries_mut()[index as usize] = value };
+    let set = move |context, at: u64, _| unsafe {
+        self::table(context, table).prepared_mut()[(index + at) as usize] = value;
+    };
     // SAFETY: as above.
     unsafe { change_table(context, table, index, 1, set) }
 }
@@ -407,27 +417,27 @@ unsafe extern "C" fn table_set(context: Context, table: u32, index: u64, value: 
 /// # Safety
 /// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value: u64) -> u64 {
-    let address = context as usize;
-    let grow = move || {
-        let context = address as Context;
-        // SAFETY: as in `memory_grow`.
-        unsafe {
-            let table = self::table(context, table);
-            let old = table.length();
-            if !(*core(context)).charge_table(delta) {
-                return None;
-            }
-            if !table.grow(delta, value) {
-                (*core(context)).table_used -= delta;
-                return None;
-            }
-            Some(old)
-        }
-    };
-    // SAFETY: as above.
+    // SAFETY: native code passes its own context, which is stopped meanwhile. The store's reference is not held while the
+    // table's is used, which lies elsewhere.
     unsafe {
-        let Some(old) = on_worker_stack(context, grow).flatten() else { return u64::MAX };
-        charge_bytes(context, delta * size_of::<u64>() as u64);
+        let Some(length) = self::table(context, table).grown(delta) else { return u64::MAX };
+        if !(*core(context)).charge_table(delta) {
+            return u64::MAX;
+        }
+        if delta > 0 && !prepare_table(context, table, length) {
+            (*core(context)).table_used -= delta;
+            return u64::MAX;
+        }
+        let old = length - delta;
+        if delta > 0 {
+            self::table(context, table).extend(delta);
+            // They are null as yet.
+            if value != 0 {
+                table_fill(context, table, old, value, delta);
+            } else {
+                charge_bytes(context, delta * size_of::<u64>() as u64);
+            }
+        }
         old
     }
 }
@@ -435,10 +445,10 @@ unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value:
 /// # Safety
 /// Native code alone calls it, with its own context.
 unsafe extern "C" fn table_fill(context: Context, table: u32, start: u64, value: u64, count: u64) -> u32 {
-    let fill = move |context| {
+    let fill = move |context, at: u64, size: usize| {
         // SAFETY: native code passes its own context, which is stopped meanwhile.
-        let entries = unsafe { self::table(context, table).entries_mut() };
-        entries[start as usize..][..count as usize].fill(value);
+        let entries = unsafe { self::table(context, table).prepared_mut() };
+        entries[(start + at) as usize..][..size].fill(value);
     };
     // SAFETY: as above.
     unsafe { change_table(context, table, start, count, fill) }
@@ -459,8 +469,11 @@ unsafe extern "C" fn table_copy(
         if !fits(source, count, table(context, from).length()) {
             return 1;
         }
-        change_table(context, to, target, count, move |context| {
-            copy_entries(context, to, from, target as usize, source as usize, count as usize);
+        // Overlapping ranges: never overwrite what is still to be read.
+        let backwards = target > source;
+        change_table(context, to, target, count, move |context, done, size| {
+            let at = if backwards { count - done - size as u64 } else { done };
+            copy_entries(context, to, from, (target + at) as usize, (source + at) as usize, size);
         })
     }
 }
@@ -475,9 +488,9 @@ unsafe fn copy_entries(context: Context, to: u32, from: u32, target: usize, sour
         let (to, from) =
             (InstanceData::table_at(instance(context), to), InstanceData::table_at(instance(context), from));
         if to == from {
-            (*to).entries_mut().copy_within(source..source + count, target);
+            (*to).prepared_mut().copy_within(source..source + count, target);
         } else {
-            (*to).entries_mut()[target..][..count].copy_from_slice(&(&(*from).entries()[source..])[..count]);
+            (*to).prepared_mut()[target..][..count].copy_from_slice(&(&(*from).entries()[source..])[..count]);
         }
     }
 }
@@ -498,9 +511,9 @@ unsafe extern "C" fn table_init(
         if !fits(source, count, (*instance(context)).element_count(segment)) {
             return 1;
         }
-        change_table(context, table, target, count, move |context| {
-            let entries = &mut self::table(context, table).entries_mut()[target as usize..][..count as usize];
-            crate::instantiate::element_values(&*instance(context), segment, source, entries);
+        change_table(context, table, target, count, move |context, at, size| {
+            let entries = &mut self::table(context, table).prepared_mut()[(target + at) as usize..][..size];
+            crate::instantiate::element_values(&*instance(context), segment, source + at, entries);
         })
     }
 }
@@ -517,7 +530,20 @@ unsafe extern "C" fn element_drop(context: Context, segment: u32) {
     }
 }
 
-/// Changes `count` entries from `start` on the worker's stack (it may have to copy the table), then charges.
+/// What a step of a change to a table did.
+enum Step {
+    /// The range is out of bounds.
+    OutOfBounds,
+    /// So many entries were looked at on the way to entries of the table's own.
+    Prepared(usize),
+    /// There is no memory for that.
+    NoMemory,
+    /// So many entries were changed.
+    Changed(usize),
+}
+
+/// Changes `count` entries from `start`, in chunks on the worker's stack: `change` is told how many were changed before,
+/// and how many to change. The table's entries are made its own before the first.
 ///
 /// # Safety
 /// As for [`runtime`].
@@ -526,26 +552,74 @@ unsafe fn change_table(
     table: u32,
     start: u64,
     count: u64,
-    change: impl FnOnce(Context) + Send,
+    change: impl Fn(Context, u64, usize) + Send + Sync,
 ) -> u32 {
     let address = context as usize;
-    let run = move || {
-        let context = address as Context;
+    let change = &change;
+    let mut done = 0;
+    loop {
+        let step = move || {
+            let context = address as Context;
+            // SAFETY: passed on. The reference ends before the change has its own.
+            let table = unsafe { self::table(context, table) };
+            if !fits(start, count, table.length()) {
+                return Step::OutOfBounds;
+            }
+            if count == 0 {
+                return Step::Changed(0);
+            }
+            match table.prepare(0, CHUNK_ENTRIES) {
+                Prepared::More(entries) => return Step::Prepared(entries),
+                Prepared::NoMemory => return Step::NoMemory,
+                Prepared::Done => {}
+            }
+            let size = (count - done).min(CHUNK_ENTRIES as u64) as usize;
+            change(context, done, size);
+            Step::Changed(size)
+        };
         // SAFETY: passed on.
-        if !fits(start, count, unsafe { self::table(context, table).length() }) {
-            return 1;
+        let entries = match unsafe { on_worker_stack(context, step) } {
+            Some(Step::Changed(entries)) => {
+                done += entries as u64;
+                entries
+            }
+            Some(Step::Prepared(entries)) => entries,
+            Some(Step::OutOfBounds) | None => return 1,
+            Some(Step::NoMemory) => no_memory(),
+        };
+        // SAFETY: passed on.
+        unsafe { charge_bytes(context, (entries * size_of::<u64>()) as u64) };
+        if done == count {
+            return 0;
         }
-        if count > 0 {
-            change(context);
-        }
-        0
-    };
-    // SAFETY: passed on.
-    unsafe {
-        let failed = on_worker_stack(context, run).unwrap_or(1);
-        charge_bytes(context, count * size_of::<u64>() as u64);
-        failed
     }
+}
+
+/// Makes a table's entries its own, with room for `length` of them. False if there is no memory to be had.
+///
+/// # Safety
+/// As for [`runtime`].
+unsafe fn prepare_table(context: Context, table: u32, length: u64) -> bool {
+    let address = context as usize;
+    loop {
+        // SAFETY: passed on.
+        let step = move || unsafe { self::table(address as Context, table).prepare(length, CHUNK_ENTRIES) };
+        // SAFETY: passed on.
+        match unsafe { on_worker_stack(context, step) } {
+            Some(Prepared::Done) => return true,
+            // SAFETY: passed on.
+            Some(Prepared::More(entries)) => unsafe {
+                charge_bytes(context, (entries * size_of::<u64>()) as u64);
+            },
+            Some(Prepared::NoMemory) | None => return false,
+        }
+    }
+}
+
+/// The host has no memory for what a guest may have: as wherever an allocation fails, this is the end.
+#[cold]
+fn no_memory() -> ! {
+    std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>())
 }
 
 #[cfg(test)]

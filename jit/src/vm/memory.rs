@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use super::context::VmMemory;
 use super::image::{Images, MemoryImage};
-use super::residency::{Faults, Residency};
+use super::residency::{Faults, Pages};
 use super::slots::{Slot, Slots};
 use crate::sys::{Mapping, Reset, Resident, discard, own_pages, reset};
 
@@ -55,6 +55,9 @@ pub(crate) struct MemoryPool {
     classes: [Slots<Option<Resident>>; CLASSES],
     reservations: Mutex<Reservations>,
     images: Arc<Images>,
+    /// Plants a fault for the tests to find: the thread that renews a memory is watched, not the one that takes it.
+    #[cfg(test)]
+    pub(crate) watches_too_early: std::sync::atomic::AtomicBool,
 }
 
 impl Default for MemoryPool {
@@ -62,7 +65,13 @@ impl Default for MemoryPool {
         let classes = std::array::from_fn(|class| {
             Slots::new(slot_size(class), SLAB_SIZE - SLAB_SIZE % slot_size(class).min(SLAB_SIZE))
         });
-        MemoryPool { classes, reservations: Mutex::default(), images: Arc::default() }
+        MemoryPool {
+            classes,
+            reservations: Mutex::default(),
+            images: Arc::default(),
+            #[cfg(test)]
+            watches_too_early: Default::default(),
+        }
     }
 }
 
@@ -81,7 +90,7 @@ impl MemoryPool {
             return Ok(Place::Own(mapping));
         }
         let (slot, resident) = self.classes[class].take()?;
-        Ok(Place::Pooled { slot, class, residency: resident.flatten().map(Residency::of) })
+        Ok(Place::Pooled { slot, class, pages: Pages::taken(resident.flatten()) })
     }
 
     /// What pooled memories of so many pages begin with that have this data, if that is better not copied.
@@ -120,22 +129,22 @@ impl MemoryPool {
     /// Takes a slot back, of which at most `used` bytes have been written.
     fn give(&self, place: Place, used: u64) {
         // Which pages are resident matters for what is kept.
-        let known = |residency: Option<Residency>, keep| residency.filter(|_| keep).and_then(Residency::now);
+        let known = |pages: Pages, keep| if keep { pages.now() } else { None };
         match place {
-            Place::Pooled { slot, class, residency } => {
+            Place::Pooled { slot, class, pages } => {
                 let address = slot.address();
                 // All of it, not only what was used: a larger memory that had it before may have left pages resident
                 // that a larger one after it would find so.
                 let size = slot_size(class);
                 self.classes[class].give(slot, |keep| {
                     // SAFETY: the slot is exclusively the caller's, who gives it up; the pages are this slot's.
-                    unsafe { clean(address, size, keep, known(residency, keep)) }.resident()
+                    unsafe { clean(address, size, keep, known(pages, keep)) }.resident()
                 });
             }
-            Place::Imaged { slot, image, residency } => {
+            Place::Imaged { slot, image, pages } => {
                 let (address, size) = (slot.address(), image.slot_size());
                 // SAFETY: as above.
-                image.give(slot, |keep| unsafe { clean(address, size, keep, known(residency, keep)) });
+                image.give(slot, |keep| unsafe { clean(address, size, keep, known(pages, keep)) });
             }
             Place::Own(mapping) => drop(mapping),
             Place::Reserved(mapping) => {
@@ -189,10 +198,10 @@ fn slot_size(class: usize) -> usize {
 
 #[derive(Debug)]
 enum Place {
-    /// One of many in a mapping, and what is known of its pages as long as one thread uses it.
-    Pooled { slot: Slot, class: usize, residency: Option<Residency> },
+    /// One of many in a mapping, and what is known of its pages.
+    Pooled { slot: Slot, class: usize, pages: Pages },
     /// The same, in the mappings of an image.
-    Imaged { slot: Slot, image: Arc<MemoryImage>, residency: Option<Residency> },
+    Imaged { slot: Slot, image: Arc<MemoryImage>, pages: Pages },
     /// A mapping of its own, accessible as a whole: a pooled memory of the largest classes.
     Own(Mapping),
     /// A mapping of its own, accessible as far as the memory goes.
@@ -202,7 +211,7 @@ enum Place {
 impl Place {
     fn imaged(image: &Arc<MemoryImage>) -> io::Result<Place> {
         let (slot, resident) = image.take()?;
-        Ok(Place::Imaged { slot, image: image.clone(), residency: resident.map(Residency::of) })
+        Ok(Place::Imaged { slot, image: image.clone(), pages: Pages::taken(resident) })
     }
 
     fn address(&self) -> usize {
@@ -322,22 +331,25 @@ impl Memory {
     }
 
     /// Makes it as it was when it was new, of so many bytes and in this slot, which nobody has used since these faults were
-    /// counted.
+    /// counted. It rests until it is [taken](Memory::take).
     pub(crate) fn renew(&mut self, length: u64, faults: Faults) {
-        let known = |residency: &Option<Residency>| residency.and_then(|residency| residency.after(faults));
         // SAFETY: the slot is this memory's, which is exclusively borrowed; and so are the pages that are known of.
         let clean = |address, size, known| unsafe { clean(address, size, true, known) };
-        let (known, residency) = match &mut self.place {
-            Some(Place::Pooled { slot, class, residency }) => {
-                (clean(slot.address(), slot_size(*class), known(residency)).resident(), residency)
+        let (resident, pages) = match &mut self.place {
+            Some(Place::Pooled { slot, class, pages }) => {
+                (clean(slot.address(), slot_size(*class), pages.after(faults)).resident(), pages)
             }
-            Some(Place::Imaged { slot, image, residency }) => {
-                let reset = clean(slot.address(), image.slot_size(), known(residency));
-                (image.complete(slot.address(), reset), residency)
+            Some(Place::Imaged { slot, image, pages }) => {
+                let reset = clean(slot.address(), image.slot_size(), pages.after(faults));
+                (image.complete(slot.address(), reset), pages)
             }
             _ => unreachable!("it has a slot"),
         };
-        *residency = known.map(Residency::of);
+        *pages = Pages::resting(resident);
+        #[cfg(test)]
+        if self.pool.watches_too_early.load(std::sync::atomic::Ordering::Relaxed) {
+            pages.take();
+        }
         self.length = length;
         self.describe();
     }
@@ -347,10 +359,25 @@ impl Memory {
         matches!(self.place, Some(Place::Imaged { .. }))
     }
 
-    /// Another thread than the one that made it is about to use it.
+    /// The thread that calls takes it from where it rested, and alone may use it until the
+    /// [next change](Memory::change_thread).
+    pub(crate) fn take(&mut self) {
+        if let Some(pages) = self.pages() {
+            pages.take();
+        }
+    }
+
+    /// Another thread than the one that made or took it is about to use it.
     pub(crate) fn change_thread(&mut self) {
-        if let Some(Place::Pooled { residency, .. } | Place::Imaged { residency, .. }) = &mut self.place {
-            *residency = None;
+        if let Some(pages) = self.pages() {
+            *pages = Pages::Unknown;
+        }
+    }
+
+    fn pages(&mut self) -> Option<&mut Pages> {
+        match &mut self.place {
+            Some(Place::Pooled { pages, .. } | Place::Imaged { pages, .. }) => Some(pages),
+            _ => None,
         }
     }
 

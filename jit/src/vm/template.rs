@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use super::context::VmFuncRef;
 use super::image::MemoryImage;
 use super::memory::MemoryPool;
+use super::table::TableImage;
 use crate::const_expr::ConstScope;
 use crate::error::TrapKind;
 use crate::shape::{SegmentMode, Shape};
@@ -19,7 +20,7 @@ use crate::value::RawValue;
 /// The initial state of an instance.
 pub(crate) struct Template {
     pub(crate) globals: Vec<RawValue>,
-    pub(crate) tables: Vec<Arc<[u64]>>,
+    pub(crate) tables: Vec<Arc<TableImage>>,
     /// Memory, offset, and where in the module's data.
     pub(crate) data: Vec<(u32, u64, Range<usize>)>,
     /// Entries of all tables.
@@ -59,13 +60,20 @@ impl Template {
         let tables = table_images(shape, &scope)?;
         let data = data_places(shape, &scope)?;
         Ok(Template {
-            table_entries: tables.iter().map(|table| table.len() as u64).sum(),
+            table_entries: tables.iter().map(|table| table.length() as u64).sum(),
             memory_bytes: shape.memories.iter().map(|limits| limits.min * super::memory::PAGE).sum(),
             tables,
             data,
             globals,
             image: OnceLock::new(),
         })
+    }
+
+    /// Bytes of the host's memory that it takes, without the image of the memory.
+    pub(crate) fn host_bytes(&self) -> usize {
+        size_of_val(&*self.globals)
+            + size_of_val(&*self.data)
+            + self.tables.iter().map(|table| table.host_bytes()).sum::<usize>()
     }
 
     /// What the one memory of pooled instances begins with, if that is not copied.
@@ -82,22 +90,20 @@ impl Template {
     }
 }
 
-fn table_images(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<Arc<[u64]>>, TrapKind> {
+fn table_images(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<Arc<TableImage>>, TrapKind> {
     let fill = |table: &crate::shape::Table| table.init.as_ref().map_or(0, |init| init.evaluate(scope).low);
-    let mut images: Vec<Vec<u64>> =
-        shape.tables.iter().map(|table| vec![fill(table); table.ty.limits.min as usize]).collect();
+    let image = |table: &crate::shape::Table| TableImage::new(table.ty.limits.min as usize, fill(table));
+    let mut images: Vec<TableImage> = shape.tables.iter().map(image).collect();
     for segment in &shape.elements {
         if let SegmentMode::Active(table, offset) = &segment.mode {
             let start = offset.evaluate(scope).low as usize;
-            let image = images[*table as usize].get_mut(start..);
-            let image = image.filter(|image| image.len() >= segment.items.len());
-            let image = image.ok_or(TrapKind::TableOutOfBounds)?;
-            for (entry, item) in image.iter_mut().zip(&segment.items) {
-                *entry = item.evaluate(scope).low;
+            let part = images[*table as usize].part_mut(start, segment.items.len());
+            for (entry, item) in part.ok_or(TrapKind::TableOutOfBounds)?.iter_mut().zip(&segment.items) {
+                *entry = item.evaluate(scope);
             }
         }
     }
-    Ok(images.into_iter().map(Arc::from).collect())
+    Ok(images.into_iter().map(Arc::new).collect())
 }
 
 fn data_places(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<(u32, u64, Range<usize>)>, TrapKind> {
