@@ -85,10 +85,16 @@ impl Body {
         }
     }
 
+    /// Ends what it waits for: its timer fires no more.
+    pub(super) fn end_wait(&mut self) {
+        if let Some(data) = self.data_if_any() {
+            data.end_wait();
+        }
+    }
+
     /// Takes out the links and monitors that others have to be told of.
     pub(super) fn take_relations(&mut self) -> Relations {
         if let Some(data) = self.data_if_any() {
-            data.end_wait();
             return std::mem::take(&mut data.relations);
         }
         match &mut self.stage {

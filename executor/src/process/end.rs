@@ -112,8 +112,8 @@ impl End {
 
     /// Drops what the process was, but for what others are to be told, and tells them.
     fn drop_body(self, mut body: Body, left: usize) {
-        let mut relations = Relations::default();
-        survive(|| relations = body.take_relations());
+        let relations = body.take_relations();
+        survive(|| body.end_wait());
         // Of the first process nobody waits for anything but the end.
         if body.is_large() && self.status.is_none() {
             let node = self.node.clone();

@@ -11,7 +11,7 @@ use crate::config::{ProcessConfig, RuntimeConfig};
 use crate::entropy::SystemEntropy;
 use crate::host::Guest;
 use crate::node::Terminals;
-use crate::process::Finish;
+use crate::process::{Finish, Reason};
 use crate::program::Loader;
 use crate::runtime::{Blueprint, Runtime, StandardStreams};
 use crate::stdio::{Input, Output};
@@ -85,7 +85,6 @@ fn asks(guest: &mut Guest<'_>, work: impl FnOnce() + Send + 'static) -> HostCall
 
 fn runtime(workers: usize, work: &Arc<Work>, begun: Receiver<()>) -> Runtime {
     let config = RuntimeConfig { workers, ..RuntimeConfig::default() };
-    let (slice, seed) = (config.slice, config.seed);
     let mut loader = Loader::new(&config, false).unwrap();
     let (of_work, of_block, begun) = (work.clone(), work.clone(), Mutex::new(begun));
     let linker = loader.linker_mut();
@@ -105,6 +104,12 @@ fn runtime(workers: usize, work: &Arc<Work>, begun: Receiver<()>) -> Runtime {
         let begun = begun.lock().unwrap();
         (0..CHILDREN).for_each(|_| begun.recv_timeout(PATIENCE).unwrap());
     });
+    build(config, loader)
+}
+
+/// A node with these host functions.
+fn build(config: RuntimeConfig, loader: Loader) -> Runtime {
+    let (workers, slice, seed) = (config.workers, config.slice, config.seed);
     let blueprint = Blueprint {
         loader: Arc::new(loader),
         workers,
@@ -138,5 +143,65 @@ fn who_is_killed_during_work_that_does_not_end_is_gone_at_once() {
         let following = askers.iter().filter(|name| name.as_deref() == Some("blocking")).count();
         // Those who asked first were on a worker, and some more may have been, where all seats were taken.
         assert!(following > askers.len() / 2, "{following} of {}", askers.len());
+    }
+}
+
+/// Panics when it is dropped, as a bug of ours might.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        // One that is dropped by another panic must not end the test.
+        if !std::thread::panicking() {
+            panic!("the bomb");
+        }
+    }
+}
+
+/// Spawns children that end by a panic of ours while they are taken apart: linked ones, monitored ones, one after the
+/// other. Hears of each end, and still has a worker for itself and the next child.
+const GUEST_WITH_BOMBS: &str = r#"(module
+  (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+  (import "lunatic::process" "kill" (func $kill (param i64)))
+  (import "lunatic::process" "monitor" (func $monitor (param i64)))
+  (import "lunatic::process" "die_when_link_dies" (func $die_when_link_dies (param i32)))
+  (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
+  (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
+  (import "test" "wait_with_a_bomb" (func $wait_with_a_bomb))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "child")
+  (func $assert (param i32) (if (i32.eqz (local.get 0)) (then (unreachable))))
+  (func (export "child") (call $wait_with_a_bomb))
+  (func (export "_start") (local $i i32)
+    (call $die_when_link_dies (i32.const 0))
+    (loop $more
+      (call $assert (i32.eqz (call $spawn (i64.const 7) (i64.const -1) (i64.const -1)
+        (i32.const 16) (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 64))))
+      (call $monitor (i64.load (i32.const 64)))
+      (call $sleep (i64.const 5))
+      (call $kill (i64.load (i32.const 64)))
+      (call $assert (i32.eq (call $receive (i32.const 0) (i32.const 0) (i64.const 60000)) (i32.const 1)))
+      (call $assert (i32.eq (call $receive (i32.const 0) (i32.const 0) (i64.const 60000)) (i32.const 2)))
+      (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 5))))))"#;
+
+#[test]
+fn a_panic_while_a_process_is_taken_apart_keeps_nobody_from_hearing_of_its_end() {
+    for workers in [1, 2] {
+        let config = RuntimeConfig { workers, ..RuntimeConfig::default() };
+        let mut loader = Loader::new(&config, false).unwrap();
+        loader.linker_mut().func("test", "wait_with_a_bomb", |guest: &mut Guest<'_>| {
+            let bomb = Bomb;
+            let finish: Finish = Box::new(move |_, _| {
+                std::mem::forget(bomb);
+                Ok(HostCall::Return(RawValue::default()))
+            });
+            guest.data_mut().wait_for(Reason::Time(finish), Some(u64::MAX));
+            HostCall::<()>::Suspend
+        });
+        let runtime = build(config, loader);
+        let program = runtime.load(&wat::parse_str(GUEST_WITH_BOMBS).unwrap()).unwrap();
+        let (tells, told) = channel();
+        std::thread::spawn(move || tells.send(runtime.run(&program).0));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(0), "with {workers} workers");
     }
 }
