@@ -24,7 +24,7 @@ use crate::quota::Place;
 use crate::registry::Registry;
 use crate::scheduler::{BlockingPool, Events, Files, Job, News, Scheduler, Timers, Work, keep};
 use crate::simulation::Hooks;
-use crate::sqlite::Surroundings;
+use crate::sqlite::{Surroundings, Tenant, Threads};
 use crate::stdio::{Input, Output};
 
 /// Timers that fire at one look at the clock, in a fraction of a millisecond. What else is due has its turn at the next
@@ -94,7 +94,7 @@ pub(crate) enum World {
         /// Where guests' modules are compiled: apart from files, which would have to wait otherwise.
         compilers: BlockingPool,
         /// Where databases are: a statement takes as long as its guest likes, and files would have to wait.
-        databases: BlockingPool,
+        databases: Threads,
         /// Where what takes long to give back is given back: large memories, long lists.
         reclaimer: BlockingPool,
     },
@@ -290,10 +290,18 @@ impl Node {
         }
     }
 
-    /// Has work on databases done elsewhere.
-    pub(crate) fn submit_database(&self, job: Job) {
+    /// Has a tenant's work on databases done elsewhere.
+    pub(crate) fn submit_database(&self, tenant: &Tenant, job: Job) {
         match &self.world {
-            World::Real { databases, .. } => databases.submit(job),
+            World::Real { databases, .. } => databases.submit(tenant.clone(), job),
+            World::Simulated(hooks) => self.submit_for(hooks, job),
+        }
+    }
+
+    /// Has databases closed elsewhere.
+    pub(crate) fn submit_closing(&self, job: Job) {
+        match &self.world {
+            World::Real { databases, .. } => databases.submit_closing(job),
             World::Simulated(hooks) => self.submit_for(hooks, job),
         }
     }

@@ -49,6 +49,14 @@ impl Quota {
         self.with_those_above().map(|quota| quota.limit).min().expect("there is this one")
     }
 
+    /// What tells it and those above it from others, as long as it is there; the outermost first.
+    pub(crate) fn path(&self) -> Vec<usize> {
+        let mut path: Vec<usize> =
+            self.with_those_above().map(|quota| std::ptr::from_ref(quota).addr()).collect();
+        path.reverse();
+        path
+    }
+
     /// How many there are.
     pub(crate) fn used(&self) -> u64 {
         // Relaxed: a number that is old when it is read.

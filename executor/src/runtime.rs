@@ -33,6 +33,7 @@ use crate::node::{self, Due, Node, Terminals, World};
 use crate::process::Signal;
 use crate::program::{Loader, Program};
 use crate::scheduler::{BlockingPool, Files, Scheduler, Worker};
+use crate::sqlite::{Limits, Threads};
 use crate::stdio::{Failure, Input, Output};
 use crate::sys;
 
@@ -45,12 +46,9 @@ const STATUS_OUTPUT_LOST: i32 = 1;
 /// Threads that do file work at a time. Files of one machine rarely gain from more.
 const FILE_THREADS: usize = 16;
 
-/// Threads for databases: so many statements run at a time.
-const DATABASE_THREADS: usize = 32;
-
-/// Bytes of stack for each of them. SQLite recurses where statements do, and is tested with what a program's first
-/// thread has.
-const DATABASE_STACK: usize = 8 << 20;
+/// Threads for databases. Of the stack SQLite takes what it needs where statements recurse, and is tested with what a
+/// program's first thread has.
+const DATABASE_THREADS: Limits = Limits { running: 32, threads: 256, stack: 8 << 20 };
 
 /// How long closing databases may take. One that is not closed is repaired by whoever opens it next.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -247,7 +245,7 @@ impl Blueprint {
             world: World::Real {
                 files: Files::new(FILE_THREADS, self.workers),
                 compilers: BlockingPool::new(compiler_threads()),
-                databases: BlockingPool::with_stack(DATABASE_THREADS, DATABASE_STACK),
+                databases: Threads::new(DATABASE_THREADS),
                 reclaimer: BlockingPool::new(1),
             },
             clock,

@@ -398,8 +398,9 @@ fn sql_reaches_no_other_files() {
         ("PRAGMA journal_mode = WAL", OK),
         ("INSERT INTO t VALUES (2)", OK),
         ("UPDATE sqlite_schema SET sql = 'x'", ERROR),
-        ("CREATE VIRTUAL TABLE f USING fts5(a)", OK),
-        ("DELETE FROM f_data", ERROR),
+        ("CREATE VIRTUAL TABLE f USING fts5(a)", ERROR),
+        ("CREATE VIRTUAL TABLE f USING rtree(a, b, c)", OK),
+        ("DELETE FROM f_node", ERROR),
         ("SELECT readfile('/etc/passwd')", ERROR),
     ];
     let said = codes(with_dir(&nest.inside()), "data/app.db", &statements.map(|(sql, _)| sql));
@@ -657,6 +658,30 @@ fn a_statement_ends_with_the_reductions_of_its_process() {
     assert_eq!(outcome.stdout.as_bytes(), [INTERRUPTED], "{outcome:?}");
     let outcome = run(config(), &executing("", &[FOR_EVER, "SELECT 1"]));
     assert!(outcome.status != 0 && outcome.stdout.len() == 1, "what it took is charged: {outcome:?}");
+}
+
+#[test]
+fn endless_statements_of_others_keep_nobody_from_a_database() {
+    let mut texts = Texts::new();
+    let (child, endless, short) = (texts.add("child"), texts.add(FOR_EVER), texts.add("SELECT 1"));
+    let body = format!(
+        r#"{data}
+        (func (export "child") (local $db i64)
+          (local.set $db (call $open (i32.const 1000) (i32.const 0)))
+          (call $say_byte (i32.const 7))
+          (drop (call $execute (local.get $db) {endless})))
+        (func (export "_start") (local $db i64) (local $count i32)
+          (loop $more
+            (drop (call $child {child}))
+            (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 100))))
+          ;; Each is with its statement when it has slept.
+          (call $sleep (i64.const 500))
+          (local.set $db (call $open (i32.const 1000) (i32.const 0)))
+          (call $say_byte (call $execute (local.get $db) {short})))"#,
+        data = texts.0
+    );
+    let said = bytes_of(workers(2), &guest(&body));
+    assert_eq!(said.last(), Some(&OK), "{said:?}");
 }
 
 #[test]

@@ -32,8 +32,6 @@ pub(crate) struct BlockingPool {
     shared: Arc<Shared>,
     /// Threads at most.
     limit: usize,
-    /// Bytes of stack for each, if not the default.
-    stack: Option<usize>,
 }
 
 struct Shared {
@@ -56,12 +54,7 @@ impl BlockingPool {
     pub(crate) fn new(limit: usize) -> BlockingPool {
         let (queue, arrived, is_pressed) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
         let shared = Arc::new(Shared { queue, arrived, is_pressed });
-        BlockingPool { shared, limit, stack: None }
-    }
-
-    /// A pool whose threads have so many bytes of stack.
-    pub(crate) fn with_stack(limit: usize, stack: usize) -> BlockingPool {
-        BlockingPool { stack: Some(stack), ..BlockingPool::new(limit) }
+        BlockingPool { shared, limit }
     }
 
     /// Hands over a job. Jobs begin in order.
@@ -84,21 +77,9 @@ impl BlockingPool {
         self.shared.is_pressed.load(Ordering::Relaxed)
     }
 
-    /// Waits until there is nothing left to do, but not much longer than that. Looked at again and again: this is the
-    /// end of a node, and mostly there is nothing.
-    pub(crate) fn finish(&self, patience: Duration) {
-        const LOOK: Duration = Duration::from_millis(1);
-        let mut waited = Duration::ZERO;
-        while waited < patience && self.shared.is_busy() {
-            std::thread::sleep(LOOK);
-            waited += LOOK;
-        }
-    }
-
     fn start_thread(&self) {
         let shared = self.shared.clone();
         let thread = std::thread::Builder::new().name("blocking".into());
-        let thread = self.stack.into_iter().fold(thread, std::thread::Builder::stack_size);
         let started = thread.spawn(move || {
             IS_POOL_THREAD.set(true);
             // Some run processes, whose stacks are not for anybody's handlers; none has a use for signals.
@@ -125,12 +106,6 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Jobs run outside the lock; the queue itself is always whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a job waits or runs.
-    fn is_busy(&self) -> bool {
-        let queue = self.lock();
-        !queue.jobs.is_empty() || queue.threads > queue.waiting
     }
 
     /// To be called whenever there are more jobs, or others wait.

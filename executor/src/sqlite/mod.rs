@@ -8,11 +8,12 @@
 //! | `rules` | what SQL may do, and how large anything may be |
 //! | `text` | what functions do with texts, in the time that these are long |
 //! | `wire` | values as guests encode them |
+//! | `threads` | the threads that work on databases, and how they are shared |
 //! | `ffi/` | everything that is unsafe: the library, its allocator, its way to files, connections |
 //!
 //! *The invariants.* Whatever SQLite does is done for an [`Owner`], who is named before it is called; without one there
 //! are no files. What it does may take as long as a disk does, and is done where waiting is no harm. When the owner is
-//! gone, a statement that runs ends at its next thousand steps.
+//! gone, a statement that runs ends at its next thousand steps; at those, statements also take turns.
 
 mod account;
 mod error;
@@ -21,11 +22,13 @@ mod files;
 mod owner;
 mod rules;
 mod text;
+mod threads;
 mod wire;
 
 pub(crate) use error::SqlError;
 pub(crate) use ffi::{Connection, Held, StatementId, Steps};
 pub(crate) use owner::{Owner, Surroundings};
+pub(crate) use threads::{Limits, Tenant, Threads};
 pub(crate) use wire::{Binds, Malformed, Row, error as encode_error, strings as encode_strings};
 
 #[cfg(test)]

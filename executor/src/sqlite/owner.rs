@@ -109,7 +109,11 @@ impl Owner {
 
     /// Counts what has been done since the last look. Returns whether it may go on.
     pub(super) fn goes_on(&self) -> bool {
-        let steps = u64::from(STEPS_PER_LOOK);
+        self.goes_on_after(STEPS_PER_LOOK.into())
+    }
+
+    /// Counts so many steps. Returns whether it may go on.
+    pub(super) fn goes_on_after(&self, steps: u64) -> bool {
         let taken = self.steps.fetch_add(steps, Ordering::Relaxed) + steps;
         !self.is_gone() && taken <= self.budget.load(Ordering::Relaxed)
     }

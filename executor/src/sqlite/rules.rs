@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | files | `vfs` decides: below the process's directories, for `ATTACH` and `VACUUM INTO` as for `open` |
+//! | time without an interruption | no full-text search, no `json_patch`; limits of lengths |
 //! | loading code | not compiled into the way to files, off in each connection, and refused here |
 //! | pragmas | those listed here, which concern the connection and its databases; what a later SQLite adds is refused |
 //! | the schema's own bytes | `SQLITE_DBCONFIG_DEFENSIVE`, which also refuses `journal_mode=OFF` |
@@ -13,7 +14,7 @@
 //! `writable_schema` and `trusted_schema` (a file from elsewhere stays harmless), `schema_version`, `lock_proxy_file`,
 //! and what is for SQLite's own developers.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
 use libsqlite3_sys as c;
 
@@ -51,8 +52,21 @@ pub(super) const LIMITS: [(c_int, c_int); 12] = [
     (c::SQLITE_LIMIT_WORKER_THREADS, 0),
 ];
 
-/// Functions that no statement calls.
-const DENIED_FUNCTIONS: [&str; 2] = ["fts3_tokenizer", "load_extension"];
+/// Functions that no statement calls: what loads code; what belongs to modules that there are not; and what takes the product
+/// of the lengths of two values, and is not interrupted.
+const DENIED_FUNCTIONS: [&str; 7] = [
+    "fts3_tokenizer",
+    "fts5",
+    "fts5_insttoken",
+    "fts5_locale",
+    "json_patch",
+    "jsonb_patch",
+    "load_extension",
+];
+
+/// Modules of virtual tables. Full-text search is not among them: to read a query takes the square of its length, hours
+/// for the longest, and nothing interrupts it.
+pub(super) const MODULES: [&CStr; 5] = [c"dbstat", c"json_each", c"json_tree", c"rtree", c"rtree_i32"];
 
 /// See the module. In order, to be searched.
 const PRAGMAS: [&str; 56] = [

@@ -95,13 +95,14 @@ fn prepare(guest: &mut Guest<'_>, connection: u64, sql: u32, length: u32) -> Res
         let id = connection.prepare(&sql)?;
         let names = connection.columns(id)?.into();
         let columns = Columns { names, compilations: connection.compilations(id) };
-        Ok((id, columns, connection.only_reads(id)))
+        Ok((id, columns, connection.only_reads(id), connection.parameters(id)))
     };
     let finish = move |data: &mut ProcessData, done: Result<_, SqlError>| {
-        let (id, columns, only_reads) = done?;
+        let (id, columns, only_reads, parameters) = done?;
         let shared = Databases::connection(data, connection)?.shared.clone();
         let ahead = Ahead::default();
-        let statement = Statement { connection, shared, id, only_reads, columns, row: None, ahead };
+        let statement =
+            Statement { connection, shared, id, only_reads, parameters, columns, row: None, ahead };
         let config = data.process.config().clone();
         Databases::of(data).statements.add(STATEMENTS, &config, statement)
     };

@@ -13,8 +13,8 @@ use crate::sqlite::{Binds, Connection, Held, Row, SqlError, StatementId, Steps, 
 
 use super::MODULE;
 use super::give::give;
-use super::tables::{Ahead, Columns, Databases, STATEMENT, Statement};
-use super::work::{settle, work};
+use super::tables::{Ahead, Columns, Databases, STATEMENT, Shared, Statement};
+use super::work::{settle, submit, work};
 
 /// Results of [`step`]: SQLite's codes.
 const ROW: u64 = 100;
@@ -103,22 +103,41 @@ impl AsRef<[u8]> for OneColumn {
     }
 }
 
-/// Binds the values of a `BindList`. This is done here and at once: SQLite copies them, and looks at no file. Once a
-/// statement has been stepped it is refused until it is reset, however far it is ahead.
-fn bind(guest: &mut Guest<'_>, id: u64, list: u32, length: u32) -> Result<(), Fault> {
+/// Binds the values of a `BindList`: SQLite copies them, and looks at no file. What is little is done here and at once.
+/// Once a statement has been stepped it is refused until it is reset, however far it is ahead.
+fn bind(guest: &mut Guest<'_>, id: u64, list: u32, length: u32) -> Result<HostCall<()>, Fault> {
+    /// Bytes of a list, and parameters of a statement, that are little.
+    const LITTLE: (u32, usize) = (16 << 10, 256);
     settle(guest, length.into());
     let (memory, data) = parts(guest)?;
     let list = memory.bytes(list, length)?;
     let statement = Databases::statement(data, id)?;
     let (connection, shared, id) = (statement.connection, statement.shared.clone(), statement.id);
+    if length <= LITTLE.0 && statement.parameters <= LITTLE.1 {
+        return bound(data, connection, bind_list(&shared, id, list)).map(HostCall::Return);
+    }
+    let list = list.to_vec();
+    submit(
+        data,
+        move || bind_list(&shared, id, &list),
+        move |_, data, result| bound(data, connection, result).map(|()| 0),
+    );
+    Ok(HostCall::Suspend)
+}
+
+fn bind_list(shared: &Shared, id: StatementId, list: &[u8]) -> Result<(), Fault> {
     let binds = Binds::new(list)?.map(|pair| pair.map_err(Fault::from));
-    let bound = shared.lock().bind(id, binds);
-    let error = match &bound {
+    shared.lock().bind(id, binds)
+}
+
+/// Notes what SQLite said to values that were to be bound.
+fn bound(data: &mut ProcessData, connection: u64, result: Result<(), Fault>) -> Result<(), Fault> {
+    let error = match &result {
         Err(Fault::Sqlite(error)) => Some(error.clone()),
         _ => None,
     };
     Databases::connection(data, connection)?.error = error;
-    bound
+    result
 }
 
 /// Goes on to the next row. Returns 100 if there is one, 101 if not. Traps if SQLite fails.

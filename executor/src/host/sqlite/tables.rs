@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::Fault;
 use crate::node::Node;
 use crate::process::{ProcessData, Resources};
-use crate::sqlite::{Connection, Held, Owner, SqlError, StatementId, Steps};
+use crate::sqlite::{Connection, Held, Owner, SqlError, StatementId, Steps, Tenant};
 
 pub(super) const CONNECTIONS: &str = "connections";
 pub(super) const CONNECTION: &str = "connection";
@@ -19,6 +19,8 @@ pub(crate) struct Databases {
     pub(super) owner: Arc<Owner>,
     pub(super) connections: Resources<Opened>,
     pub(super) statements: Resources<Statement>,
+    /// For whom its statements run.
+    pub(super) tenant: Tenant,
     node: Arc<Node>,
 }
 
@@ -38,6 +40,8 @@ pub(super) struct Statement {
     pub(super) shared: Shared,
     pub(super) id: StatementId,
     pub(super) only_reads: bool,
+    /// How many values can be bound.
+    pub(super) parameters: usize,
     pub(super) columns: Columns,
     /// Where it is.
     pub(super) row: Option<Arc<Held>>,
@@ -112,7 +116,8 @@ impl Databases {
             let node = process.node().clone();
             let owner = Owner::new(process.config().clone(), node.clone());
             let (connections, statements) = (Resources::new(), Resources::new());
-            Box::new(Databases { owner, connections, statements, node })
+            let tenant = process.config().quota.as_ref().map_or_else(Vec::new, |quota| quota.path()).into();
+            Box::new(Databases { owner, connections, statements, tenant, node })
         })
     }
 
@@ -132,6 +137,6 @@ impl Drop for Databases {
         self.owner.leave();
         let connections = std::mem::take(&mut self.connections);
         let statements = std::mem::take(&mut self.statements);
-        self.node.submit_database(Box::new(move || drop((statements, connections))));
+        self.node.submit_closing(Box::new(move || drop((statements, connections))));
     }
 }

@@ -58,12 +58,14 @@ pub(super) fn submit<T: Send + 'static>(
     job: impl FnOnce() -> T + Send + 'static,
     finish: impl FnOnce(&mut GuestMemory<'_>, &mut ProcessData, T) -> Result<u64, Fault> + Send + 'static,
 ) {
+    let tenant = Databases::of(data).tenant.clone();
     let complete = data.wait_for_completion();
-    data.node().submit_database(Box::new(move || {
+    let job = Box::new(move || {
         let done = job();
         complete(Box::new(move |memory, data| {
             let value = finish(&mut GuestMemory(memory), data, done)?;
             Ok(HostCall::Return(RawValue::from(value)))
         }));
-    }));
+    });
+    data.node().submit_database(&tenant, job);
 }

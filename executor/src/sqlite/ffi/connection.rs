@@ -4,7 +4,7 @@
 //! is finalised, and none outlives it. Whoever has `&mut Connection` is the only one who uses either, on whichever
 //! thread: SQLite keeps nothing by thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use libsqlite3_sys as c;
 use crate::sqlite::account::Taken;
 use crate::sqlite::error::SqlError;
 use crate::sqlite::owner::{Entered, Owner};
-use crate::sqlite::rules::LIMITS;
+use crate::sqlite::rules::{LIMITS, MODULES};
+use crate::sqlite::threads;
 use crate::sqlite::wire::{Key, Row, Value};
 
 use super::handlers::Handlers;
@@ -49,10 +50,19 @@ pub(crate) struct Steps {
 const MAX_BYTES_AHEAD: usize = 64 << 10;
 const MAX_STEPS_AHEAD: u32 = 10_000;
 
+/// The names of a statement's parameters, with what they begin with. SQLite would look at all of them for each that is
+/// bound.
+struct Names {
+    indexes: HashMap<Box<str>, c_int>,
+    _taken: Taken,
+}
+
 /// See the module.
 pub(crate) struct Connection {
     db: *mut c::sqlite3,
     statements: BTreeMap<StatementId, *mut c::sqlite3_stmt>,
+    /// Of the statements that were bound by name.
+    names: BTreeMap<StatementId, Names>,
     prepared: u64,
     handlers: Box<Handlers>,
 }
@@ -100,7 +110,8 @@ impl Connection {
         // SAFETY: the strings end with zeros. What is opened is the connection's from here on, also after a failure.
         let result = unsafe { c::sqlite3_open_v2(path.as_ptr(), &mut db, flags, vfs::NAME.as_ptr()) };
         let handlers = Handlers::new(owner.clone());
-        let connection = Connection { db, statements: BTreeMap::new(), prepared: 0, handlers };
+        let connection =
+            Connection { db, statements: BTreeMap::new(), names: BTreeMap::new(), prepared: 0, handlers };
         connection.check(result)?;
         connection.configure()?;
         Ok(connection)
@@ -113,6 +124,9 @@ impl Connection {
             for (limit, value) in LIMITS {
                 c::sqlite3_limit(self.db, limit, value);
             }
+            let mut kept = MODULES.map(CStr::as_ptr).to_vec();
+            kept.push(null());
+            self.check(c::sqlite3_drop_modules(self.db, kept.as_mut_ptr()))?;
             for (switch, value) in SWITCHES {
                 self.check(c::sqlite3_db_config(self.db, switch, value, null_mut::<c_int>()))?;
             }
@@ -178,7 +192,7 @@ impl Connection {
         value: Value<'_>,
     ) -> Result<(), SqlError> {
         let statement = self.statement(id);
-        let index = self.parameter(statement, key)?;
+        let index = self.parameter(id, key)?;
         // SAFETY: the statement is this connection's. There are so many bytes, of which SQLite makes copies. A pointer
         // to no bytes is not null, so an empty blob is not taken for a null.
         let result = unsafe {
@@ -214,20 +228,63 @@ impl Connection {
         Ok(())
     }
 
-    fn parameter(&self, statement: *mut c::sqlite3_stmt, key: Key<'_>) -> Result<c_int, SqlError> {
+    fn parameter(&mut self, id: StatementId, key: Key<'_>) -> Result<c_int, SqlError> {
         match key {
             Key::None => Ok(1),
             Key::Number(number) => {
                 c_int::try_from(number).map_err(|_| SqlError::new(c::SQLITE_RANGE, "no such parameter"))
             }
-            Key::Name(name) => ["", ":", "@", "$"]
-                .iter()
-                .filter_map(|prefix| CString::new(format!("{prefix}{name}")).ok())
-                // SAFETY: the statement is this connection's; the name ends with a zero.
-                .map(|name| unsafe { c::sqlite3_bind_parameter_index(statement, name.as_ptr()) })
-                .find(|index| *index != 0)
-                .ok_or_else(|| SqlError::new(c::SQLITE_RANGE, &format!("no parameter is named {name:?}"))),
+            Key::Name(name) => {
+                let names = self.names(id)?;
+                let exact = names.indexes.get(name).copied();
+                let found = exact.or_else(|| {
+                    [":", "@", "$"]
+                        .iter()
+                        .find_map(|prefix| names.indexes.get(&*[*prefix, name].concat()).copied())
+                });
+                found
+                    .ok_or_else(|| SqlError::new(c::SQLITE_RANGE, &format!("no parameter is named {name:?}")))
+            }
         }
+    }
+
+    /// How many parameters a statement has.
+    pub(crate) fn parameters(&self, id: StatementId) -> usize {
+        // SAFETY: the statement is one of this connection's, or null.
+        unsafe { c::sqlite3_bind_parameter_count(self.statement(id)) as usize }
+    }
+
+    /// The names of a statement's parameters, found once. SQLite looks at all before one to find it, which for the most that
+    /// there may be takes seconds: so this is interrupted, and shares its thread, as a statement is.
+    fn names(&mut self, id: StatementId) -> Result<&Names, SqlError> {
+        /// Bytes that a name takes besides itself.
+        const HEAD: u64 = 48;
+        /// Names that SQLite looks at in the time of a step.
+        const LOOKS: u64 = 4;
+        if !self.names.contains_key(&id) {
+            let mut taken = Taken::nothing(self.handlers.owner().account().clone());
+            let (statement, mut indexes) = (self.statement(id), HashMap::new());
+            for index in 1..=self.parameters(id) as c_int {
+                // SAFETY: the statement is one of this connection's, or null. A name ends with a zero, and stays as long
+                // as the statement; a parameter without one has none.
+                let name = unsafe {
+                    let name = c::sqlite3_bind_parameter_name(statement, index);
+                    if name.is_null() { continue } else { CStr::from_ptr(name) }
+                };
+                if !self.handlers.owner().goes_on_after(index as u64 / LOOKS) {
+                    return Err(SqlError::new(c::SQLITE_INTERRUPT, "interrupted"));
+                }
+                threads::share();
+                // Statements are text.
+                let Ok(name) = name.to_str() else { continue };
+                if !taken.more(HEAD + name.len() as u64) {
+                    return Err(SqlError::no_memory());
+                }
+                indexes.insert(name.into(), index);
+            }
+            self.names.insert(id, Names { indexes, _taken: taken });
+        }
+        self.names.get(&id).ok_or_else(SqlError::no_memory)
     }
 
     /// Whether a statement only reads, so that nobody can tell when it does.
@@ -309,6 +366,7 @@ impl Connection {
     /// Gives a statement up.
     pub(crate) fn finalize(&mut self, id: StatementId) {
         let _entered = self.enter();
+        self.names.remove(&id);
         if let Some(statement) = self.statements.remove(&id) {
             // SAFETY: it was this connection's, and is in the map no longer. The result is that of its last step.
             unsafe { c::sqlite3_finalize(statement) };
@@ -319,6 +377,11 @@ impl Connection {
     pub(crate) fn changes(&self) -> u32 {
         // SAFETY: the connection is open.
         unsafe { c::sqlite3_changes(self.db) as u32 }
+    }
+
+    #[cfg(test)]
+    pub(in crate::sqlite) fn owner(&self) -> &Arc<Owner> {
+        self.handlers.owner()
     }
 
     fn enter(&self) -> Entered {

@@ -9,6 +9,7 @@ use libsqlite3_sys as c;
 
 use crate::sqlite::owner::{Owner, STEPS_PER_LOOK};
 use crate::sqlite::rules::{Verdict, judge};
+use crate::sqlite::threads;
 
 use super::vfs::caught;
 
@@ -93,7 +94,11 @@ unsafe extern "C" fn authorize(
 unsafe extern "C" fn progress(context: *mut c_void) -> c_int {
     // SAFETY: the context is ours.
     let handlers = unsafe { handlers(context) };
-    c_int::from(!handlers.owner.goes_on())
+    if !handlers.owner.goes_on() {
+        return 1;
+    }
+    caught((), threads::share);
+    c_int::from(handlers.owner.is_gone())
 }
 
 /// Whether a statement that found a lock, and has tried again so many times, is to try again.
@@ -108,7 +113,7 @@ unsafe extern "C" fn busy(context: *mut c_void, tries: c_int) -> c_int {
     let patience = u64::from(handlers.busy_ms.load(Ordering::Relaxed)).max(closing_ms);
     let goes_on = !handlers.owner.is_gone() && waited < patience;
     if goes_on {
-        std::thread::sleep(NAP);
+        caught((), || threads::sleep(NAP));
     }
     c_int::from(goes_on)
 }

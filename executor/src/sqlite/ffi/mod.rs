@@ -5,6 +5,7 @@
 //! | `library` | SQLite set up, once for the program |
 //! | `memory` | its allocator, which keeps accounts |
 //! | `vfs`, `system_calls` | its way to files, time and randomness |
+//! | `locks` | its locks of files |
 //! | `connection` | a connection with its statements |
 //! | `functions` | functions of SQL whose results the node decides |
 //! | `handlers` | what SQLite asks while it works: may it do this, should it go on |
@@ -18,6 +19,8 @@ mod connection;
 mod functions;
 mod handlers;
 mod library;
+#[cfg(target_os = "linux")]
+mod locks;
 mod memory;
 mod system_calls;
 mod vfs;

@@ -56,8 +56,37 @@ mod unix {
                 (c"getcwd", std::mem::transmute::<*const c_void, Call>(getcwd as *const c_void)),
             ];
             let Some(set) = (*vfs).xSetSystemCall else { return false };
+            let are_set =
+                calls.into_iter().all(|(name, call)| set(vfs, name.as_ptr(), Some(call)) == c::SQLITE_OK);
+            are_set && replace_locks(vfs, set)
+        }
+    }
+
+    /// How a system call is replaced.
+    type Set = unsafe extern "C" fn(*mut c::sqlite3_vfs, *const c_char, c::sqlite3_syscall_ptr) -> c_int;
+
+    /// Replaces what locks files.
+    ///
+    /// # Safety
+    /// As of [`replace`]; `set` is its `xSetSystemCall`.
+    #[cfg(target_os = "linux")]
+    unsafe fn replace_locks(vfs: *mut c::sqlite3_vfs, set: Set) -> bool {
+        use crate::sqlite::ffi::locks;
+
+        // SAFETY: as in `replace`.
+        unsafe {
+            let calls: [(&CStr, Call); 2] = [
+                (c"fcntl", std::mem::transmute::<*const c_void, Call>(locks::fcntl as *const c_void)),
+                (c"close", std::mem::transmute::<*const c_void, Call>(locks::close as *const c_void)),
+            ];
             calls.into_iter().all(|(name, call)| set(vfs, name.as_ptr(), Some(call)) == c::SQLITE_OK)
         }
+    }
+
+    /// Elsewhere they are the process's.
+    #[cfg(not(target_os = "linux"))]
+    unsafe fn replace_locks(_: *mut c::sqlite3_vfs, _: Set) -> bool {
+        true
     }
 
     /// Does something with a file, and leaves what went wrong in `errno`.

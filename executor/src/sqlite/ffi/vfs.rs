@@ -10,6 +10,9 @@
 //! has the directory could do that to the node. With `unix-excl` what is shared is in the node's own memory, among all
 //! connections of its guests. The price: while a node has a database open, no other process of the system has.
 //!
+//! Locks are those of open files (`locks`), and not of the whole process: what guests do with the file in other ways does
+//! not give them up.
+//!
 //! The system calls are replaced for the whole program: this SQLite is in it for guests only. Where no
 //! [`Owner`] is named, there are no files.
 
