@@ -53,7 +53,9 @@ pub use debug::Source;
 pub use declarations::declared_imports;
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use error::{CompileError, Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
-pub use linker::{HostCall, HostFunc, HostResult, IntoHostFunc, Linker, Refusal, WasmValue};
+pub use linker::{
+    Check, HostCall, HostFunc, HostResult, IntoHostFunc, Linker, Refusal, Unchecked, WasmValue,
+};
 pub use module::{FuncIndex, Linked, Module, ModuleId};
 pub use nearest::nearest;
 pub use options::{CompileOptions, MemoryLayout};

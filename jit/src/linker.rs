@@ -44,7 +44,8 @@ impl<T> HostFunc<T> {
     where
         T: 'static,
     {
-        (|caller: &mut Caller<'_, T>, reductions: u32| caller.charge(reductions.into())).into_host_func()
+        (|caller: &mut Caller<'_, T>, reductions: u32| caller.charge(reductions.into()))
+            .into_host_func::<Unchecked>()
     }
 }
 
@@ -149,11 +150,30 @@ impl<R: HostResult, E: Into<HostError>> HostResult for Result<R, E> {
     }
 }
 
+/// What comes before every call of a host function: an embedder's charge for it, and its look at the arguments. It is known
+/// as a type, so that it is compiled into the function's entry.
+pub trait Check<T>: 'static {
+    /// Lets the call go on, or raises an error in its place.
+    ///
+    /// # Errors
+    /// What the call then ends by, as if the function had raised it.
+    fn check(caller: &mut Caller<'_, T>, arguments: &[RawValue]) -> Result<(), HostError>;
+}
+
+/// No check: the function does all of that itself.
+pub struct Unchecked;
+
+impl<T> Check<T> for Unchecked {
+    fn check(_: &mut Caller<'_, T>, _: &[RawValue]) -> Result<(), HostError> {
+        Ok(())
+    }
+}
+
 /// A Rust closure that can be a host function: its first parameter is a [`Caller`], the others (up to twelve)
 /// are [`WasmValue`]s, its result is a [`HostResult`].
 pub trait IntoHostFunc<T, P, R> {
-    /// The function with its type.
-    fn into_host_func(self) -> HostFunc<T>;
+    /// The function with its type, called after a check.
+    fn into_host_func<C: Check<T>>(self) -> HostFunc<T>;
 }
 
 macro_rules! into_host_func {
@@ -165,19 +185,20 @@ macro_rules! into_host_func {
             $($p: WasmValue),*
         {
             #[allow(non_snake_case, unused_mut, unused_variables)]
-            fn into_host_func(self) -> HostFunc<T> {
+            fn into_host_func<Before: Check<T>>(self) -> HostFunc<T> {
                 /// What native code calls. One for each function, so that all between the slots and the function is
                 /// compiled into it.
                 ///
                 /// # Safety
                 /// As [`HostCode`](crate::vm::libcalls::HostCode) says; `function` is an `F`, and the context's store a
                 /// `Store<T>`.
-                unsafe extern "C" fn call<T, R, F, $($p),*>(
+                unsafe extern "C" fn call<T, Before, R, F, $($p),*>(
                     function: *const (),
                     context: Context,
                     slots: *mut RawValue,
                 ) -> Dispatched
                 where
+                    Before: Check<T>,
                     F: Fn(&mut Caller<'_, T>, $($p),*) -> R,
                     R: HostResult,
                     $($p: WasmValue),*
@@ -187,7 +208,9 @@ macro_rules! into_host_func {
                     unsafe {
                         let function = &*function.cast::<F>();
                         Caller::answer(context, |caller| {
-                            let [$($p),*] = slots.cast::<[RawValue; PARAMS]>().read();
+                            let arguments = slots.cast::<[RawValue; PARAMS]>().read();
+                            Before::check(caller, &arguments)?;
+                            let [$($p),*] = arguments;
                             let result = function(caller, $($p::from_raw($p)),*);
                             result.store(slice::from_raw_parts_mut(slots, 1))
                         })
@@ -198,7 +221,7 @@ macro_rules! into_host_func {
                 let results: Vec<ValType> = R::TYPE.into_iter().collect();
                 let function = Arc::new(self);
                 let entry = HostEntry {
-                    call: call::<T, R, F, $($p),*>,
+                    call: call::<T, Before, R, F, $($p),*>,
                     function: Arc::as_ptr(&function).cast(),
                 };
                 let ty = FuncType::new(params, results);
@@ -246,7 +269,20 @@ impl<T: 'static> Linker<T> {
     /// When it takes or returns function references (by a [`WasmValue`] or [`HostResult`] of the embedder's):
     /// they are addresses, which safe code must not make up.
     pub fn func<P, R>(&mut self, module: &str, name: &str, f: impl IntoHostFunc<T, P, R>) -> &mut Self {
-        *self.under(module, name) = vec![checked(module, name, f)];
+        self.checked_func::<Unchecked, P, R>(module, name, f)
+    }
+
+    /// As [`Linker::func`], with a check before every call.
+    ///
+    /// # Panics
+    /// As [`Linker::func`].
+    pub fn checked_func<C: Check<T>, P, R>(
+        &mut self,
+        module: &str,
+        name: &str,
+        f: impl IntoHostFunc<T, P, R>,
+    ) -> &mut Self {
+        *self.under(module, name) = vec![of_values::<T, C, P, R>(module, name, f)];
         self
     }
 
@@ -256,7 +292,20 @@ impl<T: 'static> Linker<T> {
     /// # Panics
     /// As [`Linker::func`].
     pub fn overload<P, R>(&mut self, module: &str, name: &str, f: impl IntoHostFunc<T, P, R>) -> &mut Self {
-        let function = checked(module, name, f);
+        self.checked_overload::<Unchecked, P, R>(module, name, f)
+    }
+
+    /// As [`Linker::overload`], with a check before every call.
+    ///
+    /// # Panics
+    /// As [`Linker::func`].
+    pub fn checked_overload<C: Check<T>, P, R>(
+        &mut self,
+        module: &str,
+        name: &str,
+        f: impl IntoHostFunc<T, P, R>,
+    ) -> &mut Self {
+        let function = of_values::<T, C, P, R>(module, name, f);
         let functions = self.under(module, name);
         functions.retain(|other| other.ty != function.ty);
         functions.push(function);
@@ -306,8 +355,12 @@ impl<T: 'static> Linker<T> {
 /// Unknown imports for which a near name is looked for: each is compared with all names there are.
 const MAX_SUGGESTIONS: usize = 32;
 
-fn checked<T: 'static, P, R>(module: &str, name: &str, f: impl IntoHostFunc<T, P, R>) -> HostFunc<T> {
-    let function = f.into_host_func();
+fn of_values<T: 'static, C: Check<T>, P, R>(
+    module: &str,
+    name: &str,
+    f: impl IntoHostFunc<T, P, R>,
+) -> HostFunc<T> {
+    let function = f.into_host_func::<C>();
     let mut types = function.ty.params.iter().chain(&function.ty.results);
     assert!(types.all(|&ty| ty != ValType::FuncRef), "{module}::{name} takes no function references");
     function

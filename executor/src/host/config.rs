@@ -15,8 +15,8 @@ use crate::host::declare::{CALL, Host, LOOK, func, limits};
 use crate::process::ProcessData;
 use crate::sys;
 
-use super::Guest;
 use super::memory::parts;
+use super::{Guest, charge_for_config};
 
 /// What [`create_config`] returns without the permission.
 const NOT_PERMITTED: i64 = -1;
@@ -65,12 +65,13 @@ pub(super) fn register(host: &mut Host) {
 }
 
 /// Declares a setter, which sees the parent's configuration as well.
-fn set<V: lunatic_jit::WasmValue + Copy + 'static>(
+fn set<V: lunatic_jit::WasmValue + 'static>(
     host: &mut Host,
     name: &str,
     apply: impl Fn(&mut ProcessConfig, &ProcessConfig, V) + Send + Sync + 'static,
 ) {
     func!(host, "lunatic::process", name, CALL, move |guest: &mut Guest<'_>, id: u64, value: V| {
+        charge_for_config(guest, id);
         let data = guest.data_mut();
         let parent = data.process.config().clone();
         apply(data.config_mut(id)?, &parent, value);
@@ -110,6 +111,7 @@ fn add_environment_variable(
     value: u32,
     value_len: u32,
 ) -> Result<(), Fault> {
+    charge_for_config(guest, id);
     let (memory, data) = parts(guest)?;
     let name = memory.str(key, key_len)?;
     let value = memory.str(value, value_len)?;
@@ -126,6 +128,7 @@ fn add_command_line_argument(
     argument: u32,
     argument_len: u32,
 ) -> Result<(), Fault> {
+    charge_for_config(guest, id);
     let (memory, data) = parts(guest)?;
     let argument = memory.str(argument, argument_len)?;
     let config = data.config_mut(id)?;

@@ -1,13 +1,15 @@
 //! How host functions are declared: what a call costs, and what its arguments are.
 //!
 //! Each function is registered together with a [`Declaration`], by the macro [`func`]; nothing else in this crate gets at the
-//! engine's linker. So there is no host function that costs nothing, and none whose pointers and lengths its author forgot
-//! to check: before the function runs, the call has been charged for, by the bytes that it handles, and its ranges have been
-//! found to be in the guest's memory and no longer than they may be. A function that waits is charged when it is called.
+//! engine's linker. So there is no host function that costs nothing, and none that looks at a text of any length: before the
+//! function runs, the call has been charged for, by the bytes that it handles, its texts are no longer than they may be, and
+//! they and the places for its results are in the guest's memory. A function that waits is charged when it is called.
 //!
 //! A unit test compares the declarations with `executor/ABI.md`, argument by argument.
 
-use lunatic_jit::{HostResult, Linker, WasmValue};
+use std::marker::PhantomData;
+
+use lunatic_jit::{Check, HostError, IntoHostFunc, Linker, RawValue};
 
 use crate::error::Fault;
 use crate::process::ProcessData;
@@ -117,50 +119,84 @@ impl Declaration {
         &self.arguments[..self.count]
     }
 
-    /// Charges a call and checks its arguments. All of it is known when the function is compiled, but the values.
+    /// Charges a call and checks its arguments.
     #[inline(always)]
-    fn before(&self, guest: &mut Guest<'_>, values: &[u64]) -> Result<(), Fault> {
-        let unpaid = std::mem::take(&mut guest.data_mut().unpaid);
+    fn before(&self, guest: &mut Guest<'_>, values: &[RawValue]) -> Result<(), HostError> {
         let mut bytes = 0;
         for argument in self.arguments() {
             if let Argument::Range { at, size, max, .. } = *argument {
-                let count = values[at + 1] as u32;
+                let count = values[at + 1].low as u32;
                 // What is beyond its limit is refused, so nothing is done with it.
                 bytes += u64::from(count.min(max)) * u64::from(size);
             }
         }
-        guest.charge(self.cost + bytes / BYTES_PER_REDUCTION + unpaid);
-        if self.count > 0 { self.check(guest, values) } else { Ok(()) }
+        guest.charge(self.cost + bytes / BYTES_PER_REDUCTION);
+        if self.has_to_be_checked() { self.check(guest, values) } else { Ok(()) }
+    }
+
+    /// Whether there is anything to check before the function does. It gets at the guest's memory by
+    /// [`GuestMemory`](super::memory::GuestMemory) only, which checks every access; but a place has to be there before
+    /// anything has an effect, and what is too long is to be refused before it is looked at.
+    const fn has_to_be_checked(&self) -> bool {
+        let mut index = 0;
+        while index < self.count {
+            match self.arguments[index] {
+                Argument::Range { max: u32::MAX, .. } => {}
+                _ => return true,
+            }
+            index += 1;
+        }
+        false
     }
 
     #[inline(always)]
-    fn check(&self, guest: &mut Guest<'_>, values: &[u64]) -> Result<(), Fault> {
-        let memory = guest.memory().ok_or(Fault::NoMemory)?.len() as u64;
+    fn check(&self, guest: &mut Guest<'_>, values: &[RawValue]) -> Result<(), HostError> {
+        let Some(memory) = guest.memory() else { return refuse(Fault::NoMemory) };
+        let memory = memory.len() as u64;
         for argument in self.arguments() {
             let (at, length) = match *argument {
-                Argument::Range { at, size, .. } => (at, (values[at + 1] & 0xffff_ffff) * u64::from(size)),
+                Argument::Range { at, size, .. } => {
+                    (at, (values[at + 1].low & 0xffff_ffff) * u64::from(size))
+                }
                 Argument::Place { at, size } => (at, u64::from(size)),
             };
-            let pointer = values[at] as u32;
+            let pointer = values[at].low as u32;
             if u64::from(pointer) + length > memory {
-                return Err(Fault::BadPointer { pointer, length });
+                return refuse(Fault::BadPointer { pointer, length });
             }
         }
         for argument in self.arguments() {
             if let Argument::Range { at, max, what, .. } = *argument
-                && (values[at + 1] as u32) > max
+                && (values[at + 1].low as u32) > max
             {
-                return Err(Fault::TooLong { what, length: values[at + 1] & 0xffff_ffff, limit: max.into() });
+                let length = values[at + 1].low & 0xffff_ffff;
+                return refuse(Fault::TooLong { what, length, limit: max.into() });
             }
         }
         Ok(())
     }
 }
 
+/// Out of the way of calls that go on.
+#[cold]
+fn refuse(fault: Fault) -> Result<(), HostError> {
+    Err(fault.into())
+}
+
 /// A type that stands for one declaration, so that the compiler knows it where it compiles the function.
 pub(crate) trait Declared: 'static {
     /// It.
     const DECLARATION: Declaration;
+}
+
+/// What a declaration does before each call.
+struct Before<This>(PhantomData<This>);
+
+impl<This: Declared> Check<ProcessData> for Before<This> {
+    #[inline(always)] // All of it is known where the function is compiled, but the values.
+    fn check(guest: &mut Guest<'_>, arguments: &[RawValue]) -> Result<(), HostError> {
+        This::DECLARATION.before(guest, arguments)
+    }
 }
 
 /// The host functions, each with its declaration.
@@ -205,9 +241,14 @@ impl Host {
     }
 
     /// See [`func`].
-    pub(crate) fn declare<This: Declared, P, R>(&mut self, module: &str, name: &str, f: impl Function<P, R>) {
+    pub(crate) fn declare<This: Declared, P, R>(
+        &mut self,
+        module: &str,
+        name: &str,
+        f: impl IntoHostFunc<ProcessData, P, R>,
+    ) {
         self.note::<This>(module, name);
-        f.register::<This>(&mut self.linker, module, name, false);
+        self.linker.checked_func::<Before<This>, P, R>(module, name, f);
     }
 
     /// See [`overload`].
@@ -215,9 +256,9 @@ impl Host {
         &mut self,
         module: &str,
         name: &str,
-        f: impl Function<P, R>,
+        f: impl IntoHostFunc<ProcessData, P, R>,
     ) {
-        f.register::<This>(&mut self.linker, module, name, true);
+        self.linker.checked_overload::<Before<This>, P, R>(module, name, f);
     }
 
     #[cfg_attr(not(test), allow(clippy::unused_self, unused_variables))] // What is noted is for a test.
@@ -231,52 +272,3 @@ impl Host {
         self.linker
     }
 }
-
-/// What a host function can be made of: a closure that takes the guest and WebAssembly values.
-pub(crate) trait Function<P, R>: Send + Sync + 'static {
-    fn register<This: Declared>(
-        self,
-        linker: &mut Linker<ProcessData>,
-        module: &str,
-        name: &str,
-        is_beside: bool,
-    );
-}
-
-macro_rules! function {
-    ($($p:ident)*) => {
-        impl<F, R, $($p),*> Function<($($p,)*), R> for F
-        where
-            F: Fn(&mut Guest<'_>, $($p),*) -> R + Send + Sync + 'static,
-            R: HostResult + 'static,
-            $($p: WasmValue + Copy + 'static),*
-        {
-            #[allow(non_snake_case)] // Parameters are called as their types.
-            fn register<This: Declared>(self, linker: &mut Linker<ProcessData>, module: &str, name: &str, is_beside: bool) {
-                let declared = move |guest: &mut Guest<'_>, $($p: $p),*| -> Result<R, Fault> {
-                    This::DECLARATION.before(guest, &[$($p.into_raw().low),*])?;
-                    Ok(self(guest, $($p),*))
-                };
-                if is_beside {
-                    linker.overload(module, name, declared);
-                } else {
-                    linker.func(module, name, declared);
-                }
-            }
-        }
-    };
-}
-
-function!();
-function!(A);
-function!(A B);
-function!(A B C);
-function!(A B C D);
-function!(A B C D E);
-function!(A B C D E G);
-function!(A B C D E G H);
-function!(A B C D E G H I);
-function!(A B C D E G H I J);
-function!(A B C D E G H I J K);
-function!(A B C D E G H I J K L);
-function!(A B C D E G H I J K L M);

@@ -62,7 +62,7 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "send", CALL, send);
     func!(host, MODULE, "send_receive_skip_search", CALL, send_receive_skip_search);
     overload!(host, MODULE, "send_receive_skip_search", CALL, send_receive_same_tag);
-    func!(host, MODULE, "receive", CALL.array(0, 8, MAX_TAGS as u32, "tags to wait for"), receive);
+    func!(host, MODULE, "receive", CALL.array(0, 8, u32::MAX, ""), receive);
 }
 
 /// Begins a message; what was current is dropped. `capacity` is a hint.
@@ -73,22 +73,28 @@ fn create_data(guest: &mut Guest<'_>, tag: i64, capacity: u64) {
 /// Appends bytes to the message. Returns how many: all.
 fn write_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCall<u32>, Fault> {
     let (memory, data) = parts(guest)?;
-    memory.check(pointer, length)?;
     let limit = data.process.config().max_memory;
     let size = data_message(&mut data.current)?.len() as u64 + u64::from(length);
     if size > limit {
         return Err(Fault::MessageTooLarge(limit));
     }
     data.charge_for_message(size)?;
-    copy(memory, data, Copy { pointer, left: length, done: 0, way: Way::Write })
+    if length > COPIED_AT_ONCE {
+        return copy(memory, data, Copy { pointer, left: length, done: 0, way: Way::Write });
+    }
+    data_message(&mut data.current)?.write(memory.bytes(pointer, length)?, length);
+    Ok(HostCall::Return(length))
 }
 
 /// Copies the message's next bytes to the guest. Returns how many there were.
 fn read_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCall<u32>, Fault> {
-    let (memory, data) = parts(guest)?;
-    memory.check(pointer, length)?;
-    data_message(&mut data.current)?;
-    copy(memory, data, Copy { pointer, left: length, done: 0, way: Way::Read })
+    let (mut memory, data) = parts(guest)?;
+    if length > COPIED_AT_ONCE {
+        data_message(&mut data.current)?;
+        return copy(memory, data, Copy { pointer, left: length, done: 0, way: Way::Read });
+    }
+    let read = data_message(&mut data.current)?.read(memory.bytes_mut(pointer, length)?);
+    Ok(HostCall::Return(read as u32))
 }
 
 /// Bytes that are copied in one turn: a fraction of a millisecond, also where memory has to be made for them.
@@ -107,7 +113,8 @@ enum Way {
     Read,
 }
 
-/// Copies a piece, and the rest in the process's next turns. Nobody else changes its memory or its message meanwhile.
+/// Copies a piece of much, and the rest in the process's next turns. Nobody else changes its memory or its message meanwhile.
+#[cold]
 fn copy(mut memory: GuestMemory<'_>, data: &mut ProcessData, mut copy: Copy) -> Result<HostCall<u32>, Fault> {
     let piece = copy.left.min(COPIED_AT_ONCE);
     let message = data_message(&mut data.current)?;
@@ -278,12 +285,15 @@ fn receive(guest: &mut Guest<'_>, tags: u32, tags_len: u32, timeout: u64) -> Res
     // that always has one comes to the end of its slice all the same. A long search goes on in later turns.
     let mut steps = STEPS_AT_ONCE;
     let found = data.receive_now(&mut pattern, &mut steps);
-    data.unpaid += (STEPS_AT_ONCE - steps).saturating_sub(1) * SEARCH_STEP;
-    if let Some(kind) = found {
-        return Ok(HostCall::Return(kind as u32));
+    if found.is_none() {
+        wait_for_message(data, pattern, false, timeout);
     }
-    wait_for_message(data, pattern, false, timeout);
-    Ok(HostCall::Suspend)
+    // The first step is part of any receive.
+    let steps = (STEPS_AT_ONCE - steps).saturating_sub(1);
+    if steps > 0 {
+        guest.charge(steps * SEARCH_STEP);
+    }
+    Ok(found.map_or(HostCall::Suspend, |kind| HostCall::Return(kind as u32)))
 }
 
 fn wait_for_message(data: &mut ProcessData, pattern: Pattern, skipping: bool, timeout: u64) -> u64 {

@@ -78,8 +78,13 @@ fn declared() -> Host {
 
 /// Charges the guest for a call that handles so many bytes.
 fn charge(guest: &mut Guest<'_>, bytes: u64) {
-    let unpaid = std::mem::take(&mut guest.data_mut().unpaid);
-    guest.charge(CALL + bytes / BYTES_PER_REDUCTION + unpaid);
+    guest.charge(CALL + bytes / BYTES_PER_REDUCTION);
+}
+
+/// Charges the guest for changing a configuration: one that children have is copied first.
+fn charge_for_config(guest: &mut Guest<'_>, id: u64) {
+    let bytes = guest.data().bytes_to_copy(id);
+    guest.charge(bytes / BYTES_PER_REDUCTION);
 }
 
 #[cfg(test)]

@@ -103,6 +103,15 @@ impl Body {
         }
     }
 
+    /// Whether there are no links and monitors that others have to be told of.
+    pub(super) fn is_alone(&mut self) -> bool {
+        match self.data_if_any() {
+            Some(data) => data.relations.is_none(),
+            // It is told of if there are any.
+            None => false,
+        }
+    }
+
     /// Takes out what has arrived and was not handled.
     pub(super) fn take_unhandled(&mut self) -> Option<Backlog> {
         self.data_if_any().map(ProcessData::take_unhandled)

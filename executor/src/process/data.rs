@@ -98,8 +98,7 @@ pub(crate) struct ProcessData {
     references: u64,
     /// What has arrived and is to be handled, a portion in each turn; what came after the signal that ended it.
     unhandled: Backlog,
-    /// Reductions for work that was done for it while it waited, or that was not known before it was done; charged with
-    /// its next host call.
+    /// Reductions for work that was done for it while it waited; taken from its slice.
     pub(crate) unpaid: u64,
 }
 
@@ -215,6 +214,12 @@ impl ProcessData {
         self.errors.add("errors", self.process.config(), text)
     }
 
+    /// The bytes that changing a configuration copies first: none, unless children have it.
+    pub(crate) fn bytes_to_copy(&self, id: u64) -> u64 {
+        let config = self.configs.get("configuration", id).ok();
+        config.filter(|config| Arc::strong_count(config) > 1).map_or(0, |config| config.bytes())
+    }
+
     /// A configuration of its own, to be changed. One that children have is copied first, for which it pays.
     pub(crate) fn config_mut(&mut self, id: u64) -> Result<&mut ProcessConfig, Fault> {
         const KIND: &str = "configuration";
@@ -291,10 +296,9 @@ impl ProcessData {
 
     /// Begins a message; what was current is dropped.
     pub(crate) fn create_message(&mut self, tag: i64, capacity: usize) {
-        let is_large = self.current.as_ref().is_some_and(|letter| letter.message().size() > LARGE);
-        if is_large && let Some(last) = self.current.take() {
-            let kept = self.current_kept.take();
-            self.node().reclaim((last, kept));
+        if self.current_kept.is_some() {
+            let last = (self.current.take(), self.current_kept.take());
+            self.node().reclaim(last);
         }
         if !self.current.as_mut().is_some_and(|letter| letter.write_again(tag, capacity)) {
             self.current = Some(Letter::blank(tag, capacity));
@@ -382,6 +386,11 @@ impl ProcessData {
             }
         }
         None
+    }
+
+    /// Reductions for what was done for it while it waited.
+    pub(super) fn take_unpaid(&mut self) -> u64 {
+        std::mem::take(&mut self.unpaid)
     }
 
     /// Whether signals have arrived that are still to be handled.
@@ -613,17 +622,21 @@ impl ProcessData {
         };
         let size = message.size();
         self.process.inbox().release(size as u64);
-        // It counted in the mailbox, so it cannot be refused here.
-        let kept = (size > LARGE).then(|| self.account().keep_beyond_limits(size as u64));
-        let last_kept = std::mem::replace(&mut self.current_kept, kept);
-        if let Some(last) = self.current.replace(letter) {
-            if last.message().size() > LARGE {
-                self.node().reclaim((last, last_kept));
-            } else {
-                last.discard();
-            }
+        if size > LARGE || self.current_kept.is_some() {
+            self.replace_large(letter, size);
+        } else if let Some(last) = self.current.replace(letter) {
+            last.discard();
         }
         kind
+    }
+
+    /// Makes a message the current one, where it or the last one is large and so is charged for.
+    #[cold]
+    fn replace_large(&mut self, letter: Letter, size: usize) {
+        // It counted in the mailbox, so it cannot be refused here.
+        let kept = (size > LARGE).then(|| self.account().keep_beyond_limits(size as u64));
+        let last = (self.current.replace(letter), std::mem::replace(&mut self.current_kept, kept));
+        self.node().reclaim(last);
     }
 
     fn resolve_finish(&mut self) -> Option<Finish> {
@@ -732,7 +745,7 @@ impl Backlog {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         // No batch behind the first is empty.
         self.first.is_empty() && self.more.as_ref().is_none_or(|more| more.is_empty())
     }

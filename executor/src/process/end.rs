@@ -77,6 +77,22 @@ impl Process {
             });
         }
         let unhandled = body.as_mut().and_then(Body::take_unhandled);
+        let is_named = self.named.load(Ordering::Relaxed);
+        // Most processes end alone: nobody is to be told or answered, and nothing takes long.
+        let is_quiet = !is_named && !is_first && late.is_empty();
+        if is_quiet
+            && unhandled.as_ref().is_none_or(Backlog::is_empty)
+            && body.as_mut().is_some_and(|body| body.is_alone() && !body.is_large())
+        {
+            // A panic keeps none of this from being done.
+            survive(|| {
+                let mut body = body;
+                survive(|| body.iter_mut().for_each(Body::end_wait));
+                drop(body);
+            });
+            self.node().table.remove(self.id);
+            return;
+        }
         let end = End {
             node: self.node().clone(),
             process: self.id,
@@ -85,7 +101,7 @@ impl Process {
             stage: Stage::Named(body),
             late: unhandled.into_iter().flatten().chain(late),
         };
-        end.go_on(self.named.load(Ordering::Relaxed));
+        end.go_on(is_named);
     }
 }
 

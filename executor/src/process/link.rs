@@ -86,6 +86,11 @@ enum Link {
 }
 
 impl Relations {
+    /// Whether there have never been any.
+    pub(super) fn is_none(&self) -> bool {
+        self.entries.is_none()
+    }
+
     fn entries(&mut self) -> &mut Entries {
         self.entries.get_or_insert_default()
     }

@@ -104,6 +104,7 @@ impl Process {
             let Some(how) = body.resolve() else {
                 return if body.data_mut().wants_next_turn() { Turn::Again } else { Turn::Rest };
             };
+            slice = slice.saturating_sub(body.data_mut().take_unpaid()).max(1);
             let budget = match self.budget(body) {
                 Ok(budget) => budget,
                 Err(reason) => return Turn::End(reason),

@@ -17,10 +17,10 @@ use lunatic_jit::HostCall;
 
 use crate::config::ProcessConfig;
 use crate::error::Fault;
-use crate::host::Guest;
 use crate::host::config::give_dir;
 use crate::host::declare::{CALL, Host, LOOK, func, limits};
 use crate::host::memory::parts;
+use crate::host::{Guest, charge_for_config};
 
 const MODULE: &str = "lunatic::ext::config";
 const KIND: &str = "configuration";
@@ -98,6 +98,7 @@ fn limit(
     get: fn(&ProcessConfig) -> u64,
 ) {
     func!(host, MODULE, setter, CALL, move |guest: &mut Guest<'_>, id: u64, value: u64| {
+        charge_for_config(guest, id);
         let data = guest.data_mut();
         let parent = data.process.config().clone();
         set(data.config_mut(id)?, &parent, value)
@@ -128,6 +129,7 @@ fn preopen_dir(
 
 /// Gives children the listeners that the caller has: both accept at them.
 fn give_listeners(guest: &mut Guest<'_>, config: u64) -> Result<(), Fault> {
+    charge_for_config(guest, config);
     let data = guest.data_mut();
     let listeners = data.process.config().listeners.clone();
     data.config_mut(config)?.listeners = listeners;
@@ -137,6 +139,7 @@ fn give_listeners(guest: &mut Guest<'_>, config: u64) -> Result<(), Fault> {
 /// Forbids the functions whose names fit a pattern, such as `lunatic::networking::*`, to processes with the configuration
 /// and those made from it. Who calls one of them traps.
 fn forbid(guest: &mut Guest<'_>, config: u64, pattern: u32, pattern_len: u32) -> Result<(), Fault> {
+    charge_for_config(guest, config);
     let (memory, data) = parts(guest)?;
     let pattern = memory.str(pattern, pattern_len)?.to_owned();
     data.config_mut(config)?.forbid(pattern)

@@ -11,6 +11,7 @@ use crate::net::{AddressRule, MAX_RULES, NetworkRules, Policy};
 use crate::process::ProcessData;
 
 use super::super::charge;
+use super::super::charge_for_config;
 use super::super::memory::parts;
 use super::Guest;
 
@@ -42,6 +43,7 @@ fn rules(data: &mut ProcessData, config: u64) -> Result<&mut NetworkRules, Fault
 
 /// From now on the configuration allows nothing of a kind but what rules allow.
 fn restrict(guest: &mut Guest<'_>, config: u64, kind: u32) -> Result<(), Fault> {
+    charge_for_config(guest, config);
     charge(guest, 0);
     let rules = rules(guest.data_mut(), config)?;
     match kind {
@@ -57,6 +59,7 @@ fn restrict(guest: &mut Guest<'_>, config: u64, kind: u32) -> Result<(), Fault> 
 /// stays forbidden. Returns 0, or 1 if this is no rule.
 fn allow(guest: &mut Guest<'_>, config: u64, kind: u32, rule: u32, rule_len: u32) -> Result<u32, Fault> {
     charge(guest, rule_len.into());
+    charge_for_config(guest, config);
     let (memory, data) = parts(guest)?;
     let rule = memory.str(rule, rule_len)?.to_owned();
     data.config_mut(config)?.take_text(rule.len())?;

@@ -20,6 +20,7 @@ use crate::process::ProcessId;
 use crate::redirect::{Connection, Sink};
 use crate::sys::{self, files};
 
+use super::super::charge_for_config;
 use super::super::config::below;
 use super::super::memory::{GuestMemory, parts};
 use super::super::networking::{TCP_STREAM, failed};
@@ -87,6 +88,7 @@ fn to_process(
     process: u64,
     tag: i64,
 ) -> Result<(), Fault> {
+    charge_for_config(guest, config);
     let (memory, data) = parts(guest)?;
     let what = What::new(&memory, what, path, length)?;
     let sink = Sink::Process(ProcessId::from_guest(process), tag);
@@ -102,6 +104,7 @@ fn to_tcp_stream(
     length: u32,
     stream: u64,
 ) -> Result<(), Fault> {
+    charge_for_config(guest, config);
     let (memory, data) = parts(guest)?;
     let what = What::new(&memory, what, path, length)?;
     let stream = (TCP_STREAM.table)(data.sockets()).get(TCP_STREAM.name, stream)?.clone();
