@@ -168,7 +168,7 @@ impl Runtime {
     /// # Errors
     /// When the address cannot be listened at, or the operating system refuses a thread.
     pub fn serve_metrics(&self, address: SocketAddr) -> std::io::Result<MetricsServer> {
-        MetricsServer::start(self.node.clone(), address)
+        MetricsServer::start(&self.node, address)
     }
 
     /// What stops the node from another thread.
