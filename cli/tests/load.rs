@@ -104,7 +104,7 @@ impl Drop for Spinners {
 fn is_measurable() -> bool {
     let measurable = fs::read_to_string("/proc/self/schedstat").is_ok_and(|text| !text.starts_with("0 "));
     if !measurable {
-        println!("skipped: this kernel does not count what threads wait for a processor");
+        common::skip("this kernel does not count what threads wait for a processor");
     }
     measurable
 }

@@ -6,6 +6,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Stdio};
+use std::time::Duration;
 
 use common::{command, with_app};
 use nix::sys::signal::{Signal, kill};
@@ -82,11 +83,16 @@ const EXPECTED: [&str; 4] = ["http_requests___31mevil 42", "load 1.5", "seconds_
 #[test]
 fn prometheus_is_answered_whatever_others_ask() {
     let (_directory, exec) = Exec::start();
-    // Somebody who says nothing holds up the next one for two seconds, and no longer.
-    let silent = TcpStream::connect(&exec.address).expect("it listens");
+    // As many as say nothing hold up nobody.
+    let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(&exec.address).expect("it listens")).collect();
     assert_eq!(exec.ask(&[b'x'; 20_000]), "");
     assert!(exec.ask(b"GET /other HTTP/1.1\r\n\r\n").starts_with("HTTP/1.0 404 "));
     assert!(exec.ask(b"nonsense\r\n\r\n").starts_with("HTTP/1.0 400 "));
+    assert!(exec.ask(b"POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.0 405 "));
+    let head = exec.ask(b"HEAD /metrics HTTP/1.1\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.0 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    let query = exec.ask(b"GET /metrics?collect[]=all HTTP/1.1\r\n\r\n");
+    assert!(query.starts_with("HTTP/1.0 200 OK\r\n") && query.contains("\nload 1.5\n"), "{query}");
     let answer = exec.ask(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
     assert!(head.starts_with("HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"), "{head}");
@@ -107,6 +113,50 @@ fn prometheus_is_answered_whatever_others_ask() {
         assert!(is_one, "{line:?}");
     }
     drop(silent);
+}
+
+/// Processor time that a process has used so far.
+fn used(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let (_, fields) = stat.rsplit_once(") ").expect("the name is in brackets");
+    // What comes behind the name begins with the third field; these are the fourteenth and the fifteenth.
+    let ticks: u64 =
+        fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum();
+    // There are a hundred to a second on every Linux that is in use.
+    Duration::from_millis(10 * ticks)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_descriptors_for_connections_it_waits_and_goes_on_later() {
+    /// Long enough to tell a thread that tries again and again from one that pauses.
+    const WATCHED: Duration = Duration::from_secs(2);
+    let (_directory, exec) = Exec::start();
+    let pid = exec.child.id();
+    // As many as it has: the next one has the lowest number that is free.
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    let numbers: Vec<String> =
+        entries.map(|entry| entry.expect("listed").file_name().into_string().expect("a number")).collect();
+    let open = (0..).find(|number: &u64| !numbers.contains(&number.to_string())).expect("there is an end");
+    limit_descriptors(pid, open);
+    let clients: Vec<_> = (0..10).map(|_| TcpStream::connect(&exec.address).expect("it listens")).collect();
+    let before = used(pid);
+    std::thread::sleep(WATCHED);
+    let spent = used(pid) - before;
+    assert!(spent < WATCHED / 10, "it spins: {spent:?}");
+    limit_descriptors(pid, open + 100);
+    drop(clients);
+    assert!(exec.ask(b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.0 200 OK\r\n"));
+}
+
+/// Gives a process no more descriptors than that.
+#[cfg(target_os = "linux")]
+fn limit_descriptors(pid: u32, limit: u64) {
+    let status = std::process::Command::new("prlimit")
+        .args([format!("--pid={pid}"), format!("--nofile={limit}:")])
+        .status()
+        .expect("util-linux has it");
+    assert!(status.success());
 }
 
 /// HOSTILE 37: names are the guest's, the terminal is not.

@@ -3,7 +3,7 @@
 //! Its parts have their own locks; there is none around it. Lock order: registry, then process table.
 //! Nothing is locked while guest code runs.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use lunatic_jit::{FuncIndex, TotalMemory};
@@ -59,6 +59,8 @@ pub(crate) struct Node {
     /// Made with the scheduler, which has the reactor.
     net: OnceLock<Arc<Net>>,
     pub(crate) first: OnceLock<ProcessId>,
+    /// Whether it goes on when the first process has ended.
+    pub(crate) outlives_first: AtomicBool,
     /// Whether someone outside has asked it to stop.
     pub(crate) asked: AtomicBool,
     pub(crate) status: Status,
@@ -164,6 +166,7 @@ impl Node {
             scheduler: OnceLock::new(),
             net: OnceLock::new(),
             first: OnceLock::new(),
+            outlives_first: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             status: Status::default(),
         }
@@ -373,10 +376,13 @@ impl Node {
         self.deferred.clear();
     }
 
-    /// The node is over; the first status counts.
+    /// The node is over, unless it is to outlive its first process; the first status counts.
     pub(crate) fn finish(&self, status: i32) {
         self.status.decide(status);
-        self.scheduler().stop();
+        // Relaxed: it was set before the first process was.
+        if !self.outlives_first.load(Ordering::Relaxed) {
+            self.scheduler().stop();
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Quota {
     used: AtomicU64,
     /// Bytes that the host keeps for its processes, and for those that have ended; see [`account`](crate::account).
     kept: AtomicU64,
+    /// Names of metrics that its processes have introduced.
+    metrics: AtomicU64,
     above: Option<Arc<Quota>>,
     depth: u32,
 }
@@ -40,8 +42,8 @@ impl Quota {
         if depth >= MAX_DEPTH {
             return Err(Fault::TooMany("limits on processes beneath each other"));
         }
-        let (used, kept) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Arc::new(Quota { limit, used, kept, above, depth }))
+        let [used, kept, metrics] = [(); 3].map(|()| AtomicU64::new(0));
+        Ok(Arc::new(Quota { limit, used, kept, metrics, above, depth }))
     }
 
     /// How many processes it has room for, itself and those above it.
@@ -55,6 +57,20 @@ impl Quota {
             self.with_those_above().map(|quota| std::ptr::from_ref(quota).addr()).collect();
         path.reverse();
         path
+    }
+
+    /// Takes one of so many names of metrics, which are never given back: half of those of the quota above, at each step.
+    pub(crate) fn take_metric(&self, most: u64) -> bool {
+        for (taken, quota) in self.with_those_above().enumerate() {
+            let share = most.checked_shr(quota.depth).unwrap_or(0);
+            // Relaxed: a count, which orders nothing else.
+            if quota.metrics.fetch_add(1, Ordering::Relaxed) >= share {
+                let give_back = |quota: &Quota| _ = quota.metrics.fetch_sub(1, Ordering::Relaxed);
+                self.with_those_above().take(taken + 1).for_each(give_back);
+                return false;
+            }
+        }
+        true
     }
 
     /// How many there are.

@@ -3,6 +3,10 @@
 //! Standard output, standard error, and files by the paths that a process opens them by, can be redirected to a file, to a
 //! connection, or to a process, which then gets each write as a message. Children have the redirections of their parents.
 //!
+//! A path is redirected by whichever name its file is opened: what is opened is compared with what redirected paths lead to.
+//! For a process with redirected paths these files, the directories on the way to them, and their names stay as they are: it
+//! can neither rename them nor give them to something else.
+//!
 //! A write is whole, however many processes share what it goes to: a file is appended to in one call, a connection takes
 //! the writes in order, a message is one.
 
@@ -10,9 +14,10 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cap_std::fs::File;
+use cap_std::fs::{Dir, File, Metadata, MetadataExt};
 
 use crate::account::Kept;
+use crate::config::GuestDir;
 use crate::net::{Attempt, Direction, Stream, TcpStream};
 use crate::process::ProcessId;
 
@@ -91,6 +96,73 @@ impl Redirects {
     /// Whether any path is.
     pub(crate) fn has_paths(&self) -> bool {
         !self.paths.is_empty()
+    }
+
+    /// What the redirected paths lead to now, for a process with these directories. It looks at files, and so may wait.
+    pub(crate) fn places(&self, dirs: &[GuestDir]) -> Places {
+        let mut places = Places::default();
+        for (path, sink) in &self.paths {
+            for dir in dirs {
+                if let Some(rest) = path.strip_prefix(&*names(&dir.name)) {
+                    places.add(&dir.dir, rest, sink);
+                }
+            }
+        }
+        places
+    }
+}
+
+/// What tells a file from all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId(u64, u64);
+
+/// What redirected paths lead to: a file has other names as well, and directories that lead to it can be renamed.
+#[derive(Default)]
+pub(crate) struct Places {
+    files: Vec<(FileId, Arc<Sink>)>,
+    /// The directories on the way, below the process's own.
+    dirs: Vec<FileId>,
+    /// The redirected names, and the directories that they are in.
+    names: Vec<(FileId, String)>,
+}
+
+impl FileId {
+    pub(crate) fn of(metadata: &Metadata) -> FileId {
+        FileId(metadata.dev(), metadata.ino())
+    }
+}
+
+impl Places {
+    fn add(&mut self, dir: &Dir, path: &[String], sink: &Arc<Sink>) {
+        let Some((name, above)) = path.split_last() else { return };
+        let mut parent = dir.dir_metadata().map(|found| FileId::of(&found));
+        for depth in 1..=above.len() {
+            parent = dir.metadata(above[..depth].join("/")).map(|found| FileId::of(&found));
+            self.dirs.extend(parent.as_ref().ok());
+        }
+        self.names.extend(parent.ok().map(|parent| (parent, name.clone())));
+        if let Ok(found) = dir.metadata(path.join("/")) {
+            self.files.push((FileId::of(&found), sink.clone()));
+        }
+    }
+
+    /// Where what is written to a file goes instead.
+    pub(crate) fn of_file(&self, file: FileId) -> Option<&Arc<Sink>> {
+        self.files.iter().find(|(other, _)| *other == file).map(|(_, sink)| sink)
+    }
+
+    /// Refuses to give another name to what a redirected path leads to, or to something on the way there, and to give a
+    /// redirected name to something else.
+    pub(crate) fn check_name(&self, dir: &Dir, path: &str) -> io::Result<()> {
+        let path = path.trim_end_matches('/');
+        let found = dir.symlink_metadata(path).map(|found| FileId::of(&found));
+        let is_place = found.is_ok_and(|found| self.of_file(found).is_some() || self.dirs.contains(&found));
+        let (above, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let parent = dir.metadata(if above.is_empty() { "." } else { above }).map(|found| FileId::of(&found));
+        let is_name = parent.is_ok_and(|parent| {
+            self.names.iter().any(|(other, redirected)| *other == parent && redirected == name)
+        });
+        if is_place || is_name { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
     }
 }
 

@@ -84,6 +84,13 @@ pub(crate) struct StandardStreams {
     pub(crate) terminals: Terminals,
 }
 
+/// A node whose first process has ended.
+#[must_use]
+pub(crate) struct LeftBehind {
+    node: Arc<Node>,
+    threads: Vec<JoinHandle<()>>,
+}
+
 /// Stops a node from outside, such as on a signal.
 #[derive(Clone)]
 pub struct Stopper {
@@ -168,7 +175,7 @@ impl Runtime {
     /// # Errors
     /// When the address cannot be listened at, or the operating system refuses a thread.
     pub fn serve_metrics(&self, address: SocketAddr) -> std::io::Result<MetricsServer> {
-        MetricsServer::start(self.node.clone(), address)
+        MetricsServer::start(&self.node, address)
     }
 
     /// What stops the node from another thread.
@@ -191,26 +198,63 @@ impl Runtime {
 
     /// Runs a function without parameters and results as the first process, until that process ends.
     pub(crate) fn run_function(self, code: &Code, function: FuncIndex) -> ExitStatus {
+        match self.start(code, function, false) {
+            Ok((status, rest)) => {
+                let has_lost_output = rest.end();
+                ExitStatus(if has_lost_output && status.0 == 0 { STATUS_OUTPUT_LOST } else { status.0 })
+            }
+            Err(status) => status,
+        }
+    }
+
+    /// As [`Runtime::run_function`]; processes that this one leaves behind live on, until what is returned ends them.
+    pub(crate) fn run_and_leave(self, code: &Code, function: FuncIndex) -> (ExitStatus, Option<LeftBehind>) {
+        match self.start(code, function, true) {
+            Ok((status, rest)) => (status, Some(rest)),
+            Err(status) => (status, None),
+        }
+    }
+
+    /// Runs a function as the first process, until that process ends: how, and what is left of the node.
+    fn start(
+        self,
+        code: &Code,
+        function: FuncIndex,
+        outlives_first: bool,
+    ) -> Result<(ExitStatus, LeftBehind), ExitStatus> {
         let Runtime { node, workers, blueprint } = self;
-        let threads = start_workers(workers);
-        match threads {
+        // Relaxed: the first process comes after it.
+        node.outlives_first.store(outlives_first, Ordering::Relaxed);
+        match start_workers(workers) {
             Ok(threads) => {
                 node.start_first(code, function, blueprint.config);
                 let status = node.status.wait();
-                for thread in threads {
-                    // A worker that panicked is our bug; the panic has been printed.
-                    let _ = thread.join();
-                }
-                let has_lost_output = settle(&node);
-                ExitStatus(if has_lost_output && status == 0 { STATUS_OUTPUT_LOST } else { status })
+                Ok((ExitStatus(status), LeftBehind { node, threads }))
             }
             Err(error) => {
                 node.report(format!("the operating system refuses a thread: {error}\n"));
                 node.scheduler().stop();
                 settle(&node);
-                ExitStatus(STATUS_CANNOT_RUN)
+                Err(ExitStatus(STATUS_CANNOT_RUN))
             }
         }
+    }
+}
+
+impl LeftBehind {
+    /// Whether there are processes.
+    pub(crate) fn has_processes(&self) -> bool {
+        self.node.table.len() > 0
+    }
+
+    /// Stops the node and ends what is left. Whether output is lost that its writers took for written.
+    pub(crate) fn end(self) -> bool {
+        self.node.scheduler().stop();
+        for thread in self.threads {
+            // A worker that panicked is our bug; the panic has been printed.
+            let _ = thread.join();
+        }
+        settle(&self.node)
     }
 }
 

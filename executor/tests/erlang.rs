@@ -263,7 +263,7 @@ cases() -> [
 #[test]
 fn processes_are_told_what_they_are_in_erlang() {
     let Some(expected) = in_erlang() else {
-        eprintln!("skipped: there is no escript to compare with (Debian: erlang-base)");
+        common::skip("there is no escript to compare with (Debian: erlang-base)");
         return;
     };
     assert_eq!(expected.len(), CASES.len());

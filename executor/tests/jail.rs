@@ -5,6 +5,9 @@
 //! own, without the test harness: it runs itself for each case, once in the jail and once outside, for whatever fails in there
 //! has to be possible out here; otherwise the case would prove nothing.
 
+#[path = "../../tests/src/skip.rs"]
+mod skipping;
+
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod jailed {
     pub(crate) mod cases;
@@ -18,5 +21,5 @@ fn main() {
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 fn main() {
-    println!("skipped: there is no jail on this system");
+    skipping::skip("there is no jail on this system");
 }

@@ -97,3 +97,24 @@ fn time_comes_to_an_end_for_whoever_goes_on() {
     assert_eq!(running.ended.recv_timeout(PATIENCE), Ok(TERMINATED.0));
     assert!(started.elapsed() >= GRACE);
 }
+
+#[test]
+fn metrics_are_shown_until_the_node_ends_or_they_are_stopped() {
+    let is_closed = |address: std::net::SocketAddr| {
+        let started = Instant::now();
+        while std::net::TcpStream::connect(address).is_ok() {
+            assert!(started.elapsed() < PATIENCE, "it still listens");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    };
+    let runtime = Runtime::new(workers(1)).unwrap();
+    let here = "127.0.0.1:0".parse().unwrap();
+    let [stopped, left] = [(); 2].map(|()| runtime.serve_metrics(here).unwrap());
+    stopped.stop();
+    is_closed(stopped.address());
+    assert!(std::net::TcpStream::connect(left.address()).is_ok());
+    let nothing = wat::parse_str(guest(r#"(func (export "_start"))"#)).unwrap();
+    let program = runtime.load(&nothing).unwrap();
+    assert_eq!(runtime.run(&program), ExitStatus(0));
+    is_closed(left.address());
+}

@@ -57,19 +57,60 @@ fn several_at_a_time_are_named_once_if_they_are_slow() {
     }
 }
 
-/// Each node is given back when its test is over, with its threads and its descriptors.
+/// The first test starts a server in its node, and ends; the others connect to it.
 #[test]
-fn many_tests_leave_nothing_behind() {
-    let tests: String = (0..300)
-        .map(|n| format!("(func (export \"#lunatic_test_{n}\") (call $sleep (i64.const 1)))"))
-        .collect();
-    let text =
-        format!(r#"(module (import "lunatic::process" "sleep_ms" (func $sleep (param i64))) {tests})"#);
-    let count = |of: &str| std::fs::read_dir(format!("/proc/self/{of}")).map_or(0, Iterator::count);
-    let before = [count("task"), count("fd")];
-    let told = told(&text, 4);
-    assert_eq!(told.iter().filter(|told| told.ends_with(": Passed")).count(), 300);
-    // Other tests of this binary run beside it, and have a few.
-    let after = [count("task"), count("fd")];
-    assert!(after[0] < before[0] + 50 && after[1] < before[1] + 50, "{before:?} before, {after:?} after");
+fn what_a_test_leaves_running_lives_until_the_last_one_has_ended() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let port = free.local_addr().expect("it is bound").port();
+    drop(free);
+    let text = format!(
+        r##"(module
+          (import "lunatic::process" "spawn"
+            (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
+          (import "lunatic::process" "process_id" (func $me (result i64)))
+          (import "lunatic::message" "create_data" (func $message (param i64 i64)))
+          (import "lunatic::message" "send" (func $send (param i64) (result i32)))
+          (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
+          (import "lunatic::networking" "tcp_bind"
+            (func $bind (param i32 i32 i32 i32 i32 i32) (result i32)))
+          (import "lunatic::networking" "tcp_accept" (func $accept (param i64 i32 i32) (result i32)))
+          (import "lunatic::networking" "tcp_connect"
+            (func $connect (param i32 i32 i32 i32 i32 i64 i32) (result i32)))
+          (import "lunatic::networking" "tcp_write_vectored"
+            (func $write (param i64 i32 i32 i32) (result i32)))
+          (import "lunatic::networking" "tcp_read" (func $read (param i64 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 120) "\78\00\00\00\01\00\00\00")
+          (data (i32.const 100) "server")
+          (data (i32.const 140) "\7f\00\00\01")
+          (func $well (param i32) (if (local.get 0) (then unreachable)))
+          (func (export "server") (param $tells i64)
+            (call $well (call $bind (i32.const 4) (i32.const 140) (i32.const {port}) (i32.const 0) (i32.const 0)
+              (i32.const 64)))
+            (call $message (i64.const 1) (i64.const 0))
+            (drop (call $send (local.get $tells)))
+            (loop $next
+              (call $well (call $accept (i64.load (i32.const 64)) (i32.const 72) (i32.const 80)))
+              (call $well (call $write (i64.load (i32.const 72)) (i32.const 120) (i32.const 1) (i32.const 88)))
+              (br $next)))
+          (func $asks
+            (call $well (call $connect (i32.const 4) (i32.const 140) (i32.const {port}) (i32.const 0) (i32.const 0)
+              (i64.const -1) (i32.const 72)))
+            ;; A connection alone could be the system's: it waits for a byte.
+            (call $well (call $read (i64.load (i32.const 72)) (i32.const 200) (i32.const 1) (i32.const 88)))
+            (call $well (i64.ne (i64.load (i32.const 88)) (i64.const 1))))
+          (func (export "#lunatic_test_a_server_is_started")
+            (i32.store8 (i32.const 80) (i32.const 0x7e))
+            (i64.store (i32.const 81) (call $me))
+            (call $well (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 100) (i32.const 6)
+              (i32.const 80) (i32.const 17) (i32.const 64)))
+            (drop (call $receive (i32.const 0) (i32.const 0) (i64.const -1)))
+            (call $asks))
+          (func (export "#lunatic_test_b_is_answered") (call $asks))
+          (func (export "#lunatic_test_c_is_answered_too") (call $asks)))"##
+    );
+    let told = told(&text, 1);
+    assert_eq!(told.iter().filter(|told| told.ends_with(": Passed")).count(), 3, "{told:?}");
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    assert!(std::net::TcpStream::connect(address).is_err(), "the server has ended with the last test");
 }

@@ -1,13 +1,15 @@
 //! Modules of proposals that the interpreter of the other tests lacks, on V8: prepared, they do what they did, and all of
 //! their work is paid for, whichever way an exception takes.
 //!
-//! The engine is the `node` on the path, or what `NODE` names. Without one nothing is tested here, and of one that is too
-//! old only what it knows; both are said.
+//! The engine is the `node` on the path, or what `NODE` names. Without one nothing is tested here, which
+//! fails where `CI` is set; of one that is too old only what it knows, which is said.
 
 #[path = "support/beyond.rs"]
 mod beyond;
 #[path = "support/property.rs"]
 mod property;
+#[path = "../../tests/src/skip.rs"]
+mod skipping;
 mod support;
 
 use std::fmt::Write as _;
@@ -126,7 +128,7 @@ fn node(jobs: &str) -> Option<String> {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut child) = spawned else {
-        eprintln!("skipped: there is no `node`");
+        skipping::skip("there is no `node`");
         return None;
     };
     // It reads everything before it says anything. That it could not is in what it says of its end.

@@ -7,9 +7,12 @@
 
 pub mod commands;
 pub mod guests;
+mod skip;
 pub mod spec;
 pub mod talking;
 pub mod toolchains;
+
+pub use skip::skip;
 
 /// A test for each scenario of a guest: `scenarios! { run: function => "name" }` has `function` call `run("name")`.
 #[macro_export]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::guests::root;
+use crate::skip;
 
 /// The status by which the script says that a compiler cannot be had.
 const NO_COMPILER: i32 = 3;
@@ -47,8 +48,8 @@ fn run(directory: &str, options: &[&str]) -> Option<PathBuf> {
 fn said_by(directory: &str, script: &mut Command) -> Option<String> {
     let output = script.output().expect("there is bash");
     let complaint = String::from_utf8_lossy(&output.stderr);
-    if output.status.code() == Some(NO_COMPILER) && std::env::var_os("CI").is_none() {
-        eprintln!("skipped: {directory} needs a compiler that cannot be had: {complaint}");
+    if output.status.code() == Some(NO_COMPILER) {
+        skip(&format!("{directory} needs a compiler that cannot be had: {complaint}"));
         return None;
     }
     assert!(output.status.success(), "{directory}: {complaint}");

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lunatic_tests::commands::{self, command, run, stderr, stdout};
 use lunatic_tests::guests::build;
+use lunatic_tests::skip;
 
 fn guest() -> &'static Path {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
@@ -286,7 +287,7 @@ fn curl_is_served() {
     let at = |path: &str| format!("http://127.0.0.1:{}{path}", server.port);
     let curl = |args: &[&str]| Command::new("curl").args(["-sS", "--max-time", "30"]).args(args).output();
     let Ok(hello) = curl(&[&at("/hello/curl/2")]) else {
-        println!("skipped: there is no curl");
+        skip("there is no curl");
         return;
     };
     assert_eq!(stdout(&hello), "Hello, curl! Hello, curl! ", "{}", stderr(&hello));

@@ -8,6 +8,12 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+#[path = "../../../tests/src/skip.rs"]
+mod skipping;
+
+#[allow(unused_imports)] // As above.
+pub(crate) use skipping::skip;
+
 pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().expect("a temporary directory")
 }

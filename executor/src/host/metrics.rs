@@ -3,7 +3,7 @@
 
 use crate::error::Fault;
 use crate::host::declare::{CALL, Host, func, limits};
-use crate::metrics::Update;
+use crate::metrics::{Introducer, Update};
 
 use super::Guest;
 use super::memory::parts;
@@ -65,7 +65,8 @@ fn update(guest: &mut Guest<'_>, (name, len): (u32, u32), update: Update) -> Res
     let (memory, data) = parts(guest)?;
     let name = memory.str(name, len)?;
     let mut introduced = data.metrics_introduced;
-    data.node().metrics.update(name, update, &mut introduced);
+    let by = Introducer { names: &mut introduced, quota: data.process.config().quota.as_deref() };
+    data.node().metrics.update(name, update, by);
     data.metrics_introduced = introduced;
     Ok(())
 }

@@ -4,8 +4,9 @@
 //! allowed there are one. The first to use a name says what kind it is; what does not fit it is dropped, and counted.
 //!
 //! **What it may take.** A process may introduce [`MAX_NAMES_OF_PROCESS`] names, a node has [`MAX_NAMES`], of
-//! [`MAX_LENGTH`] bytes at most; what is beyond is dropped, and counted. No name is ever given up: a counter that
-//! disappeared would be a counter that lies.
+//! [`MAX_LENGTH`] bytes at most; all processes beneath a quota that lies beneath another one may introduce half of what
+//! those beneath that one may. What is beyond is dropped, and counted. No name is ever given up: a counter that disappeared
+//! would be a counter that lies.
 
 mod server;
 mod value;
@@ -19,13 +20,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use server::MetricsServer;
 pub(crate) use value::Update;
 
+use crate::quota::Quota;
+
 use value::Value;
 
 /// Names that a process may introduce.
 pub(crate) const MAX_NAMES_OF_PROCESS: u32 = 1_000;
 
 /// Names of a node.
-const MAX_NAMES: usize = 100_000;
+const MAX_NAMES: usize = 10_000;
 
 /// Bytes of a name.
 const MAX_LENGTH: usize = 256;
@@ -36,9 +39,20 @@ const DROPPED: &str = "lunatic_metrics_dropped_total";
 /// Parts of the table, so that workers seldom meet at a lock.
 const SHARDS: usize = 16;
 
+/// Names and what is behind them.
+type Names = HashMap<Arc<str>, Arc<Value>>;
+
+/// Who changes a value.
+pub(crate) struct Introducer<'a> {
+    /// Names that the process has introduced so far.
+    pub(crate) names: &'a mut u32,
+    /// What it lies beneath.
+    pub(crate) quota: Option<&'a Quota>,
+}
+
 /// See the module.
 pub(crate) struct Metrics {
-    shards: [Mutex<HashMap<Box<str>, Arc<Value>>>; SHARDS],
+    shards: [Mutex<Names>; SHARDS],
     hasher: RandomState,
     names: AtomicUsize,
     dropped: AtomicU64,
@@ -56,9 +70,9 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Changes a value. `introduced`: how many names the process has introduced so far.
-    pub(crate) fn update(&self, name: &str, update: Update, introduced: &mut u32) {
-        let done = self.value(name, update, introduced).is_some_and(|value| value.apply(update));
+    /// Changes a value.
+    pub(crate) fn update(&self, name: &str, update: Update, by: Introducer<'_>) {
+        let done = self.value(name, update, by).is_some_and(|value| value.apply(update));
         if !done {
             // Relaxed, here and below: a number, which orders nothing.
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +80,7 @@ impl Metrics {
     }
 
     /// The value of this name, which is made if there is none, and room for it.
-    fn value(&self, name: &str, update: Update, introduced: &mut u32) -> Option<Arc<Value>> {
+    fn value(&self, name: &str, update: Update, by: Introducer<'_>) -> Option<Arc<Value>> {
         if name.is_empty() || name.len() > MAX_LENGTH {
             return None;
         }
@@ -75,16 +89,21 @@ impl Metrics {
         if let Some(value) = shard.get(&*name) {
             return Some(value.clone());
         }
-        if *introduced >= MAX_NAMES_OF_PROCESS || self.names.fetch_add(1, Ordering::Relaxed) >= MAX_NAMES {
+        let next = |names| (names < MAX_NAMES).then_some(names + 1);
+        if *by.names >= MAX_NAMES_OF_PROCESS
+            || self.names.load(Ordering::Relaxed) >= MAX_NAMES
+            || !by.quota.is_none_or(|quota| quota.take_metric(MAX_NAMES as u64))
+            || self.names.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_err()
+        {
             return None;
         }
-        *introduced += 1;
+        *by.names += 1;
         let value = Arc::new(Value::of(update));
         shard.insert(name.into(), value.clone());
         Some(value)
     }
 
-    fn shard(&self, name: &str) -> MutexGuard<'_, HashMap<Box<str>, Arc<Value>>> {
+    fn shard(&self, name: &str) -> MutexGuard<'_, Names> {
         let shard = &self.shards[self.hasher.hash_one(name) as usize % SHARDS];
         // Whole entries come under it.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,25 +114,29 @@ impl Metrics {
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let none_dropped = format!("{DROPPED} 0");
         let is_shown =
-            move |line: &&str| !line.starts_with('#') && !line.contains("_bucket{") && *line != none_dropped;
-        let text = self.text();
-        text.lines().filter(is_shown).map(String::from).collect::<Vec<_>>().into_iter()
+            move |line: &str| !line.starts_with('#') && !line.contains("_bucket{") && *line != none_dropped;
+        self.texts().flat_map(move |text| {
+            let shown: Vec<String> = text.lines().filter(|line| is_shown(line)).map(String::from).collect();
+            shown
+        })
     }
 
-    /// All that guests have measured, in the order of names, as Prometheus reads it (text format 0.0.4).
-    pub(crate) fn text(&self) -> String {
-        let mut values: Vec<(Box<str>, Arc<Value>)> = Vec::new();
+    /// All that guests have measured, in the order of names, as Prometheus reads it (text format 0.0.4); a name at a time.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = String> + Send + 'static {
+        let mut values: Vec<(Arc<str>, Arc<Value>)> = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             values.extend(shard.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
         values.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let mut text = String::new();
-        for (name, value) in values {
+        let mut dropped = String::new();
+        one(&mut dropped, DROPPED, "counter", self.dropped.load(Ordering::Relaxed));
+        let texts = values.into_iter().map(|(name, value)| {
+            let mut text = String::new();
             value.write(&mut text, &name);
-        }
-        one(&mut text, DROPPED, "counter", self.dropped.load(Ordering::Relaxed));
-        text
+            text
+        });
+        texts.chain([dropped])
     }
 }
 
@@ -137,6 +160,25 @@ fn fit(name: &str) -> String {
 mod tests {
     use super::*;
 
+    fn by(names: &mut u32) -> Introducer<'_> {
+        Introducer { names, quota: None }
+    }
+
+    #[test]
+    fn a_quota_has_half_of_the_names_however_short_its_processes_live() {
+        let root = Quota::new(100, None).unwrap();
+        let [one, other] = [1, 2].map(|_| Quota::new(100, Some(root.clone())).unwrap());
+        let metrics = Metrics::default();
+        for number in 0..MAX_NAMES {
+            let quota = Some(&*one);
+            metrics.update(&format!("a{number}"), Update::Add(1), Introducer { names: &mut 0, quota });
+        }
+        let names = || metrics.names.load(Ordering::Relaxed);
+        assert_eq!(names(), MAX_NAMES / 2);
+        metrics.update("b", Update::Add(1), Introducer { names: &mut 0, quota: Some(&other) });
+        assert_eq!(names(), MAX_NAMES / 2 + 1);
+    }
+
     #[test]
     fn names_become_those_of_prometheus() {
         assert_eq!(fit("http.requests{a=\"b\"}\n\u{1b}[31m"), "http_requests_a__b_____31m");
@@ -148,17 +190,17 @@ mod tests {
     fn what_does_not_fit_is_dropped_and_counted() {
         let metrics = Metrics::default();
         let mut names = 0;
-        metrics.update("requests", Update::Add(2), &mut names);
-        metrics.update("requests", Update::Add(3), &mut names);
-        metrics.update("requests", Update::Set(7.0), &mut names);
-        metrics.update("", Update::Add(1), &mut names);
-        metrics.update(&"x".repeat(MAX_LENGTH + 1), Update::Add(1), &mut names);
-        metrics.update("load", Update::Set(0.5), &mut names);
-        metrics.update("load", Update::Change(f64::NAN), &mut names);
-        metrics.update("load", Update::Change(-1.0), &mut names);
+        metrics.update("requests", Update::Add(2), by(&mut names));
+        metrics.update("requests", Update::Add(3), by(&mut names));
+        metrics.update("requests", Update::Set(7.0), by(&mut names));
+        metrics.update("", Update::Add(1), by(&mut names));
+        metrics.update(&"x".repeat(MAX_LENGTH + 1), Update::Add(1), by(&mut names));
+        metrics.update("load", Update::Set(0.5), by(&mut names));
+        metrics.update("load", Update::Change(f64::NAN), by(&mut names));
+        metrics.update("load", Update::Change(-1.0), by(&mut names));
         assert_eq!(names, 2);
         assert_eq!(
-            metrics.text(),
+            metrics.texts().collect::<String>(),
             "# TYPE load gauge\nload -0.5\n# TYPE requests counter\nrequests 5\n\
              # TYPE lunatic_metrics_dropped_total counter\nlunatic_metrics_dropped_total 4\n"
         );
@@ -170,12 +212,12 @@ mod tests {
         let metrics = Metrics::default();
         let (mut one, mut other) = (0, 0);
         for number in 0..2 * MAX_NAMES_OF_PROCESS {
-            metrics.update(&format!("name {number}"), Update::Add(1), &mut one);
+            metrics.update(&format!("name {number}"), Update::Add(1), by(&mut one));
         }
-        metrics.update("another", Update::Add(1), &mut other);
+        metrics.update("another", Update::Add(1), by(&mut other));
         // Those that are there can still be used.
-        metrics.update("name 1", Update::Add(1), &mut one);
-        let text = metrics.text();
+        metrics.update("name 1", Update::Add(1), by(&mut one));
+        let text: String = metrics.texts().collect();
         assert_eq!((one, other), (MAX_NAMES_OF_PROCESS, 1));
         assert_eq!(text.matches("# TYPE name_").count(), MAX_NAMES_OF_PROCESS as usize);
         assert!(text.contains("\nanother 1\n") && text.contains("\nname_1 2\n"));

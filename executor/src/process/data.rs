@@ -364,7 +364,7 @@ impl ProcessData {
 
     /// Whether dropping it may take long.
     pub(super) fn is_large(&self) -> bool {
-        self.mailbox.len() > MANY || self.process.inbox().held().0 > LARGE as u64
+        self.mailbox.len() > MANY || self.process.inbox().held().0 > LARGE as u64 || self.wasi.has_files()
     }
 
     /// Handles what has arrived, in order, up to as many signals as `portion` says, which is then what is left of it. A

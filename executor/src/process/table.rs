@@ -24,6 +24,8 @@ struct Shard<T> {
     // Unbounded: there is no limit on processes by default; memory is the limit.
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
+    /// Slots that are never used again.
+    retired: usize,
 }
 
 struct Slot<T> {
@@ -38,7 +40,7 @@ pub(crate) struct TableFull;
 
 impl<T> Table<T> {
     pub(crate) fn new() -> Table<T> {
-        let shard = || Apart(Mutex::new(Shard { slots: Vec::new(), free: Vec::new() }));
+        let shard = || Apart(Mutex::new(Shard { slots: Vec::new(), free: Vec::new(), retired: 0 }));
         Table { shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
@@ -74,9 +76,12 @@ impl<T> Table<T> {
         let slot = shard.slots.get_mut(local as usize).filter(|slot| slot.generation == id.generation())?;
         let owner = slot.owner.take()?;
         // A slot that has seen 2^32 processes is never used again.
-        if let Some(generation) = slot.generation.checked_add(1) {
-            slot.generation = generation;
-            shard.free.push(local);
+        match slot.generation.checked_add(1) {
+            Some(generation) => {
+                slot.generation = generation;
+                shard.free.push(local);
+            }
+            None => shard.retired += 1,
         }
         Some(owner)
     }
@@ -91,10 +96,9 @@ impl<T> Table<T> {
             .collect()
     }
 
-    /// How many are alive.
+    /// How many are alive. It is known, and takes no longer where there are many.
     pub(crate) fn len(&self) -> usize {
-        let alive = |number| self.lock(number).slots.iter().filter(|slot| slot.owner.is_some()).count();
-        (0..SHARDS).map(alive).sum()
+        (0..SHARDS).map(|number| self.lock(number).len()).sum()
     }
 
     fn lock(&self, number: u32) -> MutexGuard<'_, Shard<T>> {
@@ -104,10 +108,15 @@ impl<T> Table<T> {
 }
 
 impl<T> Shard<T> {
+    fn len(&self) -> usize {
+        self.slots.len() - self.free.len() - self.retired
+    }
+
     /// Adds a slot. The very first one is skipped, so that 0 is no process and the first process is 1.
     fn grow(&mut self, number: u32) -> Result<u32, TableFull> {
         if number == 0 && self.slots.is_empty() {
             self.slots.push(Slot { generation: 0, owner: None });
+            self.retired += 1;
         }
         let local = u32::try_from(self.slots.len()).map_err(|_| TableFull)?;
         local.checked_mul(SHARDS).and_then(|slot| slot.checked_add(number)).ok_or(TableFull)?;
@@ -159,5 +168,29 @@ mod tests {
         for id in [0, 2, u64::MAX, 1 << 32 | 1] {
             assert!(table.get(ProcessId::from_guest(id)).is_none());
         }
+    }
+
+    #[test]
+    fn how_many_are_alive_is_known() {
+        let table = Table::new();
+        let mut ids = Vec::new();
+        for round in 0..1000u32 {
+            table
+                .insert(round, |id| {
+                    ids.push(id);
+                    Arc::new(())
+                })
+                .unwrap();
+            if round % 3 == 0 {
+                table.remove(ids.swap_remove(ids.len() / 2)).unwrap();
+            }
+            assert_eq!(table.len(), ids.len());
+        }
+        assert_eq!(table.all().len(), ids.len());
+        // A slot that has seen as many as it may is not one that is alive.
+        let last = ids[0];
+        table.lock(last.slot() % SHARDS).slots[(last.slot() / SHARDS) as usize].generation = u32::MAX;
+        table.remove(ProcessId::new(last.slot(), u32::MAX)).unwrap();
+        assert_eq!(table.len(), ids.len() - 1);
     }
 }

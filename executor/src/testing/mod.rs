@@ -14,7 +14,7 @@
 //! An export `#lunatic_test_…` without parameters and results ([`name`] says what may be in the name). It is the first
 //! process's function, in place of `_start`; what comes before any process's entry comes before it too. The node is like
 //! any other, and shares native code with those of the other tests, and nothing else: processes, names, limits and
-//! standard streams are its own. Standard input is at its end.
+//! standard streams are its own. Standard input is at its end. What it leaves running lives until the last test has ended.
 //!
 //! # Ordinary tests
 //!

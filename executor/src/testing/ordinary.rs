@@ -26,7 +26,8 @@ pub(super) fn has_harness(bytes: &[u8]) -> bool {
 pub(super) fn list(binary: &TestBinary) -> Result<Vec<Test>, TestError> {
     let ask = |more: &[&str]| {
         let args = arguments(&binary.blueprint.config.args, &["--list", "--format", "terse"], more);
-        let (status, kept) = binary.run_in_node(Entry::Ordinary, args, 1, true)?;
+        let (status, kept, left) = binary.run_in_node(Entry::Ordinary, args, 1, true)?;
+        left.into_iter().for_each(|left| _ = left.end());
         let output = String::from_utf8_lossy(&kept.all).into_owned();
         if status == ExitStatus(0) { Ok(output) } else { Err(TestError::Listing { status, output }) }
     };

@@ -1,15 +1,19 @@
 //! Running tests: so many at a time, each in a node of its own.
+//!
+//! Processes that a test leaves running live until the last test has ended, as they do in Lunatic, where all tests are in
+//! one node: a server that the first test has started answers the others.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock::SystemClock;
 use crate::config::ProcessConfig;
 use crate::entropy::SystemEntropy;
 use crate::error::RuntimeError;
-use crate::runtime::{Blueprint, ExitStatus};
+use crate::runtime::{Blueprint, ExitStatus, LeftBehind};
 
 use super::capture::{Capture, Kept};
 use super::verdict::TestResult;
@@ -43,6 +47,34 @@ enum Message {
     Finished(usize, TestResult),
 }
 
+/// Nodes in which tests have left processes.
+#[derive(Default)]
+struct Rest(Mutex<Vec<LeftBehind>>);
+
+impl Rest {
+    /// Keeps what a test has left, and ends nodes that have nothing left by now.
+    fn keep(&self, left: LeftBehind) {
+        let over: Vec<LeftBehind> = {
+            let mut kept = self.lock();
+            kept.push(left);
+            kept.extract_if(.., |left| !left.has_processes()).collect()
+        };
+        over.into_iter().for_each(|left| _ = left.end());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<LeftBehind>> {
+        // Whole nodes come and go under it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        let left = std::mem::take(&mut *self.lock());
+        left.into_iter().for_each(|left| _ = left.end());
+    }
+}
+
 impl TestBinary {
     /// Runs these tests, in their order, and tells what happens, in the order in which it does.
     ///
@@ -56,7 +88,8 @@ impl TestBinary {
     ) -> Result<(), TestError> {
         let threads = options.threads.get().min(tests.len());
         let workers = (self.blueprint.workers / threads.max(1)).max(1);
-        let run = |test: &Test| self.run_test(test, workers, options.capture);
+        let rest = Rest::default();
+        let run = |test: &Test| self.run_test(test, workers, options.capture, &rest);
         if options.threads.get() == 1 {
             // On this thread: what is told of a test comes before what it writes itself.
             for test in tests {
@@ -88,7 +121,7 @@ impl TestBinary {
         })
     }
 
-    fn run_test(&self, test: &Test, workers: usize, capture: bool) -> TestResult {
+    fn run_test(&self, test: &Test, workers: usize, capture: bool, rest: &Rest) -> TestResult {
         if test.is_ignored {
             return TestResult::ignored();
         }
@@ -98,7 +131,10 @@ impl TestBinary {
             Entry::Ordinary => ordinary::arguments_for(args, &test.name),
         };
         let (status, kept) = match self.run_in_node(test.entry, args, workers, capture) {
-            Ok(ran) => ran,
+            Ok((status, kept, left)) => {
+                left.into_iter().for_each(|left| rest.keep(left));
+                (status, kept)
+            }
             Err(error) => {
                 return TestResult::failed(Vec::new(), &format!("note: the test cannot be run: {error}"));
             }
@@ -109,14 +145,15 @@ impl TestBinary {
         }
     }
 
-    /// Runs a test, or the harness, in a node of its own. How its first process ended, and what was kept of its output.
+    /// Runs a test, or the harness, in a node of its own. How its first process ended, what was kept of its output until
+    /// then, and the node with what it has left behind.
     pub(super) fn run_in_node(
         &self,
         entry: Entry,
         args: Vec<String>,
         workers: usize,
         capture: bool,
-    ) -> Result<(ExitStatus, Kept), RuntimeError> {
+    ) -> Result<(ExitStatus, Kept, Option<LeftBehind>), RuntimeError> {
         let config = ProcessConfig { args, ..self.blueprint.config.for_another_node() };
         let blueprint = Blueprint { workers, config, ..self.blueprint.clone() };
         let function = match entry {
@@ -126,8 +163,8 @@ impl TestBinary {
         let output = Capture::default();
         let (clock, streams) = (Box::new(SystemClock::default()), output.streams(capture));
         let runtime = blueprint.build(clock, Box::new(SystemEntropy), streams)?;
-        let status = runtime.run_function(&self.program.code, function);
-        Ok((status, output.take()))
+        let (status, left) = runtime.run_and_leave(&self.program.code, function);
+        Ok((status, output.take(), left))
     }
 }
 

@@ -4,6 +4,8 @@
 pub(crate) mod abi;
 pub(crate) mod scenarios;
 pub(crate) mod simulated;
+#[path = "../../../tests/src/skip.rs"]
+mod skipping;
 pub(crate) mod soak;
 
 use std::io::Write;
@@ -12,6 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lunatic_executor::{Parts, Runtime, RuntimeConfig};
+
+#[allow(unused_imports)] // As above.
+pub(crate) use skipping::skip;
 
 /// Longer than any test takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

@@ -31,8 +31,7 @@ pub(crate) fn main() {
         match check(case) {
             Ok(()) => println!("test {} ... ok", case.name),
             Err(wrong) if wrong.is_empty() => {
-                println!("skipped: the kernel has no landlock");
-                return;
+                return crate::skipping::skip("the kernel has no landlock");
             }
             Err(wrong) => {
                 failed += 1;

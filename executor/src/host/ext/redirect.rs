@@ -1,8 +1,8 @@
 //! `lunatic::ext::redirect`: where what children write goes instead.
 //!
 //! What is redirected is said by a number and a path: 1 and 2 are standard output and standard error, whatever the path;
-//! 0 is the file that a child opens by that path, also by one that leads there in another way. The child does not see it: a
-//! file has no content but what the child has written, and its size is how much that is.
+//! 0 is the file that a child opens by that path or by another name: links lead to it too, and the child cannot rename it.
+//! The child does not see it: a file has no content but what the child has written, and its size is how much that is.
 //!
 //! All trap on an unknown configuration or number, and on more than 256 paths.
 

@@ -19,7 +19,7 @@ use super::poll::Standard;
 use super::rights::{Granted, Rights};
 use super::stat::file_type;
 use super::stream::{output_of, when_drained};
-use super::table::{APPEND, DSYNC, Fd, NONBLOCK, RSYNC, SYNC, UNSEEN};
+use super::table::{APPEND, DSYNC, Entry, Fd, NONBLOCK, RSYNC, SYNC, UNSEEN};
 use super::{Result, Version, answer, blocking, suspend};
 
 /// The kinds of advice that there are.
@@ -28,10 +28,16 @@ const ADVICE: u32 = 6;
 pub(super) fn register(host: &mut Host, version: Version) {
     let module = version.module();
     func!(host, module, "fd_close", LOOK, |guest: &mut Guest<'_>, fd: u32| {
-        answer(guest, |_, data| data.wasi.close(data.process.config(), fd))
+        suspend(guest, |_, data| {
+            let closed = data.wasi.close(data.process.config(), fd)?;
+            give_up(data, Some(closed))
+        })
     });
     func!(host, module, "fd_renumber", LOOK, |guest: &mut Guest<'_>, from: u32, to: u32| {
-        answer(guest, |_, data| data.wasi.renumber(data.process.config(), from, to))
+        suspend(guest, |_, data| {
+            let closed = data.wasi.renumber(data.process.config(), from, to)?;
+            give_up(data, closed)
+        })
     });
     func!(host, module, "fd_fdstat_get", LOOK, |guest: &mut Guest<'_>, fd: u32, result: u32| {
         answer(guest, |memory, data| fdstat(memory, data, fd, result))
@@ -132,6 +138,21 @@ fn fdstat(memory: &mut GuestMemory<'_>, data: &mut ProcessData, fd: u32, result:
     bytes[8..16].copy_from_slice(&entry.rights.base.0.to_le_bytes());
     bytes[16..].copy_from_slice(&entry.rights.inheriting.0.to_le_bytes());
     Ok(memory.write(result, &bytes)?)
+}
+
+/// Closes what a descriptor stood for. With the last descriptor of a file that has no name its content goes, which takes
+/// long if that is much: files are closed where waiting is no harm.
+fn give_up(data: &mut ProcessData, closed: Option<Entry>) -> Result<HostCall<()>> {
+    match closed.map(|entry| entry.fd) {
+        Some(Fd::File(file)) => {
+            let close = move || {
+                drop(file);
+                Ok(())
+            };
+            blocking(data, close, |_, _, ()| Ok(()))
+        }
+        _ => Ok(HostCall::Return(())),
+    }
 }
 
 /// The standard streams' own flags are shared with other programs: what is set of them is how this process has them.

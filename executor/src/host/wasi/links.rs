@@ -9,6 +9,7 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 use lunatic_jit::HostCall;
 
+use crate::config::ProcessConfig;
 use crate::host::Guest;
 use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
@@ -107,8 +108,22 @@ fn path_rename(
     suspend(guest, |memory, data| {
         let from = Named::new(memory, data, from_fd, (from, from_len), Rights::PATH_RENAME_SOURCE)?;
         let to = Named::new(memory, data, to_fd, (to, to_len), Rights::PATH_RENAME_TARGET)?;
-        blocking(data, move || rename(from, to), |_, _, ()| Ok(()))
+        let config = data.process.config().clone();
+        let work = move || {
+            check_names(&config, &[&from, &to])?;
+            rename(from, to)
+        };
+        blocking(data, work, |_, _, ()| Ok(()))
     })
+}
+
+/// Refuses to rename what redirected paths are about.
+fn check_names(config: &ProcessConfig, names: &[&Named]) -> io::Result<()> {
+    let Some(redirects) = config.redirects.as_ref().filter(|redirects| redirects.has_paths()) else {
+        return Ok(());
+    };
+    let places = redirects.places(&config.dirs);
+    names.iter().try_for_each(|name| places.check_name(&name.dir, &name.path))
 }
 
 /// A slash behind either name says that a directory is renamed. cap-std keeps the one of the old name, for the system to
@@ -138,7 +153,12 @@ fn path_link(
         if follows(lookup)? {
             return Err(Errno::INVAL);
         }
-        blocking(data, move || from.dir.hard_link(&from.path, &to.dir, &to.path), |_, _, ()| Ok(()))
+        let config = data.process.config().clone();
+        let work = move || {
+            check_names(&config, &[&from, &to])?;
+            from.dir.hard_link(&from.path, &to.dir, &to.path)
+        };
+        blocking(data, work, |_, _, ()| Ok(()))
     })
 }
 

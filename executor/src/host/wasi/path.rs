@@ -11,16 +11,17 @@ use std::io;
 use std::sync::Arc;
 
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
-use cap_std::fs::{Dir, File, FileTypeExt, OpenOptions};
+use cap_std::fs::{Dir, File, FileTypeExt, Metadata, OpenOptions};
 use lunatic_jit::HostCall;
 
+use crate::config::ProcessConfig;
 use crate::host::Guest;
 use crate::host::declare::{Host, LOOK, func};
 use crate::host::memory::GuestMemory;
 #[cfg(unix)]
 use crate::net::Pipe;
 use crate::process::{ProcessData, Reason};
-use crate::redirect::Sink;
+use crate::redirect::{FileId, Sink};
 use crate::sys::{self, files};
 
 use super::errno::Errno;
@@ -72,6 +73,8 @@ enum Opened {
     Stream(File),
     /// Nothing yet: a named pipe that nobody reads.
     NoReader,
+    /// Nothing: what is written goes elsewhere.
+    Elsewhere(Arc<Sink>),
 }
 
 pub(super) fn register(host: &mut Host, version: Version) {
@@ -158,11 +161,13 @@ struct Opening {
 impl Opening {
     fn start(self, data: &mut ProcessData) -> Result<HostCall<()>> {
         data.wasi.check_room(data.process.config())?;
+        let config = data.process.config().clone();
         job(
             data,
-            move || (open(&self.dir, &self.path, self.how), self),
+            move || (self.open(&config), self),
             |memory, data, (opened, opening)| {
                 let what = match opened? {
+                    Opened::Elsewhere(sink) => Fd::Redirected(Redirected::new(&sink, None)),
                     Opened::NoReader => return opening.wait(data),
                     Opened::File(file, kind) => Fd::File(Arc::new(OpenFile { file, kind })),
                     Opened::Dir(dir) => Fd::Dir(OpenDir { path: opening.whole.clone(), ..dir }),
@@ -175,6 +180,34 @@ impl Opening {
                 Ok(HostCall::Return(()))
             },
         )
+    }
+
+    /// Opens it, unless it is what a redirected path leads to: that is seen before, so that it is not emptied, and
+    /// afterwards, for it may have been made or exchanged meanwhile.
+    fn open(&self, config: &ProcessConfig) -> io::Result<Opened> {
+        let Some(redirects) = config.redirects.as_ref().filter(|_| self.whole.is_some()) else {
+            return open(&self.dir, &self.path, self.how);
+        };
+        let found = if self.how.follow {
+            self.dir.metadata(&self.path)
+        } else {
+            self.dir.symlink_metadata(&self.path)
+        };
+        let sink = |found: &Metadata| {
+            redirects
+                .places(&config.dirs)
+                .of_file(FileId::of(found))
+                .map(|sink| Opened::Elsewhere(sink.clone()))
+        };
+        if let Some(elsewhere) = found.ok().and_then(|found| sink(&found)) {
+            return Ok(elsewhere);
+        }
+        let opened = open(&self.dir, &self.path, self.how)?;
+        let elsewhere = match &opened {
+            Opened::File(file, _) => sink(&file.metadata()?),
+            _ => None,
+        };
+        Ok(elsewhere.unwrap_or(opened))
     }
 
     /// Tries again in a moment.

@@ -203,13 +203,18 @@ impl FdTable {
         Ok(number as u32)
     }
 
-    /// Closes a descriptor.
-    pub(super) fn close(&mut self, config: &ProcessConfig, fd: u32) -> Result<()> {
+    /// Takes a descriptor out, to be closed.
+    pub(super) fn close(&mut self, config: &ProcessConfig, fd: u32) -> Result<Entry> {
         let slot = self.slots(config).get_mut(fd as usize).ok_or(Errno::BADF)?;
         let closed = slot.take().ok_or(Errno::BADF)?;
         self.lowest = self.lowest.min(fd as usize);
-        drop(closed);
-        Ok(())
+        Ok(closed)
+    }
+
+    /// Whether there are files: to close those may take long.
+    pub(crate) fn has_files(&self) -> bool {
+        let is_file = |entry: &Entry| matches!(entry.fd, Fd::File(_));
+        self.fds.as_ref().is_some_and(|fds| fds.iter().flatten().any(is_file))
     }
 
     /// The lowest free number, which may be beyond the limit. It is looked for from where the last one was: a process that
@@ -223,17 +228,18 @@ impl FdTable {
         found
     }
 
-    /// Moves a descriptor to another's number, which is closed.
-    pub(super) fn renumber(&mut self, config: &ProcessConfig, from: u32, to: u32) -> Result<()> {
+    /// Moves a descriptor to another's number. That one is taken out, to be closed.
+    pub(super) fn renumber(&mut self, config: &ProcessConfig, from: u32, to: u32) -> Result<Option<Entry>> {
         self.entry(config, to)?;
         self.entry(config, from)?;
+        if from == to {
+            return Ok(None);
+        }
         let slots = self.slots(config);
         let moved = slots[from as usize].take();
-        slots[to as usize] = moved;
-        if from != to {
-            self.lowest = self.lowest.min(from as usize);
-        }
-        Ok(())
+        let closed = std::mem::replace(&mut slots[to as usize], moved);
+        self.lowest = self.lowest.min(from as usize);
+        Ok(closed)
     }
 
     /// How a standard stream is asked.
@@ -295,10 +301,10 @@ mod tests {
         let config = everything();
         let mut table = FdTable::default();
         table.close(&config, 1).unwrap();
-        assert_eq!(table.close(&config, 1), Err(Errno::BADF));
+        assert_eq!(table.close(&config, 1).err(), Some(Errno::BADF));
         assert_eq!(table.add(&config, stderr()), Ok(1));
         assert_eq!(table.add(&config, stderr()), Ok(3));
-        assert_eq!(table.close(&config, u32::MAX), Err(Errno::BADF));
+        assert_eq!(table.close(&config, u32::MAX).err(), Some(Errno::BADF));
         table.close(&config, 0).unwrap();
         table.renumber(&config, 3, 1).unwrap();
         assert_eq!([0; 3].map(|_| table.add(&config, stderr()).unwrap()), [0, 3, 4]);
@@ -316,12 +322,28 @@ mod tests {
     fn a_descriptor_moves_only_onto_another() {
         let config = everything();
         let mut table = FdTable::default();
-        assert_eq!(table.renumber(&config, 1, 3), Err(Errno::BADF));
-        assert_eq!(table.renumber(&config, 3, 1), Err(Errno::BADF));
-        table.renumber(&config, 1, 1).unwrap();
+        assert_eq!(table.renumber(&config, 1, 3).err(), Some(Errno::BADF));
+        assert_eq!(table.renumber(&config, 3, 1).err(), Some(Errno::BADF));
+        assert!(table.renumber(&config, 1, 1).unwrap().is_none());
         assert!(table.entry(&config, 1).is_ok(), "onto itself is nothing");
-        table.renumber(&config, 1, 0).unwrap();
+        let closed = table.renumber(&config, 1, 0).unwrap();
+        assert!(matches!(closed, Some(Entry { fd: Fd::Stdin, .. })), "what was there is to be closed");
         assert!(table.entry(&config, 1).is_err());
         assert_eq!(table.get(&config, 0, Rights::FD_READ).err(), Some(Errno::BADF), "it is what 1 was");
+    }
+
+    #[test]
+    fn files_are_known_as_what_takes_long_to_close() {
+        let config = everything();
+        let mut table = FdTable::default();
+        assert!(!table.has_files());
+        table.add(&config, stderr()).unwrap();
+        assert!(!table.has_files());
+        let file = File::from_std(tempfile::tempfile().unwrap());
+        let fd = Fd::File(Arc::new(OpenFile { file, kind: 4 }));
+        let number = table.add(&config, Entry { fd, rights: Granted::only(Rights::FILE), flags: 0 }).unwrap();
+        assert!(table.has_files());
+        let closed = table.close(&config, number).unwrap();
+        assert!(matches!(closed.fd, Fd::File(_)) && !table.has_files());
     }
 }
