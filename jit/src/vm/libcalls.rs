@@ -661,7 +661,7 @@ mod tests {
         let mut store = Store::new(
             &engine,
             (),
-            StoreLimits { max_memory: 10 << 16, max_table_elements: 100, total: None },
+            StoreLimits { max_memory: 10 << 16, max_table_elements: 100, ..StoreLimits::default() },
         );
         let owner = store.instantiate_with(&module(&engine, OWNER), &[]).expect("it imports nothing");
         let [memory, table] = ["memory", "table"].map(|name| store.export(owner, name).expect("it has one"));
