@@ -265,7 +265,8 @@ impl<T: Send + 'static> Store<T> {
         core.max_table_elements = max_table_elements;
         core.take();
         let instance = &mut core.instances[0];
-        instantiate::fill(instance, &linked.module().inner, template);
+        let copied = instantiate::fill(instance, &linked.module().inner, template);
+        instantiate::charge(core, copied);
         Store { inner, _owns: std::marker::PhantomData }
     }
 }

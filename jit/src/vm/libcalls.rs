@@ -266,13 +266,11 @@ unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u
             if !possible || (*core(context)).memory.charge(bytes).is_err() {
                 return None;
             }
-            let base = memory.base();
-            if !memory.grow(bytes) {
+            let Some(copied) = memory.grow(bytes) else {
                 (*core(context)).memory.give_back(bytes);
                 return None;
-            }
-            // One that had to move was copied.
-            Some((old, if memory.base() == base { 0 } else { old }))
+            };
+            Some((old, copied))
         }
     };
     // SAFETY: as above.
