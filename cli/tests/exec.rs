@@ -630,3 +630,78 @@ fn help_and_version_are_answers() {
         assert!(String::from_utf8_lossy(&output.stdout).contains(answer), "{output:?}");
     }
 }
+
+/// Ackermann's function of 3 and 10 nests 8,189 calls and more.
+#[test]
+fn the_first_process_has_a_stack_for_deep_recursion_and_an_option_for_its_size() {
+    let ackermann = wasm(
+        r#"(module (func $ack (param $m i32) (param $n i32) (result i32) (local i64 i64)
+            (if (i32.eqz (local.get $m)) (then (return (i32.add (local.get $n) (i32.const 1)))))
+            (if (i32.eqz (local.get $n))
+                (then (return (call $ack (i32.sub (local.get $m) (i32.const 1)) (i32.const 1)))))
+            (call $ack (i32.sub (local.get $m) (i32.const 1))
+                (call $ack (local.get $m) (i32.sub (local.get $n) (i32.const 1)))))
+        (func (export "_start")
+            (if (i32.ne (call $ack (i32.const 3) (i32.const 10)) (i32.const 8189)) (then unreachable))))"#,
+    );
+    let directory = directory();
+    fs::write(directory.path().join("app.wasm"), ackermann).expect("written");
+    for options in [&["app.wasm"][..], &["--stack-size", "2MiB", "app.wasm"]] {
+        let output = run(directory.path(), options);
+        assert!(output.status.success(), "{options:?}: {output:?}");
+    }
+    let output = run(directory.path(), &["--stack-size", "64KiB", "app.wasm"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(134));
+    assert!(error.contains("call stack exhausted"), "{error}");
+    let output = run(directory.path(), &["--stack-size", "1KiB", "app.wasm"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error.contains("a stack has from 65536 to 67108864 bytes"), "{error}");
+}
+
+/// The code is not valid, which is only known when it has been looked at. What is before it is said first.
+#[test]
+fn what_a_module_declares_is_checked_before_its_code() {
+    const INVALID: &str = "(func (result i32) (i64.const 0))";
+    let said = |declared: &str| {
+        let text = format!("(module {declared} {INVALID})");
+        refused("app.wasm", &wasm(&text))
+    };
+    let missing: String = (0..30).map(|n| format!(r#"(import "env" "f{n}" (func))"#)).collect();
+    let error = said(&format!("{missing} (func (export \"_start\"))"));
+    assert!(error.starts_with("missing imports: env::f0: unknown "), "{error}");
+    assert!(error.ends_with("; and 20 more"), "{error}");
+    let error = said("(func (export \"_start\") (param i32))");
+    assert!(error.starts_with("the module exports no function \"_start\" without"), "{error}");
+    let error = said("(memory i64 1) (func (export \"_start\"))");
+    assert!(error.starts_with("the proposal memory64 ("), "{error}");
+    let error = said("(func (export \"_start\"))");
+    assert!(error.starts_with("invalid module: type mismatch"), "{error}");
+    // In code, what is not supported is found before what comes after it.
+    let exception = "(func (export \"_start\") (block $out (try_table (catch_all $out))))";
+    let error = said(exception);
+    assert!(error.starts_with("unsupported proposal: exceptions ("), "{error}");
+}
+
+/// Without a name section, numbers are all there is. They are those of the file that was given.
+#[test]
+fn numbers_in_a_backtrace_are_those_of_the_original_module() {
+    let bytes = wasm(
+        r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
+        (func (drop (i32.div_u (i32.const 1) (i32.const 0))))
+        (func (export "_start") (loop (call 1))))"#,
+    );
+    let (trap, call) = (find(&bytes, &[0x41, 0x00, 0x6e]) + 2, find(&bytes, &[0x10, 0x01]));
+    let directory = directory();
+    fs::write(directory.path().join("app.wasm"), &bytes).expect("written");
+    let prepared = prepare(&bytes, &Options::default()).expect("the module is valid").bytes;
+    fs::write(directory.path().join("app.lwasm"), prepared).expect("written");
+    // The second time it is in the cache.
+    for file in ["app.wasm", "app.lwasm", "app.wasm"] {
+        let output = run(directory.path(), &["--cache-dir", "cache", file]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        let frames = format!("0: <function 1> (0x{trap:x})\n   1: <function 2> (0x{call:x})\n");
+        assert!(error.contains(&frames), "{file}: {error}\n{frames}");
+    }
+}

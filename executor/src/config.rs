@@ -46,6 +46,17 @@ pub const MAX_WORKERS: usize = 1024;
 /// Bytes of memory from which on a process that was given this limit by name is a large one.
 pub(crate) const LARGE_MEMORY: u64 = 256 << 20;
 
+/// Bytes of native stack for the first process by default, and for all others. Only pages that are used take memory.
+const FIRST_STACK: usize = 1 << 20;
+pub(crate) const USUAL_STACK: usize = 256 << 10;
+
+/// Bytes of native stack that a process may have at most. A stack is no part of its memory, and a process is not preempted
+/// while calls return one after the other, of which a stack of this size has four millions.
+pub const MAX_STACK: usize = 64 << 20;
+
+/// Bytes of native stack that every process has at least.
+pub const MIN_STACK: usize = 64 << 10;
+
 /// How a node is built.
 #[derive(Clone, Debug)]
 pub struct RuntimeConfig {
@@ -68,7 +79,8 @@ pub struct RuntimeConfig {
     /// Configurations, modules, errors or files that a process may have of each; never more than 65,536. Default: that many,
     /// and 4,096 files.
     pub max_resources: Option<u64>,
-    /// Bytes of native stack for each process.
+    /// Bytes of native stack for the first process; no process can be given more. The others have 256 KiB, or what their
+    /// configuration gives them.
     pub stack_size: usize,
     /// The first process's arguments, the program's name first.
     pub args: Vec<String>,
@@ -109,7 +121,7 @@ impl Default for RuntimeConfig {
             max_reductions: None,
             max_processes: None,
             max_resources: None,
-            stack_size: 256 << 10,
+            stack_size: FIRST_STACK,
             args: Vec::new(),
             env: Vec::new(),
             dirs: Vec::new(),
@@ -154,6 +166,10 @@ pub(crate) struct ProcessConfig {
     pub(crate) max_resources: u64,
     /// WASI's descriptors, of which there are fewer by default.
     pub(crate) max_files: u64,
+    /// Bytes of native stack that processes with this configuration have.
+    pub(crate) stack_size: usize,
+    /// Bytes of native stack that they can give to others. The first process has as many itself.
+    pub(crate) max_stack: usize,
     /// The most urgent that a process may be.
     pub(crate) max_priority: Priority,
     /// Where processes with this configuration, and with those made from it, have their places.
@@ -228,6 +244,8 @@ impl ProcessConfig {
             max_messages: config.max_messages.unwrap_or(u64::MAX),
             max_resources: config.max_resources.map_or(MAX_RESOURCES, |limit| limit.min(MAX_RESOURCES)),
             max_files: config.max_resources.map_or(MAX_FILES, |limit| limit.min(MAX_RESOURCES)),
+            stack_size: config.stack_size.min(USUAL_STACK),
+            max_stack: config.stack_size.min(MAX_STACK),
             max_priority: Priority::High,
             quota,
             can_compile_modules: true,
@@ -263,6 +281,8 @@ impl ProcessConfig {
             max_messages: self.max_messages,
             max_resources: self.max_resources,
             max_files: self.max_files,
+            stack_size: self.max_stack.min(USUAL_STACK),
+            max_stack: self.max_stack,
             max_priority: self.max_priority,
             quota: self.quota.clone(),
             can_compile_modules: false,
@@ -319,6 +339,12 @@ impl ProcessConfig {
     pub(crate) fn limit_resources(&mut self, parent: &ProcessConfig, resources: u64) {
         self.max_resources = resources.min(parent.max_resources);
         self.max_files = resources.min(parent.max_files);
+    }
+
+    /// Gives processes a native stack of this size, of no more than the parent can give.
+    pub(crate) fn set_stack(&mut self, parent: &ProcessConfig, bytes: u64) {
+        self.max_stack = usize::try_from(bytes).unwrap_or(usize::MAX).min(parent.max_stack);
+        self.stack_size = self.max_stack;
     }
 
     /// Limits how urgent a process may be, to no more than the parent's limit. All numbers beyond the highest ask for it.
@@ -400,6 +426,8 @@ pub(crate) mod tests {
             max_messages: u64::MAX,
             max_resources: MAX_RESOURCES,
             max_files: MAX_FILES,
+            stack_size: USUAL_STACK,
+            max_stack: FIRST_STACK,
             max_priority: Priority::High,
             quota: None,
             can_compile_modules: true,
@@ -441,6 +469,13 @@ pub(crate) mod tests {
         child.limit_messages(&parent, u64::MAX);
         child.limit_resources(&parent, u64::MAX);
         child.limit_processes(&parent, u64::MAX).unwrap();
+        child.set_stack(&parent, u64::MAX);
+        assert_eq!((child.stack_size, child.max_stack), (FIRST_STACK, FIRST_STACK));
+        child.set_stack(&parent, 100_000);
+        let mut grandchild = child.narrowed();
+        assert_eq!(grandchild.stack_size, 100_000);
+        grandchild.set_stack(&child, 200_000);
+        assert_eq!(grandchild.stack_size, 100_000);
         let quota = child.quota.as_ref().unwrap().limit();
         assert_eq!((child.max_messages, child.max_resources, quota), (20, 30, 40));
         assert_eq!(child.max_files, 25);

@@ -44,7 +44,7 @@ mod testing;
 
 pub use clock::{Clock, SimulatedClock, SystemClock};
 pub use code::Memories;
-pub use config::{MAX_WORKERS, PreopenedDir, RuntimeConfig};
+pub use config::{MAX_STACK, MAX_WORKERS, MIN_STACK, PreopenedDir, RuntimeConfig};
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use error::{LoadError, RuntimeError};
 pub use forbidden::fits;

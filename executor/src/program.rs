@@ -7,15 +7,19 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lunatic_instrument::abi::{COST_MODEL_VERSION, FORMAT_VERSION};
-use lunatic_instrument::{Options, is_prepared, prepare, verify};
+use lunatic_instrument::abi::{COST_MODEL_VERSION, FORMAT_VERSION, METERING_MODULE};
+use lunatic_instrument::{
+    Options, PrepareError, VerifyError, VerifyErrorKind, is_prepared, prepare_with_progress,
+    verify_with_progress,
+};
 use lunatic_jit::{
     Budget, Cache, CacheKey, Cancellation, CompileError, CompileOptions, Deadline, Engine, EngineConfig,
-    FuncIndex, FuncType, Linked, Linker, MemoryLayout, Module,
+    ExternType, FEATURES, FuncIndex, FuncType, Linked, Linker, MemoryLayout, Module, Outline,
+    declared_imports,
 };
 
 use crate::code::{Code, Memories, layouts};
-use crate::config::RuntimeConfig;
+use crate::config::{MAX_STACK, RuntimeConfig, USUAL_STACK};
 use crate::error::{LoadError, RuntimeError};
 use crate::host;
 use crate::perf_map::PerfMap;
@@ -33,6 +37,9 @@ pub(crate) const MAX_GUEST_BYTES: usize = 8 << 20;
 const MAX_GUEST_CODE: usize = 64 << 20;
 const MAX_GUEST_DATA: usize = 64 << 20;
 pub(crate) const MAX_GUEST_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes of a module after which preparing it asks whether there is time left.
+const ASK_AGAIN: usize = 64 << 10;
 
 /// A program: a module with an entry, or with tests. Made by [`Runtime::load`](crate::Runtime::load).
 #[derive(Clone)]
@@ -59,7 +66,11 @@ pub(crate) struct Loader {
 impl Loader {
     /// What the configuration asks for. `repeatable`: for runs that are to be the same each time.
     pub(crate) fn new(config: &RuntimeConfig, repeatable: bool) -> Result<Loader, RuntimeError> {
-        let engine = EngineConfig { stack_size: config.stack_size, canonical_nans: repeatable };
+        let engine = EngineConfig {
+            stack_size: config.stack_size.min(USUAL_STACK),
+            max_stack_size: config.stack_size.min(MAX_STACK),
+            canonical_nans: repeatable,
+        };
         Ok(Loader {
             engine: Engine::new(engine)?,
             linker: host::linker(),
@@ -84,6 +95,7 @@ impl Loader {
         // and the other, is.
         let can_reserve = !self.repeatable && self.engine.can_reserve();
         let layouts = layouts(bytes, self.memories, can_reserve);
+        self.check(bytes)?;
         let mut prepared = None;
         let versions = layouts.iter().map(|&memory| {
             let options = CompileOptions { memory, untrusted: self.untrusted };
@@ -97,6 +109,28 @@ impl Loader {
             return Err(LoadError::NoStart);
         }
         Ok(Program { code, start })
+    }
+
+    /// Says what can be said of a program before it is prepared and compiled, which may take minutes. What is malformed is
+    /// reported by what reads it next.
+    fn check(&self, bytes: &[u8]) -> Result<(), LoadError> {
+        let outline = match Outline::read(bytes) {
+            Ok(outline) => outline,
+            Err(error @ CompileError::Unsupported { .. }) => return Err(error.into()),
+            Err(_) => return Ok(()),
+        };
+        self.check_imports(bytes, &outline)?;
+        let is_start = outline.export(START).is_some_and(|ty| ty == ExternType::Func(FuncType::new([], [])));
+        if is_start || testing::exports_tests(outline.exports()) { Ok(()) } else { Err(LoadError::NoStart) }
+    }
+
+    fn check_imports(&self, bytes: &[u8], outline: &Outline) -> Result<(), LoadError> {
+        // Preparing has more to say of imports from the namespace that is its own.
+        let is_reserved = |(module, _): (&str, &str)| module == METERING_MODULE;
+        if is_prepared(bytes) || !declared_imports(bytes).any(is_reserved) {
+            self.linker.check(outline)?;
+        }
+        Ok(())
     }
 
     /// Compiles a module for a guest, which may end meanwhile. Nothing of it goes into the cache or comes from there:
@@ -117,7 +151,10 @@ impl Loader {
         let (max_code, max_data) = (MAX_GUEST_CODE, MAX_GUEST_DATA);
         let budget = Budget { threads: 1, max_code, max_data, deadline, cancellation };
         let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: self.untrusted };
-        let prepared = self.prepare_or_verify(bytes)?;
+        if let Ok(outline) = Outline::read(bytes) {
+            self.check_imports(bytes, &outline)?;
+        }
+        let prepared = self.prepare_or_verify(bytes, &budget)?;
         let module = self.link(&Module::compile_within(&self.engine, &prepared, options, &budget)?)?;
         Ok(Code::new(vec![module], Memories::ByLimit))
     }
@@ -132,7 +169,7 @@ impl Loader {
         let budget = Budget::default();
         let mut prepared = || -> Result<Cow<'a, [u8]>, LoadError> {
             if prepared.is_none() {
-                *prepared = Some(self.prepare_or_verify(bytes)?);
+                *prepared = Some(self.prepare_or_verify(bytes, &budget)?);
             }
             Ok(prepared.clone().expect("it was just made"))
         };
@@ -154,16 +191,36 @@ impl Loader {
     }
 
     /// What is compiled: verified bytes, unless the node runs unmetered.
-    fn prepare_or_verify<'a>(&self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, LoadError> {
+    fn prepare_or_verify<'a>(&self, bytes: &'a [u8], budget: &Budget) -> Result<Cow<'a, [u8]>, LoadError> {
+        // It is asked after every function and section; looking at a clock after each would take longer than most of them.
+        let mut asked_at = 0;
+        let mut has_time = |done: usize| {
+            if done < asked_at + ASK_AGAIN {
+                return true;
+            }
+            asked_at = done;
+            budget.check_time().is_ok()
+        };
+        // Why it was stopped.
+        let stopped = || LoadError::from(budget.check_time().err().unwrap_or(CompileError::Cancelled));
         if is_prepared(bytes) {
-            verify(bytes)?;
-            return Ok(bytes.into());
+            return match verify_with_progress(bytes, &mut has_time) {
+                Ok(_) => Ok(bytes.into()),
+                Err(VerifyError { kind: VerifyErrorKind::Stopped, .. }) => Err(stopped()),
+                Err(error) => Err(error.into()),
+            };
         }
         if self.unmetered {
             return Ok(bytes.into());
         }
         // It verifies what it returns.
-        Ok(prepare(bytes, &Options::default())?.bytes.into())
+        let mut options = Options::default();
+        options.features = FEATURES;
+        match prepare_with_progress(bytes, &options, &mut |done, _| has_time(done)) {
+            Ok(prepared) => Ok(prepared.bytes.into()),
+            Err(PrepareError::Stopped) => Err(stopped()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn link(&self, module: &Module) -> Result<Linked<ProcessData>, LoadError> {

@@ -311,3 +311,46 @@ fn the_first_process_has_the_nodes_limits() {
         assert!(outcome.stderr.contains(says), "{says}: {}", outcome.stderr);
     }
 }
+
+/// The first process has a large stack, and gives children a part of it; a child that was given one gives no more than
+/// that.
+#[test]
+fn a_child_has_the_native_stack_that_its_configuration_gives_it() {
+    passes(
+        r#"
+        (data (i32.const 1024) "deepchildgrandchild")
+        ;; So many calls in each other, of some 50 bytes of stack each.
+        (func $deep (export "deep") (param $calls i64) (result i64)
+          (if (i64.eqz (local.get $calls)) (then (return (i64.const 0))))
+          (i64.add (call $deep (i64.sub (local.get $calls) (i64.const 1))) (i64.const 1)))
+        (func (export "child") (local $config i64)
+          (drop (call $deep (i64.const 8000)))
+          (local.set $config (call $create_config))
+          (call $assert (i64.eq (call $get_stack_size (local.get $config)) (i64.const 262144)))
+          (call $set_stack_size (local.get $config) (i64.const 1048576))
+          (call $assert (i64.eq (call $get_stack_size (local.get $config)) (i64.const 524288)))
+          (call $set_stack_size (local.get $config) (i64.const 65536))
+          (call $set_can_create (local.get $config) (i32.const 1))
+          (drop (call $spawn_with (i64.const 3) (local.get $config) (i32.const 1033) (i32.const 10)))
+          (call $assert (i32.eqz (call $wait (i64.const 0) (i64.const -1)))))
+        (func (export "grandchild") (local $config i64)
+          (local.set $config (call $create_config))
+          (call $assert (i64.eq (call $get_stack_size (local.get $config)) (i64.const 65536)))
+          (drop (call $deep (i64.const 500)))
+          (call $send (i64.const 1) (i64.const 5))
+          (drop (call $deep (i64.const 3000)))
+          (call $send (i64.const 1) (i64.const 6)))
+        (func (export "_start") (local $config i64)
+          (call $die_when_link_dies (i32.const 0))
+          (drop (call $deep (i64.const 15000)))
+          (local.set $config (call $create_config))
+          (call $assert (i64.eq (call $get_stack_size (local.get $config)) (i64.const 262144)))
+          (call $set_stack_size (local.get $config) (i64.const 524288))
+          (call $set_can_create (local.get $config) (i32.const 1))
+          (call $set_can_spawn (local.get $config) (i32.const 1))
+          (drop (call $spawn_with (i64.const 1) (local.get $config) (i32.const 1028) (i32.const 5)))
+          ;; The grandchild, which has less than it needs, and then the child, which is linked to it.
+          (call $assert (i32.eqz (call $wait (i64.const 5) (i64.const -1))))
+          (call $assert (i32.eq (call $wait (i64.const 1) (i64.const -1)) (i32.const 1))))"#,
+    );
+}

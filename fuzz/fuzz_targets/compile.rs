@@ -11,7 +11,7 @@ static ENGINE: LazyLock<Engine> =
     LazyLock::new(|| Engine::new(EngineConfig::default()).expect("this machine is supported"));
 
 /// Little enough for a fuzzer's own memory limit.
-const LIMITS: StoreLimits = StoreLimits { max_memory: 64 << 20, max_table_elements: 100_000, total: None };
+const LIMITS: StoreLimits = StoreLimits { max_memory: 64 << 20, max_table_elements: 100_000, stack_size: None, total: None };
 
 fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
     let (module, bytes) = input;

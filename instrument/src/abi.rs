@@ -43,8 +43,12 @@ pub const MAX_CHARGE: u32 = 10_000;
 pub const MAX_RETURN: u32 = 64;
 
 /// The name of the custom section that says where the code of a prepared module was before: see
-/// [`crate::original_offset`]. Only in modules that had debug sections.
+/// [`crate::original_offset`].
 pub const OFFSETS_SECTION: &str = "lunatic.offsets";
+
+/// The name of the custom section that says where in its file the content of the original's code section began, as an
+/// unsigned LEB128: with [`OFFSETS_SECTION`], offsets in that file can be told.
+pub const CODE_START_SECTION: &str = "lunatic.code_start";
 
 /// The debug sections (DWARF) that say which line of which file, and which inlined function, an instruction comes
 /// from, without the prefix that they have in a file: [`PLAIN_DEBUG_PREFIX`] or [`KEPT_DEBUG_PREFIX`].

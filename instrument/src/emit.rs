@@ -1,8 +1,9 @@
 //! Writes bodies: the original's bytes, with charges between them and the indices that changed.
 
-use wasm_encoder::{BranchHint, BranchHints, Encode, IndirectNameMap, NameMap};
+use wasm_encoder::{BranchHint, BranchHints, CustomSection, Encode, IndirectNameMap, NameMap, Section};
 use wasmparser::FunctionBody;
 
+use crate::abi::CODE_START_SECTION;
 use crate::body::{Body, Item, Kind, Number};
 use crate::origin::OffsetMap;
 use crate::plan::Charge;
@@ -23,6 +24,7 @@ pub(crate) struct Emitter<'a> {
 }
 
 /// Where code was, while it is written.
+#[derive(Debug)]
 pub(crate) struct Origins {
     /// Where the original code began.
     pub(crate) code_start: u32,
@@ -39,6 +41,16 @@ struct BodyEmitter {
     label_names: NameMap,
     /// Where operators are in `bytes`, and where in the original file.
     places: Vec<(u32, u32)>,
+}
+
+impl Origins {
+    /// Appends the sections that say so.
+    pub(crate) fn append_to(self, module: &mut Vec<u8>) {
+        let mut start = Vec::new();
+        self.code_start.encode(&mut start);
+        CustomSection { name: CODE_START_SECTION.into(), data: start.into() }.append_to(module);
+        self.map.append_to(module);
+    }
 }
 
 impl<'a> Emitter<'a> {

@@ -51,6 +51,9 @@ pub enum PrepareError {
     /// The module carries the mark of a prepared one and does not verify.
     #[error("already prepared, but not as it should be: {0}: prepare the original module again")]
     Tampered(#[source] VerifyError),
+    /// The receiver of the progress asked to stop.
+    #[error("preparing it was stopped")]
+    Stopped,
     /// The rewriter could not take or give the module: a fault of this crate.
     #[error("the rewriter failed on a valid module, please report this: {0}")]
     Rewrite(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -69,6 +72,15 @@ pub enum Limit {
     /// The size of a function's code with its charges, of which there may be many in little code.
     #[error("a function may have at most {} bytes when it is prepared", crate::rewrite::MAX_FUNCTION_BYTES)]
     FunctionBytes,
+    /// The number of types, with the one that is added.
+    #[error("a module without the type (i32) -> () may have at most {} types", crate::rewrite::MAX_ITEMS - 1)]
+    Types,
+    /// The number of functions, with the one that is added.
+    #[error("a module may have at most {} functions", crate::rewrite::MAX_ITEMS - 1)]
+    Functions,
+    /// The size of all types of imports and exports, with that of the import that is added.
+    #[error("the types of a module's imports and exports are too large together")]
+    TypeSize,
 }
 
 /// Why a module was not accepted as prepared.
@@ -140,6 +152,9 @@ pub enum VerifyErrorKind {
     /// A function does too much after a call has returned.
     #[error("more than {MAX_RETURN} reductions of work after a call, without a charge")]
     LongReturn,
+    /// The receiver of the progress asked to stop.
+    #[error("verifying it was stopped")]
+    Stopped,
     /// There is more work between two charges than the file declares.
     #[error("{found} reductions of work between two charges, above the declared bound of {declared}")]
     AboveBound {

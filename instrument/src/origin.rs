@@ -24,22 +24,76 @@ use crate::abi::{DEBUG_SECTIONS, KEPT_DEBUG_PREFIX, OFFSETS_SECTION, PLAIN_DEBUG
 /// Time is linear in the size of the map. Of a malformed map, no answer or a wrong one is given.
 #[must_use]
 pub fn original_offset(map: &[u8], offset: u32) -> Option<u32> {
-    let mut rest = map;
-    let mut run: Option<(u32, u32)> = None;
-    while let (Some(distance), Some(shift)) = (read_number(&mut rest), read_number(&mut rest)) {
-        let (new, old) = run.unwrap_or_default();
+    Runs::default().original(map, offset)
+}
+
+/// Some places of a map, so that not all of it has to be read for an offset.
+#[derive(Debug, Default)]
+pub struct OffsetIndex(Vec<Runs>);
+
+impl OffsetIndex {
+    /// Runs between two places.
+    const STEP: usize = 512;
+
+    /// The index of a map, in time that is linear in its size.
+    #[must_use]
+    pub fn new(map: &[u8]) -> OffsetIndex {
+        let (mut runs, mut places) = (Runs::default(), Vec::new());
+        for number in 1.. {
+            if runs.advance(map).is_none() {
+                break;
+            }
+            if number % OffsetIndex::STEP == 0 {
+                places.push(runs);
+            }
+        }
+        OffsetIndex(places)
+    }
+
+    /// As [`original_offset`], of the map that this is the index of.
+    #[must_use]
+    pub fn original_offset(&self, map: &[u8], offset: u32) -> Option<u32> {
+        let begun = |runs: &Runs| runs.run.is_some_and(|(new, _)| new <= offset);
+        let before = self.0.partition_point(begun).checked_sub(1);
+        before.map_or_else(Runs::default, |index| self.0[index]).original(map, offset)
+    }
+}
+
+/// A place in a map: behind some of its runs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Runs {
+    /// Bytes that were read.
+    at: usize,
+    /// Where the last of them begins, new and old.
+    run: Option<(u32, u32)>,
+}
+
+impl Runs {
+    /// Reads a run; what was the last before.
+    fn advance(&mut self, map: &[u8]) -> Option<Option<(u32, u32)>> {
+        let mut rest = map.get(self.at..)?;
+        let (distance, shift) = (read_number(&mut rest)?, read_number(&mut rest)?);
+        let (new, old) = self.run.unwrap_or_default();
         let begin = new.wrapping_add(distance);
         let next = old.wrapping_add(distance).wrapping_add(unzigzag(shift) as u32);
-        if begin > offset || begin < new {
-            return run.map(|_| {
-                let on = old.saturating_add(offset - new);
-                // Behind a function's end, the next run may begin anywhere.
-                if next >= old { on.min(next) } else { on }
-            });
-        }
-        run = Some((begin, next));
+        self.at = map.len() - rest.len();
+        Some(self.run.replace((begin, next)))
     }
-    run.map(|(new, old)| old.saturating_add(offset - new))
+
+    fn original(mut self, map: &[u8], offset: u32) -> Option<u32> {
+        while let Some(before) = self.advance(map) {
+            let (begin, next) = self.run?;
+            let (new, old) = before.unwrap_or_default();
+            if begin > offset || begin < new {
+                return before.map(|_| {
+                    let on = old.saturating_add(offset - new);
+                    // Behind a function's end, the next run may begin anywhere.
+                    if next >= old { on.min(next) } else { on }
+                });
+            }
+        }
+        self.run.map(|(new, old)| old.saturating_add(offset - new))
+    }
 }
 
 /// A map while it is written.
@@ -67,6 +121,11 @@ impl OffsetMap {
         self.last = (new, old);
     }
 
+    /// Appends it to the prepared module.
+    pub(crate) fn append_to(self, module: &mut Vec<u8>) {
+        CustomSection { name: OFFSETS_SECTION.into(), data: self.bytes.into() }.append_to(module);
+    }
+
     /// Begins a run, whether the one before would have come here or not.
     pub(crate) fn begin_run(&mut self, new: u32, old: u32) {
         let distance = new - self.run.0;
@@ -81,8 +140,6 @@ impl OffsetMap {
 /// What of a module is kept so that its lines are found when it is prepared.
 #[derive(Debug)]
 pub(crate) struct DebugSections<'a> {
-    /// Where the content of the code section begins in the file.
-    pub(crate) code_start: u32,
     /// Names without prefix, and contents.
     sections: Vec<(&'a str, &'a [u8])>,
 }
@@ -90,13 +147,10 @@ pub(crate) struct DebugSections<'a> {
 impl<'a> DebugSections<'a> {
     /// The debug sections of a module, `None` if it has none or no code.
     pub(crate) fn of(wasm: &'a [u8]) -> Option<DebugSections<'a>> {
-        let (mut code_start, mut sections) = (None, Vec::new());
+        let (mut has_code, mut sections) = (false, Vec::new());
         for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
             match payload {
-                // Modules are far smaller than 4 GiB: see `MAX_MODULE_BYTES`.
-                Payload::CodeSectionStart { unchecked_range, .. } => {
-                    code_start = Some(unchecked_range.start as u32);
-                }
+                Payload::CodeSectionStart { .. } => has_code = true,
                 Payload::CustomSection(section) => {
                     let name = kept_name(section.name());
                     sections.extend(name.map(|name| (name, section.data())));
@@ -104,17 +158,15 @@ impl<'a> DebugSections<'a> {
                 _ => {}
             }
         }
-        let code_start = code_start?;
-        if sections.is_empty() { None } else { Some(DebugSections { code_start, sections }) }
+        if sections.is_empty() || !has_code { None } else { Some(DebugSections { sections }) }
     }
 
-    /// Appends them to the prepared module, with the map.
-    pub(crate) fn append_to(&self, module: &mut Vec<u8>, map: OffsetMap) {
+    /// Appends them to the prepared module.
+    pub(crate) fn append_to(&self, module: &mut Vec<u8>) {
         for (name, data) in &self.sections {
             let name = format!("{KEPT_DEBUG_PREFIX}{name}");
             CustomSection { name: name.into(), data: (*data).into() }.append_to(module);
         }
-        CustomSection { name: OFFSETS_SECTION.into(), data: map.bytes.into() }.append_to(module);
     }
 }
 
@@ -177,10 +229,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_index_finds_what_the_whole_map_has() {
+        let mut map = OffsetMap::default();
+        let places: Vec<_> =
+            (0..4000_u32).map(|step| (3 * step + 7, step.wrapping_mul(0x9e37_79b9))).collect();
+        places.iter().for_each(|&(new, old)| map.push(new, old));
+        let index = OffsetIndex::new(&map.bytes);
+        assert!(index.0.len() >= 4000 / OffsetIndex::STEP);
+        for &(new, old) in &places {
+            assert_eq!(index.original_offset(&map.bytes, new), Some(old), "{new}");
+        }
+        for offset in [0, 6, 8, 12_003, 12_007, u32::MAX] {
+            assert_eq!(index.original_offset(&map.bytes, offset), original_offset(&map.bytes, offset));
+        }
+    }
+
     proptest! {
         #[test]
         fn any_map_gives_some_answer(map: Vec<u8>, offset: u32) {
             let _ = original_offset(&map, offset);
+            let _ = OffsetIndex::new(&map).original_offset(&map, offset);
         }
 
         #[test]

@@ -3,11 +3,14 @@
 use crate::abi::MAX_CHARGE;
 use crate::container::{Manifest, is_prepared};
 use crate::cost::MAX_OPERATOR_COST;
-use crate::error::{Limit, PrepareError};
+use wasmparser::WasmFeatures;
+
+use crate::error::{Limit, PrepareError, VerifyError, VerifyErrorKind};
+use crate::features::FEATURES;
 use crate::origin::DebugSections;
 use crate::rewrite::{Error, How, rewrite};
 use crate::screen::check_head;
-use crate::verify::{Report, verify, verify_with_progress};
+use crate::verify::{Report, verify_with_progress};
 
 /// How a module is prepared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +22,14 @@ pub struct Options {
     /// Write small innermost loops out a few times, so that one charge pays for several rounds. Default: yes. Without,
     /// code is as large as it was, but for the charges, and loops of a few instructions take up to half as long again.
     pub unroll: bool,
+    /// The proposals that the module may use, of those that can be prepared. Default: [`FEATURES`]. An engine that takes
+    /// fewer has a module refused here, instead of after it was prepared.
+    pub features: WasmFeatures,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { max_charge: MAX_CHARGE, unroll: true }
+        Options { max_charge: MAX_CHARGE, unroll: true, features: FEATURES }
     }
 }
 
@@ -79,22 +85,23 @@ pub struct Stats {
 /// If the bytes are not a valid core module, use an unsupported proposal, pass a limit, or import from the
 /// reserved namespace; or if they are marked as prepared and do not verify.
 pub fn prepare(wasm: &[u8], options: &Options) -> Result<Prepared, PrepareError> {
-    prepare_with_progress(wasm, options, &mut |_, _| {})
+    prepare_with_progress(wasm, options, &mut |_, _| true)
 }
 
 /// As [`prepare`], and tells how far it is: `progress` is called with how much of the work is done, and with how much
-/// there is, for every function on each of the two passes.
+/// there is, for every function and section on each of the two passes. It says whether to go on.
 ///
 /// # Errors
 ///
-/// As [`prepare`].
+/// As [`prepare`], and [`PrepareError::Stopped`].
 pub fn prepare_with_progress(
     wasm: &[u8],
     options: &Options,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Prepared, PrepareError> {
     if is_prepared(wasm) {
-        let report = verify(wasm).map_err(PrepareError::Tampered)?;
+        let report = verify_with_progress(wasm, &mut |done| progress(done, wasm.len()))
+            .map_err(|error| not_verified(error, PrepareError::Tampered))?;
         return Ok(Prepared { bytes: wasm.to_vec(), stats: Stats::of_prepared(wasm, &report) });
     }
     check_head(wasm)?;
@@ -103,17 +110,21 @@ pub fn prepare_with_progress(
     let how = How {
         max_charge: options.max_charge.clamp(MAX_OPERATOR_COST, MAX_CHARGE),
         unroll: options.unroll,
-        debug: debug.as_ref(),
+        features: options.features & FEATURES,
     };
     let mut rewritten =
         rewrite(wasm, &how, &mut |done| progress(done, work)).map_err(|error| match error {
-            Error::Refused(refusal) => refusal.into_error(wasm),
-            Error::TooLarge(offset) => PrepareError::Limit { limit: Limit::FunctionBytes, offset },
+            Error::Refused(refusal) => refusal.into_error(wasm, how.features),
+            Error::Limit(limit, offset) => PrepareError::Limit { limit, offset },
+            Error::Stopped => PrepareError::Stopped,
             Error::Fault(fault) => PrepareError::Rewrite(Box::new(fault)),
         })?;
     let mut bytes = std::mem::take(&mut rewritten.bytes);
-    if let (Some(debug), Some(origins)) = (&debug, rewritten.origins) {
-        debug.append_to(&mut bytes, origins);
+    if let Some(debug) = &debug {
+        debug.append_to(&mut bytes);
+    }
+    if let Some(origins) = rewritten.origins {
+        origins.append_to(&mut bytes);
     }
     let totals = rewritten.totals;
     let manifest =
@@ -123,7 +134,7 @@ pub fn prepare_with_progress(
     // The output is longer than the input; scaled, the second half of the work is its.
     let scaled = |done: usize| (done as u64 * wasm.len() as u64 / size as u64) as usize;
     let report = verify_with_progress(&bytes, &mut |done| progress(wasm.len() + scaled(done), work))
-        .map_err(PrepareError::Unproven)?;
+        .map_err(|error| not_verified(error, PrepareError::Unproven))?;
     debug_assert_eq!(
         (totals.functions, totals.charges),
         (report.functions, report.charges),
@@ -140,6 +151,20 @@ pub fn prepare_with_progress(
         ..Stats::of_prepared(&bytes, &report)
     };
     Ok(Prepared { bytes, stats })
+}
+
+/// How the validator says that the types of imports and exports are too large together.
+const TYPES_TOO_LARGE: &str = "effective type size exceeds";
+
+fn not_verified(error: VerifyError, otherwise: fn(VerifyError) -> PrepareError) -> PrepareError {
+    match &error.kind {
+        VerifyErrorKind::Stopped => PrepareError::Stopped,
+        // The import that is added has a type, too.
+        VerifyErrorKind::Invalid(invalid) if invalid.message().starts_with(TYPES_TOO_LARGE) => {
+            PrepareError::Limit { limit: Limit::TypeSize, offset: error.offset }
+        }
+        _ => otherwise(error),
+    }
 }
 
 impl Stats {

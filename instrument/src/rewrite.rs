@@ -18,13 +18,14 @@ use wasm_encoder::{
 };
 use wasmparser::{
     CompositeInnerType, CustomSectionReader, FuncValidator, FunctionBody, KnownCustom, Name, NameMap,
-    Operator, Parser, Payload, TypeRef, ValidatorResources,
+    Operator, Parser, Payload, TypeRef, ValidatorResources, WasmFeatures,
 };
 
-use crate::abi::{CHARGE_FUNCTION, KEPT_DEBUG_PREFIX, METERING_MODULE, OFFSETS_SECTION};
+use crate::abi::{CHARGE_FUNCTION, CODE_START_SECTION, KEPT_DEBUG_PREFIX, METERING_MODULE, OFFSETS_SECTION};
 use crate::body::{Body, Imported};
 use crate::emit::{Emitter, Origins};
-use crate::origin::{DebugSections, OffsetMap, kept_name};
+use crate::error::Limit;
+use crate::origin::{OffsetMap, kept_name};
 use crate::plan::{Plan, longest_run, plan};
 use crate::screen::{Refusal, Screen, parser};
 use crate::unroll::unroll;
@@ -33,8 +34,8 @@ use crate::unroll::unroll;
 #[derive(Debug, Default)]
 pub(crate) struct Rewritten {
     pub(crate) bytes: Vec<u8>,
-    /// Where the code was before, if the module had debug sections.
-    pub(crate) origins: Option<OffsetMap>,
+    /// Where the code was before, if there is code.
+    pub(crate) origins: Option<Origins>,
     pub(crate) totals: Totals,
     /// The names of the custom sections left out, in the order of the file.
     pub(crate) dropped_sections: Vec<String>,
@@ -54,21 +55,32 @@ pub(crate) struct Totals {
 }
 
 /// How to rewrite.
-pub(crate) struct How<'a> {
+pub(crate) struct How {
     pub(crate) max_charge: u32,
     pub(crate) unroll: bool,
-    pub(crate) debug: Option<&'a DebugSections<'a>>,
+    /// The proposals that the module may use.
+    pub(crate) features: WasmFeatures,
 }
 
 /// The largest function that validators take, by the limit that engines have agreed on.
 pub(crate) const MAX_FUNCTION_BYTES: usize = 7_654_321;
 
+/// Types and functions that a module may have, of each, by the limits that engines have agreed on. One of each may be
+/// added. For the import that is added there is room, since the size of their types limits imports to fewer.
+pub(crate) const MAX_ITEMS: usize = 1_000_000;
+
+fn at_most(limit: Limit, count: usize, offset: u64) -> Result<(), Error> {
+    if count < MAX_ITEMS { Ok(()) } else { Err(Error::Limit(limit, offset)) }
+}
+
 /// Why a module is not rewritten.
 #[derive(Debug)]
 pub(crate) enum Error {
     Refused(Refusal),
-    /// The function at this offset becomes too large.
-    TooLarge(u64),
+    /// What is at this offset becomes too large.
+    Limit(Limit, u64),
+    /// The receiver of the progress asked to stop.
+    Stopped,
     /// A fault of this crate: what is re-encoded has been validated.
     Fault(Fault),
 }
@@ -93,11 +105,11 @@ impl From<Fault> for Error {
     }
 }
 
-/// Screens and rewrites a module. `progress` is told how many bytes are behind it.
+/// Screens and rewrites a module. `progress` is told how many bytes are behind it, and says whether to go on.
 pub(crate) fn rewrite(
     wasm: &[u8],
-    how: &How<'_>,
-    progress: &mut dyn FnMut(usize),
+    how: &How,
+    progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Rewritten, Error> {
     let mut rewriter = Rewriter {
         wasm,
@@ -116,17 +128,24 @@ pub(crate) fn rewrite(
     };
     // What is added is a tenth, or a little more.
     rewriter.rewritten.bytes = Vec::with_capacity(wasm.len() + wasm.len() / 4 + 256);
-    let mut screen = Screen::new();
-    for payload in parser().parse_all(wasm) {
+    let mut screen = Screen::new(how.features);
+    let mut end = 0;
+    for payload in parser(how.features).parse_all(wasm) {
         let payload = payload?;
         let validator = screen.payload(&payload)?;
         match (payload, validator) {
             (Payload::CodeSectionEntry(body), Some(mut validator)) => {
                 rewriter.function(&body, &mut validator)?;
                 screen.recycle(validator);
-                progress(body.range().end as usize);
+                end = body.range().end;
             }
-            (payload, _) => rewriter.payload(payload)?,
+            (payload, _) => {
+                end = payload.as_section().map_or(end, |(_, range)| range.end);
+                rewriter.payload(payload)?;
+            }
+        }
+        if !progress(end as usize) {
+            return Err(Error::Stopped);
         }
     }
     Ok(rewriter.rewritten)
@@ -134,7 +153,7 @@ pub(crate) fn rewrite(
 
 struct Rewriter<'a> {
     wasm: &'a [u8],
-    how: &'a How<'a>,
+    how: &'a How,
     rewritten: Rewritten,
     /// How many types the module has.
     types: u32,
@@ -162,6 +181,9 @@ impl<'a> Rewriter<'a> {
                 let mut section = TypeSection::new();
                 for group in types.clone() {
                     self.note_types(&group?);
+                }
+                if self.charge_type.is_none() {
+                    at_most(Limit::Types, self.types as usize, types.range().start)?;
                 }
                 self.reencoder().parse_type_section(&mut section, types)?;
                 self.type_section(section);
@@ -191,7 +213,14 @@ impl<'a> Rewriter<'a> {
                 self.reencoder().parse_element_section(&mut section, elements)?;
                 self.section(&section);
             }
-            Payload::CodeSectionStart { count, size, .. } => self.begin_code(count, size),
+            Payload::FunctionSection(functions) => {
+                let all = self.imported.0 as usize + functions.count() as usize;
+                at_most(Limit::Functions, all, functions.range().start)?;
+                self.copy(&Payload::FunctionSection(functions));
+            }
+            Payload::CodeSectionStart { count, size, unchecked_range } => {
+                self.begin_code(count, size, unchecked_range.start as u32);
+            }
             Payload::CustomSection(section) => self.custom_section(&section),
             other => self.copy(&other),
         }
@@ -260,13 +289,11 @@ impl<'a> Rewriter<'a> {
         self.has_imports = true;
     }
 
-    fn begin_code(&mut self, count: u32, size: u32) {
+    fn begin_code(&mut self, count: u32, size: u32, code_start: u32) {
         // The size is what the section says of itself, and not all of it may be there.
         let size = self.wasm.len().min(size as usize);
         let mut emitter = Emitter::new(self.wasm, count, self.imported.0, size + size / 4);
-        let origins =
-            |debug: &DebugSections<'_>| Origins { code_start: debug.code_start, map: OffsetMap::default() };
-        emitter.origins = self.how.debug.map(origins);
+        emitter.origins = Some(Origins { code_start, map: OffsetMap::default() });
         self.emitter = Some(emitter);
         self.bodies_left = count;
         self.end_code_if_done();
@@ -293,7 +320,7 @@ impl<'a> Rewriter<'a> {
             let index = self.imported.new_index(index);
             let size = emitter.function(index, original, &body, &plan.charges, hints, &labels);
             if size > MAX_FUNCTION_BYTES {
-                return Err(Error::TooLarge(original.range().start));
+                return Err(Error::Limit(Limit::FunctionBytes, original.range().start));
             }
         }
         self.bodies_left -= 1;
@@ -310,7 +337,7 @@ impl<'a> Rewriter<'a> {
             self.section(&emitter.hints);
         }
         self.section(&RawSection { id: SectionId::Code as u8, data: &emitter.code });
-        self.rewritten.origins = emitter.origins.map(|origins| origins.map);
+        self.rewritten.origins = emitter.origins;
         self.new_labels = emitter.labels;
     }
 
@@ -457,7 +484,8 @@ fn placed<'a>(names: &[(u32, &'a str)], body: &FunctionBody<'_>) -> Result<Vec<(
 /// and what only a prepared module has.
 fn is_positional(name: &str) -> bool {
     const PREFIXES: [&str; 3] = [".debug_", "reloc.", "metadata.code."];
-    const NAMES: [&str; 4] = ["linking", "sourceMappingURL", "external_debug_info", OFFSETS_SECTION];
+    const NAMES: [&str; 5] =
+        ["linking", "sourceMappingURL", "external_debug_info", OFFSETS_SECTION, CODE_START_SECTION];
     let is_kept =
         |name: &str| name.strip_prefix(KEPT_DEBUG_PREFIX).is_some_and(|name| name.starts_with("debug_"));
     NAMES.contains(&name) || is_kept(name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))

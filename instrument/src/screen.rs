@@ -1,17 +1,17 @@
 //! The look at a module while it is rewritten, a step ahead of the rewriter.
 //!
-//! What the rewriter sees has been validated, uses only [`FEATURES`], does not touch the reserved namespace, and is not
+//! What the rewriter sees has been validated, uses only what is accepted, does not touch the reserved namespace, and is not
 //! larger than we want to take. Everything else that could be too much is limited by the validator. So a failure of the
 //! rewriter is a fault of ours. Reading a module takes longer than anything that is done with it; that is why this is no
 //! pass of its own.
 
 use wasmparser::{
     FuncValidator, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator, ValidatorResources,
+    WasmFeatures,
 };
 
 use crate::abi::METERING_MODULE;
 use crate::error::{Limit, PrepareError};
-use crate::features::FEATURES;
 use crate::proposal::refused_proposal;
 
 /// The largest module that is taken. Data and debug sections are most of what is ever this large.
@@ -33,9 +33,9 @@ pub(crate) fn check_head(wasm: &[u8]) -> Result<(), PrepareError> {
 }
 
 /// A parser that reads what the validator takes.
-pub(crate) fn parser() -> Parser {
+pub(crate) fn parser(features: WasmFeatures) -> Parser {
     let mut parser = Parser::new(0);
-    parser.set_features(FEATURES);
+    parser.set_features(features);
     parser
 }
 
@@ -58,15 +58,15 @@ impl From<wasmparser::Error> for Refusal {
 
 impl Refusal {
     /// The error that says so, of the module that was refused.
-    pub(crate) fn into_error(self, wasm: &[u8]) -> PrepareError {
+    pub(crate) fn into_error(self, wasm: &[u8], features: WasmFeatures) -> PrepareError {
         match self {
-            Refusal::Invalid(error) => classify(wasm, error),
+            Refusal::Invalid(error) => classify(wasm, error, features),
             // A prepared module that was cut off has lost its mark, which comes last. That it is damaged is the news
             // then, not what it imports.
             Refusal::Reserved { name, offset } => {
-                match Validator::new_with_features(FEATURES).validate_all(wasm) {
+                match Validator::new_with_features(features).validate_all(wasm) {
                     Ok(_) => PrepareError::ReservedImport { name, offset },
-                    Err(invalid) => classify(wasm, invalid),
+                    Err(invalid) => classify(wasm, invalid, features),
                 }
             }
         }
@@ -74,8 +74,8 @@ impl Refusal {
 }
 
 /// Whether a module that does not validate is wrong, or needs a proposal.
-fn classify(wasm: &[u8], source: wasmparser::Error) -> PrepareError {
-    match refused_proposal(wasm, FEATURES) {
+fn classify(wasm: &[u8], source: wasmparser::Error, features: WasmFeatures) -> PrepareError {
+    match refused_proposal(wasm, features) {
         Some(proposal) => PrepareError::Unsupported { proposal, source },
         None => PrepareError::Invalid(source),
     }
@@ -88,9 +88,9 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(crate) fn new() -> Screen {
+    pub(crate) fn new(features: WasmFeatures) -> Screen {
         let allocations = FuncValidatorAllocations::default();
-        Screen { validator: Validator::new_with_features(FEATURES), allocations }
+        Screen { validator: Validator::new_with_features(features), allocations }
     }
 
     /// Takes the next part of the module. A function's body is still to be validated, by whoever reads it.

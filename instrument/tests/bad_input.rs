@@ -5,10 +5,13 @@ mod support;
 use lunatic_instrument::abi::SECTION;
 use lunatic_instrument::{
     Limit, MAX_MODULE_BYTES, ManifestError, Options, PrepareError, VerifyErrorKind, is_prepared, prepare,
-    refused_proposal, verify,
+    prepare_with_progress, refused_proposal, verify, verify_with_progress,
 };
 use support::{charges, prepared, with_cost, without};
-use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
+use wasm_encoder::{
+    CodeSection, EntityType, Function, FunctionSection, GlobalType, ImportSection, Instruction, Module,
+    TypeSection, ValType,
+};
 use wasmparser::WasmFeatures;
 
 fn refused(wasm: &[u8]) -> PrepareError {
@@ -306,4 +309,78 @@ fn all_proposals_that_a_module_needs_are_named_and_no_others() {
     assert_eq!(two.unwrap().to_string(), "exceptions and threads");
     let invalid = wat::parse_str("(module (func (result i32)))").unwrap();
     assert_eq!(refused_proposal(&invalid, WasmFeatures::WASM2), None);
+}
+
+/// Preparing adds a type and an import, for which there has to be room. Such modules are valid, and refused by the limit
+/// that they are at.
+#[test]
+fn modules_at_the_limits_are_refused_by_name() {
+    const MOST: u32 = 1_000_000;
+    let mut types = TypeSection::new();
+    for _ in 0..MOST {
+        types.ty().function([], []);
+    }
+    let mut many_types = Module::new();
+    many_types.section(&types);
+
+    let mut one_type = TypeSection::new();
+    one_type.ty().function([ValType::I32], []);
+    let mut imports = ImportSection::new();
+    // As many as their types may be large.
+    for _ in 0..MOST - 2 {
+        imports.import(
+            "",
+            "",
+            EntityType::Global(GlobalType { val_type: ValType::I32, mutable: false, shared: false }),
+        );
+    }
+    let mut many_imports = Module::new();
+    many_imports.section(&one_type).section(&imports);
+
+    let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
+    let mut empty = Function::new([]);
+    empty.instruction(&Instruction::End);
+    for _ in 0..MOST {
+        functions.function(0);
+        code.function(&empty);
+    }
+    let mut many_functions = Module::new();
+    many_functions.section(&one_type).section(&functions).section(&code);
+
+    for (module, limit) in
+        [(many_types, Limit::Types), (many_imports, Limit::TypeSize), (many_functions, Limit::Functions)]
+    {
+        let error = refused(&module.finish());
+        assert!(matches!(error, PrepareError::Limit { limit: found, .. } if found == limit), "{error}");
+    }
+}
+
+#[test]
+fn preparing_stops_when_it_is_told_to() {
+    let module = wasm(&format!("(module {})", "(func (loop (br 0)))".repeat(100)));
+    let prepared = prepare(&module, &Options::default()).unwrap().bytes;
+    // At the beginning, in the middle, and in the second pass, which verifies.
+    for left in [0, 50, 150] {
+        let mut calls = 0;
+        let mut progress = |_, _| {
+            calls += 1;
+            calls <= left
+        };
+        let error = prepare_with_progress(&module, &Options::default(), &mut progress).unwrap_err();
+        assert!(matches!(error, PrepareError::Stopped), "{error}");
+        assert_eq!(calls, left + 1);
+    }
+    let error = verify_with_progress(&prepared, &mut |_| false).unwrap_err();
+    assert!(matches!(error.kind, VerifyErrorKind::Stopped), "{error}");
+}
+
+/// What an engine does not take is found in the first pass.
+#[test]
+fn a_proposal_that_is_not_wanted_is_refused_like_one_that_is_not_known() {
+    let module = wasm("(module (func (block $out (try_table (catch_all $out)))))");
+    prepare(&module, &Options::default()).unwrap();
+    let mut options = Options::default();
+    options.features = WasmFeatures::WASM2;
+    let error = prepare(&module, &options).unwrap_err();
+    assert!(error.to_string().starts_with("unsupported proposal: exceptions ("), "{error}");
 }

@@ -9,10 +9,10 @@ use arbitrary::Unstructured;
 use wasm_encoder::{CustomSection, Encode, Section};
 use wasmparser::{Operator, Parser, Payload};
 
-use lunatic_instrument::abi::OFFSETS_SECTION;
+use lunatic_instrument::abi::{CODE_START_SECTION, OFFSETS_SECTION};
 use lunatic_instrument::{Options, original_offset, prepare};
 
-/// The module with a debug section, without which nothing is noted.
+/// The module with a debug section.
 fn with_debug_section(mut wasm: Vec<u8>) -> Vec<u8> {
     let section = CustomSection { name: ".debug_line".into(), data: b"lines"[..].into() };
     wasm.push(section.id());
@@ -25,6 +25,15 @@ fn custom<'a>(wasm: &'a [u8], name: &str) -> Option<&'a [u8]> {
         Payload::CustomSection(section) if section.name() == name => Some(section.data()),
         _ => None,
     })
+}
+
+/// Where the content of the code section begins.
+fn code_start(wasm: &[u8]) -> u8 {
+    let start = Parser::new(0).parse_all(wasm).find_map(|payload| match payload.expect("well-formed") {
+        Payload::CodeSectionStart { unchecked_range, .. } => Some(unchecked_range.start as u8),
+        _ => None,
+    });
+    start.expect("it has code")
 }
 
 /// Every operator of a module, by its offset in the content of the code section.
@@ -154,10 +163,15 @@ fn a_branch_of_a_copy_is_found_behind_an_operand_that_became_shorter() {
 }
 
 #[test]
-fn a_module_without_debug_sections_gets_nothing_more() {
+fn every_module_with_code_has_the_map_and_where_its_code_was() {
     let wasm = wat::parse_str("(module (func (loop (br 0))))").expect("well-formed");
     let prepared = prepare(&wasm, &Options::default()).expect("acceptable").bytes;
-    assert!(custom(&prepared, OFFSETS_SECTION).is_none());
+    assert!(custom(&prepared, OFFSETS_SECTION).is_some());
+    // Below 128, so a single byte.
+    let start = code_start(&wasm);
+    assert_eq!(custom(&prepared, CODE_START_SECTION), Some(&[start][..]));
+    let nothing = prepare(&wat::parse_str("(module)").expect("well-formed"), &Options::default());
+    assert!(custom(&nothing.expect("acceptable").bytes, OFFSETS_SECTION).is_none());
     let with = prepare(&with_debug_section(wasm), &Options::default()).expect("acceptable");
     assert_eq!(custom(&with.bytes, "lunatic.debug_line"), Some(&b"lines"[..]));
     assert_eq!(custom(&with.bytes, ".debug_line"), None);

@@ -45,10 +45,16 @@ impl Budget {
 
     /// Whether to go on, with so many bytes of native code made so far.
     pub(crate) fn check(&self, code: usize) -> Result<(), CompileError> {
+        if code > self.max_code { Err(CompileError::OverBudget("native code")) } else { self.check_time() }
+    }
+
+    /// Whether there is time left for what is done before compiling.
+    ///
+    /// # Errors
+    /// As compiling has them: it was cancelled, or the deadline has passed.
+    pub fn check_time(&self) -> Result<(), CompileError> {
         if self.cancellation.is_cancelled() {
             Err(CompileError::Cancelled)
-        } else if code > self.max_code {
-            Err(CompileError::OverBudget("native code"))
         } else if self.deadline.as_ref().is_some_and(Deadline::has_passed) {
             Err(CompileError::OverBudget("time"))
         } else {

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use lunatic_instrument::refused_proposal;
+use lunatic_instrument::{abi, refused_proposal};
 use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 
 use crate::budget::Budget;
@@ -71,7 +71,7 @@ pub(crate) fn compile(
 }
 
 /// Names the proposal that an invalid module would be valid with.
-fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
+pub(crate) fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
     let CompileError::Invalid { message, offset } = error else { return error };
     match refused_proposal(wasm, FEATURES) {
         Some(proposals) => {
@@ -88,18 +88,23 @@ fn translate_all(
     options: CompileOptions,
     budget: &Budget,
 ) -> Result<(Shape, Artifact), CompileError> {
-    let (shape, bodies) = parse(wasm, budget)?;
+    let (mut shape, bodies) = parse(wasm, budget)?;
     let offsets = VmOffsets::new(&shape);
     let entries = Entries::new(&shape);
     let (isa, hasty_isa) = (&**engine.isa(), &**engine.hasty_isa());
-    let module = ModuleEnvironment { isa, hasty_isa, shape: &shape, offsets: &offsets, options };
+    let max_frame = engine.max_frame();
+    let module = ModuleEnvironment { isa, hasty_isa, max_frame, shape: &shape, offsets: &offsets, options };
     let size: usize = bodies.iter().map(|input| input.body.as_bytes().len()).sum();
     let threads = if size < PARALLEL_FROM { 1 } else { budget.threads };
     let bodies = bodies.into_iter().map(Piece::Body);
     let imports = (0..shape.imported_functions).map(Piece::HostTrampoline);
     let types = entries.types().iter().map(|&ty| Piece::EntryTrampoline(ty));
     let pieces = bodies.chain(imports).chain([Piece::YieldStub]).chain(types).collect();
-    let artifact = link(&compile_all(module, pieces, threads, budget)?)?;
+    let code = compile_all(module, pieces, threads, budget)?;
+    let artifact = link(&code)?;
+    let bodies = shape.functions.len() - shape.imported_functions as usize;
+    let frames = (shape.imported_functions..).zip(&code[..bodies]).map(|(index, code)| (index, code.frame));
+    shape.largest_frame = frames.max_by_key(|(_, frame)| *frame);
     Ok((shape, artifact))
 }
 
@@ -141,6 +146,10 @@ pub(crate) fn read_section(shape: &mut Shape, payload: Payload<'_>) -> Result<()
         Payload::DataSection(section) => shape.read_data(section),
         Payload::StartSection { func, .. } => {
             shape.start = Some(func);
+            Ok(())
+        }
+        Payload::CustomSection(section) if section.name() == abi::SECTION => {
+            shape.is_prepared = true;
             Ok(())
         }
         Payload::CustomSection(section) if section.name() == NAMES => {

@@ -29,9 +29,21 @@ pub fn declared_imports(wasm: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     imports.map(|import| (import.module, import.name))
 }
 
-/// The declarations of a valid module.
-pub(crate) fn extract(wasm: &[u8]) -> Vec<u8> {
+/// What compiling found out: the function with the largest frame, and its size.
+const LARGEST_FRAME: u8 = 0xff;
+
+/// The mark of a prepared module.
+const PREPARED: u8 = 0xfe;
+
+/// The declarations of a valid module, and what else of its shape is not in its code.
+pub(crate) fn extract(wasm: &[u8], shape: &Shape) -> Vec<u8> {
     let mut frames = Vec::new();
+    if let Some((function, size)) = shape.largest_frame {
+        push(&mut frames, LARGEST_FRAME, [function, size].map(u32::to_le_bytes).as_flattened());
+    }
+    if shape.is_prepared {
+        push(&mut frames, PREPARED, &[]);
+    }
     for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
         match &payload {
             Payload::CustomSection(section) if section.name() == NAMES => {
@@ -73,6 +85,17 @@ fn read_frame(shape: &mut Shape, number: u8, content: &[u8]) -> Result<(), Compi
         match number {
             CUSTOM => {
                 shape.names = Names::new(content);
+                return Ok(());
+            }
+            PREPARED => {
+                shape.is_prepared = true;
+                return Ok(());
+            }
+            LARGEST_FRAME => {
+                let (numbers, _) = content.as_chunks();
+                let [function, size] =
+                    [0, 1].map(|at| numbers.get(at).copied().map_or(0, u32::from_le_bytes));
+                shape.largest_frame = Some((function, size));
                 return Ok(());
             }
             1 => Payload::TypeSection(SectionLimited::new(reader)?),

@@ -9,13 +9,17 @@ use cranelift_codegen::settings::{self, Configurable};
 use crate::store::Room;
 use crate::types::TypeNumbers;
 use crate::vm::memory::MemoryPool;
-use crate::vm::stack::{RESERVE, StackPool};
+use crate::vm::stack::{StackPool, Stacks};
 
 /// How code is generated and run; fixed for an [`Engine`].
 #[derive(Clone, Copy, Debug)]
 pub struct EngineConfig {
-    /// Bytes of native stack of an activation, rounded up to pages. Default: 256 KiB; at least 64 KiB.
+    /// Bytes of native stack of an activation whose store does not ask for another size, rounded up to pages. Default: 256
+    /// KiB; at least 64 KiB.
     pub stack_size: usize,
+    /// Bytes of native stack that a store may [ask for](crate::StoreLimits::stack_size), and that every function's frame
+    /// has to fit. Default, and at least: `stack_size`.
+    pub max_stack_size: usize,
     /// Gives every NaN that arithmetic makes the same bits. Without it they are the processor's, and may differ between
     /// processors and between versions of the compiler: for runs that are to be repeated exactly. It costs a
     /// comparison and a selection behind each floating-point operation.
@@ -24,7 +28,7 @@ pub struct EngineConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { stack_size: 256 << 10, canonical_nans: false }
+        EngineConfig { stack_size: 256 << 10, max_stack_size: 0, canonical_nans: false }
     }
 }
 
@@ -38,7 +42,7 @@ struct EngineInner {
     isa: OwnedTargetIsa,
     hasty_isa: OwnedTargetIsa,
     types: Arc<TypeNumbers>,
-    stacks: Arc<StackPool>,
+    stacks: Stacks,
     memories: Arc<MemoryPool>,
     /// For spare stores.
     room: Arc<Room>,
@@ -56,12 +60,11 @@ impl Engine {
     /// When Cranelift has no back end for it.
     pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
         crate::sys::fault::install();
-        let stack_size = config.stack_size.max(4 * RESERVE).next_multiple_of(crate::sys::page_size());
         let inner = EngineInner {
             isa: native_isa("speed", "backtracking", config).map_err(EngineError)?,
             hasty_isa: native_isa("none", "single_pass", config).map_err(EngineError)?,
             types: Arc::default(),
-            stacks: Arc::new(StackPool::new(stack_size)),
+            stacks: Stacks::new(config.stack_size, config.max_stack_size),
             memories: Arc::default(),
             room: Arc::default(),
         };
@@ -87,8 +90,19 @@ impl Engine {
         &self.inner.hasty_isa
     }
 
+    /// The stacks that most stores have.
     pub(crate) fn stacks(&self) -> &Arc<StackPool> {
-        &self.inner.stacks
+        self.inner.stacks.usual()
+    }
+
+    /// Those of a store that asks for another size.
+    pub(crate) fn unusual_stacks(&self, size: Option<usize>) -> Option<Arc<StackPool>> {
+        self.inner.stacks.of_size(size?)
+    }
+
+    /// Bytes that a function's frame may have.
+    pub(crate) fn max_frame(&self) -> u32 {
+        self.inner.stacks.max_frame()
     }
 
     pub(crate) fn room(&self) -> &Arc<Room> {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::debug::{DebugInfo, Source};
+use crate::names::shortened;
 use crate::value::ExternType;
 
 /// An error that a host function raises: it ends the guest's activation as [`TrapKind::Host`], and whoever runs
@@ -32,6 +33,21 @@ pub enum CompileError {
         what: String,
         /// Where in the file, in bytes.
         offset: u64,
+    },
+    /// A function's frame does not fit a stack, so it could never be called.
+    #[error(
+        "function {function}{} needs a frame of {frame} bytes, and a stack has room for {most}: give the program a larger stack, or make the function smaller",
+        .name.as_ref().map(|name| format!(" ({})", name.escape_debug())).unwrap_or_default()
+    )]
+    Frame {
+        /// The function's index in its module.
+        function: u32,
+        /// Its demangled name, where the module names it.
+        name: Option<String>,
+        /// Bytes of its frame.
+        frame: u32,
+        /// Bytes that a frame may have, with the largest stack that the engine has.
+        most: u32,
     },
     /// It would take more than the [`Budget`](crate::Budget) allows.
     #[error("compiling it takes more {0} than is allowed")]
@@ -66,14 +82,22 @@ pub struct MissingImport {
     pub nearest: Option<(String, String)>,
 }
 
+/// Imports that the message names, and bytes that it shows of a name. [`LinkError::missing`] has all of them.
+const MAX_SHOWN: usize = 10;
+const MAX_IMPORT_NAME: usize = 100;
+
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, import) in self.missing.iter().enumerate() {
+        for (i, import) in self.missing.iter().take(MAX_SHOWN).enumerate() {
             let separator = if i == 0 { "" } else { "; " };
-            write!(f, "{separator}{}::{}: ", import.module, import.name)?;
+            let [module, name] = [&import.module, &import.name].map(|name| shortened(name, MAX_IMPORT_NAME));
+            write!(f, "{separator}{module}::{name}: ")?;
             import.fmt_problem(f)?;
         }
-        Ok(())
+        match self.missing.len().saturating_sub(MAX_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }
 
@@ -192,7 +216,7 @@ impl Error for Trap {}
 /// One guest frame of a backtrace.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// The function's index in its module.
+    /// The function's index in its module, or in the one that was prepared.
     pub function: u32,
     /// The function's demangled name, where the module names it.
     pub name: Option<String>,
@@ -212,6 +236,15 @@ impl PartialEq for Frame {
 impl Eq for Frame {}
 
 impl Frame {
+    /// The offset of the instruction in the bytes of the module that was prepared; [the same](Frame::offset) of a module
+    /// that was not.
+    pub fn original_offset(&self) -> Option<u32> {
+        match &self.debug {
+            Some(debug) => debug.original_offset(self.offset?),
+            None => self.offset,
+        }
+    }
+
     /// Where in its sources this is, by the module's DWARF: the functions that were inlined here, innermost first,
     /// and last the frame's own. Empty if that is not known.
     ///
@@ -239,7 +272,7 @@ impl Frame {
             Some(name) => format!("{name}{own}"),
             None => format!("<function {}>{own}", self.function),
         };
-        if let Some(offset) = self.offset {
+        if let Some(offset) = self.original_offset() {
             last += &format!(" (0x{offset:x})");
         }
         inlined.chain([last]).collect()

@@ -4,7 +4,7 @@ use wasmparser::WasmFeatures;
 
 /// WebAssembly 2.0 (with SIMD), and of what came later: tail calls, extended constant expressions, relaxed SIMD,
 /// several memories, and the overlong table index of `call_indirect` that LLVM writes.
-pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM2
+pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::RELAXED_SIMD)

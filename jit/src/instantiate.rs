@@ -16,6 +16,7 @@ use crate::value::{Limits, RawValue};
 use crate::vm::context::VmFuncRef;
 use crate::vm::image::MemoryImage;
 use crate::vm::instance::{Imported, InstanceData, OwnedInstance, Records, StoreCore};
+use crate::vm::libcalls::BYTES_PER_REDUCTION;
 use crate::vm::memory::{Memory, PAGE};
 use crate::vm::table::{Table, TableImage};
 use crate::vm::template::Template;
@@ -50,17 +51,26 @@ pub(crate) fn from_template(
     for (index, image) in template.tables.iter().enumerate() {
         add_table(&mut instance, index as u32, image.clone());
     }
-    fill(&mut instance, module, template);
+    let copied = fill(&mut instance, module, template);
+    // SAFETY: the store is the caller's, and nothing of it runs. The instance's reference covers other memory.
+    charge(unsafe { &mut *core.as_ptr() }, copied);
     Ok(instance)
 }
 
+/// Has the store's first slices pay for what was copied for its instance.
+pub(crate) fn charge(core: &mut StoreCore, bytes: u64) {
+    core.runtime.reductions = core.runtime.reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
+}
+
 /// Writes what an instance of a linked module starts with, over what is as new already: data that is no image, and
-/// globals.
-pub(crate) fn fill(instance: &mut InstanceData, module: &ModuleInner, template: &Template) {
+/// globals. Returns how many bytes were copied.
+pub(crate) fn fill(instance: &mut InstanceData, module: &ModuleInner, template: &Template) -> u64 {
+    let mut copied = 0;
     if !instance.memories.first().is_some_and(Memory::is_imaged) {
         for (memory, start, range) in &template.data {
             let data = &module.shape.data_bytes[range.clone()];
             instance.memory(*memory).bytes()[*start as usize..][..data.len()].copy_from_slice(data);
+            copied += data.len() as u64;
         }
     }
     for (index, global) in module.shape.globals.iter().enumerate() {
@@ -70,6 +80,7 @@ pub(crate) fn fill(instance: &mut InstanceData, module: &ModuleInner, template: 
             unsafe { instance.global(index as u32).write(template.globals[index]) };
         }
     }
+    copied
 }
 
 /// An instance whose imports are supplied by others of the store, one for each import, of the right types. The

@@ -38,6 +38,7 @@ mod module;
 mod names;
 mod nearest;
 mod options;
+mod outline;
 mod perf_map;
 mod shape;
 mod store;
@@ -53,12 +54,14 @@ pub use debug::Source;
 pub use declarations::declared_imports;
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use error::{CompileError, Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
+pub use features::FEATURES;
 pub use linker::{
     Check, HostCall, HostFunc, HostResult, IntoHostFunc, Linker, Refusal, Unchecked, WasmValue,
 };
 pub use module::{FuncIndex, Linked, Module, ModuleId};
 pub use nearest::nearest;
 pub use options::{CompileOptions, MemoryLayout};
+pub use outline::Outline;
 pub use store::{
     Caller, CannotWait, Export, Func, HostPanic, Instance, Progress, Resume, Store, StoreLimits, WorkingSet,
 };

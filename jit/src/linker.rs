@@ -336,18 +336,22 @@ impl<T: 'static> Linker<T> {
     /// Every import that is missing or has another type, with the name that may have been meant. Imports of memories,
     /// tables and globals are always missing here (the reserved counter excepted): a process owns what it uses.
     pub fn link(&self, module: &Module) -> Result<Linked<T>, LinkError> {
-        Linked::resolve(module, |module, name| self.get(module, name)).map_err(|mut error| {
-            let names: Vec<_> = self.functions().map(|(module, name, _)| (module, name)).collect();
-            let unknown = error.missing.iter_mut().filter(|import| import.found.is_empty());
-            for import in unknown.take(MAX_SUGGESTIONS) {
-                let nearest = nearest((&import.module, &import.name), &names);
-                import.nearest = nearest.map(|(module, name)| (module.to_owned(), name.to_owned()));
-            }
-            error
-        })
+        Linked::resolve(module, |module, name| self.get(module, name))
+            .map_err(|error| self.with_suggestions(error))
     }
 
-    fn get(&self, module: &str, name: &str) -> &[HostFunc<T>] {
+    /// The error with the names that may have been meant.
+    pub(crate) fn with_suggestions(&self, mut error: LinkError) -> LinkError {
+        let names: Vec<_> = self.functions().map(|(module, name, _)| (module, name)).collect();
+        let unknown = error.missing.iter_mut().filter(|import| import.found.is_empty());
+        for import in unknown.take(MAX_SUGGESTIONS) {
+            let nearest = nearest((&import.module, &import.name), &names);
+            import.nearest = nearest.map(|(module, name)| (module.to_owned(), name.to_owned()));
+        }
+        error
+    }
+
+    pub(crate) fn get(&self, module: &str, name: &str) -> &[HostFunc<T>] {
         self.functions.get(module).and_then(|functions| functions.get(name)).map_or(&[], Vec::as_slice)
     }
 }

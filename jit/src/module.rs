@@ -13,7 +13,7 @@ use crate::entries::Entries;
 use crate::error::{CompileError, Frame, LinkError, MissingImport, TrapKind};
 use crate::linker::{HostFunc, Refusal};
 use crate::options::{CompileOptions, MemoryLayout};
-use crate::shape::{Item, Shape};
+use crate::shape::{Import, Item, Shape};
 use crate::store::Shelves;
 use crate::types::ModuleTypes;
 use crate::value::{ExternType, FuncType};
@@ -97,6 +97,7 @@ impl ModuleInner {
     pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
         let function = self.function_of(self.code.piece_at(pc)?)?;
         let (name, offset) = (self.shape.function_name(function), self.code.source_at(pc));
+        let function = self.shape.original_index(function);
         Some(Frame { function, name, offset, debug: self.debug.clone() })
     }
 }
@@ -148,6 +149,9 @@ impl Module {
         options: CompileOptions,
         debug: Option<Arc<DebugInfo>>,
     ) -> Result<Module, CompileError> {
+        if let Some((function, frame)) = shape.largest_frame {
+            shape.check_frame(function, frame, engine.max_frame())?;
+        }
         let types = engine.types().take(&shape.types, shape.charge_function.is_some());
         let code = CodeImage::load(artifact, types.numbers());
         let code = code.map_err(|error| CompileError::Codegen(error.to_string()))?;
@@ -295,6 +299,34 @@ impl<T> fmt::Debug for Linked<T> {
     }
 }
 
+/// The host function that an import gets, of those that have its name.
+fn resolved<'a, T>(shape: &Shape, import: &Import, found: &'a [HostFunc<T>]) -> Option<&'a HostFunc<T>> {
+    let Item::Func(function) = import.item else { return None };
+    found.iter().find(|host| host.ty == *shape.function_type(function))
+}
+
+/// The imports that no host function is there for. `find`: all that have a name.
+pub(crate) fn unresolved<'a, T: 'a>(
+    shape: &Shape,
+    find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
+) -> Vec<MissingImport> {
+    let ordinary = shape.imports.iter().filter(|import| !shape.is_reserved(import));
+    let missing = ordinary.filter_map(|import| {
+        let found = find(&import.module, &import.name);
+        if resolved(shape, import, found).is_some() {
+            return None;
+        }
+        Some(MissingImport {
+            module: import.module.clone(),
+            name: import.name.clone(),
+            expected: shape.item_type(import.item),
+            found: found.iter().map(|host| ExternType::Func(host.ty.clone())).collect(),
+            nearest: None,
+        })
+    });
+    missing.collect()
+}
+
 impl<T: 'static> Linked<T> {
     /// `find`: all that have a name.
     pub(crate) fn resolve<'a>(
@@ -302,30 +334,19 @@ impl<T: 'static> Linked<T> {
         find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
     ) -> Result<Linked<T>, LinkError> {
         let shape = &module.inner.shape;
-        let mut hosts = Vec::new();
-        let mut missing = Vec::new();
-        for import in &shape.imports {
-            if shape.is_reserved(import) {
-                hosts.extend(matches!(import.item, Item::Func(_)).then(HostFunc::charge));
-                continue;
-            }
-            let expected = shape.item_type(import.item);
-            let found = find(&import.module, &import.name);
-            let ty = |host: &HostFunc<T>| ExternType::Func(host.ty.clone());
-            match found.iter().find(|&host| ty(host) == expected) {
-                Some(host) => hosts.push(host.clone()),
-                None => missing.push(MissingImport {
-                    module: import.module.clone(),
-                    name: import.name.clone(),
-                    expected,
-                    found: found.iter().map(ty).collect(),
-                    nearest: None,
-                }),
-            }
-        }
+        let missing = unresolved(shape, &find);
         if !missing.is_empty() {
             return Err(LinkError { missing });
         }
+        let imported = shape.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
+        let hosts = imported.map(|import| {
+            if shape.is_reserved(import) {
+                return HostFunc::charge();
+            }
+            let found = resolved(shape, import, find(&import.module, &import.name));
+            found.expect("all imports are resolved").clone()
+        });
+        let hosts: Vec<_> = hosts.collect();
         let functions = 0..shape.functions.len() as u32;
         let records: Arc<[VmFuncRef]> =
             functions.map(|function| module.inner.record(function, std::ptr::null_mut())).collect();

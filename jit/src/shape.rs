@@ -113,6 +113,10 @@ pub(crate) struct Shape {
     pub(crate) data: Vec<DataSegment>,
     pub(crate) data_bytes: Vec<u8>,
     pub(crate) names: Names,
+    /// Whether it is a prepared module, to which the import of the function that charges was added.
+    pub(crate) is_prepared: bool,
+    /// The function whose frame is the largest, and its bytes.
+    pub(crate) largest_frame: Option<(u32, u32)>,
     /// The reserved import of an instrumented module: the function that charges.
     pub(crate) charge_function: Option<u32>,
 }
@@ -365,6 +369,22 @@ impl Shape {
             self.data.push(DataSegment { mode, bytes: start..self.data_bytes.len() });
         }
         Ok(())
+    }
+
+    /// The index that a function has in the module that was prepared, where this is a prepared one: preparing adds the import
+    /// that charges behind the others.
+    pub(crate) fn original_index(&self, function: u32) -> u32 {
+        let is_moved = self.is_prepared && self.charge_function.is_some_and(|charge| function > charge);
+        function - u32::from(is_moved)
+    }
+
+    /// Whether a function's frame fits where there is room for `most` bytes.
+    pub(crate) fn check_frame(&self, function: u32, frame: u32, most: u32) -> Parsed {
+        if frame <= most {
+            return Ok(());
+        }
+        let name = self.function_name(function);
+        Err(CompileError::Frame { function: self.original_index(function), name, frame, most })
     }
 
     /// The demangled name of a function, where the module names it; cut where it is long.

@@ -59,7 +59,12 @@ fn tables_and_memories_are_limited_before_they_are_made() {
 fn a_store_refuses_what_is_beyond_its_limits() {
     let engine = engine();
     let total = TotalMemory::new(2 << 20);
-    let limits = StoreLimits { max_memory: 1 << 20, max_table_elements: 100, total: Some(total.clone()) };
+    let limits = StoreLimits {
+        max_memory: 1 << 20,
+        max_table_elements: 100,
+        stack_size: None,
+        total: Some(total.clone()),
+    };
     for (wat, what) in [
         ("(module (memory 65536))", "4294967296 bytes of memory"),
         ("(module (memory 17))", "1114112 bytes of memory"),

@@ -230,6 +230,7 @@ fn limits_are_those_of_the_store_and_not_of_the_one_before() {
     let limits = |max_memory, max_table_elements| StoreLimits {
         max_memory,
         max_table_elements,
+        stack_size: None,
         total: Some(total.clone()),
     };
     let roomy = limits(4 << 16, 100);

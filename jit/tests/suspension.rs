@@ -344,3 +344,33 @@ fn a_table_copied_within_itself_in_chunks_keeps_its_order() {
         assert_eq!(results, [Value::I32(0)], "from {source} to {target}");
     }
 }
+
+/// Data that lies too far apart to be shared is copied for each instance. Its first slices pay for that: whoever spawns many
+/// such instances keeps nobody waiting for longer than one copy takes.
+#[test]
+fn the_first_slices_pay_for_data_that_was_copied() {
+    let engine = engine();
+    let data = "x".repeat(1 << 20);
+    let body = format!(
+        r#"(memory 640) (data (i32.const 0) "{data}") (data (i32.const 40000000) "{data}")
+        (func (export "run") (local i32)
+            (loop $again CHARGE
+                (br_if $again (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 60)))))"#
+    );
+    let wat = format!("(module {METERING} {body})").replace("CHARGE", CHARGE);
+    let module = Module::compile(&engine, &wat::parse_str(wat).unwrap()).unwrap();
+    let linked = Linker::new().link(&module).unwrap();
+    // The second time, the store is a spare one.
+    for _ in 0..2 {
+        let (mut store, instance) = Store::with_instance(&linked, (), StoreLimits::default());
+        store.begin(instance.unwrap(), module.exported_function("run").unwrap(), &[]).unwrap();
+        let mut yields = 0;
+        while let Progress::Yielded = store.resume(Resume::Continue, 1000) {
+            yields += 1;
+        }
+        // Two megabytes, and 64 bytes for a reduction, are 32,768 reductions. Until they are paid for, it yields at each
+        // charge.
+        assert_eq!(yields, 33);
+        assert_eq!(store.reductions(), 600, "what it did itself is all that it has used");
+    }
+}

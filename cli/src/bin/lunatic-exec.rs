@@ -21,7 +21,8 @@ use lunatic_cli::{
     open_cache, options_from_file, read_input, run_tests, runs_tests,
 };
 use lunatic_executor::{
-    MAX_WORKERS, Memories, PreopenedDir, Runtime, RuntimeConfig, RuntimeError, Simulator, enter_jail, fits,
+    MAX_STACK, MAX_WORKERS, MIN_STACK, Memories, PreopenedDir, Runtime, RuntimeConfig, RuntimeError,
+    Simulator, enter_jail, fits,
 };
 
 /// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
@@ -89,6 +90,10 @@ struct Arguments {
     /// files]
     #[arg(long, value_name = "N")]
     max_resources: Option<u64>,
+    /// Native stack of the first process, on which its calls are, in bytes, or with a suffix; up to 64MiB. Others have 256KiB,
+    /// or what their configuration gives them, up to this [default: 1MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_stack)]
+    stack_size: Option<usize>,
     /// Reductions (about one WebAssembly instruction each) until the next process has its turn
     #[arg(long, value_name = "REDUCTIONS")]
     slice: Option<NonZeroU64>,
@@ -229,6 +234,7 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         max_processes: arguments.max_processes,
         max_reductions: arguments.max_reductions,
         max_resources: arguments.max_resources,
+        stack_size: arguments.stack_size.unwrap_or(defaults.stack_size),
         args: guest_arguments(&arguments)?,
         env: environment(&arguments)?,
         dirs: directories(&arguments),
@@ -351,6 +357,12 @@ fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(|| format!("{text:?} is too large"))
 }
 
+fn parse_stack(text: &str) -> Result<usize, String> {
+    let size = parse_size(text)?;
+    let fits = usize::try_from(size).ok().filter(|size| (MIN_STACK..=MAX_STACK).contains(size));
+    fits.ok_or_else(|| format!("a stack has from {MIN_STACK} to {MAX_STACK} bytes"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,6 +374,15 @@ mod tests {
         assert_eq!(parse_size("2GiB"), Ok(2 << 30));
         for wrong in ["", "MiB", "-1", "1.5GiB", "64mb", "99999999999999GiB"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn stacks_have_limits() {
+        assert_eq!(parse_stack("64KiB"), Ok(64 << 10));
+        assert_eq!(parse_stack("64MiB"), Ok(64 << 20));
+        for wrong in ["65535", "0", "65MiB", "1TiB"] {
+            assert!(parse_stack(wrong).is_err(), "{wrong}");
         }
     }
 

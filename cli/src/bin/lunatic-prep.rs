@@ -49,8 +49,10 @@ fn prepare_file(arguments: &Arguments) -> Result<(), Failure> {
     let wasm = read_input(input)?;
     let start = Instant::now();
     let mut progress = Progress::new("preparing");
-    let prepared =
-        prepare_with_progress(&wasm, &Options::default(), &mut |done, all| progress.update(done, all));
+    let prepared = prepare_with_progress(&wasm, &Options::default(), &mut |done, all| {
+        progress.update(done, all);
+        true
+    });
     drop(progress);
     let prepared = prepared.map_err(|error| Failure::new(input, "stdin", error))?;
     let time = start.elapsed();

@@ -10,6 +10,7 @@ use lunatic_jit::{
     FuncIndex, HostCall, Instance, InstantiateError, Progress, Resume, Store, StoreLimits, Value, WorkingSet,
 };
 
+use crate::config::ProcessConfig;
 use crate::quota::Place;
 use crate::report::name_of_entry;
 
@@ -17,7 +18,7 @@ use super::data::{Backlog, Next, ProcessData};
 use super::exit::{ExitReason, Limit};
 use super::info::{Doing, Info, Look, Usage};
 use super::wait::Reason;
-use super::{Origin, Process, Relations};
+use super::{Origin, Process, ProcessId, Relations};
 
 /// The function that a process is for.
 #[derive(Clone, Debug)]
@@ -222,7 +223,7 @@ impl Body {
             unreachable!("it was looked at above")
         };
         let origin = birth.process.origin().clone();
-        let limits = limits(&origin);
+        let limits = limits(&origin, birth.process.id());
         self.relations = std::mem::take(&mut birth.relations);
         let (mut store, instance) = origin.code.instantiate(ProcessData::new(birth), limits);
         store.data_mut().relations = std::mem::take(&mut self.relations);
@@ -239,11 +240,13 @@ impl Body {
     }
 }
 
-fn limits(origin: &Origin) -> StoreLimits {
+fn limits(origin: &Origin, process: ProcessId) -> StoreLimits {
     let max_memory = origin.config.max_memory;
     let defaults = StoreLimits::default();
     let max_table_elements = defaults.max_table_elements.min(max_memory / TABLE_ELEMENT);
-    StoreLimits { max_memory, max_table_elements, total: origin.node.total_memory.clone() }
+    let ProcessConfig { stack_size, max_stack, .. } = *origin.config;
+    let stack_size = Some(if origin.node.is_first(process) { max_stack } else { stack_size });
+    StoreLimits { max_memory, max_table_elements, stack_size, total: origin.node.total_memory.clone() }
 }
 
 impl Running {

@@ -38,7 +38,7 @@ mod run;
 mod selection;
 mod verdict;
 
-use lunatic_jit::{ExternType, FuncIndex, Module};
+use lunatic_jit::{ExternType, FuncIndex, FuncType, Module};
 
 use crate::error::RuntimeError;
 use crate::program::Program;
@@ -97,7 +97,14 @@ pub enum TestError {
 
 /// Whether there are exports that are tests.
 pub(crate) fn has_tests(module: &Module) -> bool {
-    exported(module).next().is_some()
+    exports_tests(module.exports())
+}
+
+/// Whether one of these exports is a test.
+pub(crate) fn exports_tests<'a>(mut exports: impl Iterator<Item = (&'a str, ExternType)>) -> bool {
+    exports.any(|(name, ty)| {
+        TestName::of_export(name).is_some() && ty == ExternType::Func(FuncType::new([], []))
+    })
 }
 
 fn exported(module: &Module) -> impl Iterator<Item = Test> {

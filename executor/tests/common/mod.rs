@@ -182,6 +182,8 @@ const PRELUDE: &str = r#"
   (import "lunatic::ext::config" "get_max_priority" (func $get_max_priority (param i64) (result i64)))
   (import "lunatic::ext::config" "set_max_resources" (func $set_max_resources (param i64 i64)))
   (import "lunatic::ext::config" "get_max_resources" (func $get_max_resources (param i64) (result i64)))
+  (import "lunatic::ext::config" "set_stack_size" (func $set_stack_size (param i64 i64)))
+  (import "lunatic::ext::config" "get_stack_size" (func $get_stack_size (param i64) (result i64)))
   (import "lunatic::ext::monitor" "start" (func $monitor_start (param i64) (result i64)))
   (import "lunatic::ext::monitor" "stop" (func $monitor_stop (param i64 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))

@@ -56,13 +56,13 @@ pub struct Report {
 ///
 /// What is wrong, and where. A module that was never prepared gives [`ManifestError::Missing`].
 pub fn verify(wasm: &[u8]) -> Result<Report, VerifyError> {
-    verify_with_progress(wasm, &mut |_| {})
+    verify_with_progress(wasm, &mut |_| true)
 }
 
-/// As [`verify`]; `progress` is told how many bytes are behind it.
-pub(crate) fn verify_with_progress(
+/// As [`verify`]; `progress` is told how many bytes are behind it, and says whether to go on.
+pub fn verify_with_progress(
     wasm: &[u8],
-    progress: &mut dyn FnMut(usize),
+    progress: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Report, VerifyError> {
     if Parser::is_component(wasm) {
         return Err(VerifyError::at(0, VerifyErrorKind::Component));
@@ -100,11 +100,12 @@ struct ModuleChecker {
 }
 
 impl ModuleChecker {
-    fn module(&mut self, wasm: &[u8], progress: &mut dyn FnMut(usize)) -> Result<(), VerifyError> {
+    fn module(&mut self, wasm: &[u8], progress: &mut dyn FnMut(usize) -> bool) -> Result<(), VerifyError> {
         self.manifest(wasm)?;
         let mut validator = Validator::new_with_features(FEATURES);
         let mut parser = Parser::new(0);
         parser.set_features(FEATURES);
+        let mut end = 0;
         for payload in parser.parse_all(wasm) {
             let payload = payload?;
             match validator.payload(&payload)? {
@@ -114,9 +115,15 @@ impl ModuleChecker {
                     function::check(&mut validator, &body, reserved, &mut self.totals)?;
                     self.functions += 1;
                     self.allocations = validator.into_allocations();
-                    progress(body.range().end as usize);
+                    end = body.range().end;
                 }
-                _ => self.section(payload)?,
+                _ => {
+                    end = payload.as_section().map_or(end, |(_, range)| range.end);
+                    self.section(payload)?;
+                }
+            }
+            if !progress(end as usize) {
+                return Err(VerifyError::at(end, VerifyErrorKind::Stopped));
             }
         }
         Ok(())

@@ -23,5 +23,7 @@
     end
     call $nothing
   )
+  (@custom "lunatic.code_start" (after code) "\19")
+  (@custom "lunatic.offsets" (after code) "\02\02\05\09\02\02\05\09")
   (@custom "lunatic.prep" (after code) "\03\01\0c\08\03")
 )

@@ -23,5 +23,7 @@
     table.set $table
   )
   (@custom "someone.else" (after code) "untouched")
+  (@custom "lunatic.code_start" (after code) "^")
+  (@custom "lunatic.offsets" (after code) "\02\02\05\09")
   (@custom "lunatic.prep" (after code) "\03\01\0c\09\00")
 )

@@ -38,5 +38,7 @@
     i32.const 2
     i32.mul
   )
+  (@custom "lunatic.code_start" (after code) "\1f")
+  (@custom "lunatic.offsets" (after code) "\02\06\07\0d\08\07\14\07")
   (@custom "lunatic.prep" (after code) "\03\01\0c\09\00")
 )

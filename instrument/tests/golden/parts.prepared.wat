@@ -34,5 +34,7 @@
     i32.const 7
     i32.store offset=24
   )
+  (@custom "lunatic.code_start" (after code) "\1b")
+  (@custom "lunatic.offsets" (after code) "\02\02\05\09\16\07")
   (@custom "lunatic.prep" (after code) "\03\01\0c\0c\00")
 )

@@ -106,5 +106,7 @@
       end
     end
   )
+  (@custom "lunatic.code_start" (after code) "\17")
+  (@custom "lunatic.offsets" (after code) "\02\06\07\0d\06\07\06\03\08\0b\0e\00\07)\0e\00\07)\0e\00\05%\12\01\0e\02\07\0d\08\0b\12\00\05-\18\01")
   (@custom "lunatic.prep" (after code) "\03\01\e8\07*\00")
 )

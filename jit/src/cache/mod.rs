@@ -103,7 +103,7 @@ impl Cache {
     ) -> Result<Module, CompileError> {
         let (shape, artifact) = compile(engine, wasm, key.options(), budget)?;
         let sections = debug::extract(wasm);
-        let written = entry::write(key, &declarations::extract(wasm), &sections, &artifact);
+        let written = entry::write(key, &declarations::extract(wasm, &shape), &sections, &artifact);
         let parts = [&written.header, artifact.buffer.bytes(), &written.behind, &sections];
         // If it fails, whoever comes next compiles again.
         let debug = match self.directory.insert(key, &parts) {

@@ -19,6 +19,8 @@ pub(crate) struct CompiledCode {
     pub(super) traps: Vec<(u32, TrapCode)>,
     /// Code offset and source offset, sorted.
     pub(super) sources: Vec<(u32, u32)>,
+    /// Bytes of stack that a call takes, beneath what the caller has pushed.
+    pub(crate) frame: u32,
 }
 
 /// A reference in a piece to something outside.
@@ -48,6 +50,7 @@ impl CompiledCode {
         let source = |location: &cranelift_codegen::MachSrcLoc<cranelift_codegen::Final>| {
             (!location.loc.is_default()).then(|| (location.start, location.loc.bits()))
         };
+        let frame = compiled.buffer.frame_layout().map_or(0, |frame| frame.frame_to_fp_offset);
         let relocations = compiled.buffer.relocs().iter().map(|found| relocation(&context.func, found));
         Ok(CompiledCode {
             bytes: compiled.code_buffer().to_vec(),
@@ -55,6 +58,7 @@ impl CompiledCode {
             relocations: relocations.collect::<Result<_, _>>()?,
             traps: compiled.buffer.traps().iter().map(|trap| (trap.offset, trap.code)).collect(),
             sources: compiled.buffer.get_srclocs_sorted().iter().filter_map(source).collect(),
+            frame,
         })
     }
 

@@ -196,6 +196,7 @@ mod tests {
             relocations: Vec::new(),
             traps: vec![(3, TrapCode::STACK_OVERFLOW), (7, TrapCode::unwrap_user(5))],
             sources: sources.to_vec(),
+            frame: 0,
         }
     }
 

@@ -21,14 +21,14 @@ const MAX_MANGLED: usize = 4096;
 
 /// The debug sections of a module, parsed as far as anybody wanted to know.
 pub(super) struct Lines {
-    sections: Sections,
+    sections: Arc<Sections>,
     context: Context<Reader>,
     allowance: Arc<Allowance>,
 }
 
 impl Lines {
     /// `None` if the sections are malformed.
-    pub(super) fn new(sections: Sections) -> Option<Lines> {
+    pub(super) fn new(sections: Arc<Sections>) -> Option<Lines> {
         let allowance = Arc::new(Allowance::new(sections.bytes.len()));
         let load = |id: gimli::SectionId| -> gimli::Result<Reader> {
             Ok(Reader::new(&sections.bytes, sections.range(id.name()), &allowance))

@@ -94,6 +94,9 @@ pub(crate) struct DebugInfo {
 }
 
 struct State {
+    stored: Option<Stored>,
+    /// What was read of it.
+    sections: Option<Arc<Sections>>,
     lines: Reading,
     /// Answers by offset, and how many sources they are.
     found: HashMap<u32, Arc<[Source]>>,
@@ -101,7 +104,7 @@ struct State {
 }
 
 enum Reading {
-    Unread(Stored),
+    Unread,
     Read(Box<Lines>),
     /// Malformed, or more than we are willing to read.
     Over,
@@ -114,8 +117,15 @@ impl DebugInfo {
     }
 
     pub(crate) fn new(stored: Stored) -> Arc<DebugInfo> {
-        let state = State { lines: Reading::Unread(stored), found: HashMap::new(), kept: 0 };
+        let lines = Reading::Unread;
+        let state = State { stored: Some(stored), sections: None, lines, found: HashMap::new(), kept: 0 };
         Arc::new(DebugInfo { state: Mutex::new(state) })
+    }
+
+    /// The offset, in the module that was prepared, of the operator at this offset of the module; the same if it was not.
+    pub(crate) fn original_offset(&self, offset: u32) -> Option<u32> {
+        // As below.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).sections()?.original(offset)
     }
 
     /// Where in its sources the operator at this offset of the module is: innermost first, the function that was
@@ -140,17 +150,22 @@ impl State {
         sources
     }
 
+    fn sections(&mut self) -> Option<&Arc<Sections>> {
+        if let Some(stored) = self.stored.take() {
+            self.sections = stored.read().ok().and_then(Sections::new).map(Arc::new);
+        }
+        self.sections.as_ref()
+    }
+
     fn find(&mut self, offset: u32) -> Vec<Source> {
-        if let Reading::Unread(_) = self.lines
-            && let Reading::Unread(stored) = std::mem::replace(&mut self.lines, Reading::Over)
-            && let Some(lines) = stored.read().ok().and_then(Sections::new).and_then(Lines::new)
-        {
-            self.lines = Reading::Read(Box::new(lines));
+        if let Reading::Unread = self.lines {
+            let lines = self.sections().cloned().and_then(Lines::new);
+            self.lines = lines.map_or(Reading::Over, |lines| Reading::Read(Box::new(lines)));
         }
         let Reading::Read(lines) = &self.lines else { return Vec::new() };
         let sources = lines.find(offset);
         if lines.is_used_up() {
-            // With it goes the memory that it has taken.
+            // With it goes the memory that it has taken, but for the sections.
             self.lines = Reading::Over;
         }
         sources

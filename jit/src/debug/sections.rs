@@ -4,17 +4,21 @@
 //! where the code section's content begins 4 │ for each section: number 1, length 4, content
 //! ```
 //!
-//! A section's number is its index in [`DEBUG_SECTIONS`]; the map of a prepared module comes after those.
+//! A section's number is its index in [`DEBUG_SECTIONS`]; the map of a prepared module comes after those, and then where its
+//! code began before it was prepared.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use lunatic_instrument::abi::{DEBUG_SECTIONS, KEPT_DEBUG_PREFIX, OFFSETS_SECTION, PLAIN_DEBUG_PREFIX};
-use lunatic_instrument::original_offset;
-use wasmparser::{Parser, Payload};
+use lunatic_instrument::OffsetIndex;
+use lunatic_instrument::abi::{
+    CODE_START_SECTION, DEBUG_SECTIONS, KEPT_DEBUG_PREFIX, OFFSETS_SECTION, PLAIN_DEBUG_PREFIX,
+};
+use wasmparser::{BinaryReader, Parser, Payload};
 
 const COUNT: usize = DEBUG_SECTIONS.len();
 const MAP: usize = COUNT;
+const ORIGINAL_START: usize = COUNT + 1;
 
 /// Bytes that are kept of a module, all sections together. Those of a large program are some ten million.
 const MAX_BYTES: usize = 128 << 20;
@@ -22,7 +26,7 @@ const MAX_BYTES: usize = 128 << 20;
 /// The debug sections of a module; nothing if it has none that lines could be found with, or too many bytes of them.
 pub(crate) fn extract(wasm: &[u8]) -> Vec<u8> {
     let mut code_start = 0;
-    let mut plain: [Option<&[u8]>; COUNT + 1] = [None; COUNT + 1];
+    let mut plain: [Option<&[u8]>; COUNT + 2] = [None; COUNT + 2];
     let mut kept = plain;
     for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
         match payload {
@@ -31,6 +35,8 @@ pub(crate) fn extract(wasm: &[u8]) -> Vec<u8> {
                 let (name, data) = (section.name(), section.data());
                 if name == OFFSETS_SECTION {
                     kept[MAP] = Some(data);
+                } else if name == CODE_START_SECTION {
+                    kept[ORIGINAL_START] = Some(data);
                 } else if let Some(number) = number(name, PLAIN_DEBUG_PREFIX) {
                     plain[number] = Some(data);
                 } else if let Some(number) = number(name, KEPT_DEBUG_PREFIX) {
@@ -41,12 +47,18 @@ pub(crate) fn extract(wasm: &[u8]) -> Vec<u8> {
         }
     }
     // Those that speak of other code are of use only with the map.
-    let sections = if kept[MAP].is_some() { kept } else { plain };
-    let size: usize = sections.iter().flatten().map(|section| section.len()).sum();
-    let [Some(_info), Some(_abbreviations), ..] = sections else { return Vec::new() };
-    if size > MAX_BYTES {
+    let mut sections = if kept[MAP].is_some() { kept } else { plain };
+    let is_too_large = |sections: &[Option<&[u8]>]| {
+        sections.iter().flatten().map(|section| section.len()).sum::<usize>() > MAX_BYTES
+    };
+    // Without lines, offsets can be told still.
+    if !matches!(sections, [Some(_info), Some(_abbreviations), ..]) || is_too_large(&sections) {
+        sections[..MAP].fill(None);
+    }
+    if sections == [None; COUNT + 2] || is_too_large(&sections) {
         return Vec::new();
     }
+    let size: usize = sections.iter().flatten().map(|section| section.len()).sum();
     let mut bytes = Vec::with_capacity(4 + 5 * sections.len() + size);
     bytes.extend_from_slice(&code_start.to_le_bytes());
     for (number, section) in sections.iter().enumerate() {
@@ -69,7 +81,15 @@ pub(super) struct Sections {
     code_start: u32,
     /// Where in `bytes` each is; empty for those that are missing.
     ranges: [Range<usize>; COUNT],
-    map: Option<Range<usize>>,
+    map: Option<Map>,
+}
+
+/// Where code was before it was prepared.
+struct Map {
+    range: Range<usize>,
+    index: OffsetIndex,
+    /// Where its code section's content began.
+    start: Option<u32>,
 }
 
 impl Sections {
@@ -77,7 +97,7 @@ impl Sections {
     pub(super) fn new(bytes: Arc<[u8]>) -> Option<Sections> {
         let code_start = u32::from_le_bytes(*bytes.first_chunk()?);
         let mut ranges = [const { 0..0 }; COUNT];
-        let mut map = None;
+        let (mut map, mut original_start) = (None, None);
         let mut at = 4;
         while let Some((&number, rest)) = bytes.get(at..)?.split_first() {
             let start = at + 5;
@@ -85,10 +105,16 @@ impl Sections {
             at = range.end;
             if usize::from(number) == MAP {
                 map = Some(range);
+            } else if usize::from(number) == ORIGINAL_START {
+                original_start = BinaryReader::new(bytes.get(range)?, 0).read_var_u32().ok();
             } else {
                 *ranges.get_mut(usize::from(number))? = range;
             }
         }
+        let map = map.map(|range: Range<usize>| {
+            let index = OffsetIndex::new(bytes.get(range.clone()).unwrap_or_default());
+            Map { range, index, start: original_start }
+        });
         Some(Sections { bytes, code_start, ranges, map })
     }
 
@@ -101,8 +127,14 @@ impl Sections {
     pub(super) fn address(&self, offset: u32) -> Option<u32> {
         let offset = offset.checked_sub(self.code_start)?;
         match &self.map {
-            Some(map) => original_offset(&self.bytes[map.clone()], offset),
+            Some(map) => map.index.original_offset(self.bytes.get(map.range.clone())?, offset),
             None => Some(offset),
         }
+    }
+
+    /// The offset, in the module that was prepared, of the operator at this offset of the module; the same if it was not.
+    pub(super) fn original(&self, offset: u32) -> Option<u32> {
+        let Some(map) = &self.map else { return Some(offset) };
+        map.start?.checked_add(self.address(offset)?)
     }
 }

@@ -216,7 +216,7 @@ impl<T: Send + 'static> Store<T> {
         let failed = |error: std::io::Error| InstantiateError::Exhausted(format!("no stack: {error}"));
         let stack = match inner.core.lend_home() {
             Some(home) => CallStack::Lent(home),
-            None => CallStack::Own(inner.engine.stacks().take().map_err(failed)?),
+            None => CallStack::Own(inner.take_stack().map_err(failed)?),
         };
 
         // References among the arguments may give the instance records of its own, so they come before its record.

@@ -40,6 +40,7 @@ use crate::vm::context::VmRuntime;
 use crate::vm::instance::{InstanceData, OwnedInstance, StoreCore};
 use crate::vm::libcalls;
 use crate::vm::residency;
+use crate::vm::stack::{PooledStack, StackPool};
 
 use call::{Outer, Request};
 use spare::Shelf;
@@ -51,13 +52,16 @@ pub struct StoreLimits {
     pub max_memory: u64,
     /// Table elements, over all tables. A `table.grow` beyond it returns -1.
     pub max_table_elements: u64,
+    /// Bytes of native stack of its calls, as far as the engine has stacks so large. Default: those that the engine's
+    /// stores usually have.
+    pub stack_size: Option<usize>,
     /// What the memories of several stores may have together, if that is limited; beyond it as beyond `max_memory`.
     pub total: Option<Arc<TotalMemory>>,
 }
 
 impl Default for StoreLimits {
     fn default() -> Self {
-        StoreLimits { max_memory: 4 << 30, max_table_elements: 10_000_000, total: None }
+        StoreLimits { max_memory: 4 << 30, max_table_elements: 10_000_000, stack_size: None, total: None }
     }
 }
 
@@ -110,6 +114,8 @@ struct StoreInner<T> {
     request: Option<Request<T>>,
     /// The calls that the innermost one is in, outermost first.
     outer: Vec<Outer<T>>,
+    /// What its stacks come from, if they are not those that the engine's stores usually have.
+    stacks: Option<Arc<StackPool>>,
     /// Where it goes when it has ended; `None` for one that is not to be used again.
     shelf: Option<Arc<Shelf<T>>>,
 }
@@ -159,6 +165,7 @@ impl<T: Send + 'static> Store<T> {
             reductions: 0,
             given_back: 0,
             data: ManuallyDrop::new(data),
+            stacks: engine.unusual_stacks(limits.stack_size),
             shelf: None,
         };
         let inner = inner.settle();
@@ -255,9 +262,13 @@ impl<T: Send + 'static> Store<T> {
 }
 
 impl<T> StoreInner<T> {
+    fn take_stack(&self) -> std::io::Result<PooledStack> {
+        self.stacks.as_ref().unwrap_or_else(|| self.engine.stacks()).take()
+    }
+
     /// Moves to where the store stays: to the home that a stack has for it, if there is one.
     fn settle(mut self) -> NonNull<StoreInner<T>> {
-        let carved = self.engine.stacks().take().ok().and_then(|mut stack| {
+        let carved = self.take_stack().ok().and_then(|mut stack| {
             let address = stack.carve(Layout::new::<StoreInner<T>>())?;
             self.core.home = Some(stack);
             Some(address.cast::<StoreInner<T>>())

@@ -217,6 +217,13 @@ impl<T: Send + 'static> Store<T> {
         data: T,
         limits: StoreLimits,
     ) -> (Store<T>, Result<Instance, InstantiateError>) {
+        let engine = &linked.module().inner.engine;
+        if engine.unusual_stacks(limits.stack_size).is_some() {
+            // Spares have the usual stacks.
+            let mut store = Store::new(engine, data, limits);
+            let instance = store.instantiate(linked);
+            return (store, instance);
+        }
         let shelf = linked.inner.shelves.mine();
         if let Ok(template) = &*linked.inner.template
             && let Some(spare) = shelf.take()
@@ -230,7 +237,7 @@ impl<T: Send + 'static> Store<T> {
             }
             shelf.put(spare);
         }
-        let mut store = Store::new(&linked.module().inner.engine, data, limits);
+        let mut store = Store::new(engine, data, limits);
         let instance = store.instantiate(linked);
         if instance.is_ok() {
             store.inner_mut().shelf = Some(shelf.clone());
@@ -258,7 +265,8 @@ impl<T: Send + 'static> Store<T> {
         core.max_table_elements = max_table_elements;
         core.take();
         let instance = &mut core.instances[0];
-        instantiate::fill(instance, &linked.module().inner, template);
+        let copied = instantiate::fill(instance, &linked.module().inner, template);
+        instantiate::charge(core, copied);
         Store { inner, _owns: std::marker::PhantomData }
     }
 }

@@ -38,6 +38,16 @@ impl Mapping {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// # Safety
+    /// None is needed.
+    pub(crate) unsafe fn of_pages(_: usize, _: usize) -> Option<Mapping> {
+        None
+    }
+
+    pub(crate) fn grow(&mut self, _: usize) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     pub(crate) fn allow(&self, _: Range<usize>) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }

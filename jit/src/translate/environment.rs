@@ -28,6 +28,8 @@ pub(crate) struct ModuleEnvironment<'m> {
     pub(crate) isa: &'m dyn TargetIsa,
     /// The same, without the passes whose time may explode.
     pub(crate) hasty_isa: &'m dyn TargetIsa,
+    /// Bytes that a function's frame may have: what fits a stack.
+    pub(crate) max_frame: u32,
     pub(crate) shape: &'m Shape,
     pub(crate) offsets: &'m VmOffsets,
     pub(crate) options: CompileOptions,

@@ -15,7 +15,7 @@ use super::{clif_type, guest_signature, operators};
 use crate::code::CompiledCode;
 use crate::compile::CodeLayout;
 use crate::error::CompileError;
-use crate::shape::{unsupported, val_type};
+use crate::shape::{Shape, unsupported, val_type};
 use crate::vm::context::{Builtin, VmContextHead};
 
 /// Values that a function's translation may define. WebAssembly is denser than what becomes of it: a call of two
@@ -25,15 +25,27 @@ const MAX_VALUES: usize = 1 << 20;
 /// Operands in lists (arguments of calls, branches and blocks) that a function's translation may have, likewise.
 const MAX_OPERANDS: usize = 1 << 22;
 
-/// Block parameters (a local that is changed, at each place where control flow meets) beyond which a function is
-/// compiled hastily: not optimised, and registers allocated in a single pass. The better allocator takes time that grows
-/// with a high power of them: two hundred locals in two hundred nested loops are three kilobytes, 40,000 parameters and
-/// five seconds; twice as many of both, a minute. No deadline interrupts it. The functions of real guests that we have
-/// have 1,500 at most.
-const MAX_BLOCK_PARAMS: usize = 1 << 14;
+/// Block parameters (a local that is changed, at each place where control flow meets) that a function may have for each
+/// four bytes of its body, if they are more than [`FEW_PARAMS`]. Beyond it the function is a bomb: two hundred locals in
+/// two hundred nested loops are three kilobytes, 40,000 parameters and six seconds.
+const BYTES_PER_PARAM: usize = 4;
 
-/// Blocks beyond which likewise: the optimiser's time may grow with their square.
-const MAX_BLOCKS: usize = 1 << 15;
+/// Block parameters that any function may have. The next larger ones of real programs have 17,000 (Yosys, in 228 KB).
+const FEW_PARAMS: usize = 1 << 14;
+
+/// How much work the better register allocator may have, see [`allocation_work`]. A function at this limit takes some 25
+/// seconds, which no deadline interrupts; but then it has a megabyte of code.
+const MAX_ALLOCATION_WORK: usize = 1 << 26;
+
+/// Blocks beyond which a function is compiled hastily if its frame is small then: the time for each of them grows with
+/// their number. 7 seconds are spent on as many.
+const MANY_BLOCKS: usize = 1 << 16;
+
+/// Blocks beyond which it is compiled hastily in any case: 25 seconds.
+const MAX_BLOCKS: usize = 1 << 17;
+
+/// Bytes of a frame that are small for a function of [`MANY_BLOCKS`].
+const SMALL_FRAME: u32 = 4 << 10;
 
 /// A function body to compile.
 pub(crate) struct FunctionInput<'a> {
@@ -61,17 +73,24 @@ impl BodyTranslator {
         let mut context = self.context.take().unwrap_or_else(Context::new);
         context.clear();
         let (index, start) = (input.index, input.body.range().start);
+        let size = input.body.as_bytes().len();
         let signature = guest_signature(module.shape.function_type(input.index), module.is_metered());
         context.func = Function::with_name_signature(UserFuncName::user(0, input.index), signature);
         declare_stack_limit(&mut context.func);
         self.translate(module, input, &mut context.func)?;
-        let isa = if explodes(&context.func) { module.hasty_isa } else { module.isa };
-        let code = CompiledCode::generate(isa, &mut context);
+        let code = generate(module, &mut context, size);
         self.context = Some(context);
-        code.map_err(|error| match error {
-            CodegenError::CodeTooLarge | CodegenError::ImplLimitExceeded => too_large(index, start),
-            error => CompileError::Codegen(format!("function {index} (at offset 0x{start:x}): {error:?}")),
-        })
+        let code = code.map_err(|error| match error {
+            CodegenError::CodeTooLarge | CodegenError::ImplLimitExceeded => {
+                too_large(module.shape, index, start)
+            }
+            error => {
+                let function = module.shape.original_index(index);
+                CompileError::Codegen(format!("function {function} (at offset 0x{start:x}): {error:?}"))
+            }
+        })?;
+        module.shape.check_frame(index, code.frame, module.max_frame)?;
+        Ok(code)
     }
 
     fn translate(
@@ -101,7 +120,7 @@ impl BodyTranslator {
             operators::translate(&mut translator, &operator, offset)?;
             let graph = &translator.builder.func.dfg;
             if graph.num_values() > MAX_VALUES || graph.value_lists.capacity() > MAX_OPERANDS {
-                return Err(too_large(input.index, offset));
+                return Err(too_large(module.shape, input.index, offset));
             }
         }
         operators.finish()?;
@@ -113,10 +132,42 @@ impl BodyTranslator {
     }
 }
 
-/// Whether compiling it well might take for ever.
-fn explodes(function: &Function) -> bool {
-    let params: usize = function.layout.blocks().map(|block| function.dfg.num_block_params(block)).sum();
-    params > MAX_BLOCK_PARAMS || function.dfg.num_blocks() > MAX_BLOCKS
+/// Generates code for the function in the context, whose body has this size: as good as it can be in a time that is in
+/// proportion, else hastily: not optimised, and registers allocated in a single pass. A hasty function takes tens of
+/// milliseconds, but has a slot in its frame for almost every value.
+fn generate(
+    module: ModuleEnvironment<'_>,
+    context: &mut Context,
+    size: usize,
+) -> Result<CompiledCode, CodegenError> {
+    let blocks = context.func.dfg.num_blocks();
+    if explodes(&context.func, size) || blocks > MAX_BLOCKS {
+        return CompiledCode::generate(module.hasty_isa, context);
+    }
+    if blocks > MANY_BLOCKS {
+        // What is compiled is changed on the way.
+        let function = context.func.clone();
+        let code = CompiledCode::generate(module.hasty_isa, context)?;
+        if code.frame <= SMALL_FRAME {
+            return Ok(code);
+        }
+        context.clear();
+        context.func = function;
+    }
+    CompiledCode::generate(module.isa, context)
+}
+
+/// Whether allocating its registers well might take for ever.
+fn explodes(function: &Function, size: usize) -> bool {
+    let params = || function.layout.blocks().map(|block| function.dfg.num_block_params(block));
+    let all: usize = params().sum();
+    (all > FEW_PARAMS && all > size / BYTES_PER_PARAM) || allocation_work(params()) > MAX_ALLOCATION_WORK
+}
+
+/// What the better register allocator has to do for blocks with so many parameters, in units of some 0.4 microseconds: its
+/// time was measured to be in proportion to their number, and to what is live beside each of them.
+fn allocation_work(params: impl Iterator<Item = usize>) -> usize {
+    params.map(|params| params.saturating_mul(params + 90)).fold(0, usize::saturating_add)
 }
 
 /// A function under translation.
@@ -334,8 +385,8 @@ fn has_leaf_loop(body: &FunctionBody<'_>, charge_function: u32) -> bool {
     false
 }
 
-fn too_large(index: u32, offset: u64) -> CompileError {
-    unsupported(&format!("code as large as that of function {index}"), offset)
+fn too_large(shape: &Shape, function: u32, offset: u64) -> CompileError {
+    unsupported(&format!("code as large as that of function {}", shape.original_index(function)), offset)
 }
 
 /// Lets the prologue compare the stack pointer with the running activation's limit.

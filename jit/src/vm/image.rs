@@ -22,11 +22,15 @@ use crate::sys::{Backing, Reset, Resident, page_size};
 
 /// Bytes of data from the first to the last: more is copied, as it would be written for every slot of the file, which
 /// then has fewer than eight. A web server with its dictionaries has more than a megabyte, and copying that for each
-/// request costs ten times what the request does.
-const MAX_CONTENT: usize = 4 << 20;
+/// request costs ten times what the request does. Eight megabytes take a worker some milliseconds.
+const MAX_CONTENT: usize = 8 << 20;
 
 /// Bytes of a file that are data.
-const MAX_FILE: usize = 32 << 20;
+const MAX_FILE: usize = 64 << 20;
+
+/// Bytes of a slot: a larger memory that outgrows it would have to be copied, as the pages of a file cannot be
+/// [moved](super::memory) to where there is none behind them.
+const MAX_SLOT: usize = 16 << 20;
 
 /// Images that an engine has at a time. Each has a descriptor; modules beyond it copy their data.
 const MAX_IMAGES: usize = 256;
@@ -66,7 +70,7 @@ impl Images {
     ) -> Option<MemoryImage> {
         let pages = span(data.clone().map(|(start, bytes)| start..start + bytes.len()))?;
         // A single page is most likely one that is written.
-        if pages.len() <= page_size() || pages.len() > MAX_CONTENT || slot_size > slab_size {
+        if pages.len() <= page_size() || pages.len() > MAX_CONTENT || slot_size > slab_size.min(MAX_SLOT) {
             return None;
         }
         let mut content = vec![0; pages.len()].into_boxed_slice();

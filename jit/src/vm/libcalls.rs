@@ -266,13 +266,11 @@ unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u
             if !possible || (*core(context)).memory.charge(bytes).is_err() {
                 return None;
             }
-            let base = memory.base();
-            if !memory.grow(bytes) {
+            let Some(copied) = memory.grow(bytes) else {
                 (*core(context)).memory.give_back(bytes);
                 return None;
-            }
-            // One that had to move was copied.
-            Some((old, if memory.base() == base { 0 } else { old }))
+            };
+            Some((old, copied))
         }
     };
     // SAFETY: as above.
@@ -661,7 +659,7 @@ mod tests {
         let mut store = Store::new(
             &engine,
             (),
-            StoreLimits { max_memory: 10 << 16, max_table_elements: 100, total: None },
+            StoreLimits { max_memory: 10 << 16, max_table_elements: 100, ..StoreLimits::default() },
         );
         let owner = store.instantiate_with(&module(&engine, OWNER), &[]).expect("it imports nothing");
         let [memory, table] = ["memory", "table"].map(|name| store.export(owner, name).expect("it has one"));

@@ -15,6 +15,7 @@
 //! A free slot or reservation reads as zeroes, or as its image: it is reset when it is given back, over the length that was in use.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::context::VmMemory;
@@ -36,6 +37,13 @@ const CLASSES: usize = 4 + 4 * 14;
 /// Bytes of a mapping that slots are cut from. A larger class has one mapping per slot, unmapped when it is free.
 const SLAB_SIZE: usize = if cfg!(miri) { 16 << 20 } else { 256 << 20 };
 
+/// Bytes of a slot from which on a memory that outgrows it is moved by its page tables instead of being copied, to a mapping
+/// of its own. Copying less takes a millisecond or two.
+const MOVED_FROM: usize = 4 << 20;
+
+/// Mappings that memories may have to themselves: a quarter of what a process may have. Memories beyond it are copied.
+const MAX_OWN: usize = 16_000;
+
 /// Bytes behind the 4 GiB that an index reaches, for the constant offset and the size of an access.
 pub(crate) const GUARD: u64 = 2 << 30;
 
@@ -54,6 +62,8 @@ const KEPT_RESERVATIONS: usize = 16;
 pub(crate) struct MemoryPool {
     classes: [Slots<Option<Resident>>; CLASSES],
     reservations: Mutex<Reservations>,
+    /// Memories that have a mapping to themselves.
+    own: AtomicUsize,
     images: Arc<Images>,
     /// Plants a fault for the tests to find: the thread that renews a memory is watched, not the one that takes it.
     #[cfg(test)]
@@ -68,6 +78,7 @@ impl Default for MemoryPool {
         MemoryPool {
             classes,
             reservations: Mutex::default(),
+            own: AtomicUsize::new(0),
             images: Arc::default(),
             #[cfg(test)]
             watches_too_early: Default::default(),
@@ -87,6 +98,8 @@ impl MemoryPool {
         let slot_size = slot_size(class);
         if slot_size > SLAB_SIZE {
             let mapping = Mapping::new(slot_size)?.without_huge_pages();
+            // Relaxed, here and below: a count, which orders nothing else.
+            self.own.fetch_add(1, Ordering::Relaxed);
             return Ok(Place::Own(mapping));
         }
         let (slot, resident) = self.classes[class].take()?;
@@ -146,7 +159,10 @@ impl MemoryPool {
                 // SAFETY: as above.
                 image.give(slot, |keep| unsafe { clean(address, size, keep, known(pages, keep)) });
             }
-            Place::Own(mapping) => drop(mapping),
+            Place::Own(mapping) => {
+                self.own.fetch_sub(1, Ordering::Relaxed);
+                drop(mapping);
+            }
             Place::Reserved(mapping) => {
                 let clean = mapping.deny(0..used as usize).is_ok();
                 let mut state = self.reservations.lock().expect("no panic while it is held");
@@ -268,37 +284,63 @@ impl Memory {
         self.max_length
     }
 
-    /// Grows by `delta` bytes; false, and nothing happens, beyond its maximum or without memory to be had.
-    pub(crate) fn grow(&mut self, delta: u64) -> bool {
-        let Some(length) = self.length.checked_add(delta).filter(|&length| length <= self.max_length) else {
-            return false;
-        };
+    /// Grows by `delta` bytes; `None`, and nothing happens, beyond its maximum or without memory to be had. How many bytes
+    /// had to be copied.
+    pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
+        let length = self.length.checked_add(delta).filter(|&length| length <= self.max_length)?;
         let room = match self.place.as_ref().expect("it has a place") {
             Place::Reserved(mapping) => {
-                if mapping.allow(self.length as usize..length as usize).is_err() {
-                    return false;
-                }
+                mapping.allow(self.length as usize..length as usize).ok()?;
                 RESERVATION - GUARD
             }
             Place::Own(mapping) => mapping.size() as u64,
             Place::Pooled { class, .. } => slot_size(*class) as u64,
             Place::Imaged { image, .. } => image.slot_size() as u64,
         };
-        if length > room && !self.move_to_larger(length) {
-            return false;
-        }
+        // Twice as large each time, so that what is copied in all is not more than what there is in the end.
+        let size = length.next_power_of_two();
+        let copied = if length <= room || self.move_pages(size as usize) {
+            0
+        } else {
+            self.copy_to_larger(size)?;
+            self.length
+        };
         self.length = length;
         self.describe();
-        true
+        Some(copied)
     }
 
-    fn move_to_larger(&mut self, length: u64) -> bool {
-        // Twice as large each time, so that what is moved in all is not more than what there is in the end.
-        let Ok(larger) = self.pool.take(length.next_power_of_two()) else { return false };
+    /// Makes its place as large as this by moving its page tables, if it is one of those for which that is better.
+    fn move_pages(&mut self, size: usize) -> bool {
+        match self.place.as_mut().expect("it has a place") {
+            Place::Own(mapping) => mapping.grow(size).is_ok(),
+            Place::Pooled { slot, class, .. } => {
+                let before = slot_size(*class);
+                if before < MOVED_FROM || self.pool.own.load(Ordering::Relaxed) >= MAX_OWN {
+                    return false;
+                }
+                // SAFETY: the slot is this memory's, which is exclusively borrowed. Slots are parts of mappings that are
+                // accessible as a whole.
+                let Some(mut mapping) = (unsafe { Mapping::of_pages(slot.address(), before) }) else {
+                    return false;
+                };
+                let is_larger = mapping.grow(size).is_ok();
+                self.pool.own.fetch_add(1, Ordering::Relaxed);
+                let old = self.place.replace(Place::Own(mapping)).expect("it has a place");
+                self.pool.give(old, 0);
+                self.describe();
+                is_larger
+            }
+            Place::Imaged { .. } | Place::Reserved(_) => false,
+        }
+    }
+
+    fn copy_to_larger(&mut self, size: u64) -> Option<()> {
+        let larger = self.pool.take(size).ok()?;
         self.copy_to(larger.address());
         let old = self.place.replace(larger).expect("it has a place");
         self.pool.give(old, self.length);
-        true
+        Some(())
     }
 
     /// Copies its content to a zeroed slot that is larger. Pages that were never written are not copied, or a small process
@@ -347,7 +389,7 @@ impl Memory {
         };
         *pages = Pages::resting(resident);
         #[cfg(test)]
-        if self.pool.watches_too_early.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.pool.watches_too_early.load(Ordering::Relaxed) {
             pages.take();
         }
         self.length = length;
@@ -461,12 +503,50 @@ mod tests {
             }
             // Read, which is no reason to take it along.
             assert_eq!(memory.bytes()[9 << 16], 0);
-            assert!(memory.grow(47 * PAGE));
+            assert_eq!(memory.grow(47 * PAGE), Some(17 * PAGE));
             let mut own = 0;
             if own_pages(memory.base() as usize, memory.length as usize, |_, size| own += size) {
                 assert!(own <= 8 * crate::sys::page_size(), "{own} bytes are resident");
             }
             assert!(*memory.bytes() == *expected);
         }
+    }
+
+    /// A gigabyte that is copied keeps a worker for most of a second.
+    #[test]
+    #[cfg_attr(not(target_os = "linux"), ignore = "pages are copied")]
+    #[cfg_attr(miri, ignore = "pages are copied")]
+    fn a_large_memory_is_moved_without_being_copied() {
+        let pool = Arc::new(MemoryPool::default());
+        let mut seen = VmMemory { base: std::ptr::null_mut(), length: 0 };
+        let limits = crate::value::Limits { min: 100, max: None };
+        let new = |seen: &mut VmMemory| {
+            // SAFETY: what describes it outlives it.
+            unsafe { Memory::new(&pool, limits, false, None, seen) }.unwrap()
+        };
+        let mut memory = new(&mut seen);
+        let slot = memory.base();
+        let mut expected = vec![0; 100 << 16];
+        for page in (0..1600).filter(|page| page % 3 > 0) {
+            expected[page << 12] = page as u8;
+            memory.bytes()[page << 12] = page as u8;
+        }
+        for grown in [200, 300, 1000, 8000] {
+            let delta = grown * PAGE - memory.length();
+            assert_eq!(memory.grow(delta), Some(0), "nothing is copied to reach {grown} pages");
+            expected.resize((grown * PAGE) as usize, 0);
+            assert!(*memory.bytes() == *expected, "{grown} pages");
+            let last = expected.len() - 1;
+            expected[last] = 1;
+            memory.bytes()[last] = 1;
+        }
+        assert_eq!(memory.grow(MAX_PAGES * PAGE), None);
+        // The slot is free, and has nothing of it.
+        let mut other_seen = VmMemory { base: std::ptr::null_mut(), length: 0 };
+        let mut other = new(&mut other_seen);
+        assert_eq!(other.base(), slot);
+        assert!(other.bytes().iter().all(|&byte| byte == 0));
+        drop((memory, other));
+        assert_eq!(pool.own.load(Ordering::Relaxed), 0);
     }
 }

@@ -20,13 +20,15 @@
 //! * signal handlers run on a stack of their own.
 
 use std::alloc::Layout;
+use std::collections::BTreeMap;
 use std::io;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use corosensei::stack::{Stack, StackPointer};
 
 use super::slots::{Slot, Slots};
+use crate::sys::page_size;
 
 /// Bytes beneath the limit for frames that do not check it.
 pub(crate) const RESERVE: usize = 16 << 10;
@@ -45,10 +47,56 @@ const HOME: usize = 2 << 10;
 const COLOURS: usize = 16;
 const LINE: usize = 64;
 
+/// Bytes of a stack at least.
+const MIN_SIZE: usize = 4 * RESERVE;
+
+/// Bytes for what is above the first guest frame: the coroutine's own and the entry trampoline's.
+const ENTRY: usize = 1 << 10;
+
 /// Bytes at the top that guest frames never get, used or not: a guest has the same depth on every stack.
 const SPARE: usize = HOME + COLOURS * LINE;
 
-/// All stacks of an engine.
+/// All stacks of an engine: a pool for the size that most have, and one for each of the others, which are powers of two.
+#[derive(Debug)]
+pub(crate) struct Stacks {
+    usual: Arc<StackPool>,
+    max_size: usize,
+    others: Mutex<BTreeMap<usize, Arc<StackPool>>>,
+}
+
+impl Stacks {
+    /// Stacks of this size, and others up to that one.
+    pub(crate) fn new(size: usize, max_size: usize) -> Stacks {
+        let size = size.max(MIN_SIZE).next_multiple_of(page_size());
+        let max_size = max_size.max(size).next_multiple_of(page_size());
+        Stacks { usual: Arc::new(StackPool::new(size)), max_size, others: Mutex::default() }
+    }
+
+    /// Those that most have.
+    pub(crate) fn usual(&self) -> &Arc<StackPool> {
+        &self.usual
+    }
+
+    /// Those of at least this size, as far as there are any so large; `None` for the usual ones.
+    pub(crate) fn of_size(&self, size: usize) -> Option<Arc<StackPool>> {
+        if size == self.usual.size {
+            return None;
+        }
+        let size = size.clamp(MIN_SIZE, self.max_size).next_power_of_two().min(self.max_size);
+        if size == self.usual.size {
+            return None;
+        }
+        let mut others = self.others.lock().expect("no panic while it is held");
+        Some(others.entry(size).or_insert_with(|| Arc::new(StackPool::new(size))).clone())
+    }
+
+    /// Bytes that a frame may have on the largest stack.
+    pub(crate) fn max_frame(&self) -> u32 {
+        u32::try_from(self.max_size - RESERVE - SPARE - ENTRY).unwrap_or(u32::MAX)
+    }
+}
+
+/// All stacks of one size.
 #[derive(Debug)]
 pub(crate) struct StackPool {
     size: usize,

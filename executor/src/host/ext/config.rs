@@ -11,6 +11,7 @@
 //! | `max_messages` | messages that wait for it | it ends, or messages are dropped |
 //! | `max_processes` | processes that live with this configuration and those made from it | `spawn` returns 1 and an error |
 //! | `max_priority` | the [priority](super::process) that it may give itself, 2 if it is not set | it has the limit instead |
+//! | `stack_size` | bytes of native stack, 256 KiB if it is not set; at most as many as the caller's configuration can give | a call traps |
 //! | `max_resources` | configurations, modules and errors that it holds, of each, things in a message, files (of which there are 4,096 if nothing else is said) | it traps; WASI returns `MFILE` |
 
 use lunatic_jit::HostCall;
@@ -73,6 +74,15 @@ pub(super) fn register(host: &mut Host) {
             Ok(())
         },
         |config| config.max_resources,
+    );
+    limit(
+        host,
+        ("set_stack_size", "get_stack_size"),
+        |config, parent, value| {
+            config.set_stack(parent, value);
+            Ok(())
+        },
+        |config| config.stack_size as u64,
     );
     limit(
         host,

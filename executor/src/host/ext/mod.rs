@@ -20,7 +20,7 @@ use crate::host::declare::{Host, LOOK, func};
 use super::Guest;
 
 /// Grows with every release that adds a function.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 pub(super) fn register(host: &mut Host) {
     func!(host, "lunatic::ext", "version", LOOK, |_: &mut Guest<'_>| VERSION);

@@ -47,6 +47,48 @@ impl Mapping {
         Mapping { address, size }
     }
 
+    /// Moves the pages behind a range to a mapping of their own, without copying them: the range then has none, as if it
+    /// had never been used. `None`, and nothing has happened, where the system cannot do that.
+    ///
+    /// # Safety
+    /// The range is page-aligned, part of one anonymous mapping that is readable and writable, and the caller's.
+    pub(crate) unsafe fn of_pages(address: usize, size: usize) -> Option<Mapping> {
+        #[cfg(target_os = "linux")]
+        {
+            let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
+            let anywhere = ptr::null_mut::<libc::c_void>();
+            // SAFETY: by the contract; where the pages go, the system chooses.
+            let moved = unsafe { libc::mremap(address as *mut _, size, size, flags, anywhere) };
+            (moved != libc::MAP_FAILED).then_some(Mapping { address: moved as usize, size })
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (address, size);
+            None
+        }
+    }
+
+    /// Makes it larger, which may move it, without copying its pages. It must be accessible as a whole.
+    pub(crate) fn grow(&mut self, size: usize) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            let size = size.next_multiple_of(page_size());
+            // SAFETY: the mapping is this one, which is borrowed exclusively.
+            let moved =
+                unsafe { libc::mremap(self.address as *mut _, self.size, size, libc::MREMAP_MAYMOVE) };
+            if moved == libc::MAP_FAILED {
+                return Err(io::Error::last_os_error());
+            }
+            (self.address, self.size) = (moved as usize, size);
+            Ok(())
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = size;
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
     /// Makes a page-aligned part of a reservation readable and writable.
     pub(crate) fn allow(&self, part: Range<usize>) -> io::Result<()> {
         self.protect(part, libc::PROT_READ | libc::PROT_WRITE)
