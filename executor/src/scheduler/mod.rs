@@ -23,8 +23,9 @@
 //! # Invariants
 //!
 //! - A task is in at most one place: a queue, a next slot, or running. The task's own state machine ensures it.
-//! - Whoever makes work stealable calls [`Idle::notify`] afterwards; whoever is about to sleep looks at every
-//!   queue once more after announcing it. With the fences in `idle.rs` no work is left without a worker.
+//! - A thread that makes work stealable calls [`Idle::notify`] afterwards, unless it is a worker that takes this work next;
+//!   a worker that is about to sleep looks at every queue once more after announcing it. With the fences in `idle.rs` no
+//!   work is left without a worker.
 //! - No worker blocks except in [`Idle::sleep`]. Tasks that run on other threads ([`Files`]) may find them blocking between
 //!   two turns, and not within one.
 

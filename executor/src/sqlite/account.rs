@@ -3,30 +3,45 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lunatic_jit::TotalMemory;
+
+use crate::account::add_within;
+
 /// Bytes that one process has in SQLite: caches, statements, databases in memory, and rows on their way to it. What
 /// was taken for it may outlive it, so it is shared.
 #[derive(Debug)]
 pub(crate) struct Account {
     limit: u64,
     used: AtomicU64,
+    /// What all processes may take together, if that is limited.
+    total: Option<Arc<TotalMemory>>,
 }
 
 impl Account {
-    /// Room for so many bytes.
-    pub(crate) fn new(limit: u64) -> Arc<Account> {
-        Arc::new(Account { limit, used: AtomicU64::new(0) })
+    /// Room for so many bytes, as far as there are as many left for all processes.
+    pub(crate) fn new(limit: u64, total: Option<Arc<TotalMemory>>) -> Arc<Account> {
+        Arc::new(Account { limit, used: AtomicU64::new(0), total })
     }
 
     /// Takes room, or none at all.
     pub(super) fn take(&self, bytes: u64) -> bool {
-        let next = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
-        // Relaxed, here and below: a count, which orders nothing else.
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+        if !add_within(&self.used, bytes, self.limit) {
+            return false;
+        }
+        let is_there = self.total.as_ref().is_none_or(|total| total.charge(bytes));
+        if !is_there {
+            // Relaxed, here and below: a count, which orders nothing else.
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        is_there
     }
 
     /// Gives back what was taken.
     pub(super) fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(total) = &self.total {
+            total.give_back(bytes);
+        }
     }
 
     #[cfg(test)]
@@ -68,11 +83,21 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_given_back() {
-        let account = Account::new(100);
+        let account = Account::new(100, None);
         let mut taken = Taken::nothing(account.clone());
         assert!(taken.more(60) && !taken.more(41) && taken.more(40));
         assert!(!account.take(1) && !account.take(u64::MAX));
         drop(taken);
         assert_eq!(account.used(), 0);
+    }
+
+    #[test]
+    fn what_all_processes_may_take_counts_too() {
+        let total = TotalMemory::new(50);
+        let (one, other) = (Account::new(100, Some(total.clone())), Account::new(100, Some(total.clone())));
+        assert!(one.take(40) && !other.take(20) && other.take(10));
+        assert_eq!((other.used(), total.used()), (10, 50), "a refusal takes nothing");
+        one.give_back(40);
+        assert!(other.take(40));
     }
 }

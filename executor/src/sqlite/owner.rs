@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use lunatic_jit::TotalMemory;
+
 use crate::config::ProcessConfig;
 
 use super::account::Account;
@@ -70,8 +72,12 @@ impl Drop for Owner {
 
 impl Owner {
     /// A process that begins to use SQLite.
-    pub(crate) fn new(config: Arc<ProcessConfig>, surroundings: Arc<dyn Surroundings>) -> Arc<Owner> {
-        let account = Account::new(config.max_memory);
+    pub(crate) fn new(
+        config: Arc<ProcessConfig>,
+        total: Option<Arc<TotalMemory>>,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Arc<Owner> {
+        let account = Account::new(config.max_memory, total);
         Arc::new(Owner {
             config,
             surroundings,

@@ -24,7 +24,7 @@ impl Surroundings for Still {
 }
 
 fn owner_with(config: ProcessConfig) -> Arc<Owner> {
-    Owner::new(Arc::new(config), Arc::new(Still))
+    Owner::new(Arc::new(config), None, Arc::new(Still))
 }
 
 /// Someone without directories, who may use so many bytes.

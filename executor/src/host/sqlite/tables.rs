@@ -114,7 +114,7 @@ impl Databases {
         let process = &data.process;
         data.databases.get_or_insert_with(|| {
             let node = process.node().clone();
-            let owner = Owner::new(process.config().clone(), node.clone());
+            let owner = Owner::new(process.config().clone(), node.total_memory.clone(), node.clone());
             let (connections, statements) = (Resources::new(), Resources::new());
             let tenant = process.config().quota.as_ref().map_or_else(Vec::new, |quota| quota.path()).into();
             Box::new(Databases { owner, connections, statements, tenant, node })
