@@ -197,6 +197,13 @@ impl Drop for Kept {
     }
 }
 
+impl Opened {
+    /// Whether it is counted for this account.
+    pub(crate) fn is_of(&self, account: &Arc<Account>) -> bool {
+        Arc::ptr_eq(&self.0, account)
+    }
+}
+
 impl Drop for Deferred {
     fn drop(&mut self) {
         self.0.account.deferred.fetch_sub(self.0.bytes, Ordering::Relaxed);

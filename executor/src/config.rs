@@ -187,8 +187,6 @@ pub(crate) struct ProcessConfig {
     pub(crate) redirects: Option<Arc<Redirects>>,
     pub(crate) network: Arc<Policy>,
     pub(crate) forbidden: Option<Arc<Forbidden>>,
-    /// Files that are open for its redirections, as they are counted.
-    pub(crate) opened: Vec<Arc<Opened>>,
     /// What the process that made it is charged for it.
     pub(crate) kept: Charged,
 }
@@ -259,7 +257,6 @@ impl ProcessConfig {
             redirects: None,
             network: Arc::new(Policy::of_first(config.network)),
             forbidden,
-            opened: Vec::new(),
             kept: Charged(None),
         })
     }
@@ -297,7 +294,6 @@ impl ProcessConfig {
             // Lunatic has no such permission, so its guests do not know that they would have to ask.
             network: self.network.clone(),
             forbidden: self.forbidden.clone(),
-            opened: self.opened.clone(),
             kept: Charged(None),
         }
     }
@@ -441,7 +437,6 @@ pub(crate) mod tests {
             redirects: None,
             network: Arc::default(),
             forbidden: None,
-            opened: Vec::new(),
             kept: Charged(None),
         }
     }

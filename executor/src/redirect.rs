@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::fs::{Dir, File, Metadata, MetadataExt};
 
-use crate::account::Kept;
+use crate::account::{Kept, Opened};
 use crate::config::GuestDir;
 use crate::net::{Attempt, Direction, Stream, TcpStream};
 use crate::process::ProcessId;
@@ -41,8 +41,8 @@ pub(crate) struct Redirects {
 
 /// Where it goes.
 pub(crate) enum Sink {
-    /// At the end of this.
-    File(File),
+    /// At the end of this, which is counted for the process that opened it.
+    File(File, Opened),
     Connection(Connection),
     /// As a message with this tag, to this process.
     Process(ProcessId, i64),
@@ -65,7 +65,7 @@ struct Pending {
 impl std::fmt::Debug for Sink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Sink::File(_) => "file",
+            Sink::File(..) => "file",
             Sink::Connection(_) => "connection",
             Sink::Process(..) => "process",
         })

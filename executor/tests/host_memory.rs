@@ -289,6 +289,10 @@ fn sockets_in_messages_count_for_the_process_that_has_opened_them() {
               (local.set $opened (i32.add (local.get $opened) (i32.const 1)))
               (br $more))))
           (call $assert (i32.eq (local.get $opened) (i32.const 20)))
+          ;; What it takes out of a message of its own, it had before.
+          (drop (call $wait (i64.const 3) (i64.const 0)))
+          (call $drop (call $take (i64.const 0)))
+          (call $assert (i32.eqz (call $open)))
           ;; A message that is dropped closes what it carries.
           (drop (call $wait (i64.const 3) (i64.const 0)))
           (call $create_data (i64.const 4) (i64.const 0))

@@ -205,7 +205,7 @@ fn take<T: Any + Send + Sync>(guest: &mut Guest<'_>, index: u64, kind: Kind<T>) 
     let thing = thing.ok_or(Fault::Unknown { kind: kind.name, id: index })?;
     let max = data.process.config().max_resources;
     // It is the caller's from now on, and no longer the process's that had it before.
-    (kind.source)(&thing).count(data.open()?);
+    (kind.source)(&thing).count(data.account())?;
     (kind.table)(data.sockets()).add_or_trap(max, kind.name, thing)
 }
 

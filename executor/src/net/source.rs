@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use crate::account::Opened;
+use crate::account::{Account, Full, Opened};
 use crate::process::{Process, Signal};
 use crate::scheduler::Readiness;
 
@@ -65,9 +65,16 @@ impl Default for Side {
 }
 
 impl Source {
-    /// Counts the descriptor as this says from now on, and no longer for the process that had it before.
-    pub(crate) fn count(&self, opened: Opened) {
-        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+    /// Counts the descriptor for this account from now on, and no longer for the one that had it before.
+    ///
+    /// # Errors
+    /// When the account has as many as it may; then nothing changes.
+    pub(crate) fn count(&self, account: &Arc<Account>) -> Result<(), Full> {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if !counted.as_ref().is_some_and(|opened| opened.is_of(account)) {
+            *counted = Some(account.open()?);
+        }
+        Ok(())
     }
 
     /// Whether it is worth an attempt; and when it began.

@@ -28,7 +28,7 @@ pub(crate) struct Entry {
 }
 
 /// Bytes of linear memory from which on giving it back takes too long for a worker.
-const LARGE_MEMORY: u64 = 8 << 20;
+const LARGE_MEMORY: u64 = 32 << 20;
 
 /// Bytes of memory limit for which a process may have an element in a table; they are counted apart.
 const TABLE_ELEMENT: u64 = 16;

@@ -146,9 +146,7 @@ fn to_file(
         Box::new(move |memory, data| {
             let result = match opened {
                 Ok(file) => {
-                    let config = data.config_mut(config)?;
-                    what.redirect(config, Sink::File(file))?;
-                    config.opened.push(Arc::new(counted));
+                    what.redirect(data.config_mut(config)?, Sink::File(file, counted))?;
                     DONE
                 }
                 Err(error) => failed(&mut GuestMemory(memory), data, error, place)?,

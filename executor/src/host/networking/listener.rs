@@ -95,7 +95,7 @@ pub(super) fn bind<T>(
         Err(error) => Err(error),
     };
     let id = socket.and_then(|socket| {
-        (kind.source)(&socket).count(data.open().map_err(too_many)?);
+        (kind.source)(&socket).count(data.account()).map_err(too_many)?;
         enter((kind.table)(data.sockets()), config.max_resources, kind.name, Arc::new(socket))
     });
     answered(&mut memory, data, id, place)

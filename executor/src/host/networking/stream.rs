@@ -34,7 +34,7 @@ pub(super) trait Known: Stream + Sized {
 /// Enters a stream; its number.
 pub(super) fn enter_stream<S: Known>(data: &mut ProcessData, stream: Arc<S>) -> io::Result<u64> {
     let max = data.process.config().max_resources;
-    stream.source().count(data.open().map_err(too_many)?);
+    stream.source().count(data.account()).map_err(too_many)?;
     enter((S::KIND.table)(data.sockets()), max, S::KIND.name, stream)
 }
 

@@ -194,7 +194,7 @@ impl Wanted {
             Fd::Redirected(_) if self.tag == TAG_READ => some(true),
             Fd::Redirected(to) => match &*to.sink {
                 Sink::Connection(connection) => some(connection.stream().is_ready(Direction::Write)?),
-                Sink::File(_) | Sink::Process(..) => some(true),
+                Sink::File(..) | Sink::Process(..) => some(true),
             },
             Fd::Pipe(pipe) => some(pipe.is_ready(self.direction())?),
             Fd::Connection(stream) => some(stream.is_ready(self.direction())?),
@@ -214,7 +214,7 @@ impl Wanted {
             Fd::Listener(listener) => source(listener.get(data.node().net()).ok()?.source()),
             Fd::Redirected(to) => match &*to.sink {
                 Sink::Connection(connection) => source(connection.stream().source()),
-                Sink::File(_) | Sink::Process(..) => return None,
+                Sink::File(..) | Sink::Process(..) => return None,
             },
             Fd::File(_) | Fd::Dir(_) => return None,
         })

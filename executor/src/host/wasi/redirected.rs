@@ -60,10 +60,10 @@ impl Redirected {
                 data.wait_for(Reason::NextTurn(Box::new(|_, _| Ok(returned(0)))), None);
                 Ok(HostCall::Suspend)
             }
-            Sink::File(_) => {
+            Sink::File(..) => {
                 let sink = self.sink.clone();
                 let job = move || match &*sink {
-                    Sink::File(file) => (&*file).write_all(&content),
+                    Sink::File(file, _) => (&*file).write_all(&content),
                     _ => Ok(()),
                 };
                 blocking(data, job, move |memory, _, ()| {
