@@ -100,6 +100,8 @@ fn prometheus_is_answered_whatever_others_ask() {
         "lunatic_metrics_dropped_total 0",
         "lunatic_processes 1",
         "lunatic_sockets 0",
+        "lunatic_database_threads 0",
+        "lunatic_database_threads_stuck 0",
         "seconds_bucket{le=\"0.5\"} 1",
     ]) {
         assert!(body.lines().any(|other| other == *line), "{line} is not in {body}");

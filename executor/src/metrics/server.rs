@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::node::Node;
+use crate::node::{Node, World};
 
 use super::one;
 
@@ -293,6 +293,11 @@ fn texts(node: &Node) -> impl Iterator<Item = String> + Send + 'static {
     let mut own = String::new();
     one(&mut own, "lunatic_processes", "gauge", node.table.len() as u64);
     one(&mut own, "lunatic_sockets", "gauge", node.net().sockets() as u64);
+    if let World::Real { databases, .. } = &node.world {
+        let (threads, stuck) = databases.count();
+        one(&mut own, "lunatic_database_threads", "gauge", threads as u64);
+        one(&mut own, "lunatic_database_threads_stuck", "gauge", stuck as u64);
+    }
     node.metrics.texts().chain([own])
 }
 

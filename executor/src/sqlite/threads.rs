@@ -172,6 +172,12 @@ impl Threads {
         self.shared.provide(state);
     }
 
+    /// How many threads there are, and how many of them are stuck.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let state = self.shared.lock();
+        (state.threads, state.stuck(Instant::now()))
+    }
+
     /// Waits until there is nothing left to do, but not much longer than that.
     pub(crate) fn finish(&self, patience: Duration) {
         const PAUSE: Duration = Duration::from_millis(1);
@@ -487,6 +493,7 @@ mod tests {
         let (told, tells_us) = channel();
         // The first may have come before the others were seen to be stuck.
         std::thread::sleep(2 * STUCK);
+        assert!(threads.count().1 >= 2, "those that had a permit");
         for _ in 0..20 {
             threads.submit(nobody(), tells(&told));
             tells_us.recv_timeout(PATIENCE).unwrap();

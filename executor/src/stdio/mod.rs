@@ -145,7 +145,7 @@ impl Output {
     pub(crate) fn flush(&self, patience: Option<Duration>) -> Option<Failure> {
         match self {
             Output::Queued(output) => output.flush(patience),
-            Output::Immediate(_) => None,
+            Output::Immediate(output) => output.take_failure(),
         }
     }
 }
