@@ -37,7 +37,7 @@ pub(crate) type Resume = Box<dyn FnOnce() + Send>;
 
 /// Standard output or error.
 pub(crate) enum Output {
-    /// Written by whoever writes or by a thread, in order.
+    /// Written by workers or by a thread, in order.
     Queued(Queued),
     /// Written by whoever writes.
     Immediate(Immediate),
