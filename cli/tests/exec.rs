@@ -289,7 +289,7 @@ fn a_file_without_permission_is_refused() {
     fs::set_permissions(&app, fs::Permissions::from_mode(0o000)).expect("it is ours");
     let mut command = command(directory.path(), &["app.wasm"]);
     if fs::File::open(&app).is_ok() {
-        // Whoever runs this test may read everything: the command may not.
+        // The user who runs this test may read everything; the command must not.
         let exec = command;
         command = Command::new("setpriv");
         command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(exec.get_program()).arg("app.wasm");
@@ -476,7 +476,7 @@ fn arguments_and_variables_that_are_not_text_are_refused_by_name() {
     };
     let error = error_of(&with_variable("--env=WRONG"), 1);
     assert!(error.starts_with("lunatic-exec: error: variable WRONG: it is not UTF-8"), "{error}");
-    assert_eq!(with_variable("--env-inherit").status.code(), Some(0), "nobody asked for this one");
+    assert_eq!(with_variable("--env-inherit").status.code(), Some(0), "it was not asked for by name");
     assert_eq!(with_variable("--env=NOT_SET").status.code(), Some(0));
 }
 

@@ -83,7 +83,7 @@ const EXPECTED: [&str; 4] = ["http_requests___31mevil 42", "load 1.5", "seconds_
 #[test]
 fn prometheus_is_answered_whatever_others_ask() {
     let (_directory, exec) = Exec::start();
-    // As many as say nothing hold up nobody.
+    // Connections that say nothing do not hold up others, however many they are.
     let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(&exec.address).expect("it listens")).collect();
     assert_eq!(exec.ask(&[b'x'; 20_000]), "");
     assert!(exec.ask(b"GET /other HTTP/1.1\r\n\r\n").starts_with("HTTP/1.0 404 "));
@@ -100,6 +100,8 @@ fn prometheus_is_answered_whatever_others_ask() {
         "lunatic_metrics_dropped_total 0",
         "lunatic_processes 1",
         "lunatic_sockets 0",
+        "lunatic_database_threads 0",
+        "lunatic_database_threads_stuck 0",
         "seconds_bucket{le=\"0.5\"} 1",
     ]) {
         assert!(body.lines().any(|other| other == *line), "{line} is not in {body}");

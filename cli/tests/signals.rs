@@ -42,7 +42,7 @@ impl Program {
         program
     }
 
-    /// Starts a program that has something to say on standard error, which nobody reads, and waits until it says on
+    /// Starts a program that has something to say on standard error, which is not read, and waits until it says on
     /// standard output that it is ready.
     fn start_stuck() -> Program {
         let directory = with_app(&program_with(STUCK_IMPORTS, STUCK_REPORT));
@@ -131,7 +131,7 @@ fn program_with(imports: &str, body: &str) -> String {
 /// More than a pipe holds.
 const FLOOD: usize = 600_000;
 
-/// Fills standard error, which nobody reads, and has a child trap, whose report finds no room there. Then it says so on
+/// Fills standard error, which is not read, and has a child trap, whose report finds no room there. Then it says so on
 /// standard output, and catches requests to stop.
 const STUCK_REPORT: &str = r#"
     (func (export "child") (unreachable))

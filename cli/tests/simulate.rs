@@ -182,6 +182,17 @@ fn a_reader_that_is_gone_changes_nothing() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn output_that_cannot_be_written_is_an_error_at_the_end() {
+    let directory = with_app(TALKERS);
+    let mut command = command(directory.path(), &["--seed", "2", "app.wasm"]);
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let output = command.stdout(full).output().expect("the command starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && error.contains("output cannot be written"), "{output:?}");
+}
+
+#[test]
 fn what_does_not_go_together_is_refused() {
     let directory = with_app(TALKERS);
     let path = directory.path();

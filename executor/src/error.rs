@@ -101,6 +101,9 @@ pub enum RuntimeError {
     /// The trace of a simulation cannot be written.
     #[error("the trace cannot be written: {0}")]
     Trace(std::io::Error),
+    /// What a simulated program has written cannot be, outside.
+    #[error("the program's output cannot be written: {0}")]
+    Output(std::io::Error),
     /// Functions cannot be forbidden as it is said: a pattern fits none, or there are too many patterns.
     #[error("{0}")]
     Forbidden(String),

@@ -3,7 +3,7 @@
 //! Standard output, standard error, and files by the paths that a process opens them by, can be redirected to a file, to a
 //! connection, or to a process, which then gets each write as a message. Children have the redirections of their parents.
 //!
-//! A path is redirected by whichever name its file is opened: what is opened is compared with what redirected paths lead to.
+//! A redirection holds for every name of the file: what is opened is compared with what redirected paths lead to.
 //! For a process with redirected paths these files, the directories on the way to them, and their names stay as they are: it
 //! can neither rename them nor give them to something else.
 //!

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write};
 use common::{Captured, guest, workers};
 use lunatic_executor::{Parts, Runtime};
 
-/// Takes so many bytes, and then fails.
+/// Takes this number of bytes, and then fails.
 struct Full(usize);
 
 impl Write for Full {
@@ -25,7 +25,7 @@ impl Write for Full {
     }
 }
 
-/// How a guest ends whose standard output takes so many bytes, and what it said on standard error.
+/// How a guest ends whose standard output takes `room` bytes, and what it said on standard error.
 fn run(room: usize, body: &str) -> (i32, String) {
     let stderr = Captured::default();
     let parts = Parts { stdout: Box::new(Full(room)), stderr: Box::new(stderr.clone()), ..Parts::default() };

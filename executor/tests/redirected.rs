@@ -75,7 +75,7 @@ const IMPORTS: &str = r#"
       (func $to_file (param i64 i32 i32 i32 i32 i32 i32) (result i32)))"#;
 
 #[test]
-fn a_path_is_redirected_by_whichever_name_its_file_is_opened() {
+fn a_redirection_holds_for_every_name_of_a_file() {
     let directory = tempfile::tempdir().unwrap();
     let at = |path: &str| directory.path().join(path);
     fs::create_dir(at("d")).unwrap();

@@ -661,7 +661,7 @@ fn a_statement_ends_with_the_reductions_of_its_process() {
 }
 
 #[test]
-fn endless_statements_of_others_keep_nobody_from_a_database() {
+fn endless_statements_do_not_keep_other_processes_from_a_database() {
     let mut texts = Texts::new();
     let (child, endless, short) = (texts.add("child"), texts.add(FOR_EVER), texts.add("SELECT 1"));
     let body = format!(

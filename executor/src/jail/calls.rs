@@ -243,7 +243,7 @@ fn build(network: &Network) -> Result<[BpfProgram; 2], seccompiler::BackendError
     rules.insert(libc::SYS_clone3, Vec::new());
     add_with_arguments(&mut rules)?;
     if network.binds() {
-        // Not without: who listens with a socket that is not bound has a port that nobody has allowed.
+        // Only then: the system gives a port of its choice to a socket that listens and is not bound, which no rule allows.
         rules.insert(libc::SYS_listen, Vec::new());
     }
     if network.has_sockets() {

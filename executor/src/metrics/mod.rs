@@ -42,7 +42,7 @@ const SHARDS: usize = 16;
 /// Names and what is behind them.
 type Names = HashMap<Arc<str>, Arc<Value>>;
 
-/// Who changes a value.
+/// The process that changes a value, as far as limits go.
 pub(crate) struct Introducer<'a> {
     /// Names that the process has introduced so far.
     pub(crate) names: &'a mut u32,

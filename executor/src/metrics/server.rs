@@ -1,6 +1,6 @@
 //! Answers Prometheus: on one thread, which waits for all connections at once.
 //!
-//! A connection that says nothing, or that reads slowly, holds up nobody. There are [`MAX_CONNECTIONS`]; for another one,
+//! A connection that says nothing, or that reads slowly, does not hold up others. There are [`MAX_CONNECTIONS`]; for another one,
 //! the connection is closed that has waited longest. An answer is written as it is sent, a piece at a time. Where the
 //! system has no descriptor for a connection, the thread pauses before it asks again.
 //!
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::node::Node;
+use crate::node::{Node, World};
 
 use super::one;
 
@@ -85,7 +85,7 @@ struct Server {
     is_stopped: Arc<AtomicBool>,
 }
 
-/// Somebody who asks.
+/// A client.
 struct Connection {
     stream: TcpStream,
     /// When what it is at has to be over.
@@ -136,7 +136,7 @@ impl Server {
         }
     }
 
-    /// Accepts whoever is there. Returns whether the system refused one, so that it has to be asked again later.
+    /// Accepts all connections that are there. Returns whether the system refused one, so that it has to be asked again later.
     fn accept(&mut self) -> bool {
         loop {
             match self.listener.accept() {
@@ -161,7 +161,7 @@ impl Server {
         if self.poll.registry().register(&mut stream, Token(place), interest).is_ok() {
             let end = Instant::now() + PATIENCE;
             self.connections[place] = Some(Connection { stream, end, question: Vec::new(), answer: None });
-            // What it has said already nobody tells.
+            // The system does not tell of what the client has sent already.
             self.go_on(place);
         }
     }
@@ -169,7 +169,7 @@ impl Server {
     /// Reads and writes what can be.
     fn go_on(&mut self, place: usize) {
         let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else { return };
-        // Whoever asks badly gets no answer, and nobody else notices.
+        // A client whose question is malformed gets no answer; the others do not notice.
         if !matches!(connection.go_on(&self.node), Ok(State::Goes)) {
             self.connections[place] = None;
         }
@@ -205,7 +205,7 @@ impl Connection {
             match self.stream.write(&answer.piece[answer.sent..]) {
                 Ok(count) => {
                     answer.sent += count;
-                    // Whoever reads gets all of it, however long that takes.
+                    // A client that goes on reading gets all of it, however long that takes.
                     self.end = Instant::now() + PATIENCE;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(State::Goes),
@@ -293,6 +293,11 @@ fn texts(node: &Node) -> impl Iterator<Item = String> + Send + 'static {
     let mut own = String::new();
     one(&mut own, "lunatic_processes", "gauge", node.table.len() as u64);
     one(&mut own, "lunatic_sockets", "gauge", node.net().sockets() as u64);
+    if let World::Real { databases, .. } = &node.world {
+        let (threads, stuck) = databases.count();
+        one(&mut own, "lunatic_database_threads", "gauge", threads as u64);
+        one(&mut own, "lunatic_database_threads_stuck", "gauge", stuck as u64);
+    }
     node.metrics.texts().chain([own])
 }
 

@@ -197,6 +197,10 @@ fn run_here(
     node.clear();
     let World::Simulated(hooks) = &node.world else { unreachable!("it was built as one") };
     hooks.finish_trace().map_err(RuntimeError::Trace)?;
+    let failures = [node.stdout.flush(None), node.stderr.flush(None)];
+    if let Some(failure) = failures.into_iter().flatten().next() {
+        return Err(RuntimeError::Output(failure.error));
+    }
     let outcome = Outcome { ended, time: Duration::from_nanos(clock.now()), turns: hooks.turns() };
     debug_assert_eq!(Arc::strong_count(&node), 1, "nothing is left that holds the node");
     Ok(outcome)

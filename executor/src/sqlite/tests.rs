@@ -421,7 +421,7 @@ fn closing_a_database_by_other_means_does_not_give_up_its_locks() {
     assert!(!can_be_locked(&path));
     connection.execute("COMMIT").unwrap();
     drop(connection);
-    assert!(can_be_locked(&path), "nobody has it open");
+    assert!(can_be_locked(&path), "no connection has it open");
 }
 
 #[test]

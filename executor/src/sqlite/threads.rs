@@ -4,15 +4,15 @@
 //! is not given back until the statement ends, and others must not wait for that:
 //!
 //! * *Permits.* At most [`Limits::running`] jobs compute at a time. A job that has had its permit for [`SHARE`] gives it to
-//!   whoever has waited longest, and goes on behind them ([`share`], which SQLite calls between its steps). So endless
+//!   the job that has waited longest, and goes on behind the others ([`share`], which SQLite calls between its steps). So endless
 //!   statements take turns with all others.
-//! * *A job that does not come to that* for [`STUCK`] loses its permit to those who wait, and goes on without one, on the
-//!   thread that it has. So no single step keeps others from theirs, and nobody has to wait for the end of a process whose
+//! * *A job that does not come to that* for [`STUCK`] loses its permit to a job that waits, and goes on without one, on the
+//!   thread that it has. So no single step keeps other jobs from running, and none has to wait for the end of a process whose
 //!   statement cannot be interrupted.
 //! * *Threads* are started as jobs come, [`Limits::threads`] at most; for each that is stuck another one, up to as many
 //!   again. Jobs beyond wait, apart for each tenant, and tenants take turns.
 //! * *Tenants* are quotas: what runs beneath one may have half of the threads that its parent may have. So a tenant that
-//!   fills its share keeps nobody else out, whatever quotas it makes beneath its own.
+//!   fills its share does not keep others out, whatever quotas it makes beneath its own.
 //! * *What is to be closed* for processes that have ended comes first, and has some threads of its own: it frees locks
 //!   that others wait for.
 
@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How long a job may be without a look until its permit is taken from it.
 const STUCK: Duration = Duration::from_millis(100);
 
-/// How often those who wait look for jobs that are stuck.
+/// How often a job that waits looks for jobs that are stuck.
 const WATCH: Duration = Duration::from_millis(20);
 
 /// How long a thread without work stays.
@@ -59,7 +59,7 @@ pub(crate) struct Limits {
     pub(crate) stack: usize,
 }
 
-/// For whom a job is: the quotas that it lies beneath, the outermost first. Nobody's is the whole node's.
+/// The quotas that a job lies beneath, the outermost first. A process without a quota has none.
 pub(crate) type Tenant = Arc<[usize]>;
 
 /// See the module.
@@ -93,7 +93,7 @@ struct State {
     leases: HashMap<u64, Lease>,
     next_lease: u64,
     permits: usize,
-    /// Who waits for a permit.
+    /// Jobs that wait for a permit, in order.
     waiting: VecDeque<Arc<Waiter>>,
 }
 
@@ -170,6 +170,12 @@ impl Threads {
         let mut state = self.shared.lock();
         state.closing.push_back(job);
         self.shared.provide(state);
+    }
+
+    /// How many threads there are, and how many of them are stuck.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let state = self.shared.lock();
+        (state.threads, state.stuck(Instant::now()))
     }
 
     /// Waits until there is nothing left to do, but not much longer than that.
@@ -402,7 +408,7 @@ impl State {
         }
     }
 
-    /// Gives permits to those who wait, as far as there are some.
+    /// Gives permits to jobs that wait, as far as there are some.
     fn pass_on(&mut self, limits: Limits) {
         while self.permits < limits.running
             && let Some(waiter) = self.waiting.pop_front()
@@ -437,7 +443,7 @@ mod tests {
         Threads::new(Limits { running, threads, stack: 1 << 20 })
     }
 
-    fn nobody() -> Tenant {
+    fn no_quota() -> Tenant {
         Arc::new([])
     }
 
@@ -459,10 +465,10 @@ mod tests {
     #[test]
     fn endless_jobs_let_others_have_their_turn() {
         let (threads, ends) = (threads(2, 16), Arc::new(AtomicBool::new(false)));
-        (0..8).for_each(|_| threads.submit(nobody(), endless(&ends)));
+        (0..8).for_each(|_| threads.submit(no_quota(), endless(&ends)));
         let (told, tells_us) = channel();
         for _ in 0..20 {
-            threads.submit(nobody(), tells(&told));
+            threads.submit(no_quota(), tells(&told));
             tells_us.recv_timeout(PATIENCE).unwrap();
         }
         ends.store(true, Ordering::Relaxed);
@@ -476,7 +482,7 @@ mod tests {
         for _ in 0..4 {
             let ends = ends.clone();
             threads.submit(
-                nobody(),
+                no_quota(),
                 Box::new(move || {
                     while !ends.load(Ordering::Relaxed) {
                         std::thread::sleep(Duration::from_millis(1));
@@ -487,8 +493,9 @@ mod tests {
         let (told, tells_us) = channel();
         // The first may have come before the others were seen to be stuck.
         std::thread::sleep(2 * STUCK);
+        assert!(threads.count().1 >= 2, "those that had a permit");
         for _ in 0..20 {
-            threads.submit(nobody(), tells(&told));
+            threads.submit(no_quota(), tells(&told));
             tells_us.recv_timeout(PATIENCE).unwrap();
         }
         ends.store(true, Ordering::Relaxed);
@@ -515,7 +522,7 @@ mod tests {
     #[test]
     fn closing_comes_first_and_has_threads_of_its_own() {
         let (threads, ends) = (threads(2, 4), Arc::new(AtomicBool::new(false)));
-        (0..100).for_each(|_| threads.submit(nobody(), endless(&ends)));
+        (0..100).for_each(|_| threads.submit(no_quota(), endless(&ends)));
         let (told, tells_us) = channel();
         threads.submit_closing(tells(&told));
         tells_us.recv_timeout(PATIENCE).unwrap();
@@ -526,10 +533,10 @@ mod tests {
     #[test]
     fn every_job_runs_also_after_one_that_panics() {
         let (threads, count) = (threads(2, 4), Arc::new(AtomicUsize::new(0)));
-        threads.submit(nobody(), Box::new(|| std::panic::resume_unwind(Box::new(()))));
+        threads.submit(no_quota(), Box::new(|| std::panic::resume_unwind(Box::new(()))));
         for _ in 0..1000 {
             let count = count.clone();
-            threads.submit(nobody(), Box::new(move || _ = count.fetch_add(1, Ordering::Relaxed)));
+            threads.submit(no_quota(), Box::new(move || _ = count.fetch_add(1, Ordering::Relaxed)));
         }
         threads.finish(PATIENCE);
         assert_eq!(count.load(Ordering::Relaxed), 1000);

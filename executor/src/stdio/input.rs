@@ -52,7 +52,7 @@ struct State {
     // At most one for each process.
     waiters: Waiters,
     at_end: bool,
-    /// Why the last read failed, behind what was read before. It is told once; whoever then wants more has it read again.
+    /// Why the last read failed, behind what was read before. It is told once; the next reader has the stream read again.
     failed: Option<io::Error>,
 }
 

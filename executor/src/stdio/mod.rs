@@ -37,7 +37,7 @@ pub(crate) type Resume = Box<dyn FnOnce() + Send>;
 
 /// Standard output or error.
 pub(crate) enum Output {
-    /// Written by whoever writes or by a thread, in order.
+    /// Written by workers or by a thread, in order.
     Queued(Queued),
     /// Written by whoever writes.
     Immediate(Immediate),
@@ -145,7 +145,7 @@ impl Output {
     pub(crate) fn flush(&self, patience: Option<Duration>) -> Option<Failure> {
         match self {
             Output::Queued(output) => output.flush(patience),
-            Output::Immediate(_) => None,
+            Output::Immediate(output) => output.take_failure(),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Standard output and standard error of a node: who writes them, in which order, and what becomes of errors.
+//! Standard output and standard error of a node: which thread writes them, in which order, and what becomes of errors.
 //!
 //! # What a write means
 //!
 //! When a write returns, its bytes are with the operating system, and if they could not be written, the write says why:
 //! as for any program. The worker that runs the process writes them itself if that takes no waiting. Otherwise the
-//! stream's thread writes them, and the process waits for it, and for nobody else: no worker ever waits for a reader.
+//! stream's thread writes them, and the process waits for it: no worker ever waits for a reader.
 //!
 //! There is one exception, because a system call for each line is most of what a program does that only writes lines.
 //! After [`BURST`] small writes with no pause of [`PAUSE`] between them, writes go to a queue of at most [`MAX_BEHIND`]
@@ -12,14 +12,14 @@
 //! thread is told to the next write to the stream, or to `fd_sync`; if there is none, the node reports it when it ends,
 //! and its exit status says so. What was queued behind the failed bytes is not written.
 //!
-//! What the node itself has to say (trap reports) goes to the queue too, for nobody waits with it.
+//! What the node itself has to say (trap reports) goes to the queue too, for no process waits for it.
 //!
 //! Sinks that an embedder gives are always written in this second way, with a bound of [`MAX_SINK`] bytes.
 //!
 //! # Order
 //!
 //! Two streams that end in the same file, pipe or terminal share one queue, in which each piece says which stream it is
-//! for. As long as anything is in the queue, nobody writes beside it. So the order of two writes is the order of the
+//! for. As long as anything is in the queue, no process writes beside it. So the order of two writes is the order of the
 //! calls, whichever streams they are to. A write is whole: bytes of two processes never mix within one.
 
 use std::collections::VecDeque;
@@ -44,7 +44,7 @@ const SMALL: usize = 4 << 10;
 /// Bytes that may wait in a burst before writers have to.
 const MAX_BEHIND: usize = 64 << 10;
 
-/// How long the thread lets a burst gather before it writes, if nobody waits for it: one system call does for many lines.
+/// How long the thread lets a burst gather before it writes, if no process waits for it: one system call does for many lines.
 const GATHER: Duration = Duration::from_micros(200);
 
 /// Bytes of a burst that are enough.
@@ -81,7 +81,7 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     pieces: VecDeque<Piece>,
-    /// Bytes of the pieces that nobody waits for, with those that the thread is writing.
+    /// Bytes of the pieces that no process waits for, with those that the thread is writing.
     behind: usize,
     /// The thread is writing a piece.
     is_writing: bool,
@@ -398,7 +398,7 @@ impl Shared {
                     let (written, error) = self.write_all(stream, &bytes);
                     self.wrote(stream, &bytes, error.map(|error| (error, bytes.len() - written)));
                 }
-                // If a report cannot be written, there is no one to tell.
+                // If a report cannot be written, there is no process to tell.
                 Content::Report(bytes) => {
                     let _ = self.write_all(stream, &bytes);
                     self.wrote(stream, &bytes, None);
@@ -485,7 +485,7 @@ impl Shared {
             match error.kind() {
                 ErrorKind::Interrupted => {}
                 ErrorKind::WouldBlock => drop(target.wait(LOOK)),
-                // It has been taken, but who knows how much of it has arrived.
+                // The sink has taken it, but how much of it has arrived is not known.
                 _ => return (0, Some(error)),
             }
         }
@@ -510,7 +510,7 @@ impl Shared {
                 Now::Written(count) => Ok(count),
                 Now::Failed(error) => Err(error),
                 Now::WouldWait => Err(ErrorKind::WouldBlock.into()),
-                // A piece at a time, for whoever waits in the system cannot see that the process has ended.
+                // A piece at a time, for a thread that waits in the system does not see that the process has ended.
                 Now::Unsupported => target.write(&bytes[..bytes.len().min(MAX_BEHIND)]),
             };
             match result {

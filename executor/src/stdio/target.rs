@@ -153,7 +153,7 @@ mod descriptor {
         }
 
         fn write_now(&self, bytes: &[u8]) -> Now {
-            // Relaxed: whoever sees it late asks the system once more.
+            // Relaxed: a thread that sees it late asks the system once more.
             if self.waits.load(Ordering::Relaxed) {
                 return Now::Unsupported;
             }

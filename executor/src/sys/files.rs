@@ -111,8 +111,8 @@ pub(crate) fn set_dir_times(dir: &Dir, times: (Option<SystemTime>, Option<System
     Ok(rustix::fs::futimens(itself(dir)?, &timestamps(times)?)?)
 }
 
-/// As [`set_times`], of what a path below a directory leads to. That is not opened if it need not be: whoever opens a named
-/// pipe to write to it waits for its reader, and the thread would with it. In a jail it has to be, and is, so that nothing
+/// As [`set_times`], of what a path below a directory leads to. That is not opened if it need not be: to open a named
+/// pipe for writing is to wait for its reader, and the thread would wait. In a jail it has to be, and is, so that nothing
 /// waits.
 #[cfg(target_os = "linux")]
 pub(crate) fn set_path_times(

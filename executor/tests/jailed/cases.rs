@@ -18,7 +18,7 @@ pub(crate) struct Place {
     address: SocketAddr,
     parent: i32,
     _listener: TcpListener,
-    /// Somebody else's, as far as the case is concerned.
+    /// Another program's, as far as the case is concerned.
     _server: UnixDatagram,
 }
 
@@ -284,7 +284,7 @@ fn send_to_server(place: &Place, kind: i32) -> io::Result<()> {
     done(unsafe { libc::sendto(from, b"x".as_ptr().cast(), 1, 0, to, size) } as i32)
 }
 
-/// Listens with a socket that nobody has given an address.
+/// Listens with a socket that has no address.
 fn listen_at_once() -> io::Result<()> {
     // SAFETY: numbers only.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };

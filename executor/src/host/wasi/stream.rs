@@ -138,7 +138,7 @@ struct Whole {
 }
 
 impl Whole {
-    /// So many bytes are moved, and no more can be: the result. An error counts if it is the first thing that happened.
+    /// Ends the call with the number of bytes that were moved. An error counts if it is the first thing that happened.
     fn finish(
         &self,
         memory: &mut GuestMemory<'_>,
@@ -153,7 +153,7 @@ impl Whole {
     }
 }
 
-/// Writes to a standard stream what is left behind so many bytes. Where that has to wait, the stream's thread writes, and
+/// Writes to a standard stream what is left behind the first `done` bytes. Where that has to wait, the stream's thread writes, and
 /// the process waits for it.
 fn write_stream(
     memory: &mut GuestMemory<'_>,
@@ -245,7 +245,7 @@ fn wait_for_stream(data: &mut ProcessData, stream: Standard, again: Finish) -> H
     HostCall::Suspend
 }
 
-/// Writes to a file what is left behind so many bytes.
+/// Writes to a file what is left behind the first `done` bytes.
 fn write_file(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -325,7 +325,7 @@ fn read(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resul
     })
 }
 
-/// Reads from a file into what is left of the buffers behind so many bytes.
+/// Reads from a file into what is left of the buffers behind the first `done` bytes.
 fn read_file(
     data: &mut ProcessData,
     file: Arc<OpenFile>,
@@ -405,7 +405,7 @@ pub(super) fn ranges(memory: &GuestMemory<'_>, buffers: (u32, u32)) -> Result<Ra
     limited_ranges(memory, buffers, MAX_BYTES)
 }
 
-/// The guest's buffers, checked, up to so many bytes.
+/// The guest's buffers, checked, up to `limit` bytes.
 fn limited_ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32), limit: usize) -> Result<Ranges> {
     if count > MAX_BUFFERS {
         return Err(Errno::INVAL);
@@ -424,7 +424,7 @@ fn limited_ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32), limit:
     Ok(ranges)
 }
 
-/// The next buffers behind so many bytes: as far as one piece goes.
+/// The buffers behind the first `done` bytes, as far as one piece goes.
 fn next_ranges(ranges: &[(u32, u32)], done: usize) -> Ranges {
     let (mut skipped, mut left) = (done as u32, MAX_BYTES as u32);
     let mut next = Ranges::new();

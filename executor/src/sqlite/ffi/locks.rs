@@ -5,7 +5,7 @@
 //! locks that belong to an open file (`F_OFD_SETLK`) and stay until that is closed.
 //!
 //! SQLite relies on a process not being in the way of itself: it counts the connections of a file and takes locks by the
-//! descriptor of any of them. So for each file one descriptor holds the locks of all, a duplicate that nobody else has.
+//! descriptor of any of them. So for each file one descriptor holds the locks of all: a duplicate that is used for nothing else.
 //! It is one that can be written, as soon as there is one.
 
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ struct Range {
     length: libc::off_t,
 }
 
-/// Who holds the locks of a file.
+/// The descriptor that holds the locks of a file.
 struct Holder {
     descriptor: OwnedFd,
     can_write: bool,
@@ -105,7 +105,7 @@ impl Locks {
         Ok(())
     }
 
-    /// Who holds the locks of the file behind a descriptor.
+    /// The holder of the locks of the file behind a descriptor.
     fn holder(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<&mut Holder> {
         let number = descriptor.as_raw_fd();
         let file = match self.files.get(&number) {
