@@ -65,6 +65,6 @@ pub use outline::Outline;
 pub use store::{
     Caller, CannotWait, Export, Func, HostPanic, Instance, Progress, Resume, Store, StoreLimits, WorkingSet,
 };
-pub use sys::prefetch;
+pub use sys::{page_faults, prefetch};
 pub use value::{ExternType, FuncType, GlobalType, Limits, RawValue, TableType, ValType, Value};
 pub use vm::account::TotalMemory;

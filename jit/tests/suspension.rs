@@ -374,3 +374,17 @@ fn the_first_slices_pay_for_data_that_was_copied() {
         assert_eq!(store.reductions(), 600, "what it did itself is all that it has used");
     }
 }
+
+/// An embedder can give a guest that has much new memory shorter slices: touching it is not charged.
+#[test]
+fn a_memory_that_grows_by_much_ends_the_slice() {
+    let grow = |pages: u32| {
+        format!(
+            r#"(memory 1) (func (export "run") (result i32) CHARGE (drop (memory.grow (i32.const {pages})))
+            (memory.size))"#
+        )
+    };
+    for (pages, yields) in [(63, 0), (64, 1)] {
+        assert_eq!(in_slices(&grow(pages), 100_000), (yields, vec![Value::I32(pages as i32 + 1)]));
+    }
+}

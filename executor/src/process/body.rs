@@ -14,6 +14,7 @@ use crate::config::ProcessConfig;
 use crate::quota::Place;
 use crate::report::name_of_entry;
 
+use super::caution::Caution;
 use super::data::{Backlog, Next, ProcessData};
 use super::exit::{ExitReason, Limit};
 use super::info::{Doing, Info, Look, Usage};
@@ -37,6 +38,8 @@ const TABLE_ELEMENT: u64 = 16;
 pub(super) struct Body {
     stage: Option<Stage>,
     entry: Entry,
+    /// How long its slices may be.
+    caution: Caution,
     /// Its links and monitors while its store is made: whatever goes wrong there, others have to be told of its end.
     relations: Relations,
 }
@@ -67,7 +70,12 @@ struct Running {
 
 impl Body {
     pub(super) fn starting(birth: Birth, entry: Entry) -> Body {
-        Body { stage: Some(Stage::Starting(birth)), entry, relations: Relations::default() }
+        Body {
+            stage: Some(Stage::Starting(birth)),
+            entry,
+            caution: Caution::default(),
+            relations: Relations::default(),
+        }
     }
 
     pub(super) fn entry(&self) -> FuncIndex {
@@ -209,8 +217,15 @@ impl Body {
     pub(super) fn note_usage(&mut self) {
         if let Some(Stage::Running(running)) = &mut self.stage {
             let store = &mut running.store;
-            store.data_mut().usage = Usage { reductions: store.reductions(), memory: store.memory_size() };
+            let memory = store.memory_size();
+            store.data_mut().usage = Usage { reductions: store.reductions(), memory };
+            self.caution.note_memory(memory);
         }
+    }
+
+    /// How long its slices may be.
+    pub(super) fn caution(&mut self) -> &mut Caution {
+        &mut self.caution
     }
 
     /// Gives it its data, its store and its first call, if it has none yet. What it lacks is told by
@@ -227,6 +242,7 @@ impl Body {
         self.relations = std::mem::take(&mut birth.relations);
         let (mut store, instance) = origin.code.instantiate(ProcessData::new(birth), limits);
         store.data_mut().relations = std::mem::take(&mut self.relations);
+        self.caution.note_memory(store.memory_size());
         self.stage = Some(match instance {
             Ok(instance) => {
                 let mut running = Running { store, instance, begun: 0 };

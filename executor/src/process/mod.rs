@@ -17,6 +17,7 @@
 
 mod alias;
 mod body;
+mod caution;
 mod data;
 mod end;
 mod exit;

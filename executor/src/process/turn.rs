@@ -72,7 +72,11 @@ impl Process {
     /// One place calls what a turn is, so that a simulation's say in it costs the others two comparisons.
     fn turn(&self, body: &mut Body) -> Turn {
         let slice = match &self.node().world {
-            World::Real { .. } => self.node().slice,
+            World::Real { .. } => {
+                // How much memory it begins with is known then.
+                body.start();
+                body.caution().slice(self.node().slice)
+            }
             World::Simulated(hooks) => {
                 match hooks.begin_turn(self.id, self.node().is_first(self.id), body.reductions()) {
                     Plan::Run { slice } => slice,
@@ -81,8 +85,13 @@ impl Process {
             }
         };
         let turn = self.turn_within(slice, body);
-        if let World::Simulated(hooks) = &self.node().world {
-            tell(hooks, self.id, body, &turn);
+        match &self.node().world {
+            World::Real { .. } => {
+                if let Turn::Again = turn {
+                    body.caution().after_slice();
+                }
+            }
+            World::Simulated(hooks) => tell(hooks, self.id, body, &turn),
         }
         turn
     }

@@ -13,11 +13,15 @@ mod interpreted;
 mod unix;
 
 #[cfg(miri)]
-pub(crate) use interpreted::{Backing, Mapping, discard, fault, own_pages, page_faults, page_size, reset};
+pub use interpreted::page_faults;
+#[cfg(miri)]
+pub(crate) use interpreted::{Backing, Mapping, discard, fault, own_pages, page_size, reset};
+#[cfg(all(unix, not(miri)))]
+pub use unix::page_faults;
 #[cfg(unix)]
 pub(crate) use unix::private;
 #[cfg(all(unix, not(miri)))]
-pub(crate) use unix::{Backing, Mapping, discard, fault, own_pages, page_faults, page_size, reset};
+pub(crate) use unix::{Backing, Mapping, discard, fault, own_pages, page_size, reset};
 
 /// What was done to make a range look new.
 #[derive(Clone, Copy, Debug)]

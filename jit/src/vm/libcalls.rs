@@ -30,6 +30,10 @@ pub(crate) const CHUNK: u64 = 64 << 10;
 /// Entries of tables, likewise.
 const CHUNK_ENTRIES: usize = CHUNK as usize / size_of::<u64>();
 
+/// Bytes by which a memory grows that end the slice: each of their pages costs much when it is first touched, which the
+/// embedder may have to consider when it gives out slices.
+const MUCH_MEMORY: u64 = 4 << 20;
+
 /// Bytes of bulk work that cost one reduction.
 pub(crate) const BYTES_PER_REDUCTION: u64 = 64;
 
@@ -181,10 +185,21 @@ unsafe fn charge_bytes(context: Context, bytes: u64) {
         // Saturating: a module that nobody has verified may charge whatever it likes.
         (*runtime).reductions = (*runtime).reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
         if metered && (*runtime).reductions < 0 {
-            // The guest frame that called has not recorded itself: there is no backtrace to be had from here.
-            (*runtime).exit_frame = 0;
-            suspend(context, Leave::Yield);
+            yield_in_routine(context);
         }
+    }
+}
+
+/// Yields in the middle of a routine that is not the yield itself.
+///
+/// # Safety
+/// As for [`runtime`].
+unsafe fn yield_in_routine(context: Context) {
+    // SAFETY: passed on.
+    unsafe {
+        // The guest frame that called has not recorded itself: there is no backtrace to be had from here.
+        (*runtime(context)).exit_frame = 0;
+        suspend(context, Leave::Yield);
     }
 }
 
@@ -277,6 +292,9 @@ unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u
     unsafe {
         let Some((old, copied)) = on_worker_stack(context, grow).flatten() else { return u64::MAX };
         charge_bytes(context, copied);
+        if delta * PAGE >= MUCH_MEMORY && (*instance(context)).module.is_metered() {
+            yield_in_routine(context);
+        }
         old / PAGE
     }
 }

@@ -18,4 +18,5 @@ pub(crate) use backing::own_pages;
 pub(crate) use mapping::{Mapping, page_size};
 #[cfg(target_os = "linux")]
 pub(crate) use pagemap::own_pages;
-pub(crate) use reset::{discard, page_faults, reset};
+pub use reset::page_faults;
+pub(crate) use reset::{discard, reset};

@@ -31,8 +31,8 @@ pub(crate) unsafe fn reset(address: usize, size: usize) -> Reset {
     unsafe { discard(address, size) }
 }
 
-/// The page faults that this thread has had so far, if the system counts them for threads.
-pub(crate) fn page_faults() -> Option<u64> {
+/// The page faults that the calling thread has had so far, if the system counts them for threads.
+pub fn page_faults() -> Option<u64> {
     #[cfg(target_os = "linux")]
     {
         let mut usage = MaybeUninit::<libc::rusage>::uninit();
