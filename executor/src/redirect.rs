@@ -42,6 +42,7 @@ pub(crate) struct Redirects {
 /// Where it goes.
 pub(crate) enum Sink {
     /// At the end of this, which is counted for the process that opened it.
+    #[allow(dead_code)] // The count is held, not read.
     File(File, Opened),
     Connection(Connection),
     /// As a message with this tag, to this process.
