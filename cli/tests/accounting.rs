@@ -117,7 +117,7 @@ fn guest(seed: u64) -> String {
     for call in 0..ENTRIES * CALLS {
         if call % CALLS == 0 {
             // Every other entry does a few things very often, and the others a little of everything.
-            let kinds = if call / CALLS % 2 == 0 { 3 } else { CALLS };
+            let kinds = if (call / CALLS).is_multiple_of(2) { 3 } else { CALLS };
             few = (0..kinds).map(|_| (random.next() % rows.len() as u64) as usize).collect();
         }
         let index = few[call % few.len()];
