@@ -95,6 +95,11 @@ impl Engine {
         self.inner.stacks.usual()
     }
 
+    /// Whether a store that asks for this size gets the stacks that most have; false may be wrong.
+    pub(crate) fn is_usual_stack(&self, size: Option<usize>) -> bool {
+        size.is_none_or(|size| self.inner.stacks.is_usual(size))
+    }
+
     /// Those of a store that asks for another size.
     pub(crate) fn unusual_stacks(&self, size: Option<usize>) -> Option<Arc<StackPool>> {
         self.inner.stacks.of_size(size?)

@@ -218,11 +218,8 @@ impl<T: Send + 'static> Store<T> {
         limits: StoreLimits,
     ) -> (Store<T>, Result<Instance, InstantiateError>) {
         let engine = &linked.module().inner.engine;
-        if engine.unusual_stacks(limits.stack_size).is_some() {
-            // Spares have the usual stacks.
-            let mut store = Store::new(engine, data, limits);
-            let instance = store.instantiate(linked);
-            return (store, instance);
+        if !engine.is_usual_stack(limits.stack_size) {
+            return Store::with_unusual_stacks(linked, data, limits);
         }
         let shelf = linked.inner.shelves.mine();
         if let Ok(template) = &*linked.inner.template
@@ -242,6 +239,20 @@ impl<T: Send + 'static> Store<T> {
         if instance.is_ok() {
             store.inner_mut().shelf = Some(shelf.clone());
         }
+        (store, instance)
+    }
+
+    /// As [`Store::with_instance`], where no spare will do: they have the usual stacks. Apart from it, so that the data is not
+    /// moved once more on the usual way.
+    #[cold]
+    #[inline(never)]
+    fn with_unusual_stacks(
+        linked: &Linked<T>,
+        data: T,
+        limits: StoreLimits,
+    ) -> (Store<T>, Result<Instance, InstantiateError>) {
+        let mut store = Store::new(&linked.module().inner.engine, data, limits);
+        let instance = store.instantiate(linked);
         (store, instance)
     }
 

@@ -77,6 +77,11 @@ impl Stacks {
         &self.usual
     }
 
+    /// Whether the usual ones have exactly this size.
+    pub(crate) fn is_usual(&self, size: usize) -> bool {
+        size == self.usual.size
+    }
+
     /// Those of at least this size, as far as there are any so large; `None` for the usual ones.
     pub(crate) fn of_size(&self, size: usize) -> Option<Arc<StackPool>> {
         if size == self.usual.size {
