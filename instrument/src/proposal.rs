@@ -83,8 +83,10 @@ pub fn refused_proposal(wasm: &[u8], accepted: WasmFeatures) -> Option<RefusedPr
     if let Some((name, _)) = LATEST.iter().find(is_enough) {
         return one(name);
     }
-    // Invalid in any case. What it needs before it gets to that may be the reason.
-    several.first().and_then(|(name, _)| one(name))
+    // Invalid in any case. What it needs before it gets to that may be the reason, or what has it fail elsewhere.
+    let elsewhere = |&&(_, features): &&(_, _)| failure(wasm, accepted | features).as_ref() != Some(&without);
+    let named = several.first().or_else(|| PROPOSALS.iter().chain(&LATEST).find(elsewhere));
+    named.and_then(|(name, _)| one(name))
 }
 
 type Proposal = (&'static str, WasmFeatures);
