@@ -239,7 +239,7 @@ fn a_trap_costs_the_whole_slice() {
     assert_eq!(store.reductions(), 1000);
 }
 
-/// What a bulk operation did in slices of so many reductions: how often it yielded, and its results.
+/// What a bulk operation did in slices of `slice` reductions: how often it yielded, and its results.
 fn in_slices(body: &str, slice: u64) -> (usize, Vec<Value>) {
     let engine = engine();
     let (module, mut store, instance) = start(&engine, body, &Linker::new());
@@ -345,8 +345,8 @@ fn a_table_copied_within_itself_in_chunks_keeps_its_order() {
     }
 }
 
-/// Data that lies too far apart to be shared is copied for each instance. Its first slices pay for that: whoever spawns many
-/// such instances keeps nobody waiting for longer than one copy takes.
+/// Data that lies too far apart to be shared is copied for each instance. Its first slices pay for that, so a process that spawns many
+/// such instances delays others by one copy at most.
 #[test]
 fn the_first_slices_pay_for_data_that_was_copied() {
     let engine = engine();

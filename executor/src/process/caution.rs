@@ -50,7 +50,7 @@ impl Caution {
         (slice >> self.shift).max(1)
     }
 
-    /// It has so many bytes of memory.
+    /// Takes note of the bytes of memory that it has.
     #[inline]
     pub(super) fn note_memory(&mut self, bytes: u64) {
         let pages = u32::try_from(bytes / u64::from(PAGE)).unwrap_or(u32::MAX);

@@ -85,7 +85,7 @@ struct Copy {
 /// How far [`Table::prepare`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prepared {
-    /// There is more to do; so many entries were looked at.
+    /// There is more to do; how many entries were looked at.
     More(usize),
     /// The entries are the table's own.
     Done,
@@ -180,7 +180,7 @@ impl Table {
         self.describe();
     }
 
-    /// Room to make for so many entries: twice as much as there was, so that one which grows step by step is not copied
+    /// Room to make for `length` entries: twice as much as there was, so that one which grows step by step is not copied
     /// each time.
     fn capacity(&self, length: usize) -> usize {
         match &self.content {
@@ -206,7 +206,7 @@ impl Table {
 }
 
 impl Copy {
-    /// To a place with room for so many entries; `None` without memory.
+    /// To a place with room for `capacity` entries; `None` without memory.
     fn new(capacity: usize) -> Option<Copy> {
         Some(Copy { to: zeroed(capacity)?, done: 0 })
     }
