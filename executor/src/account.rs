@@ -65,7 +65,7 @@ pub(crate) struct Deferred(Kept);
 pub(crate) struct Opened(Arc<Account>);
 
 impl Account {
-    /// An account of a process that may have so many bytes of memory and so many descriptors.
+    /// An account of a process with these limits.
     pub(crate) fn new(
         max_bytes: u64,
         max_descriptors: u64,
@@ -86,7 +86,8 @@ impl Account {
         Ok(kept)
     }
 
-    /// Charges for a message that is put into a timer. All messages of the process in timers may have so many bytes.
+    /// Charges for a message that is put into a timer. All messages of the process in timers may have
+    /// `limit` bytes together.
     ///
     /// # Errors
     /// When a limit would be exceeded; nothing is charged then.
@@ -177,7 +178,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Makes the charge one for so many bytes.
+    /// Changes the charge to one for `bytes`.
     ///
     /// # Errors
     /// When a limit would be exceeded; the charge is then what it was.

@@ -90,7 +90,7 @@ impl Quota {
         Ok(Place(self.clone()))
     }
 
-    /// Counts bytes that the host keeps for a process that may have so many of them itself, in this quota and all above.
+    /// Counts bytes that the host keeps for a process, which may have `each` of them itself, in this quota and all above.
     ///
     /// # Errors
     /// When that is more than all processes of one of them may have together; nothing is counted then. The limit.
@@ -112,7 +112,7 @@ impl Quota {
         }
     }
 
-    /// The host no longer keeps so many bytes.
+    /// The host no longer keeps these bytes.
     pub(crate) fn give_kept(&self, bytes: u64) {
         self.with_those_above().for_each(|quota| quota.give_kept_here(bytes));
     }

@@ -39,7 +39,7 @@ struct Entry {
     _kept: Option<Kept>,
 }
 
-/// Bytes that the host keeps for a name of so many.
+/// Bytes that the host keeps for a name of this length.
 pub(crate) fn bytes_of_name(length: usize) -> u64 {
     const OVERHEAD: u64 = 160;
     OVERHEAD + length as u64

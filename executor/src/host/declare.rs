@@ -31,9 +31,9 @@ const MAX_ARGUMENTS: usize = 5;
 /// A range of the guest's memory, by the positions of the parameters that say where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Argument {
-    /// A pointer, and how many elements of so many bytes there are: at most `max`, which are `what`.
+    /// A pointer, followed by a number of elements of `size` bytes each: at most `max`. `what` names it in an error.
     Range { at: usize, size: u32, max: u32, what: &'static str },
-    /// A pointer to so many bytes that are written.
+    /// A pointer to `size` bytes that are written.
     Place { at: usize, size: u32 },
 }
 
@@ -76,28 +76,28 @@ pub(crate) mod limits {
 }
 
 impl Declaration {
-    /// So many reductions, and nothing else.
+    /// A declaration of a function that costs this number of reductions, without arguments yet.
     pub(crate) const fn costs(cost: u64) -> Declaration {
         let none = Argument::Place { at: 0, size: 0 };
         Declaration { cost, arguments: [none; MAX_ARGUMENTS], count: 0 }
     }
 
-    /// With text or bytes whose pointer is the parameter `at`, followed by the length. What is longer than `max` is refused.
+    /// Adds text or bytes: the parameter `at` is the pointer, the next one the length. More than `max` bytes are refused.
     pub(crate) const fn range(self, at: usize, max: u32, what: &'static str) -> Declaration {
         self.with(Argument::Range { at, size: 1, max, what })
     }
 
-    /// With bytes of any length.
+    /// Adds bytes of any length.
     pub(crate) const fn bytes(self, at: usize) -> Declaration {
         self.range(at, u32::MAX, "")
     }
 
-    /// With an array of elements of so many bytes. More than `max` are refused.
+    /// Adds an array of elements of `size` bytes. More than `max` elements are refused.
     pub(crate) const fn array(self, at: usize, size: u32, max: u32, what: &'static str) -> Declaration {
         self.with(Argument::Range { at, size, max, what })
     }
 
-    /// With a place of so many bytes that is written.
+    /// Adds a pointer to a result of `size` bytes.
     pub(crate) const fn place(self, at: usize, size: u32) -> Declaration {
         self.with(Argument::Place { at, size })
     }

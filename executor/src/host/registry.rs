@@ -23,8 +23,9 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "remove", CALL.range(0, limits::NAME, "a name"), remove);
 }
 
-/// Gives a name to a process, whoever had it. A process that is gone gets none, and one of another node is as good as
-/// gone: there is none. The caller is charged for the name as long as it is in use, and traps when that is too much.
+/// Gives a name to a process, and takes it from the one that had it. A process that has ended gets no name, nor does one of
+/// another node: there are no other nodes. The caller is charged for the name as long as it is in use, and traps when its
+/// account has no room for it.
 fn put(guest: &mut Guest<'_>, name: u32, name_len: u32, node: u64, process: u64) -> Result<(), Fault> {
     let (memory, data) = parts(guest)?;
     let name = memory.str(name, name_len)?;

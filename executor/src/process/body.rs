@@ -116,7 +116,7 @@ impl Body {
     pub(super) fn is_alone(&mut self) -> bool {
         match self.data_if_any() {
             Some(data) => data.relations.is_none(),
-            // It is told of if there are any.
+            // What has not started has them elsewhere.
             None => false,
         }
     }

@@ -305,8 +305,8 @@ impl ProcessData {
         }
     }
 
-    /// Receives what is in the mailbox already and matches, if that is found in so many steps; what `receive` returns for
-    /// it. Signals that have arrived since are behind it.
+    /// Receives a message that is in the mailbox already and matches, if `steps` suffice to find it; what `receive` returns
+    /// for it. Signals that have arrived since are behind it.
     pub(crate) fn receive_now(&mut self, pattern: &mut Pattern, steps: &mut u64) -> Option<u64> {
         match self.mailbox.take(pattern, steps) {
             Search::Found(letter) => Some(self.receive(letter)),
@@ -332,7 +332,7 @@ impl ProcessData {
         self.current.take().ok_or(Fault::NoMessage)
     }
 
-    /// Charges for the current message, which is about to have so many bytes. While a message is written it is in no
+    /// Charges for the current message, which is about to be `bytes` long. While a message is written it is in no
     /// mailbox, so it counts here; a small one does not.
     pub(crate) fn charge_for_message(&mut self, bytes: u64) -> Result<(), Full> {
         if bytes <= LARGE as u64 {

@@ -147,11 +147,11 @@ impl End {
         }
     }
 
-    /// Tells and answers so many; whether that were all.
+    /// Tells and answers `left` others at most; returns whether those were all.
     fn tell_some(&mut self, left: usize) -> bool {
         let Stage::Telling(announcements) = &mut self.stage else { return false };
         for _ in 0..left {
-            // Whoever is gone too needs no telling.
+            // A process that has ended meanwhile needs no telling.
             if let Some(announced) = announcements.next() {
                 let _ = announced.map(|(to, signal)| self.node.send(to, signal));
             } else if let Some(parcel) = self.late.next() {

@@ -82,9 +82,9 @@ pub(crate) enum Tags {
 enum Place {
     /// Nothing was looked at.
     Start,
-    /// So many of the tags were looked up in the index; the oldest entry that was found.
+    /// The first `tags` tags were looked up in the index; `oldest` is the oldest entry that was found.
     Index { tags: usize, oldest: Option<(u64, u32)> },
-    /// All entries before this one were looked at; so many of them in a row, up to here, are not in the index.
+    /// All entries before this one were looked at; the last `unindexed` of them are not in the index.
     At { entry: u32, unindexed: u32 },
     /// Everything that has arrived was looked at.
     End,
@@ -167,7 +167,7 @@ impl Mailbox {
         self.len() == 0
     }
 
-    /// Takes the first message that matches, in so many steps at most; what is left of them is in `steps` then. Between
+    /// Takes the first message that matches, in `steps` steps at most, and leaves in `steps` what is left of them. Between
     /// two calls for one pattern messages may arrive, and none be taken.
     pub(crate) fn take(&mut self, pattern: &mut Pattern, steps: &mut u64) -> Search {
         match &mut self.list {

@@ -178,10 +178,10 @@ impl DataMessage {
         self.data.clear();
     }
 
-    /// Appends bytes; so many are to come in all, these among them.
+    /// Appends bytes. `to_come` is the number of bytes that this write and the following ones will append.
     pub(crate) fn write(&mut self, bytes: &[u8], to_come: u32) {
-        /// Bytes from which on no more than half as much again is reserved: what is reserved and not used is none of the
-        /// system's memory, but moving it takes time.
+        /// Bytes from which on no more than half as much again is reserved: unused room takes no memory, but moving the
+        /// message takes time.
         const LARGE: usize = 1 << 20;
         let to_come = to_come as usize;
         if to_come > self.data.capacity() - self.data.len() && self.data.len() + to_come > LARGE {

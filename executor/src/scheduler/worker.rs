@@ -121,7 +121,7 @@ impl Driven {
             self.queue.push_back(task);
         }
         self.look();
-        // The task that was just put back is this worker's next one if there is no other: whoever stole it would only
+        // The task that was just put back is this worker's next one if there is no other: stealing it would only
         // move it. A worker is woken for what waits behind it.
         if self.queue.has_several() {
             self.scheduler.idle.notify();

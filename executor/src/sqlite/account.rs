@@ -18,7 +18,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Room for so many bytes, as far as there are as many left for all processes.
+    /// Room for `limit` bytes, as far as the total has as many left.
     pub(crate) fn new(limit: u64, total: Option<Arc<TotalMemory>>) -> Arc<Account> {
         Arc::new(Account { limit, used: AtomicU64::new(0), total })
     }
