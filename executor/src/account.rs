@@ -47,6 +47,8 @@ pub(crate) enum Full {
     Timers(u64),
     #[error("this process has {0} descriptors open, as many as it may")]
     Descriptors(u64),
+    #[error("the processes of this configuration have {0} descriptors open, as many as they may")]
+    DescriptorsOfQuota(u64),
 }
 
 /// Bytes that are charged, until this is dropped.
@@ -58,7 +60,10 @@ pub(crate) struct Kept {
 
 /// Bytes of a message that is charged while it is in a timer.
 #[derive(Debug)]
-pub(crate) struct Deferred(Kept);
+pub(crate) struct Deferred {
+    bytes: u64,
+    kept: Kept,
+}
 
 /// An open descriptor that is counted, until this is dropped.
 #[derive(Debug)]
@@ -92,11 +97,13 @@ impl Account {
     /// # Errors
     /// When a limit would be exceeded; nothing is charged then.
     pub(crate) fn defer(self: &Arc<Self>, bytes: u64, limit: u64) -> Result<Deferred, Full> {
-        let kept = self.keep(bytes)?;
+        /// Bytes of a timer beside its message.
+        const TIMER: u64 = 128;
+        let kept = self.keep(bytes.saturating_add(TIMER))?;
         if !add_within(&self.deferred, bytes, limit) {
             return Err(Full::Timers(limit));
         }
-        Ok(Deferred(kept))
+        Ok(Deferred { bytes, kept })
     }
 
     /// Charges for bytes that the host keeps already and cannot refuse any more, such as a message that is received.
@@ -120,11 +127,16 @@ impl Account {
         if !add_within(&self.descriptors, 1, self.max_descriptors) {
             return Err(Full::Descriptors(self.max_descriptors));
         }
+        if let Some(quota) = &self.quota
+            && let Err(limit) = quota.open(self.max_descriptors)
+        {
+            self.descriptors.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full::DescriptorsOfQuota(limit));
+        }
         Ok(Opened(self.clone()))
     }
 
     /// Bytes that are charged at the moment.
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -207,13 +219,16 @@ impl Opened {
 
 impl Drop for Deferred {
     fn drop(&mut self) {
-        self.0.account.deferred.fetch_sub(self.0.bytes, Ordering::Relaxed);
+        self.kept.account.deferred.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
         self.0.descriptors.fetch_sub(1, Ordering::Relaxed);
+        if let Some(quota) = &self.0.quota {
+            quota.close();
+        }
     }
 }
 
@@ -269,7 +284,7 @@ mod tests {
         let account = Account::new(1000, 0, None, None);
         let deferred = account.defer(60, 100).unwrap();
         assert_eq!(account.defer(41, 100).unwrap_err(), Full::Timers(100));
-        assert_eq!(account.bytes(), 60, "a refusal charges nothing");
+        assert_eq!(account.bytes(), 60 + 128, "a refusal charges nothing");
         drop(deferred);
         assert!(account.defer(100, 100).is_ok());
         assert_eq!(account.defer(1001, u64::MAX).unwrap_err(), Full::Process(1000));
@@ -283,6 +298,13 @@ mod tests {
         assert_eq!(account.open().unwrap_err(), Full::Descriptors(2));
         drop(opened);
         assert!(account.open().is_ok());
+        let quota = Quota::new(2, None).unwrap();
+        let account = || Account::new(0, 2, Some(quota.clone()), None);
+        let left_behind =
+            [account(), account()].map(|account| [account.open().unwrap(), account.open().unwrap()]);
+        assert_eq!(account().open().unwrap_err(), Full::DescriptorsOfQuota(4));
+        drop(left_behind);
+        assert!(account().open().is_ok());
     }
 
     proptest! {

@@ -60,6 +60,8 @@ struct Versions {
     forbidden: Weak<Forbidden>,
     /// What the process that had it compiled is charged for it, for as long as anyone has it.
     kept: Option<Arc<Kept>>,
+    /// What the process that had it linked again, without some functions, is charged for that.
+    _links: Option<Kept>,
 }
 
 /// The export that a module without a main function initialises itself by, per WASI.
@@ -75,13 +77,27 @@ impl Code {
         let initialize =
             initialize.filter(|&function| *module.function_type(function) == FuncType::new([], []));
         let before = module.start_function().into_iter().chain(initialize).collect();
-        Code(Arc::new(Versions { pooled, reserved, memories, before, forbidden: Weak::new(), kept: None }))
+        Code(Arc::new(Versions {
+            pooled,
+            reserved,
+            memories,
+            before,
+            forbidden: Weak::new(),
+            kept: None,
+            _links: None,
+        }))
     }
 
     /// The bytes that the host keeps for it.
     pub(crate) fn host_bytes(&self) -> u64 {
         let versions = [&self.0.pooled, &self.0.reserved];
         versions.into_iter().flatten().map(|linked| linked.host_bytes() as u64).sum()
+    }
+
+    /// The bytes that linking it again takes.
+    pub(crate) fn bytes_of_links(&self) -> u64 {
+        let versions = [&self.0.pooled, &self.0.reserved];
+        versions.into_iter().flatten().map(|linked| linked.bytes_of_hosts() as u64).sum()
     }
 
     /// The same, charged for. For code that nobody else has yet.
@@ -94,6 +110,7 @@ impl Code {
             before: before.clone(),
             forbidden: Weak::new(),
             kept: Some(Arc::new(kept)),
+            _links: None,
         }))
     }
 
@@ -101,6 +118,7 @@ impl Code {
     pub(crate) fn refusing(
         &self,
         forbidden: &Arc<Forbidden>,
+        links: Option<Kept>,
         error: impl Fn(&str, &str) -> Option<Refusal>,
     ) -> Code {
         let Versions { pooled, reserved, memories, before, kept, .. } = &*self.0;
@@ -112,6 +130,7 @@ impl Code {
             before: before.clone(),
             forbidden: Arc::downgrade(forbidden),
             kept: kept.clone(),
+            _links: links,
         }))
     }
 

@@ -14,7 +14,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use lunatic_jit::Cache;
 
-use crate::account::{Kept, Opened};
+use crate::account::{Full, Kept, Opened};
 use crate::code::{Code, Memories};
 use crate::error::{Fault, RuntimeError};
 use crate::forbidden::Forbidden;
@@ -205,7 +205,7 @@ impl Clone for Charged {
 const CONFIG_BYTES: u64 = 1 << 10;
 
 /// Bytes of an entry of one of its lists, beside its text.
-const ENTRY_BYTES: u64 = 64;
+const ENTRY_BYTES: u64 = 128;
 
 /// An open directory under a guest's name.
 #[derive(Clone)]
@@ -359,7 +359,17 @@ impl ProcessConfig {
     /// The bytes that the host keeps for it, or for a copy.
     pub(crate) fn bytes(&self) -> u64 {
         let lists = self.args.len() + self.env.len() + self.dirs.len() + self.listeners.len();
-        CONFIG_BYTES + self.texts as u64 + lists as u64 * ENTRY_BYTES
+        let patterns = self.forbidden.as_ref().map_or(0, |forbidden| forbidden.len());
+        let paths = self.redirects.as_ref().map_or(0, |redirects| redirects.paths());
+        CONFIG_BYTES + self.texts as u64 + (lists + patterns + paths) as u64 * ENTRY_BYTES
+    }
+
+    /// Charges for bytes of it that are not in its texts.
+    pub(crate) fn charge(&mut self, bytes: u64) -> Result<(), Full> {
+        match &mut self.kept {
+            Charged(Some(kept)) => kept.grow(bytes),
+            Charged(None) => Ok(()),
+        }
     }
 
     /// A copy that has been charged for.
@@ -383,6 +393,8 @@ impl ProcessConfig {
     /// Forbids functions whose names fit a pattern. What the parent must not call it must not either.
     pub(crate) fn forbid(&mut self, pattern: String) -> Result<(), Fault> {
         self.take_text(pattern.len())?;
+        // Those above are copied.
+        self.charge(self.forbidden.as_ref().map_or(0, |forbidden| forbidden.len()) as u64 * ENTRY_BYTES)?;
         let above = self.forbidden.as_deref();
         self.forbidden = Some(Arc::new(Forbidden::below(above, [pattern])?));
         Ok(())
@@ -390,7 +402,13 @@ impl ProcessConfig {
 
     /// The code as processes with this configuration have it.
     pub(crate) fn code(&self, code: &Code) -> Code {
-        self.forbidden.as_ref().map_or_else(|| code.clone(), |forbidden| forbidden.without(code))
+        match &self.forbidden {
+            None => code.clone(),
+            Some(forbidden) => match forbidden.without(code, |_| Ok::<_, std::convert::Infallible>(None)) {
+                Ok(code) => code,
+                Err(never) => match never {},
+            },
+        }
     }
 
     /// The limit in units of fuel, rounded up; 0 for no limit.

@@ -6,11 +6,14 @@
 //!
 //! A pattern that fits no function is refused: it is a mistake, and what it was meant to forbid would be allowed.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lunatic_jit::{HostError, nearest};
 
+use crate::account::Kept;
 use crate::code::Code;
 use crate::error::Fault;
 
@@ -20,13 +23,16 @@ const MAX_PATTERNS: usize = 64;
 /// Bytes of a pattern. No function's name is half as long.
 const MAX_LENGTH: usize = 256;
 
+/// Stars of a pattern: comparing takes time for each.
+const MAX_STARS: usize = 8;
+
 /// Codes that are kept; of a program there is one, and guests that compile modules may have more.
 const MAX_CODES: usize = 16;
 
 /// Functions that are forbidden: `lunatic::networking::tcp_bind`, or with `*` for anything, as in `lunatic::networking::*`.
 pub(crate) struct Forbidden {
     /// Its own and those of the lists above.
-    patterns: Vec<String>,
+    patterns: Vec<Arc<str>>,
     /// What a code has become.
     codes: Mutex<Vec<(Code, Code)>>,
 }
@@ -43,39 +49,55 @@ impl Forbidden {
                 return Err(Unusable::TooMany);
             }
             check(&pattern)?;
-            all.push(pattern);
+            all.push(pattern.into());
         }
         let patterns = all;
         Ok(Forbidden { patterns, codes: Mutex::default() })
     }
 
-    /// The same code without these functions.
-    pub(crate) fn without(self: &Arc<Self>, code: &Code) -> Code {
+    /// How many patterns there are.
+    pub(crate) fn len(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// The same code without these functions. If it has to be linked for that, `keep` charges for its bytes.
+    ///
+    /// # Errors
+    /// Those of `keep`.
+    pub(crate) fn without<E>(
+        self: &Arc<Self>,
+        code: &Code,
+        keep: impl FnOnce(u64) -> Result<Option<Kept>, E>,
+    ) -> Result<Code, E> {
         if code.is_without(self) {
-            return code.clone();
+            return Ok(code.clone());
         }
         // Whole entries come and go under it.
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, without)) = codes.iter().find(|(with, _)| with.is(code)) {
-            return without.clone();
+            return Ok(without.clone());
         }
-        let without = code.refusing(self, |module, name| {
+        let kept = keep(code.bytes_of_links())?;
+        // A module may import a function any number of times: each name is compared with the patterns once.
+        let known: RefCell<HashMap<String, Option<Arc<str>>>> = RefCell::default();
+        let without = code.refusing(self, kept, |module, name| {
             let function = format!("{module}::{name}");
-            let fits = |pattern: &String| {
-                fits(pattern, &function)
-                    || newer_name(module, name).is_some_and(|newer| fits(pattern, &newer))
-            };
-            let refusal = || -> lunatic_jit::Refusal {
-                let function: Arc<str> = function.as_str().into();
-                Box::new(move || HostError::from(Fault::Forbidden(function.clone())))
-            };
-            self.patterns.iter().any(fits).then(refusal)
+            let mut known = known.borrow_mut();
+            let refused = known.entry(function).or_insert_with_key(|function| {
+                let fits = |pattern: &Arc<str>| {
+                    fits(pattern, function)
+                        || newer_name(module, name).is_some_and(|newer| fits(pattern, &newer))
+                };
+                self.patterns.iter().any(fits).then(|| function.as_str().into())
+            });
+            let function = refused.clone()?;
+            Some(Box::new(move || HostError::from(Fault::Forbidden(function.clone()))))
         });
         if codes.len() == MAX_CODES {
             codes.remove(0);
         }
         codes.push((code.clone(), without.clone()));
-        without
+        Ok(without)
     }
 }
 
@@ -84,7 +106,7 @@ impl Forbidden {
 pub(crate) enum Unusable {
     #[error("there may be {MAX_PATTERNS} patterns of forbidden functions")]
     TooMany,
-    #[error("a pattern of forbidden functions may have {MAX_LENGTH} bytes")]
+    #[error("a pattern of forbidden functions may have {MAX_LENGTH} bytes and {MAX_STARS} stars")]
     TooLong,
     #[error("no host function fits {pattern:?}{}", hint(.nearest.as_deref()))]
     FitsNone { pattern: String, nearest: Option<String> },
@@ -96,7 +118,7 @@ fn hint(nearest: Option<&str>) -> String {
 
 /// Whether a pattern can be meant.
 fn check(pattern: &str) -> Result<(), Unusable> {
-    if pattern.len() > MAX_LENGTH {
+    if pattern.len() > MAX_LENGTH || pattern.matches('*').count() > MAX_STARS {
         return Err(Unusable::TooLong);
     }
     let functions = functions();
@@ -208,6 +230,8 @@ mod tests {
         }
         let long = "*".repeat(MAX_LENGTH + 1);
         assert_eq!(Forbidden::below(None, [long]).unwrap_err(), Unusable::TooLong);
+        let stars = "*".repeat(MAX_STARS + 1);
+        assert_eq!(Forbidden::below(None, [stars]).unwrap_err(), Unusable::TooLong);
         let many = vec!["*".to_owned(); MAX_PATTERNS + 1];
         assert_eq!(Forbidden::below(None, many).unwrap_err(), Unusable::TooMany);
     }

@@ -22,6 +22,8 @@ pub(crate) struct Quota {
     kept: AtomicU64,
     /// Names of metrics that its processes have introduced.
     metrics: AtomicU64,
+    /// Descriptors that are open for its processes, and for those that have ended.
+    descriptors: AtomicU64,
     above: Option<Arc<Quota>>,
     depth: u32,
 }
@@ -43,7 +45,7 @@ impl Quota {
             return Err(Fault::TooMany("limits on processes beneath each other"));
         }
         let [used, kept, metrics] = [(); 3].map(|()| AtomicU64::new(0));
-        Ok(Arc::new(Quota { limit, used, kept, metrics, above, depth }))
+        Ok(Arc::new(Quota { descriptors: AtomicU64::new(0), limit, used, kept, metrics, above, depth }))
     }
 
     /// How many processes it has room for, itself and those above it.
@@ -103,6 +105,30 @@ impl Quota {
             }
         }
         Ok(())
+    }
+
+    /// Counts a descriptor of a process that may have `each` of them itself, in this quota and all above.
+    ///
+    /// # Errors
+    /// When all processes of one of them have as many as they may have together. The limit.
+    pub(crate) fn open(&self, each: u64) -> Result<(), u64> {
+        for (taken, quota) in self.with_those_above().enumerate() {
+            let limit = quota.limit.saturating_mul(each);
+            if !add_within(&quota.descriptors, 1, limit) {
+                self.with_those_above().take(taken).for_each(Quota::close_here);
+                return Err(limit);
+            }
+        }
+        Ok(())
+    }
+
+    /// A descriptor was closed.
+    pub(crate) fn close(&self) {
+        self.with_those_above().for_each(Quota::close_here);
+    }
+
+    fn close_here(&self) {
+        self.descriptors.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Counts bytes that the host keeps already.

@@ -24,6 +24,10 @@ use crate::process::ProcessId;
 /// Paths that a configuration may redirect.
 const MAX_PATHS: usize = 256;
 
+/// Names that a redirected path may have, and the bytes that the host keeps for them beside the path's own.
+const MAX_NAMES: usize = 64;
+pub(crate) const BYTES_OF_NAMES: u64 = (MAX_NAMES * 48) as u64;
+
 /// Bytes that may wait to be sent by a connection before writers have to.
 const MAX_PENDING: usize = 1 << 20;
 
@@ -36,7 +40,7 @@ pub(crate) struct Redirects {
     pub(crate) stdout: Option<Arc<Sink>>,
     pub(crate) stderr: Option<Arc<Sink>>,
     /// By the names of their paths.
-    paths: Vec<(Vec<String>, Arc<Sink>)>,
+    paths: Vec<(Arc<[String]>, Arc<Sink>)>,
 }
 
 /// Where it goes.
@@ -74,15 +78,20 @@ impl std::fmt::Debug for Sink {
 }
 
 impl Redirects {
-    /// Redirects a path; whether there was room for one more.
+    /// Redirects a path; whether there was room for one more, and for its names.
     pub(crate) fn add_path(&mut self, path: &str, sink: Arc<Sink>) -> bool {
         let names = names(path);
-        self.paths.retain(|(other, _)| *other != names);
-        let has_room = self.paths.len() < MAX_PATHS;
+        self.paths.retain(|(other, _)| **other != *names);
+        let has_room = self.paths.len() < MAX_PATHS && names.len() <= MAX_NAMES;
         if has_room {
-            self.paths.push((names, sink));
+            self.paths.push((names.into(), sink));
         }
         has_room
+    }
+
+    /// How many paths there are.
+    pub(crate) fn paths(&self) -> usize {
+        self.paths.len()
     }
 
     /// Where a path is redirected to that begins in a directory of this name.
@@ -91,7 +100,7 @@ impl Redirects {
             return None;
         }
         let names = names(&[dir, path].join("/"));
-        self.paths.iter().find(|(other, _)| *other == names).map(|(_, sink)| sink)
+        self.paths.iter().find(|(other, _)| **other == *names).map(|(_, sink)| sink)
     }
 
     /// Whether any path is.

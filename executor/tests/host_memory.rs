@@ -440,3 +440,90 @@ fn a_large_message_that_is_copied_in_pieces_arrives_whole() {
     );
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
 }
+
+#[test]
+fn redirected_paths_are_charged_for_and_have_few_names() {
+    let import =
+        r#"(import "lunatic::ext::redirect" "to_process" (func $redirect (param i64 i32 i32 i32 i64 i64)))"#;
+    ends_by(
+        limited(),
+        import,
+        "this process has too many redirected paths",
+        r#"
+        ;; Of 2,000 names.
+        (func (export "_start") (local $i i32)
+          (loop $more
+            (i32.store16 (i32.add (i32.const 1024) (i32.shl (local.get $i) (i32.const 1))) (i32.const 0x2f61))
+            (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 2000))))
+          (call $redirect (call $create_config) (i32.const 0) (i32.const 1024) (i32.const 4000) (i64.const 1) (i64.const 0)))"#,
+    );
+    ends_by(
+        limited(),
+        import,
+        OF_THIS_PROCESS,
+        r#"
+        (func (export "_start") (local $config i64) (local $i i32)
+          (memory.fill (i32.const 1024) (i32.const 97) (i32.const 4000))
+          (loop $forever
+            (local.set $config (call $create_config))
+            (local.set $i (i32.const 0))
+            (loop $more
+              (i32.store8 (i32.const 1024) (i32.add (i32.const 48) (local.get $i)))
+              (call $redirect (local.get $config) (i32.const 0) (i32.const 1024) (i32.const 4000) (i64.const 1) (i64.const 0))
+              (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 40))))
+            (br $forever)))"#,
+    );
+}
+
+#[test]
+fn code_that_is_linked_again_without_some_functions_is_charged_for() {
+    ends_by(
+        RuntimeConfig { max_processes: 2000.try_into().ok(), max_memory: 1 << 20, ..workers(2) },
+        r#"(import "lunatic::ext::config" "forbid" (func $forbid (param i64 i32 i32)))"#,
+        "what the host keeps for this process would exceed its limit of 1048576 bytes",
+        r#"
+        (data (i32.const 1024) "idle" "lunatic::networking::*")
+        (func (export "idle") (call $sleep (i64.const 1000000)))
+        (func (export "_start") (local $config i64)
+          (loop $forever
+            (local.set $config (call $create_config))
+            (call $forbid (local.get $config) (i32.const 1028) (i32.const 22))
+            (drop (call $spawn_with (i64.const 0) (local.get $config) (i32.const 1024) (i32.const 4)))
+            (call $drop_config (local.get $config))
+            (br $forever)))"#,
+    );
+}
+
+#[test]
+fn descriptors_that_ended_processes_left_in_messages_count_in_the_quota() {
+    let outcome = with(
+        RuntimeConfig { max_resources: Some(10), ..limited() },
+        r#"
+        (import "lunatic::networking" "udp_bind" (func $bind (param i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "lunatic::message" "push_udp_socket" (func $push (param i64) (result i64)))"#,
+        r#"
+        (data (i32.const 1024) "\7f\00\00\01")
+        (data (i32.const 1032) "child")
+        ;; Leaves as many sockets as it may in its parent's mailbox, and ends.
+        (func (export "child")
+          (loop $more
+            (if (i32.eqz (call $bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))) (then
+              (call $create_data (i64.const 3) (i64.const 0))
+              (drop (call $push (i64.load (i32.const 2048))))
+              (drop (call $send_raw (i64.const 1)))
+              (br $more)))))
+        (func (export "_start") (local $i i32) (local $sockets i32)
+          (loop $more
+            (drop (call $monitor_start (call $spawn (i64.const 0) (i32.const 1032) (i32.const 5))))
+            (loop $until
+              (br_if $until (i32.eqz (call $wait (i64.const 4) (i64.const 50)))))
+            (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 8))))
+          (loop $count
+            (if (i32.eqz (call $wait (i64.const 3) (i64.const 0))) (then
+              (local.set $sockets (i32.add (local.get $sockets) (i32.const 1)))
+              (br $count))))
+          ;; Four processes may have ten each.
+          (call $assert (i32.eq (local.get $sockets) (i32.const 40))))"#,
+    );
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+}

@@ -389,7 +389,14 @@ impl<T> Linked<T> {
     /// what each has of its own.
     pub fn host_bytes(&self) -> usize {
         let template = Result::as_ref(&self.inner.template).map_or(0, Template::host_bytes);
-        self.module().host_bytes() + size_of_val(&*self.inner.records) + template
+        self.module().host_bytes() + size_of_val(&*self.inner.records) + self.bytes_of_hosts() + template
+    }
+
+    /// About as many of them as are for its host functions: what linking the module again takes.
+    pub fn bytes_of_hosts(&self) -> usize {
+        /// Bytes of a function's type, and of what it leads to.
+        const EACH: usize = 160;
+        self.inner.hosts.functions.len() * (size_of::<HostFunc<T>>() + size_of::<HostEntry>() + EACH)
     }
 
     /// The module.

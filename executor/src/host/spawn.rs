@@ -277,6 +277,14 @@ impl Request {
         data: &mut ProcessData,
         args: &[Value],
     ) -> Result<Result<(Arc<Origin>, FuncIndex), SpawnError>, Fault> {
+        // Where functions are forbidden, the code may have to be linked again, which the caller pays for.
+        let is_restricted = match self.config {
+            INHERIT => data.process.config(),
+            id => data.configs.get("configuration", id as u64)?,
+        }
+        .forbidden
+        .is_some();
+        let account = is_restricted.then(|| data.account().clone());
         let config = match self.config {
             INHERIT => data.process.config(),
             id => data.configs.get("configuration", id as u64)?,
@@ -287,12 +295,17 @@ impl Request {
         };
         // Most processes may call what they want.
         let restricted;
-        let code = match &config.forbidden {
-            None => code,
-            Some(forbidden) => {
-                restricted = forbidden.without(code);
+        let code = match (&config.forbidden, account) {
+            (Some(forbidden), Some(account)) => {
+                let mut linked = 0;
+                restricted = forbidden.without(code, |bytes| {
+                    linked = bytes;
+                    account.keep(bytes).map(Some)
+                })?;
+                data.unpaid += linked / 8;
                 &restricted
             }
+            _ => code,
         };
         let name = memory.bytes(self.function.0, self.function.1)?;
         if let Some(last) = &mut data.last_spawned

@@ -20,6 +20,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 
+use crate::account::Kept;
 use crate::scheduler::Readiness;
 
 use super::{Attempt, Direction, Net, Source, Stream, TcpListener, TcpStream, Timeouts};
@@ -37,6 +38,8 @@ pub(crate) struct TlsStream {
 pub(crate) struct TlsListener {
     tcp: TcpListener,
     config: Arc<ServerConfig>,
+    /// Charged for the certificates.
+    _kept: Kept,
 }
 
 /// The socket as rustls sees it; remembers what it would have waited for.
@@ -50,8 +53,8 @@ impl TlsListener {
     pub(crate) fn bind(
         net: &Arc<Net>,
         address: SocketAddr,
-        certificates: &[u8],
-        key: &[u8],
+        (certificates, key): (&[u8], &[u8]),
+        kept: Kept,
     ) -> io::Result<TlsListener> {
         let certificates = read_certificates(certificates)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(invalid)?;
@@ -61,7 +64,7 @@ impl TlsListener {
             .with_no_client_auth()
             .with_single_cert(certificates, key)
             .map_err(invalid)?;
-        Ok(TlsListener { tcp: TcpListener::bind(net, address)?, config: Arc::new(config) })
+        Ok(TlsListener { tcp: TcpListener::bind(net, address)?, config: Arc::new(config), _kept: kept })
     }
 
     /// The next connection, and where it comes from. Its handshake is still to come.

@@ -364,7 +364,9 @@ impl ProcessData {
 
     /// Whether dropping it may take long.
     pub(super) fn is_large(&self) -> bool {
-        self.mailbox.len() > MANY || self.process.inbox().held().0 > LARGE as u64 || self.wasi.has_files()
+        let kept = self.account.as_ref().map_or(0, |account| account.bytes());
+        let bytes = self.process.inbox().held().0.max(kept);
+        self.mailbox.len() > MANY || bytes > LARGE as u64 || self.wasi.has_files()
     }
 
     /// Handles what has arrived, in order, up to as many signals as `portion` says, which is then what is left of it. A

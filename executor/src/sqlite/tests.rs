@@ -353,6 +353,7 @@ fn what_is_never_interrupted_is_refused() {
         "CREATE VIRTUAL TABLE f USING fts3(a)",
         "SELECT fts5(NULL)",
         "SELECT json_patch('{}', '{}')",
+        "SELECT unhex('4a-4b', '-')",
         "SELECT jsonb_patch('{}', '{}')",
     ] {
         assert!(connection.execute(sql).is_err(), "{sql}");

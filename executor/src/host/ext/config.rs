@@ -19,15 +19,18 @@ use lunatic_jit::HostCall;
 use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::host::config::give_dir;
-use crate::host::declare::{CALL, Host, LOOK, func, limits};
+use crate::host::declare::{CALL, Declaration, Host, LOOK, func, limits};
 use crate::host::memory::parts;
 use crate::host::{Guest, charge_for_config};
 
 const MODULE: &str = "lunatic::ext::config";
 const KIND: &str = "configuration";
 
+/// A pattern is compared with the names of all host functions.
+const FORBID: Declaration = Declaration::costs(20_000);
+
 pub(super) fn register(host: &mut Host) {
-    func!(host, MODULE, "forbid", CALL.range(1, limits::PATTERN, "a pattern"), forbid);
+    func!(host, MODULE, "forbid", FORBID.range(1, limits::PATTERN, "a pattern"), forbid);
     func!(
         host,
         MODULE,

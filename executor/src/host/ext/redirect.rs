@@ -17,7 +17,7 @@ use crate::config::ProcessConfig;
 use crate::error::Fault;
 use crate::host::declare::{CALL, Host, func, limits};
 use crate::process::ProcessId;
-use crate::redirect::{Connection, Sink};
+use crate::redirect::{BYTES_OF_NAMES, Connection, Sink};
 use crate::sys::{self, files};
 
 use super::super::charge_for_config;
@@ -66,6 +66,9 @@ impl What {
 
     fn redirect(self, config: &mut ProcessConfig, sink: Sink) -> Result<(), Fault> {
         config.take_text(self.path.len())?;
+        // Its names, and the list that the parent's redirections are copied to.
+        let paths = config.redirects.as_ref().map_or(0, |redirects| redirects.paths());
+        config.charge(BYTES_OF_NAMES + paths as u64 * 32)?;
         let sink = Arc::new(sink);
         let redirects = Arc::make_mut(config.redirects.get_or_insert_default());
         match self.number {

@@ -26,6 +26,12 @@ const MAX_CERTIFICATES: u32 = 64;
 /// Bytes of a text of certificates. All those of browsers together have half as many.
 const MAX_PEM: usize = 512 << 10;
 
+/// Bytes of all certificates of a call at most, in both orders.
+const MAX_SEARCHED: usize = 1 << 20;
+
+/// Reductions for a byte of a certificate: it is decoded and parsed.
+const REDUCTIONS_PER_BYTE: u64 = 4;
+
 /// How a certificate begins.
 const PEM: &[u8] = b"-----BEGIN CERTIFICATE";
 
@@ -73,7 +79,7 @@ fn bind(
     let address = Passed { kind, bytes, port, flow_info, scope_id };
     let (certificates, key) = ((certificates, certificates_len), (key, key_len));
     // Whoever may not bind is told of wrong pointers all the same.
-    let (memory, _) = parts(guest)?;
+    let (memory, data) = parts(guest)?;
     memory.check(place, 8)?;
     address.read(&memory)?;
     for (text, length) in [certificates, key] {
@@ -81,10 +87,13 @@ fn bind(
             return Err(Fault::TooMany("bytes of certificates"));
         }
     }
+    // As text, decoded, and in what is made of it.
+    let kept = data.keep(3 * (u64::from(certificates.1) + u64::from(key.1)))?;
+    guest.charge((u64::from(certificates.1) + u64::from(key.1)) * REDUCTIONS_PER_BYTE);
     listener::bind(guest, address, place, TLS_LISTENER, |net, address, memory| {
         let certificates = memory.bytes(certificates.0, certificates.1)?;
         let key = memory.bytes(key.0, key.1)?;
-        Ok(TlsListener::bind(net, address, certificates, key))
+        Ok(TlsListener::bind(net, address, (certificates, key), kept))
     })
 }
 
@@ -104,7 +113,9 @@ fn connect(
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
     let host = memory.str(host, host_len)?.to_owned();
-    let config = client_config(&read_certificates(&memory, certificates, certificates_len)?);
+    let certificates = read_certificates(&memory, certificates, certificates_len)?;
+    data.unpaid += certificates.iter().map(|pem| pem.len() as u64).sum::<u64>() * REDUCTIONS_PER_BYTE;
+    let config = client_config(&certificates);
     let deadline = deadline(data, timeout_ms);
     let name = if host.contains(':') {
         format!("[{host}]:{}", port as u16)
@@ -126,22 +137,27 @@ fn read_certificates(memory: &GuestMemory<'_>, array: u32, count: u32) -> Result
     if count > MAX_CERTIFICATES {
         return Err(Fault::TooMany("certificates"));
     }
-    let read = |index| {
+    let mut searched = 0;
+    let mut read = |index| {
         let at = array + 8 * index;
         let (first, second) = (memory.read_u32(at)?, memory.read_u32(at + 4)?);
         let pem = [memory.bytes(first, second), memory.bytes(second, first)]
             .into_iter()
             .flatten()
             .filter(|bytes| bytes.len() <= MAX_PEM)
+            .inspect(|bytes| searched += bytes.len())
             .filter(|bytes| bytes.windows(PEM.len()).any(|part| part == PEM))
             // The wrong order may span half of the memory, and the certificate with it.
             .min_by_key(|bytes| bytes.len());
+        if searched > MAX_SEARCHED {
+            return Err(Fault::TooMany("bytes of certificates"));
+        }
         match pem {
             Some(bytes) => Ok(bytes.to_vec()),
             None => memory.bytes(first, second).or(memory.bytes(second, first)).map(|_| Vec::new()),
         }
     };
-    (0..count).map(read).collect()
+    (0..count).map(&mut read).collect()
 }
 
 /// How far a connection is.

@@ -16,7 +16,7 @@ use super::vfs::caught;
 type Function = unsafe extern "C" fn(*mut c::sqlite3_context, c_int, *mut *mut c::sqlite3_value);
 
 /// All of them: names, numbers of arguments, whether the result depends on the arguments alone.
-const FUNCTIONS: [(&CStr, c_int, bool, Function); 10] = [
+const FUNCTIONS: [(&CStr, c_int, bool, Function); 11] = [
     (c"random", 0, false, random),
     (c"randomblob", 1, false, random_blob),
     (c"instr", 2, true, instr),
@@ -27,6 +27,7 @@ const FUNCTIONS: [(&CStr, c_int, bool, Function); 10] = [
     (c"ltrim", 2, true, trim::<true, false>),
     (c"rtrim", 1, true, trim::<false, true>),
     (c"rtrim", 2, true, trim::<false, true>),
+    (c"unhex", 2, true, unhex),
 ];
 
 /// Defines them in place of SQLite's. Returns SQLite's result code.
@@ -56,6 +57,16 @@ pub(super) unsafe fn define(db: *mut c::sqlite3, owner: &Arc<Owner>) -> c_int {
         }
     };
     FUNCTIONS.into_iter().map(define).find(|result| *result != c::SQLITE_OK).unwrap_or(c::SQLITE_OK)
+}
+
+/// `unhex(x, y)`: SQLite's looks for each character of the one text in all of the other, in one step that nothing
+/// interrupts. Nobody is known to need it: it is refused. `unhex(x)` is SQLite's.
+///
+/// # Safety
+/// `context` is that of a call of this function.
+unsafe extern "C" fn unhex(context: *mut c::sqlite3_context, _: c_int, _: *mut *mut c::sqlite3_value) {
+    // SAFETY: by the contract; SQLite copies the words.
+    unsafe { c::sqlite3_result_error(context, c"unhex takes one argument here".as_ptr(), -1) };
 }
 
 /// Fills bytes with what the node says is random. Without any, the call's result is an error.
