@@ -57,7 +57,7 @@ fn main() {
     let rounds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(ROUNDS);
     let workers = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let modules = [1, workers as u32].map(module);
-    let mut times = [[const { Vec::new() }; 2]; 2];
+    let mut times: [[Vec<Duration>; 2]; 2] = Default::default();
     for _ in 0..rounds {
         for (module, times) in modules.iter().zip(&mut times) {
             for (workers, times) in [1, workers].into_iter().zip(times) {
