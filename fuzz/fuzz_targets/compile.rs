@@ -19,6 +19,8 @@ fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
     match Module::compile(&ENGINE, &module.to_bytes()) {
         // The generator has every proposal on.
         Err(CompileError::Unsupported { .. } | CompileError::Invalid { .. }) => {}
+        // A function that is out of all proportion may need more of a stack than there is.
+        Err(CompileError::Frame { .. }) => {}
         // It has all the time there is, and nobody cancels it.
         Err(
             error @ (CompileError::Codegen(_) | CompileError::OverBudget(_) | CompileError::Cancelled),
