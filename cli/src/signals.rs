@@ -19,7 +19,7 @@ use lunatic_executor::{Inspector, Stopper};
 pub struct IgnoredSignals(u64);
 
 impl IgnoredSignals {
-    /// Those that are ignored now. Where the system does not tell by a file, as Linux does, it is none.
+    /// The signals that are ignored now. Only Linux tells, by a file; elsewhere the list is empty.
     pub fn now() -> IgnoredSignals {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         IgnoredSignals::of_status(&status)

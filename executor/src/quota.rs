@@ -61,7 +61,7 @@ impl Quota {
         path
     }
 
-    /// Takes one of so many names of metrics, which are never given back: half of those of the quota above, at each step.
+    /// Takes one name of a metric. Names are never given back; a quota has a share of them: half of those of the quota above, at each step.
     pub(crate) fn take_metric(&self, most: u64) -> bool {
         for (taken, quota) in self.with_those_above().enumerate() {
             let share = most.checked_shr(quota.depth).unwrap_or(0);

@@ -319,7 +319,7 @@ fn a_child_has_the_native_stack_that_its_configuration_gives_it() {
     passes(
         r#"
         (data (i32.const 1024) "deepchildgrandchild")
-        ;; So many calls in each other, of some 50 bytes of stack each.
+        ;; Calls itself this number of times, with some 50 bytes of stack each.
         (func $deep (export "deep") (param $calls i64) (result i64)
           (if (i64.eqz (local.get $calls)) (then (return (i64.const 0))))
           (i64.add (call $deep (i64.sub (local.get $calls) (i64.const 1))) (i64.const 1)))

@@ -9,7 +9,7 @@ use std::fmt;
 
 use wasmparser::{Validator, WasmFeatures};
 
-/// What may be refused, by the name that people know it by. A module that needs several is told of several of these.
+/// What may be refused, by the name that people know it by. An error names several where a module needs several.
 const PROPOSALS: [(&str, WasmFeatures); 10] = [
     ("memory64", WasmFeatures::MEMORY64),
     ("exceptions", WasmFeatures::EXCEPTIONS),
@@ -37,7 +37,7 @@ const WITH_GC: WasmFeatures = WasmFeatures::EXCEPTIONS
     .union(WasmFeatures::GC)
     .union(WasmFeatures::THREADS);
 
-/// Proposals that are looked for beside each other: a module that needs more is told of the first ones only.
+/// Proposals that are looked for beside each other: of a module that needs more, an error names the first ones only.
 const MAX_NAMED: usize = 4;
 
 /// The proposals without which a module is not valid.

@@ -38,7 +38,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Whether a module may take so many bytes beside its code.
+    /// Whether a module may take this number of bytes beside its code.
     pub(crate) fn check_data(&self, bytes: usize) -> Result<(), CompileError> {
         if bytes > self.max_data { Err(CompileError::OverBudget("memory")) } else { Ok(()) }
     }

@@ -57,7 +57,7 @@ pub(crate) fn demangled(name: &str) -> String {
     shortened(format_args!("{:#}", rustc_demangle::demangle(name)), MAX_NAME)
 }
 
-/// A text of at most so many bytes, and an ellipsis where there would have been more. No more than that is ever made of it.
+/// A text that ends with an ellipsis where it would exceed its limit in bytes. It is never made any longer.
 pub(crate) fn shortened(text: impl Display, most: usize) -> String {
     let mut shortened = Shortened { text: String::new(), most };
     if write!(shortened, "{text}").is_err() {

@@ -250,7 +250,7 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
     })
 }
 
-/// The program's name and what follows it. WASI's arguments are text: what is none is refused, for the guest would see
+/// The program's name and what follows it. WASI's arguments are text: other bytes are refused, for the guest would see
 /// another argument than was given. The name, which only says what was started, is shown as well as it can be.
 fn guest_arguments(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     let (program, rest) = arguments.program.split_first().expect("it is required");

@@ -160,7 +160,7 @@ impl Relations {
         self.entries().watchers.add(watcher, reference);
     }
 
-    /// Someone no longer does, by this reference or (`None`) by any. What was kept of the latter, to be dropped where
+    /// A watcher stops monitoring, by this reference or (`None`) by all. Returns what was kept of all, to be dropped where
     /// that disturbs nobody.
     pub(crate) fn remove_watcher(
         &mut self,

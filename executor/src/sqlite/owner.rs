@@ -118,7 +118,7 @@ impl Owner {
         self.goes_on_after(STEPS_PER_LOOK.into())
     }
 
-    /// Counts so many steps. Returns whether it may go on.
+    /// Counts steps. Returns whether the statement may go on.
     pub(super) fn goes_on_after(&self, steps: u64) -> bool {
         let taken = self.steps.fetch_add(steps, Ordering::Relaxed) + steps;
         !self.is_gone() && taken <= self.budget.load(Ordering::Relaxed)

@@ -134,7 +134,7 @@ struct Burst {
 
 /// What became of a write.
 pub(crate) enum Accepted {
-    /// So many bytes are written, or will be.
+    /// This number of bytes is written, or will be.
     Taken(usize),
     /// The stream is not ready, and the writer did not want to wait.
     Full,
@@ -269,7 +269,7 @@ impl Queued {
         queue.failed[self.stream].take()
     }
 
-    /// Whether a write of so many bytes is one of a burst.
+    /// Whether a write of this size is one of a burst.
     fn is_written_behind(&self, queue: &mut Queue, count: usize) -> bool {
         self.target().is_always_behind() || (count <= SMALL && queue.burst.goes_on())
     }

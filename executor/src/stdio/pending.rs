@@ -22,7 +22,7 @@ struct State {
 }
 
 impl Pending {
-    /// The rest of a write of which so many bytes are written.
+    /// The rest of a write, behind the bytes that are written.
     pub(super) fn new(mut bytes: Vec<u8>, written: usize) -> Pending {
         bytes.drain(..written);
         Pending { bytes, written_before: written, state: Mutex::default() }

@@ -31,7 +31,7 @@ pub(super) trait Target: Send + Sync {
 
 /// What became of an attempt to write without waiting.
 pub(super) enum Now {
-    /// So many bytes are written. Fewer than there were: the next ones would have to wait, or fail.
+    /// This number of bytes is written. If there were more, the next ones would have to wait, or fail.
     Written(usize),
     /// Nothing could be written without waiting.
     WouldWait,

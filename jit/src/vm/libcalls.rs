@@ -550,11 +550,11 @@ unsafe extern "C" fn element_drop(context: Context, segment: u32) {
 enum Step {
     /// The range is out of bounds.
     OutOfBounds,
-    /// So many entries were looked at on the way to entries of the table's own.
+    /// This number of entries was looked at on the way to entries of the table's own.
     Prepared(usize),
     /// There is no memory for that.
     NoMemory,
-    /// So many entries were changed.
+    /// This number of entries was changed.
     Changed(usize),
 }
 

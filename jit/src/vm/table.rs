@@ -22,7 +22,7 @@ pub(crate) struct TableImage {
 }
 
 impl TableImage {
-    /// So many entries of one value.
+    /// Entries of one value.
     pub(crate) fn new(length: usize, value: u64) -> TableImage {
         // Zeroed memory is not touched by this.
         TableImage { entries: vec![value; length], used: if value == 0 { 0..0 } else { 0..length } }
@@ -212,7 +212,7 @@ impl Copy {
     }
 }
 
-/// So many null entries, in memory that is not touched where it is much.
+/// Null entries. Where there are many, their memory is not touched.
 fn zeroed(length: usize) -> Option<Vec<u64>> {
     if length == 0 {
         return Some(Vec::new());

@@ -59,7 +59,7 @@ pub(super) unsafe fn define(db: *mut c::sqlite3, owner: &Arc<Owner>) -> c_int {
     FUNCTIONS.into_iter().map(define).find(|result| *result != c::SQLITE_OK).unwrap_or(c::SQLITE_OK)
 }
 
-/// `unhex(x, y)`: SQLite's looks for each character of the one text in all of the other, in one step that nothing
+/// `unhex(x, y)`: SQLite's function looks for each character of `x` in all of `y`, in one step that nothing
 /// interrupts. Nobody is known to need it: it is refused. `unhex(x)` is SQLite's.
 ///
 /// # Safety
