@@ -22,20 +22,22 @@ use std::time::Duration;
 
 use lunatic_jit::FuncIndex;
 
-use crate::clock::{Clock, SystemClock};
-use crate::code::Code;
-use crate::config::{MAX_WORKERS, ProcessConfig, RuntimeConfig};
-use crate::entropy::{Entropy, SystemEntropy};
+use lunatic_core::code::Code;
+use lunatic_core::config::ProcessConfig;
+use lunatic_host::Services;
+use lunatic_scheduler::{Clock, SystemClock};
+
+use crate::config::{MAX_WORKERS, RuntimeConfig, first_process};
 use crate::error::{LoadError, RuntimeError};
-use crate::inspect::Inspector;
 use crate::metrics::MetricsServer;
-use crate::node::{self, Due, Node, Terminals, World};
-use crate::process::Signal;
 use crate::program::{Loader, Program};
-use crate::scheduler::{BlockingPool, Files, Scheduler, Worker};
-use crate::sqlite::{Limits, Threads};
-use crate::stdio::{Failure, Input, Output};
-use crate::sys;
+use lunatic_core::inspect::Inspector;
+use lunatic_core::node::{self, Due, ExitStatus, Node, Terminals, World};
+use lunatic_core::process::Signal;
+use lunatic_resources::sys;
+use lunatic_scheduler::{BlockingPool, Files, Scheduler, Worker};
+use lunatic_scheduler::{Entropy, SystemEntropy};
+use lunatic_stdio::{Failure, Input, Output};
 
 /// The status of a command that could not even begin its first process.
 const STATUS_CANNOT_RUN: i32 = 1;
@@ -46,11 +48,8 @@ const STATUS_OUTPUT_LOST: i32 = 1;
 /// Threads that do file work at a time. Files of one machine rarely gain from more.
 const FILE_THREADS: usize = 16;
 
-/// Threads for databases. Of the stack SQLite takes what it needs where statements recurse, and is tested with what a
-/// program's first thread has.
-const DATABASE_THREADS: Limits = Limits { running: 32, threads: 256, stack: 8 << 20 };
-
 /// How long closing databases may take. One that is not closed is repaired by whoever opens it next.
+#[cfg(feature = "sqlite")]
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// How long a program that was [asked](Stopper::ask) to stop may take until it is stopped.
@@ -73,7 +72,7 @@ pub(crate) struct Blueprint {
     pub(crate) seed: u64,
     pub(crate) max_total_memory: Option<u64>,
     /// Of the first process.
-    pub(crate) config: ProcessConfig,
+    pub(crate) config: Arc<ProcessConfig>,
 }
 
 /// What a node reads and writes.
@@ -121,10 +120,6 @@ impl Default for Parts {
     }
 }
 
-/// How a program ended: the status that the command exits with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExitStatus(pub i32);
-
 impl Runtime {
     /// A node on this machine: its clocks, its randomness, its standard streams.
     ///
@@ -162,7 +157,7 @@ impl Runtime {
     /// # Errors
     /// See [`LoadError`].
     pub fn load(&self, bytes: &[u8]) -> Result<Program, LoadError> {
-        self.node.loader.load(bytes)
+        self.blueprint.loader.load(bytes)
     }
 
     /// What shows the node's processes, from another thread.
@@ -227,7 +222,9 @@ impl Runtime {
         node.outlives_first.store(outlives_first, Ordering::Relaxed);
         match start_workers(workers) {
             Ok(threads) => {
-                node.start_first(code, function, blueprint.config);
+                let config =
+                    Arc::try_unwrap(blueprint.config).unwrap_or_else(|shared| shared.for_another_node());
+                node.start_first(code, function, config);
                 let status = node.status.wait();
                 Ok((ExitStatus(status), LeftBehind { node, threads }))
             }
@@ -244,7 +241,7 @@ impl Runtime {
 impl LeftBehind {
     /// Whether there are processes.
     pub(crate) fn has_processes(&self) -> bool {
-        self.node.table.len() > 0
+        !self.node.table.is_empty()
     }
 
     /// Stops the node and ends what is left. Whether output is lost that its writers took for written.
@@ -266,13 +263,14 @@ impl Blueprint {
         if config.slice == 0 {
             return Err(RuntimeError::EmptySlice);
         }
+        let loader = Arc::new(Loader::new(&config, false)?);
         Ok(Blueprint {
-            loader: Arc::new(Loader::new(&config, false)?),
             workers: config.workers,
             slice: config.slice,
             seed: config.seed,
             max_total_memory: config.max_total_memory,
-            config: ProcessConfig::of_first(config)?,
+            config: Arc::new(first_process(config, &loader.functions)?),
+            loader,
         })
     }
 
@@ -284,12 +282,11 @@ impl Blueprint {
         streams: StandardStreams,
     ) -> Result<Runtime, RuntimeError> {
         let StandardStreams { stdin, stdout, stderr, terminals } = streams;
+        let services = Services::new(self.loader.clone(), self.loader.functions.clone());
         let node = Arc::new(Node::new(node::Parts {
-            loader: self.loader.clone(),
-            world: World::Real {
+            services: Box::new(services),
+            world: World::Threads {
                 files: Files::new(FILE_THREADS, self.workers),
-                compilers: BlockingPool::new(compiler_threads()),
-                databases: Threads::new(DATABASE_THREADS),
                 reclaimer: BlockingPool::new(1),
             },
             clock,
@@ -301,8 +298,11 @@ impl Blueprint {
             slice: self.slice,
             max_total_memory: self.max_total_memory,
         }));
-        let (_, workers) =
-            Scheduler::new(self.workers, self.seed, node.clone(), |scheduler| node.set_scheduler(scheduler))?;
+        let (_, workers) = Scheduler::new(self.workers, self.seed, node.clone(), |scheduler| {
+            let net = Services::of(&node).open_network(Some(scheduler.registry().try_clone()?));
+            node.set_scheduler(scheduler, net);
+            Ok(())
+        })?;
         Ok(Runtime { node, workers, blueprint: self })
     }
 }
@@ -334,11 +334,6 @@ impl Stopper {
     }
 }
 
-/// Threads that compile modules for guests: half the processors, so that the processes that run keep the others.
-fn compiler_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
-}
-
 fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
     workers
         .into_iter()
@@ -354,13 +349,12 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
 
 /// Releases what processes hold, and flushes. Whether output is lost that its writers took for written; a message says so.
 fn settle(node: &Node) -> bool {
-    if let World::Real { files, .. } = &node.world {
+    if let World::Threads { files, .. } = &node.world {
         files.finish();
     }
     node.clear();
-    if let World::Real { databases, .. } = &node.world {
-        databases.finish(CLOSING);
-    }
+    #[cfg(feature = "sqlite")]
+    Services::of(node).close_databases(CLOSING);
     // Acquire: see `Stopper::ask`.
     let patience = node.asked.load(Ordering::Acquire).then_some(GRACE);
     let failures =

@@ -42,7 +42,9 @@ use lunatic_jit::{ExternType, FuncIndex, FuncType, Module};
 
 use crate::error::RuntimeError;
 use crate::program::Program;
-use crate::runtime::{Blueprint, ExitStatus, Runtime};
+use lunatic_core::node::ExitStatus;
+
+use crate::runtime::{Blueprint, Runtime};
 
 pub use name::without_crate;
 pub use run::{TestEvent, TestOptions};

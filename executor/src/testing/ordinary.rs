@@ -3,7 +3,8 @@
 //! The harness is asked which tests it has, and told to run one at a time; it is the guest's, so its words are looked at
 //! with care. On WebAssembly it runs no test that should panic, and says that it ignored it: so do we.
 
-use crate::runtime::ExitStatus;
+use lunatic_core::node::ExitStatus;
+use lunatic_host::Capable;
 
 use super::capture::Kept;
 use super::verdict::{TestResult, Verdict};
@@ -25,7 +26,7 @@ pub(super) fn has_harness(bytes: &[u8]) -> bool {
 /// The harness's tests.
 pub(super) fn list(binary: &TestBinary) -> Result<Vec<Test>, TestError> {
     let ask = |more: &[&str]| {
-        let args = arguments(&binary.blueprint.config.args, &["--list", "--format", "terse"], more);
+        let args = arguments(&binary.blueprint.config.caps().args, &["--list", "--format", "terse"], more);
         let (status, kept, left) = binary.run_in_node(Entry::Ordinary, args, 1, true)?;
         left.into_iter().for_each(|left| _ = left.end());
         let output = String::from_utf8_lossy(&kept.all).into_owned();

@@ -6,14 +6,16 @@
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::clock::SystemClock;
-use crate::config::ProcessConfig;
-use crate::entropy::SystemEntropy;
 use crate::error::RuntimeError;
-use crate::runtime::{Blueprint, ExitStatus, LeftBehind};
+use lunatic_core::node::ExitStatus;
+use lunatic_host::Capable;
+use lunatic_scheduler::SystemClock;
+use lunatic_scheduler::SystemEntropy;
+
+use crate::runtime::{Blueprint, LeftBehind};
 
 use super::capture::{Capture, Kept};
 use super::verdict::TestResult;
@@ -125,7 +127,7 @@ impl TestBinary {
         if test.is_ignored {
             return TestResult::ignored();
         }
-        let args = &self.blueprint.config.args;
+        let args = &self.blueprint.config.caps().args;
         let args = match test.entry {
             Entry::Export(_) => args.clone(),
             Entry::Ordinary => ordinary::arguments_for(args, &test.name),
@@ -154,7 +156,9 @@ impl TestBinary {
         workers: usize,
         capture: bool,
     ) -> Result<(ExitStatus, Kept, Option<LeftBehind>), RuntimeError> {
-        let config = ProcessConfig { args, ..self.blueprint.config.for_another_node() };
+        let mut config = self.blueprint.config.for_another_node();
+        config.caps_mut().args = args;
+        let config = Arc::new(config);
         let blueprint = Blueprint { workers, config, ..self.blueprint.clone() };
         let function = match entry {
             Entry::Export(function) => function,
