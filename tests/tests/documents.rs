@@ -1,4 +1,4 @@
-//! The documents name tests; each test that they name exists.
+//! What the documents say of the sources is true: the tests that they name exist, and README.md shows an example as it is.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,4 +49,12 @@ fn every_test_that_a_document_names_exists() {
         }
     }
     assert!(named > 100, "the tables were not found: {named} names");
+}
+
+#[test]
+fn the_program_in_the_readme_is_the_example() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
+    let example = fs::read_to_string(root().join("examples/counter/src/main.rs")).expect("it exists");
+    assert!(readme.contains(&format!("```rust\n{example}```")), "README.md and examples/counter differ");
+    assert!(readme.lines().count() <= 150, "README.md has {} lines", readme.lines().count());
 }
