@@ -387,5 +387,5 @@ fn the_account_is_right_in_real_runs_and_a_sweep_finds_the_one_in_which_it_is_no
     }
     let output = run(&["--seeds", "0..10000"], &module, &[]);
     assert_eq!((stdout(&output).as_str(), output.status.code()), ("100 in the account\n", Some(134)));
-    assert!(stderr(&output).contains(" fails: see it again with --seed "), "{}", stderr(&output));
+    assert!(stderr(&output).contains(" fails: run it again with --seed "), "{}", stderr(&output));
 }
