@@ -14,8 +14,11 @@ fn main() {
         collect(Path::new(directory), &mut sources);
     }
     let mut hasher = DefaultHasher::new();
-    (sources, env::var("RUSTFLAGS").ok(), env::var("PROFILE").ok()).hash(&mut hasher);
+    sources.hash(&mut hasher);
     println!("cargo::rustc-env=SOURCE_FINGERPRINT={:016x}", hasher.finish());
+    let mut hasher = DefaultHasher::new();
+    (env::var("RUSTFLAGS").ok(), env::var("PROFILE").ok()).hash(&mut hasher);
+    println!("cargo::rustc-env=BUILD_FINGERPRINT={:016x}", hasher.finish());
     // The compiler's own name for it may be used with nightly features only.
     println!("cargo::rustc-check-cfg=cfg(address_sanitizer)");
     if env::var("CARGO_CFG_SANITIZE").is_ok_and(|list| list.split(',').any(|one| one == "address")) {
