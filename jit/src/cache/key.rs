@@ -2,15 +2,10 @@
 
 use std::fmt;
 
+use crate::environ::fingerprint::{BUILD, SOURCES};
 use crate::environ::options::CompileOptions;
 use crate::runtime::engine::Engine;
 use crate::runtime::sys::page_size;
-
-/// What the sources of this engine and of the verifier are: see `build.rs`.
-const SOURCES: &str = env!("SOURCE_FINGERPRINT");
-
-/// How this crate was built.
-const BUILD: &str = env!("BUILD_FINGERPRINT");
 
 /// Under what native code is found: a hash of all that it depends on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,7 +21,7 @@ impl CacheKey {
         let mut hasher = blake3::Hasher::new();
         let compiler = engine.compiler().description();
         let how = format!("{options:?} {}", page_size());
-        let engine = [SOURCES, BUILD, &compiler, &how].map(str::as_bytes);
+        let engine = [SOURCES[0], SOURCES[1], BUILD, &compiler, &how].map(str::as_bytes);
         for part in engine.iter().chain(parts) {
             // With the length, so that no two lists of parts are the same bytes.
             hasher.update(&(part.len() as u64).to_le_bytes());

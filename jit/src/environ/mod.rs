@@ -13,6 +13,7 @@
 //! * `declarations`, `outline`: declarations that are read without compiling the module.
 //! * `entries`, `code_layout`, `vm_layout`: where compiled code and the runtime expect things to be.
 //! * `artifact`, `tables`, `trap_code`, `routine`: compiled code that is not loaded yet.
+//! * `target`, `fingerprint`: what compiled code depends on.
 //! * `compiler`: the interface between an engine and a compiler.
 
 pub(crate) mod artifact;
@@ -24,6 +25,7 @@ pub(crate) mod declarations;
 pub(crate) mod entries;
 pub(crate) mod error;
 pub(crate) mod features;
+pub(crate) mod fingerprint;
 pub(crate) mod names;
 pub(crate) mod options;
 pub(crate) mod outline;

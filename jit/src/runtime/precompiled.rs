@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use crate::environ::declarations;
+use crate::environ::fingerprint::SOURCES;
 use crate::environ::options::{CompileOptions, MemoryLayout};
 use crate::environ::target::Target;
 use crate::runtime::code::artifact_file;
@@ -24,9 +25,6 @@ const MAGIC: &[u8; 8] = b"lunatic\x01";
 
 /// The key of the entry: precompiled code is not found by a key.
 const NO_KEY: [u8; 32] = [0; 32];
-
-/// The sources of this engine and of the verifier: see `build.rs`.
-const SOURCES: &str = env!("SOURCE_FINGERPRINT");
 
 /// Why precompiled code cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +118,7 @@ fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
 /// The lines that have to be equal, in this order.
 fn settings(canonical_nans: bool) -> [String; 5] {
     [
-        format!("sources {SOURCES}"),
+        format!("sources {}", SOURCES.join(" ")),
         format!("architecture {}", std::env::consts::ARCH),
         format!("system {}", std::env::consts::OS),
         format!("page size {}", page_size()),
