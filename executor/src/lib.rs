@@ -45,12 +45,12 @@ pub use lunatic_net::{AddressRule, NameRule, NetworkRules, RuleError};
 pub use lunatic_scheduler::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
 #[cfg(feature = "simulation")]
 pub use lunatic_simulation::{
-    Ended, Faults, FaultsError, Outcome, Probability, Simulation, Streams, Stuck, WaitsFor,
+    BlockedProcess, Ended, Faults, FaultsError, Outcome, Probability, Simulation, Streams, WaitsFor,
 };
 pub use lunatic_stdio::Script;
 pub use metrics::MetricsServer;
 pub use program::Program;
-pub use runtime::{GRACE, Parts, Runtime, Stopper};
+pub use runtime::{GRACE, Parts, Runtime, ShutdownHandle};
 #[cfg(feature = "simulation")]
 pub use simulator::Simulator;
 pub use testing::{

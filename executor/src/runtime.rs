@@ -2,8 +2,8 @@
 //!
 //! # How the node stops
 //!
-//! 0. [`Stopper::ask`], if it begins with that: the first process is told, and has [`GRACE`] to end in its own way.
-//! 1. The first process ends, the time is up, or [`Stopper::stop`] is called: the exit status is decided.
+//! 0. [`ShutdownHandle::ask`], if it begins with that: the first process is told, and has [`GRACE`] to end in its own way.
+//! 1. The first process ends, the time is up, or [`ShutdownHandle::stop`] is called: the exit status is decided.
 //! 2. The scheduler stops: sleeping workers wake, running ones finish their slice.
 //! 3. Their threads end, and those that follow file work leave what they run. From here on no guest code runs.
 //! 4. Every process is discarded: memory, stacks and descriptors are released; suspended activations are
@@ -32,7 +32,7 @@ use crate::error::{LoadError, RuntimeError};
 use crate::metrics::MetricsServer;
 use crate::program::{Loader, Program};
 use lunatic_core::inspect::Inspector;
-use lunatic_core::node::{self, Due, ExitStatus, Node, Terminals, World};
+use lunatic_core::node::{self, Backend, Due, ExitStatus, Node, Terminals};
 use lunatic_core::process::Signal;
 use lunatic_resources::sys;
 use lunatic_scheduler::{BlockingPool, Files, Scheduler, Worker};
@@ -52,20 +52,20 @@ const FILE_THREADS: usize = 16;
 #[cfg(feature = "sqlite")]
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// How long a program that was [asked](Stopper::ask) to stop may take until it is stopped.
+/// How long a program that was [asked](ShutdownHandle::ask) to stop may take until it is stopped.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// A node that is ready to run one program.
 pub struct Runtime {
     node: Arc<Node>,
     workers: Vec<Worker>,
-    blueprint: Blueprint,
+    template: NodeTemplate,
 }
 
 /// What a node is built from. Several may be built from one: they share engine, programs and native code, and nothing
 /// that a process could see.
 #[derive(Clone)]
-pub(crate) struct Blueprint {
+pub(crate) struct NodeTemplate {
     pub(crate) loader: Arc<Loader>,
     pub(crate) workers: usize,
     pub(crate) slice: u64,
@@ -92,7 +92,7 @@ pub(crate) struct LeftBehind {
 
 /// Stops a node from outside, such as on a signal.
 #[derive(Clone)]
-pub struct Stopper {
+pub struct ShutdownHandle {
     node: Arc<Node>,
 }
 
@@ -131,10 +131,10 @@ impl Runtime {
             stdout: std::io::stdout().is_terminal(),
             stderr: std::io::stderr().is_terminal(),
         };
-        let blueprint = Blueprint::new(config)?;
+        let template = NodeTemplate::new(config)?;
         let (stdout, stderr) = Output::of_command()?;
         let streams = StandardStreams { stdin: Input::awaited(), stdout, stderr, terminals };
-        blueprint.build(Box::new(SystemClock::default()), Box::new(SystemEntropy), streams)
+        template.build(Box::new(SystemClock::default()), Box::new(SystemEntropy), streams)
     }
 
     /// A node with a clock, randomness and output of the caller's choice.
@@ -142,14 +142,14 @@ impl Runtime {
     /// # Errors
     /// See [`RuntimeError`].
     pub fn with_parts(config: RuntimeConfig, parts: Parts) -> Result<Runtime, RuntimeError> {
-        let blueprint = Blueprint::new(config)?;
+        let template = NodeTemplate::new(config)?;
         let streams = StandardStreams {
             stdin: Input::awaited(),
             stdout: Output::start("stdout", parts.stdout)?,
             stderr: Output::start("stderr", parts.stderr)?,
             terminals: Terminals::default(),
         };
-        blueprint.build(parts.clock, parts.entropy, streams)
+        template.build(parts.clock, parts.entropy, streams)
     }
 
     /// Loads a program: prepares a plain module in memory, verifies, compiles and links it; or finds it in the cache.
@@ -157,7 +157,7 @@ impl Runtime {
     /// # Errors
     /// See [`LoadError`].
     pub fn load(&self, bytes: &[u8]) -> Result<Program, LoadError> {
-        self.blueprint.loader.load(bytes)
+        self.template.loader.load(bytes)
     }
 
     /// What shows the node's processes, from another thread.
@@ -174,13 +174,13 @@ impl Runtime {
     }
 
     /// What stops the node from another thread.
-    pub fn stopper(&self) -> Stopper {
-        Stopper { node: self.node.clone() }
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        ShutdownHandle { node: self.node.clone() }
     }
 
     /// What it was built from, in place of itself.
-    pub(crate) fn into_blueprint(self) -> Blueprint {
-        self.blueprint
+    pub(crate) fn into_blueprint(self) -> NodeTemplate {
+        self.template
     }
 
     /// Runs the program's `_start` as the first process, until that process ends.
@@ -217,13 +217,13 @@ impl Runtime {
         function: FuncIndex,
         outlives_first: bool,
     ) -> Result<(ExitStatus, LeftBehind), ExitStatus> {
-        let Runtime { node, workers, blueprint } = self;
+        let Runtime { node, workers, template } = self;
         // Relaxed: the first process comes after it.
         node.outlives_first.store(outlives_first, Ordering::Relaxed);
         match start_workers(workers) {
             Ok(threads) => {
                 let config =
-                    Arc::try_unwrap(blueprint.config).unwrap_or_else(|shared| shared.for_another_node());
+                    Arc::try_unwrap(template.config).unwrap_or_else(|shared| shared.for_another_node());
                 node.start_first(code, function, config);
                 let status = node.status.wait();
                 Ok((ExitStatus(status), LeftBehind { node, threads }))
@@ -255,8 +255,8 @@ impl LeftBehind {
     }
 }
 
-impl Blueprint {
-    fn new(config: RuntimeConfig) -> Result<Blueprint, RuntimeError> {
+impl NodeTemplate {
+    fn new(config: RuntimeConfig) -> Result<NodeTemplate, RuntimeError> {
         if !(1..=MAX_WORKERS).contains(&config.workers) {
             return Err(RuntimeError::Workers);
         }
@@ -264,7 +264,7 @@ impl Blueprint {
             return Err(RuntimeError::EmptySlice);
         }
         let loader = Arc::new(Loader::new(&config, false)?);
-        Ok(Blueprint {
+        Ok(NodeTemplate {
             workers: config.workers,
             slice: config.slice,
             seed: config.seed,
@@ -285,7 +285,7 @@ impl Blueprint {
         let services = Services::new(self.loader.clone(), self.loader.functions.clone());
         let node = Arc::new(Node::new(node::Parts {
             services: Box::new(services),
-            world: World::Threads {
+            backend: Backend::Threads {
                 files: Files::new(FILE_THREADS, self.workers),
                 reclaimer: BlockingPool::new(1),
             },
@@ -303,12 +303,12 @@ impl Blueprint {
             node.set_scheduler(scheduler, net);
             Ok(())
         })?;
-        Ok(Runtime { node, workers, blueprint: self })
+        Ok(Runtime { node, workers, template: self })
     }
 }
 
-impl Stopper {
-    /// Asks the program to stop, as on a request to terminate; asking again [stops](Stopper::stop) it at once.
+impl ShutdownHandle {
+    /// Asks the program to stop, as on a request to terminate; asking again [stops](ShutdownHandle::stop) it at once.
     ///
     /// The first process ends with this status, and the node with it. If it wants the failures of linked processes
     /// as messages (`die_when_link_dies(0)`), it gets such a message instead, with no tag, and ends in its own way
@@ -349,13 +349,13 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
 
 /// Releases what processes hold, and flushes. Whether output is lost that its writers took for written; a message says so.
 fn settle(node: &Node) -> bool {
-    if let World::Threads { files, .. } = &node.world {
+    if let Backend::Threads { files, .. } = &node.backend {
         files.finish();
     }
     node.clear();
     #[cfg(feature = "sqlite")]
     Services::of(node).close_databases(CLOSING);
-    // Acquire: see `Stopper::ask`.
+    // Acquire: see `ShutdownHandle::ask`.
     let patience = node.asked.load(Ordering::Acquire).then_some(GRACE);
     let failures =
         [("standard output", node.stdout.flush(patience)), ("standard error", node.stderr.flush(patience))];

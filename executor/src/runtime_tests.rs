@@ -8,7 +8,7 @@ use lunatic_jit::{HostCall, RawValue};
 
 use crate::config::{RuntimeConfig, first_process};
 use crate::program::Loader;
-use crate::runtime::{Blueprint, Runtime, StandardStreams};
+use crate::runtime::{NodeTemplate, Runtime, StandardStreams};
 use lunatic_core::node::Terminals;
 use lunatic_core::process::{Finish, Reason};
 use lunatic_host::Guest;
@@ -111,7 +111,7 @@ fn runtime(workers: usize, work: &Arc<Work>, begun: Receiver<()>) -> Runtime {
 fn build(config: RuntimeConfig, loader: Loader) -> Runtime {
     let (workers, slice, seed) = (config.workers, config.slice, config.seed);
     let loader = Arc::new(loader);
-    let blueprint = Blueprint {
+    let template = NodeTemplate {
         config: Arc::new(first_process(config, &loader.functions).unwrap()),
         loader,
         workers,
@@ -125,7 +125,7 @@ fn build(config: RuntimeConfig, loader: Loader) -> Runtime {
         stderr: Output::immediate(Box::new(std::io::stderr())),
         terminals: Terminals::default(),
     };
-    blueprint.build(Box::new(SystemClock::default()), Box::new(SystemEntropy), streams).unwrap()
+    template.build(Box::new(SystemClock::default()), Box::new(SystemEntropy), streams).unwrap()
 }
 
 #[test]

@@ -257,7 +257,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // While the program loads, the default action is right: there is nothing to lose yet. It is right for an unmetered program,
     // too: a loop that keeps its worker cannot be stopped, only ended with the whole command.
     if !unmetered {
-        listen_to_signals(ignored, runtime.stopper(), runtime.inspector())
+        listen_to_signals(ignored, runtime.shutdown_handle(), runtime.inspector())
             .map_err(|error| Failure { place: "signals".into(), cause: error.into() })?;
     }
     if let Some(address) = prometheus {

@@ -11,7 +11,7 @@ use lunatic_jit::{
 };
 
 use crate::process::ProcessData;
-use lunatic_resources::Kept;
+use lunatic_resources::Charge;
 
 /// Where the memories of a program's processes lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,9 +62,9 @@ struct Versions {
     /// What it was restricted by. That keeps the code, not the code it.
     restriction: Weak<Restriction>,
     /// What the process that had it compiled is charged for it, for as long as anyone has it.
-    kept: Option<Arc<Kept>>,
+    kept: Option<Arc<Charge>>,
     /// What the process that had it linked again, without some functions, is charged for that.
-    _links: Option<Kept>,
+    _links: Option<Charge>,
 }
 
 /// The export that a module without a main function initialises itself by, per WASI.
@@ -104,7 +104,7 @@ impl Code {
     }
 
     /// The same, charged for. For code that nobody else has yet.
-    pub fn charged(self, kept: Kept) -> Code {
+    pub fn charged(self, kept: Charge) -> Code {
         let Versions { pooled, reserved, memories, before, .. } = &*self.0;
         Code(Arc::new(Versions {
             pooled: pooled.clone(),
@@ -121,7 +121,7 @@ impl Code {
     pub fn refusing(
         &self,
         restriction: &Arc<Restriction>,
-        links: Option<Kept>,
+        links: Option<Charge>,
         error: impl Fn(&str, &str) -> Option<Refusal>,
     ) -> Code {
         let Versions { pooled, reserved, memories, before, kept, .. } = &*self.0;

@@ -8,7 +8,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use lunatic_resources::{Full, Kept, Nested, Quota};
+use lunatic_resources::{Charge, Full, Nested, Quota};
 use lunatic_scheduler::Priority;
 
 use crate::code::Code;
@@ -114,7 +114,7 @@ impl Capabilities for () {
 
 /// A charge for a configuration. A copy has none: it is charged for where it is made.
 #[derive(Debug, Default)]
-pub struct Charged(Option<Kept>);
+pub struct Charged(Option<Charge>);
 
 /// Bytes of a configuration without texts, directories and the like.
 const CONFIG_BYTES: u64 = 1 << 10;
@@ -272,7 +272,7 @@ impl ProcessConfig {
     }
 
     /// A copy that has been charged for.
-    pub fn charged_copy(&self, kept: Kept) -> ProcessConfig {
+    pub fn charged_copy(&self, kept: Charge) -> ProcessConfig {
         self.with(self.capabilities.copy(), Charged(Some(kept)))
     }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::node::Node;
-use crate::process::{Doing, Look, Process};
+use crate::process::{Process, RunState, Snapshot};
 
 /// Processes that are listed; there may be a million.
 const MAX_LISTED: usize = 1000;
@@ -63,7 +63,7 @@ impl Inspector {
         if process.is_over() {
             return;
         }
-        let look = process.look(ATTEMPTS);
+        let look = process.snapshot(ATTEMPTS);
         let name = registered.or_else(|| look.as_ref()?.entry.clone());
         let name = name.map(|name| format!(" ({})", shown(&name))).unwrap_or_default();
         let _ = match look {
@@ -73,14 +73,14 @@ impl Inspector {
     }
 }
 
-fn details(look: &Look) -> String {
+fn details(look: &Snapshot) -> String {
     let info = &look.info;
-    let doing = match info.doing {
-        Doing::Running | Doing::Runnable => "can run".to_owned(),
-        Doing::Waits(what) => format!("waits for {what}"),
+    let state = match info.state {
+        RunState::Running | RunState::Runnable => "can run".to_owned(),
+        RunState::Waits(what) => format!("waits for {what}"),
     };
     let mut text = format!(
-        "{doing}; {} messages, {} bytes of them; {} reductions, {} bytes of memory",
+        "{state}; {} messages, {} bytes of them; {} reductions, {} bytes of memory",
         info.messages, info.message_bytes, info.usage.reductions, info.usage.memory
     );
     if let Some(frame) = look.frames.first() {

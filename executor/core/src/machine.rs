@@ -1,7 +1,7 @@
 //! A machine that decides what the real one leaves to chance, such as a simulation.
 //!
 //! On a real machine a turn has the configured slice, spawns succeed and blocking work is done by threads. A node that is
-//! [driven](crate::node::World::Driven) asks its machine about each of these instead. This trait is all that the core
+//! [driven](crate::node::Backend::Driven) asks its machine about each of these instead. This trait is all that the core
 //! knows about simulation.
 
 use lunatic_scheduler::Job;

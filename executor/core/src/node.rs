@@ -14,16 +14,18 @@ use crate::config::ProcessConfig;
 use crate::machine::Machine;
 use crate::metrics::Metrics;
 use crate::process::{
-    Birth, Entry, Letter, Origin, Parcel, Process, ProcessId, Relations, Sent, Signal, Table, TableFull,
-    Unstarted,
+    EntryPoint, Envelope, Process, ProcessId, ProcessTable, ProcessTableFull, ProcessTemplate, Relations,
+    Sent, Signal, SignalNode, SpawnParams, Unstarted,
 };
 use crate::registry::Registry;
 use crate::total::Total;
-use lunatic_resources::Place;
-use lunatic_resources::{Deferred as Charge, MemoryTotal};
+use lunatic_resources::Permit;
+use lunatic_resources::{MemoryTotal, TimerCharge};
 use lunatic_scheduler::Clock;
 use lunatic_scheduler::Entropy;
-use lunatic_scheduler::{BlockingPool, Descriptors, Events, Files, Job, News, Scheduler, Timers, Work, keep};
+use lunatic_scheduler::{
+    BlockingPool, Descriptors, Events, Files, Job, ReadinessEvent, Scheduler, Timers, Work, keep,
+};
 use lunatic_stdio::{Input, Output};
 
 /// Timers that fire at one look at the clock, in a fraction of a millisecond. What else is due has its turn at the next
@@ -36,7 +38,7 @@ pub const NODE_ID: u64 = 0;
 /// See the module.
 pub struct Node {
     /// All processes.
-    pub table: Table<Process>,
+    pub table: ProcessTable<Process>,
     /// Names of processes.
     pub registry: Registry,
     /// What processes wait for, one timer each at most, and what the node itself waits for.
@@ -44,7 +46,7 @@ pub struct Node {
     /// Messages that are to be sent later, any number for each process.
     pub deferred: Timers<Deferred>,
     /// What decides turns and does blocking work.
-    pub world: World,
+    pub backend: Backend,
     /// The time.
     pub clock: Box<dyn Clock>,
     /// Randomness for guests.
@@ -96,7 +98,7 @@ pub struct Parts {
     /// What host functions need of the node; see [`Node::services`].
     pub services: Box<dyn Any + Send + Sync>,
     /// What decides turns and does blocking work.
-    pub world: World,
+    pub backend: Backend,
     /// The time.
     pub clock: Box<dyn Clock>,
     /// Randomness for guests.
@@ -116,7 +118,7 @@ pub struct Parts {
 }
 
 /// What decides turns and does blocking work.
-pub enum World {
+pub enum Backend {
     /// The machine: blocking work is done by threads, and a process that asked for file work goes on where it was done.
     Threads {
         /// Where file work is done.
@@ -146,9 +148,9 @@ pub struct Deferred {
     /// The receiver.
     pub to: ProcessId,
     /// What is sent.
-    pub letter: Letter,
+    pub envelope: Envelope,
     /// Until it is sent it counts against its owner.
-    pub kept: Charge,
+    pub kept: TimerCharge,
 }
 
 /// How a program ended: the status that the command exits with.
@@ -165,11 +167,11 @@ pub struct Status {
 /// A process to be.
 pub struct Spawn {
     /// What the process is made of.
-    pub origin: Arc<Origin>,
+    pub template: Arc<ProcessTemplate>,
     /// What it runs.
-    pub entry: Entry,
+    pub entry: EntryPoint,
     /// Its place in the configuration's quota, if that has one.
-    pub place: Option<Place>,
+    pub place: Option<Permit>,
     /// The process that spawns it, if one does.
     pub spawner: Option<Arc<Process>>,
     /// The tag by which it is linked to its spawner from the beginning.
@@ -183,11 +185,11 @@ impl Node {
     pub fn new(parts: Parts) -> Node {
         let total_memory = parts.max_total_memory.map(TotalMemory::new);
         Node {
-            table: Table::new(),
+            table: ProcessTable::new(),
             registry: Registry::default(),
             timers: Timers::new(),
             deferred: Timers::new(),
-            world: parts.world,
+            backend: parts.backend,
             clock: parts.clock,
             entropy: parts.entropy,
             stdin: parts.stdin,
@@ -234,7 +236,7 @@ impl Node {
 
     /// Whether a machine other than the real one decides turns and does blocking work.
     pub fn is_driven(&self) -> bool {
-        matches!(self.world, World::Driven(_))
+        matches!(self.backend, Backend::Driven(_))
     }
 
     /// The scheduler.
@@ -243,14 +245,14 @@ impl Node {
     }
 
     /// Enters a process. It runs once it is started; until then its spawner may finish what has to come first.
-    pub fn spawn(&self, spawn: Spawn) -> Result<Unstarted, TableFull> {
-        if let World::Driven(machine) = &self.world
+    pub fn spawn(&self, spawn: Spawn) -> Result<Unstarted, ProcessTableFull> {
+        if let Backend::Driven(machine) = &self.backend
             && self.first.get().is_some()
             && machine.fails_to_spawn()
         {
-            return Err(TableFull);
+            return Err(ProcessTableFull);
         }
-        let new = |id| Arc::new(Process::new(id, spawn.origin));
+        let new = |id| Arc::new(Process::new(id, spawn.template));
         let process = self.table.insert(spawn.hint, new)?;
         let mut relations = Relations::default();
         if let (Some(spawner), Some(tag)) = (&spawn.spawner, spawn.link) {
@@ -258,17 +260,17 @@ impl Node {
         }
         process.prepare(
             spawn.entry,
-            Birth { process: process.clone(), spawner: spawn.spawner, relations, place: spawn.place },
+            SpawnParams { process: process.clone(), spawner: spawn.spawner, relations, place: spawn.place },
         );
         Ok(Unstarted::new(process))
     }
 
     /// Sends a signal; gives it back when there is no such process.
-    pub fn send(&self, to: ProcessId, signal: impl Into<Parcel>) -> Result<Sent, Parcel> {
-        let parcel = signal.into();
+    pub fn send(&self, to: ProcessId, signal: impl Into<SignalNode>) -> Result<Sent, SignalNode> {
+        let signal_node = signal.into();
         match self.table.get(to) {
-            Some(process) => process.send(parcel),
-            None => Err(parcel),
+            Some(process) => process.send(signal_node),
+            None => Err(signal_node),
         }
     }
 
@@ -276,9 +278,9 @@ impl Node {
     /// handle that the sender had better let it run.
     pub fn request(&self, to: ProcessId, signal: Signal) -> bool {
         match self.send(to, signal) {
-            Ok(sent) => sent.is_crowded,
-            Err(parcel) => {
-                if let Some((from, answer)) = parcel.content.refusal(to) {
+            Ok(sent) => sent.is_congested,
+            Err(signal_node) => {
+                if let Some((from, answer)) = signal_node.content.refusal(to) {
                     // The process that asks runs, and if it is killed meanwhile it needs no answer.
                     let _ = self.send(from, answer);
                 }
@@ -291,12 +293,12 @@ impl Node {
     pub fn start_first(self: &Arc<Self>, code: &Code, function: FuncIndex, config: ProcessConfig) {
         let place = config.quota.as_ref().map(|quota| quota.take().expect("there is room for one"));
         let spawn = Spawn {
-            origin: Arc::new(Origin {
+            template: Arc::new(ProcessTemplate {
                 node: self.clone(),
                 code: config.capabilities.restrict(code),
                 config: Arc::new(config),
             }),
-            entry: Entry { function, args: Box::new([]) },
+            entry: EntryPoint { function, args: Box::new([]) },
             place,
             spawner: None,
             link: None,
@@ -313,9 +315,9 @@ impl Node {
     pub fn submit(self: &Arc<Self>, work: Work) {
         let Some(work) = keep(work) else { return };
         let node = self.clone();
-        match &self.world {
-            World::Threads { files, .. } => files.submit(Box::new(move || node.follow(work))),
-            World::Driven(machine) => {
+        match &self.backend {
+            Backend::Threads { files, .. } => files.submit(Box::new(move || node.follow(work))),
+            Backend::Driven(machine) => {
                 self.submit_for(
                     &**machine,
                     Box::new(move || work().into_iter().for_each(|task| node.scheduler().schedule(task))),
@@ -326,7 +328,7 @@ impl Node {
 
     /// Does work on files, and what follows from it.
     fn follow(self: &Arc<Self>, work: Work) {
-        if let World::Threads { files, .. } = &self.world
+        if let Backend::Threads { files, .. } = &self.backend
             && let Some(left) = files.follow(work, self.scheduler(), &**self)
         {
             self.submit(left);
@@ -335,15 +337,15 @@ impl Node {
 
     /// Has blocking work done by `threads`, or by the machine that decides instead of them.
     pub fn submit_to(&self, threads: impl FnOnce(Job), job: Job) {
-        match &self.world {
-            World::Threads { .. } => threads(job),
-            World::Driven(machine) => self.submit_for(&**machine, job),
+        match &self.backend {
+            Backend::Threads { .. } => threads(job),
+            Backend::Driven(machine) => self.submit_for(&**machine, job),
         }
     }
 
     /// Drops something elsewhere that takes long to drop.
     pub fn reclaim(&self, garbage: impl Send + 'static) {
-        if let World::Threads { reclaimer, .. } = &self.world {
+        if let Backend::Threads { reclaimer, .. } = &self.backend {
             reclaimer.submit(Box::new(move || drop(garbage)));
         }
     }
@@ -369,9 +371,9 @@ impl Node {
             let _then = then;
             drop(garbage);
         };
-        match &self.world {
-            World::Threads { reclaimer, .. } => reclaimer.submit(Box::new(job)),
-            World::Driven(_) => job(),
+        match &self.backend {
+            Backend::Threads { reclaimer, .. } => reclaimer.submit(Box::new(job)),
+            Backend::Driven(_) => job(),
         }
     }
 
@@ -391,7 +393,7 @@ impl Node {
 
     /// The time of a job has come; its work is not the worker's that noticed.
     fn take_job(&self, job: Job) {
-        if let World::Driven(machine) = &self.world {
+        if let Backend::Driven(machine) = &self.backend {
             machine.add_job(job);
         }
     }
@@ -430,10 +432,10 @@ impl Node {
     }
 
     fn send_deferred(&self, deferred: Deferred) {
-        let Deferred { to, letter, kept, .. } = deferred;
+        let Deferred { to, envelope, kept, .. } = deferred;
         // From here on it counts against its receiver.
         drop(kept);
-        let _ = self.send(to, letter);
+        let _ = self.send(to, envelope);
     }
 }
 
@@ -460,8 +462,8 @@ impl Events for Node {
         self.timers.fire(now, MAX_DUE, |due| self.due(due));
     }
 
-    fn ready(&self, news: &[News]) {
-        self.descriptors().ready(news);
+    fn ready(&self, ready: &[ReadinessEvent]) {
+        self.descriptors().ready(ready);
     }
 
     fn has_descriptors(&self) -> bool {

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::process::ProcessId;
-use lunatic_resources::Kept;
+use lunatic_resources::Charge;
 
 /// Who has a name: a node and a process, as guests see them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct Registration {
     /// The node that the process is on.
     pub node: u64,
     /// The process.
@@ -31,14 +31,14 @@ pub struct Registry {
 #[derive(Default)]
 pub struct Names {
     /// Bounded by the accounts of the processes that have put them.
-    owners: BTreeMap<Arc<str>, Entry>,
+    owners: BTreeMap<Arc<str>, EntryPoint>,
     by_process: BTreeMap<ProcessId, BTreeSet<Arc<str>>>,
 }
 
-struct Entry {
-    owner: Owner,
+struct EntryPoint {
+    owner: Registration,
     /// Charged to the process that has put the name.
-    _kept: Option<Kept>,
+    _kept: Option<Charge>,
 }
 
 /// Bytes that the host keeps for a name of this length.
@@ -57,20 +57,20 @@ impl Registry {
 
 impl Names {
     /// Who has the name.
-    pub fn get(&self, name: &str) -> Option<Owner> {
+    pub fn get(&self, name: &str) -> Option<Registration> {
         self.owners.get(name).map(|entry| entry.owner)
     }
 
     /// Gives the name to a process, whoever had it.
-    pub fn put(&mut self, name: Arc<str>, owner: Owner, kept: Option<Kept>) {
+    pub fn put(&mut self, name: Arc<str>, owner: Registration, kept: Option<Charge>) {
         self.remove(&name);
         self.by_process.entry(owner.process).or_default().insert(name.clone());
-        self.owners.insert(name, Entry { owner, _kept: kept });
+        self.owners.insert(name, EntryPoint { owner, _kept: kept });
     }
 
     /// Frees the name.
     pub fn remove(&mut self, name: &str) {
-        let Some(Entry { owner, .. }) = self.owners.remove(name) else { return };
+        let Some(EntryPoint { owner, .. }) = self.owners.remove(name) else { return };
         if let Some(names) = self.by_process.get_mut(&owner.process) {
             names.remove(name);
             if names.is_empty() {
@@ -105,8 +105,8 @@ impl Names {
 mod tests {
     use super::*;
 
-    fn owner(id: u64) -> Owner {
-        Owner { node: 0, process: ProcessId::from_guest(id) }
+    fn owner(id: u64) -> Registration {
+        Registration { node: 0, process: ProcessId::from_guest(id) }
     }
 
     #[test]

@@ -197,13 +197,13 @@ fn guarantee_30_a_name_is_noted_before_the_end_or_not_given() {
         let queue = Arc::new(SignalQueue::<u32>::new());
         let named = Arc::new(AtomicUsize::new(0));
         let (its_queue, its_name) = (queue.clone(), named.clone());
-        let ending = thread::spawn(move || {
+        let termination = thread::spawn(move || {
             drop(its_queue.close());
             its_name.load(Ordering::Relaxed) == 1
         });
         named.store(1, Ordering::Relaxed);
         let is_over = queue.is_closed();
-        let was_seen = ending.join().unwrap();
+        let was_seen = termination.join().unwrap();
         assert!(is_over || was_seen, "the name would outlive its owner");
     });
 }

@@ -35,12 +35,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use smallvec::SmallVec;
 
-use lunatic_scheduler::{BlockingPool, Descriptors, News, Waiter};
+use lunatic_scheduler::{BlockingPool, Descriptors, ReadinessEvent, Waiter};
 
 pub use pipe::Pipe;
 pub use policy::{Action, MAX_RULES, Nested, Policy};
 pub use policy::{AddressRule, NameRule, NetworkRules, RuleError};
-pub use socket::Attempt;
+pub use socket::TryIo;
 pub use source::{Direction, Source};
 pub use stream::{Stream, Timeout, Timeouts};
 pub use tcp::{GivenListener, TcpListener, TcpStream};
@@ -119,13 +119,13 @@ impl Descriptors for Net {
     ///
     /// With many connections nothing of one that has been silent for a while is in a cache. What one step needs for all of
     /// them is fetched at once, before any of them takes it.
-    fn ready(&self, news: &[News]) {
-        let sources = self.sources.get_all(news.iter().map(|news| news.token), self.prefetch);
+    fn ready(&self, ready: &[ReadinessEvent]) {
+        let sources = self.sources.get_all(ready.iter().map(|ready| ready.token), self.prefetch);
         let mut told = SmallVec::<[Waiter; 16]>::new();
-        for (source, news) in sources.iter().zip(news) {
+        for (source, ready) in sources.iter().zip(ready) {
             // A socket that was closed meanwhile is nobody's.
             if let Some(source) = source {
-                source.change(news.readiness, &mut told);
+                source.change(ready.readiness, &mut told);
             }
         }
         told.iter().for_each(|waiter| waiter.waker.prefetch(&waiter.hints));

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Attempt, Direction, Source};
+use super::{Direction, Source, TryIo};
 
 /// None of these is ever made.
 pub enum Pipe {}
@@ -13,11 +13,11 @@ impl Pipe {
         match *self {}
     }
 
-    pub fn read(&self, _: &mut [u8]) -> io::Result<Attempt<usize>> {
+    pub fn read(&self, _: &mut [u8]) -> io::Result<TryIo<usize>> {
         match *self {}
     }
 
-    pub fn write(&self, _: &[u8]) -> io::Result<Attempt<usize>> {
+    pub fn write(&self, _: &[u8]) -> io::Result<TryIo<usize>> {
         match *self {}
     }
 

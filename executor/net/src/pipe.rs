@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags};
 
 use super::socket::Socket;
-use super::{Attempt, Direction, Net, Source};
+use super::{Direction, Net, Source, TryIo};
 
 /// See the module.
 pub struct Pipe {
@@ -72,7 +72,7 @@ impl Pipe {
     }
 
     /// Reads what there is; 0 is the end, or an empty buffer.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>> {
         self.socket.attempt_bytes(Direction::Read, buffer.len(), |pipe| {
             let count = rustix::io::read(pipe, &mut *buffer)?;
             if count == 0 && !buffer.is_empty() && !has_ended(pipe)? {
@@ -83,7 +83,7 @@ impl Pipe {
     }
 
     /// Writes what there is room for.
-    pub fn write(&self, bytes: &[u8]) -> io::Result<Attempt<usize>> {
+    pub fn write(&self, bytes: &[u8]) -> io::Result<TryIo<usize>> {
         self.socket.attempt_bytes(Direction::Write, bytes.len(), |pipe| Ok(rustix::io::write(pipe, bytes)?))
     }
 

@@ -1,4 +1,4 @@
-//! A descriptor with its source. Dropping it closes it, and it is nobody's news any more.
+//! A descriptor with its source. Dropping it closes it, and it is nobody's ready any more.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::source::{Direction, Source};
 
 /// What came of trying.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Attempt<R> {
+pub enum TryIo<R> {
     /// This.
     Done(R),
     /// Nothing yet: it has to wait until this direction is ready.
@@ -64,10 +64,10 @@ impl<S> Socket<S> {
         &self,
         direction: Direction,
         mut operation: impl FnMut(&S) -> io::Result<R>,
-    ) -> io::Result<Attempt<R>> {
+    ) -> io::Result<TryIo<R>> {
         while let Some(began) = self.source.begin(direction) {
             match operation(&self.io) {
-                Ok(result) => return Ok(Attempt::Done(result)),
+                Ok(result) => return Ok(TryIo::Done(result)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.source.exhausted(direction, began);
                 }
@@ -75,7 +75,7 @@ impl<S> Socket<S> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Attempt::Blocked(direction))
+        Ok(TryIo::Blocked(direction))
     }
 
     /// Whether an attempt would not block, as the system says now; if it would, who waits is told of the change.
@@ -112,10 +112,10 @@ impl<S> Socket<S> {
         direction: Direction,
         wanted: usize,
         mut operation: impl FnMut(&S) -> io::Result<usize>,
-    ) -> io::Result<Attempt<usize>> {
+    ) -> io::Result<TryIo<usize>> {
         let began = self.source.begin(direction);
         let attempt = self.attempt(direction, &mut operation)?;
-        if let (Attempt::Done(moved), Some(began)) = (&attempt, began)
+        if let (TryIo::Done(moved), Some(began)) = (&attempt, began)
             && LESS_IS_ALL
             && (1..wanted).contains(moved)
         {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use lunatic_resources::{Account, Full, Opened};
+use lunatic_resources::{Account, Full, OpenDescriptor};
 use lunatic_scheduler::{Readiness, Waiter, Wake};
 
 /// Reading, which includes accepting; or writing, which includes being connected.
@@ -32,7 +32,7 @@ pub(super) struct Began(u64);
 pub struct Source {
     state: Mutex<State>,
     /// The descriptor, as it is counted for the process that has it.
-    counted: Mutex<Option<Opened>>,
+    counted: Mutex<Option<OpenDescriptor>>,
 }
 
 #[derive(Default)]
@@ -134,7 +134,7 @@ impl Source {
         }
     }
 
-    /// It may be ready, for another reason than the reactor's news.
+    /// It may be ready, for another reason than the reactor's ready.
     pub(super) fn ready(&self, readiness: Readiness) {
         let mut told: SmallVec<[Waiter; 2]> = SmallVec::new();
         self.change(readiness, &mut told);

@@ -1,4 +1,4 @@
-//! From the reactor's tokens to sources: slot and generation, as identifiers of processes are, so that news of a
+//! From the reactor's tokens to sources: slot and generation, as identifiers of processes are, so that ready of a
 //! descriptor that was closed reaches nobody else's.
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Attempt, Source};
+use super::{Source, TryIo};
 
 /// A connection that bytes are read from and written to. Shared by its clones, also in several processes.
 pub trait Stream: Send + Sync + 'static {
     /// Reads what there is; 0 is the end, or an empty buffer.
-    fn read(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>>;
+    fn read(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>>;
     /// Writes what there is room for.
-    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<Attempt<usize>>;
+    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<TryIo<usize>>;
     /// Sends what was written and is still here.
-    fn flush(&self) -> io::Result<Attempt<()>>;
+    fn flush(&self) -> io::Result<TryIo<()>>;
     /// Who is told when it is worth another attempt.
     fn source(&self) -> &Arc<Source>;
     /// How long its users wait.

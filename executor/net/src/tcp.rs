@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use super::socket::Socket;
-use super::{Attempt, Direction, Net, Source, Stream, Timeouts};
+use super::{Direction, Net, Source, Stream, Timeouts, TryIo};
 
 /// A connection.
 pub struct TcpStream {
@@ -66,7 +66,7 @@ impl TcpStream {
     }
 
     /// Whether it is connected.
-    pub fn finish_connecting(&self) -> io::Result<Attempt<()>> {
+    pub fn finish_connecting(&self) -> io::Result<TryIo<()>> {
         self.socket.attempt(Direction::Write, |stream| {
             if let Some(error) = stream.take_error()? {
                 return Err(error);
@@ -92,17 +92,17 @@ impl TcpStream {
     }
 
     /// As [`Stream::read`], and what was read can be read again.
-    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>> {
         self.socket.attempt(Direction::Read, |stream| stream.peek(buffer))
     }
 }
 
 impl Stream for TcpStream {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>> {
         self.socket.attempt_bytes(Direction::Read, buffer.len(), |mut stream| stream.read(buffer))
     }
 
-    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<Attempt<usize>> {
+    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<TryIo<usize>> {
         // Most writes are of one buffer, and for one the system has a shorter way.
         if let [buffer] = buffers {
             return self
@@ -113,8 +113,8 @@ impl Stream for TcpStream {
         self.socket.attempt_bytes(Direction::Write, size, |mut stream| stream.write_vectored(buffers))
     }
 
-    fn flush(&self) -> io::Result<Attempt<()>> {
-        Ok(Attempt::Done(()))
+    fn flush(&self) -> io::Result<TryIo<()>> {
+        Ok(TryIo::Done(()))
     }
 
     fn source(&self) -> &Arc<Source> {
@@ -150,7 +150,7 @@ impl TcpListener {
     }
 
     /// The next connection, and where it comes from.
-    pub fn accept(&self) -> io::Result<Attempt<(TcpStream, SocketAddr)>> {
+    pub fn accept(&self) -> io::Result<TryIo<(TcpStream, SocketAddr)>> {
         let net = self.0.net();
         net.has_room(self.0.io())?;
         // Who gave up while it waited is nobody.
@@ -161,8 +161,8 @@ impl TcpListener {
             }
         };
         match self.0.attempt(Direction::Read, accept)? {
-            Attempt::Done((stream, peer)) => Ok(Attempt::Done((TcpStream::new(net, stream)?, peer))),
-            Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
+            TryIo::Done((stream, peer)) => Ok(TryIo::Done((TcpStream::new(net, stream)?, peer))),
+            TryIo::Blocked(direction) => Ok(TryIo::Blocked(direction)),
         }
     }
 

@@ -20,10 +20,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 
-use lunatic_resources::Kept;
+use lunatic_resources::Charge;
 use lunatic_scheduler::Readiness;
 
-use super::{Attempt, Direction, Net, Source, Stream, TcpListener, TcpStream, Timeouts};
+use super::{Direction, Net, Source, Stream, TcpListener, TcpStream, Timeouts, TryIo};
 
 /// Milliseconds that one attempt to read or write may wait while the handshake is not over.
 pub(crate) const HANDSHAKE_MS: u64 = 30_000;
@@ -39,7 +39,7 @@ pub struct TlsListener {
     tcp: TcpListener,
     config: Arc<ServerConfig>,
     /// Charged for the certificates.
-    _kept: Kept,
+    _kept: Charge,
 }
 
 /// The socket as rustls sees it; remembers what it would have waited for.
@@ -54,7 +54,7 @@ impl TlsListener {
         net: &Arc<Net>,
         address: SocketAddr,
         (certificates, key): (&[u8], &[u8]),
-        kept: Kept,
+        kept: Charge,
     ) -> io::Result<TlsListener> {
         let certificates = read_certificates(certificates)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(invalid)?;
@@ -68,13 +68,13 @@ impl TlsListener {
     }
 
     /// The next connection, and where it comes from. Its handshake is still to come.
-    pub fn accept(&self) -> io::Result<Attempt<(TlsStream, SocketAddr)>> {
+    pub fn accept(&self) -> io::Result<TryIo<(TlsStream, SocketAddr)>> {
         let (tcp, peer) = match self.tcp.accept()? {
-            Attempt::Done(accepted) => accepted,
-            Attempt::Blocked(direction) => return Ok(Attempt::Blocked(direction)),
+            TryIo::Done(accepted) => accepted,
+            TryIo::Blocked(direction) => return Ok(TryIo::Blocked(direction)),
         };
         let session = ServerConnection::new(self.config.clone()).map_err(invalid)?;
-        Ok(Attempt::Done((TlsStream::new(tcp, session.into()), peer)))
+        Ok(TryIo::Done((TlsStream::new(tcp, session.into()), peer)))
     }
 
     /// The address that it listens at.
@@ -143,28 +143,28 @@ impl TlsStream {
     }
 
     /// Goes on with the handshake until it is over.
-    pub fn shake_hands(&self) -> io::Result<Attempt<()>> {
+    pub fn shake_hands(&self) -> io::Result<TryIo<()>> {
         let mut session = self.lock();
         self.shake_hands_with(&mut session)
     }
 
-    fn shake_hands_with(&self, session: &mut Connection) -> io::Result<Attempt<()>> {
+    fn shake_hands_with(&self, session: &mut Connection) -> io::Result<TryIo<()>> {
         if !session.is_handshaking() {
-            return Ok(Attempt::Done(()));
+            return Ok(TryIo::Done(()));
         }
         while session.is_handshaking() {
             let moved = if session.wants_write() { self.send(session)? } else { self.receive(session)? };
             match moved {
-                Attempt::Blocked(direction) => return Ok(Attempt::Blocked(direction)),
-                Attempt::Done(0) if session.is_handshaking() => {
+                TryIo::Blocked(direction) => return Ok(TryIo::Blocked(direction)),
+                TryIo::Done(0) if session.is_handshaking() => {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                Attempt::Done(_) => {}
+                TryIo::Done(_) => {}
             }
         }
         // Whoever else waits for the handshake does not see it in the socket.
         self.tell_others();
-        Ok(Attempt::Done(()))
+        Ok(TryIo::Done(()))
     }
 
     /// Whether the handshake is still to come.
@@ -173,7 +173,7 @@ impl TlsStream {
     }
 
     /// Takes what has come, as far as there is room for it; 0 at the end.
-    fn receive(&self, session: &mut Connection) -> io::Result<Attempt<usize>> {
+    fn receive(&self, session: &mut Connection) -> io::Result<TryIo<usize>> {
         let mut wire = Wire { tcp: &self.tcp, blocked: None };
         let received = match session.read_tls(&mut wire) {
             Ok(count) => count,
@@ -184,11 +184,11 @@ impl TlsStream {
             let _ = self.send(session);
             return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
-        Ok(Attempt::Done(received))
+        Ok(TryIo::Done(received))
     }
 
     /// Sends all that waits to be sent; how much that was.
-    fn send(&self, session: &mut Connection) -> io::Result<Attempt<usize>> {
+    fn send(&self, session: &mut Connection) -> io::Result<TryIo<usize>> {
         let mut sent = 0;
         while session.wants_write() {
             let mut wire = Wire { tcp: &self.tcp, blocked: None };
@@ -197,7 +197,7 @@ impl TlsStream {
                 Err(error) => return wire.attempt(error),
             }
         }
-        Ok(Attempt::Done(sent))
+        Ok(TryIo::Done(sent))
     }
 
     /// Has all who wait try again.
@@ -213,10 +213,10 @@ impl TlsStream {
 }
 
 impl Stream for TlsStream {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>> {
         let mut session = self.lock();
-        if let Attempt::Blocked(direction) = self.shake_hands_with(&mut session)? {
-            return Ok(Attempt::Blocked(direction));
+        if let TryIo::Blocked(direction) = self.shake_hands_with(&mut session)? {
+            return Ok(TryIo::Blocked(direction));
         }
         loop {
             match session.reader().read(buffer) {
@@ -225,36 +225,36 @@ impl Stream for TlsStream {
                         // There is more, of which the socket does not tell.
                         self.tell_others();
                     }
-                    return Ok(Attempt::Done(count));
+                    return Ok(TryIo::Done(count));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
             // What a peer is owed for what it sent. If there is no room for it now, it goes with the next that is written.
             self.send(&mut session)?;
-            if let Attempt::Blocked(direction) = self.receive(&mut session)? {
-                return Ok(Attempt::Blocked(direction));
+            if let TryIo::Blocked(direction) = self.receive(&mut session)? {
+                return Ok(TryIo::Blocked(direction));
             }
         }
     }
 
-    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<Attempt<usize>> {
+    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<TryIo<usize>> {
         let mut session = self.lock();
-        if let Attempt::Blocked(direction) = self.shake_hands_with(&mut session)? {
-            return Ok(Attempt::Blocked(direction));
+        if let TryIo::Blocked(direction) = self.shake_hands_with(&mut session)? {
+            return Ok(TryIo::Blocked(direction));
         }
         // What was accepted before is sent before more is.
-        if let Attempt::Blocked(direction) = self.send(&mut session)? {
-            return Ok(Attempt::Blocked(direction));
+        if let TryIo::Blocked(direction) = self.send(&mut session)? {
+            return Ok(TryIo::Blocked(direction));
         }
-        session.writer().write_vectored(buffers).map(Attempt::Done)
+        session.writer().write_vectored(buffers).map(TryIo::Done)
     }
 
-    fn flush(&self) -> io::Result<Attempt<()>> {
+    fn flush(&self) -> io::Result<TryIo<()>> {
         let mut session = self.lock();
         Ok(match self.send(&mut session)? {
-            Attempt::Done(_) => Attempt::Done(()),
-            Attempt::Blocked(direction) => Attempt::Blocked(direction),
+            TryIo::Done(_) => TryIo::Done(()),
+            TryIo::Blocked(direction) => TryIo::Blocked(direction),
         })
     }
 
@@ -286,17 +286,17 @@ impl Drop for TlsStream {
 
 impl Wire<'_> {
     /// What came of an attempt that ended with this error.
-    fn attempt(&self, error: io::Error) -> io::Result<Attempt<usize>> {
+    fn attempt(&self, error: io::Error) -> io::Result<TryIo<usize>> {
         match self.blocked {
-            Some(direction) if error.kind() == io::ErrorKind::WouldBlock => Ok(Attempt::Blocked(direction)),
+            Some(direction) if error.kind() == io::ErrorKind::WouldBlock => Ok(TryIo::Blocked(direction)),
             _ => Err(error),
         }
     }
 
-    fn moved(&mut self, attempt: Attempt<usize>) -> io::Result<usize> {
+    fn moved(&mut self, attempt: TryIo<usize>) -> io::Result<usize> {
         match attempt {
-            Attempt::Done(count) => Ok(count),
-            Attempt::Blocked(direction) => {
+            TryIo::Done(count) => Ok(count),
+            TryIo::Blocked(direction) => {
                 self.blocked = Some(direction);
                 Err(io::ErrorKind::WouldBlock.into())
             }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::socket::Socket;
-use super::{Attempt, Direction, Net, Source};
+use super::{Direction, Net, Source, TryIo};
 
 /// What datagrams are sent from and arrive at. Shared by its clones.
 pub struct UdpSocket(Socket<mio::net::UdpSocket>);
@@ -23,22 +23,22 @@ impl UdpSocket {
     }
 
     /// Sends a datagram to the connected address.
-    pub fn send(&self, datagram: &[u8]) -> io::Result<Attempt<usize>> {
+    pub fn send(&self, datagram: &[u8]) -> io::Result<TryIo<usize>> {
         self.0.attempt(Direction::Write, |socket| socket.send(datagram))
     }
 
     /// Sends a datagram to an address.
-    pub fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<Attempt<usize>> {
+    pub fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<TryIo<usize>> {
         self.0.attempt(Direction::Write, |socket| socket.send_to(datagram, to))
     }
 
     /// The next datagram, as far as there is room for it.
-    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>> {
         self.0.attempt(Direction::Read, |socket| socket.recv(buffer))
     }
 
     /// The next datagram, as far as there is room for it, and where it comes from.
-    pub fn receive_from(&self, buffer: &mut [u8]) -> io::Result<Attempt<(usize, SocketAddr)>> {
+    pub fn receive_from(&self, buffer: &mut [u8]) -> io::Result<TryIo<(usize, SocketAddr)>> {
         self.0.attempt(Direction::Read, |socket| socket.recv_from(buffer))
     }
 

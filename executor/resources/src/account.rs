@@ -2,7 +2,7 @@
 //!
 //! A guest that cannot use more linear memory than it may can still make the host remember things: names, timers,
 //! messages that are being written, monitors, configurations, modules, texts. Each of them is charged here, in bytes, and
-//! each open descriptor is counted. What a charge stands for holds it ([`Kept`], [`Opened`]) and gives it back when it
+//! each open descriptor is counted. What a charge stands for holds it ([`Charge`], [`OpenDescriptor`]) and gives it back when it
 //! is dropped, wherever it is by then and whether or not the process that caused it still lives.
 //!
 //! An account has three levels, and a charge counts in all of them:
@@ -100,21 +100,21 @@ pub enum Full {
 
 /// Bytes that are charged, until this is dropped.
 #[derive(Debug)]
-pub struct Kept {
+pub struct Charge {
     bytes: u64,
     account: Arc<Account>,
 }
 
 /// Bytes of a message that is charged while it is in a timer.
 #[derive(Debug)]
-pub struct Deferred {
+pub struct TimerCharge {
     bytes: u64,
-    kept: Kept,
+    kept: Charge,
 }
 
 /// An open descriptor that is counted, until this is dropped.
 #[derive(Debug)]
-pub struct Opened(Arc<Account>);
+pub struct OpenDescriptor(Arc<Account>);
 
 impl Account {
     /// An account of a process with these limits.
@@ -132,8 +132,8 @@ impl Account {
     ///
     /// # Errors
     /// When a limit would be exceeded; nothing is charged then.
-    pub fn keep(self: &Arc<Self>, bytes: u64) -> Result<Kept, Full> {
-        let mut kept = Kept { bytes: 0, account: self.clone() };
+    pub fn keep(self: &Arc<Self>, bytes: u64) -> Result<Charge, Full> {
+        let mut kept = Charge { bytes: 0, account: self.clone() };
         kept.grow(bytes)?;
         Ok(kept)
     }
@@ -143,18 +143,18 @@ impl Account {
     ///
     /// # Errors
     /// When a limit would be exceeded; nothing is charged then.
-    pub fn defer(self: &Arc<Self>, bytes: u64, limit: u64) -> Result<Deferred, Full> {
+    pub fn defer(self: &Arc<Self>, bytes: u64, limit: u64) -> Result<TimerCharge, Full> {
         /// Bytes of a timer beside its message.
         const TIMER: u64 = 128;
         let kept = self.keep(bytes.saturating_add(TIMER))?;
         if !add_within(&self.deferred, bytes, limit) {
             return Err(Full::Timers(limit));
         }
-        Ok(Deferred { bytes, kept })
+        Ok(TimerCharge { bytes, kept })
     }
 
     /// Charges for bytes that the host keeps already and cannot refuse any more, such as a message that is received.
-    pub fn keep_beyond_limits(self: &Arc<Self>, bytes: u64) -> Kept {
+    pub fn keep_beyond_limits(self: &Arc<Self>, bytes: u64) -> Charge {
         // Relaxed, here and below: counts, which order nothing else.
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(quota) = &self.quota {
@@ -163,14 +163,14 @@ impl Account {
         if let Some(total) = &self.total {
             total.charge_beyond_limit(bytes);
         }
-        Kept { bytes, account: self.clone() }
+        Charge { bytes, account: self.clone() }
     }
 
     /// Counts a descriptor that is about to be opened.
     ///
     /// # Errors
     /// When the process has as many as it may.
-    pub fn open(self: &Arc<Self>) -> Result<Opened, Full> {
+    pub fn open(self: &Arc<Self>) -> Result<OpenDescriptor, Full> {
         if !add_within(&self.descriptors, 1, self.max_descriptors) {
             return Err(Full::Descriptors(self.max_descriptors));
         }
@@ -180,7 +180,7 @@ impl Account {
             self.descriptors.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::DescriptorsOfQuota(limit));
         }
-        Ok(Opened(self.clone()))
+        Ok(OpenDescriptor(self.clone()))
     }
 
     /// Bytes that are charged at the moment.
@@ -221,7 +221,7 @@ impl Account {
     }
 }
 
-impl Kept {
+impl Charge {
     /// Bytes that are charged.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -251,26 +251,26 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for Charge {
     fn drop(&mut self) {
         self.account.give_back(self.bytes);
     }
 }
 
-impl Opened {
+impl OpenDescriptor {
     /// Whether it is counted for this account.
     pub fn is_of(&self, account: &Arc<Account>) -> bool {
         Arc::ptr_eq(&self.0, account)
     }
 }
 
-impl Drop for Deferred {
+impl Drop for TimerCharge {
     fn drop(&mut self) {
         self.kept.account.deferred.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-impl Drop for Opened {
+impl Drop for OpenDescriptor {
     fn drop(&mut self) {
         self.0.descriptors.fetch_sub(1, Ordering::Relaxed);
         if let Some(quota) = &self.0.quota {
@@ -360,14 +360,14 @@ mod tests {
         #[cfg_attr(miri, ignore = "hundreds of cases take an hour")]
         fn what_is_charged_is_the_sum_of_what_is_kept(sizes in prop::collection::vec((0usize..8, 0u64..60), 0..100)) {
             let account = Account::new(200, 0, None, None);
-            let mut kept: Vec<Kept> = (0..8).map(|_| account.keep(0).unwrap()).collect();
+            let mut kept: Vec<Charge> = (0..8).map(|_| account.keep(0).unwrap()).collect();
             for (index, size) in sizes {
                 let before = kept[index].bytes();
                 match kept[index].resize(size) {
                     Ok(()) => prop_assert_eq!(kept[index].bytes(), size),
                     Err(_) => prop_assert_eq!(kept[index].bytes(), before),
                 }
-                let sum: u64 = kept.iter().map(Kept::bytes).sum();
+                let sum: u64 = kept.iter().map(Charge::bytes).sum();
                 prop_assert!(sum <= 200);
                 prop_assert_eq!(account.bytes(), sum);
             }

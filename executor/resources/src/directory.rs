@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cap_std::fs::Dir;
 
-use crate::account::Opened;
+use crate::account::OpenDescriptor;
 
 /// An open directory and the name by which guests know it.
 #[derive(Clone)]
@@ -17,7 +17,7 @@ pub struct GuestDir {
     /// Whether nothing in it may be changed.
     pub is_read_only: bool,
     /// The charge for the descriptor, if a process has opened the directory.
-    pub opened: Option<Arc<Opened>>,
+    pub opened: Option<Arc<OpenDescriptor>>,
 }
 
 impl fmt::Debug for GuestDir {

@@ -16,6 +16,6 @@ mod directory;
 pub mod quota;
 pub mod sys;
 
-pub use account::{Account, Deferred, FixedTotal, Full, Kept, MemoryTotal, Opened, add_within};
+pub use account::{Account, Charge, FixedTotal, Full, MemoryTotal, OpenDescriptor, TimerCharge, add_within};
 pub use directory::GuestDir;
-pub use quota::{Nested, Place, Quota, QuotaExceeded};
+pub use quota::{Nested, Permit, Quota, QuotaExceeded};

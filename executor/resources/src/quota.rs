@@ -29,7 +29,7 @@ pub struct Quota {
 
 /// A place of a process, given back when it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<Quota>);
+pub struct Permit(Arc<Quota>);
 
 /// There is no place left.
 #[derive(Debug, thiserror::Error)]
@@ -89,14 +89,14 @@ impl Quota {
     }
 
     /// Takes a place.
-    pub fn take(self: &Arc<Self>) -> Result<Place, QuotaExceeded> {
+    pub fn take(self: &Arc<Self>) -> Result<Permit, QuotaExceeded> {
         for (taken, quota) in self.with_those_above().enumerate() {
             if !quota.take_here() {
                 self.with_those_above().take(taken).for_each(Quota::give_here);
                 return Err(QuotaExceeded(quota.limit));
             }
         }
-        Ok(Place(self.clone()))
+        Ok(Permit(self.clone()))
     }
 
     /// Counts bytes that the host keeps for a process, which may have `each` of them itself, in this quota and all above.
@@ -173,7 +173,7 @@ impl Quota {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.with_those_above().for_each(Quota::give_here);
     }

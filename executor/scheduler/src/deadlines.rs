@@ -29,7 +29,7 @@ pub(super) const MAX_SLOTS: usize = 1 << 29;
 /// See the module. `T` is what is due.
 pub(super) struct Deadlines<T> {
     // Unbounded here: whoever sets timers is, see `timers`.
-    order: Vec<Entry>,
+    order: Vec<HeapNode>,
     slots: Vec<Slot<T>>,
     /// The slot that was given back last; each leads to the one before it.
     free: Option<u32>,
@@ -47,7 +47,7 @@ pub(super) struct Ticket {
     pub(super) generation: u32,
 }
 
-struct Entry {
+struct HeapNode {
     deadline: u64,
     sequence: u64,
     slot: u32,
@@ -64,8 +64,8 @@ enum Content<T> {
     Free { next: Option<u32> },
 }
 
-impl Entry {
-    fn is_before(&self, other: &Entry) -> bool {
+impl HeapNode {
+    fn is_before(&self, other: &HeapNode) -> bool {
         (self.deadline, self.sequence) < (other.deadline, other.sequence)
     }
 }
@@ -91,7 +91,7 @@ impl<T> Deadlines<T> {
         let position = self.order.len();
         let slot = self.use_slot(Content::Used { position: position as u32, due });
         self.sequence += 1;
-        self.order.push(Entry { deadline, sequence: self.sequence, slot });
+        self.order.push(HeapNode { deadline, sequence: self.sequence, slot });
         self.rise(position);
         Ticket { slot, generation: self.slots[slot as usize].generation }
     }

@@ -18,7 +18,7 @@
 //! that is displaced from it, or yields, goes to the queue, and an idle worker is woken if there is one.
 //!
 //! A task of another than normal priority goes to one of two queues that all workers share, and look into at every turn.
-//! One whose file work was done elsewhere goes on there, if it may (`following`).
+//! One whose file work was done elsewhere goes on there, if it may (`handoff`).
 //!
 //! # Invariants
 //!
@@ -35,7 +35,7 @@ mod blocking;
 mod clock;
 mod deadlines;
 mod entropy;
-mod following;
+mod handoff;
 mod idle;
 mod reactor;
 mod run_queue;
@@ -62,8 +62,8 @@ use crossbeam_deque::{Injector, Stealer};
 pub use blocking::{BlockingPool, Job};
 pub use clock::{Clock, SimulatedClock, SystemClock};
 pub use entropy::{Entropy, Rng, SeededEntropy, SystemEntropy};
-pub use following::{Files, Work, keep};
-pub use reactor::{News, Readiness};
+pub use handoff::{Files, Work, keep};
+pub use reactor::{Readiness, ReadinessEvent};
 pub use timers::{TimerId, Timers};
 pub use wake::{Waiter, Wake};
 pub use worker::{Driven, Worker};
@@ -114,7 +114,7 @@ pub trait Events: Send + Sync {
     /// Makes everything that is due runnable.
     fn fire(&self);
     /// Makes runnable who waits for these descriptors.
-    fn ready(&self, news: &[News]);
+    fn ready(&self, ready: &[ReadinessEvent]);
     /// Whether any descriptor is registered, so that it is worth looking.
     fn has_descriptors(&self) -> bool;
     /// When the next thing is due; `None` when nothing is.
@@ -126,7 +126,7 @@ pub trait Events: Send + Sync {
 /// What is registered with the reactor.
 pub trait Descriptors: Send + Sync {
     /// Wakes what waits for these descriptors.
-    fn ready(&self, news: &[News]);
+    fn ready(&self, ready: &[ReadinessEvent]);
     /// How many are registered.
     fn len(&self) -> usize;
     /// Whether none is registered.

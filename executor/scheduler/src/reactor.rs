@@ -48,7 +48,7 @@ pub struct Readiness {
 
 /// What happened to a descriptor.
 #[derive(Clone, Copy, Debug)]
-pub struct News {
+pub struct ReadinessEvent {
     /// What it was registered with.
     pub token: u64,
     /// What it is ready for.
@@ -76,17 +76,17 @@ impl Reactor {
 
     /// Tells of what the last poll found, once.
     pub(super) fn dispatch(&mut self, events: &dyn Events) {
-        let news: SmallVec<[News; EVENTS]> =
-            self.events.iter().filter(|event| event.token() != WAKER).map(News::of).collect();
+        let ready: SmallVec<[ReadinessEvent; EVENTS]> =
+            self.events.iter().filter(|event| event.token() != WAKER).map(ReadinessEvent::of).collect();
         self.events.clear();
-        if !news.is_empty() {
-            events.ready(&news);
+        if !ready.is_empty() {
+            events.ready(&ready);
         }
     }
 }
 
-impl News {
-    fn of(event: &Event) -> News {
+impl ReadinessEvent {
+    fn of(event: &Event) -> ReadinessEvent {
         let (read_closed, write_closed, is_error) =
             (event.is_read_closed(), event.is_write_closed(), event.is_error());
         let readiness = Readiness {
@@ -95,7 +95,7 @@ impl News {
             read_closed,
             write_closed,
         };
-        News { token: event.token().0 as u64, readiness }
+        ReadinessEvent { token: event.token().0 as u64, readiness }
     }
 }
 

@@ -8,13 +8,13 @@ use crate::entropy::Rng;
 
 use super::idle::{Idle, MAX_SLEEP};
 use super::worker::Driven;
-use super::{Events, News, Priority, Scheduler, Step, Task};
+use super::{Events, Priority, ReadinessEvent, Scheduler, Step, Task};
 
 pub(super) struct NoEvents;
 
 impl Events for NoEvents {
     fn fire(&self) {}
-    fn ready(&self, _: &[News]) {}
+    fn ready(&self, _: &[ReadinessEvent]) {}
     fn has_descriptors(&self) -> bool {
         false
     }
@@ -192,7 +192,7 @@ struct Due(u64);
 
 impl Events for Due {
     fn fire(&self) {}
-    fn ready(&self, _: &[News]) {}
+    fn ready(&self, _: &[ReadinessEvent]) {}
     fn has_descriptors(&self) -> bool {
         false
     }
@@ -213,7 +213,7 @@ struct SetMeanwhile<'a> {
 
 impl Events for SetMeanwhile<'_> {
     fn fire(&self) {}
-    fn ready(&self, _: &[News]) {}
+    fn ready(&self, _: &[ReadinessEvent]) {}
     fn has_descriptors(&self) -> bool {
         false
     }

@@ -14,9 +14,9 @@ use lunatic_core::node::ExitStatus;
 use lunatic_scheduler::{Clock, Rng, SimulatedClock};
 use lunatic_scheduler::{Driven, Events, Task, Worker};
 
-use super::character::up_to;
-use super::hooks::Hooks;
-use super::outcome::{Ended, Stuck};
+use super::machine::SimulatedMachine;
+use super::outcome::{BlockedProcess, Ended};
+use super::profile::up_to;
 
 /// Nanoseconds that a jump is long at most. Programs may rely on a machine that does not stand still for longer.
 const MAX_JUMP: u64 = 1_000_000_000;
@@ -30,7 +30,7 @@ const MAX_LATENESS: u64 = 1_000_000;
 /// See the module.
 pub(super) struct Driver<'a> {
     node: &'a Node,
-    hooks: &'a Hooks,
+    machine: &'a SimulatedMachine,
     clock: &'a SimulatedClock,
     workers: Vec<Virtual>,
     rng: Rng,
@@ -50,14 +50,14 @@ struct Virtual {
 impl<'a> Driver<'a> {
     pub(super) fn new(
         node: &'a Node,
-        hooks: &'a Hooks,
+        machine: &'a SimulatedMachine,
         clock: &'a SimulatedClock,
         workers: Vec<Worker>,
         rng: Rng,
         max_time: u64,
     ) -> Driver<'a> {
         let workers = workers.into_iter().map(Virtual::new).collect();
-        Driver { node, hooks, clock, workers, rng, max_time }
+        Driver { node, machine, clock, workers, rng, max_time }
     }
 
     /// Runs the node to its end, or to where it does not go on.
@@ -66,7 +66,7 @@ impl<'a> Driver<'a> {
             if let Some(status) = self.node.status.get() {
                 return Ended::Exited(ExitStatus(status));
             }
-            if self.hooks.jumps() {
+            if self.machine.jumps() {
                 self.jump();
             }
             let now = self.clock.now();
@@ -74,9 +74,9 @@ impl<'a> Driver<'a> {
                 return Ended::OutOfTime;
             }
             // Blocking work gets on beside the workers, also while they are busy.
-            let (turned, worked) = (self.turn(now), self.hooks.run_jobs());
+            let (turned, worked) = (self.turn(now), self.machine.run_jobs());
             if !(turned || worked || self.wait(now)) {
-                return Ended::Deadlock(Stuck::all(self.node));
+                return Ended::Deadlock(BlockedProcess::all(self.node));
             }
         }
     }
@@ -89,20 +89,20 @@ impl<'a> Driver<'a> {
     }
 
     fn step(&mut self, index: usize, now: u64) -> bool {
-        let hooks = self.hooks;
+        let machine = self.machine;
         let worker = &mut self.workers[index];
         if worker.paused_until > now {
             return false;
         }
-        hooks.begin_step(index);
-        if !worker.driven.step_holding(&mut worker.held, || hooks.holds()) {
+        machine.begin_step(index);
+        if !worker.driven.step_holding(&mut worker.held, || machine.holds()) {
             worker.driven.give_up();
             return false;
         }
-        self.clock.advance_to(now.saturating_add(hooks.spent()));
-        if hooks.pauses() {
+        self.clock.advance_to(now.saturating_add(machine.spent()));
+        if machine.pauses() {
             let pause = up_to(&mut self.rng, MAX_PAUSE);
-            hooks.note(format_args!("worker {index} pauses for {pause}"));
+            machine.note(format_args!("worker {index} pauses for {pause}"));
             worker.paused_until = self.clock.now().saturating_add(pause);
         }
         true
@@ -117,7 +117,7 @@ impl<'a> Driver<'a> {
             Some(next) if self.rng.below(4) > 0 => next,
             _ => now.saturating_add(up_to(&mut self.rng, MAX_JUMP)),
         };
-        self.hooks.note(format_args!("time jumps to {to}"));
+        self.machine.note(format_args!("time jumps to {to}"));
         self.clock.advance_to(to);
     }
 

@@ -3,8 +3,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `driver`, `ticking` | the one thread that is the machine: which worker has its turn, what time it is |
-//! | `hooks` | what the node asks it and tells it |
-//! | `character` | how a seed's machine is like |
+//! | `machine` | what the node asks it and tells it |
+//! | `profile` | how a seed's machine is like |
 //! | `faults` | what is done to a program besides |
 //! | `trace` | what happened, as text |
 //! | `outcome` | what became of a run |
@@ -24,11 +24,11 @@
 
 #![forbid(unsafe_code)]
 
-mod character;
 mod driver;
 mod faults;
-mod hooks;
+mod machine;
 mod outcome;
+mod profile;
 mod ticking;
 mod trace;
 
@@ -38,16 +38,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lunatic_core::Node;
-use lunatic_core::node::{Parts, Terminals, World};
+use lunatic_core::node::{Backend, Parts, Terminals};
 use lunatic_scheduler::{Clock, Descriptors, Rng, Scheduler, SeededEntropy, SimulatedClock, Worker};
 use lunatic_stdio::{Input, Output, Script};
 
 pub use faults::{Faults, FaultsError, Probability};
 pub use lunatic_core::process::WaitsFor;
-pub use outcome::{Ended, Outcome, Stuck};
+pub use outcome::{BlockedProcess, Ended, Outcome};
 
 use driver::Driver;
-use hooks::Hooks;
+use machine::SimulatedMachine;
 use ticking::Ticking;
 use trace::Trace;
 
@@ -107,12 +107,12 @@ pub struct Simulated {
     node: Arc<Node>,
     workers: Vec<Worker>,
     clock: Arc<SimulatedClock>,
-    machine: Arc<Hooks>,
+    machine: Arc<SimulatedMachine>,
     simulation: Simulation,
 }
 
 /// What a simulated node is built from.
-pub struct Blueprint {
+pub struct NodeOptions {
     /// Reductions of a whole slice.
     pub slice: u64,
     /// Bytes that all processes may have together, if that is limited.
@@ -139,15 +139,16 @@ impl Simulated {
     ///
     /// # Errors
     /// When the operating system refuses a descriptor.
-    pub fn build(simulation: &Simulation, streams: Streams, blueprint: Blueprint) -> io::Result<Simulated> {
+    pub fn build(simulation: &Simulation, streams: Streams, options: NodeOptions) -> io::Result<Simulated> {
         let Simulation { seed, workers, faults, .. } = *simulation;
-        let Blueprint { slice, max_total_memory, services, descriptors } = blueprint;
+        let NodeOptions { slice, max_total_memory, services, descriptors } = options;
         let clock = Arc::new(SimulatedClock::default());
         let trace = streams.trace.map(Trace::new);
-        let machine = Arc::new(Hooks::new(Rng::of(seed, FOR_HOOKS), faults, clock.clone(), slice, trace));
+        let machine =
+            Arc::new(SimulatedMachine::new(Rng::of(seed, FOR_HOOKS), faults, clock.clone(), slice, trace));
         let node = Arc::new(Node::new(Parts {
             services,
-            world: World::Driven(machine.clone()),
+            backend: Backend::Driven(machine.clone()),
             clock: Box::new(Ticking(clock.clone())),
             entropy: Box::new(SeededEntropy::of(Rng::of(seed, FOR_GUESTS))),
             stdin: Input::replayed(streams.stdin),

@@ -30,14 +30,14 @@ pub enum Ended {
     /// The first process ended, with this status.
     Exited(ExitStatus),
     /// All processes wait, and nothing is on its way that could end it. There is no one outside who could.
-    Deadlock(Vec<Stuck>),
+    Deadlock(Vec<BlockedProcess>),
     /// The limit of simulated time is over.
     OutOfTime,
 }
 
 /// A process that waits for ever.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Stuck {
+pub struct BlockedProcess {
     /// Its identifier, as guests see it.
     pub process: u64,
     /// Its registered name, or the function that it was spawned with.
@@ -64,15 +64,15 @@ impl Outcome {
     }
 }
 
-impl Stuck {
+impl BlockedProcess {
     /// Everyone who waits, in the order of their identifiers.
-    pub(super) fn all(node: &Node) -> Vec<Stuck> {
+    pub(super) fn all(node: &Node) -> Vec<BlockedProcess> {
         let processes = node.table.all();
-        let mut all: Vec<Stuck> = processes
+        let mut all: Vec<BlockedProcess> = processes
             .iter()
             .filter_map(|process| {
                 let (name, waits_for, tags) = process.waiting()?;
-                Some(Stuck { process: process.id().to_guest(), name, waits_for, tags })
+                Some(BlockedProcess { process: process.id().to_guest(), name, waits_for, tags })
             })
             .collect();
         all.sort_unstable_by_key(|stuck| stuck.process);
@@ -81,7 +81,7 @@ impl Stuck {
 }
 
 /// In one line; names are escaped, for they are the guest's.
-impl fmt::Display for Stuck {
+impl fmt::Display for BlockedProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {}", self.process)?;
         if let Some(name) = &self.name {
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn who_waits_says_so_in_one_line() {
         let says = |name: Option<&str>, waits_for, tags: &[i64]| {
-            Stuck { process: 7, name: name.map(ToOwned::to_owned), waits_for, tags: tags.to_vec() }
+            BlockedProcess { process: 7, name: name.map(ToOwned::to_owned), waits_for, tags: tags.to_vec() }
                 .to_string()
         };
         assert_eq!(says(Some("a\nb"), WaitsFor::Message, &[]), "process 7 (a\\nb) waits for a message");

@@ -30,7 +30,7 @@ mod wire;
 
 pub use error::SqlError;
 pub use ffi::{Connection, Held, StatementId, Steps};
-pub use owner::{Owner, OwnerLimits, Surroundings};
+pub use owner::{Environment, Owner, OwnerLimits};
 pub use threads::{Limits, Tenant, Threads};
 pub use wire::{Binds, Malformed, Row, error as encode_error, strings as encode_strings};
 

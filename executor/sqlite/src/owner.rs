@@ -22,7 +22,7 @@ pub(super) const STEPS_PER_LOOK: u32 = 1000;
 const REDUCTIONS_PER_STEP: u64 = 16;
 
 /// Where time and randomness come from.
-pub trait Surroundings: Send + Sync {
+pub trait Environment: Send + Sync {
     /// Nanoseconds since the Unix epoch.
     fn wall(&self) -> u64;
     /// Fills bytes with what nobody foresees, or with what a simulation's seed says. Returns whether it could.
@@ -41,7 +41,7 @@ pub struct OwnerLimits {
 /// A process, as SQLite's work for it needs to know it. Work that is under way keeps it when the process is gone.
 pub struct Owner {
     limits: OwnerLimits,
-    surroundings: Arc<dyn Surroundings>,
+    environment: Arc<dyn Environment>,
     account: Arc<Account>,
     is_gone: AtomicBool,
     /// Steps that are not charged yet.
@@ -84,12 +84,12 @@ impl Owner {
     pub fn new(
         limits: OwnerLimits,
         total: Option<Arc<dyn MemoryTotal>>,
-        surroundings: Arc<dyn Surroundings>,
+        environment: Arc<dyn Environment>,
     ) -> Arc<Owner> {
         let account = Account::new(limits.max_memory, total);
         Arc::new(Owner {
             limits,
-            surroundings,
+            environment,
             account,
             is_gone: AtomicBool::new(false),
             steps: AtomicU64::new(0),
@@ -144,8 +144,8 @@ impl Owner {
     }
 
     /// Its time and randomness.
-    pub(super) fn surroundings(&self) -> &dyn Surroundings {
-        &*self.surroundings
+    pub(super) fn environment(&self) -> &dyn Environment {
+        &*self.environment
     }
 
     /// Has what SQLite does on this thread be for this one.

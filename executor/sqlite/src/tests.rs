@@ -12,7 +12,7 @@ use super::*;
 /// A machine whose time stands still.
 struct Still;
 
-impl Surroundings for Still {
+impl Environment for Still {
     fn wall(&self) -> u64 {
         1_767_225_600_000_000_000
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lunatic_core::config::ProcessConfig;
 use lunatic_host::Services;
 use lunatic_resources::sys;
-use lunatic_simulation::{Blueprint, Outcome, RunError, Simulated, Simulation, Streams};
+use lunatic_simulation::{NodeOptions, Outcome, RunError, Simulated, Simulation, Streams};
 
 use crate::config::{MAX_WORKERS, RuntimeConfig, first_process};
 use crate::error::{LoadError, RuntimeError};
@@ -96,13 +96,13 @@ fn run_here(
     }
     let services = Services::new(simulator.loader.clone(), simulator.loader.functions.clone());
     let descriptors = services.open_network(None);
-    let blueprint = Blueprint {
+    let options = NodeOptions {
         slice: simulator.slice,
         max_total_memory: simulator.max_total_memory,
         services: Box::new(services),
         descriptors,
     };
-    let simulated = Simulated::build(simulation, streams, blueprint)?;
+    let simulated = Simulated::build(simulation, streams, options)?;
     let start = program.start.expect("a program that is simulated has an entry");
     simulated.node().start_first(&program.code, start, simulator.config.for_another_node());
     simulated.run().map_err(|error| match error {

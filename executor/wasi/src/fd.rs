@@ -20,7 +20,7 @@ use super::poll::Standard;
 use super::rights::{Granted, Rights};
 use super::stat::file_type;
 use super::stream::{output_of, when_drained};
-use super::table::{APPEND, DSYNC, Entry, Fd, NONBLOCK, RSYNC, SYNC, UNSEEN};
+use super::table::{APPEND, DSYNC, Fd, FdEntry, NONBLOCK, RSYNC, SYNC, UNSEEN};
 use super::{Result, Version, answer, blocking, suspend};
 
 /// The kinds of advice that there are.
@@ -143,7 +143,7 @@ fn fdstat(memory: &mut GuestMemory<'_>, data: &mut ProcessData, fd: u32, result:
 
 /// Closes what a descriptor stood for. With the last descriptor of a file that has no name its content goes, which takes
 /// long if that is much: files are closed where waiting is no harm.
-fn give_up(data: &mut ProcessData, closed: Option<Entry>) -> Result<HostCall<()>> {
+fn give_up(data: &mut ProcessData, closed: Option<FdEntry>) -> Result<HostCall<()>> {
     match closed.map(|entry| entry.fd) {
         Some(Fd::File(file)) => {
             let close = move || {

@@ -48,7 +48,7 @@ use lunatic_core::{Fault, ProcessData};
 use lunatic_host::Guest;
 use lunatic_host::declare::Host;
 use lunatic_host::memory::{GuestMemory, parts};
-use lunatic_net::{Attempt, Source};
+use lunatic_net::{Source, TryIo};
 
 use errno::Errno;
 use table::NONBLOCK;
@@ -153,12 +153,12 @@ fn until_ready(
     data: &mut ProcessData,
     source: Arc<Source>,
     flags: u16,
-    mut attempt: impl FnMut(&mut GuestMemory<'_>, &mut ProcessData) -> Result<Attempt<()>> + Send + 'static,
+    mut attempt: impl FnMut(&mut GuestMemory<'_>, &mut ProcessData) -> Result<TryIo<()>> + Send + 'static,
 ) -> Result<HostCall<()>> {
     let direction = match attempt(memory, data)? {
-        Attempt::Done(()) => return Ok(HostCall::Return(())),
-        Attempt::Blocked(_) if flags & NONBLOCK != 0 => return Err(Errno::AGAIN),
-        Attempt::Blocked(direction) => direction,
+        TryIo::Done(()) => return Ok(HostCall::Return(())),
+        TryIo::Blocked(_) if flags & NONBLOCK != 0 => return Err(Errno::AGAIN),
+        TryIo::Blocked(direction) => direction,
     };
     let told = source.clone();
     let again = Box::new(move |memory: &mut [u8], data: &mut ProcessData| {

@@ -32,7 +32,7 @@ use super::fd::checked_flags;
 use super::redirected::Redirected;
 use super::rights::{Granted, Rights};
 use super::stat::kind;
-use super::table::{APPEND, Entry, Fd, NONBLOCK, OpenDir, OpenFile};
+use super::table::{APPEND, Fd, FdEntry, NONBLOCK, OpenDir, OpenFile};
 use super::{Result, Version, finished, job, suspend};
 
 /// Bytes of a path.
@@ -227,7 +227,7 @@ impl Opening {
 
     fn enter(&self, memory: &mut GuestMemory<'_>, data: &mut ProcessData, fd: Fd) -> Result<()> {
         let rights = self.parent.below(self.asked, fd.rights());
-        let number = FdTable::of(data).add(Entry { fd, rights, flags: self.flags })?;
+        let number = FdTable::of(data).add(FdEntry { fd, rights, flags: self.flags })?;
         Ok(memory.write_u32(self.result, number)?)
     }
 }

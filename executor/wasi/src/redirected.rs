@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lunatic_jit::HostCall;
 
-use lunatic_core::process::{Letter, Message, ProcessData, ProcessId, Reason};
+use lunatic_core::process::{Envelope, Message, ProcessData, ProcessId, Reason};
 use lunatic_host::capabilities::redirect::Sink;
 use lunatic_host::memory::GuestMemory;
-use lunatic_net::{Attempt, Stream};
+use lunatic_net::{Stream, TryIo};
 
 use super::errno::Errno;
 use super::poll::Standard;
@@ -50,10 +50,10 @@ impl Redirected {
         let count = content.len() as u32;
         match &*self.sink {
             Sink::Process(process, tag) => {
-                let is_crowded = send(data, *process, *tag, &content)?;
+                let is_congested = send(data, *process, *tag, &content)?;
                 self.wrote(count);
                 memory.write_u32(result, count)?;
-                if !is_crowded {
+                if !is_congested {
                     return Ok(HostCall::Return(()));
                 }
                 // Whoever reads has its turn first.
@@ -75,7 +75,7 @@ impl Redirected {
                 let source = connection.stream().source().clone();
                 let mut is_taken = false;
                 until_ready(memory, data, source, flags, move |memory, _| {
-                    let Sink::Connection(connection) = &*self.sink else { return Ok(Attempt::Done(())) };
+                    let Sink::Connection(connection) = &*self.sink else { return Ok(TryIo::Done(())) };
                     loop {
                         if !is_taken && connection.write(&content) {
                             is_taken = true;
@@ -84,10 +84,10 @@ impl Redirected {
                         }
                         match connection.flush()? {
                             // There is room now.
-                            Attempt::Done(()) if !is_taken => {}
+                            TryIo::Done(()) if !is_taken => {}
                             // It is taken, also from who does not wait until it is sent.
-                            Attempt::Blocked(_) if is_taken && flags & NONBLOCK != 0 => {
-                                return Ok(Attempt::Done(()));
+                            TryIo::Blocked(_) if is_taken && flags & NONBLOCK != 0 => {
+                                return Ok(TryIo::Done(()));
                             }
                             attempt => return Ok(attempt),
                         }
@@ -108,9 +108,9 @@ fn send(data: &mut ProcessData, to: ProcessId, tag: i64, content: &[u8]) -> Resu
     if content.is_empty() {
         return Ok(false);
     }
-    let mut letter = Letter::blank(tag, content.len());
-    if let Message::Data(message) = letter.message_mut() {
+    let mut envelope = Envelope::blank(tag, content.len());
+    if let Message::Data(message) = envelope.message_mut() {
         message.write(content, 0);
     }
-    data.send(to, letter).map(|sent| sent.is_crowded).map_err(|_| Errno::PIPE)
+    data.send(to, envelope).map(|sent| sent.is_congested).map_err(|_| Errno::PIPE)
 }

@@ -15,13 +15,13 @@ use lunatic_host::declare::{Host, LOOK, func};
 use lunatic_host::memory::GuestMemory;
 use lunatic_host::net;
 use lunatic_host::{Guest, charge};
-use lunatic_net::{Attempt, Stream, TcpStream};
+use lunatic_net::{Stream, TcpStream, TryIo};
 
 use super::errno::Errno;
 use super::fd::checked_flags;
 use super::rights::{Granted, Rights};
 use super::stream::{Ranges, gather, listed, ranges, scatter, total};
-use super::table::{Entry, Fd, NONBLOCK, UNSEEN};
+use super::table::{Fd, FdEntry, NONBLOCK, UNSEEN};
 use super::{Result, Version, answer, suspend, until_ready};
 
 /// How is received.
@@ -101,14 +101,14 @@ fn accept(
     until_ready(memory, data, source, own, move |memory, data| {
         FdTable::of(data).check_room()?;
         let stream = match listener.accept()? {
-            Attempt::Done((stream, _)) => stream,
-            Attempt::Blocked(direction) => return Ok(Attempt::Blocked(direction)),
+            TryIo::Done((stream, _)) => stream,
+            TryIo::Blocked(direction) => return Ok(TryIo::Blocked(direction)),
         };
         let all = Granted::only(Rights::CONNECTION);
         let rights = parent.below(all, Rights::CONNECTION);
-        let entry = Entry { fd: Fd::Connection(Arc::new(stream)), rights, flags };
+        let entry = FdEntry { fd: Fd::Connection(Arc::new(stream)), rights, flags };
         memory.write_u32(result, FdTable::of(data).add(entry)?)?;
-        Ok(Attempt::Done(()))
+        Ok(TryIo::Done(()))
     })
 }
 
@@ -165,13 +165,13 @@ pub(super) fn receive(
             let attempt =
                 if how.peek { stream.peek(&mut bytes) } else { stream.read(&mut bytes[received..]) };
             let count = match attempt {
-                Ok(Attempt::Done(count)) => count,
+                Ok(TryIo::Done(count)) => count,
                 // What has come before an error is not lost; the next call meets it again.
                 Err(_) if received > 0 => break,
                 Err(error) => return Err(error.into()),
                 // What has come, who does not wait has to be given.
-                Ok(Attempt::Blocked(_)) if received > 0 && flags & NONBLOCK != 0 => break,
-                Ok(Attempt::Blocked(direction)) => return Ok(Attempt::Blocked(direction)),
+                Ok(TryIo::Blocked(_)) if received > 0 && flags & NONBLOCK != 0 => break,
+                Ok(TryIo::Blocked(direction)) => return Ok(TryIo::Blocked(direction)),
             };
             received = if how.peek { count } else { received + count };
             if !how.all || how.peek || count == 0 || received == bytes.len() {
@@ -182,7 +182,7 @@ pub(super) fn receive(
             memory.write(told, &[0; 2])?;
         }
         scatter(memory, &ranges, &bytes[..received], result)?;
-        Ok(Attempt::Done(()))
+        Ok(TryIo::Done(()))
     })
 }
 
@@ -221,11 +221,11 @@ pub(super) fn send(
     let source = stream.source().clone();
     until_ready(memory, data, source, flags, move |memory, _| {
         match stream.write(&[std::io::IoSlice::new(&content)])? {
-            Attempt::Done(count) => {
+            TryIo::Done(count) => {
                 memory.write_u32(result, count as u32)?;
-                Ok(Attempt::Done(()))
+                Ok(TryIo::Done(()))
             }
-            Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
+            TryIo::Blocked(direction) => Ok(TryIo::Blocked(direction)),
         }
     })
 }

@@ -13,13 +13,13 @@ use lunatic_core::process::{Finish, ProcessData, Reason, Signal};
 use lunatic_host::declare::{Host, LOOK, func};
 use lunatic_host::memory::GuestMemory;
 use lunatic_host::{Guest, charge};
-use lunatic_net::{Attempt, Pipe};
+use lunatic_net::{Pipe, TryIo};
 use lunatic_stdio::{Accepted, Output, Pending};
 
 use super::errno::Errno;
 use super::poll::{Standard, watch};
 use super::rights::Rights;
-use super::table::{DSYNC, Entry, Fd, NONBLOCK, OpenFile, RSYNC, SYNC};
+use super::table::{DSYNC, Fd, FdEntry, NONBLOCK, OpenFile, RSYNC, SYNC};
 use super::{Result, Version, finished, job, sock, suspend, until_ready};
 
 /// Buffers in one call.
@@ -81,7 +81,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
 
 impl Place {
     /// The rights that it takes to read or write there.
-    fn check(self, entry: &Entry, direction: Rights) -> Result<()> {
+    fn check(self, entry: &FdEntry, direction: Rights) -> Result<()> {
         match (&entry.fd, self) {
             (Fd::Dir(_), _) => return Err(Errno::ISDIR),
             (Fd::File(_), _) | (_, Place::Cursor) => {}
@@ -292,11 +292,11 @@ fn write_pipe(
 ) -> Result<HostCall<()>> {
     let source = pipe.source().clone();
     until_ready(memory, data, source, flags, move |memory, _| match pipe.write(&content)? {
-        Attempt::Done(count) => {
+        TryIo::Done(count) => {
             memory.write_u32(result, count as u32)?;
-            Ok(Attempt::Done(()))
+            Ok(TryIo::Done(()))
         }
-        Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
+        TryIo::Blocked(direction) => Ok(TryIo::Blocked(direction)),
     })
 }
 
@@ -393,11 +393,11 @@ fn read_pipe(
     let source = pipe.source().clone();
     let mut bytes = vec![0; total(&ranges)];
     until_ready(memory, data, source, flags, move |memory, _| match pipe.read(&mut bytes)? {
-        Attempt::Done(count) => {
+        TryIo::Done(count) => {
             scatter(memory, &ranges, &bytes[..count], result)?;
-            Ok(Attempt::Done(()))
+            Ok(TryIo::Done(()))
         }
-        Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
+        TryIo::Blocked(direction) => Ok(TryIo::Blocked(direction)),
     })
 }
 

@@ -74,7 +74,7 @@ pub(super) struct OpenDir {
 
 /// A descriptor, and what may be done with it.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct FdEntry {
     pub(super) fd: Fd,
     pub(super) rights: Granted,
     pub(super) flags: u16,
@@ -82,7 +82,7 @@ pub(super) struct Entry {
 
 /// See the module.
 pub(crate) struct FdTable {
-    fds: Vec<Option<Entry>>,
+    fds: Vec<Option<FdEntry>>,
     /// Descriptors that the process may have.
     max: usize,
     /// All numbers below are taken.
@@ -123,10 +123,10 @@ impl Fd {
     }
 }
 
-impl Entry {
-    fn stream(fd: Fd, direction: Rights) -> Entry {
+impl FdEntry {
+    fn stream(fd: Fd, direction: Rights) -> FdEntry {
         let rest = Rights::FD_FDSTAT_SET_FLAGS | Rights::FD_FILESTAT_GET | Rights::POLL_FD_READWRITE;
-        Entry { fd, rights: Granted::only(rest | direction), flags: 0 }
+        FdEntry { fd, rights: Granted::only(rest | direction), flags: 0 }
     }
 }
 
@@ -142,7 +142,7 @@ impl FdTable {
     }
 
     /// A descriptor, whatever it may.
-    pub(super) fn entry(&mut self, fd: u32) -> Result<&mut Entry> {
+    pub(super) fn entry(&mut self, fd: u32) -> Result<&mut FdEntry> {
         self.slots().get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::BADF)
     }
 
@@ -198,7 +198,7 @@ impl FdTable {
     }
 
     /// Adds a descriptor at the lowest free number.
-    pub(super) fn add(&mut self, entry: Entry) -> Result<u32> {
+    pub(super) fn add(&mut self, entry: FdEntry) -> Result<u32> {
         let number = self.find_free();
         if number >= self.max {
             return Err(Errno::MFILE);
@@ -212,7 +212,7 @@ impl FdTable {
     }
 
     /// Takes a descriptor out, to be closed.
-    pub(super) fn close(&mut self, fd: u32) -> Result<Entry> {
+    pub(super) fn close(&mut self, fd: u32) -> Result<FdEntry> {
         let slot = self.slots().get_mut(fd as usize).ok_or(Errno::BADF)?;
         let closed = slot.take().ok_or(Errno::BADF)?;
         self.lowest = self.lowest.min(fd as usize);
@@ -221,7 +221,7 @@ impl FdTable {
 
     /// Whether there are files: to close those may take long.
     pub(crate) fn has_files(&self) -> bool {
-        let is_file = |entry: &Entry| matches!(entry.fd, Fd::File(_));
+        let is_file = |entry: &FdEntry| matches!(entry.fd, Fd::File(_));
         self.fds.iter().flatten().any(is_file)
     }
 
@@ -237,7 +237,7 @@ impl FdTable {
     }
 
     /// Moves a descriptor to another's number. That one is taken out, to be closed.
-    pub(super) fn renumber(&mut self, from: u32, to: u32) -> Result<Option<Entry>> {
+    pub(super) fn renumber(&mut self, from: u32, to: u32) -> Result<Option<FdEntry>> {
         self.entry(to)?;
         self.entry(from)?;
         if from == to {
@@ -255,27 +255,27 @@ impl FdTable {
         self.watches.get_or_insert_default()[stream as usize].clone()
     }
 
-    fn slots(&mut self) -> &mut Vec<Option<Entry>> {
+    fn slots(&mut self) -> &mut Vec<Option<FdEntry>> {
         &mut self.fds
     }
 }
 
 /// The descriptors that a process with this configuration begins with.
-fn initial(config: &ProcessConfig) -> Vec<Option<Entry>> {
+fn initial(config: &ProcessConfig) -> Vec<Option<FdEntry>> {
     let caps = config.caps();
     let redirects = caps.redirects.as_deref();
     let output = |to: Option<&Arc<Sink>>, stream: Standard, own: Fd| {
         let fd = to.map_or(own, |sink| Fd::Redirected(Redirected::new(sink, Some(stream))));
-        Entry::stream(fd, Rights::FD_WRITE | Rights::FD_SYNC | Rights::FD_DATASYNC)
+        FdEntry::stream(fd, Rights::FD_WRITE | Rights::FD_SYNC | Rights::FD_DATASYNC)
     };
     let stdout = redirects.and_then(|redirects| redirects.stdout.as_ref());
     let stderr = redirects.and_then(|redirects| redirects.stderr.as_ref());
     let streams = [
-        Entry::stream(Fd::Stdin, Rights::FD_READ),
+        FdEntry::stream(Fd::Stdin, Rights::FD_READ),
         output(stdout, Standard::Output, Fd::Stdout),
         output(stderr, Standard::Error, Fd::Stderr),
     ];
-    let dirs = caps.dirs.iter().map(|dir| Entry {
+    let dirs = caps.dirs.iter().map(|dir| FdEntry {
         fd: Fd::Dir(OpenDir {
             dir: dir.dir.clone(),
             preopen: Some(dir.name.clone()),
@@ -286,7 +286,7 @@ fn initial(config: &ProcessConfig) -> Vec<Option<Entry>> {
         flags: 0,
     });
     // Behind the directories: guests look for those from 3 on, and stop at the first descriptor that is not one.
-    let listeners = caps.listeners.iter().map(|listener| Entry {
+    let listeners = caps.listeners.iter().map(|listener| FdEntry {
         fd: Fd::Listener(listener.clone()),
         rights: Granted { base: Rights::LISTENER, inheriting: Rights::CONNECTION },
         flags: NONBLOCK | UNSEEN,
@@ -310,8 +310,8 @@ mod tests {
         ProcessConfig::unlimited(Box::new(Capabilities::default()))
     }
 
-    fn stderr() -> Entry {
-        Entry::stream(Fd::Stderr, Rights::FD_WRITE)
+    fn stderr() -> FdEntry {
+        FdEntry::stream(Fd::Stderr, Rights::FD_WRITE)
     }
 
     #[test]
@@ -345,7 +345,7 @@ mod tests {
         assert!(table.renumber(1, 1).unwrap().is_none());
         assert!(table.entry(1).is_ok(), "onto itself is nothing");
         let closed = table.renumber(1, 0).unwrap();
-        assert!(matches!(closed, Some(Entry { fd: Fd::Stdin, .. })), "what was there is to be closed");
+        assert!(matches!(closed, Some(FdEntry { fd: Fd::Stdin, .. })), "what was there is to be closed");
         assert!(table.entry(1).is_err());
         assert_eq!(table.get(0, Rights::FD_READ).err(), Some(Errno::BADF), "it is what 1 was");
     }
@@ -359,7 +359,7 @@ mod tests {
         assert!(!table.has_files());
         let file = File::from_std(tempfile::tempfile().unwrap());
         let fd = Fd::File(Arc::new(OpenFile { file, kind: 4 }));
-        let number = table.add(Entry { fd, rights: Granted::only(Rights::FILE), flags: 0 }).unwrap();
+        let number = table.add(FdEntry { fd, rights: Granted::only(Rights::FILE), flags: 0 }).unwrap();
         assert!(table.has_files());
         let closed = table.close(number).unwrap();
         assert!(matches!(closed.fd, Fd::File(_)) && !table.has_files());

@@ -12,18 +12,18 @@ use lunatic_jit::{
 
 use crate::config::ProcessConfig;
 use crate::report::name_of_entry;
-use lunatic_resources::Place;
+use lunatic_resources::Permit;
 
-use super::caution::Caution;
 use super::data::{Backlog, Next, ProcessData};
 use super::exit::{ExitReason, Limit};
-use super::info::{Doing, Info, Look, Usage};
+use super::fault_throttle::FaultThrottle;
+use super::info::{Info, RunState, Snapshot, Usage};
 use super::wait::Reason;
-use super::{Origin, Process, ProcessId, Relations};
+use super::{Process, ProcessId, ProcessTemplate, Relations};
 
 /// The function that a process is for.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct EntryPoint {
     /// The function that is called.
     pub function: FuncIndex,
     /// Its arguments.
@@ -39,22 +39,22 @@ const TABLE_ELEMENT: u64 = 16;
 /// See the module.
 pub(super) struct Body {
     stage: Option<Stage>,
-    entry: Entry,
+    entry: EntryPoint,
     /// How long its slices may be.
-    caution: Caution,
+    throttle: FaultThrottle,
     /// Its links and monitors while its store is made: whatever goes wrong there, others have to be told of its end.
     relations: Relations,
 }
 
 enum Stage {
-    Starting(Birth),
+    Starting(SpawnParams),
     Running(Running),
     /// There is no instance, for this reason; the data is kept to be taken apart.
     Failed(Store<ProcessData>, Option<ExitReason>),
 }
 
 /// What a process begins with.
-pub struct Birth {
+pub struct SpawnParams {
     /// The process itself.
     pub process: Arc<Process>,
     /// Who spawned it, to whom it will most likely send its first message.
@@ -62,7 +62,7 @@ pub struct Birth {
     /// Its links and monitors from the beginning.
     pub relations: Relations,
     /// Its place in its configuration's quota, if that has one.
-    pub place: Option<Place>,
+    pub place: Option<Permit>,
 }
 
 struct Running {
@@ -73,11 +73,11 @@ struct Running {
 }
 
 impl Body {
-    pub(super) fn starting(birth: Birth, entry: Entry) -> Body {
+    pub(super) fn starting(params: SpawnParams, entry: EntryPoint) -> Body {
         Body {
-            stage: Some(Stage::Starting(birth)),
+            stage: Some(Stage::Starting(params)),
             entry,
-            caution: Caution::default(),
+            throttle: FaultThrottle::default(),
             relations: Relations::default(),
         }
     }
@@ -111,7 +111,7 @@ impl Body {
             return std::mem::take(&mut data.relations);
         }
         match &mut self.stage {
-            Some(Stage::Starting(birth)) => std::mem::take(&mut birth.relations),
+            Some(Stage::Starting(params)) => std::mem::take(&mut params.relations),
             _ => std::mem::take(&mut self.relations),
         }
     }
@@ -202,19 +202,19 @@ impl Body {
     }
 
     /// What it is and does, for a person.
-    pub(super) fn look(&mut self, process: &Process) -> Look {
+    pub(super) fn snapshot(&mut self, process: &Process) -> Snapshot {
         let entry = self.entry.function;
         let frames = match &self.stage {
             Some(Stage::Running(running)) => running.store.backtrace(),
             _ => Vec::new(),
         };
         let info = match self.stage.as_mut().expect("the stage is only away inside `start`") {
-            Stage::Starting(birth) => Info::at_first(&birth.process, &birth.relations),
+            Stage::Starting(params) => Info::at_first(&params.process, &params.relations),
             Stage::Running(Running { store, .. }) | Stage::Failed(store, _) => {
-                store.data().info(Doing::Runnable)
+                store.data().info(RunState::Runnable)
             }
         };
-        Look { info, entry: name_of_entry(process.code().module(), entry), frames }
+        Snapshot { info, entry: name_of_entry(process.code().module(), entry), frames }
     }
 
     /// Leaves what was used so far where others may ask for it.
@@ -223,13 +223,13 @@ impl Body {
             let store = &mut running.store;
             let memory = store.memory_size();
             store.data_mut().usage = Usage { reductions: store.reductions(), memory };
-            self.caution.note_memory(memory);
+            self.throttle.note_memory(memory);
         }
     }
 
     /// How long its slices may be.
-    pub(super) fn caution(&mut self) -> &mut Caution {
-        &mut self.caution
+    pub(super) fn throttle(&mut self) -> &mut FaultThrottle {
+        &mut self.throttle
     }
 
     /// Gives it its data, its store and its first call, if it has none yet. What it lacks is told by
@@ -238,15 +238,15 @@ impl Body {
         if !matches!(self.stage, Some(Stage::Starting(_))) {
             return;
         }
-        let Some(Stage::Starting(mut birth)) = self.stage.take() else {
+        let Some(Stage::Starting(mut params)) = self.stage.take() else {
             unreachable!("it was looked at above")
         };
-        let origin = birth.process.origin().clone();
-        let limits = limits(&origin, birth.process.id());
-        self.relations = std::mem::take(&mut birth.relations);
-        let (mut store, instance) = origin.code.instantiate(ProcessData::new(birth), limits);
+        let template = params.process.template().clone();
+        let limits = limits(&template, params.process.id());
+        self.relations = std::mem::take(&mut params.relations);
+        let (mut store, instance) = template.code.instantiate(ProcessData::new(params), limits);
         store.data_mut().relations = std::mem::take(&mut self.relations);
-        self.caution.note_memory(store.memory_size());
+        self.throttle.note_memory(store.memory_size());
         self.stage = Some(match instance {
             Ok(instance) => {
                 let mut running = Running { store, instance, begun: 0 };
@@ -260,18 +260,18 @@ impl Body {
     }
 }
 
-fn limits(origin: &Origin, process: ProcessId) -> StoreLimits {
-    let max_memory = origin.config.max_memory;
+fn limits(template: &ProcessTemplate, process: ProcessId) -> StoreLimits {
+    let max_memory = template.config.max_memory;
     let defaults = StoreLimits::default();
     let max_table_elements = defaults.max_table_elements.min(max_memory / TABLE_ELEMENT);
-    let ProcessConfig { stack_size, max_stack, .. } = *origin.config;
-    let stack_size = Some(if origin.node.is_first(process) { max_stack } else { stack_size });
-    StoreLimits { max_memory, max_table_elements, stack_size, total: origin.node.total_memory.clone() }
+    let ProcessConfig { stack_size, max_stack, .. } = *template.config;
+    let stack_size = Some(if template.node.is_first(process) { max_stack } else { stack_size });
+    StoreLimits { max_memory, max_table_elements, stack_size, total: template.node.total_memory.clone() }
 }
 
 impl Running {
     /// Begins the first call, or the one after that which has returned. Returns whether there is one.
-    fn begin_next(&mut self, entry: &Entry) -> Result<bool, ExitReason> {
+    fn begin_next(&mut self, entry: &EntryPoint) -> Result<bool, ExitReason> {
         let before = self.store.data().process.code().before();
         let (function, args) = match before.get(self.begun) {
             Some(&function) => (function, &[][..]),

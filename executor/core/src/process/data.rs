@@ -13,20 +13,20 @@ use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::extensions::Extensions;
 use crate::fault::Fault;
-use crate::node::{Due, Node, World};
-use lunatic_resources::Place;
-use lunatic_resources::{Account, Full, Kept, Opened};
+use crate::node::{Backend, Due, Node};
+use lunatic_resources::Permit;
+use lunatic_resources::{Account, Charge, Full, OpenDescriptor};
 
 use super::alias::Aliases;
-use super::body::Birth;
-use super::exit::{Cause, Ending, ExitReason};
+use super::body::SpawnParams;
+use super::exit::{Cause, ExitReason, Termination};
 use super::id::ProcessId;
-use super::info::{Doing, Usage};
+use super::info::{RunState, Usage};
 use super::link::Relations;
 use super::mailbox::{Mailbox, Pattern, Search};
-use super::message::{Death, Letter, Message, NO_TAG};
+use super::message::{Death, Envelope, Message, NO_TAG};
 use super::queue::Signals;
-use super::signal::{Parcel, Signal};
+use super::signal::{Signal, SignalNode};
 use super::wait::{Finish, Reason, Wait};
 use super::{Process, Sent};
 
@@ -61,7 +61,7 @@ pub struct ProcessData {
     /// What a receive returns that has found its message meanwhile.
     received: Option<u64>,
     /// The message that is being written, or was received last.
-    pub current: Option<Letter>,
+    pub current: Option<Envelope>,
     /// The process itself.
     pub process: Arc<Process>,
     /// To whom it sent a message last, at first its spawner: mostly it sends the next one there too.
@@ -80,11 +80,11 @@ pub struct ProcessData {
     /// Links and monitors.
     pub relations: Relations,
     /// Configurations that it has made.
-    pub configs: Resources<Arc<ProcessConfig>>,
+    pub configs: ResourceTable<Arc<ProcessConfig>>,
     /// Modules that it has compiled.
-    pub modules: Resources<Code>,
+    pub modules: ResourceTable<Code>,
     /// Errors that it may ask for.
-    pub errors: Resources<ErrorText>,
+    pub errors: ResourceTable<ErrorText>,
     /// What host functions remember for it.
     pub extensions: Extensions,
     /// By which it can be sent messages besides its identifier; most processes have none.
@@ -92,8 +92,8 @@ pub struct ProcessData {
     /// What the host keeps for it, if it ever kept anything.
     account: Option<Arc<Account>>,
     /// What is charged for the current message, if that is a large one.
-    current_kept: Option<Kept>,
-    _place: Option<Place>,
+    current_kept: Option<Charge>,
+    _place: Option<Permit>,
     references: u64,
     /// What has arrived and is to be handled, a portion in each turn; what came after the signal that ended it.
     unhandled: Backlog,
@@ -119,7 +119,7 @@ pub(super) enum Next {
 }
 
 /// Things that a guest knows by number. A number is given once.
-pub struct Resources<T> {
+pub struct ResourceTable<T> {
     /// Most processes have none.
     #[allow(clippy::box_collection)] // One word instead of three in every process, and nothing to drop.
     items: Option<Box<BTreeMap<u64, T>>>,
@@ -128,8 +128,8 @@ pub struct Resources<T> {
 
 impl ProcessData {
     /// The data of a process before its first turn.
-    pub fn new(birth: Birth) -> ProcessData {
-        let Birth { process, spawner, relations, place } = birth;
+    pub fn new(params: SpawnParams) -> ProcessData {
+        let SpawnParams { process, spawner, relations, place } = params;
         ProcessData {
             wait: None,
             received: None,
@@ -143,9 +143,9 @@ impl ProcessData {
             metrics_introduced: 0,
             children: 0,
             relations,
-            configs: Resources::new(),
-            modules: Resources::new(),
-            errors: Resources::new(),
+            configs: ResourceTable::new(),
+            modules: ResourceTable::new(),
+            errors: ResourceTable::new(),
             extensions: Extensions::default(),
             aliases: None,
             account: None,
@@ -188,12 +188,12 @@ impl ProcessData {
     }
 
     /// Charges it for bytes that the host is about to keep.
-    pub fn keep(&mut self, bytes: u64) -> Result<Kept, Full> {
+    pub fn keep(&mut self, bytes: u64) -> Result<Charge, Full> {
         self.account().keep(bytes)
     }
 
     /// Counts a descriptor that is about to be opened for it, or to become its own.
-    pub fn open(&mut self) -> Result<Opened, Full> {
+    pub fn open(&mut self) -> Result<OpenDescriptor, Full> {
         self.account().open()
     }
 
@@ -295,8 +295,8 @@ impl ProcessData {
             let last = (self.current.take(), self.current_kept.take());
             self.node().reclaim(last);
         }
-        if !self.current.as_mut().is_some_and(|letter| letter.write_again(tag, capacity)) {
-            self.current = Some(Letter::blank(tag, capacity));
+        if !self.current.as_mut().is_some_and(|envelope| envelope.write_again(tag, capacity)) {
+            self.current = Some(Envelope::blank(tag, capacity));
         }
     }
 
@@ -304,25 +304,25 @@ impl ProcessData {
     /// for it. Signals that have arrived since are behind it.
     pub fn receive_now(&mut self, pattern: &mut Pattern, steps: &mut u64) -> Option<u64> {
         match self.mailbox.take(pattern, steps) {
-            Search::Found(letter) => Some(self.receive(letter)),
+            Search::Found(envelope) => Some(self.receive(envelope)),
             Search::Nothing | Search::Unfinished => None,
         }
     }
 
     /// Sends a message, most likely to whom the last one was sent; gives it back when there is no such process.
-    pub fn send(&mut self, to: ProcessId, letter: Letter) -> Result<Sent, Parcel> {
+    pub fn send(&mut self, to: ProcessId, envelope: Envelope) -> Result<Sent, SignalNode> {
         let receiver = match &self.receiver {
             Some(known) if known.id() == to => known,
             _ => match self.process.node().table.get(to) {
                 Some(found) => self.receiver.insert(found),
-                None => return Err(letter.into()),
+                None => return Err(envelope.into()),
             },
         };
-        receiver.send(letter)
+        receiver.send(envelope)
     }
 
     /// Takes the current message, for sending it.
-    pub fn take_message(&mut self) -> Result<Letter, Fault> {
+    pub fn take_message(&mut self) -> Result<Envelope, Fault> {
         self.current_kept = None;
         self.current.take().ok_or(Fault::NoMessage)
     }
@@ -351,7 +351,7 @@ impl ProcessData {
 
     /// Takes note of what has arrived, behind what is still to be handled.
     pub(super) fn take_in(&mut self, signals: Signals<Signal>) {
-        if let World::Driven(machine) = &self.node().world {
+        if let Backend::Driven(machine) = &self.node().backend {
             machine.note_signals(self.id(), &signals);
         }
         self.unhandled.push(signals);
@@ -368,15 +368,15 @@ impl ProcessData {
     /// reason to end ends it; what comes after is never looked at.
     pub(super) fn handle_signals(&mut self, portion: &mut u32) -> Option<ExitReason> {
         while *portion > 0
-            && let Some(parcel) = self.unhandled.next()
+            && let Some(signal_node) = self.unhandled.next()
         {
             *portion -= 1;
-            let ended = match Letter::of(parcel) {
-                Ok(letter) => {
-                    self.arrived(letter);
+            let ended = match Envelope::of(signal_node) {
+                Ok(envelope) => {
+                    self.arrived(envelope);
                     continue;
                 }
-                Err(parcel) => self.handle(parcel.content),
+                Err(signal_node) => self.handle(signal_node.content),
             };
             if ended.is_some() {
                 return ended;
@@ -401,31 +401,31 @@ impl ProcessData {
     }
 
     /// Ends the wait for such a message, or leaves it in the mailbox.
-    fn arrived(&mut self, letter: Letter) {
+    fn arrived(&mut self, envelope: Envelope) {
         let Some(Wait { reason: Reason::Message { pattern, skipping: false }, .. }) = &mut self.wait else {
-            return self.mailbox.push(letter);
+            return self.mailbox.push(envelope);
         };
-        if let Some(letter) = self.mailbox.offer(pattern, letter) {
+        if let Some(envelope) = self.mailbox.offer(pattern, envelope) {
             self.end_wait();
-            self.received = Some(self.receive(letter));
+            self.received = Some(self.receive(envelope));
         }
     }
 
     fn handle(&mut self, signal: Signal) -> Option<ExitReason> {
         match signal {
-            Signal::Message(message) => self.arrived(Letter::new(message)),
-            Signal::MessageByAlias { alias, letter } => self.handle_alias(alias, letter),
+            Signal::Message(message) => self.arrived(Envelope::new(message)),
+            Signal::MessageByAlias { alias, envelope } => self.handle_alias(alias, envelope),
             Signal::Kill => return Some(ExitReason::Killed),
             Signal::Stop { status } => return self.handle_stop(status),
             // These count in the inbox, until they are handled or what becomes of them is received.
-            Signal::LinkDied { from, ending } => return self.handle_link_died(from, ending),
+            Signal::LinkDied { from, termination } => return self.handle_link_died(from, termination),
             Signal::Exit { from, reason } => return self.handle_exit(from, reason),
-            Signal::ProcessDied { from, reference, ending } => {
+            Signal::ProcessDied { from, reference, termination } => {
                 if !self.relations.watched_died(from, reference) {
                     self.process.inbox().handled();
                     return None;
                 }
-                let death = Death { process: from, reference, ending };
+                let death = Death { process: from, reference, termination };
                 return self.keep_message(Message::ProcessDied(death), true);
             }
             counted @ (Signal::Inspect(_)
@@ -462,7 +462,7 @@ impl ProcessData {
     /// What others want of this process, and what never ends it.
     fn handle_request(&mut self, signal: Signal) {
         match signal {
-            Signal::Inspect(answer) => answer(Some(self.info(Doing::Runnable))),
+            Signal::Inspect(answer) => answer(Some(self.info(RunState::Runnable))),
             Signal::Link { from, tag } => self.relations.linked_by(from, tag),
             Signal::Unlink { from, number } => self.handle_unlink(from, number),
             Signal::UnlinkAcknowledged { from, number } => self.relations.unlink_acknowledged(from, number),
@@ -477,25 +477,25 @@ impl ProcessData {
     }
 
     /// Whoever has dropped an alias no longer gets what is sent to it.
-    fn handle_alias(&mut self, alias: u64, letter: Letter) {
+    fn handle_alias(&mut self, alias: u64, envelope: Envelope) {
         if self.aliases.as_deref_mut().is_some_and(|aliases| aliases.accept(alias)) {
-            self.arrived(letter);
+            self.arrived(envelope);
         } else {
-            self.process.inbox().release(letter.message().size() as u64);
+            self.process.inbox().release(envelope.message().size() as u64);
         }
     }
 
-    fn handle_link_died(&mut self, from: ProcessId, ending: Ending) -> Option<ExitReason> {
+    fn handle_link_died(&mut self, from: ProcessId, termination: Termination) -> Option<ExitReason> {
         let tag = self.relations.link_died(from);
-        let (Some(tag), false) = (tag, ending.cause() == Cause::Normal) else {
+        let (Some(tag), false) = (tag, termination.cause() == Cause::Normal) else {
             self.process.inbox().handled();
             return None;
         };
         if self.die_when_link_dies {
-            return Some(ExitReason::LinkDied { peer: from, cause: ending.cause() });
+            return Some(ExitReason::LinkDied { peer: from, cause: termination.cause() });
         }
         self.keep_message(
-            Message::LinkDied { tag, death: Death { process: from, reference: 0, ending } },
+            Message::LinkDied { tag, death: Death { process: from, reference: 0, termination } },
             true,
         )
     }
@@ -512,8 +512,8 @@ impl ProcessData {
             self.process.inbox().handled();
             return (reason != 0).then_some(ExitReason::Reason(reason));
         }
-        let ending = Ending::Own(Cause::Reason(reason));
-        let death = Death { process: from, reference: 0, ending };
+        let termination = Termination::Own(Cause::Reason(reason));
+        let death = Death { process: from, reference: 0, termination };
         self.keep_message(Message::LinkDied { tag: NO_TAG, death }, false)
     }
 
@@ -521,7 +521,7 @@ impl ProcessData {
     fn keep_message(&mut self, message: Message, must_be_told: bool) -> Option<ExitReason> {
         match self.process.inbox().keep(must_be_told) {
             Ok(()) => {
-                self.arrived(Letter::new(message));
+                self.arrived(Envelope::new(message));
                 None
             }
             Err(limit) => limit.map(ExitReason::LimitExceeded),
@@ -533,10 +533,10 @@ impl ProcessData {
         if self.die_when_link_dies {
             return Some(ExitReason::Stopped(status));
         }
-        let ending = Ending::Own(Cause::Stopped);
-        let death = Death { process: ProcessId::NONE, reference: 0, ending };
+        let termination = Termination::Own(Cause::Stopped);
+        let death = Death { process: ProcessId::NONE, reference: 0, termination };
         self.process.inbox().count_own();
-        self.arrived(Letter::new(Message::LinkDied { tag: NO_TAG, death }));
+        self.arrived(Envelope::new(Message::LinkDied { tag: NO_TAG, death }));
         None
     }
 
@@ -589,9 +589,9 @@ impl ProcessData {
             let found = self.mailbox.take(pattern, &mut steps);
             self.unpaid += (STEPS_PER_TURN - steps) * SEARCH_STEP;
             match found {
-                Search::Found(letter) => {
+                Search::Found(envelope) => {
                     self.end_wait();
-                    return Some(self.receive(letter));
+                    return Some(self.receive(envelope));
                 }
                 // It goes on in the next turn, whatever the time is then.
                 Search::Unfinished => return None,
@@ -610,8 +610,8 @@ impl ProcessData {
     }
 
     /// Makes a message from the mailbox the current one; what `receive` returns for it.
-    fn receive(&mut self, letter: Letter) -> u64 {
-        let message = letter.message();
+    fn receive(&mut self, envelope: Envelope) -> u64 {
+        let message = envelope.message();
         let kind = match message {
             Message::Data(_) => RECEIVED_DATA,
             Message::LinkDied { .. } => RECEIVED_LINK_DIED,
@@ -620,8 +620,8 @@ impl ProcessData {
         let size = message.size();
         self.process.inbox().release(size as u64);
         if size > LARGE || self.current_kept.is_some() {
-            self.replace_large(letter, size);
-        } else if let Some(last) = self.current.replace(letter) {
+            self.replace_large(envelope, size);
+        } else if let Some(last) = self.current.replace(envelope) {
             last.discard();
         }
         kind
@@ -629,10 +629,10 @@ impl ProcessData {
 
     /// Makes a message the current one, where it or the last one is large and so is charged for.
     #[cold]
-    fn replace_large(&mut self, letter: Letter, size: usize) {
+    fn replace_large(&mut self, envelope: Envelope, size: usize) {
         // It counted in the mailbox, so it cannot be refused here.
         let kept = (size > LARGE).then(|| self.account().keep_beyond_limits(size as u64));
-        let last = (self.current.replace(letter), std::mem::replace(&mut self.current_kept, kept));
+        let last = (self.current.replace(envelope), std::mem::replace(&mut self.current_kept, kept));
         self.node().reclaim(last);
     }
 
@@ -701,11 +701,11 @@ impl ProcessData {
 /// The text of an error that a guest can ask for.
 pub struct ErrorText {
     text: Box<str>,
-    _kept: Kept,
+    _kept: Charge,
 }
 
 impl ErrorText {
-    fn new(error: impl Display, keep: impl FnOnce(u64) -> Result<Kept, Full>) -> Result<ErrorText, Full> {
+    fn new(error: impl Display, keep: impl FnOnce(u64) -> Result<Charge, Full>) -> Result<ErrorText, Full> {
         /// Takes no more than there is room for: an error may quote what a guest has passed.
         struct Bounded(String);
         impl Write for Bounded {
@@ -749,9 +749,9 @@ impl Backlog {
 }
 
 impl Iterator for Backlog {
-    type Item = Parcel;
+    type Item = SignalNode;
 
-    fn next(&mut self) -> Option<Parcel> {
+    fn next(&mut self) -> Option<SignalNode> {
         if self.first.is_empty() {
             self.first = self.more.as_mut()?.pop_front()?;
         }
@@ -759,16 +759,16 @@ impl Iterator for Backlog {
     }
 }
 
-impl<T> Default for Resources<T> {
-    fn default() -> Resources<T> {
-        Resources::new()
+impl<T> Default for ResourceTable<T> {
+    fn default() -> ResourceTable<T> {
+        ResourceTable::new()
     }
 }
 
-impl<T> Resources<T> {
+impl<T> ResourceTable<T> {
     /// None yet.
-    pub fn new() -> Resources<T> {
-        Resources { items: None, next: 0 }
+    pub fn new() -> ResourceTable<T> {
+        ResourceTable { items: None, next: 0 }
     }
 
     /// Adds a thing, unless there are as many as the configuration allows; its number.

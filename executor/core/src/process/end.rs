@@ -28,7 +28,7 @@ use lunatic_scheduler::{Priority, Step, Task};
 
 use super::body::Body;
 use super::data::Backlog;
-use super::exit::{Ending, ExitReason};
+use super::exit::{ExitReason, Termination};
 use super::link::{Announcements, Relations};
 use super::queue::Signals;
 use super::signal::Signal;
@@ -41,7 +41,7 @@ const PORTION: usize = 512;
 struct End {
     node: Arc<Node>,
     process: ProcessId,
-    ending: Ending,
+    termination: Termination,
     /// The status of the node, if the process was the first.
     status: Option<i32>,
     stage: Stage,
@@ -96,7 +96,7 @@ impl Process {
         let end = End {
             node: self.node().clone(),
             process: self.id,
-            ending: reason.ending(),
+            termination: reason.termination(),
             status: is_first.then(|| reason.status()),
             stage: Stage::Named(body),
             late: unhandled.into_iter().flatten().chain(late),
@@ -141,7 +141,7 @@ impl End {
 
     fn tell(mut self, relations: Relations, left: usize) {
         self.node.table.remove(self.process);
-        self.stage = Stage::Telling(relations.announcements(self.process, self.ending));
+        self.stage = Stage::Telling(relations.announcements(self.process, self.termination));
         if !self.tell_some(left) {
             self.go_on_later();
         }
@@ -154,8 +154,9 @@ impl End {
             // A process that has ended meanwhile needs no telling.
             if let Some(announced) = announcements.next() {
                 let _ = announced.map(|(to, signal)| self.node.send(to, signal));
-            } else if let Some(parcel) = self.late.next() {
-                let _ = parcel.content.refusal(self.process).map(|(to, answer)| self.node.send(to, answer));
+            } else if let Some(signal_node) = self.late.next() {
+                let _ =
+                    signal_node.content.refusal(self.process).map(|(to, answer)| self.node.send(to, answer));
             } else {
                 if let Some(status) = self.status {
                     self.node.finish(status);

@@ -51,7 +51,7 @@ pub enum Limit {
 
 /// What the others are told about it: small, and says nothing about the inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum Termination {
     /// By something that happened to it alone.
     Own(Cause),
     /// Someone that it was linked to ended abnormally.
@@ -64,7 +64,7 @@ pub enum Ending {
 }
 
 // It is in two signals; nothing is allocated for it, however long a chain of links is.
-const _: () = assert!(size_of::<Ending>() <= 24);
+const _: () = assert!(size_of::<Termination>() <= 24);
 
 /// How a process ended that did not end by a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,19 +89,19 @@ pub enum Cause {
     Bug,
 }
 
-impl Ending {
+impl Termination {
     /// What began it: passed on to whoever ends by this end.
     pub fn cause(self) -> Cause {
         match self {
-            Ending::Own(cause) | Ending::LinkDied { cause, .. } => cause,
+            Termination::Own(cause) | Termination::LinkDied { cause, .. } => cause,
         }
     }
 
     /// What guests call it, and the number that belongs to it: the cause's, or 4, which no cause has.
     pub fn to_guest(self) -> (u32, u64) {
         match self {
-            Ending::Own(cause) => cause.to_guest(),
-            Ending::LinkDied { peer, .. } => (4, peer.to_guest()),
+            Termination::Own(cause) => cause.to_guest(),
+            Termination::LinkDied { peer, .. } => (4, peer.to_guest()),
         }
     }
 }
@@ -159,10 +159,10 @@ fn trap_number(kind: &TrapKind) -> u32 {
 
 impl ExitReason {
     /// What the others are told.
-    pub fn ending(&self) -> Ending {
+    pub fn termination(&self) -> Termination {
         let cause = match self {
             ExitReason::LinkDied { peer, cause } => {
-                return Ending::LinkDied { peer: *peer, cause: *cause };
+                return Termination::LinkDied { peer: *peer, cause: *cause };
             }
             ExitReason::Normal => Cause::Normal,
             ExitReason::Exit(status) => Cause::Exit(*status),
@@ -173,7 +173,7 @@ impl ExitReason {
             ExitReason::Bug => Cause::Bug,
             ExitReason::LimitExceeded(limit) => Cause::LimitExceeded(limit.number()),
         };
-        Ending::Own(cause)
+        Termination::Own(cause)
     }
 
     /// The status of the command when this was the first process.

@@ -19,13 +19,13 @@ use crate::config::ProcessConfig;
 use super::exit::Limit;
 use super::message::MESSAGE_OVERHEAD;
 use super::queue::{SignalQueue, Signals};
-use super::signal::{Parcel, Signal};
+use super::signal::{Signal, SignalNode};
 
 /// Bytes of waiting messages from which on senders are asked to let the receiver run: about as many as a worker's cache
 /// has room for. A few senders would otherwise fill memory with what the receiver then finds cold.
 const CROWDED: u64 = 64 << 10;
 
-/// Bytes that are sent between two looks of senders at what a crowded mailbox has released.
+/// Bytes that are sent between two looks of senders at what a congested mailbox has released.
 const BETWEEN_LOOKS: u64 = 2 << 10;
 
 /// Bytes that a signal counts until it is handled, and the message that it may become until that is received.
@@ -101,24 +101,24 @@ impl Inbox {
 
     /// Appends a signal. Returns whether the caller has to put the process into a queue; gives the signal back when
     /// the process is over. Messages beyond a limit are dropped, and end their receiver unless it would rather not.
-    pub fn push(&self, mut parcel: Parcel) -> Result<bool, Parcel> {
-        if let Err(limit) = self.count(&parcel.content) {
+    pub fn push(&self, mut signal_node: SignalNode) -> Result<bool, SignalNode> {
+        if let Err(limit) = self.count(&signal_node.content) {
             // Told once, the owner ends when it handles it; whatever else is sent meanwhile it will never see.
             let Some(limit) = limit else { return Ok(false) };
             // Relaxed: an answer that orders nothing else.
             if self.is_full.swap(true, Ordering::Relaxed) {
                 return Ok(false);
             }
-            parcel.content = Signal::MailboxFull(limit);
+            signal_node.content = Signal::MailboxFull(limit);
         }
-        self.queue.push(parcel)
+        self.queue.push(signal_node)
     }
 
     /// Counts what is about to be pushed. The limit that it exceeds, if any; `None` if it is to be dropped for that.
     fn count(&self, signal: &Signal) -> Result<(), Option<Limit>> {
         let message = match signal {
             Signal::Message(message) => message,
-            Signal::MessageByAlias { letter, .. } => letter.message(),
+            Signal::MessageByAlias { envelope, .. } => envelope.message(),
             signal => return if signal.is_counted() { self.admit_signal().map_err(Some) } else { Ok(()) },
         };
         self.admit(message.size() as u64).map_err(|limit| self.refuse(limit))
@@ -243,7 +243,7 @@ impl Inbox {
 
     /// Whether so many messages wait that it is better to let their owner run than to send it more. Known late: by as
     /// much as is sent between two looks.
-    pub fn is_crowded(&self) -> bool {
+    pub fn is_congested(&self) -> bool {
         let pushed = self.pushed.load(Ordering::Relaxed);
         if pushed.saturating_sub(self.known.load(Ordering::Relaxed)) <= CROWDED {
             return false;
@@ -326,7 +326,7 @@ impl Drop for Inbox {
 #[cfg(test)]
 mod tests {
     use super::super::id::ProcessId;
-    use super::super::message::{DataMessage, Letter, Message};
+    use super::super::message::{DataMessage, Envelope, Message};
     use super::super::queue::Queued;
     use super::*;
     use crate::config::tests::everything;
@@ -336,10 +336,10 @@ mod tests {
         Inbox::new(&ProcessConfig { max_mailbox, max_messages, ..everything() }, None)
     }
 
-    fn message(size: usize) -> Parcel {
+    fn message(size: usize) -> SignalNode {
         let mut message = DataMessage::new(0, size);
         message.write(&vec![0; size], 0);
-        Letter::new(Message::Data(message)).into()
+        Envelope::new(Message::Data(message)).into()
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod tests {
         for _ in 0..3 {
             assert!(inbox.push(message(100)).is_ok());
         }
-        assert!(inbox.queue().take().all(|parcel| matches!(parcel.content, Signal::Message(_))));
+        assert!(inbox.queue().take().all(|signal_node| matches!(signal_node.content, Signal::Message(_))));
         inbox.release(size);
         assert!(inbox.push(message(100)).is_ok());
         assert!(inbox.push(message(100)).is_ok());
@@ -392,17 +392,17 @@ mod tests {
         let send =
             |bytes: u64| (0..bytes.div_ceil(SIZE)).for_each(|_| assert!(inbox.push(message(0)).is_ok()));
         send(CROWDED - SIZE);
-        assert!(!inbox.is_crowded());
+        assert!(!inbox.is_congested());
         send(2 * SIZE);
-        assert!(inbox.is_crowded());
+        assert!(inbox.is_congested());
         inbox.release(inbox.held().0 - SIZE);
         send(BETWEEN_LOOKS);
-        assert!(!inbox.is_crowded(), "it is looked at again when so much was sent");
+        assert!(!inbox.is_congested(), "it is looked at again when so much was sent");
         send(CROWDED + BETWEEN_LOOKS);
-        assert!(inbox.is_crowded());
+        assert!(inbox.is_congested());
     }
 
-    fn exit_signal() -> Parcel {
+    fn exit_signal() -> SignalNode {
         Signal::Exit { from: ProcessId::NONE, reason: 1 }.into()
     }
 
@@ -458,8 +458,8 @@ mod tests {
             sent += 1;
         }
         assert!((60..=68).contains(&sent), "{sent} messages of a kilobyte");
-        for parcel in inbox.queue().take() {
-            if let Signal::Message(message) = &parcel.content {
+        for signal_node in inbox.queue().take() {
+            if let Signal::Message(message) = &signal_node.content {
                 inbox.release(message.size() as u64);
             }
         }
@@ -483,14 +483,14 @@ mod tests {
                     std::thread::yield_now();
                     continue;
                 }
-                for parcel in inbox.queue().take() {
-                    assert!(matches!(parcel.content, Signal::Message(_)));
+                for signal_node in inbox.queue().take() {
+                    assert!(matches!(signal_node.content, Signal::Message(_)));
                     inbox.release(MESSAGE_OVERHEAD as u64);
                     received += 1;
                 }
             }
         });
-        assert!(!inbox.is_crowded());
+        assert!(!inbox.is_congested());
     }
 
     #[test]
@@ -499,7 +499,10 @@ mod tests {
         assert!(inbox.push(Signal::Kill.into()).is_ok());
         assert_eq!(inbox.close().count(), 1);
         assert!(inbox.queue().is_closed());
-        assert!(matches!(inbox.push(message(1)).map_err(|parcel| parcel.content), Err(Signal::Message(_))));
+        assert!(matches!(
+            inbox.push(message(1)).map_err(|signal_node| signal_node.content),
+            Err(Signal::Message(_))
+        ));
     }
 
     #[test]

@@ -8,9 +8,9 @@ use super::data::ProcessData;
 use super::wait::Reason;
 use super::{Process, Relations, WaitsFor};
 
-/// What a process is doing.
+/// What a process is state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
+pub enum RunState {
     /// It runs.
     Running,
     /// It could run.
@@ -19,15 +19,15 @@ pub enum Doing {
     Waits(WaitsFor),
 }
 
-impl Doing {
+impl RunState {
     /// The number that guests know it by. Append only.
     fn to_guest(self) -> u64 {
         match self {
-            Doing::Running => 0,
-            Doing::Runnable => 1,
-            Doing::Waits(WaitsFor::Message) => 2,
-            Doing::Waits(WaitsFor::Time) => 3,
-            Doing::Waits(WaitsFor::Outside) => 4,
+            RunState::Running => 0,
+            RunState::Runnable => 1,
+            RunState::Waits(WaitsFor::Message) => 2,
+            RunState::Waits(WaitsFor::Time) => 3,
+            RunState::Waits(WaitsFor::Outside) => 4,
         }
     }
 }
@@ -35,8 +35,8 @@ impl Doing {
 /// What can be counted of a process.
 #[derive(Clone, Copy, Debug)]
 pub struct Info {
-    /// What it is doing.
-    pub doing: Doing,
+    /// What it is state.
+    pub state: RunState,
     /// Messages that have arrived and are in the mailbox.
     pub messages: u64,
     /// Bytes of messages that count against its limit: in the mailbox and on their way to it.
@@ -66,7 +66,7 @@ impl Info {
     /// The numbers in the order in which guests see them. Append only.
     pub fn fields(&self) -> [u64; 10] {
         [
-            self.doing.to_guest(),
+            self.state.to_guest(),
             self.messages,
             self.message_bytes,
             self.usage.reductions,
@@ -82,7 +82,7 @@ impl Info {
 
 /// A process between two turns.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct Snapshot {
     /// What can be counted.
     pub info: Info,
     /// The function that it was spawned with.
@@ -97,7 +97,7 @@ impl Info {
         let (message_bytes, dropped) = process.inbox().held();
         let (links, watched, watchers) = relations.counts();
         Info {
-            doing: Doing::Runnable,
+            state: RunState::Runnable,
             messages: 0,
             message_bytes,
             usage: Usage::default(),
@@ -112,9 +112,9 @@ impl Info {
 
 impl ProcessData {
     /// What can be said of this process, which does `otherwise` unless it waits.
-    pub fn info(&self, otherwise: Doing) -> Info {
+    pub fn info(&self, otherwise: RunState) -> Info {
         Info {
-            doing: self.wait_reason().and_then(Reason::waits_for).map_or(otherwise, Doing::Waits),
+            state: self.wait_reason().and_then(Reason::waits_for).map_or(otherwise, RunState::Waits),
             messages: self.mailbox.len() as u64,
             usage: self.usage,
             ..Info::at_first(&self.process, &self.relations)

@@ -26,9 +26,9 @@ use std::collections::btree_map::{self, BTreeMap, Entry};
 use std::collections::btree_set::{self, BTreeSet};
 use std::sync::Arc;
 
-use lunatic_resources::{Account, Full, Kept};
+use lunatic_resources::{Account, Charge, Full};
 
-use super::exit::Ending;
+use super::exit::Termination;
 use super::id::ProcessId;
 use super::signal::Signal;
 
@@ -58,7 +58,7 @@ struct Entries {
     /// The processes that this one monitors, and by which references.
     watched: Monitors,
     /// What has been charged for all of them.
-    kept: Option<Kept>,
+    kept: Option<Charge>,
 }
 
 /// Monitors by the other process.
@@ -95,7 +95,7 @@ impl Relations {
         self.entries.get_or_insert_default()
     }
 
-    /// This side makes a link; doing it again only changes the tag.
+    /// This side makes a link; state it again only changes the tag.
     pub fn link(&mut self, peer: ProcessId, tag: i64) {
         self.set(peer, Some(Link::Made { tag }));
     }
@@ -188,7 +188,7 @@ impl Relations {
         self.entries().watched.remove_all(process)
     }
 
-    /// A monitored process ended. Whether that is news: each monitor is told once.
+    /// A monitored process ended. Whether that is ready: each monitor is told once.
     pub fn watched_died(&mut self, process: ProcessId, reference: u64) -> bool {
         self.entries().watched.remove(process, reference)
     }
@@ -221,11 +221,11 @@ impl Relations {
     }
 
     /// What is to be sent when this process, `me`, has ended: links first, then its watchers, then those it watched.
-    pub fn announcements(self, me: ProcessId, ending: Ending) -> Announcements {
+    pub fn announcements(self, me: ProcessId, termination: Termination) -> Announcements {
         let Entries { links, watchers, watched, kept, .. } = *self.entries.unwrap_or_default();
         Announcements {
             me,
-            ending,
+            termination,
             links: links.into_iter(),
             watchers: Announced::new(watchers),
             watched: Announced::new(watched),
@@ -291,12 +291,12 @@ impl References {
 /// See [`Relations::announcements`]. Ends as a whole process's do, so it may be long: to be sent a portion at a time.
 pub struct Announcements {
     me: ProcessId,
-    ending: Ending,
+    termination: Termination,
     links: btree_map::IntoIter<ProcessId, Link>,
     watchers: Announced,
     watched: Announced,
     /// Until they are sent.
-    _kept: Option<Kept>,
+    _kept: Option<Charge>,
 }
 
 /// Monitors one by one.
@@ -334,13 +334,13 @@ impl Iterator for Announcements {
     type Item = Option<(ProcessId, Signal)>;
 
     fn next(&mut self) -> Option<Option<(ProcessId, Signal)>> {
-        let (from, ending) = (self.me, self.ending);
+        let (from, termination) = (self.me, self.termination);
         if let Some((peer, link)) = self.links.next() {
             let is_made = matches!(link, Link::Made { .. });
-            return Some(is_made.then_some((peer, Signal::LinkDied { from, ending })));
+            return Some(is_made.then_some((peer, Signal::LinkDied { from, termination })));
         }
         if let Some((watcher, reference)) = self.watchers.next() {
-            return Some(Some((watcher, Signal::ProcessDied { from, reference, ending })));
+            return Some(Some((watcher, Signal::ProcessDied { from, reference, termination })));
         }
         let (watched, reference) = self.watched.next()?;
         Some(Some((watched, Signal::StopMonitoring { from, reference: Some(reference) })))
@@ -398,13 +398,13 @@ mod tests {
 
     /// What a process says at its end: to whom, and the monitor's reference.
     fn sent(relations: Relations) -> impl Iterator<Item = (ProcessId, u64)> {
-        relations.announcements(id(A), Ending::Own(Cause::Killed)).flatten().map(
-            |(to, signal)| match signal {
+        relations.announcements(id(A), Termination::Own(Cause::Killed)).flatten().map(|(to, signal)| {
+            match signal {
                 Signal::ProcessDied { reference, .. } => (to, reference),
                 Signal::StopMonitoring { reference, .. } => (to, reference.unwrap()),
                 _ => (to, 0),
-            },
-        )
+            }
+        })
     }
 
     #[test]

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::ProcessId;
-use super::message::{Letter, Message};
+use super::message::{Envelope, Message};
 
 /// Tags that one receive may name. The guest's array is copied, so it has to end somewhere.
 pub const MAX_TAGS: usize = 65_536;
@@ -36,7 +36,7 @@ pub struct Mailbox {
 }
 
 struct List {
-    entries: Vec<Entry>,
+    entries: Vec<EntryPoint>,
     /// The first of the entries that are not in use, linked by `next`.
     free: u32,
     first: u32,
@@ -51,9 +51,9 @@ struct List {
     deaths: BTreeMap<(ProcessId, u64), u32>,
 }
 
-struct Entry {
+struct EntryPoint {
     /// `None` if the entry is not in use.
-    letter: Option<Letter>,
+    envelope: Option<Envelope>,
     number: u64,
     previous: u32,
     next: u32,
@@ -92,7 +92,7 @@ enum Place {
 
 /// What a search has found.
 pub enum Search {
-    Found(Letter),
+    Found(Envelope),
     /// No message matches.
     Nothing,
     /// Its steps are used up; it goes on where it stopped.
@@ -142,19 +142,19 @@ impl Pattern {
 }
 
 impl Mailbox {
-    pub fn push(&mut self, letter: Letter) {
-        self.list.get_or_insert_with(|| Box::new(List::new())).push(letter);
+    pub fn push(&mut self, envelope: Envelope) {
+        self.list.get_or_insert_with(|| Box::new(List::new())).push(envelope);
     }
 
     /// Gives back a message for which a search waits that has looked at all others, or keeps it.
-    pub fn offer(&mut self, pattern: &mut Pattern, letter: Letter) -> Option<Letter> {
+    pub fn offer(&mut self, pattern: &mut Pattern, envelope: Envelope) -> Option<Envelope> {
         if self.is_empty() || pattern.place == Place::End {
-            if pattern.matches(letter.message()) {
-                return Some(letter);
+            if pattern.matches(envelope.message()) {
+                return Some(envelope);
             }
             pattern.place = Place::End;
         }
-        self.push(letter);
+        self.push(envelope);
         None
     }
 
@@ -180,7 +180,7 @@ impl Mailbox {
     }
 
     /// Takes out what says that a process died, if a monitor's reference says so.
-    pub fn forget_death(&mut self, process: ProcessId, reference: u64) -> Option<Letter> {
+    pub fn forget_death(&mut self, process: ProcessId, reference: u64) -> Option<Envelope> {
         let list = self.list.as_mut()?;
         let entry = *list.deaths.get(&(process, reference))?;
         Some(list.remove(entry))
@@ -207,14 +207,14 @@ impl List {
         }
     }
 
-    fn push(&mut self, letter: Letter) {
+    fn push(&mut self, envelope: Envelope) {
         let number = self.next_number;
         self.next_number += 1;
-        let death = match letter.message() {
+        let death = match envelope.message() {
             Message::ProcessDied(death) => Some((death.process, death.reference)),
             _ => None,
         };
-        let entry = Entry { letter: Some(letter), number, previous: self.last, next: NIL };
+        let entry = EntryPoint { envelope: Some(envelope), number, previous: self.last, next: NIL };
         let slot = match self.free {
             NIL => {
                 self.entries.push(entry);
@@ -242,9 +242,9 @@ impl List {
     }
 
     /// Takes an entry that is in use out.
-    fn remove(&mut self, slot: u32) -> Letter {
+    fn remove(&mut self, slot: u32) -> Envelope {
         let entry = &mut self.entries[slot as usize];
-        let letter = entry.letter.take().expect("an entry of the list has a message");
+        let envelope = entry.envelope.take().expect("an entry of the list has a message");
         let (number, previous, next) = (entry.number, entry.previous, entry.next);
         entry.next = self.free;
         self.free = slot;
@@ -260,15 +260,15 @@ impl List {
         if self.unindexed == slot {
             self.unindexed = next;
         } else if !self.index.is_empty() {
-            self.index.remove(&(letter.message().tag(), number, slot));
+            self.index.remove(&(envelope.message().tag(), number, slot));
         }
-        if let Message::ProcessDied(death) = letter.message() {
+        if let Message::ProcessDied(death) = envelope.message() {
             self.deaths.remove(&(death.process, death.reference));
         }
         if self.len == 0 {
             self.forget_entries();
         }
-        letter
+        envelope
     }
 
     /// The list is empty: what a burst of messages took is given back.
@@ -369,13 +369,13 @@ impl List {
     /// Enters the oldest entry that is not in the index.
     fn index_one(&mut self) {
         let slot = self.unindexed;
-        let Entry { number, next, .. } = self.entries[slot as usize];
+        let EntryPoint { number, next, .. } = self.entries[slot as usize];
         self.index.insert((self.message(slot).tag(), number, slot));
         self.unindexed = next;
     }
 
     fn message(&self, slot: u32) -> &Message {
-        self.entries[slot as usize].letter.as_ref().expect("an entry of the list has a message").message()
+        self.entries[slot as usize].envelope.as_ref().expect("an entry of the list has a message").message()
     }
 }
 
@@ -383,13 +383,13 @@ impl List {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::exit::{Cause, Ending};
+    use super::super::exit::{Cause, Termination};
     use super::super::message::{DataMessage, Death, NO_TAG};
     use super::*;
 
     fn mailbox(tags: &[i64]) -> Mailbox {
         let mut mailbox = Mailbox::default();
-        tags.iter().for_each(|tag| mailbox.push(Letter::new(Message::Data(DataMessage::new(*tag, 0)))));
+        tags.iter().for_each(|tag| mailbox.push(Envelope::new(Message::Data(DataMessage::new(*tag, 0)))));
         mailbox
     }
 
@@ -401,7 +401,7 @@ mod tests {
     fn found(mailbox: &mut Mailbox, pattern: &mut Pattern) -> Option<i64> {
         loop {
             match mailbox.take(pattern, &mut 3) {
-                Search::Found(letter) => return Some(letter.message().tag()),
+                Search::Found(envelope) => return Some(envelope.message().tag()),
                 Search::Nothing => return None,
                 Search::Unfinished => assert!(pattern.is_unfinished()),
             }
@@ -412,19 +412,19 @@ mod tests {
     fn counted(mailbox: &mut Mailbox, tags: &[i64]) -> (Option<i64>, u64) {
         let mut steps = u64::MAX;
         let found = match mailbox.take(&mut Pattern::new(Tags::of(tags.to_vec())), &mut steps) {
-            Search::Found(letter) => Some(letter.message().tag()),
+            Search::Found(envelope) => Some(envelope.message().tag()),
             Search::Nothing => None,
             Search::Unfinished => unreachable!("its steps do not run out"),
         };
         (found, u64::MAX - steps)
     }
 
-    fn death(process: u64, reference: u64) -> Letter {
-        let ending = Ending::Own(Cause::Killed);
-        Letter::new(Message::ProcessDied(Death {
+    fn death(process: u64, reference: u64) -> Envelope {
+        let termination = Termination::Own(Cause::Killed);
+        Envelope::new(Message::ProcessDied(Death {
             process: ProcessId::from_guest(process),
             reference,
-            ending,
+            termination,
         }))
     }
 
@@ -462,7 +462,7 @@ mod tests {
     fn the_news_of_a_death_is_taken_out_from_among_others() {
         let mut mailbox = mailbox(&[1; 200]);
         (0..3).for_each(|reference| mailbox.push(death(9, reference)));
-        (0..100).for_each(|_| mailbox.push(Letter::new(Message::Data(DataMessage::new(2, 0)))));
+        (0..100).for_each(|_| mailbox.push(Envelope::new(Message::Data(DataMessage::new(2, 0)))));
         assert_eq!(take(&mut mailbox, &[3]), None, "and they are in the index now");
         assert!(mailbox.forget_death(ProcessId::from_guest(9), 1).is_some());
         assert!(mailbox.forget_death(ProcessId::from_guest(9), 1).is_none());
@@ -494,24 +494,25 @@ mod tests {
         let mut pattern = Pattern::new(Tags::One(5));
         mailbox.skip(&mut pattern);
         assert_eq!(found(&mut mailbox, &mut pattern), None);
-        assert!(mailbox.offer(&mut pattern, Letter::new(Message::Data(DataMessage::new(8, 0)))).is_none());
-        let death = Death { process: ProcessId::NONE, reference: 0, ending: Ending::Own(Cause::Killed) };
-        let found = mailbox.offer(&mut pattern, Letter::new(Message::LinkDied { tag: 5, death })).unwrap();
+        assert!(mailbox.offer(&mut pattern, Envelope::new(Message::Data(DataMessage::new(8, 0)))).is_none());
+        let death =
+            Death { process: ProcessId::NONE, reference: 0, termination: Termination::Own(Cause::Killed) };
+        let found = mailbox.offer(&mut pattern, Envelope::new(Message::LinkDied { tag: 5, death })).unwrap();
         assert!(matches!(found.message(), Message::LinkDied { tag: 5, .. }));
         assert_eq!([(); 3].map(|()| take(&mut mailbox, &[])), [Some(5), Some(6), Some(8)]);
     }
 
     #[test]
     fn what_arrives_passes_those_that_wait_only_if_none_of_them_matches() {
-        let letter = |tag| Letter::new(Message::Data(DataMessage::new(tag, 0)));
+        let envelope = |tag| Envelope::new(Message::Data(DataMessage::new(tag, 0)));
         let mut mailbox = mailbox(&[1, 2]);
         let mut pattern = Pattern::new(Tags::One(3));
         assert_eq!(found(&mut mailbox, &mut pattern), None);
-        assert!(mailbox.offer(&mut pattern, letter(4)).is_none(), "it does not match");
-        assert!(mailbox.offer(&mut pattern, letter(3)).is_some(), "all others were looked at");
+        assert!(mailbox.offer(&mut pattern, envelope(4)).is_none(), "it does not match");
+        assert!(mailbox.offer(&mut pattern, envelope(3)).is_some(), "all others were looked at");
         assert_eq!(mailbox.len(), 3);
         let mut fresh = Pattern::new(Tags::Any);
-        assert!(mailbox.offer(&mut fresh, letter(5)).is_none(), "older ones come first");
+        assert!(mailbox.offer(&mut fresh, envelope(5)).is_none(), "older ones come first");
         assert_eq!(found(&mut mailbox, &mut fresh), Some(1));
     }
 
@@ -561,7 +562,7 @@ mod tests {
             before in prop::collection::vec(1i64..6, 0..300),
             acts in prop::collection::vec(act(), 0..200),
         ) {
-            let data = |tag| Letter::new(Message::Data(DataMessage::new(tag, 0)));
+            let data = |tag| Envelope::new(Message::Data(DataMessage::new(tag, 0)));
             let (mut mailbox, mut plain) = (mailbox(&before), Plain::default());
             plain.0.extend(before.iter().map(|tag| (*tag, u64::MAX)));
             for act in acts {
@@ -588,7 +589,7 @@ mod tests {
                         let mut arrivals = arrivals.into_iter();
                         while received.is_none() {
                             received = match mailbox.take(&mut pattern, &mut 2) {
-                                Search::Found(letter) => Some(letter),
+                                Search::Found(envelope) => Some(envelope),
                                 Search::Unfinished | Search::Nothing => {
                                     let Some(tag) = arrivals.next() else { break };
                                     plain.0.push((tag, u64::MAX));
@@ -602,7 +603,7 @@ mod tests {
                             plain.0.push((tag, u64::MAX));
                         });
                         if is_over && (received.is_some() || plain.0.is_empty()) {
-                            let received = received.map(|letter| letter.message().tag());
+                            let received = received.map(|envelope| envelope.message().tag());
                             prop_assert_eq!(received, plain.take(&tags));
                         }
                     }
@@ -619,8 +620,8 @@ mod tests {
             let mut mailbox = Mailbox::default();
             let mut pattern = Pattern::new(Tags::One(wanted));
             for (index, tag) in arrivals.iter().enumerate() {
-                let letter = Letter::new(Message::Data(DataMessage::new(*tag, 0)));
-                let is_found = mailbox.offer(&mut pattern, letter).is_some() || found(&mut mailbox, &mut pattern).is_some();
+                let envelope = Envelope::new(Message::Data(DataMessage::new(*tag, 0)));
+                let is_found = mailbox.offer(&mut pattern, envelope).is_some() || found(&mut mailbox, &mut pattern).is_some();
                 prop_assert_eq!(is_found, *tag == wanted, "arrival {}", index);
                 if is_found {
                     pattern = Pattern::new(Tags::One(wanted));

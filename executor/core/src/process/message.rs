@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::exit::Ending;
+use super::exit::Termination;
+use super::free_list;
 use super::id::ProcessId;
 use super::queue::Queued;
-use super::signal::{Parcel, Signal};
-use super::spare;
+use super::signal::{Signal, SignalNode};
 
 /// What an entry in a mailbox costs besides its bytes, counted against the owner's limit.
 pub(super) const MESSAGE_OVERHEAD: usize = size_of::<Queued<Signal>>();
@@ -47,7 +47,7 @@ pub struct Death {
     /// The monitor's reference; 0 for links.
     pub reference: u64,
     /// How.
-    pub ending: Ending,
+    pub termination: Termination,
 }
 
 /// Bytes, and the resources that travel with them.
@@ -63,20 +63,20 @@ pub struct DataMessage {
     resources: Option<Box<Vec<Option<Resource>>>>,
 }
 
-/// A message in its [`Parcel`].
-pub struct Letter(Parcel);
+/// A message in its [`SignalNode`].
+pub struct Envelope(SignalNode);
 
 /// A resource on its way from one process to another.
 pub(super) type Resource = Arc<dyn Any + Send + Sync>;
 
-impl Letter {
+impl Envelope {
     /// A message to be written.
-    pub fn blank(tag: i64, capacity: usize) -> Letter {
-        let Some(mut letter) = spare::take() else {
-            return Letter::new(Message::Data(DataMessage::new(tag, capacity)));
+    pub fn blank(tag: i64, capacity: usize) -> Envelope {
+        let Some(mut envelope) = free_list::take() else {
+            return Envelope::new(Message::Data(DataMessage::new(tag, capacity)));
         };
-        letter.write_again(tag, capacity);
-        letter
+        envelope.write_again(tag, capacity);
+        envelope
     }
 
     /// Makes it a message to be written. Whether it could be: only data is.
@@ -93,17 +93,21 @@ impl Letter {
         if message.data.spilled() || message.resources.is_some() {
             message.reset(NO_TAG, 0);
         }
-        spare::keep(self);
+        free_list::keep(self);
     }
 
     /// A message that nobody has sent.
-    pub fn new(message: Message) -> Letter {
-        Letter(Queued::new(Signal::Message(message)))
+    pub fn new(message: Message) -> Envelope {
+        Envelope(Queued::new(Signal::Message(message)))
     }
 
-    /// What has arrived as a letter, if it is one.
-    pub fn of(parcel: Parcel) -> Result<Letter, Parcel> {
-        if matches!(parcel.content, Signal::Message(_)) { Ok(Letter(parcel)) } else { Err(parcel) }
+    /// What has arrived as an envelope, if it is one.
+    pub fn of(signal_node: SignalNode) -> Result<Envelope, SignalNode> {
+        if matches!(signal_node.content, Signal::Message(_)) {
+            Ok(Envelope(signal_node))
+        } else {
+            Err(signal_node)
+        }
     }
 
     /// The message.
@@ -123,9 +127,9 @@ impl Letter {
     }
 }
 
-impl From<Letter> for Parcel {
-    fn from(letter: Letter) -> Parcel {
-        letter.0
+impl From<Envelope> for SignalNode {
+    fn from(envelope: Envelope) -> SignalNode {
+        envelope.0
     }
 }
 

@@ -3,11 +3,11 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `id`, `table` | who a process is, who is alive |
-//! | `origin` | what it shares with others of its kind |
+//! | `template` | what it shares with others of its kind |
 //! | `signal`, `queue` | what reaches a process; what orders it, and says whether the process is runnable: one atomic word |
 //! | `inbox` | the queue, and how much may wait in it |
 //! | `message`, `mailbox` | what waits to be received |
-//! | `spare` | letters that are written again |
+//! | `free_list` | envelopes that are written again |
 //! | `link`, `alias` | links and monitors; names that end before their process |
 //! | `wait` | what a suspended process waits for |
 //! | `data` | all that host functions see, and what signals do |
@@ -17,22 +17,22 @@
 
 mod alias;
 mod body;
-mod caution;
 mod data;
 mod end;
 mod exit;
+mod fault_throttle;
+mod free_list;
 mod id;
 mod inbox;
 mod info;
 mod link;
 mod mailbox;
 mod message;
-mod origin;
 #[allow(unsafe_code)] // A list of senders that nobody locks; its header says why it is sound.
 mod queue;
 mod signal;
-mod spare;
 mod table;
+mod template;
 mod turn;
 mod wait;
 
@@ -56,18 +56,18 @@ use lunatic_resources::Account;
 use lunatic_scheduler::{Priority, Task, Wake};
 
 pub use alias::Use as AliasUse;
-pub use body::{Birth, Entry};
-pub use data::{ProcessData, Resources, SEARCH_STEP};
+pub use body::{EntryPoint, SpawnParams};
+pub use data::{ProcessData, ResourceTable, SEARCH_STEP};
 pub use exit::ExitReason;
 pub use id::ProcessId;
-pub use info::{Doing, Info, Look};
+pub use info::{Info, RunState, Snapshot};
 pub use link::Relations;
 pub use mailbox::{MAX_TAGS, Pattern, Tags};
-pub use message::{DataMessage, Death, Letter, Message, NO_TAG};
-pub use origin::Origin;
+pub use message::{DataMessage, Death, Envelope, Message, NO_TAG};
 pub use queue::Signals;
-pub use signal::{Parcel, Signal};
-pub use table::{SHARDS, Table, TableFull};
+pub use signal::{Signal, SignalNode};
+pub use table::{ProcessTable, ProcessTableFull, SHARDS};
+pub use template::ProcessTemplate;
 pub use wait::WaitsFor;
 pub use wait::{Finish, Reason};
 
@@ -83,7 +83,7 @@ const MAX_YIELDS: u32 = 1000;
 #[repr(C)]
 pub struct Process {
     id: ProcessId,
-    origin: Arc<Origin>,
+    template: Arc<ProcessTemplate>,
     /// A [`Priority`].
     priority: AtomicU8,
     /// Whether it may have names in the registry, so that most exits need not look.
@@ -140,7 +140,7 @@ impl Drop for Unstarted {
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
     /// Whether the receiver has so much to receive that the sender had better let it run.
-    pub is_crowded: bool,
+    pub is_congested: bool,
 }
 
 impl Wake for Process {
@@ -161,14 +161,14 @@ impl Wake for Process {
 
 impl Process {
     /// A process that cannot run yet.
-    pub fn new(id: ProcessId, origin: Arc<Origin>) -> Process {
+    pub fn new(id: ProcessId, template: Arc<ProcessTemplate>) -> Process {
         Process {
             id,
             priority: AtomicU8::new(Priority::Normal as u8),
             named: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
-            inbox: Inbox::new(&origin.config, origin.node.total_memory.clone()),
-            origin,
+            inbox: Inbox::new(&template.config, template.node.total_memory.clone()),
+            template,
             body: Mutex::new(None),
             working_set: WorkingSet::default(),
         }
@@ -180,34 +180,34 @@ impl Process {
     }
 
     /// What it is made of.
-    pub fn origin(&self) -> &Arc<Origin> {
-        &self.origin
+    pub fn template(&self) -> &Arc<ProcessTemplate> {
+        &self.template
     }
 
     /// The node that it runs on.
     pub fn node(&self) -> &Arc<Node> {
-        &self.origin.node
+        &self.template.node
     }
 
     /// The module that it runs.
     pub fn code(&self) -> &Code {
-        &self.origin.code
+        &self.template.code
     }
 
     /// Its limits and permissions.
     pub fn config(&self) -> &Arc<ProcessConfig> {
-        &self.origin.config
+        &self.template.config
     }
 
     /// Gives the process what it runs, and what it begins with. It runs once it is [started](Unstarted::start).
-    pub fn prepare(&self, entry: Entry, birth: Birth) {
-        *self.lock_body() = Some(Body::starting(birth, entry));
+    pub fn prepare(&self, entry: EntryPoint, params: SpawnParams) {
+        *self.lock_body() = Some(Body::starting(params, entry));
     }
 
     /// Sends it a signal; gives it back when the process is over.
-    pub fn send(self: &Arc<Self>, signal: impl Into<Parcel>) -> Result<Sent, Parcel> {
+    pub fn send(self: &Arc<Self>, signal: impl Into<SignalNode>) -> Result<Sent, SignalNode> {
         let has_to_be_queued = self.inbox.push(signal.into())?;
-        let sent = Sent { is_crowded: self.inbox.is_crowded() };
+        let sent = Sent { is_congested: self.inbox.is_congested() };
         if has_to_be_queued {
             self.prefetch();
             self.node().scheduler().schedule(self.clone());
@@ -277,18 +277,18 @@ impl Process {
     }
 
     /// What it is and does, if its worker lets go of it within so many attempts; it does after every turn.
-    pub fn look(&self, attempts: u32) -> Option<Look> {
+    pub fn snapshot(&self, attempts: u32) -> Option<Snapshot> {
         // Relaxed, here and below: a wish, which orders nothing.
         self.wanted.store(true, Ordering::Relaxed);
-        let look = self.try_to_look(attempts);
+        let look = self.try_to_snapshot(attempts);
         self.wanted.store(false, Ordering::Relaxed);
         look
     }
 
-    fn try_to_look(&self, attempts: u32) -> Option<Look> {
+    fn try_to_snapshot(&self, attempts: u32) -> Option<Snapshot> {
         for _ in 0..attempts {
             match self.body.try_lock() {
-                Ok(mut body) => return body.as_mut().map(|body| body.look(self)),
+                Ok(mut body) => return body.as_mut().map(|body| body.snapshot(self)),
                 Err(TryLockError::Poisoned(_)) => return None,
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
@@ -298,7 +298,7 @@ impl Process {
 
     /// Waits a moment if somebody wants to look: a process that computes alone has its next turn at once, and who looks
     /// would have to be lucky. To be called between two turns.
-    fn let_look(&self) {
+    fn let_snapshot(&self) {
         for _ in 0..MAX_YIELDS {
             if !self.wanted.load(Ordering::Relaxed) {
                 return;

@@ -5,16 +5,16 @@
 
 use std::fmt;
 
-use super::exit::{Cause, Ending, Limit};
+use super::exit::{Cause, Limit, Termination};
 use super::id::ProcessId;
 use super::info::Info;
-use super::message::{Letter, Message};
+use super::message::{Envelope, Message};
 use super::queue::Queued;
 use super::wait::Finish;
 
 /// A signal with its place in a queue: what is pushed. A message is in one from its sender's first byte to its
 /// receiver's last, so it is allocated once and never copied.
-pub type Parcel = Box<Queued<Signal>>;
+pub type SignalNode = Box<Queued<Signal>>;
 
 /// See the module.
 #[allow(missing_docs)] // Each variant says what its fields are.
@@ -22,7 +22,7 @@ pub enum Signal {
     /// For the mailbox.
     Message(Message),
     /// For the mailbox, if the alias is still one of the receiver's.
-    MessageByAlias { alias: u64, letter: Letter },
+    MessageByAlias { alias: u64, envelope: Envelope },
     /// Someone wants to know about the receiver; told `None` when it is gone.
     Inspect(Box<dyn FnOnce(Option<Info>) + Send>),
     /// End, whatever you do.
@@ -36,13 +36,13 @@ pub enum Signal {
     /// The sender knows of the receiver's undoing.
     UnlinkAcknowledged { from: ProcessId, number: u64 },
     /// A linked process ended.
-    LinkDied { from: ProcessId, ending: Ending },
+    LinkDied { from: ProcessId, termination: Termination },
     /// The sender wants to know when the receiver ends.
     Monitor { from: ProcessId, reference: u64 },
     /// The sender no longer wants to, for one reference or (`None`) for all.
     StopMonitoring { from: ProcessId, reference: Option<u64> },
     /// A monitored process ended.
-    ProcessDied { from: ProcessId, reference: u64, ending: Ending },
+    ProcessDied { from: ProcessId, reference: u64, termination: Termination },
     /// The sender wants the receiver to end with a reason, or at least to know of it.
     Exit { from: ProcessId, reason: i64 },
     /// What the process waited for, if it still waits for the same, has a result.
@@ -57,8 +57,8 @@ pub enum Signal {
     MailboxFull(Limit),
 }
 
-impl From<Signal> for Parcel {
-    fn from(signal: Signal) -> Parcel {
+impl From<Signal> for SignalNode {
+    fn from(signal: Signal) -> SignalNode {
         Queued::new(signal)
     }
 }
@@ -91,18 +91,18 @@ impl Signal {
 
     /// What whoever sent this to a process that is gone is owed, and who that is.
     pub fn refusal(self, gone: ProcessId) -> Option<(ProcessId, Signal)> {
-        let ending = Ending::Own(Cause::NoProcess);
+        let termination = Termination::Own(Cause::NoProcess);
         match self {
             Signal::Inspect(answer) => {
                 answer(None);
                 None
             }
-            Signal::Link { from, .. } => Some((from, Signal::LinkDied { from: gone, ending })),
+            Signal::Link { from, .. } => Some((from, Signal::LinkDied { from: gone, termination })),
             Signal::Unlink { from, number } => {
                 Some((from, Signal::UnlinkAcknowledged { from: gone, number }))
             }
             Signal::Monitor { from, reference } => {
-                Some((from, Signal::ProcessDied { from: gone, reference, ending }))
+                Some((from, Signal::ProcessDied { from: gone, reference, termination }))
             }
             _ => None,
         }
@@ -114,7 +114,7 @@ impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Signal::Message(message) => message.fmt(f),
-            Signal::MessageByAlias { letter, .. } => write!(f, "{} by an alias", letter.message()),
+            Signal::MessageByAlias { envelope, .. } => write!(f, "{} by an alias", envelope.message()),
             Signal::Kill => f.write_str("a kill"),
             Signal::Exit { from, .. } => write!(f, "an exit signal from process {from}"),
             Signal::Stop { .. } => f.write_str("a request to stop"),

@@ -12,7 +12,7 @@ use super::id::ProcessId;
 pub const SHARDS: u32 = 64;
 
 /// See the module. `T` is a process; the tests use something smaller.
-pub struct Table<T> {
+pub struct ProcessTable<T> {
     shards: Box<[Apart<Mutex<Shard<T>>>]>,
 }
 
@@ -36,23 +36,27 @@ struct Slot<T> {
 /// The table has no slot left: 2^32 processes are alive or slots are retired.
 #[derive(Debug, thiserror::Error)]
 #[error("there are no process identifiers left")]
-pub struct TableFull;
+pub struct ProcessTableFull;
 
-impl<T> Default for Table<T> {
-    fn default() -> Table<T> {
-        Table::new()
+impl<T> Default for ProcessTable<T> {
+    fn default() -> ProcessTable<T> {
+        ProcessTable::new()
     }
 }
 
-impl<T> Table<T> {
+impl<T> ProcessTable<T> {
     /// A table without processes.
-    pub fn new() -> Table<T> {
+    pub fn new() -> ProcessTable<T> {
         let shard = || Apart(Mutex::new(Shard { slots: Vec::new(), free: Vec::new(), retired: 0 }));
-        Table { shards: (0..SHARDS).map(|_| shard()).collect() }
+        ProcessTable { shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
     /// Enters a process that is made for its identifier. `hint` spreads the load over the shards.
-    pub fn insert(&self, hint: u32, make: impl FnOnce(ProcessId) -> Arc<T>) -> Result<Arc<T>, TableFull> {
+    pub fn insert(
+        &self,
+        hint: u32,
+        make: impl FnOnce(ProcessId) -> Arc<T>,
+    ) -> Result<Arc<T>, ProcessTableFull> {
         let number = hint % SHARDS;
         let mut shard = self.lock(number);
         let local = match shard.free.pop() {
@@ -121,13 +125,13 @@ impl<T> Shard<T> {
     }
 
     /// Adds a slot. The very first one is skipped, so that 0 is no process and the first process is 1.
-    fn grow(&mut self, number: u32) -> Result<u32, TableFull> {
+    fn grow(&mut self, number: u32) -> Result<u32, ProcessTableFull> {
         if number == 0 && self.slots.is_empty() {
             self.slots.push(Slot { generation: 0, owner: None });
             self.retired += 1;
         }
-        let local = u32::try_from(self.slots.len()).map_err(|_| TableFull)?;
-        local.checked_mul(SHARDS).and_then(|slot| slot.checked_add(number)).ok_or(TableFull)?;
+        let local = u32::try_from(self.slots.len()).map_err(|_| ProcessTableFull)?;
+        local.checked_mul(SHARDS).and_then(|slot| slot.checked_add(number)).ok_or(ProcessTableFull)?;
         self.slots.push(Slot { generation: 0, owner: None });
         Ok(local)
     }
@@ -142,7 +146,7 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "its very many processes take very long")]
     fn guarantee_32_a_pid_is_not_reused() {
-        let table = Table::new();
+        let table = ProcessTable::new();
         let mut seen = HashSet::new();
         for round in 0..1_000_000u32 {
             let mut given = None;
@@ -164,7 +168,7 @@ mod tests {
 
     #[test]
     fn the_first_process_is_1_and_identifiers_of_no_one_find_nothing() {
-        let table = Table::new();
+        let table = ProcessTable::new();
         let mut first = None;
         table
             .insert(1, |id| {
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn how_many_are_alive_is_known() {
-        let table = Table::new();
+        let table = ProcessTable::new();
         let mut ids = Vec::new();
         for round in 0..1000u32 {
             table

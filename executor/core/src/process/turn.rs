@@ -7,7 +7,7 @@ use lunatic_jit::{Progress, Trap, TrapKind};
 
 use crate::fault::Fault;
 use crate::machine::{Machine, Plan, TurnEnd};
-use crate::node::World;
+use crate::node::Backend;
 use lunatic_scheduler::{Priority, Step, Task};
 
 use super::Process;
@@ -46,7 +46,7 @@ impl Task for Process {
             match turn.unwrap_or(Turn::End(ExitReason::Bug)) {
                 Turn::Again => {
                     drop(guard);
-                    self.let_look();
+                    self.let_snapshot();
                     self.inbox.queue().again();
                     return Step::Again;
                 }
@@ -71,13 +71,13 @@ impl Task for Process {
 impl Process {
     /// One place calls what a turn is, so that a simulation's say in it costs the others two comparisons.
     fn turn(&self, body: &mut Body) -> Turn {
-        let slice = match &self.node().world {
-            World::Threads { .. } => {
+        let slice = match &self.node().backend {
+            Backend::Threads { .. } => {
                 // How much memory it begins with is known then.
                 body.start();
-                body.caution().slice(self.node().slice)
+                body.throttle().slice(self.node().slice)
             }
-            World::Driven(machine) => {
+            Backend::Driven(machine) => {
                 match machine.begin_turn(self.id, self.node().is_first(self.id), body.reductions()) {
                     Plan::Run { slice } => slice,
                     Plan::Kill => return Turn::End(ExitReason::Killed),
@@ -85,13 +85,13 @@ impl Process {
             }
         };
         let turn = self.turn_within(slice, body);
-        match &self.node().world {
-            World::Threads { .. } => {
+        match &self.node().backend {
+            Backend::Threads { .. } => {
                 if let Turn::Again = turn {
-                    body.caution().after_slice();
+                    body.throttle().after_slice();
                 }
             }
-            World::Driven(machine) => tell(&**machine, self.id, body, &turn),
+            Backend::Driven(machine) => tell(&**machine, self.id, body, &turn),
         }
         turn
     }

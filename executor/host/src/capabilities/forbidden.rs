@@ -15,7 +15,7 @@ use lunatic_jit::{HostError, nearest};
 
 use lunatic_core::Fault;
 use lunatic_core::code::{Code, Restriction};
-use lunatic_resources::Kept;
+use lunatic_resources::Charge;
 
 /// Patterns that a list may have, and lists below each other.
 const MAX_PATTERNS: usize = 64;
@@ -45,11 +45,11 @@ impl Forbidden {
         parent: Option<&Forbidden>,
         patterns: impl IntoIterator<Item = String>,
         functions: &[(String, String)],
-    ) -> Result<Forbidden, Unusable> {
+    ) -> Result<Forbidden, PatternError> {
         let mut all = parent.map(|parent| parent.patterns.clone()).unwrap_or_default();
         for pattern in patterns {
             if all.len() == MAX_PATTERNS {
-                return Err(Unusable::TooMany);
+                return Err(PatternError::TooMany);
             }
             check(&pattern, functions)?;
             all.push(pattern.into());
@@ -70,7 +70,7 @@ impl Forbidden {
     pub fn without<E>(
         &self,
         code: &Code,
-        keep: impl FnOnce(u64) -> Result<Option<Kept>, E>,
+        keep: impl FnOnce(u64) -> Result<Option<Charge>, E>,
     ) -> Result<Code, E> {
         if code.is_restricted_by(&self.identity) {
             return Ok(code.clone());
@@ -107,7 +107,7 @@ impl Forbidden {
 /// Why a list of patterns cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)] // Each message says what happened.
-pub enum Unusable {
+pub enum PatternError {
     #[error("there may be {MAX_PATTERNS} patterns of forbidden functions")]
     TooMany,
     #[error("a pattern of forbidden functions may have {MAX_LENGTH} bytes and {MAX_STARS} stars")]
@@ -121,14 +121,14 @@ fn hint(nearest: Option<&str>) -> String {
 }
 
 /// Whether a pattern can be meant.
-fn check(pattern: &str, functions: &[(String, String)]) -> Result<(), Unusable> {
+fn check(pattern: &str, functions: &[(String, String)]) -> Result<(), PatternError> {
     if pattern.len() > MAX_LENGTH || pattern.matches('*').count() > MAX_STARS {
-        return Err(Unusable::TooLong);
+        return Err(PatternError::TooLong);
     }
     if functions.iter().any(|(module, name)| fits(pattern, &format!("{module}::{name}"))) {
         return Ok(());
     }
-    Err(Unusable::FitsNone { pattern: pattern.into(), nearest: nearest_pattern(pattern, functions) })
+    Err(PatternError::FitsNone { pattern: pattern.into(), nearest: nearest_pattern(pattern, functions) })
 }
 
 /// What may have been meant by a pattern that fits nothing: where it has a star, the star is right.
@@ -214,7 +214,7 @@ mod tests {
     fn a_pattern_that_fits_nothing_is_refused_with_the_nearest_that_does() {
         let refused =
             |pattern: &str| match Forbidden::below(None, [pattern.to_owned()], &functions()).unwrap_err() {
-                Unusable::FitsNone { nearest, .. } => nearest,
+                PatternError::FitsNone { nearest, .. } => nearest,
                 other => panic!("{other}"),
             };
         for (pattern, meant) in [
@@ -228,10 +228,10 @@ mod tests {
             assert_eq!(refused(pattern).as_deref(), meant, "{pattern}");
         }
         let long = "*".repeat(MAX_LENGTH + 1);
-        assert_eq!(Forbidden::below(None, [long], &[]).unwrap_err(), Unusable::TooLong);
+        assert_eq!(Forbidden::below(None, [long], &[]).unwrap_err(), PatternError::TooLong);
         let stars = "*".repeat(MAX_STARS + 1);
-        assert_eq!(Forbidden::below(None, [stars], &[]).unwrap_err(), Unusable::TooLong);
+        assert_eq!(Forbidden::below(None, [stars], &[]).unwrap_err(), PatternError::TooLong);
         let many = vec!["*".to_owned(); MAX_PATTERNS + 1];
-        assert_eq!(Forbidden::below(None, many, &functions()).unwrap_err(), Unusable::TooMany);
+        assert_eq!(Forbidden::below(None, many, &functions()).unwrap_err(), PatternError::TooMany);
     }
 }

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cap_std::fs::{Dir, File, Metadata, MetadataExt};
 
 use lunatic_core::ProcessId;
-use lunatic_net::{Attempt, Direction, Stream, TcpStream};
-use lunatic_resources::{GuestDir, Kept, Opened};
+use lunatic_net::{Direction, Stream, TcpStream, TryIo};
+use lunatic_resources::{Charge, GuestDir, OpenDescriptor};
 
 /// Paths that a configuration may redirect.
 const MAX_PATHS: usize = 256;
@@ -49,7 +49,7 @@ pub struct Redirects {
 pub enum Sink {
     /// At the end of this, which is counted for the process that opened it.
     #[allow(dead_code)] // The count is held, not read.
-    File(File, Opened),
+    File(File, OpenDescriptor),
     /// In order, to this connection.
     Connection(Connection),
     /// As a message with this tag, to this process.
@@ -67,7 +67,7 @@ pub struct Connection {
 struct Pending {
     bytes: VecDeque<u8>,
     /// Charged to the process that made the redirection.
-    kept: Kept,
+    kept: Charge,
 }
 
 impl std::fmt::Debug for Sink {
@@ -195,7 +195,7 @@ fn names(path: &str) -> Vec<String> {
 
 impl Connection {
     /// What waits to be sent is charged by `kept`, which is for nothing yet.
-    pub fn new(stream: Arc<TcpStream>, kept: Kept) -> Connection {
+    pub fn new(stream: Arc<TcpStream>, kept: Charge) -> Connection {
         Connection { stream, pending: Mutex::new(Pending { bytes: VecDeque::new(), kept }) }
     }
 
@@ -219,16 +219,16 @@ impl Connection {
     }
 
     /// Sends what there is room for; done when nothing is left, of what others have written either.
-    pub fn flush(&self) -> io::Result<Attempt<()>> {
+    pub fn flush(&self) -> io::Result<TryIo<()>> {
         let mut pending = self.lock();
         let result = loop {
             if pending.bytes.is_empty() {
-                break Ok(Attempt::Done(()));
+                break Ok(TryIo::Done(()));
             }
             let (front, back) = pending.bytes.as_slices();
             match self.stream.write(&[IoSlice::new(front), IoSlice::new(back)]) {
-                Ok(Attempt::Done(count)) => drop(pending.bytes.drain(..count)),
-                Ok(Attempt::Blocked(_)) => return Ok(Attempt::Blocked(Direction::Write)),
+                Ok(TryIo::Done(count)) => drop(pending.bytes.drain(..count)),
+                Ok(TryIo::Blocked(_)) => return Ok(TryIo::Blocked(Direction::Write)),
                 // Nobody reads any more: it is lost, as what is in a broken pipe.
                 Err(error) => break Err(error),
             }

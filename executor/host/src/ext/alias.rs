@@ -37,11 +37,11 @@ fn drop_alias(guest: &mut Guest<'_>, alias: u64) -> u32 {
 /// there is no message.
 fn send(guest: &mut Guest<'_>, process: u64, alias: u64) -> Result<(), Fault> {
     let data = guest.data_mut();
-    let letter = data.take_message()?;
+    let envelope = data.take_message()?;
     let to = ProcessId::from_guest(process);
-    let sent = data.node().send(to, Signal::MessageByAlias { alias, letter });
+    let sent = data.node().send(to, Signal::MessageByAlias { alias, envelope });
     // As `lunatic::message::send` does.
-    if sent.is_ok_and(|sent| sent.is_crowded) && to != data.id() {
+    if sent.is_ok_and(|sent| sent.is_congested) && to != data.id() {
         guest.end_slice();
     }
     Ok(())

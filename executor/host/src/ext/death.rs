@@ -22,19 +22,19 @@
 use crate::Guest;
 use crate::declare::{Host, LOOK, func};
 use lunatic_core::Fault;
-use lunatic_core::process::{Death, Letter, Message};
+use lunatic_core::process::{Death, Envelope, Message};
 
 pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::ext::death";
     func!(host, MODULE, "kind", LOOK, |guest: &mut Guest<'_>| death(guest)
-        .map(|death| death.ending.to_guest().0));
+        .map(|death| death.termination.to_guest().0));
     func!(host, MODULE, "code", LOOK, |guest: &mut Guest<'_>| death(guest)
-        .map(|death| death.ending.to_guest().1));
+        .map(|death| death.termination.to_guest().1));
     func!(host, MODULE, "cause_kind", LOOK, |guest: &mut Guest<'_>| {
-        death(guest).map(|death| death.ending.cause().to_guest().0)
+        death(guest).map(|death| death.termination.cause().to_guest().0)
     });
     func!(host, MODULE, "cause_code", LOOK, |guest: &mut Guest<'_>| {
-        death(guest).map(|death| death.ending.cause().to_guest().1)
+        death(guest).map(|death| death.termination.cause().to_guest().1)
     });
     // Whose end it was, or who sent the exit signal; 0 for the world outside.
     func!(host, MODULE, "process", LOOK, |guest: &mut Guest<'_>| death(guest)
@@ -44,7 +44,7 @@ pub(super) fn register(host: &mut Host) {
 }
 
 fn death(guest: &mut Guest<'_>) -> Result<Death, Fault> {
-    match guest.data().current.as_ref().map(Letter::message) {
+    match guest.data().current.as_ref().map(Envelope::message) {
         Some(Message::LinkDied { death, .. } | Message::ProcessDied(death)) => Ok(*death),
         Some(Message::Data(_)) => Err(Fault::NotADeath),
         None => Err(Fault::NoMessage),

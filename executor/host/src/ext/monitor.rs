@@ -30,9 +30,9 @@ fn stop(guest: &mut Guest<'_>, process: u64, reference: u64, flush: u32) -> u32 
     if was_there {
         send(guest, target, Signal::StopMonitoring { from: me, reference: Some(reference) });
     } else if flush != 0
-        && let Some(letter) = data.mailbox.forget_death(target, reference)
+        && let Some(envelope) = data.mailbox.forget_death(target, reference)
     {
-        data.process.inbox().release(letter.message().size() as u64);
+        data.process.inbox().release(envelope.message().size() as u64);
     }
     was_there.into()
 }

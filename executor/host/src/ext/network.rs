@@ -1,6 +1,6 @@
 //! `lunatic::ext::network`: what children may do in the network.
 //!
-//! Lunatic has no such permission: a new configuration allows what its creator may do. Kinds of doing are 0 to connect and
+//! Lunatic has no such permission: a new configuration allows what its creator may do. Kinds of state are 0 to connect and
 //! send datagrams, 1 to listen and bind, 2 to look names up. All trap on an unknown configuration or kind.
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use crate::Guest;
 use crate::declare::{CALL, Host, func};
 use crate::memory::{GuestMemory, parts};
 use lunatic_core::Fault;
-use lunatic_core::process::{Doing, Info, ProcessId, Signal};
+use lunatic_core::process::{Info, ProcessId, RunState, Signal};
 use lunatic_scheduler::Priority;
 
 pub(super) fn register(host: &mut Host) {
@@ -36,7 +36,8 @@ fn info(guest: &mut Guest<'_>, process: u64, pointer: u32, length: u32) -> Resul
     memory.check(pointer, length)?;
     let target = ProcessId::from_guest(process);
     if target == data.id() {
-        return write(&mut memory, (pointer, length), Some(data.info(Doing::Running))).map(HostCall::Return);
+        return write(&mut memory, (pointer, length), Some(data.info(RunState::Running)))
+            .map(HostCall::Return);
     }
     let complete = data.wait_for_completion();
     let answer = move |info| {

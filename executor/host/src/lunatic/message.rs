@@ -13,7 +13,7 @@ use crate::declare::{CALL, Host, LOOK, func, overload};
 use lunatic_core::Fault;
 use lunatic_core::code::Code;
 use lunatic_core::process::{
-    DataMessage, Letter, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, SEARCH_STEP,
+    DataMessage, Envelope, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, SEARCH_STEP,
     Signal, Tags,
 };
 
@@ -150,12 +150,12 @@ fn seek_data(guest: &mut Guest<'_>, position: u64) -> Result<(), Fault> {
 
 /// The message's tag, 0 for none.
 pub(super) fn get_tag(guest: &mut Guest<'_>) -> Result<i64, Fault> {
-    guest.data().current.as_ref().map(|letter| letter.message().tag()).ok_or(Fault::NoMessage)
+    guest.data().current.as_ref().map(|envelope| envelope.message().tag()).ok_or(Fault::NoMessage)
 }
 
 /// Whose death the message reports, if it is one about a monitored process; else 0.
 fn get_process_id(guest: &mut Guest<'_>) -> Result<u64, Fault> {
-    match guest.data().current.as_ref().map(Letter::message) {
+    match guest.data().current.as_ref().map(Envelope::message) {
         Some(Message::ProcessDied(death)) => Ok(death.process.to_guest()),
         Some(_) => Ok(0),
         None => Err(Fault::NoMessage),
@@ -218,12 +218,12 @@ fn send(guest: &mut Guest<'_>, process: u64) -> Result<u32, Fault> {
 /// What [`send`] does.
 pub(super) fn send_current(guest: &mut Guest<'_>, process: u64) -> Result<u32, Fault> {
     let data = guest.data_mut();
-    let letter = data.take_message()?;
+    let envelope = data.take_message()?;
     let to = ProcessId::from_guest(process);
     // A message to no one is dropped with what it carries.
-    let is_crowded = data.send(to, letter).is_ok_and(|sent| sent.is_crowded);
+    let is_congested = data.send(to, envelope).is_ok_and(|sent| sent.is_congested);
     // Whoever sends to itself has to get to its receive first.
-    if is_crowded && to != data.id() {
+    if is_congested && to != data.id() {
         guest.end_slice();
     }
     Ok(SENT)
@@ -253,13 +253,13 @@ pub(super) fn request(
     tag: i64,
     timeout: u64,
 ) -> Result<HostCall<u32>, Fault> {
-    let letter = data.take_message()?;
+    let envelope = data.take_message()?;
     let tags = if tag == NO_TAG { Tags::Any } else { Tags::One(tag) };
     let wait = wait_for_message(data, Pattern::new(tags), true, timeout);
     // The mark separates what came before from what may be the reply, so it has to be in the queue first.
     let marked = data.process.send(Signal::SkipUntilHere { wait });
     debug_assert!(marked.is_ok(), "a process that runs is not over");
-    let _ = data.send(ProcessId::from_guest(process), letter);
+    let _ = data.send(ProcessId::from_guest(process), envelope);
     Ok(HostCall::Suspend)
 }
 
@@ -302,8 +302,8 @@ fn wait_for_message(data: &mut ProcessData, pattern: Pattern, skipping: bool, ti
     data.wait_for(Reason::Message { pattern, skipping }, deadline)
 }
 
-fn data_message(current: &mut Option<Letter>) -> Result<&mut DataMessage, Fault> {
-    match current.as_mut().map(Letter::message_mut) {
+fn data_message(current: &mut Option<Envelope>) -> Result<&mut DataMessage, Fault> {
+    match current.as_mut().map(Envelope::message_mut) {
         Some(Message::Data(message)) => Ok(message),
         Some(_) => Err(Fault::NotAData),
         None => Err(Fault::NoMessage),

@@ -7,7 +7,7 @@ use lunatic_jit::{Cancellation, CompileError, Deadline, HostCall, RawValue};
 
 use crate::declare::{CALL, HEAVY, Host, func};
 use lunatic_core::{Fault, HostState, Node};
-use lunatic_resources::Kept;
+use lunatic_resources::Charge;
 
 use crate::memory::{GuestMemory, parts};
 use crate::{Guest, Services};
@@ -39,7 +39,7 @@ pub(crate) struct Compiling {
 }
 
 /// The bytes of a module, and the charge for them, until someone compiles them or nobody needs them.
-type Source = Arc<Mutex<Option<(Vec<u8>, Kept)>>>;
+type Source = Arc<Mutex<Option<(Vec<u8>, Charge)>>>;
 
 impl HostState for Compiling {}
 
@@ -50,7 +50,7 @@ impl Drop for Compiling {
     }
 }
 
-fn take(source: &Source) -> Option<(Vec<u8>, Kept)> {
+fn take(source: &Source) -> Option<(Vec<u8>, Charge)> {
     source.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn request(guest: &mut Guest<'_>, to: ProcessId, signal: Signal) {
 
 /// Sends a signal. If there is no such process, there is nothing to do. As [`request`] otherwise.
 pub(crate) fn send(guest: &mut Guest<'_>, to: ProcessId, signal: Signal) {
-    if guest.data().node().send(to, signal).is_ok_and(|sent| sent.is_crowded) {
+    if guest.data().node().send(to, signal).is_ok_and(|sent| sent.is_congested) {
         guest.end_slice();
     }
 }

@@ -6,8 +6,8 @@ use crate::declare::{CALL, Host, func, limits};
 use lunatic_core::Fault;
 use lunatic_core::node::{NODE_ID, Node};
 use lunatic_core::process::{Process, ProcessId};
-use lunatic_core::registry::{Owner, bytes_of_name};
-use lunatic_resources::Kept;
+use lunatic_core::registry::{Registration, bytes_of_name};
+use lunatic_resources::Charge;
 
 use crate::Guest;
 use crate::memory::parts;
@@ -29,7 +29,7 @@ pub(super) fn register(host: &mut Host) {
 fn put(guest: &mut Guest<'_>, name: u32, name_len: u32, node: u64, process: u64) -> Result<(), Fault> {
     let (memory, data) = parts(guest)?;
     let name = memory.str(name, name_len)?;
-    let owner = Owner { node, process: ProcessId::from_guest(process) };
+    let owner = Registration { node, process: ProcessId::from_guest(process) };
     let target = (node == NODE_ID).then(|| data.node().table.get(owner.process)).flatten();
     let Some(target) = target else { return Ok(()) };
     let kept = data.keep(bytes_of_name(name.len()))?;
@@ -38,7 +38,7 @@ fn put(guest: &mut Guest<'_>, name: u32, name_len: u32, node: u64, process: u64)
 }
 
 /// Gives a name to a process, and takes it back if that ends meanwhile.
-fn give(node: &Node, name: Arc<str>, owner: Owner, target: &Process, kept: Kept) {
+fn give(node: &Node, name: Arc<str>, owner: Registration, target: &Process, kept: Charge) {
     let mut names = node.registry.lock();
     names.put(name.clone(), owner, Some(kept));
     target.set_named();

@@ -11,8 +11,10 @@ use lunatic_jit::{FuncIndex, Module, Value};
 use crate::Capable;
 use crate::declare::{HEAVY, Host, func, limits};
 use lunatic_core::node::{NODE_ID, Spawn};
-use lunatic_core::process::{Entry, Origin, ProcessData, ProcessId, SHARDS, TableFull, Unstarted};
-use lunatic_core::registry::{Owner, bytes_of_name};
+use lunatic_core::process::{
+    EntryPoint, ProcessData, ProcessId, ProcessTableFull, ProcessTemplate, SHARDS, Unstarted,
+};
+use lunatic_core::registry::{Registration, bytes_of_name};
 use lunatic_core::{Fault, HostState};
 use lunatic_resources::{Quota, QuotaExceeded};
 
@@ -71,7 +73,7 @@ enum SpawnError {
     #[error(transparent)]
     QuotaExceeded(#[from] QuotaExceeded),
     #[error(transparent)]
-    TableFull(#[from] TableFull),
+    ProcessTableFull(#[from] ProcessTableFull),
 }
 
 /// What a guest asks to be spawned, as it passes it.
@@ -154,7 +156,7 @@ fn get_or_spawn(
     let (result, node_of, value) = match found {
         Some(owner) => (NAME_IS_TAKEN, owner.node, owner.process.to_guest()),
         None => match request.enter_named(&memory, data, name)? {
-            Named::Spawned(id) => (SPAWNED, NODE_ID, id.to_guest()),
+            Named::LastSpawn(id) => (SPAWNED, NODE_ID, id.to_guest()),
             Named::Taken(owner) => (NAME_IS_TAKEN, owner.node, owner.process.to_guest()),
             Named::Failed(error) => (FAILED, NODE_ID, data.add_error(error)?),
         },
@@ -166,32 +168,32 @@ fn get_or_spawn(
 
 /// What came of a spawn under a name.
 enum Named {
-    Spawned(ProcessId),
+    LastSpawn(ProcessId),
     /// Another process got the name meanwhile.
-    Taken(Owner),
+    Taken(Registration),
     Failed(SpawnError),
 }
 
 /// A function that was spawned by its name.
-pub(super) struct Spawned {
+pub(super) struct LastSpawn {
     name: Box<[u8]>,
     function: FuncIndex,
-    origin: Arc<Origin>,
+    template: Arc<ProcessTemplate>,
     /// Whether only this process's children come from it.
     is_own: bool,
 }
 
-impl HostState for Spawned {}
+impl HostState for LastSpawn {}
 
-impl Spawned {
-    /// The origin of another one of the same. A process that spawns more than once has one of its own for them.
-    fn origin(&mut self) -> Arc<Origin> {
+impl LastSpawn {
+    /// The template of another one of the same. A process that spawns more than once has one of its own for them.
+    fn template(&mut self) -> Arc<ProcessTemplate> {
         if !self.is_own {
-            let Origin { node, code, config } = &*self.origin;
-            let own = Origin { node: node.clone(), code: code.clone(), config: config.clone() };
-            (self.origin, self.is_own) = (Arc::new(own), true);
+            let ProcessTemplate { node, code, config } = &*self.template;
+            let own = ProcessTemplate { node: node.clone(), code: code.clone(), config: config.clone() };
+            (self.template, self.is_own) = (Arc::new(own), true);
         }
-        self.origin.clone()
+        self.template.clone()
     }
 }
 
@@ -227,10 +229,10 @@ impl Request {
         }
         // It has not been started, so it has not ended.
         child.set_named();
-        names.put(name.into(), Owner { node: NODE_ID, process: id }, Some(kept));
+        names.put(name.into(), Registration { node: NODE_ID, process: id }, Some(kept));
         drop(names);
         child.start();
-        Ok(Named::Spawned(id))
+        Ok(Named::LastSpawn(id))
     }
 
     /// Enters the process, linked and ready, but not yet running.
@@ -246,18 +248,18 @@ impl Request {
             data.charge_for_relation()?;
         }
         let args = decode_params(memory.bytes(self.params.0, self.params.1)?)?;
-        let (origin, function) = match self.find(memory, data, &args)? {
+        let (template, function) = match self.find(memory, data, &args)? {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
-        let place = match origin.config.quota.as_ref().map(Quota::take).transpose() {
+        let place = match template.config.quota.as_ref().map(Quota::take).transpose() {
             Ok(place) => place,
             Err(error) => return Ok(Err(error.into())),
         };
         data.children = data.children.wrapping_add(1);
         let spawn = Spawn {
-            origin,
-            entry: Entry { function, args },
+            template,
+            entry: EntryPoint { function, args },
             place,
             spawner: Some(data.process.clone()),
             link: (self.link != 0).then_some(self.link),
@@ -279,7 +281,7 @@ impl Request {
         memory: &GuestMemory<'_>,
         data: &mut ProcessData,
         args: &[Value],
-    ) -> Result<Result<(Arc<Origin>, FuncIndex), SpawnError>, Fault> {
+    ) -> Result<Result<(Arc<ProcessTemplate>, FuncIndex), SpawnError>, Fault> {
         // Where functions are forbidden, the code may have to be linked again, which the caller pays for.
         let is_restricted = match self.config {
             INHERIT => data.process.config(),
@@ -312,27 +314,27 @@ impl Request {
             _ => code,
         };
         let name = memory.bytes(self.function.0, self.function.1)?;
-        if let Some(last) = data.extensions.get_mut::<Spawned>()
-            && last.origin.is_of(code, config)
+        if let Some(last) = data.extensions.get_mut::<LastSpawn>()
+            && last.template.is_of(code, config)
             && *last.name == *name
             && fits(code.module(), last.function, args)
         {
-            return Ok(Ok((last.origin(), last.function)));
+            return Ok(Ok((last.template(), last.function)));
         }
         let name = memory.str(self.function.0, self.function.1)?;
         let function = match find(code.module(), name, args) {
             Ok(function) => function,
             Err(error) => return Ok(Err(error)),
         };
-        let (own, is_own) = (data.process.origin(), !data.process.origin().is_of(code, config));
-        let origin = if is_own {
-            Arc::new(Origin { node: own.node.clone(), code: code.clone(), config: config.clone() })
+        let (own, is_own) = (data.process.template(), !data.process.template().is_of(code, config));
+        let template = if is_own {
+            Arc::new(ProcessTemplate { node: own.node.clone(), code: code.clone(), config: config.clone() })
         } else {
             own.clone()
         };
-        let last = Spawned { name: name.as_bytes().into(), function, origin: origin.clone(), is_own };
+        let last = LastSpawn { name: name.as_bytes().into(), function, template: template.clone(), is_own };
         data.extensions.insert(last);
-        Ok(Ok((origin, function)))
+        Ok(Ok((template, function)))
     }
 }
 

@@ -21,14 +21,14 @@ pub(crate) fn register(host: &mut Host) {
 /// there, and goes on to count in the quotas of its configuration.
 fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
-    let letter = data.take_message()?;
+    let envelope = data.take_message()?;
     let process = ProcessId::from_guest(process);
     if data.node().table.get(process).is_none() {
         return Ok(TimerId::NEVER.0);
     }
     let limit = data.process.config().mailbox_bytes();
-    let kept = data.account().defer(letter.message().size() as u64, limit)?;
-    let deferred = Deferred { owner: data.id(), to: process, letter, kept };
+    let kept = data.account().defer(envelope.message().size() as u64, limit)?;
+    let deferred = Deferred { owner: data.id(), to: process, envelope, kept };
     let deadline = deadline(data, milliseconds);
     Ok(data.node().deferred.set(deadline, deferred).0)
 }

@@ -10,7 +10,7 @@ const V6: u32 = 6;
 
 /// An address as it is passed.
 #[derive(Clone, Copy)]
-pub(super) struct Passed {
+pub(super) struct AddrIn {
     pub(super) kind: u32,
     pub(super) bytes: u32,
     pub(super) port: u32,
@@ -20,7 +20,7 @@ pub(super) struct Passed {
 
 /// Where an address is written to.
 #[derive(Clone, Copy)]
-pub(super) struct Places {
+pub(super) struct AddrOut {
     pub(super) kind: u32,
     pub(super) bytes: u32,
     pub(super) port: u32,
@@ -28,7 +28,7 @@ pub(super) struct Places {
     pub(super) scope_id: u32,
 }
 
-impl Passed {
+impl AddrIn {
     /// The address. Traps on a bad pointer or type; of the port, the low half counts.
     pub(super) fn read(self, memory: &GuestMemory<'_>) -> Result<SocketAddr, Fault> {
         let port = self.port as u16;
@@ -43,7 +43,7 @@ impl Passed {
     }
 }
 
-impl Places {
+impl AddrOut {
     /// Writes an address; what version 4 does not have is left as it is.
     pub(super) fn write(self, memory: &mut GuestMemory<'_>, address: SocketAddr) -> Result<(), Fault> {
         match address {

@@ -18,9 +18,9 @@ use crate::net;
 use lunatic_core::Fault;
 use lunatic_core::process::{ProcessData, Reason, Signal};
 use lunatic_net::{self, Action, Net};
-use lunatic_resources::Kept;
+use lunatic_resources::Charge;
 
-use super::address::Places;
+use super::address::AddrOut;
 use super::{DONE, FAILED, MODULE, answered, deadline, failed, returned, timed_out};
 
 /// Addresses that are yet to be asked for.
@@ -119,7 +119,7 @@ fn check(data: &ProcessData, name: &str) -> io::Result<()> {
 }
 
 /// Has a name looked up, and the process told.
-fn look_up(data: &ProcessData, name: String, found: Found, wait: u64, kept: Kept) {
+fn look_up(data: &ProcessData, name: String, found: Found, wait: u64, kept: Charge) {
     let process = data.process.clone();
     let net: Arc<Net> = net(data.node()).clone();
     net.resolvers.submit(Box::new(move || {
@@ -155,7 +155,7 @@ fn resolve_next(
     }
     let addresses = data.sockets().addresses.get_mut("address iterator", id)?;
     let Some(address) = addresses.next() else { return Ok(FAILED) };
-    Places { kind, bytes, port, flow_info, scope_id }.write(&mut memory, address)?;
+    AddrOut { kind, bytes, port, flow_info, scope_id }.write(&mut memory, address)?;
     Ok(DONE)
 }
 

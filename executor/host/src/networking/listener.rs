@@ -14,9 +14,9 @@ use crate::memory::{GuestMemory, parts};
 use crate::net;
 use lunatic_core::Fault;
 use lunatic_core::ProcessData;
-use lunatic_net::{Action, Attempt, Net, Source, TcpListener, TcpStream, TlsListener, TlsStream};
+use lunatic_net::{Action, Net, Source, TcpListener, TcpStream, TlsListener, TlsStream, TryIo};
 
-use super::address::Passed;
+use super::address::AddrIn;
 use super::dns::{self, answer_address};
 use super::stream::{Known, enter_stream};
 use super::{Kind, MODULE, Operation, TCP_LISTENER, TLS_LISTENER, answered, begin, enter, too_many};
@@ -25,7 +25,7 @@ use super::{Kind, MODULE, Operation, TCP_LISTENER, TLS_LISTENER, answered, begin
 trait Listens: Send + Sync + Sized + 'static {
     const KIND: Kind<Self>;
     type Stream: Known;
-    fn accept(&self) -> io::Result<Attempt<(Self::Stream, SocketAddr)>>;
+    fn accept(&self) -> io::Result<TryIo<(Self::Stream, SocketAddr)>>;
     fn local(&self) -> io::Result<SocketAddr>;
     fn source(&self) -> &Arc<Source>;
 
@@ -41,7 +41,7 @@ macro_rules! listens {
             const KIND: Kind<$listener> = $kind;
             type Stream = $stream;
 
-            fn accept(&self) -> io::Result<Attempt<($stream, SocketAddr)>> {
+            fn accept(&self) -> io::Result<TryIo<($stream, SocketAddr)>> {
                 $listener::accept(self)
             }
 
@@ -84,7 +84,7 @@ fn register_kind<L: Listens>(host: &mut Host, prefix: &str) {
 /// Binds a socket to an address, if that is allowed. Port 0 is any that is free. Writes the socket's identifier.
 pub(super) fn bind<T>(
     guest: &mut Guest<'_>,
-    address: Passed,
+    address: AddrIn,
     place: u32,
     kind: Kind<T>,
     open: impl FnOnce(&Arc<Net>, SocketAddr, &GuestMemory<'_>) -> Result<io::Result<T>, Fault>,
@@ -122,18 +122,18 @@ impl<L: Listens> Operation for Accept<L> {
         &mut self,
         memory: &mut GuestMemory<'_>,
         data: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+    ) -> Result<io::Result<TryIo<u64>>, Fault> {
         memory.check(self.peer, 8)?;
         let (stream, peer) = match self.listener.accept() {
-            Ok(Attempt::Done(accepted)) => accepted,
-            Ok(Attempt::Blocked(direction)) => return Ok(Ok(Attempt::Blocked(direction))),
+            Ok(TryIo::Done(accepted)) => accepted,
+            Ok(TryIo::Blocked(direction)) => return Ok(Ok(TryIo::Blocked(direction))),
             Err(error) => return Ok(Err(error)),
         };
         let entered = enter_stream(data, Arc::new(stream));
         match entered.and_then(|id| Ok((id, dns::add(data, vec![peer])?))) {
             Ok((id, addresses)) => {
                 memory.write_u64(self.peer, addresses)?;
-                Ok(Ok(Attempt::Done(id)))
+                Ok(Ok(TryIo::Done(id)))
             }
             Err(error) => Ok(Err(error)),
         }

@@ -29,7 +29,7 @@ use lunatic_jit::{HostCall, RawValue};
 use crate::declare::Host;
 use lunatic_core::ProcessData;
 use lunatic_core::{Fault, HostState};
-use lunatic_net::{Attempt, Source, Stream, TcpListener, TcpStream, TlsListener, TlsStream, UdpSocket};
+use lunatic_net::{Source, Stream, TcpListener, TcpStream, TlsListener, TlsStream, TryIo, UdpSocket};
 
 use crate::Guest;
 use crate::memory::{GuestMemory, parts};
@@ -153,7 +153,7 @@ trait Operation: Sized + Send + 'static {
         &mut self,
         memory: &mut GuestMemory<'_>,
         data: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault>;
+    ) -> Result<io::Result<TryIo<u64>>, Fault>;
 
     /// Who says when it is worth another attempt.
     fn source(&self) -> &Arc<Source>;
@@ -192,8 +192,8 @@ fn go_on<O: Operation>(
     begun: Option<Option<u64>>,
 ) -> Result<HostCall<u32>, Fault> {
     let direction = match operation.attempt(memory, data)? {
-        Ok(Attempt::Blocked(direction)) => direction,
-        Ok(Attempt::Done(value)) => {
+        Ok(TryIo::Blocked(direction)) => direction,
+        Ok(TryIo::Done(value)) => {
             return answered(memory, data, Ok(value), operation.place()).map(HostCall::Return);
         }
         Err(error) => return failed(memory, data, error, operation.place()).map(HostCall::Return),

@@ -12,7 +12,7 @@ use crate::declare::{CALL, Host, LOOK, SYSTEM_CALL, func};
 use crate::memory::GuestMemory;
 use lunatic_core::Fault;
 use lunatic_core::ProcessData;
-use lunatic_net::{Attempt, Source, Stream, Timeouts};
+use lunatic_net::{Source, Stream, Timeouts, TryIo};
 
 use super::{Kind, MODULE, Operation, begin, enter, too_many};
 
@@ -109,11 +109,11 @@ impl<S: Known> Operation for Read<S> {
         &mut self,
         memory: &mut GuestMemory<'_>,
         _: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+    ) -> Result<io::Result<TryIo<u64>>, Fault> {
         memory.check(self.buffer, self.all)?;
         let buffer = memory.bytes_mut(self.buffer, self.length)?;
         if buffer.is_empty() {
-            return Ok(Ok(Attempt::Done(0)));
+            return Ok(Ok(TryIo::Done(0)));
         }
         Ok(self.stream.read(buffer).map(counted))
     }
@@ -163,23 +163,23 @@ impl<S: Known> Operation for Write<S> {
         &mut self,
         memory: &mut GuestMemory<'_>,
         _: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+    ) -> Result<io::Result<TryIo<u64>>, Fault> {
         let accepted = match self.accepted {
             Some(accepted) => accepted,
             None => {
                 let slices = gather(memory, self.buffers, self.count)?;
                 if slices.is_empty() {
-                    return Ok(Ok(Attempt::Done(0)));
+                    return Ok(Ok(TryIo::Done(0)));
                 }
                 match self.stream.write(&slices).map(counted) {
-                    Ok(Attempt::Done(accepted)) => *self.accepted.insert(accepted),
+                    Ok(TryIo::Done(accepted)) => *self.accepted.insert(accepted),
                     other => return Ok(other),
                 }
             }
         };
         Ok(self.stream.flush().map(|attempt| match attempt {
-            Attempt::Done(()) => Attempt::Done(accepted),
-            Attempt::Blocked(direction) => Attempt::Blocked(direction),
+            TryIo::Done(()) => TryIo::Done(accepted),
+            TryIo::Blocked(direction) => TryIo::Blocked(direction),
         }))
     }
 
@@ -238,10 +238,10 @@ impl<S: Known> Operation for Flush<S> {
         &mut self,
         _: &mut GuestMemory<'_>,
         _: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+    ) -> Result<io::Result<TryIo<u64>>, Fault> {
         Ok(self.stream.flush().map(|attempt| match attempt {
-            Attempt::Done(()) => Attempt::Done(0),
-            Attempt::Blocked(direction) => Attempt::Blocked(direction),
+            TryIo::Done(()) => TryIo::Done(0),
+            TryIo::Blocked(direction) => TryIo::Blocked(direction),
         }))
     }
 
@@ -255,9 +255,9 @@ impl<S: Known> Operation for Flush<S> {
 }
 
 /// A number of bytes as it is written.
-pub(super) fn counted(attempt: Attempt<usize>) -> Attempt<u64> {
+pub(super) fn counted(attempt: TryIo<usize>) -> TryIo<u64> {
     match attempt {
-        Attempt::Done(count) => Attempt::Done(count as u64),
-        Attempt::Blocked(direction) => Attempt::Blocked(direction),
+        TryIo::Done(count) => TryIo::Done(count as u64),
+        TryIo::Blocked(direction) => TryIo::Blocked(direction),
     }
 }

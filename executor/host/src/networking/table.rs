@@ -2,18 +2,18 @@
 //! allocated, and so without anything more to fetch when it is used.
 
 use lunatic_core::Fault;
-use lunatic_core::process::Resources;
+use lunatic_core::process::ResourceTable;
 
 /// See the module.
 pub(crate) struct Table<T> {
     first: Option<(u64, T)>,
     /// Those that came while there was a first; all numbers are theirs.
-    others: Resources<T>,
+    others: ResourceTable<T>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Table<T> {
-        Table { first: None, others: Resources::default() }
+        Table { first: None, others: ResourceTable::default() }
     }
 }
 

@@ -12,9 +12,9 @@ use crate::memory::{GuestMemory, parts};
 use crate::net;
 use lunatic_core::Fault;
 use lunatic_core::ProcessData;
-use lunatic_net::{Action, Attempt, Source, Stream, TcpListener, TcpStream};
+use lunatic_net::{Action, Source, Stream, TcpListener, TcpStream, TryIo};
 
-use super::address::Passed;
+use super::address::AddrIn;
 use super::dns::answer_address;
 use super::listener;
 use super::stream::{self, Known, counted, enter_stream};
@@ -52,7 +52,7 @@ fn bind(
     scope_id: u32,
     place: u32,
 ) -> Result<u32, Fault> {
-    let address = Passed { kind, bytes, port, flow_info, scope_id };
+    let address = AddrIn { kind, bytes, port, flow_info, scope_id };
     listener::bind(guest, address, place, TCP_LISTENER, |net, address, _| Ok(TcpListener::bind(net, address)))
 }
 
@@ -70,7 +70,7 @@ fn connect(
 ) -> Result<HostCall<u32>, Fault> {
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
-    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
+    let address = AddrIn { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
     let stream = data.process.config().caps().network.check(Action::Connect(address));
     match stream.and_then(|()| TcpStream::connect(net(data.node()), address)) {
         Ok(stream) => begin(guest, Connect { stream: Arc::new(stream), timeout_ms, place }),
@@ -91,10 +91,10 @@ impl Operation for Connect {
         &mut self,
         _: &mut GuestMemory<'_>,
         data: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+    ) -> Result<io::Result<TryIo<u64>>, Fault> {
         Ok(self.stream.finish_connecting().and_then(|attempt| match attempt {
-            Attempt::Done(()) => enter_stream(data, self.stream.clone()).map(Attempt::Done),
-            Attempt::Blocked(direction) => Ok(Attempt::Blocked(direction)),
+            TryIo::Done(()) => enter_stream(data, self.stream.clone()).map(TryIo::Done),
+            TryIo::Blocked(direction) => Ok(TryIo::Blocked(direction)),
         }))
     }
 
@@ -135,10 +135,10 @@ impl Operation for Peek {
         &mut self,
         memory: &mut GuestMemory<'_>,
         _: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+    ) -> Result<io::Result<TryIo<u64>>, Fault> {
         let buffer = memory.bytes_mut(self.buffer, self.length)?;
         if buffer.is_empty() {
-            return Ok(Ok(Attempt::Done(0)));
+            return Ok(Ok(TryIo::Done(0)));
         }
         Ok(self.stream.peek(buffer).map(counted))
     }

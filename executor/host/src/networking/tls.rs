@@ -14,9 +14,9 @@ use crate::memory::{GuestMemory, parts};
 use crate::net;
 use lunatic_core::Fault;
 use lunatic_core::ProcessData;
-use lunatic_net::{Action, Attempt, Source, Stream, TcpStream, TlsListener, TlsStream, client_config};
+use lunatic_net::{Action, Source, Stream, TcpStream, TlsListener, TlsStream, TryIo, client_config};
 
-use super::address::Passed;
+use super::address::AddrIn;
 use super::dns;
 use super::listener;
 use super::stream::{self, Known, enter_stream};
@@ -78,7 +78,7 @@ fn bind(
     key: u32,
     key_len: u32,
 ) -> Result<u32, Fault> {
-    let address = Passed { kind, bytes, port, flow_info, scope_id };
+    let address = AddrIn { kind, bytes, port, flow_info, scope_id };
     let (certificates, key) = ((certificates, certificates_len), (key, key_len));
     // Whoever may not bind is told of wrong pointers all the same.
     let (memory, data) = parts(guest)?;
@@ -189,25 +189,25 @@ impl Connect {
     }
 
     /// One step of it.
-    fn step(&mut self, data: &mut ProcessData) -> io::Result<Attempt<Option<u64>>> {
+    fn step(&mut self, data: &mut ProcessData) -> io::Result<TryIo<Option<u64>>> {
         let (attempt, next) = match std::mem::replace(&mut self.stage, Stage::Begin) {
-            Stage::Begin => (Attempt::Done(()), Stage::Connecting(self.connect_to_next(data)?)),
+            Stage::Begin => (TryIo::Done(()), Stage::Connecting(self.connect_to_next(data)?)),
             Stage::Connecting(tcp) => match tcp.finish_connecting()? {
-                Attempt::Done(()) => {
+                TryIo::Done(()) => {
                     let tls = TlsStream::client(tcp, self.config.clone(), &self.host)?;
-                    (Attempt::Done(()), Stage::ShakingHands(Arc::new(tls)))
+                    (TryIo::Done(()), Stage::ShakingHands(Arc::new(tls)))
                 }
                 blocked => (blocked, Stage::Connecting(tcp)),
             },
             Stage::ShakingHands(tls) => match tls.shake_hands()? {
-                Attempt::Done(()) => return enter_stream(data, tls).map(|id| Attempt::Done(Some(id))),
+                TryIo::Done(()) => return enter_stream(data, tls).map(|id| TryIo::Done(Some(id))),
                 blocked => (blocked, Stage::ShakingHands(tls)),
             },
         };
         self.stage = next;
         Ok(match attempt {
-            Attempt::Done(()) => Attempt::Done(None),
-            Attempt::Blocked(direction) => Attempt::Blocked(direction),
+            TryIo::Done(()) => TryIo::Done(None),
+            TryIo::Blocked(direction) => TryIo::Blocked(direction),
         })
     }
 }
@@ -219,12 +219,12 @@ impl Operation for Connect {
         &mut self,
         _: &mut GuestMemory<'_>,
         data: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+    ) -> Result<io::Result<TryIo<u64>>, Fault> {
         loop {
             match self.step(data) {
-                Ok(Attempt::Done(None)) => {}
-                Ok(Attempt::Done(Some(id))) => return Ok(Ok(Attempt::Done(id))),
-                Ok(Attempt::Blocked(direction)) => return Ok(Ok(Attempt::Blocked(direction))),
+                Ok(TryIo::Done(None)) => {}
+                Ok(TryIo::Done(Some(id))) => return Ok(Ok(TryIo::Done(id))),
+                Ok(TryIo::Blocked(direction)) => return Ok(Ok(TryIo::Blocked(direction))),
                 // The next address may do.
                 Err(_) if self.addresses.len() > 0 => self.stage = Stage::Begin,
                 Err(error) => return Ok(Err(error)),

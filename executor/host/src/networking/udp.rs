@@ -13,9 +13,9 @@ use crate::declare::{CALL, Host, SYSTEM_CALL, func};
 use crate::memory::{GuestMemory, parts};
 use lunatic_core::Fault;
 use lunatic_core::ProcessData;
-use lunatic_net::{Action, Attempt, Source, UdpSocket};
+use lunatic_net::{Action, Source, TryIo, UdpSocket};
 
-use super::address::Passed;
+use super::address::AddrIn;
 use super::dns::{self, answer_address};
 use super::listener;
 use super::stream::counted;
@@ -95,7 +95,7 @@ fn bind(
     scope_id: u32,
     place: u32,
 ) -> Result<u32, Fault> {
-    let address = Passed { kind, bytes, port, flow_info, scope_id };
+    let address = AddrIn { kind, bytes, port, flow_info, scope_id };
     listener::bind(guest, address, place, UDP_SOCKET, |net, address, _| Ok(UdpSocket::bind(net, address)))
 }
 
@@ -115,7 +115,7 @@ fn connect(
 ) -> Result<u32, Fault> {
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
-    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
+    let address = AddrIn { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
     let socket = get(data, id)?.clone();
     let connected = data.process.config().caps().network.check(Action::Connect(address));
     let connected = connected.and_then(|()| socket.connect(address)).map(|()| 0);
@@ -170,7 +170,7 @@ fn send_to(
 ) -> Result<HostCall<u32>, Fault> {
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
-    let address = Passed { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
+    let address = AddrIn { kind, bytes, port, flow_info, scope_id }.read(&memory)?;
     let socket = get(data, id)?.clone();
     match data.process.config().caps().network.check(Action::Connect(address)) {
         Ok(()) => begin(guest, Send { socket, buffer, length, to: Some(address), place }),
@@ -191,7 +191,7 @@ impl Operation for Send {
         &mut self,
         memory: &mut GuestMemory<'_>,
         _: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+    ) -> Result<io::Result<TryIo<u64>>, Fault> {
         let datagram = memory.bytes(self.buffer, self.length)?;
         let sent = match self.to {
             Some(address) => self.socket.send_to(datagram, address),
@@ -247,21 +247,21 @@ impl Operation for Receive {
         &mut self,
         memory: &mut GuestMemory<'_>,
         data: &mut ProcessData,
-    ) -> Result<io::Result<Attempt<u64>>, Fault> {
+    ) -> Result<io::Result<TryIo<u64>>, Fault> {
         if let Some(from) = self.from {
             memory.check(from, 8)?;
         }
         let buffer = memory.bytes_mut(self.buffer, self.length)?;
         let Some(from) = self.from else { return Ok(self.socket.receive(buffer).map(counted)) };
         match self.socket.receive_from(buffer) {
-            Ok(Attempt::Done((count, address))) => match dns::add(data, vec![address]) {
+            Ok(TryIo::Done((count, address))) => match dns::add(data, vec![address]) {
                 Ok(addresses) => {
                     memory.write_u64(from, addresses)?;
-                    Ok(Ok(Attempt::Done(count as u64)))
+                    Ok(Ok(TryIo::Done(count as u64)))
                 }
                 Err(error) => Ok(Err(error)),
             },
-            Ok(Attempt::Blocked(direction)) => Ok(Ok(Attempt::Blocked(direction))),
+            Ok(TryIo::Blocked(direction)) => Ok(Ok(TryIo::Blocked(direction))),
             Err(error) => Ok(Err(error)),
         }
     }

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lunatic_core::Fault;
-use lunatic_core::process::Resources;
+use lunatic_core::process::ResourceTable;
 use lunatic_core::{HostState, Node, ProcessData};
 use lunatic_sqlite::{
-    Connection, Held, Owner, OwnerLimits, SqlError, StatementId, Steps, Surroundings, Tenant,
+    Connection, Environment, Held, Owner, OwnerLimits, SqlError, StatementId, Steps, Tenant,
 };
 
 use crate::{Capable, Services};
@@ -21,8 +21,8 @@ pub(super) const STATEMENT: &str = "statement";
 /// closing may take its time.
 pub(crate) struct Databases {
     pub(super) owner: Arc<Owner>,
-    pub(super) connections: Resources<Opened>,
-    pub(super) statements: Resources<Statement>,
+    pub(super) connections: ResourceTable<Opened>,
+    pub(super) statements: ResourceTable<Statement>,
     /// For whom its statements run.
     pub(super) tenant: Tenant,
     node: Arc<Node>,
@@ -117,7 +117,7 @@ impl HostState for Databases {}
 /// A node's time and randomness.
 struct OfNode(Arc<Node>);
 
-impl Surroundings for OfNode {
+impl Environment for OfNode {
     fn wall(&self) -> u64 {
         self.0.clock.wall()
     }
@@ -138,7 +138,7 @@ impl Databases {
                 dirs: process.config().caps().dirs.clone(),
             };
             let owner = Owner::new(limits, node.accounts_total().clone(), Arc::new(OfNode(node.clone())));
-            let (connections, statements) = (Resources::new(), Resources::new());
+            let (connections, statements) = (ResourceTable::new(), ResourceTable::new());
             let tenant = process.config().quota.as_ref().map_or_else(Vec::new, |quota| quota.path()).into();
             Databases { owner, connections, statements, tenant, node }
         })

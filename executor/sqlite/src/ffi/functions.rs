@@ -78,7 +78,7 @@ unsafe fn fill(context: *mut c::sqlite3_context, bytes: &mut [u8]) -> bool {
     // the zero.
     unsafe {
         let owner = &*c::sqlite3_user_data(context).cast::<Owner>();
-        let is_filled = caught(false, || owner.surroundings().fill(bytes));
+        let is_filled = caught(false, || owner.environment().fill(bytes));
         if !is_filled {
             c::sqlite3_result_error(context, c"no randomness".as_ptr(), -1);
         }

@@ -150,7 +150,7 @@ unsafe extern "C" fn randomness(_: *mut c::sqlite3_vfs, size: c_int, out: *mut c
 /// Milliseconds of SQLite's time.
 fn now_ms() -> i64 {
     let since_epoch =
-        caught(0, || Owner::current().map_or(0, |owner| owner.surroundings().wall() / 1_000_000));
+        caught(0, || Owner::current().map_or(0, |owner| owner.environment().wall() / 1_000_000));
     EPOCH_MS + since_epoch as i64
 }
 

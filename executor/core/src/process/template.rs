@@ -7,8 +7,8 @@ use crate::config::ProcessConfig;
 use crate::node::Node;
 
 /// See the module. A process has one reference of it instead of one of each part: the parts are counted by all workers,
-/// and whoever spawns much has an origin of its own for its children, so that workers seldom meet at a count.
-pub struct Origin {
+/// and whoever spawns much has a template of its own for its children, so that workers seldom meet at a count.
+pub struct ProcessTemplate {
     /// The node.
     pub node: Arc<Node>,
     /// The module.
@@ -17,7 +17,7 @@ pub struct Origin {
     pub config: Arc<ProcessConfig>,
 }
 
-impl Origin {
+impl ProcessTemplate {
     /// Whether a process with this code and this configuration could come from it.
     pub fn is_of(&self, code: &Code, config: &Arc<ProcessConfig>) -> bool {
         self.code.is(code) && Arc::ptr_eq(&self.config, config)

@@ -11,8 +11,8 @@ use lunatic_core::process::{ProcessId, Signal, Signals};
 use lunatic_scheduler::Job;
 use lunatic_scheduler::{Clock, Rng, SimulatedClock};
 
-use super::character::{Character, up_to};
 use super::faults::{Faults, Probability};
+use super::profile::{Profile, up_to};
 use super::trace::Trace;
 
 /// Nanoseconds that a reduction takes.
@@ -30,7 +30,7 @@ const SLOW_JOB: u64 = 10_000_000_000;
 const HELD: Probability = Probability::ratio(1, 2);
 
 /// See the module.
-pub(crate) struct Hooks {
+pub(crate) struct SimulatedMachine {
     // One thread drives a node; the lock is for the type's sake and never contended.
     state: Mutex<State>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Hooks {
 struct State {
     rng: Rng,
     faults: Faults,
-    character: Character,
+    profile: Profile,
     clock: Arc<SimulatedClock>,
     /// Reductions of a whole slice.
     slice: u64,
@@ -58,19 +58,19 @@ struct State {
     jobs: Vec<Job>,
 }
 
-impl Hooks {
+impl SimulatedMachine {
     pub(super) fn new(
         mut rng: Rng,
         faults: Faults,
         clock: Arc<SimulatedClock>,
         slice: u64,
         trace: Option<Trace>,
-    ) -> Hooks {
-        let character = Character::draw(&mut rng, &faults, slice);
+    ) -> SimulatedMachine {
+        let profile = Profile::draw(&mut rng, &faults, slice);
         let state = State {
             rng,
             faults,
-            character,
+            profile,
             clock,
             slice,
             trace,
@@ -82,7 +82,7 @@ impl Hooks {
             holds: false,
             jobs: Vec::new(),
         };
-        Hooks { state: Mutex::new(state) }
+        SimulatedMachine { state: Mutex::new(state) }
     }
 
     // What the driver asks and tells.
@@ -118,13 +118,13 @@ impl Hooks {
     /// Whether time jumps before the next turn.
     pub(super) fn jumps(&self) -> bool {
         let state = &mut *self.lock();
-        state.character.jump.happens(&mut state.rng)
+        state.profile.jump.happens(&mut state.rng)
     }
 
     /// Whether the worker pauses after its turn.
     pub(super) fn pauses(&self) -> bool {
         let state = &mut *self.lock();
-        state.character.pause.happens(&mut state.rng)
+        state.profile.pause.happens(&mut state.rng)
     }
 
     /// Adds a line to the trace, between turns.
@@ -152,7 +152,7 @@ impl Hooks {
     }
 }
 
-impl Machine for Hooks {
+impl Machine for SimulatedMachine {
     #[cold]
     fn begin_turn(&self, process: ProcessId, is_first: bool, reductions: u64) -> Plan {
         let state = &mut *self.lock();
@@ -163,7 +163,7 @@ impl Machine for Hooks {
             return Plan::Kill;
         }
         state.before = reductions;
-        let slice = state.character.slice(&mut state.rng, state.slice);
+        let slice = state.profile.slice(&mut state.rng, state.slice);
         state.is_cut = slice < state.slice;
         Plan::Run { slice }
     }

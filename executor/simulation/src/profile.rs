@@ -9,7 +9,7 @@ use super::faults::{Faults, Probability};
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Character {
+pub(super) struct Profile {
     /// How many of the slices are cut short. Never all of them: a program would hardly get on.
     pub(super) cut: Probability,
     /// Reductions of a slice that is cut, at most: some seeds interrupt every few instructions, others hardly ever.
@@ -27,14 +27,14 @@ const LONGEST: u32 = 4;
 /// The rarest and the most frequent event of those that a seed may have, as powers of one half.
 const RARITY: std::ops::Range<usize> = 2..12;
 
-impl Character {
+impl Profile {
     /// The one that comes next in a sequence, but for what the faults say. A whole slice has `slice` reductions.
-    pub(super) fn draw(rng: &mut Rng, faults: &Faults, slice: u64) -> Character {
+    pub(super) fn draw(rng: &mut Rng, faults: &Faults, slice: u64) -> Profile {
         let cut = Probability::ratio(CUTS[rng.below(CUTS.len())], 16);
         let bits = (slice.ilog2() + 1).saturating_sub(LONGEST) as usize + 1;
         let longest = 1u64.checked_shl(LONGEST + rng.below(bits) as u32).unwrap_or(u64::MAX).min(slice);
         let (jump, pause) = (rarely(rng), rarely(rng));
-        Character { cut, longest, jump: faults.jump.unwrap_or(jump), pause: faults.pause.unwrap_or(pause) }
+        Profile { cut, longest, jump: faults.jump.unwrap_or(jump), pause: faults.pause.unwrap_or(pause) }
     }
 
     /// Reductions of the next slice, of which a whole one has `slice`.
@@ -77,10 +77,10 @@ mod tests {
     fn whole_slices_come_whatever_the_seed_and_none_is_empty() {
         for (seed, whole) in (0..100).zip([1, 2, 15, 1000, u64::MAX].into_iter().cycle()) {
             let mut rng = Rng::seeded(seed);
-            let character = Character::draw(&mut rng, &Faults::default(), whole);
-            let slices: Vec<u64> = (0..1000).map(|_| character.slice(&mut rng, whole)).collect();
-            assert!(slices.contains(&whole), "{character:?}");
-            assert!(slices.iter().all(|slice| (1..=whole).contains(slice)), "{character:?}");
+            let profile = Profile::draw(&mut rng, &Faults::default(), whole);
+            let slices: Vec<u64> = (0..1000).map(|_| profile.slice(&mut rng, whole)).collect();
+            assert!(slices.contains(&whole), "{profile:?}");
+            assert!(slices.iter().all(|slice| (1..=whole).contains(slice)), "{profile:?}");
         }
     }
 }

@@ -17,13 +17,13 @@
 //!
 //! # Who may
 //!
-//! - At most as many threads at a time as there are [seats], which is as many as workers. A seat is held for a turn,
+//! - At most as many threads at a time as there are [permits], which is as many as workers. A permit is held for a turn,
 //!   never for a piece of work: work that takes for ever keeps no one from anything but its thread. Where there is no
-//!   seat, the task is queued for the workers.
+//!   permit, the task is queued for the workers.
 //! - Tasks of normal priority. What the others are queued in is what gives them their share.
 //! - While nobody waits for the thread. If there is more work than threads for it, a task's next piece is queued behind
 //!   that of the others, and the thread takes the first: so all of them have their turns. A turn is all that others ever
-//!   wait for, so the pool has so many threads more as there are seats.
+//!   wait for, so the pool has so many threads more as there are permits.
 //! - As long as there was work in each slice. A task that has computed for all of one goes to the workers.
 //!
 //! What a turn here makes runnable goes to the injector, as from any thread that has no run queue, and timers that it sets
@@ -31,12 +31,12 @@
 //!
 //! # How it stops
 //!
-//! Who takes a seat looks afterwards whether the scheduler stops; who stops it looks afterwards at the seats, and waits
+//! Who takes a permit looks afterwards whether the scheduler stops; who stops it looks afterwards at the permits, and waits
 //! until all are free. Of two fences one comes first: either the one sees the other's, or the other the one's. So after
 //! [`Files::finish`] no guest code runs here, and none begins. Work that is under way ends in its own time and finds no
 //! one.
 //!
-//! [seats]: Files::new
+//! [permits]: Files::new
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -52,17 +52,17 @@ pub type Work = Box<dyn FnOnce() -> Option<Arc<dyn Task>> + Send>;
 /// See the module.
 pub struct Files {
     pool: BlockingPool,
-    seats: Box<[Seat]>,
+    permits: Box<[Permit]>,
 }
 
 /// Whether someone has it. In a line of its own: it is taken and left at every turn.
 #[derive(Default)]
 #[repr(align(64))]
-struct Seat(AtomicBool);
+struct Permit(AtomicBool);
 
-/// A seat that is taken, until this is dropped.
+/// A permit that is taken, until this is dropped.
 struct Taken<'a> {
-    seat: &'a Seat,
+    permit: &'a Permit,
     index: usize,
 }
 
@@ -95,9 +95,9 @@ pub fn keep(work: Work) -> Option<Work> {
 
 impl Files {
     /// So many threads do work at a time, and so many more may run tasks.
-    pub fn new(threads: usize, seats: usize) -> Files {
-        let seats: Box<[Seat]> = (0..seats).map(|_| Seat::default()).collect();
-        Files { pool: BlockingPool::new(threads + seats.len()), seats }
+    pub fn new(threads: usize, permits: usize) -> Files {
+        let permits: Box<[Permit]> = (0..permits).map(|_| Permit::default()).collect();
+        Files { pool: BlockingPool::new(threads + permits.len()), permits }
     }
 
     /// Has a thread do this, which is to [follow](Files::follow).
@@ -159,14 +159,14 @@ impl Files {
         Some(step)
     }
 
-    /// Takes a seat, that one if it is free.
+    /// Takes a permit, that one if it is free.
     fn sit(&self, place: usize) -> Option<Taken<'_>> {
-        let seats = self.seats.len();
-        let taken = (0..seats).map(|offset| (place + offset) % seats).find_map(|index| {
-            let seat = &self.seats[index];
-            // Acquire and, when it is left, release: who stops the node goes on after what was done on a seat.
-            let is_taken = seat.0.load(Ordering::Relaxed) || seat.0.swap(true, Ordering::Acquire);
-            (!is_taken).then(|| Taken { seat, index })
+        let permits = self.permits.len();
+        let taken = (0..permits).map(|offset| (place + offset) % permits).find_map(|index| {
+            let permit = &self.permits[index];
+            // Acquire and, when it is left, release: who stops the node goes on after what was done on a permit.
+            let is_taken = permit.0.load(Ordering::Relaxed) || permit.0.swap(true, Ordering::Acquire);
+            (!is_taken).then(|| Taken { permit, index })
         });
         // See the module.
         fence(Ordering::SeqCst);
@@ -177,9 +177,9 @@ impl Files {
     pub fn finish(&self) {
         const LOOK: Duration = Duration::from_micros(50);
         fence(Ordering::SeqCst);
-        for seat in &self.seats {
+        for permit in &self.permits {
             // As long as a slice takes: a worker is waited for likewise.
-            while seat.0.load(Ordering::Acquire) {
+            while permit.0.load(Ordering::Acquire) {
                 std::thread::sleep(LOOK);
             }
         }
@@ -188,7 +188,7 @@ impl Files {
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.seat.0.store(false, Ordering::Release);
+        self.permit.0.store(false, Ordering::Release);
     }
 }
 
@@ -247,9 +247,9 @@ mod tests {
     }
 
     impl Machine {
-        fn new(threads: usize, seats: usize) -> (Arc<Machine>, Driven) {
+        fn new(threads: usize, permits: usize) -> (Arc<Machine>, Driven) {
             let (scheduler, mut workers) = Scheduler::new(1, 0, Arc::new(NoEvents), |_| Ok(())).unwrap();
-            let files = Files::new(threads, seats);
+            let files = Files::new(threads, permits);
             let worker = workers.pop().unwrap().on_this_thread();
             (Arc::new(Machine { files, scheduler, running: AtomicUsize::new(0) }), worker)
         }
@@ -340,11 +340,11 @@ mod tests {
     #[test]
     fn what_may_not_run_here_is_the_workers() {
         let here = std::thread::current().id();
-        for (seats, priority) in [(0, Priority::Normal), (1, Priority::High), (1, Priority::Low)] {
-            let (machine, mut worker) = Machine::new(2, seats);
+        for (permits, priority) in [(0, Priority::Normal), (1, Priority::High), (1, Priority::Low)] {
+            let (machine, mut worker) = Machine::new(2, permits);
             let reader = Arc::new(Reader { priority, ..machine.reader(10) });
             reader.run_until(11, || _ = worker.step());
-            assert_eq!(reader.turns(), [here; 11], "{seats} seats, {priority:?}");
+            assert_eq!(reader.turns(), [here; 11], "{permits} permits, {priority:?}");
         }
     }
 

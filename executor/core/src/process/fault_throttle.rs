@@ -33,7 +33,7 @@ thread_local! {
 
 /// What is known of the faults of a process. Small, as every process has one.
 #[derive(Debug, Default)]
-pub(super) struct Caution {
+pub(super) struct FaultThrottle {
     /// Pages of memory that it had when it was looked at last.
     memory: u32,
     /// Those that it has not touched yet, as far as is known.
@@ -44,7 +44,7 @@ pub(super) struct Caution {
     quiet: u8,
 }
 
-impl Caution {
+impl FaultThrottle {
     /// How much of a slice it gets.
     pub(super) fn slice(&self, slice: u64) -> u64 {
         (slice >> self.shift).max(1)
@@ -102,32 +102,32 @@ mod tests {
 
     #[test]
     fn slices_are_short_while_much_is_touched_and_long_again_when_it_is_not() {
-        let mut caution = Caution::default();
-        caution.note_memory(4 << 20);
-        assert_eq!(caution.slice(100_000), 100_000, "so little is not watched");
-        caution.note_memory(1 << 30);
-        assert_eq!(caution.slice(100_000), 3125);
+        let mut throttle = FaultThrottle::default();
+        throttle.note_memory(4 << 20);
+        assert_eq!(throttle.slice(100_000), 100_000, "so little is not watched");
+        throttle.note_memory(1 << 30);
+        assert_eq!(throttle.slice(100_000), 3125);
         for _ in 0..QUIET {
-            caution.count(10);
+            throttle.count(10);
         }
-        assert_eq!(caution.slice(100_000), 6250);
-        caution.count(20_000);
-        assert_eq!(caution.slice(100_000), 3125);
+        assert_eq!(throttle.slice(100_000), 6250);
+        throttle.count(20_000);
+        assert_eq!(throttle.slice(100_000), 3125);
         for _ in 0..u32::from(QUIET) * u32::from(SHORTEST) {
-            caution.count(0);
+            throttle.count(0);
         }
-        assert_eq!(caution.slice(100_000), 100_000);
-        assert_eq!(caution.slice(0), 1, "a slice is never empty");
+        assert_eq!(throttle.slice(100_000), 100_000);
+        assert_eq!(throttle.slice(0), 1, "a slice is never empty");
     }
 
     #[test]
     fn a_process_that_has_touched_all_of_its_memory_is_not_watched() {
-        let mut caution = Caution::default();
-        caution.note_memory(64 << 20);
+        let mut throttle = FaultThrottle::default();
+        throttle.note_memory(64 << 20);
         for _ in 0..40 {
-            caution.count(400);
+            throttle.count(400);
         }
-        assert!(caution.untouched <= LITTLE);
-        assert_eq!(caution.slice(100_000), 100_000);
+        assert!(throttle.untouched <= LITTLE);
+        assert_eq!(throttle.slice(100_000), 100_000);
     }
 }
