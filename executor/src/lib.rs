@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+pub mod embed;
 mod error;
 #[cfg(feature = "jail")]
 mod jail;
@@ -40,6 +41,7 @@ pub use lunatic_core::config::{MAX_STACK, MIN_STACK};
 pub use lunatic_core::inspect::Inspector;
 pub use lunatic_core::node::ExitStatus;
 pub use lunatic_host::capabilities::forbidden::fits;
+pub use lunatic_host::{func, overload};
 pub use lunatic_jit::{Cache, CacheError};
 pub use lunatic_net::{AddressRule, NameRule, NetworkRules, RuleError};
 pub use lunatic_scheduler::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};

@@ -219,7 +219,7 @@ impl Scheduler {
 
     /// Makes sure that somebody looks at timers when the next one is due, which was set on a thread that may not come to
     /// look itself.
-    fn hasten(&self, next: Option<u64>) {
+    pub fn hasten(&self, next: Option<u64>) {
         fence(Ordering::SeqCst);
         self.idle.hasten(next);
     }

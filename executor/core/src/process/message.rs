@@ -210,6 +210,11 @@ impl DataMessage {
         self.read = usize::try_from(position).unwrap_or(usize::MAX).min(self.data.len());
     }
 
+    /// All of its bytes, wherever reading has come to.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data
+    }
+
     /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()

@@ -20,6 +20,7 @@ mod body;
 mod data;
 mod end;
 mod exit;
+mod exit_event;
 mod fault_throttle;
 mod free_list;
 mod id;
@@ -28,6 +29,7 @@ mod info;
 mod link;
 mod mailbox;
 mod message;
+mod port;
 #[allow(unsafe_code)] // A list of senders that nobody locks; its header says why it is sound.
 mod queue;
 mod signal;
@@ -53,17 +55,19 @@ use crate::config::ProcessConfig;
 use crate::node::Node;
 use crate::report::Report;
 use lunatic_resources::Account;
-use lunatic_scheduler::{Priority, Task, Wake};
+use lunatic_scheduler::{Events, Priority, Step, Task, Wake};
 
 pub use alias::Use as AliasUse;
 pub use body::{EntryPoint, SpawnParams};
 pub use data::{ProcessData, ResourceTable, SEARCH_STEP};
 pub use exit::ExitReason;
+pub use exit_event::{ExitFuture, ExitKind, ExitObserver, ExitWatch, Exits, ProcessExit};
 pub use id::ProcessId;
 pub use info::{Info, RunState, Snapshot};
 pub use link::Relations;
 pub use mailbox::{MAX_TAGS, Pattern, Tags};
 pub use message::{DataMessage, Death, Envelope, Message, NO_TAG};
+pub use port::{NoMessage, PortHandle, PortMessage};
 pub use queue::Signals;
 pub use signal::{Signal, SignalNode};
 pub use table::{ProcessTable, ProcessTableFull, SHARDS};
@@ -73,6 +77,7 @@ pub use wait::{Finish, Reason};
 
 use body::Body;
 use inbox::Inbox;
+use port::{Doorbell, Port};
 
 /// How often a worker yields to whoever looks, who is quick unless the machine is very busy.
 const MAX_YIELDS: u32 = 1000;
@@ -88,6 +93,8 @@ pub struct Process {
     priority: AtomicU8,
     /// Whether it may have names in the registry, so that most exits need not look.
     named: AtomicBool,
+    /// Whether somebody outside of the node waits for its end.
+    watched: AtomicBool,
     /// Somebody would like to look at it.
     wanted: AtomicBool,
     inbox: Inbox,
@@ -102,12 +109,12 @@ pub struct Process {
 /// A process that is prepared and that no run queue has yet. Signals reach it, and wait for its first turn. It is
 /// started when this is dropped, so that a spawner that fails meanwhile cannot leave it behind.
 #[must_use = "the process starts when this is dropped"]
-pub struct Unstarted(Arc<Process>);
+pub struct Unstarted(Option<Arc<Process>>);
 
 impl Unstarted {
     /// Of a process that has been prepared and that nothing has scheduled.
     pub fn new(process: Arc<Process>) -> Unstarted {
-        Unstarted(process)
+        Unstarted(Some(process))
     }
 
     /// Schedules it.
@@ -115,10 +122,25 @@ impl Unstarted {
         drop(self);
     }
 
+    /// Runs it on this thread instead of scheduling it, until it ends or waits for something; then it is as if it had been
+    /// scheduled from the beginning. It is not interrupted for others: the thread is not one that they share.
+    pub fn run_here(mut self) -> Arc<Process> {
+        let process = self.0.take().expect("only starting it takes the process out");
+        // As a worker that has just taken it out of a queue: nothing else runs it, and a wake while it runs is seen
+        // when it rests.
+        while let Step::Again = Task::run(&*process) {}
+        if !process.is_over() {
+            // It may have set a timer, of which workers that sleep have not heard.
+            let node = process.node();
+            node.scheduler().hasten(node.next_deadline());
+        }
+        process
+    }
+
     /// Ends it before its first instruction.
     pub fn abandon(self) {
         // It was not started, so nothing has ended it.
-        let _ = self.0.send(Signal::Kill);
+        let _ = self.send(Signal::Kill);
     }
 }
 
@@ -126,13 +148,16 @@ impl std::ops::Deref for Unstarted {
     type Target = Arc<Process>;
 
     fn deref(&self) -> &Arc<Process> {
-        &self.0
+        self.0.as_ref().expect("only starting it takes the process out")
     }
 }
 
 impl Drop for Unstarted {
     fn drop(&mut self) {
-        self.0.node().scheduler().schedule(self.0.clone());
+        if let Some(process) = self.0.take() {
+            let node = process.node().clone();
+            node.scheduler().schedule(process);
+        }
     }
 }
 
@@ -166,6 +191,7 @@ impl Process {
             id,
             priority: AtomicU8::new(Priority::Normal as u8),
             named: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             inbox: Inbox::new(&template.config, template.node.total_memory.clone()),
             template,
@@ -254,6 +280,59 @@ impl Process {
         let report = Report::new(self, body.entry());
         let reason = body.wait_reason()?;
         Some((report.into_name(), reason.waits_for()?, reason.tags().to_vec()))
+    }
+
+    /// Has somebody outside of the node wait for its end. To be called before it is started.
+    pub fn watch(&self) -> Arc<ExitWatch> {
+        // Relaxed: it is called before the process is started, which orders it before the end.
+        self.watched.store(true, Ordering::Relaxed);
+        self.node().exits.watch(self.id)
+    }
+
+    /// What its end is to be told outside of the node, if anybody there wants to know.
+    fn exit_event(
+        &self,
+        body: Option<&Body>,
+        reason: &ExitReason,
+        report: Option<&String>,
+    ) -> Option<ProcessExit> {
+        let is_watched = self.watched.load(Ordering::Relaxed);
+        if !is_watched && !self.node().exits.is_observed() {
+            return None;
+        }
+        let results = match reason {
+            ExitReason::Normal if is_watched => body.map(Body::results).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        Some(ProcessExit {
+            process: self.id.to_guest(),
+            kind: ExitKind::from(reason),
+            results,
+            report: report.cloned(),
+        })
+    }
+
+    /// Makes it a port, before it is started. See [`PortHandle`].
+    pub fn prepare_port(self: &Arc<Self>, entry: EntryPoint) -> PortHandle {
+        let params = SpawnParams {
+            process: self.clone(),
+            spawner: None,
+            relations: Relations::default(),
+            place: None,
+            extensions: None,
+        };
+        let bell = Arc::<Doorbell>::default();
+        let mut data = ProcessData::new(params);
+        // The end of a process that it is linked to is no reason for a port to end.
+        data.die_when_link_dies = false;
+        *self.lock_body() = Some(Body::of_port(Port::new(data, bell.clone()), entry));
+        PortHandle::new(self.clone(), bell)
+    }
+
+    /// Looks at the data of a port.
+    fn with_port<R>(&self, look: impl FnOnce(&mut ProcessData) -> R) -> Result<R, NoMessage> {
+        let mut body = self.lock_body();
+        body.as_mut().and_then(Body::port_mut).map(look).ok_or(NoMessage::Closed)
     }
 
     /// Whether its end has begun.

@@ -264,6 +264,7 @@ impl Request {
             spawner: Some(data.process.clone()),
             link: (self.link != 0).then_some(self.link),
             hint: hint(data.id(), data.children),
+            extensions: None,
         };
         let child = match data.node().spawn(spawn) {
             Ok(child) => child,
