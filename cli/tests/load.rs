@@ -21,12 +21,6 @@ const WINDOW: Duration = Duration::from_millis(1000);
 
 /// Prints `spinning` and runs two processes that compute. After a byte of standard input, it kills them and prints `killed`.
 const SPINNERS: &str = r#"(module
-    (import "lunatic::process" "spawn"
-      (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-    (import "lunatic::process" "kill" (func $kill (param i64)))
-    (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "spin" "spinning\n" "killed\n")
     (func $say (param i32 i32)
@@ -34,7 +28,7 @@ const SPINNERS: &str = r#"(module
       (i32.store (i32.const 36) (local.get 1))
       (drop (call $fd_write (i32.const 1) (i32.const 32) (i32.const 1) (i32.const 40))))
     (func $spinner (param $id i32)
-      (drop (call $spawn (i64.const 0) (i64.const -1) (i64.const -1)
+      (drop (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1)
         (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 0) (local.get $id))))
     (func (export "spin") (loop $forever (br $forever)))
     (func (export "_start")

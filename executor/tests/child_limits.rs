@@ -290,12 +290,10 @@ fn the_first_process_has_the_nodes_limits() {
         guest(r#"(func (export "_start") (loop $forever (drop (call $create_config)) (br $forever)))"#);
     // Every text of a guest's is the host's memory.
     let texts = r#"(module
-        (import "lunatic::process" "create_config" (func $create_config (result i64)))
-        (import "lunatic::wasi" "config_add_command_line_argument" (func $add (param i64 i32 i32)))
         (memory (export "memory") 2)
         (func (export "_start") (local $config i64)
             (local.set $config (call $create_config))
-            (loop $forever (call $add (local.get $config) (i32.const 0) (i32.const 131072)) (br $forever))))"#
+            (loop $forever (call $add_argument (local.get $config) (i32.const 0) (i32.const 131072)) (br $forever))))"#
         .to_owned();
     let limits = [
         (workers(1), &texts, "too many bytes of text in a configuration"),

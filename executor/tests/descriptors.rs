@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, start, workers};
+use common::{PATIENCE, start, with_imports, workers};
 use lunatic_executor::{
     PreopenedDir, Runtime, RuntimeConfig, Selection, TestBinary, TestEvent, TestOptions, TestResult, Verdict,
 };
@@ -33,9 +33,8 @@ fn many_tests_leave_nothing_behind() {
     let tests: String = (0..300)
         .map(|n| format!("(func (export \"#lunatic_test_{n}\") (call $sleep (i64.const 1)))"))
         .collect();
-    let text =
-        format!(r#"(module (import "lunatic::process" "sleep_ms" (func $sleep (param i64))) {tests})"#);
-    let bytes = wat::parse_str(text).expect("the module is well-formed");
+    let text = format!("(module {tests})");
+    let bytes = wat::parse_str(with_imports(&text)).expect("the module is well-formed");
     let config = RuntimeConfig { args: vec!["tests".into()], ..workers(2) };
     let runtime = Runtime::new(config).expect("a runtime");
     let program = runtime.load(&bytes).expect("it loads");
@@ -74,10 +73,6 @@ fn those_who_waited_at_a_listener_and_were_killed_are_not_kept() {
     let dir = PreopenedDir { host: directory.path().into(), guest: "data".into(), is_read_only: false };
     let listener = Arc::new(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let config = RuntimeConfig { dirs: vec![dir], listeners: vec![listener], ..workers(2) };
-    let imports = r#"
-        (import "wasi_snapshot_preview1" "sock_accept" (func $sock_accept (param i32 i32 i32) (result i32)))
-        (import "lunatic::wasi" "config_preopen_dir" (func $preopen (param i64 i32 i32)))
-        (import "lunatic::ext::config" "give_listeners" (func $give_listeners (param i64)))"#;
     let guest = common::guest(&format!(
         r#"(data (i32.const 1024) "data/sub" "accept")
                (func (export "accept")
@@ -101,7 +96,7 @@ fn those_who_waited_at_a_listener_and_were_killed_are_not_kept() {
                  (call $say (i32.const 1024) (i32.const 4))
                  (call $sleep (i64.const 1000)))"#
     ));
-    let running = start(config, &guest.replacen("(module", &format!("(module {imports}"), 1));
+    let running = start(config, &guest);
     let started = Instant::now();
     while running.stdout.bytes().is_empty() {
         assert!(started.elapsed() < SOON, "{}", running.stderr.text());

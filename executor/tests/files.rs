@@ -8,32 +8,26 @@ use lunatic_executor::PreopenedDir;
 /// Opens two paths and copies the first file to standard output; ends with status 40 + the errno of a step
 /// that fails where it should not.
 const GUEST: &str = r#"(module
-  (import "wasi_snapshot_preview1" "path_open"
-    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "fd_prestat_dir_name" (func $name (param i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 1)
   (data (i32.const 100) "in.txt../secret/etc/passwdlink")
   (func $path (param i32 i32) (result i32)
-    (call $open (i32.const 3) (i32.const 1) (local.get 0) (local.get 1) (i32.const 0) (i64.const 2) (i64.const 0)
+    (call $path_open (i32.const 3) (i32.const 1) (local.get 0) (local.get 1) (i32.const 0) (i64.const 2) (i64.const 0)
       (i32.const 0) (i32.const 0)))
   (func $ok (param i32)
     (if (local.get 0) (then (call $exit (i32.add (i32.const 40) (local.get 0))))))
   (func $refused (param i32)
     (if (i32.eqz (local.get 0)) (then (call $exit (i32.const 1)))))
   (func (export "_start")
-    (call $ok (call $name (i32.const 3) (i32.const 300) (i32.const 4)))
+    (call $ok (call $fd_prestat_dir_name (i32.const 3) (i32.const 300) (i32.const 4)))
     (call $refused (call $path (i32.const 106) (i32.const 9)))
     (call $refused (call $path (i32.const 115) (i32.const 11)))
     (call $refused (call $path (i32.const 126) (i32.const 4)))
     (call $ok (call $path (i32.const 100) (i32.const 6)))
     (i32.store (i32.const 8) (i32.const 200))
     (i32.store (i32.const 12) (i32.const 50))
-    (call $ok (call $read (i32.load (i32.const 0)) (i32.const 8) (i32.const 1) (i32.const 16)))
+    (call $ok (call $fd_read (i32.load (i32.const 0)) (i32.const 8) (i32.const 1) (i32.const 16)))
     (i32.store (i32.const 12) (i32.load (i32.const 16)))
-    (call $ok (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 16)))))"#;
+    (call $ok (call $fd_write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 16)))))"#;
 
 #[test]
 fn a_guest_reads_below_its_directory_and_cannot_leave_it() {
@@ -61,20 +55,12 @@ fn without_a_directory_there_is_none() {
 fn with_open_file(body: &str) -> String {
     format!(
         r#"(module
-          (import "wasi_snapshot_preview1" "path_open"
-            (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_pread" (func $pread (param i32 i32 i32 i64 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_pwrite" (func $pwrite (param i32 i32 i32 i64 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_fdstat_get" (func $fdstat (param i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
           (memory (export "memory") 64)
           (data (i32.const 0) "f")
           (func $call (param i32) (if (local.get 0) (then (call $exit (i32.add (i32.const 40) (local.get 0))))))
           (func $assert (param i32) (if (i32.eqz (local.get 0)) (then unreachable)))
           (func $open_f (result i32)
-            (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)
+            (call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)
               (i64.const 0x46) (i64.const 0) (i32.const 0) (i32.const 32)))
           {body}
           (func (export "_start") (call $call (call $open_f)) (call $main (i32.load (i32.const 32)))))"#
@@ -105,18 +91,18 @@ fn one_call_moves_all_of_a_regular_file() {
         (func $moved (param i32) (call $assert (i32.eq (i32.load (i32.const 96)) (local.get 0))))
         (func $main (param $fd i32)
           (call $buffers (i32.const 1500000) (i32.const 2000000))
-          (call $call (call $read (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
+          (call $call (call $fd_read (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
           (call $moved (i32.const 3000000))
-          (call $call (call $read (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
+          (call $call (call $fd_read (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
           (call $moved (i32.const 0))
           (call $buffers (i32.const 100) (i32.const 2999900))
-          (call $call (call $write (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
+          (call $call (call $fd_write (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
           (call $moved (i32.const 3000000))
-          (call $call (call $pread (local.get $fd) (i32.const 64) (i32.const 2) (i64.const 3000000) (i32.const 96)))
+          (call $call (call $fd_pread (local.get $fd) (i32.const 64) (i32.const 2) (i64.const 3000000) (i32.const 96)))
           (call $moved (i32.const 3000000))
-          (call $call (call $pwrite (local.get $fd) (i32.const 64) (i32.const 2) (i64.const 6000000) (i32.const 96)))
+          (call $call (call $fd_pwrite (local.get $fd) (i32.const 64) (i32.const 2) (i64.const 6000000) (i32.const 96)))
           (call $moved (i32.const 3000000))
-          (call $call (call $write (i32.const 1) (i32.const 64) (i32.const 2) (i32.const 96)))
+          (call $call (call $fd_write (i32.const 1) (i32.const 64) (i32.const 2) (i32.const 96)))
           (call $moved (i32.const 3000000)))"#,
     );
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
@@ -130,14 +116,14 @@ fn one_call_moves_all_of_a_regular_file() {
 #[cfg(target_os = "linux")]
 fn a_device_is_not_a_regular_file() {
     const KIND: &str = r#"(func $main (param $fd i32)
-        (call $call (call $fdstat (local.get $fd) (i32.const 64)))
+        (call $call (call $fd_fdstat_get (local.get $fd) (i32.const 64)))
         (call $exit (i32.load8_u (i32.const 64))))"#;
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("f"), "").unwrap();
     assert_eq!(run_in(directory.path(), KIND).status, 4, "a regular file");
     let null = with_open_file(KIND).replace(r#""f""#, r#""null""#).replace(
-        "(call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1)",
-        "(call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 4)",
+        "(call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1)",
+        "(call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 4)",
     );
     let mut config = workers(1);
     config.dirs.push(PreopenedDir { host: "/dev".into(), guest: "dev".into(), is_read_only: false });

@@ -47,9 +47,7 @@ const FILES: &str = r#"
 const FILE: &str = "fil";
 
 fn with_files(body: &str) -> String {
-    let import = r#"(import "wasi_snapshot_preview1" "path_open"
-        (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))"#;
-    guest(&format!("{FILES} {body}")).replacen("(module", &format!("(module {import}"), 1)
+    guest(&format!("{FILES} {body}"))
 }
 
 fn below(directory: &Path, count: usize) -> RuntimeConfig {

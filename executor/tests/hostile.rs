@@ -15,19 +15,6 @@ use lunatic_executor::{Parts, PreopenedDir, Runtime, RuntimeConfig};
 /// Longer than what is tested takes on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A guest with imports of WASI besides those of this list.
-fn wasi(imports: &[(&str, &str)], body: &str) -> String {
-    let imports: String = imports
-        .iter()
-        .map(|(name, kind)| {
-            format!(
-                r#"(import "wasi_snapshot_preview1" "{name}" (func ${name} (param {kind}) (result i32)))"#
-            )
-        })
-        .collect();
-    common::guest(body).replacen("(module", &format!("(module {imports}"), 1)
-}
-
 /// A named pipe that nobody reads cannot be opened to be written without waiting, and nobody has to open what only gets
 /// another time.
 #[cfg(unix)]
@@ -40,8 +27,7 @@ fn times_of_a_named_pipe_are_set_without_waiting_for_its_other_end() {
     let config = RuntimeConfig { dirs: vec![dir], ..workers(1) };
     let running = start(
         config,
-        &wasi(
-            &[("path_filestat_set_times", "i32 i32 i32 i32 i64 i64 i32")],
+        &common::guest(
             r#"(data (i32.const 1024) "fifo")
                (func (export "_start")
                  (call $exit (call $path_filestat_set_times (i32.const 3) (i32.const 1) (i32.const 1024)
@@ -116,10 +102,8 @@ const MOST: usize = 3 << 20;
 
 #[test]
 fn who_does_not_wait_for_a_stream_that_is_stuck_is_told_to_come_again() {
-    let (status, written) = run_stuck(&wasi(
-        &[("fd_fdstat_set_flags", "i32 i32")],
-        &format!(
-            r#"{STUCK}
+    let (status, written) = run_stuck(&common::guest(&format!(
+        r#"{STUCK}
             (func (export "_start") (local $i i32) (local $errno i32)
               (call $assert (i32.eqz (call $fd_fdstat_set_flags (i32.const 1) (i32.const 4))))
               (loop $more
@@ -127,18 +111,15 @@ fn who_does_not_wait_for_a_stream_that_is_stuck_is_told_to_come_again() {
                 (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 64))))
               (call $release)
               (call $exit (local.get $errno)))"#
-        ),
-    ));
+    )));
     assert_eq!(status, 6, "the last of 64 writes");
     assert!(written <= MOST, "{written} bytes");
 }
 
 #[test]
 fn what_those_wanted_to_write_who_were_killed_is_gone_with_them() {
-    let (status, written) = run_stuck(&wasi(
-        &[],
-        &format!(
-            r#"{STUCK}
+    let (status, written) = run_stuck(&common::guest(&format!(
+        r#"{STUCK}
             (func (export "write")
               (call $send (i64.const 1) (i64.const 5))
               (loop $more (drop (call $much)) (br $more)))
@@ -152,8 +133,7 @@ fn what_those_wanted_to_write_who_were_killed_is_gone_with_them() {
                 (call $assert (i32.eq (call $wait (i64.const 0) (i64.const 10000)) (i32.const 2)))
                 (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 32))))
               (call $release))"#
-        ),
-    ));
+    )));
     assert_eq!(status, 0);
     assert!(written <= MOST, "{written} bytes");
 }
@@ -162,13 +142,8 @@ fn what_those_wanted_to_write_who_were_killed_is_gone_with_them() {
 fn who_does_not_wait_for_a_connection_that_is_stuck_is_told_to_come_again() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let imports = r#"
-        (import "lunatic::networking" "tcp_connect" (func $connect (param i32 i32 i32 i32 i32 i64 i32) (result i32)))
-        (import "lunatic::ext::redirect" "to_tcp_stream" (func $redirect (param i64 i32 i32 i32 i64)))"#;
-    let guest = wasi(
-        &[("fd_fdstat_set_flags", "i32 i32")],
-        &format!(
-            r#"{STUCK}
+    let guest = common::guest(&format!(
+        r#"{STUCK}
             (data (i32.const 1032) "\7f\00\00\01")
             (func (export "write") (local $i i32) (local $errno i32)
               (call $assert (i32.eqz (call $fd_fdstat_set_flags (i32.const 1) (i32.const 4))))
@@ -177,16 +152,15 @@ fn who_does_not_wait_for_a_connection_that_is_stuck_is_told_to_come_again() {
                 (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 64))))
               (call $send_value (i64.const 1) (i64.const 5) (i64.extend_i32_u (local.get $errno))))
             (func (export "_start") (local $config i64)
-              (call $assert (i32.eqz (call $connect (i32.const 4) (i32.const 1032) (i32.const {port}) (i32.const 0)
+              (call $assert (i32.eqz (call $tcp_connect (i32.const 4) (i32.const 1032) (i32.const {port}) (i32.const 0)
                 (i32.const 0) (i64.const -1) (i32.const 96))))
               (local.set $config (call $create_config))
-              (call $redirect (local.get $config) (i32.const 1) (i32.const 0) (i32.const 0) (i64.load (i32.const 96)))
+              (call $ext::redirect::to_tcp_stream (local.get $config) (i32.const 1) (i32.const 0) (i32.const 0) (i64.load (i32.const 96)))
               (drop (call $spawn_with (i64.const 0) (local.get $config) (i32.const 1024) (i32.const 5)))
               (call $assert (i32.eqz (call $wait (i64.const 5) (i64.const -1))))
               (call $exit (i32.wrap_i64 (call $value))))"#
-        ),
-    );
-    let running = start(workers(1), &guest.replacen("(module", &format!("(module {imports}"), 1));
+    ));
+    let running = start(workers(1), &guest);
     assert_eq!(running.ended.recv_timeout(SOON), Ok(6), "the last of 64 writes");
 }
 
@@ -206,14 +180,11 @@ fn long_lists_are_paid_for() {
             args: (0..2000).map(|number| number.to_string()).collect(),
             ..workers(1)
         };
-        let guest = wasi(
-            &[("poll_oneoff", "i32 i32 i32 i32"), ("args_sizes_get", "i32 i32")],
-            &format!(
-                r#"(func (export "_start") (local $i i32)
+        let guest = common::guest(&format!(
+            r#"(func (export "_start") (local $i i32)
                      (loop $more {call}
                        (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const {CALLS})))))"#
-            ),
-        );
+        ));
         let running = start(config, &guest);
         let status = running.ended.recv_timeout(SOON).expect("it ends");
         assert_ne!(status, 0, "{call} costs less than {} reductions", limit / u64::from(CALLS));

@@ -4,9 +4,9 @@ mod common;
 
 use common::{guest, run, workers};
 
-/// HOSTILE 17, for processes.
+/// HOSTILE 17, for processes. The scenario of guarantee 39 has the rest: here, the trap is reported.
 #[test]
-fn guarantee_39_a_memory_limit_ends_only_the_offender() {
+fn a_trap_at_the_memory_limit_is_reported_and_the_next_child_runs() {
     let outcome = run(
         workers(2),
         &guest(

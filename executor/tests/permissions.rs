@@ -8,16 +8,6 @@ use lunatic_executor::RuntimeConfig;
 
 /// What the guests here use besides the usual.
 const NETWORK: &str = r#"
-  (import "lunatic::ext::network" "restrict" (func $restrict (param i64 i32)))
-  (import "lunatic::ext::network" "allow" (func $allow (param i64 i32 i32 i32) (result i32)))
-  (import "lunatic::ext::config" "forbid" (func $forbid (param i64 i32 i32)))
-  (import "lunatic::process" "config_set_can_spawn_processes" (func $may_spawn (param i64 i32)))
-  (import "lunatic::process" "config_set_can_create_configs" (func $may_configure (param i64 i32)))
-  (import "lunatic::networking" "tcp_bind" (func $tcp_bind (param i32 i32 i32 i32 i32 i32) (result i32)))
-  (import "lunatic::networking" "udp_bind" (func $udp_bind (param i32 i32 i32 i32 i32 i32) (result i32)))
-  (import "lunatic::networking" "tcp_connect" (func $tcp_connect (param i32 i32 i32 i32 i32 i64 i32) (result i32)))
-  (import "lunatic::networking" "resolve" (func $resolve (param i32 i32 i64 i32) (result i32)))
-  (import "lunatic::ext::monitor" "start" (func $watch (param i64) (result i64)))
 "#;
 
 const BODY: &str = r#"
@@ -33,14 +23,14 @@ const BODY: &str = r#"
   ;; A configuration that may spawn and make others.
   (func $config (result i64) (local $config i64)
     (local.set $config (call $create_config))
-    (call $may_spawn (local.get $config) (i32.const 1))
-    (call $may_configure (local.get $config) (i32.const 1))
+    (call $set_can_spawn (local.get $config) (i32.const 1))
+    (call $set_can_create (local.get $config) (i32.const 1))
     (local.get $config))
   ;; Runs an export of five letters with a configuration, and how it ended: 0 well, 1 by a trap.
   (func $try (param $config i64) (param $name i32) (result i32)
     (call $assert (i32.eqz (call $spawn_raw (i64.const 0) (local.get $config) (i64.const -1) (local.get $name)
       (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 3072))))
-    (drop (call $watch (i64.load (i32.const 3072))))
+    (drop (call $monitor_start (i64.load (i32.const 3072))))
     (call $assert (i32.eq (call $wait (i64.const 0) (i64.const 60000)) (i32.const 2)))
     (call $death_kind))
 "#;
@@ -69,7 +59,7 @@ fn children_may_do_what_rules_allow_and_their_parents_may() {
         ;; Whoever may not, may not allow it to others either.
         (func (export "deepr") (local $config i64)
           (local.set $config (call $config))
-          (call $assert (i32.eqz (call $allow (local.get $config) (i32.const 1) (i32.const 2064) (i32.const 11))))
+          (call $assert (i32.eqz (call $ext::network::allow (local.get $config) (i32.const 1) (i32.const 2064) (i32.const 11))))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2205)) (i32.const {WELL}))))
         ;; The other kinds are as they were, or restricted by their own rules.
         (func (export "calls")
@@ -82,16 +72,16 @@ fn children_may_do_what_rules_allow_and_their_parents_may() {
         (func (export "_start") (local $config i64)
           (local.set $config (call $config))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2200)) (i32.const {WELL})))
-          (call $restrict (local.get $config) (i32.const 1))
+          (call $ext::network::restrict (local.get $config) (i32.const 1))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2205)) (i32.const {WELL})))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2210)) (i32.const {WELL})))
-          (call $assert (i32.eq (call $allow (local.get $config) (i32.const 1) (i32.const 2080) (i32.const 7))
+          (call $assert (i32.eq (call $ext::network::allow (local.get $config) (i32.const 1) (i32.const 2080) (i32.const 7))
             (i32.const 1)))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2205)) (i32.const {WELL})))
-          (call $assert (i32.eqz (call $allow (local.get $config) (i32.const 1) (i32.const 2064) (i32.const 11))))
+          (call $assert (i32.eqz (call $ext::network::allow (local.get $config) (i32.const 1) (i32.const 2064) (i32.const 11))))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2200)) (i32.const {WELL})))
-          (call $assert (i32.eqz (call $allow (local.get $config) (i32.const 2) (i32.const 2144) (i32.const 9))))
-          (call $restrict (local.get $config) (i32.const 0))
+          (call $assert (i32.eqz (call $ext::network::allow (local.get $config) (i32.const 2) (i32.const 2144) (i32.const 9))))
+          (call $ext::network::restrict (local.get $config) (i32.const 0))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2215)) (i32.const {WELL})))
           ;; The caller itself is what it was.
           (call $assert (call $binds)))

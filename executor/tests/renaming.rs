@@ -46,13 +46,10 @@ fn listing(at: &Path) -> Vec<String> {
 fn guest_renames(at: &Path, from: &str, to: &str) -> i32 {
     let guest = format!(
         r#"(module
-          (import "wasi_snapshot_preview1" "path_rename"
-            (func $rename (param i32 i32 i32 i32 i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
           (memory (export "memory") 1)
           (data (i32.const 0) "{from}")
           (data (i32.const 100) "{to}")
-          (func (export "_start") (call $exit (call $rename (i32.const 3) (i32.const 0) (i32.const {})
+          (func (export "_start") (call $exit (call $path_rename (i32.const 3) (i32.const 0) (i32.const {})
             (i32.const 3) (i32.const 100) (i32.const {})))))"#,
         from.len(),
         to.len()

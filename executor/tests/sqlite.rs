@@ -18,32 +18,6 @@ use lunatic_executor::{PreopenedDir, RuntimeConfig};
 ///
 /// Bytes below 1024 are the helpers', and from 64 KiB on the allocator's.
 const PRELUDE: &str = r#"
-  (import "lunatic::sqlite" "open" (func $open_raw (param i32 i32 i32) (result i64)))
-  (import "lunatic::sqlite" "query_prepare" (func $prepare (param i64 i32 i32) (result i64)))
-  (import "lunatic::sqlite" "execute" (func $execute (param i64 i32 i32) (result i32)))
-  (import "lunatic::sqlite" "bind_value" (func $bind (param i64 i32 i32)))
-  (import "lunatic::sqlite" "sqlite3_changes" (func $changes (param i64) (result i32)))
-  (import "lunatic::sqlite" "statement_reset" (func $reset (param i64)))
-  (import "lunatic::sqlite" "last_error" (func $last_error (param i64 i32) (result i32)))
-  (import "lunatic::sqlite" "sqlite3_finalize" (func $finalize (param i64)))
-  (import "lunatic::sqlite" "sqlite3_step" (func $step (param i64) (result i32)))
-  (import "lunatic::sqlite" "read_column" (func $read_column (param i64 i32 i32) (result i32)))
-  (import "lunatic::sqlite" "column_names" (func $column_names (param i64 i32) (result i32)))
-  (import "lunatic::sqlite" "read_row" (func $read_row (param i64 i32) (result i32)))
-  (import "lunatic::sqlite" "column_count" (func $column_count (param i64) (result i32)))
-  (import "lunatic::sqlite" "column_name" (func $column_name (param i64 i32 i32) (result i32)))
-  (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-  (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-  (import "lunatic::process" "kill" (func $kill (param i64)))
-  (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
-  (import "lunatic::message" "send" (func $send_raw (param i64) (result i32)))
-  (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
-  (import "lunatic::error" "string_size" (func $error_size (param i64) (result i32)))
-  (import "lunatic::error" "to_string" (func $error_text (param i64 i32)))
-  (import "lunatic::trap" "catch" (func $catch (param i32 i32) (result i32)))
-  (import "lunatic::ext::monitor" "start" (func $monitor (param i64) (result i64)))
-  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 3)
   (global $next (mut i32) (i32.const 65536))
   (func $say (param i32 i32)
@@ -54,15 +28,15 @@ const PRELUDE: &str = r#"
     (i32.store8 (i32.const 16) (local.get 0))
     (call $say (i32.const 16) (i32.const 1)))
   (func $open (param i32 i32) (result i64)
-    (if (i64.ne (call $open_raw (local.get 0) (local.get 1) (i32.const 24)) (i64.const 0)) (then (call $exit (i32.const 90))))
+    (if (i64.ne (call $sqlite::open (local.get 0) (local.get 1) (i32.const 24)) (i64.const 0)) (then (call $exit (i32.const 90))))
     (i64.load (i32.const 24)))
   (func $all (param i64 i32 i32) (local $code i32)
-    (local.set $code (call $execute (local.get 0) (local.get 1) (local.get 2)))
+    (local.set $code (call $sqlite::execute (local.get 0) (local.get 1) (local.get 2)))
     (if (local.get $code) (then (call $exit (i32.add (i32.const 100) (local.get $code))))))
   (func $child (param i32 i32) (result i64)
-    (if (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (local.get 0) (local.get 1) (i32.const 0) (i32.const 0) (i32.const 32))
+    (if (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (local.get 0) (local.get 1) (i32.const 0) (i32.const 0) (i32.const 32))
       (then (call $exit (i32.const 91))))
-    (drop (call $monitor (i64.load (i32.const 32))))
+    (drop (call $monitor_start (i64.load (i32.const 32))))
     (i64.load (i32.const 32)))
   (func $send (param i64)
     (call $create_data (i64.const 0) (i64.const 0))
@@ -107,7 +81,7 @@ fn executing(path: &str, statements: &[&str]) -> String {
     let path = texts.add(path);
     let calls: String = statements
         .iter()
-        .map(|sql| format!("(call $say_byte (call $execute (local.get $db) {}))\n", texts.add(sql)))
+        .map(|sql| format!("(call $say_byte (call $sqlite::execute (local.get $db) {}))\n", texts.add(sql)))
         .collect();
     let data = texts.0;
     guest(&format!(
@@ -218,17 +192,21 @@ fn rows_travel_in_the_guests_encoding() {
     let sql = texts
         .add("SELECT ? AS a, ?2 AS b, :three, @four, NULL, CAST(x'ff' AS TEXT) UNION ALL SELECT 1,2,3,4,5,6");
     let list = texts.add(bincode::serialize(&list).unwrap());
-    let step = "(call $say_byte (call $step (local.get $s)))";
+    let step = "(call $say_byte (call $sqlite::sqlite3_step (local.get $s)))";
     let start = [
-        format!("(local.set $s (call $prepare (local.get $db) {sql})) (call $bind (local.get $s) {list})"),
-        give("$read_row (local.get $s)"),
+        format!(
+            "(local.set $s (call $sqlite::query_prepare (local.get $db) {sql})) (call $sqlite::bind_value (local.get $s) {list})"
+        ),
+        give("$sqlite::read_row (local.get $s)"),
         step.into(),
-        give("$read_row (local.get $s)"),
-        give("$read_column (local.get $s) (i32.const 1)"),
-        give("$column_names (local.get $s)"),
-        "(call $say_byte (call $column_count (local.get $s)))".into(),
-        format!("{step} {step} (call $reset (local.get $s)) {step} (call $finalize (local.get $s))"),
-        give("$last_error (local.get $db)"),
+        give("$sqlite::read_row (local.get $s)"),
+        give("$sqlite::read_column (local.get $s) (i32.const 1)"),
+        give("$sqlite::column_names (local.get $s)"),
+        "(call $say_byte (call $sqlite::column_count (local.get $s)))".into(),
+        format!(
+            "{step} {step} (call $sqlite::statement_reset (local.get $s)) {step} (call $sqlite::sqlite3_finalize (local.get $s))"
+        ),
+        give("$sqlite::last_error (local.get $db)"),
     ];
     let said = bytes_of(workers(1), &in_memory(&texts, &start.concat()));
     let mut said = &said[..];
@@ -259,12 +237,16 @@ fn columns_are_those_of_the_table_as_it_is() {
     let make = texts.add("CREATE TABLE t (a); INSERT INTO t VALUES (1), (2)");
     let select = texts.add("SELECT * FROM t");
     let change = texts.add("ALTER TABLE t ADD COLUMN b");
-    let count = "(call $say_byte (call $column_count (local.get $s)))";
+    let count = "(call $say_byte (call $sqlite::column_count (local.get $s)))";
     let start = [
-        format!("(call $all (local.get $db) {make}) (call $say_byte (call $changes (local.get $db)))"),
-        format!("(local.set $s (call $prepare (local.get $db) {select})) {count}"),
-        format!("(call $all (local.get $db) {change}) (drop (call $step (local.get $s))) {count}"),
-        give("$column_name (local.get $s) (i32.const 1)"),
+        format!(
+            "(call $all (local.get $db) {make}) (call $say_byte (call $sqlite::sqlite3_changes (local.get $db)))"
+        ),
+        format!("(local.set $s (call $sqlite::query_prepare (local.get $db) {select})) {count}"),
+        format!(
+            "(call $all (local.get $db) {change}) (drop (call $sqlite::sqlite3_step (local.get $s))) {count}"
+        ),
+        give("$sqlite::column_name (local.get $s) (i32.const 1)"),
     ];
     assert_eq!(bytes_of(workers(1), &in_memory(&texts, &start.concat())), [2, 1, 2, b'b']);
 }
@@ -276,8 +258,8 @@ fn errors_are_told() {
     let again = texts.add("INSERT INTO t VALUES (1)");
     let start = [
         format!("(call $all (local.get $db) {make})"),
-        format!("(call $say_byte (call $execute (local.get $db) {again}))"),
-        give("$last_error (local.get $db)"),
+        format!("(call $say_byte (call $sqlite::execute (local.get $db) {again}))"),
+        give("$sqlite::last_error (local.get $db)"),
     ];
     let said = bytes_of(workers(1), &in_memory(&texts, &start.concat()));
     let mut said = &said[..];
@@ -292,7 +274,7 @@ fn what_cannot_be_opened_is_an_error_to_read() {
     let mut texts = Texts::new();
     let path = texts.add("absent/app.db");
     let start = format!(
-        r#"(call $say_byte (i32.wrap_i64 (call $open_raw {path} (i32.const 24))))
+        r#"(call $say_byte (i32.wrap_i64 (call $sqlite::open {path} (i32.const 24))))
           (call $error_text (i64.load (i32.const 24)) (i32.const 600))
           (call $say (i32.const 600) (call $error_size (i64.load (i32.const 24))))"#
     );
@@ -470,7 +452,7 @@ fn who_is_killed_while_a_statement_runs_is_gone_at_once() {
           (local $db i64)
           (local.set $db (call $open {nothing}))
           (call $send (i64.const 1))
-          (drop (call $execute (local.get $db) {sql})))
+          (drop (call $sqlite::execute (local.get $db) {sql})))
         (func (export "_start") (local $left i32) (local $child i64)
           (local.set $left (i32.const {CHILDREN}))
           (loop $again
@@ -508,7 +490,7 @@ fn whoever_hears_of_a_death_finds_no_locks() {
             (if (i32.ne (call $wait) (i32.const 2)) (then (call $exit (i32.const 2))))
             (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
           (local.set $db (call $open {path}))
-          (call $say_byte (call $execute (local.get $db) {other})))"#,
+          (call $say_byte (call $sqlite::execute (local.get $db) {other})))"#,
         other = texts.add("CREATE TABLE other (a)"),
         data = "DATA"
     );
@@ -533,39 +515,39 @@ fn what_a_guest_gets_wrong_ends_it_alone() {
     let huge = texts.add((1u64 << 60).to_le_bytes());
     let named = texts.add(bincode::serialize(&vec![(BindKey::String("x".into()), BindValue::Null)]).unwrap());
     let ninth = texts.add(bincode::serialize(&vec![(BindKey::Numeric(9), BindValue::Null)]).unwrap());
-    let prepare = format!("(local.set $s (call $prepare (local.get $db) {one}))");
+    let prepare = format!("(local.set $s (call $sqlite::query_prepare (local.get $db) {one}))");
     let cases = [
         (
-            "(drop (call $execute (i64.const 7) (i32.const 0) (i32.const 0)))".into(),
+            "(drop (call $sqlite::execute (i64.const 7) (i32.const 0) (i32.const 0)))".into(),
             "no connection with the identifier 7",
         ),
-        ("(drop (call $step (i64.const 7)))".into(), "no statement with the identifier 7"),
-        ("(call $finalize (i64.const -1))".into(), "no statement"),
-        ("(drop (call $last_error (i64.const 9) (i32.const 0)))".into(), "no connection"),
-        ("(drop (call $prepare (local.get $db) (i32.const -8) (i32.const 16)))".into(), "outside the memory"),
-        ("(drop (call $open_raw (i32.const 0) (i32.const 0) (i32.const -4)))".into(), "outside the memory"),
-        (format!("{prepare} (drop (call $read_row (local.get $s) (i32.const -3)))"), "outside the memory"),
-        (format!("{prepare} (call $bind (local.get $s) (i32.const 0) (i32.const -1))"), "outside the memory"),
-        (format!("{prepare} (call $bind (local.get $s) {huge})"), "malformed at byte 8"),
-        (format!("{prepare} (call $bind (local.get $s) (i32.const 0) (i32.const 3))"), "malformed at byte 0"),
-        (format!("{prepare} (call $bind (local.get $s) {named})"), "no parameter is named \"x\""),
-        (format!("{prepare} (call $bind (local.get $s) {ninth})"), "column index out of range (code 25)"),
+        ("(drop (call $sqlite::sqlite3_step (i64.const 7)))".into(), "no statement with the identifier 7"),
+        ("(call $sqlite::sqlite3_finalize (i64.const -1))".into(), "no statement"),
+        ("(drop (call $sqlite::last_error (i64.const 9) (i32.const 0)))".into(), "no connection"),
+        ("(drop (call $sqlite::query_prepare (local.get $db) (i32.const -8) (i32.const 16)))".into(), "outside the memory"),
+        ("(drop (call $sqlite::open (i32.const 0) (i32.const 0) (i32.const -4)))".into(), "outside the memory"),
+        (format!("{prepare} (drop (call $sqlite::read_row (local.get $s) (i32.const -3)))"), "outside the memory"),
+        (format!("{prepare} (call $sqlite::bind_value (local.get $s) (i32.const 0) (i32.const -1))"), "outside the memory"),
+        (format!("{prepare} (call $sqlite::bind_value (local.get $s) {huge})"), "malformed at byte 8"),
+        (format!("{prepare} (call $sqlite::bind_value (local.get $s) (i32.const 0) (i32.const 3))"), "malformed at byte 0"),
+        (format!("{prepare} (call $sqlite::bind_value (local.get $s) {named})"), "no parameter is named \"x\""),
+        (format!("{prepare} (call $sqlite::bind_value (local.get $s) {ninth})"), "column index out of range (code 25)"),
         (
-            format!("{prepare} (drop (call $read_column (local.get $s) (i32.const 1) (i32.const 0)))"),
+            format!("{prepare} (drop (call $sqlite::read_column (local.get $s) (i32.const 1) (i32.const 0)))"),
             "no column",
         ),
         (
-            format!("{prepare} (drop (call $column_name (local.get $s) (i32.const -1) (i32.const 0)))"),
+            format!("{prepare} (drop (call $sqlite::column_name (local.get $s) (i32.const -1) (i32.const 0)))"),
             "no column",
         ),
         (
-            format!("{prepare} (call $finalize (local.get $s)) (drop (call $step (local.get $s)))"),
+            format!("{prepare} (call $sqlite::sqlite3_finalize (local.get $s)) (drop (call $sqlite::sqlite3_step (local.get $s)))"),
             "no statement",
         ),
-        (format!("(drop (call $prepare (local.get $db) {wrong}))"), "near \"SELEC\": syntax error (code 1)"),
+        (format!("(drop (call $sqlite::query_prepare (local.get $db) {wrong}))"), "near \"SELEC\": syntax error (code 1)"),
         // A statement of nothing does nothing.
         (
-            "(drop (call $step (call $prepare (local.get $db) (i32.const 0) (i32.const 0))))".into(),
+            "(drop (call $sqlite::sqlite3_step (call $sqlite::query_prepare (local.get $db) (i32.const 0) (i32.const 0))))".into(),
             "(code 21)",
         ),
     ];
@@ -588,15 +570,15 @@ fn a_guests_allocator_may_do_anything() {
         ),
         // It may use what it allocates for.
         (
-            r#"(func (export "lunatic_alloc") (param i32) (result i32) (call $finalize (i64.const 0))
-              (drop (call $execute (i64.const 0) (i32.const 0) (i32.const 0))) (call $exit (i32.const 67)) (i32.const 0))"#,
+            r#"(func (export "lunatic_alloc") (param i32) (result i32) (call $sqlite::sqlite3_finalize (i64.const 0))
+              (drop (call $sqlite::execute (i64.const 0) (i32.const 0) (i32.const 0))) (call $exit (i32.const 67)) (i32.const 0))"#,
             "",
         ),
     ];
     for (index, (allocator, said)) in cases.into_iter().enumerate() {
         let body = r#"(data (i32.const 1024) "SELECT 1") (func (export "_start") (local $s i64)
-              (local.set $s (call $prepare (call $open (i32.const 0) (i32.const 0)) (i32.const 1024) (i32.const 8)))
-              (drop (call $read_row (local.get $s) (i32.const 512))))"#;
+              (local.set $s (call $sqlite::query_prepare (call $open (i32.const 0) (i32.const 0)) (i32.const 1024) (i32.const 8)))
+              (drop (call $sqlite::read_row (local.get $s) (i32.const 512))))"#;
         let outcome = run(workers(1), &format!("(module {PRELUDE} {allocator} {body})"));
         assert_ne!(outcome.status, 0);
         assert!(outcome.stderr.contains(said), "{index}: {}", outcome.stderr);
@@ -614,9 +596,9 @@ fn an_allocator_may_take_its_time() {
       (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
       (i32.const 700))"#;
     let body = r#"(data (i32.const 1024) "SELECT 1") (func (export "_start") (local $s i64)
-      (local.set $s (call $prepare (call $open (i32.const 0) (i32.const 0)) (i32.const 1024) (i32.const 8)))
-      (drop (call $step (local.get $s)))
-      (if (i32.ne (call $read_row (local.get $s) (i32.const 512)) (i32.const 700)) (then (call $exit (i32.const 1))))
+      (local.set $s (call $sqlite::query_prepare (call $open (i32.const 0) (i32.const 0)) (i32.const 1024) (i32.const 8)))
+      (drop (call $sqlite::sqlite3_step (local.get $s)))
+      (if (i32.ne (call $sqlite::read_row (local.get $s) (i32.const 512)) (i32.const 700)) (then (call $exit (i32.const 1))))
       (call $say (i32.const 700) (i32.load (i32.const 512))))"#;
     let config = RuntimeConfig { slice: 1000, ..workers(2) };
     let said = bytes_of(config, &format!("(module {PRELUDE} {allocator} {body})"));
@@ -631,7 +613,7 @@ fn there_are_limits() {
     let again =
         |call: &str| format!("(loop $again (drop {call}) (call $say_byte (i32.const 0)) (br $again))");
     let connections = again("(call $open (i32.const 0) (i32.const 0))");
-    let statements = again(&format!("(call $prepare (local.get $db) {one})"));
+    let statements = again(&format!("(call $sqlite::query_prepare (local.get $db) {one})"));
     // One of the connections is there already.
     for (body, said, count) in
         [(&connections, "too many connections", 2), (&statements, "too many statements", 3)]
@@ -669,7 +651,7 @@ fn endless_statements_do_not_keep_other_processes_from_a_database() {
         (func (export "child") (local $db i64)
           (local.set $db (call $open (i32.const 1000) (i32.const 0)))
           (call $say_byte (i32.const 7))
-          (drop (call $execute (local.get $db) {endless})))
+          (drop (call $sqlite::execute (local.get $db) {endless})))
         (func (export "_start") (local $db i64) (local $count i32)
           (loop $more
             (drop (call $child {child}))
@@ -677,7 +659,7 @@ fn endless_statements_do_not_keep_other_processes_from_a_database() {
           ;; Each is with its statement when it has slept.
           (call $sleep (i64.const 500))
           (local.set $db (call $open (i32.const 1000) (i32.const 0)))
-          (call $say_byte (call $execute (local.get $db) {short})))"#,
+          (call $say_byte (call $sqlite::execute (local.get $db) {short})))"#,
         data = texts.0
     );
     let said = bytes_of(workers(2), &guest(&body));
@@ -692,9 +674,11 @@ fn a_simulation_has_databases_in_memory_that_a_seed_decides() {
     let path = texts.add("data/app.db");
     let start = [
         format!("(call $all (local.get $db) {make})"),
-        format!("(local.set $s (call $prepare (local.get $db) {select})) (drop (call $step (local.get $s)))"),
-        give("$read_row (local.get $s)"),
-        format!("(call $say_byte (i32.wrap_i64 (call $open_raw {path} (i32.const 24))))"),
+        format!(
+            "(local.set $s (call $sqlite::query_prepare (local.get $db) {select})) (drop (call $sqlite::sqlite3_step (local.get $s)))"
+        ),
+        give("$sqlite::read_row (local.get $s)"),
+        format!("(call $say_byte (i32.wrap_i64 (call $sqlite::open {path} (i32.const 24))))"),
     ];
     let simulated = Simulated::new(&in_memory(&texts, &start.concat()));
     let [one, again, other] = [1, 1, 2].map(|seed| simulated.seed(seed));
@@ -716,18 +700,22 @@ fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
         texts.add("SELECT abs(CASE a WHEN 90 THEN -9223372036854775807 - 1 ELSE a END) FROM t WHERE a > ?");
     let two = texts.add("SELECT ? UNION ALL SELECT 2");
     let list = texts.add(bincode::serialize(&vec![(BindKey::None, BindValue::Int(0))]).unwrap());
-    let step = "(call $say_byte (call $step (local.get $s)))";
-    let read = give("$read_column (local.get $s) (i32.const 0)");
+    let step = "(call $say_byte (call $sqlite::sqlite3_step (local.get $s)))";
+    let read = give("$sqlite::read_column (local.get $s) (i32.const 0)");
     let some = format!("{}{read}", step.repeat(20));
     // What has been fetched with the rows from the sixty-fourth on ends with the error at the ninetieth: it shows there.
     let start = [
         format!("(call $all (local.get $db) {make})"),
-        format!("(local.set $s (call $prepare (local.get $db) {select})) (call $bind (local.get $s) {list})"),
+        format!(
+            "(local.set $s (call $sqlite::query_prepare (local.get $db) {select})) (call $sqlite::bind_value (local.get $s) {list})"
+        ),
         some.clone(),
         // It begins anew, and forgets what it had.
-        format!("(call $reset (local.get $s)) {some} (call $reset (local.get $s))"),
+        format!(
+            "(call $sqlite::statement_reset (local.get $s)) {some} (call $sqlite::statement_reset (local.get $s))"
+        ),
         step.repeat(89),
-        give("$last_error (local.get $db)"),
+        give("$sqlite::last_error (local.get $db)"),
         read.clone(),
     ];
     let said = bytes_of(workers(2), &in_memory(&texts, &start.concat()));
@@ -745,16 +733,16 @@ fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
 
     let select = |rest: &str| {
         format!(
-            "(call $all (local.get $db) {make}) (local.set $s (call $prepare (local.get $db) {select})) (call $bind (local.get $s) {list}) {rest}"
+            "(call $all (local.get $db) {make}) (local.set $s (call $sqlite::query_prepare (local.get $db) {select})) (call $sqlite::bind_value (local.get $s) {list}) {rest}"
         )
     };
     let cases = [
         (step.repeat(90), "integer overflow (code 1)", 89),
-        (format!("{} (call $bind (local.get $s) {list})", step.repeat(2)), "(code 21)", 2),
+        (format!("{} (call $sqlite::bind_value (local.get $s) {list})", step.repeat(2)), "(code 21)", 2),
         // All of this query has been fetched, though its guest does not know.
         (
             format!(
-                "(local.set $s (call $prepare (local.get $db) {two})) {} (call $bind (local.get $s) {list})",
+                "(local.set $s (call $sqlite::query_prepare (local.get $db) {two})) {} (call $sqlite::bind_value (local.get $s) {list})",
                 step.repeat(2)
             ),
             "(code 21)",
@@ -776,14 +764,14 @@ fn what_writes_is_not_ahead_of_its_guest() {
     let make = texts.add("CREATE TABLE t (a)");
     let insert = texts.add("INSERT INTO t VALUES (1), (2) RETURNING a");
     let write = texts.add("INSERT INTO t VALUES (3)");
-    let step = "(call $say_byte (call $step (local.get $s)))";
-    let other = format!("(call $say_byte (call $execute (local.get $other) {write}))");
+    let step = "(call $say_byte (call $sqlite::sqlite3_step (local.get $s)))";
+    let other = format!("(call $say_byte (call $sqlite::execute (local.get $other) {write}))");
     let body = format!(
         r#"{data} (func (export "_start") (local $db i64) (local $other i64) (local $s i64)
           (local.set $db (call $open {path}))
           (local.set $other (call $open {path}))
           (call $all (local.get $db) {make})
-          (local.set $s (call $prepare (local.get $db) {insert}))
+          (local.set $s (call $sqlite::query_prepare (local.get $db) {insert}))
           {step} {step} {other} {step} {other})"#,
         data = texts.0
     );

@@ -3,7 +3,7 @@
 
 use lunatic_executor::{Outcome, Program, RuntimeConfig, Script, Simulation, Simulator, Streams};
 
-use super::Captured;
+use super::{Captured, with_imports};
 
 /// A guest that can be run again and again.
 pub(crate) struct Simulated {
@@ -25,7 +25,7 @@ impl Simulated {
     pub(crate) fn new(wat: &str) -> Simulated {
         let config = RuntimeConfig { args: vec!["guest".into()], ..RuntimeConfig::default() };
         let simulator = Simulator::new(config).unwrap();
-        let program = simulator.load(&wat::parse_str(wat).expect("the guest is valid text"));
+        let program = simulator.load(&wat::parse_str(with_imports(wat)).expect("the guest is valid text"));
         Simulated { simulator, program: program.unwrap_or_else(|error| panic!("{error}")) }
     }
 
