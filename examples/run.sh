@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
 # Builds an example for WebAssembly, prepares it, and runs it: examples/run.sh NAME [ARGUMENT…]
-# Installs what it is built with if that is missing: the wasm32-wasip1 target of the active toolchain, or for other
-# languages than Rust their compiler, by examples/build.sh. LUNATIC_COMMANDS names a directory that the
-# commands are in already; without it they are built.
+# Without a name, it lists the examples.
+#
+# Installs what the build needs if it is missing: the wasm32-wasip1 target of the active toolchain, or, for languages other
+# than Rust, their compiler (see build.sh). LUNATIC_COMMANDS names a directory that contains the commands; without it, they
+# are built.
 set -euo pipefail
-name=${1:?usage: examples/run.sh NAME [ARGUMENT…]}
-shift
 root=$(cd "$(dirname "$0")/.." && pwd)
+name=${1-}
+if [ -z "$name" ] || [ ! -d "$root/examples/$name" ]; then
+    [ -z "$name" ] || echo "there is no example \"$name\"" >&2
+    echo "usage: examples/run.sh NAME [ARGUMENT…], with one of these names:" >&2
+    for directory in "$root"/examples/*/; do echo "  $(basename "$directory")" >&2; done
+    exit 2
+fi
+shift
 guests="$root/target/examples"
 options=()
 
@@ -18,7 +26,7 @@ if [ -e "$root/examples/$name/Cargo.toml" ]; then
 else
     wasm=$("$root/examples/build.sh" "$root/examples/$name")
 fi
-# Programs whose processes are other programs' have a list of those.
+# A program whose processes run other modules has a list of the examples that they are built from.
 if [ -e "$root/examples/$name/modules" ]; then
     modules=$(dirname "$wasm")/modules
     mkdir -p "$modules"

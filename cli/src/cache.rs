@@ -1,4 +1,4 @@
-//! Where native code is kept from one run to the next.
+//! Finds the cache of native code.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,22 +8,23 @@ use lunatic_executor::{Cache, CacheError};
 
 use crate::report::{Failure, escape};
 
-/// The cache in a directory that the user named.
+/// Opens the cache in the directory that the user named.
 ///
 /// # Errors
 ///
-/// If it cannot be used: who names a directory wants to know.
+/// If it cannot be used. A user who names a directory expects it to be used.
 pub fn open_cache(directory: &Path) -> Result<Arc<Cache>, Failure> {
     let opened = Cache::open(directory, Cache::DEFAULT_LIMIT);
     opened.map(Arc::new).map_err(|error| Failure { place: "cache".into(), cause: error.into() })
 }
 
-/// The user's own cache; none without a home, or where it cannot be made. One that others can write to is warned of.
+/// Opens the user's default cache. Returns `None` without a home directory, or if the cache cannot be created there. Prints a
+/// warning if others can write to it.
 pub fn default_cache(command: &str) -> Option<Arc<Cache>> {
     let directory = default_directory(std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME"))?;
     match Cache::open(&directory, Cache::DEFAULT_LIMIT) {
         Ok(cache) => Some(Arc::new(cache)),
-        // A system without a place to write is no reason for a word on every run.
+        // On a system without a writable home, a warning at every run would not help.
         Err(CacheError::Io { .. }) => None,
         Err(error) => {
             eprintln!("{command}: warning: {}", escape(&error.to_string()));
@@ -32,7 +33,7 @@ pub fn default_cache(command: &str) -> Option<Arc<Cache>> {
     }
 }
 
-/// By the convention of freedesktop.org, where a relative path counts as none.
+/// The default directory by the convention of freedesktop.org, which ignores relative paths.
 fn default_directory(cache_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     let absolute = |path: Option<OsString>| path.map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = absolute(cache_home).or_else(|| absolute(home).map(|home| home.join(".cache")));

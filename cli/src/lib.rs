@@ -1,18 +1,16 @@
-//! What the two commands share: how they report errors, and how they write files.
+//! The parts of the commands `lunatic-prep` and `lunatic-exec`. This library is internal to them.
 //!
-//! A command is a thin shell: arguments in, one call of a library, an error out. What is here is the part of that
-//! shell which both need, and which must be right for every input:
+//! A command parses arguments, calls a library once, and reports the result. The parts:
 //!
-//! * [`fail`] prints one line to stderr, with nothing in it that could write to a terminal in another way;
-//! * [`write_whole`] makes an output appear whole or not at all, under its name;
-//! * [`Progress`] shows how far long work is;
+//! * [`fail`] prints an error as one line without control characters;
+//! * [`write_whole`] writes a file atomically;
+//! * [`Progress`] shows the progress of long work;
 //! * [`open_cache`] and [`default_cache`] find the cache of native code;
-//! * [`listen_to_signals`] turns requests to terminate, and to show what is going on, into those of the node, but for
-//!   [`IgnoredSignals`];
-//! * [`NetworkOptions`] say what a program may do in the network;
+//! * [`listen_to_signals`] forwards signals to the node, except [`IgnoredSignals`];
+//! * [`NetworkOptions`] are the options for what a program may do in the network;
 //! * [`options_from_file`] reads options from a file;
 //! * [`SimulationOptions`] runs a program on simulated timelines;
-//! * [`run_tests`] runs a program's tests, as `cargo test` wants it.
+//! * [`run_tests`] runs a program's tests as `cargo test` expects.
 #![forbid(unsafe_code)]
 
 mod cache;

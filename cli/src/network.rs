@@ -1,27 +1,34 @@
-//! The options that say what a program may do in the network.
+//! The options for what a program may do in the network.
 
 use clap::Args;
 use lunatic_executor::{AddressRule, NameRule, NetworkRules};
 
-/// Rules of each kind; without one, anything of that kind is allowed.
+/// Rules of each kind. Without a rule of a kind, everything of that kind is allowed.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Network")]
 pub struct NetworkOptions {
-    /// Where the program may connect to and send datagrams, and nowhere else: 10.0.0.0/8:80, [::1]:8000-8999, *:443
+    /// Allow connections and datagrams to these addresses only
+    ///
+    /// Examples: 10.0.0.0/8:80, [::1]:8000-8999, *:443.
     #[arg(long = "allow-connect", value_name = "NETWORK:PORTS")]
     connect: Vec<AddressRule>,
-    /// Where the program may listen and bind, and nowhere else, likewise
+    /// Allow listening and binding at these addresses only
+    ///
+    /// Examples: 127.0.0.1:8080, *:1024-65535.
     #[arg(long = "allow-bind", value_name = "NETWORK:PORTS")]
     bind: Vec<AddressRule>,
-    /// Whose addresses the program may look up, and no one else's: example.com, *.example.com
+    /// Allow look-ups of these names only
+    ///
+    /// Examples: example.com, *.example.com.
     #[arg(long = "allow-resolve", value_name = "NAME")]
     resolve: Vec<NameRule>,
-    /// Nothing of all this but what is allowed by name
+    /// Deny all network access that no --allow-... permits
     #[arg(long)]
     no_network: bool,
 }
 
 impl NetworkOptions {
-    /// What they say.
+    /// The rules that these options describe.
     pub fn rules(self) -> NetworkRules {
         let NetworkOptions { connect, bind, resolve, no_network } = self;
         NetworkRules {

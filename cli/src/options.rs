@@ -1,4 +1,4 @@
-//! Options from a file: what could be on the command line, as TOML.
+//! Reads options from a TOML file.
 //!
 //! ```toml
 //! dir = ["data::/data:ro", "logs"]
@@ -10,9 +10,9 @@
 //! RUST_LOG = "info"
 //! ```
 //!
-//! A key is an option's name, a list is an option given several times, `true` one without a value. They become arguments
-//! ahead of those on the command line, so there is one place that knows what options mean: where an option has one value,
-//! the command line's is the last word; where it has several, it has those of both.
+//! A key is an option's name, a list is an option given several times, `true` an option without a value. The options become
+//! arguments in front of those on the command line, so only one place defines what options mean. For an option with one
+//! value, the command line takes precedence; for an option with several, the values of both count.
 
 use std::path::Path;
 
@@ -21,29 +21,29 @@ use toml::{Table, Value};
 
 use crate::report::Failure;
 
-/// Bytes of such a file.
+/// The largest file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What is wrong with such a file.
+/// An error in a file of options.
 #[derive(Debug, thiserror::Error)]
 enum Wrong {
     #[error(transparent)]
     Unreadable(#[from] std::io::Error),
-    #[error("it has more than {MAX_BYTES} bytes")]
+    #[error("the file has more than {MAX_BYTES} bytes")]
     TooLarge,
-    #[error("{0}")]
-    Malformed(#[from] toml::de::Error),
+    #[error("line {line}: {message}")]
+    Malformed { line: usize, message: String },
     #[error("there is no option --{0}")]
     Unknown(String),
     #[error("{0}: expected {1}")]
     Expected(String, &'static str),
 }
 
-/// The arguments that a file says, for a command with these options.
+/// The arguments that a file describes, for a command with these options.
 ///
 /// # Errors
-/// When it cannot be read, is no TOML, or names an option that there is not, or with a value of the wrong type. What a value
-/// means is for who parses the arguments.
+/// If the file cannot be read, is not TOML, names an unknown option, or gives one a value of the wrong type. The command's own
+/// parser checks the values.
 pub fn options_from_file(path: &Path, command: &Command) -> Result<Vec<String>, Failure> {
     read(path)
         .and_then(|table| arguments(&table, command))
@@ -58,7 +58,18 @@ fn read(path: &Path) -> Result<Table, Wrong> {
     {
         return Err(Wrong::TooLarge);
     }
-    Ok(text.parse()?)
+    parse(&text)
+}
+
+/// Parses the text of a file. The error is a single line: the message of the parser spans several.
+fn parse(text: &str) -> Result<Table, Wrong> {
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        Wrong::Malformed {
+            line: before.matches('\n').count() + 1,
+            message: error.message().replace('\n', "; "),
+        }
+    })
 }
 
 fn arguments(table: &Table, command: &Command) -> Result<Vec<String>, Wrong> {
@@ -76,26 +87,26 @@ fn arguments(table: &Table, command: &Command) -> Result<Vec<String>, Wrong> {
             continue;
         }
         for text in texts(key, value)? {
-            // In one, so that a value may begin with anything.
+            // As one argument, so that a value may begin with a dash.
             arguments.push(format!("{flag}={text}"));
         }
     }
     Ok(arguments)
 }
 
-/// The values of an option, each as it would be on the command line.
+/// The values of an option, each as it would be written on the command line.
 fn texts(key: &str, value: &Value) -> Result<Vec<String>, Wrong> {
     let one = |value: &Value| match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Float(number) => Ok(number.to_string()),
-        // Whether it may be left out is the option's to say.
+        // `true` is a missing value; the command's parser knows whether the option allows that.
         Value::Boolean(true) => Ok("*".into()),
-        _ => Err(Wrong::Expected(key.to_owned(), "a text, a number, or a list of those")),
+        _ => Err(Wrong::Expected(key.to_owned(), "a string, a number, or a list of these")),
     };
     match value {
         Value::Array(values) => values.iter().map(one).collect(),
-        // `[env]`, with names and values.
+        // A table `[env]` contains names and values.
         Value::Table(table) if key == "env" => {
             table.iter().map(|(name, value)| Ok(format!("{name}={}", one(value)?))).collect()
         }
@@ -110,35 +121,36 @@ mod tests {
 
     use super::*;
 
-    fn said(text: &str) -> Result<Vec<String>, String> {
+    fn arguments_of(text: &str) -> Result<Vec<String>, String> {
         let command = Command::new("test")
             .arg(Arg::new("dir").long("dir").action(ArgAction::Append))
             .arg(Arg::new("env").long("env").action(ArgAction::Append))
             .arg(Arg::new("config").long("config"))
             .arg(Arg::new("workers").long("workers"))
             .arg(Arg::new("quiet").long("quiet").action(ArgAction::SetTrue));
-        let table: Table = text.parse().map_err(|error| Wrong::from(error).to_string())?;
+        let table = parse(text).map_err(|wrong| wrong.to_string())?;
         arguments(&table, &command).map_err(|wrong| wrong.to_string())
     }
 
     #[test]
-    fn a_key_is_an_option() {
+    fn keys_become_options() {
         let text = "dir = ['a::b:ro', '-c']\nworkers = 2\nquiet = true\n[env]\nA = 'b=c'\nN = 1";
         assert_eq!(
-            said(text).unwrap(),
+            arguments_of(text).unwrap(),
             ["--dir=a::b:ro", "--dir=-c", "--env=A=b=c", "--env=N=1", "--quiet", "--workers=2"]
         );
-        assert_eq!(said("quiet = false").unwrap(), [""; 0]);
-        assert_eq!(said("").unwrap(), [""; 0]);
+        assert_eq!(arguments_of("quiet = false").unwrap(), [""; 0]);
+        assert_eq!(arguments_of("").unwrap(), [""; 0]);
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
-        assert_eq!(said("wokers = 2").unwrap_err(), "there is no option --wokers");
-        assert_eq!(said("config = 'a'").unwrap_err(), "there is no option --config");
-        assert_eq!(said("quiet = 1").unwrap_err(), "quiet: expected true or false");
-        assert!(said("dir = [['a']]").unwrap_err().contains("expected a text"));
-        assert!(said("[dir]\na = 1").is_err());
-        assert!(said("dir = ").unwrap_err().contains("line 1"), "{:?}", said("dir = "));
+    fn errors_name_the_option_or_the_line() {
+        assert_eq!(arguments_of("wokers = 2").unwrap_err(), "there is no option --wokers");
+        assert_eq!(arguments_of("config = 'a'").unwrap_err(), "there is no option --config");
+        assert_eq!(arguments_of("quiet = 1").unwrap_err(), "quiet: expected true or false");
+        assert!(arguments_of("dir = [['a']]").unwrap_err().contains("expected a string"));
+        assert!(arguments_of("[dir]\na = 1").is_err());
+        let malformed = arguments_of("quiet = true\ndir = 64MiB").unwrap_err();
+        assert!(malformed.starts_with("line 2: ") && !malformed.contains('\n'), "{malformed}");
     }
 }

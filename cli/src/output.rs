@@ -1,4 +1,4 @@
-//! Files and standard streams, as the commands use them: whole at once.
+//! Reads and writes whole files and standard streams.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -8,12 +8,12 @@ use lunatic_instrument::MAX_MODULE_BYTES;
 
 use crate::report::Failure;
 
-/// Reads a module from a file, or from stdin if the path is `-`. Reading stops a little past the largest module
-/// that is taken, so that an endless input becomes an error and not an exhausted memory.
+/// Reads a module from a file, or from stdin if the path is `-`. Reading stops one byte after the largest accepted module, so
+/// that an endless input becomes an error instead of exhausting memory.
 ///
 /// # Errors
 ///
-/// If the input cannot be read. That it is too large is for the library to say.
+/// If the input cannot be read. The library reports an input that is too large.
 pub fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -28,7 +28,7 @@ pub fn read_input(path: &Path) -> Result<Vec<u8>, Failure> {
     read().map_err(|error| Failure::new(path, "stdin", error))
 }
 
-/// Writes an output to a file, whole or not at all, or to stdout if the path is `-`.
+/// Writes an output to a file, atomically, or to stdout if the path is `-`.
 ///
 /// # Errors
 ///
@@ -44,17 +44,16 @@ fn write_stdout(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Makes a file with these contents appear at a path, replacing what was there. Whatever happens meanwhile, the
-/// path has its old contents or the new ones: they are written to a temporary file in the same directory, which is
-/// then renamed. It gets the permissions that any new file would get.
+/// Replaces the file at a path atomically: at every moment, the path has its old contents or the new ones. The contents are
+/// written to a temporary file in the same directory, which is then renamed. The file has the permissions of any new file.
 ///
 /// # Errors
 ///
-/// If the file cannot be written or renamed; nothing is left behind then.
+/// If the file cannot be written or renamed. The temporary file is removed then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A link is followed, or renaming would replace the link and leave the file it names as it was.
+    // Renaming would replace a symbolic link instead of the file that it names, so the link is resolved first.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    // What is no regular file (a device, a pipe) cannot be replaced, only written to.
+    // A device or a pipe cannot be replaced, only written to.
     if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
         return fs::write(&target, bytes);
     }
@@ -64,7 +63,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     };
     let mut builder = tempfile::Builder::new();
     builder.prefix(".lunatic-").suffix(".tmp");
-    allow_everyone_the_umask_allows(&mut builder);
+    set_default_permissions(&mut builder);
     let mut temporary = builder.tempfile_in(directory).map_err(without_its_name)?;
     temporary.write_all(bytes)?;
     temporary.as_file().sync_all()?;
@@ -72,17 +71,18 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// tempfile makes its files private, and a module is meant to be read by others too: as open as the umask lets it.
+/// Gives the temporary file the permissions that the umask allows. By default, tempfile makes its files private, but others may
+/// read a module.
 #[cfg(unix)]
-fn allow_everyone_the_umask_allows(builder: &mut tempfile::Builder<'_, '_>) {
+fn set_default_permissions(builder: &mut tempfile::Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt;
     builder.permissions(fs::Permissions::from_mode(0o666));
 }
 
 #[cfg(not(unix))]
-fn allow_everyone_the_umask_allows(_: &mut tempfile::Builder<'_, '_>) {}
+fn set_default_permissions(_: &mut tempfile::Builder<'_, '_>) {}
 
-/// The error without the name of the temporary file, which tempfile adds and nobody knows.
+/// Removes the name of the temporary file, which tempfile adds to its errors and which the user does not know.
 fn without_its_name(error: io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
 }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_and_nothing_else_is_left() {
+    fn a_file_is_replaced_without_leftovers() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("out");
         write_whole(&path, b"first").expect("written");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_leaves_nothing() {
+    fn a_failed_write_leaves_no_file() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("taken")).expect("a directory");
         write_whole(&directory.path().join("taken"), b"x").expect_err("a directory is in the way");
@@ -112,7 +112,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_keeps_pointing_to_the_file() {
+    fn a_symbolic_link_is_followed() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (file, link) = (directory.path().join("file"), directory.path().join("link"));
         fs::write(&file, b"old").expect("written");

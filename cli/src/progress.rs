@@ -1,13 +1,13 @@
-//! A progress bar for work that takes long, where somebody looks: on a terminal.
+//! A progress bar for long work, shown on terminals only.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Work that is done sooner than this needs no bar.
+/// Work that ends sooner shows no bar.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// A bar on stderr that appears when the work has taken a while, if stderr is a terminal, and goes when it is dropped.
+/// A bar on stderr, if that is a terminal. It appears when the work has taken a while, and is cleared when dropped.
 #[derive(Debug)]
 pub struct Progress {
     what: String,
@@ -18,7 +18,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Work that begins now. `what` is shown beside the bar.
+    /// Starts measuring the work's time. `what` is shown beside the bar.
     #[must_use]
     pub fn new(what: &str) -> Progress {
         Progress::on(ProgressDrawTarget::stderr(), what, PATIENCE)
@@ -29,7 +29,7 @@ impl Progress {
         Progress { what: what.to_owned(), started, patience, target: Some(target), bar: None }
     }
 
-    /// So much of the work is done, of so much in all.
+    /// Shows that `done` units of `all` are done.
     pub fn update(&mut self, done: usize, all: usize) {
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);
@@ -37,7 +37,7 @@ impl Progress {
             && let Some(target) = self.target.take()
         {
             let bar = ProgressBar::with_draw_target(Some(all as u64), target);
-            // The template is a constant, and right.
+            // The template is a valid constant; without the style, the bar would only look different.
             if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3} %") {
                 bar.set_style(style);
             }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_appears_and_goes() {
+    fn the_bar_appears_and_is_cleared() {
         let terminal = InMemoryTerm::new(4, 60);
         let mut progress = on(&terminal, Duration::ZERO);
         progress.update(30, 120);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn short_work_shows_nothing() {
+    fn short_work_shows_no_bar() {
         let terminal = InMemoryTerm::new(4, 60);
         let mut progress = on(&terminal, Duration::from_secs(3600));
         (0..100).for_each(|done| progress.update(done, 100));

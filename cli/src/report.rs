@@ -1,23 +1,22 @@
-//! Errors on their way to whoever typed the command.
+//! Reports errors to the user.
 //!
-//! One line each: `COMMAND: error: PATH: what is wrong`. Paths and messages can contain names that a file chose, so
-//! control characters are printed escaped: a name may not move the cursor, recolour the terminal or begin a line
-//! that looks like another message.
+//! An error is one line: `COMMAND: error: PATH: what is wrong`. Paths and messages can contain names from a file. Their control
+//! characters are escaped, so that a name cannot move the cursor, change colours or begin a line that looks like another
+//! message.
 
 use std::fmt::{Display, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The exit status for a file that cannot be used, and for input and output that fail. Wrong usage is 2, which is
-/// clap's own.
+/// The exit status for a file that cannot be used, and for failing input and output. Wrong usage has clap's status 2.
 const UNUSABLE: u8 = 1;
 
-/// What went wrong, and with which file.
+/// An error, and the file that it concerns.
 #[derive(Debug)]
 pub struct Failure {
-    /// The file as it was given on the command line, or `stdin`, `stdout`.
+    /// The file as given on the command line, or `stdin`, `stdout`.
     pub place: String,
-    /// What is wrong.
+    /// The error.
     pub cause: Box<dyn std::error::Error>,
 }
 
@@ -35,13 +34,13 @@ impl Display for Failure {
     }
 }
 
-/// Prints a failure and gives the exit status for it.
+/// Prints a failure and returns its exit status.
 pub fn fail(command: &str, failure: &Failure) -> ExitCode {
     eprintln!("{command}: error: {failure}");
     ExitCode::from(UNUSABLE)
 }
 
-/// The text in one line, with its control characters escaped.
+/// Returns the text as one line, with its control characters escaped.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -54,8 +53,8 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// Characters that are no controls and still change how a line reads: separators of lines, and marks that turn
-/// the direction of writing.
+/// Whether a character is not a control character and still changes how a line is displayed: line separators, and marks that
+/// change the direction of text.
 fn is_invisible_format(character: char) -> bool {
     matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -65,18 +64,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_text_stays() {
+    fn ordinary_text_is_unchanged() {
         assert_eq!(escape("größe: \"x\" in 'y'"), "größe: \"x\" in 'y'");
     }
 
     #[test]
-    fn nothing_reaches_the_terminal_but_text() {
+    fn control_characters_are_escaped() {
         assert_eq!(escape("a\nb\x1b[31m\u{7f}\u{9b}"), "a\\nb\\u{1b}[31m\\u{7f}\\u{9b}");
         assert_eq!(escape("user\u{202e}exe"), "user\\u{202e}exe");
     }
 
     #[test]
-    fn a_failure_names_the_stream_for_a_dash() {
+    fn a_dash_is_reported_as_the_stream() {
         let failure = Failure::new(Path::new("-"), "stdin", "broken\n");
         assert_eq!(failure.to_string(), "stdin: broken\\n");
     }

@@ -1,25 +1,24 @@
-//! SIGTERM and SIGINT: whoever sends them wants the program gone, and its output kept. SIGQUIT: someone wants to know
-//! what it does.
+//! Handles signals: SIGTERM and SIGINT end the program and keep its output, SIGQUIT shows what it does.
 //!
-//! The first request to terminate asks the node to stop, the second stops it, and each one after that ends the command
-//! as if no one had ever listened: nothing here can make it unkillable. What asking means is [`Stopper::ask`]'s to say,
-//! what is shown of processes [`Inspector::report`]'s.
+//! The first SIGTERM or SIGINT asks the node to stop ([`ShutdownHandle::ask`]), the second one stops it, and each later one has its
+//! default action: this code cannot make the command unkillable. SIGQUIT calls [`Inspector::report`].
 //!
-//! A signal that was ignored when the command was started stays so: a script's background jobs survive control-C by that.
+//! A signal that was ignored when the command was started stays ignored: that is how background jobs of a script survive
+//! control-C.
 //!
-//! The handler only writes to a pipe; a thread of its own does the rest. Workers block these signals, so the
-//! handler never runs on the stack of a process.
+//! The signal handler only writes to a pipe; a separate thread does the rest. Workers block these signals, so the handler never
+//! runs on the stack of a process.
 
 use std::io;
 
-use lunatic_executor::{Inspector, Stopper};
+use lunatic_executor::{Inspector, ShutdownHandle};
 
 /// Signals that were ignored when the command was started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IgnoredSignals(u64);
 
 impl IgnoredSignals {
-    /// The signals that are ignored now. Only Linux tells, by a file; elsewhere the list is empty.
+    /// The signals that are ignored now. Only Linux reports them, in a file; elsewhere the set is empty.
     pub fn now() -> IgnoredSignals {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         IgnoredSignals::of_status(&status)
@@ -30,7 +29,7 @@ impl IgnoredSignals {
         IgnoredSignals(set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0))
     }
 
-    /// Whether a signal is one of them.
+    /// Whether the set contains a signal.
     #[cfg(unix)]
     fn contains(self, signal: i32) -> bool {
         // The first bit is signal 1.
@@ -38,13 +37,18 @@ impl IgnoredSignals {
     }
 }
 
-/// From now on, these signals go to a node, unless they were ignored before, by a thread that lives as long as the command.
+/// Forwards these signals to a node from now on, unless they were ignored before. The thread that does so runs until the command
+/// ends.
 ///
 /// # Errors
 ///
 /// If the operating system refuses a pipe or a thread.
 #[cfg(unix)]
-pub fn listen_to_signals(ignored: IgnoredSignals, stopper: Stopper, inspector: Inspector) -> io::Result<()> {
+pub fn listen_to_signals(
+    ignored: IgnoredSignals,
+    shutdown_handle: ShutdownHandle,
+    inspector: Inspector,
+) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::iterator::Signals;
 
@@ -56,7 +60,7 @@ pub fn listen_to_signals(ignored: IgnoredSignals, stopper: Stopper, inspector: I
             if signal == SIGQUIT {
                 inspector.report();
             } else {
-                obey(&stopper, requests, signal);
+                obey(&shutdown_handle, requests, signal);
                 requests += 1;
             }
         }
@@ -65,30 +69,30 @@ pub fn listen_to_signals(ignored: IgnoredSignals, stopper: Stopper, inspector: I
     Ok(())
 }
 
-/// There is no such signal here: the command is ended as any other.
+/// This system has no such signals: their default actions apply.
 #[cfg(not(unix))]
-pub fn listen_to_signals(_: IgnoredSignals, _: Stopper, _: Inspector) -> io::Result<()> {
+pub fn listen_to_signals(_: IgnoredSignals, _: ShutdownHandle, _: Inspector) -> io::Result<()> {
     Ok(())
 }
 
-/// Does what a request to terminate asks for, after so many others.
+/// Handles a request to terminate, after `earlier` other requests.
 #[cfg(unix)]
-fn obey(stopper: &Stopper, earlier: usize, signal: i32) {
+fn obey(shutdown_handle: &ShutdownHandle, earlier: usize, signal: i32) {
     use lunatic_executor::ExitStatus;
     use signal_hook::low_level::emulate_default_handler;
 
-    /// Asking twice is stopping; a third request means that even this takes too long.
+    /// The second request stops the node. A third one means that even this takes too long.
     const REQUESTS: usize = 2;
 
     if earlier < REQUESTS {
-        stopper.ask(ExitStatus(STATUS_SIGNAL + signal));
+        shutdown_handle.ask(ExitStatus(STATUS_SIGNAL + signal));
     } else {
-        // It returns only if the signal has no default action, and both have.
+        // This returns only if the signal has no default action, and both have one.
         let _ = emulate_default_handler(signal);
     }
 }
 
-/// As a shell reports a process that a signal ended: this and the signal's number.
+/// A shell reports a process that a signal ended as this status plus the signal's number.
 #[cfg(unix)]
 const STATUS_SIGNAL: i32 = 128;
 
@@ -97,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ignored_signals_are_read_from_the_systems_set() {
+    fn ignored_signals_are_read_from_the_process_status() {
         let ignored = IgnoredSignals::of_status("SigBlk:\t0000000000000000\nSigIgn:\t0000000000004002\n");
         assert!(ignored.contains(2) && ignored.contains(15));
         assert!(!ignored.contains(1) && !ignored.contains(3));

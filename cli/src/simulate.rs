@@ -1,4 +1,4 @@
-//! `lunatic-exec --seed` and `--seeds`: a program on simulated timelines, and what a person reads about them.
+//! `lunatic-exec --seed` and `--seeds`: runs a program on simulated timelines and reports how the runs end.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,43 +12,52 @@ use lunatic_executor::{Ended, Faults, Outcome, Program, Script, Simulation, Simu
 
 use crate::report::{Failure, escape};
 
-/// Processes of a deadlock that are named.
+/// The most processes of a deadlock that are listed.
 const MAX_NAMED: usize = 32;
 
 /// The options of a simulation.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Simulation")]
 pub struct SimulationOptions {
-    /// Run on a simulated timeline that this number decides: the same program, inputs and number give the same bytes.
-    /// There are four simulated workers, or as many as --workers says, and no files
+    /// Run on the simulated timeline of this seed
+    ///
+    /// The same program, inputs and seed produce the same bytes. There are four simulated workers, or as many as --workers
+    /// says, and no files.
     #[arg(long, value_name = "N", group = "timeline")]
     seed: Option<u64>,
-    /// Run once for each of these seeds, until one fails, which is then shown
+    /// Run one seed after the other until one fails, and show its run
+    ///
+    /// From A to below B.
     #[arg(long, value_name = "A..B", group = "timeline", value_parser = parse_seeds)]
     seeds: Option<Range<u64>>,
-    /// What is done to a simulated program, and how likely each time: kill (a process that is about to run), spawn (it
-    /// fails), slow (blocking work takes seconds); and jump (of time) and pause (of a worker), which any machine does
-    /// now and then and 0 turns off
+    /// Faults to inject, each with a probability
+    ///
+    /// kill: kill a process that is about to run; spawn: let a spawn fail; slow: let blocking work take seconds. These are
+    /// off by default. jump: stop the whole machine for up to a second; pause: let a worker stand still. These happen on any
+    /// machine and are on by default; a probability of 0 turns them off.
     #[arg(long, value_name = "FAULT=PROBABILITY,...", requires = "timeline")]
     faults: Option<Faults>,
-    /// Simulated seconds until the program has to have ended [default: 3600]
+    /// Simulated seconds after which a run fails [default: 3600]
     #[arg(long, value_name = "SECONDS", requires = "timeline", value_parser = parse_seconds)]
     max_time: Option<Duration>,
-    /// Write a line for each turn of a simulated process; with --seeds, of the seed that fails
+    /// Write what happens in a run, one event per line
+    ///
+    /// With --seeds, the run of the seed that fails.
     #[arg(long, value_name = "FILE", requires = "timeline")]
     trace: Option<PathBuf>,
 }
 
 impl SimulationOptions {
-    /// Whether there is a simulation at all.
+    /// Whether a simulation was asked for.
     pub fn are_given(&self) -> bool {
         self.seed.is_some() || self.seeds.is_some()
     }
 
-    /// Runs a program on the timelines that are asked for. What the command exits with.
+    /// Runs a program on the timelines that the options select. Returns the exit status of the command.
     ///
     /// # Errors
     ///
-    /// If the system refuses what it needs, or the trace cannot be written.
+    /// If the system refuses a resource, or the trace cannot be written.
     pub fn run(
         &self,
         command: &str,
@@ -76,13 +85,13 @@ impl SimulationOptions {
                 };
                 let status =
                     self.show(command, simulator, program, &Simulation { seed, ..simulation }, stdin);
-                eprintln!("{command}: seed {seed} fails: see it again with --seed {seed}");
+                eprintln!("{command}: seed {seed} fails: run it again with --seed {seed}");
                 status
             }
         }
     }
 
-    /// Runs one seed, and shows what it writes and how it ends.
+    /// Runs one seed, shows its output and reports how it ended.
     fn show(
         &self,
         command: &str,
@@ -104,12 +113,12 @@ impl SimulationOptions {
         };
         let outcome = simulator.run(program, simulation, streams).map_err(failure)?;
         report(command, simulation.seed, &outcome);
-        // As in a real run: the lowest byte.
+        // As in a real run, the lowest byte counts.
         Ok(ExitCode::from(outcome.status().0 as u8))
     }
 }
 
-/// Says what the program cannot have said itself.
+/// Reports an end that the program itself cannot have reported: a deadlock, or the end of the simulated time.
 fn report(command: &str, seed: u64, outcome: &Outcome) {
     let Outcome { ended, time, .. } = outcome;
     if let Ended::Exited(_) = ended {
@@ -130,8 +139,7 @@ fn failure(error: impl Into<Box<dyn std::error::Error>>) -> Failure {
     Failure { place: "simulation".into(), cause: error.into() }
 }
 
-/// Seeds that are run at the same time: they do not know of each other, so this changes how long it takes and nothing
-/// else.
+/// The number of seeds that run at the same time. Their runs are independent, so this changes only how long a sweep takes.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -139,12 +147,12 @@ fn threads() -> usize {
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let range = text.split_once("..").and_then(|(start, end)| Some(start.parse().ok()?..end.parse().ok()?));
     let range = range.filter(|range| !range.is_empty());
-    range.ok_or_else(|| "expected A..B, such as 0..1000: from A to below B".into())
+    range.ok_or_else(|| "expected A..B with A less than B, such as 0..1000".into())
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| "expected a number of seconds".into())
+    seconds.ok_or_else(|| "expected a number of seconds, such as 60 or 1.5".into())
 }
 
 #[cfg(test)]
@@ -152,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seeds_are_a_range_with_something_in_it() {
+    fn an_empty_range_of_seeds_is_refused() {
         assert_eq!(parse_seeds("0..10"), Ok(0..10));
         assert_eq!(parse_seeds("7..18446744073709551615"), Ok(7..u64::MAX));
         for wrong in ["", "..", "5", "1..", "..5", "5..5", "6..5", "0..=5", "a..b", "-1..5"] {
@@ -161,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_may_be_broken() {
+    fn seconds_may_have_a_fraction() {
         assert_eq!(parse_seconds("1.5"), Ok(Duration::from_millis(1500)));
         for wrong in ["", "-1", "NaN", "inf", "1s", "1e300"] {
             assert!(parse_seconds(wrong).is_err(), "{wrong}");

@@ -1,8 +1,8 @@
-//! Processes that call random host functions with random arguments, under limits: whatever they do, the command's resident
-//! memory and descriptors have a bound, and a process beside them that only wants to tick is not held up.
+//! Processes call random host functions with random arguments, under limits. Whatever they do, the command's resident memory
+//! and descriptors stay below a bound, and a process beside them that only ticks is not delayed.
 //!
-//! The calls are drawn from the table of host functions, `executor/ABI.md`, by a seed. A few seeds run in the tests;
-//! `LUNATIC_ACCOUNTING=SECONDS` goes on with others for longer.
+//! A seed draws the calls from the table of host functions, `executor/ABI.md`. A few seeds always run;
+//! `LUNATIC_ACCOUNTING=SECONDS` continues with others for that long.
 #![cfg(target_os = "linux")]
 
 #[allow(dead_code)] // The executor's tests use more of it.
@@ -24,20 +24,20 @@ const RUN: Duration = Duration::from_secs(3);
 /// Seeds that always run.
 const SEEDS: u64 = 4;
 
-/// Resident memory that the command may have. Its processes may have 160 MiB of memory together.
+/// The most resident memory that the command may use. Its processes may have 160 MiB of memory together.
 const MAX_RESIDENT: u64 = 400 << 20;
 
-/// Descriptors that it may have: a hundred sockets and a hundred files for each of ten processes, and its own.
+/// The most descriptors that it may have: a hundred sockets and a hundred files for each of ten processes, and its own.
 const MAX_DESCRIPTORS: usize = 2200;
 
-/// How late a tick may be, in nanoseconds: this is an unoptimised build on a busy machine, and a stall is one of seconds.
+/// How late a tick may be, in nanoseconds. This is an unoptimised build on a busy machine; a real stall takes seconds.
 const MAX_LATE: u64 = 1_500_000_000;
 
-/// Entries, and calls in each.
+/// The number of entries, and of calls in each.
 const ENTRIES: usize = 40;
 const CALLS: usize = 12;
 
-/// A small generator, so that a seed says all there is to know of a run.
+/// A small random number generator, so that the seed alone determines a run.
 struct Random(u64);
 
 impl Random {
@@ -54,12 +54,12 @@ impl Random {
     }
 }
 
-/// A function that would end what is watched, not what watches: the first process is the ticker.
+/// Whether a function would end the measurement: the first process is the ticker.
 fn is_left_out(row: &Row) -> bool {
     ["kill", "link"].contains(&row.name.as_str()) && row.module == "lunatic::process" || row.name == "signal"
 }
 
-/// The arguments of a call, most of them such that it does something.
+/// The arguments of a call. Most are valid, so that the call does something.
 fn arguments(random: &mut Random, row: &Row) -> String {
     let mut args = String::new();
     for (index, param) in row.params.iter().enumerate() {
@@ -83,7 +83,7 @@ fn arguments(random: &mut Random, row: &Row) -> String {
             Param::Identifier(_) => format!("(i64.const {})", random.next() % 4),
             Param::Number("f64") => "(f64.const 1)".to_owned(),
             Param::Number("i32") => format!("(i32.const {})", random.of(&["0", "1", "2", "1000", "-1"])),
-            // Never 1, the process that watches, as a process.
+            // Never process 1, which is the ticker.
             Param::Number(_) if random.next().is_multiple_of(4) => "(call $me)".to_owned(),
             Param::Number(_) => {
                 format!("(i64.const {})", random.of(&["0", "-1", "2", "5", "66", "1000", "1000000"]))
@@ -95,7 +95,7 @@ fn arguments(random: &mut Random, row: &Row) -> String {
     args
 }
 
-/// A guest whose first process ticks, spawns the entries in turn, and at the end says how late it was at most.
+/// A guest whose first process ticks, spawns the entries in turn, and finally prints by how much its latest tick was late.
 fn guest(seed: u64) -> String {
     let mut random = Random(seed);
     let rows: Vec<Row> = Row::all().into_iter().filter(|row| !is_left_out(row)).collect();
@@ -116,7 +116,7 @@ fn guest(seed: u64) -> String {
     let mut few: Vec<usize> = Vec::new();
     for call in 0..ENTRIES * CALLS {
         if call % CALLS == 0 {
-            // Every other entry does a few things very often, and the others a little of everything.
+            // Every other entry repeats a few calls very often; the others make many different calls.
             let kinds = if (call / CALLS).is_multiple_of(2) { 3 } else { CALLS };
             few = (0..kinds).map(|_| (random.next() % rows.len() as u64) as usize).collect();
         }
@@ -194,7 +194,7 @@ fn guest(seed: u64) -> String {
     )
 }
 
-/// The most that a command had of something while it ran.
+/// The peaks of a command's resources while it ran.
 #[derive(Debug, Default)]
 struct Peak {
     resident: u64,
@@ -234,11 +234,11 @@ fn run(seed: u64) {
         ".::/data",
         "app.wasm",
     ];
-    // An optimised build, if the environment names the directory of one.
+    // The environment can name the directory of an optimised build.
     let commands = std::env::var("LUNATIC_COMMANDS");
     let exec = commands.map_or(env!("CARGO_BIN_EXE_lunatic-exec").into(), |path| path + "/lunatic-exec");
     let mut exec = command(&exec, directory.path(), &options);
-    // Each trap of a guest is told on standard error.
+    // Each trap of a guest is reported on standard error.
     let mut child = exec.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
     let (started, mut peak) = (Instant::now(), Peak::default());
     while child.try_wait().expect("it can be waited for").is_none() {

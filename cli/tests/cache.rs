@@ -1,4 +1,4 @@
-//! The cache as whoever types the command meets it: the second run compiles nothing, and nothing else is different.
+//! The cache as a user sees it: the second run compiles nothing, and behaves the same otherwise.
 #![cfg(unix)]
 
 mod common;
@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use common::{directory, error_of, wasm, with_app};
 use lunatic_instrument::{Options, prepare};
 
-/// Says `hello`, then traps in a function with a name.
+/// Prints `hello`, then traps in a function with a name.
 const HELLO: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
@@ -29,14 +29,14 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     command(directory, arguments).output().expect("the command starts")
 }
 
-/// The entries of a cache.
+/// The entries in a cache directory.
 fn entries(cache: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(cache).map(|files| files.map(|file| file.expect("listed").path()));
     files.map_or_else(|_| Vec::new(), Iterator::collect)
 }
 
 #[test]
-fn a_second_run_compiles_nothing_and_says_the_same() {
+fn a_second_run_compiles_nothing_and_prints_the_same() {
     let directory = with_app(HELLO);
     let cache = directory.path().join("cache");
     let arguments = ["--cache-dir", "cache", "app.wasm"];
@@ -45,7 +45,7 @@ fn a_second_run_compiles_nothing_and_says_the_same() {
     let report = String::from_utf8_lossy(&first.stderr).into_owned();
     assert!(report.contains("fails"), "{report}");
     let [entry] = &*entries(&cache) else { panic!("one entry") };
-    // What is compiled is written, to a new file.
+    // Newly compiled code is written to a new file.
     let written = fs::metadata(entry).expect("there").ino();
     for _ in 0..3 {
         let again = run(directory.path(), &arguments);
@@ -82,7 +82,7 @@ fn two_commands_may_write_at_once() {
 }
 
 #[test]
-fn the_default_is_in_the_users_home_if_there_is_one() {
+fn the_default_cache_is_in_the_users_home() {
     let directory = with_app(HELLO);
     let home = directory.path().join("home");
     let at = |path: &str| entries(&home.join(path)).len();
@@ -103,7 +103,7 @@ fn the_default_is_in_the_users_home_if_there_is_one() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_trusted_is_not_used() {
+fn a_cache_that_others_can_write_to_is_not_used() {
     let directory = with_app(HELLO);
     let home = directory.path().join("home");
     let cache = home.join(".cache/lunatic");
@@ -120,14 +120,14 @@ fn a_cache_that_cannot_be_trusted_is_not_used() {
     );
     assert_eq!(entries(&cache).len(), 0);
 
-    // A home that is no directory: nothing to say about.
+    // A home that is not a directory causes no warning.
     let mut nowhere = command(directory.path(), &["app.wasm"]);
     let output = nowhere.env("HOME", directory.path().join("app.wasm")).output().expect("starts");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("cache"), "{output:?}");
 }
 
 #[test]
-fn a_changed_file_is_verified_whatever_the_cache_has() {
+fn a_changed_file_is_verified_despite_the_cache() {
     let directory = directory();
     let text = "(module (func (export \"_start\") (loop (br_if 0 (i32.const 0)))))";
     let bytes = prepare(&wasm(text), &Options::default()).expect("valid").bytes;
@@ -142,7 +142,7 @@ fn a_changed_file_is_verified_whatever_the_cache_has() {
     weakened[charge..charge + 4].fill(0x01);
     fs::write(&file, weakened).expect("written");
     error_of(&run(directory.path(), &arguments), 1);
-    // Nor does having run unmetered say anything about running metered.
+    // An entry of an unmetered run is not used for a metered one.
     fs::write(directory.path().join("app.wasm"), wasm(text)).expect("written");
     run(directory.path(), &["--cache-dir", "cache", "--unmetered", "app.wasm"]);
     run(directory.path(), &["--cache-dir", "cache", "app.wasm"]);
@@ -156,11 +156,11 @@ fn native_code_in_a_file_is_not_run() {
     run(directory.path(), &["--cache-dir", "cache", "app.wasm"]);
     let [entry] = &*entries(&directory.path().join("cache")) else { panic!("one entry") };
     let native = fs::read(entry).expect("read");
-    // By itself it is no program.
+    // A cache entry alone is not a program.
     fs::write(directory.path().join("native.lwasm"), &native).expect("written");
     let error = error_of(&run(directory.path(), &["native.lwasm"]), 1);
     assert!(error.contains("not a WebAssembly module"), "{error}");
-    // In a program that says nothing, it says nothing.
+    // Without the option, nothing is written.
     let silent = wasm("(module (func (export \"_start\")))");
     let mut module = prepare(&silent, &Options::default()).expect("valid").bytes;
     for name in ["lunatic.native", "lunatic.code", "lunatic.cache"] {
@@ -181,9 +181,9 @@ fn native_code_in_a_file_is_not_run() {
 }
 
 #[test]
-fn perf_finds_the_names() {
+fn perf_map_has_the_names_of_functions() {
     let directory = with_app(HELLO);
-    // Also of what comes from the cache.
+    // The names are also written for code from the cache.
     for _ in 0..2 {
         let mut command = command(directory.path(), &["--perf-map", "--cache-dir", "cache", "app.wasm"]);
         let child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn();

@@ -1,5 +1,5 @@
-//! The command `lunatic-exec` as whoever types it sees it, above all when it is given something that it cannot run:
-//! one line, the right exit status, nothing run.
+//! `lunatic-exec` as a user sees it, mostly when it gets something that it cannot run: one line of error, the right exit status,
+//! and nothing is run.
 
 mod common;
 
@@ -12,7 +12,7 @@ use lunatic_instrument::{Options, prepare};
 
 const SPIN: &str = r#"(module (func $spin (export "_start") (loop (br 0))))"#;
 
-/// Says `hello`.
+/// Prints `hello`.
 const HELLO: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
@@ -27,7 +27,7 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     command(directory, arguments).output().expect("the command starts")
 }
 
-/// Gives the command a file of this name with these bytes, which it refuses; what it says after the name.
+/// Runs the command with a file of this name and these bytes, which it refuses. Returns the message after the name.
 #[track_caller]
 fn refused(name: &str, bytes: &[u8]) -> String {
     let directory = directory();
@@ -41,13 +41,13 @@ fn prepared(text: &str) -> Vec<u8> {
     prepare(&wasm(text), &Options::default()).expect("the module is valid").bytes
 }
 
-/// What a charge of `cost` looks like after the counter was read: `i64.const cost`, `i64.sub`.
+/// The bytes of a charge of `cost` after the counter was read: `i64.const cost`, `i64.sub`.
 fn charge(cost: u8) -> [u8; 3] {
     [0x41, cost, 0x10]
 }
 
 #[test]
-fn what_is_no_module_is_refused() {
+fn a_file_that_is_not_a_module_is_refused() {
     assert!(refused("text.wasm", b"hello").starts_with("not a WebAssembly module"));
     assert!(refused("empty.wasm", b"").starts_with("not a WebAssembly module"));
     assert!(refused("short.wasm", b"\0as").starts_with("not a WebAssembly module"));
@@ -80,7 +80,7 @@ fn an_invalid_module_is_refused_with_the_place() {
 }
 
 #[test]
-fn a_component_is_refused_with_what_to_do() {
+fn a_component_is_refused_with_advice() {
     let error = refused("component.wasm", &wasm("(component)"));
     assert_eq!(error, "this is a component, not a core module: build for wasm32-wasip1");
 }
@@ -104,7 +104,7 @@ fn all_missing_imports_are_named() {
 }
 
 #[test]
-fn a_missing_import_is_named_with_the_nearest_there_is() {
+fn a_missing_import_is_named_with_the_nearest_existing_one() {
     let refused = |import: &str| {
         refused("imports.wasm", &wasm(&format!("(module (import {import}) (func (export \"_start\")))")))
     };
@@ -123,7 +123,7 @@ fn a_missing_import_is_named_with_the_nearest_there_is() {
              wasi_snapshot_preview1::fd_write?)",
         ),
         (r#""env" "abort" (func)"#, "env::abort: unknown function () -> ()"),
-        // It exists, with other types.
+        // A function of this name exists with other types.
         (
             r#""lunatic::process" "sleep_ms" (func (param i32))"#,
             "lunatic::process::sleep_ms: expected function (i32) -> (), found function (i64) -> ()",
@@ -138,9 +138,9 @@ fn a_missing_import_is_named_with_the_nearest_there_is() {
     }
 }
 
-/// The host function of version 0.12 of the guests' crate takes no tag: it waits for that of the message which it sends.
+/// The host function that version 0.12 of the `lunatic` crate uses takes no tag: it waits for the tag of the message that it sends.
 #[test]
-fn a_request_of_old_waits_for_the_tag_that_it_sends() {
+fn a_request_of_version_0_12_waits_for_the_tag_that_it_sends() {
     let text = |call: &str, ty: &str| {
         format!(
             r#"(module
@@ -209,7 +209,7 @@ fn reserved_names_in_a_plain_module_are_refused() {
 
 #[test]
 fn a_weakened_charge_is_found() {
-    // The charges of an empty loop in a function pay for the branch and for what begins them.
+    // The charges of an empty loop pay for the branch, and for the entries of the function and the loop.
     let whole = prepared(SPIN);
     let cost = (1..20).rev().find(|cost| whole.windows(3).any(|code| code == charge(*cost)));
     let cost = cost.expect("the module has charges");
@@ -224,13 +224,13 @@ fn a_weakened_charge_is_found() {
 }
 
 #[test]
-fn a_charge_that_is_taken_out_is_found() {
+fn a_removed_charge_is_found() {
     let whole = prepared(SPIN);
-    // The constant is there, and nobody takes it.
+    // The constant is left, without the call that consumes it.
     let mut silent = whole.clone();
     let call = find(&whole, &[0x10, 0x00]);
     silent[call..call + 2].copy_from_slice(&[0x1a, 0x01]);
-    // The function as it was before, under the imports and the mark of a prepared module.
+    // The original function, with the imports and the marker of a prepared module.
     let bare = wasm(
         r#"(module
             (import "lunatic::metering" "charge" (func (param i32)))
@@ -248,7 +248,7 @@ fn a_charge_that_is_taken_out_is_found() {
 }
 
 #[test]
-fn another_versions_file_is_to_be_prepared_again() {
+fn a_file_of_another_version_has_to_be_prepared_again() {
     let whole = prepared(SPIN);
     let versions = find(&whole, b"lunatic.prep") + "lunatic.prep".len();
     for (place, what) in [(versions, "format 99"), (versions + 1, "cost model 99")] {
@@ -263,7 +263,7 @@ fn another_versions_file_is_to_be_prepared_again() {
 }
 
 #[test]
-fn a_module_without_an_entry_is_no_program() {
+fn a_module_without_an_entry_is_refused() {
     for text in ["(module)", r#"(module (func (export "_start") (param i32)))"#, "(module (func $_start))"] {
         let error = refused("library.wasm", &wasm(text));
         assert!(error.contains("exports no function \"_start\""), "{error}");
@@ -275,7 +275,7 @@ fn a_file_that_cannot_be_read_is_refused() {
     let directory = directory();
     let error = error_of(&run(directory.path(), &["missing.wasm"]), 1);
     assert!(error.starts_with("lunatic-exec: error: missing.wasm: "), "{error}");
-    // A directory opens and does not read.
+    // A directory can be opened but not read.
     let error = error_of(&run(directory.path(), &["."]), 1);
     assert!(error.starts_with("lunatic-exec: error: .: "), "{error}");
 }
@@ -289,7 +289,7 @@ fn a_file_without_permission_is_refused() {
     fs::set_permissions(&app, fs::Permissions::from_mode(0o000)).expect("it is ours");
     let mut command = command(directory.path(), &["app.wasm"]);
     if fs::File::open(&app).is_ok() {
-        // The user who runs this test may read everything; the command must not.
+        // The user who runs this test may be root and read everything, so the command runs without that capability.
         let exec = command;
         command = Command::new("setpriv");
         command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(exec.get_program()).arg("app.wasm");
@@ -300,7 +300,7 @@ fn a_file_without_permission_is_refused() {
 }
 
 #[test]
-fn unmetered_refuses_what_it_cannot_run_as_well() {
+fn unmetered_runs_refuse_the_same_modules() {
     let directory = directory();
     let path = directory.path();
     let whole = wasm(HELLO);
@@ -319,7 +319,7 @@ fn unmetered_refuses_what_it_cannot_run_as_well() {
 }
 
 #[test]
-fn unmetered_says_so() {
+fn an_unmetered_run_prints_a_warning() {
     let directory = with_app(HELLO);
     let output = run(directory.path(), &["--unmetered", "app.wasm"]);
     assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"hello\n"[..]), "{output:?}");
@@ -350,7 +350,7 @@ fn a_plain_and_a_prepared_module_run_from_stdin_and_from_a_file() {
     assert!(error.starts_with("lunatic-exec: error: stdin: not a WebAssembly module"), "{error}");
 }
 
-/// A program that ends like this.
+/// A program that executes this and ends.
 fn ends(how: &str) -> String {
     format!(
         r#"(module
@@ -367,7 +367,7 @@ fn ends(how: &str) -> String {
 }
 
 #[test]
-fn the_status_is_how_the_first_process_ended() {
+fn the_exit_status_is_that_of_the_first_process() {
     let linked = "(drop (call $spawn (i64.const 1) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
         (i32.const 0) (i32.const 0) (i32.const 8))) (call $sleep (i64.const -1))";
     for (how, status) in [
@@ -375,7 +375,7 @@ fn the_status_is_how_the_first_process_ended() {
         ("(call $exit (i32.const 0))", 0),
         ("(call $exit (i32.const 7))", 7),
         ("(call $exit (i32.const 255))", 255),
-        // The lowest byte, as the system has it of any program.
+        // The operating system keeps the lowest byte of a status.
         ("(call $exit (i32.const 256))", 0),
         ("(call $exit (i32.const 300))", 44),
         ("(call $exit (i32.const -1))", 255),
@@ -400,7 +400,7 @@ fn a_directory_that_does_not_exist_is_named() {
     }
 }
 
-/// Writes its arguments, its environment and the name of its first directory, each string with a zero behind it.
+/// Writes its arguments, its environment and the name of its first directory, each string followed by a zero.
 const SHOW: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
@@ -426,7 +426,7 @@ const SHOW: &str = r#"(module
             (call $write (i32.load (i32.const 12)))))))"#;
 
 #[test]
-fn the_environment_is_passed_on_if_someone_says_so() {
+fn the_environment_is_passed_on_only_with_an_option() {
     let directory = with_app(SHOW);
     fs::create_dir(directory.path().join("sub")).expect("a directory");
     let show = |arguments: &[&str]| {
@@ -435,7 +435,7 @@ fn the_environment_is_passed_on_if_someone_says_so() {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         String::from_utf8(output.stdout).expect("text").replace('\0', " ")
     };
-    // The order of a process's environment is the system's.
+    // The system decides the order of the variables.
     let both = |before: &str, first: &str, second: &str, after: &str| {
         [format!("{before}{first} {second} {after}"), format!("{before}{second} {first} {after}")]
     };
@@ -446,12 +446,12 @@ fn the_environment_is_passed_on_if_someone_says_so() {
     assert_eq!(replaced, "./app.wasm TWO=3 ONE=1 ");
     assert_eq!(show(&["--env-inherit=T*", "./app.wasm"]), "./app.wasm TWO=2 ");
     assert_eq!(show(&["--env", "A=1", "--env", "A=2", "./app.wasm"]), "./app.wasm A=2 ");
-    // From a file, of which the command line has the last word.
+    // From a file; the command line takes precedence.
     let file = "dir = 'sub::given:ro'\nenv-inherit = ['O*']\nworkers = 1\n[env]\nA = 1\nTWO = '3'";
     fs::write(directory.path().join("options.toml"), file).expect("it is written");
     let from_file = show(&["--config", "options.toml", "--env", "A=2", "--workers", "2", "./app.wasm", "-x"]);
     assert_eq!(from_file, "./app.wasm -x TWO=3 A=2 ONE=1 given");
-    // As Lunatic had it: also the current directory, by the name of a dot.
+    // As in Lunatic: the current directory is preopened as ".".
     let compat = show(&["--compat", "lunatic", "./app.wasm", "-x"]);
     assert!(both("app.wasm -x ", "ONE=1", "TWO=2", ".").contains(&compat), "{compat}");
     let compat = show(&["--compat=lunatic", "--dir", "sub", "--bench", "./app.wasm"]);
@@ -461,7 +461,7 @@ fn the_environment_is_passed_on_if_someone_says_so() {
 
 #[test]
 #[cfg(unix)]
-fn arguments_and_variables_that_are_not_text_are_refused_by_name() {
+fn arguments_and_variables_that_are_not_utf8_are_refused_by_name() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
@@ -482,7 +482,7 @@ fn arguments_and_variables_that_are_not_text_are_refused_by_name() {
 
 #[test]
 #[cfg(unix)]
-fn an_error_of_standard_input_is_no_end() {
+fn an_error_of_standard_input_is_not_an_end_of_file() {
     let directory = with_app(
         r#"(module
             (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
@@ -502,7 +502,7 @@ fn an_error_of_standard_input_is_no_end() {
 }
 
 #[test]
-fn a_pattern_that_forbids_nothing_is_refused_with_the_nearest() {
+fn a_pattern_that_matches_nothing_is_refused_with_the_nearest_name() {
     let directory = with_app(r#"(module (func (export "_start")))"#);
     let error = error_of(&run(directory.path(), &["--forbid", "lunatic::netwrking::*", "app.wasm"]), 1);
     let expected = r#"no host function fits "lunatic::netwrking::*" (did you mean lunatic::networking::*?)"#;
@@ -510,7 +510,7 @@ fn a_pattern_that_forbids_nothing_is_refused_with_the_nearest() {
 }
 
 #[test]
-fn what_is_forbidden_is_forbidden_by_its_older_name() {
+fn a_forbidden_function_is_forbidden_under_its_older_name() {
     let status = |module: &str, pattern: &str| {
         let directory = with_app(&HELLO.replace("wasi_snapshot_preview1", module));
         run(directory.path(), &["--forbid", pattern, "app.wasm"]).status.code()
@@ -524,7 +524,7 @@ fn what_is_forbidden_is_forbidden_by_its_older_name() {
 }
 
 #[test]
-fn what_is_wrong_in_a_file_of_options_is_said() {
+fn errors_in_a_file_of_options_are_reported() {
     let directory = with_app(HELLO);
     let refused = |text: &str| {
         fs::write(directory.path().join("options.toml"), text).expect("it is written");
@@ -535,13 +535,13 @@ fn what_is_wrong_in_a_file_of_options_is_said() {
     assert_eq!(refused("wokers = 1"), "lunatic-exec: error: options.toml: there is no option --wokers\n");
     assert!(refused("workers = ").contains("line 1"));
     assert!(refused("workers = 0").contains("expected a number from 1 to 1024"));
-    assert!(refused("workers = [[1]]").contains("expected a text, a number, or a list of those"));
+    assert!(refused("workers = [[1]]").contains("expected a string, a number, or a list of these"));
     let output = run(directory.path(), &["--config", "nowhere.toml", "app.wasm"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("nowhere.toml: "), "{output:?}");
 }
 
 #[test]
-fn limits_may_be_as_wide_as_their_types() {
+fn limits_accept_the_largest_values_of_their_types() {
     let directory = with_app(HELLO);
     let max = &*u64::MAX.to_string();
     let limits = ["--slice", "--max-memory", "--max-mailbox", "--max-messages", "--max-processes"];
@@ -553,7 +553,7 @@ fn limits_may_be_as_wide_as_their_types() {
     }
 }
 
-/// A program whose first process does too much of this.
+/// A program whose first process repeats this until it exceeds a limit.
 fn does(too_much: &str) -> String {
     format!(
         r#"(module
@@ -570,7 +570,7 @@ fn does(too_much: &str) -> String {
 }
 
 #[test]
-fn limits_have_an_end_that_is_said() {
+fn exceeding_a_limit_is_reported() {
     let send = "(call $message (i64.const 0) (i64.const 0)) (drop (call $send (call $me)))";
     let spawn = "(if (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
         (i32.const 0) (i32.const 0) (i32.const 8)) (then (unreachable)))";
@@ -623,7 +623,7 @@ fn wrong_usage_is_status_2() {
 }
 
 #[test]
-fn help_and_version_are_answers() {
+fn help_and_version_exit_with_success() {
     for (question, answer) in [("--help", "Usage: lunatic-exec"), ("--version", "lunatic-exec ")] {
         let output = run(directory().path(), &[question]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -631,9 +631,9 @@ fn help_and_version_are_answers() {
     }
 }
 
-/// Ackermann's function of 3 and 10 nests 8,189 calls and more.
+/// Ackermann's function of 3 and 10 nests at least 8,189 calls.
 #[test]
-fn the_first_process_has_a_stack_for_deep_recursion_and_an_option_for_its_size() {
+fn the_stack_of_the_first_process_allows_deep_recursion_and_can_be_set() {
     let ackermann = wasm(
         r#"(module (func $ack (param $m i32) (param $n i32) (result i32) (local i64 i64)
             (if (i32.eqz (local.get $m)) (then (return (i32.add (local.get $n) (i32.const 1)))))
@@ -657,12 +657,12 @@ fn the_first_process_has_a_stack_for_deep_recursion_and_an_option_for_its_size()
     let output = run(directory.path(), &["--stack-size", "1KiB", "app.wasm"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
-    assert!(error.contains("a stack has from 65536 to 67108864 bytes"), "{error}");
+    assert!(error.contains("expected a size from 65536 to 67108864 bytes"), "{error}");
 }
 
-/// The code is not valid, which is only known when it has been looked at. What is before it is said first.
+/// The code is invalid, which is only found when it is read. Errors in the declarations before it are reported first.
 #[test]
-fn what_a_module_declares_is_checked_before_its_code() {
+fn declarations_are_checked_before_the_code() {
     const INVALID: &str = "(func (result i32) (i64.const 0))";
     let said = |declared: &str| {
         let text = format!("(module {declared} {INVALID})");
@@ -678,15 +678,15 @@ fn what_a_module_declares_is_checked_before_its_code() {
     assert!(error.starts_with("the proposal memory64 ("), "{error}");
     let error = said("(func (export \"_start\"))");
     assert!(error.starts_with("invalid module: type mismatch"), "{error}");
-    // In code, what is not supported is found before what comes after it.
+    // Within the code, an unsupported operator is found before what follows it.
     let exception = "(func (export \"_start\") (block $out (try_table (catch_all $out))))";
     let error = said(exception);
     assert!(error.starts_with("unsupported proposal: exceptions ("), "{error}");
 }
 
-/// Without a name section, numbers are all there is. They are those of the file that was given.
+/// Without a name section, a backtrace has only numbers. They are those of the original file.
 #[test]
-fn numbers_in_a_backtrace_are_those_of_the_original_module() {
+fn a_backtrace_has_the_numbers_of_the_original_module() {
     let bytes = wasm(
         r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
         (func (drop (i32.div_u (i32.const 1) (i32.const 0))))
@@ -697,7 +697,7 @@ fn numbers_in_a_backtrace_are_those_of_the_original_module() {
     fs::write(directory.path().join("app.wasm"), &bytes).expect("written");
     let prepared = prepare(&bytes, &Options::default()).expect("the module is valid").bytes;
     fs::write(directory.path().join("app.lwasm"), prepared).expect("written");
-    // The second time it is in the cache.
+    // The second run uses the cache.
     for file in ["app.wasm", "app.lwasm", "app.wasm"] {
         let output = run(directory.path(), &["--cache-dir", "cache", file]);
         let error = String::from_utf8_lossy(&output.stderr);

@@ -1,5 +1,5 @@
-//! `lunatic-exec --jail`: programs run in it as they do outside, and the whole process is in it. That it cannot be left is
-//! tried in `executor/tests/jail.rs`.
+//! `lunatic-exec --jail`: programs behave in the jail as they do outside, and all threads are in it. Attempts to escape are in
+//! `executor/tests/jail.rs`.
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod common;
@@ -115,7 +115,7 @@ fn well(options: &[&str], body: &str) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn directories_are_as_they_were() {
+fn directories_work_in_a_jail() {
     let said = well(
         &["--dir", "data", "--dir", "fixed:ro"],
         r#"(func (export "_start")
@@ -131,7 +131,7 @@ fn directories_are_as_they_were() {
 }
 
 #[test]
-fn times_can_be_set_below_directories_and_not_of_what_is_for_reading() {
+fn times_can_be_set_below_writable_directories_only() {
     let said = well(
         &["--dir", "data", "--dir", "fixed:ro"],
         r#"(func $times (param $directory i32) (param $length i32) (param $follow i32) (result i32)
@@ -147,7 +147,7 @@ fn times_can_be_set_below_directories_and_not_of_what_is_for_reading() {
 }
 
 #[test]
-fn databases_are_as_they_were() {
+fn databases_work_in_a_jail() {
     well(
         &["--dir", "data"],
         r#"(func (export "_start")
@@ -158,7 +158,7 @@ fn databases_are_as_they_were() {
 }
 
 #[test]
-fn streams_and_variables_are_as_they_were() {
+fn streams_and_variables_work_in_a_jail() {
     let directory = with_app(&program(
         r#"(func (export "_start")
           (call $well (call $environ (i32.const 64) (i32.const 512)))
@@ -198,7 +198,7 @@ fn thousands_of_processes_run_on_two_workers() {
 }
 
 #[test]
-fn modules_are_compiled() {
+fn guests_can_compile_modules_in_a_jail() {
     well(
         &[],
         r#"(func (export "_start") (call $well (call $compile (i32.const 180) (i32.const 8) (i32.const 64))))"#,
@@ -206,16 +206,16 @@ fn modules_are_compiled() {
 }
 
 #[test]
-fn a_trap_is_reported() {
+fn a_trap_is_reported_from_a_jail() {
     let directory = with_app(&program(r#"(func $fails (export "_start") (unreachable))"#));
     let Some(output) = run(directory.path(), &[]) else { return };
     let report = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(134) && report.contains("fails"), "{output:?}");
 }
 
-/// Connects to a listener of this test's, looks `localhost` up, and listens.
+/// Connects to a listener of this test, looks `localhost` up, and listens.
 #[test]
-fn sockets_are_what_the_rules_are() {
+fn sockets_follow_the_network_rules() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let port = listener.local_addr().expect("it is bound").port();
     let attempt = |options: &[&str], connects: bool, resolves: bool, binds: bool| {
@@ -240,9 +240,9 @@ fn sockets_are_what_the_rules_are() {
     attempt(&["--no-network", "--allow-bind", "127.0.0.1:0"], false, false, true);
 }
 
-/// Every thread of the command is in the jail, and it ends as asked.
+/// Every thread of the command is in the jail, and the command ends on SIGTERM.
 #[test]
-fn all_threads_are_in_it_and_signals_are_heard() {
+fn all_threads_are_in_the_jail_and_signals_are_handled() {
     let directory = with_app(&program(
         r#"(func (export "_start")
           (call $say (i32.const 2) (i32.const 320) (i32.const 6))
@@ -265,7 +265,7 @@ fn all_threads_are_in_it_and_signals_are_heard() {
     for thread in fs::read_dir(format!("/proc/{}/task", child.0.id())).expect("it lives") {
         let status = fs::read_to_string(thread.expect("listed").path().join("status")).expect("it lives");
         assert!(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), "{status}");
-        // Of ports below 1024, which the rules allow here.
+        // The rules allow a port below 1024 here.
         for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
             let bits = capabilities(&status, set);
             assert_eq!(bits & !NET_BIND_SERVICE, 0, "{set}: {bits:x}");
@@ -278,10 +278,10 @@ fn all_threads_are_in_it_and_signals_are_heard() {
     assert_eq!(child.0.wait().expect("it ends").code(), Some(143));
 }
 
-/// The bit of the capability that ports below 1024 need.
+/// The bit of the capability for ports below 1024.
 const NET_BIND_SERVICE: u64 = 1 << 10;
 
-/// A set of capabilities, of a thread's status.
+/// Reads a set of capabilities from a thread's status.
 fn capabilities(status: &str, set: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(':'));
     u64::from_str_radix(line.expect("Linux says so").trim(), 16).expect("a number")
@@ -309,19 +309,19 @@ fn capabilities_are_given_up_in_a_jail_and_kept_outside() {
     assert_eq!(of_command(&["--jail", "--no-network"]), [0; 4]);
 }
 
-/// A command that ends with the test that has started it, also if that fails.
+/// A command that is killed when the test ends, also if the test fails.
 struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // It may have ended; then there is nothing to kill.
+        // If the command has already ended, there is nothing to kill.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
 #[test]
-fn the_cache_is_read_and_not_written() {
+fn a_jailed_command_reads_the_cache_and_does_not_write_it() {
     let directory = with_app(&program("(func (export \"_start\"))"));
     let cache = directory.path().join("cache");
     let entries = || fs::read_dir(&cache).expect("it is made").count();
@@ -332,7 +332,7 @@ fn the_cache_is_read_and_not_written() {
     assert_eq!(entries(), 1);
     let output = run(directory.path(), &options).expect("there is a jail");
     assert!(output.status.success() && entries() == 1, "{output:?}");
-    // Nor if the program could.
+    // The same if the program could change the cache.
     for dir in [".", "cache"] {
         let output =
             run(directory.path(), &[&options[..], &["--dir", dir]].concat()).expect("there is a jail");
@@ -345,7 +345,7 @@ fn the_cache_is_read_and_not_written() {
 }
 
 #[test]
-fn tests_run_in_it() {
+fn tests_run_in_a_jail() {
     let directory = with_app(
         r##"(module
             (memory (export "memory") 1)
@@ -360,7 +360,7 @@ fn tests_run_in_it() {
 }
 
 #[test]
-fn what_needs_more_is_refused() {
+fn options_that_conflict_with_a_jail_are_refused() {
     let directory = with_app("(module (func (export \"_start\")))");
     for option in ["--perf-map", "--seed=1", "--seeds=1..2"] {
         let output = command(directory.path(), &["--jail", option, "app.wasm"]).output().expect("it starts");

@@ -1,29 +1,32 @@
-//! What the command takes of the machine: spinners use as many workers as there are, and no more; a killed one uses
-//! nothing.
+//! The command's demand for processors: processes that compute use as many workers as there are, and killed ones use none.
 //!
-//! Measured is what the command *wants*: the time its threads ran, and the time they were runnable and had no
-//! processor, as the kernel counts both. So the figures do not depend on what else the machine has to do.
+//! The test measures what the command *wants*: the time for which its threads ran, and the time for which they were runnable
+//! without a processor. The kernel counts both. The unit is what a thread of this test wants meanwhile, which computes all the
+//! time. So the result depends neither on what else the machine does, nor on a clock.
 #![cfg(target_os = "linux")]
 
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Stdio};
-use std::time::{Duration, Instant};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::Duration;
 
 use common::{command, with_app};
 
-/// How long a figure is measured. The kernel counts a wait when it is over: the window is long against one.
+/// For how long the computing thread of this test wants a processor. The kernel counts a wait when it is over, so this is long
+/// compared with one wait.
 const WINDOW: Duration = Duration::from_millis(1000);
 
-/// Two spinners, which are killed after 3 s. It says `spinning` and `killed`.
+/// Prints `spinning` and runs two processes that compute. After a byte of standard input, it kills them and prints `killed`.
 const SPINNERS: &str = r#"(module
     (import "lunatic::process" "spawn"
       (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
     (import "lunatic::process" "kill" (func $kill (param i64)))
     (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "spin" "spinning\n" "killed\n")
     (func $say (param i32 i32)
@@ -38,16 +41,19 @@ const SPINNERS: &str = r#"(module
       (call $spinner (i32.const 64))
       (call $spinner (i32.const 72))
       (call $say (i32.const 4) (i32.const 9))
-      (call $sleep (i64.const 3000))
+      (i32.store (i32.const 32) (i32.const 48))
+      (i32.store (i32.const 36) (i32.const 1))
+      (drop (call $fd_read (i32.const 0) (i32.const 32) (i32.const 1) (i32.const 40)))
       (call $kill (i64.load (i32.const 64)))
       (call $kill (i64.load (i32.const 72)))
       (call $say (i32.const 13) (i32.const 7))
       (call $sleep (i64.const 1000000))))"#;
 
-/// The command while it runs [`SPINNERS`]; it ends with the test.
+/// The command while it runs [`SPINNERS`]. It is killed when the test ends.
 struct Spinners {
     child: Child,
-    said: BufReader<ChildStdout>,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Spinners {
@@ -55,82 +61,103 @@ impl Spinners {
         let directory = with_app(SPINNERS);
         let exec = env!("CARGO_BIN_EXE_lunatic-exec");
         let mut command = command(exec, directory.path(), &["--workers", workers, "app.wasm"]);
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the command starts");
-        let stdout = child.stdout.take().expect("it is piped");
-        let mut spinners = Spinners { child, said: BufReader::new(stdout) };
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command starts");
+        let stdin = child.stdin.take().expect("stdin is piped");
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut spinners = Spinners { child, stdin, stdout };
         spinners.expect("spinning");
         spinners
     }
 
-    /// Waits until it says a line.
+    /// Kills the computing processes.
+    fn kill(&mut self) {
+        self.stdin.write_all(b"k").expect("the program reads");
+        self.expect("killed");
+    }
+
+    /// Waits for a line of output.
     fn expect(&mut self, expected: &str) {
         let mut line = String::new();
-        self.said.read_line(&mut line).expect("it speaks");
+        self.stdout.read_line(&mut line).expect("the output is text");
         assert_eq!(line.trim_end(), expected);
     }
 
-    /// How many processors it wants, over the window from now on.
+    /// The number of processors that the command wants, from now on for one window.
     fn demand(&self) -> f64 {
-        let (before, started) = (self.wanted(), Instant::now());
-        std::thread::sleep(WINDOW);
-        let wanted = self.wanted().saturating_sub(before);
-        wanted.as_secs_f64() / started.elapsed().as_secs_f64()
+        let before = self.wanted();
+        let window = std::thread::spawn(compute_for_a_window).join().expect("the thread ends");
+        self.wanted().saturating_sub(before).as_secs_f64() / window.as_secs_f64()
     }
 
-    /// For how long its threads have run or wanted to.
+    /// The time for which the command's threads have run, or have been runnable.
     fn wanted(&self) -> Duration {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
-        threads
-            .map(|thread| {
-                let path = thread.expect("it is readable").path().join("schedstat");
-                // A thread may end meanwhile; the workers do not.
-                let text = fs::read_to_string(path).unwrap_or_default();
-                let times = text.split(' ').take(2).map(|time| time.parse().unwrap_or(0));
-                Duration::from_nanos(times.sum())
-            })
-            .sum()
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the command runs");
+        threads.map(|thread| wanted_by(&thread.expect("it is readable").path())).sum()
+    }
+}
+
+/// The time for which a thread has run, or has been runnable, by its directory. Zero if the thread has ended.
+fn wanted_by(thread: &Path) -> Duration {
+    let text = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    let times = text.split(' ').take(2).map(|time| time.parse().unwrap_or(0));
+    Duration::from_nanos(times.sum())
+}
+
+/// Computes until the kernel says that this thread has wanted a processor for [`WINDOW`]. Returns for how long exactly.
+fn compute_for_a_window() -> Duration {
+    let this = Path::new("/proc/thread-self");
+    let before = wanted_by(this);
+    loop {
+        (0..1_000_000u32).for_each(|number| {
+            std::hint::black_box(number);
+        });
+        let window = wanted_by(this) - before;
+        if window >= WINDOW {
+            return window;
+        }
     }
 }
 
 impl Drop for Spinners {
     fn drop(&mut self) {
-        // It may have ended; then there is nothing to kill, and still something to wait for.
+        // If the command has already ended, there is nothing to kill, but still a status to collect.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whether this kernel says how long threads run and wait.
+/// Whether this kernel counts how long threads run and wait.
 fn is_measurable() -> bool {
     let measurable = fs::read_to_string("/proc/self/schedstat").is_ok_and(|text| !text.starts_with("0 "));
     if !measurable {
-        common::skip("this kernel does not count what threads wait for a processor");
+        common::skip("this kernel does not count how long threads wait for a processor");
     }
     measurable
 }
 
 #[test]
-fn two_spinners_use_two_workers_and_killed_ones_none() {
+fn two_computing_processes_use_two_workers_and_killed_ones_none() {
     if !is_measurable() {
         return;
     }
     let mut spinners = Spinners::start("2");
     let demand = spinners.demand();
     assert!((1.5..2.5).contains(&demand), "two spinners want {demand:.2} processors");
-    spinners.expect("killed");
+    spinners.kill();
     let demand = spinners.demand();
     assert!(demand < 0.1, "killed spinners want {demand:.2} processors");
 }
 
 #[test]
-fn two_spinners_share_one_worker() {
+fn two_computing_processes_share_one_worker() {
     if !is_measurable() {
         return;
     }
     let mut spinners = Spinners::start("1");
     let demand = spinners.demand();
     assert!((0.7..1.2).contains(&demand), "two spinners on one worker want {demand:.2} processors");
-    spinners.expect("killed");
+    spinners.kill();
     let demand = spinners.demand();
     assert!(demand < 0.1, "killed spinners want {demand:.2} processors");
 }

@@ -1,4 +1,4 @@
-//! What a program counts is shown to Prometheus, and to a person.
+//! A program's metrics are served to Prometheus, and printed on SIGQUIT.
 #![cfg(unix)]
 
 mod common;
@@ -12,7 +12,7 @@ use common::{command, with_app};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Measures this and that, says so, and waits for ever.
+/// Reports metrics of each kind, prints a line, and waits for ever.
 const APP: &str = r#"(module
     (import "lunatic::metrics" "counter" (func $counter (param i32 i32 i64)))
     (import "lunatic::metrics" "gauge" (func $gauge (param i32 i32 f64)))
@@ -42,7 +42,7 @@ struct Exec {
 }
 
 impl Exec {
-    /// Waits until the program has measured.
+    /// Waits until the program has reported its metrics.
     fn start() -> (tempfile::TempDir, Exec) {
         let directory = with_app(APP);
         let mut exec = command(
@@ -65,7 +65,7 @@ impl Exec {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.write_all(question).expect("there is room");
         let mut answer = String::new();
-        // Whoever asks badly is hung up on.
+        // The server closes the connection of a malformed request.
         let _ = stream.read_to_string(&mut answer);
         answer
     }
@@ -81,9 +81,9 @@ impl Drop for Exec {
 const EXPECTED: [&str; 4] = ["http_requests___31mevil 42", "load 1.5", "seconds_sum 0.3", "seconds_count 1"];
 
 #[test]
-fn prometheus_is_answered_whatever_others_ask() {
+fn a_valid_request_is_answered_beside_invalid_and_silent_ones() {
     let (_directory, exec) = Exec::start();
-    // Connections that say nothing do not hold up others, however many they are.
+    // Silent connections do not delay others, however many there are.
     let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(&exec.address).expect("it listens")).collect();
     assert_eq!(exec.ask(&[b'x'; 20_000]), "");
     assert!(exec.ask(b"GET /other HTTP/1.1\r\n\r\n").starts_with("HTTP/1.0 404 "));
@@ -121,21 +121,21 @@ fn prometheus_is_answered_whatever_others_ask() {
 fn used(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let (_, fields) = stat.rsplit_once(") ").expect("the name is in brackets");
-    // What comes behind the name begins with the third field; these are the fourteenth and the fifteenth.
+    // The text after the name begins with the third field; these are fields fourteen and fifteen.
     let ticks: u64 =
         fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum();
-    // There are a hundred to a second on every Linux that is in use.
+    // Linux counts a hundred ticks per second on all common systems.
     Duration::from_millis(10 * ticks)
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn without_descriptors_for_connections_it_waits_and_goes_on_later() {
-    /// Long enough to tell a thread that tries again and again from one that pauses.
+fn the_metrics_server_pauses_without_descriptors_and_recovers() {
+    /// Long enough to distinguish a thread that retries at once from one that pauses.
     const WATCHED: Duration = Duration::from_secs(2);
     let (_directory, exec) = Exec::start();
     let pid = exec.child.id();
-    // As many as it has: the next one has the lowest number that is free.
+    // As many as are open: the next one would get the lowest free number.
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
     let numbers: Vec<String> =
         entries.map(|entry| entry.expect("listed").file_name().into_string().expect("a number")).collect();
@@ -151,7 +151,7 @@ fn without_descriptors_for_connections_it_waits_and_goes_on_later() {
     assert!(exec.ask(b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.0 200 OK\r\n"));
 }
 
-/// Gives a process no more descriptors than that.
+/// Limits the number of descriptors of a process.
 #[cfg(target_os = "linux")]
 fn limit_descriptors(pid: u32, limit: u64) {
     let status = std::process::Command::new("prlimit")
@@ -161,9 +161,9 @@ fn limit_descriptors(pid: u32, limit: u64) {
     assert!(status.success());
 }
 
-/// HOSTILE 37: names are the guest's, the terminal is not.
+/// HOSTILE 37: names are escaped before they are printed.
 #[test]
-fn a_person_is_shown_metrics_too() {
+fn sigquit_prints_metrics() {
     let (_directory, mut exec) = Exec::start();
     kill(Pid::from_raw(exec.child.id() as i32), Signal::SIGQUIT).expect("it runs");
     let mut lines = Vec::new();

@@ -1,5 +1,5 @@
-//! Standard output and standard error of `lunatic-exec`: errors are those of the write, what was written is there, and two
-//! streams that end in the same place keep their order.
+//! Standard output and standard error of `lunatic-exec`: a write returns its own error, written bytes are not lost, and two
+//! streams that lead to the same file keep their order.
 #![cfg(unix)]
 
 mod common;
@@ -30,11 +30,11 @@ fn program(body: &str) -> String {
     )
 }
 
-/// Ends with the errno of one write.
+/// Exits with the errno of one write.
 const ONCE: &str =
     r#"(func (export "_start") (call $exit (call $write (i32.const 1) (i32.const 1024) (i32.const 6))))"#;
 
-/// Writes 100,000 bytes, 1000 at a time; ends with the errno of the first write that fails.
+/// Writes 100,000 bytes, 1000 at a time. Exits with the errno of the first write that fails.
 const MANY: &str = r#"
     (func (export "_start") (local $i i32) (local $errno i32)
         (loop $next
@@ -50,28 +50,28 @@ fn command(directory: &Path) -> Command {
     common::command(env!("CARGO_BIN_EXE_lunatic-exec"), directory, &["app.wasm"])
 }
 
-/// How a program ends that writes to this.
+/// Runs a program that writes to this stream. Returns its exit status.
 fn status(text: &str, stdout: impl Into<Stdio>) -> Option<i32> {
     let directory = with_app(&program(text));
     command(directory.path()).stdout(stdout).status().expect("the command starts").code()
 }
 
 #[test]
-fn a_write_to_a_full_device_says_so() {
+fn a_write_to_a_full_device_returns_its_error() {
     let full = || File::options().write(true).open("/dev/full").expect("Linux has it");
     assert_eq!(status(ONCE, full()), Some(NO_SPACE));
     assert_eq!(status(MANY, full()), Some(NO_SPACE));
 }
 
 #[test]
-fn a_write_to_a_pipe_without_reader_says_so() {
+fn a_write_to_a_pipe_without_reader_returns_epipe() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     assert_eq!(status(ONCE, writer), Some(BROKEN_PIPE));
 }
 
 #[test]
-fn a_write_beyond_the_limit_of_a_files_size_says_so_and_what_is_below_it_is_there() {
+fn a_write_beyond_the_file_size_limit_returns_its_error_and_keeps_the_bytes_below() {
     let directory = with_app(&program(MANY));
     let script = "ulimit -f 64; exec \"$0\" app.wasm > out";
     let mut shell = Command::new("sh");
@@ -83,7 +83,7 @@ fn a_write_beyond_the_limit_of_a_files_size_says_so_and_what_is_below_it_is_ther
     assert!([64 * 512, 64 * 1024].contains(&length), "{length}");
 }
 
-/// Writes the lines `0000` to `0999`, by turns to standard output and standard error, and then traps.
+/// Writes the lines `0000` to `0999`, alternating between standard output and standard error, and then traps.
 const BY_TURNS: &str = r#"
     (func $digit (param $at i32) (param $value i32)
         (i32.store8 (local.get $at) (i32.add (i32.const 48) (i32.rem_u (local.get $value) (i32.const 10)))))
@@ -126,7 +126,7 @@ fn two_streams_in_one_pipe_and_the_report_of_a_trap_are_in_order() {
     let copy = writer.try_clone().expect("another descriptor of it");
     let mut command = command(directory.path());
     let mut child = command.stdout(writer).stderr(copy).spawn().expect("the command starts");
-    // It has the other end too.
+    // The child process has the other end, too.
     drop(command);
     let mut text = String::new();
     reader.read_to_string(&mut text).expect("text");
@@ -135,8 +135,8 @@ fn two_streams_in_one_pipe_and_the_report_of_a_trap_are_in_order() {
 }
 
 #[test]
-fn what_was_written_is_there_when_the_node_is_killed() {
-    /// Writes 512 bytes at a time to standard output, and for each a dot to standard error; at the end it waits.
+fn written_output_is_kept_when_the_command_is_killed() {
+    /// Writes 512 bytes at a time to standard output, and a dot to standard error for each write. Then it waits.
     const FILL: &str = r#"
         (func (export "_start") (local $i i32)
             (loop $next
@@ -152,7 +152,7 @@ fn what_was_written_is_there_when_the_node_is_killed() {
     let mut child = command.spawn().expect("the command starts");
     drop(command);
     let told = || fs::metadata(&dots).expect("it is there").len();
-    // Until it does not go on: the pipe is full.
+    // Until there are no more dots: the pipe is full.
     let mut last = 0;
     while last == 0 || told() > last {
         last = told();

@@ -1,4 +1,4 @@
-//! The command `lunatic-prep` as whoever types it sees it: exit status, messages, files.
+//! `lunatic-prep` as a user sees it: exit status, messages, files.
 
 mod common;
 
@@ -33,7 +33,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_output_goes_beside_the_input() {
+fn the_default_output_is_next_to_the_input() {
     let directory = with_app(SPIN);
     let output = run(directory.path(), &["app.wasm"]);
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
@@ -43,18 +43,18 @@ fn the_output_goes_beside_the_input() {
 }
 
 #[test]
-fn the_output_goes_where_it_is_told() {
+fn the_output_goes_to_the_given_file() {
     let directory = with_app(SPIN);
     assert!(run(directory.path(), &["app.wasm", "-o", "other.bin"]).status.success());
     assert_eq!(names(directory.path()), ["app.wasm", "other.bin"]);
-    // What was there is replaced.
+    // An existing file is replaced.
     fs::write(directory.path().join("other.bin"), "old").expect("written");
     assert!(run(directory.path(), &["app.wasm", "--output", "other.bin"]).status.success());
     assert!(is_prepared(&fs::read(directory.path().join("other.bin")).expect("there")));
 }
 
 #[test]
-fn a_dash_is_a_stream() {
+fn a_dash_is_a_standard_stream() {
     let directory = with_app(SPIN);
     let piped = run_with_stdin(directory.path(), &["-"], &wasm(SPIN));
     assert!(piped.status.success() && is_prepared(&piped.stdout), "{piped:?}");
@@ -83,7 +83,7 @@ fn preparing_twice_changes_nothing() {
     assert!(again.status.success(), "{again:?}");
     let read = |name| fs::read(directory.path().join(name)).expect("there");
     assert_eq!(read("app.lwasm"), read("again.lwasm"));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("prepared already"), "{again:?}");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("already prepared"), "{again:?}");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn stats_are_a_table_on_stderr() {
         "loops             1",
         "charges           2",
         "  after calls     0",
-        "section left out  linking",
+        "removed section   linking",
     ] {
         assert!(table.contains(row), "{row} in\n{table}");
     }
@@ -114,7 +114,7 @@ fn the_bound_is_printed() {
 }
 
 #[test]
-fn the_result_can_be_read() {
+fn wat_prints_the_result_as_text() {
     let directory = with_app(SPIN);
     let output = run(directory.path(), &["app.wasm", "--wat"]);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -127,8 +127,8 @@ fn the_result_can_be_read() {
 }
 
 #[test]
-fn no_bar_is_drawn_where_nobody_looks() {
-    // Enough code to take a while.
+fn no_progress_bar_is_drawn_without_a_terminal() {
+    // Enough code to take longer than a bar needs to appear.
     let work = "(drop (i32.div_u (i32.const 1) (i32.const 2)))".repeat(2_000);
     let functions: String = (0..100).map(|_| format!("(func {work})")).collect();
     let directory = with_app(&format!("(module {functions})"));
@@ -149,7 +149,7 @@ fn check_verifies_and_writes_nothing() {
 }
 
 #[test]
-fn what_cannot_be_used_is_one_line_and_status_1() {
+fn an_unusable_input_is_one_line_of_error_and_status_1() {
     let directory = directory();
     let path = directory.path();
     let component = wasm("(component)");

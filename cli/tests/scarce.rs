@@ -1,4 +1,4 @@
-//! A machine that has little left: of descriptors, of address space. Who asks for more is told; the others go on.
+//! A machine with few descriptors or little address space: a process that asks for more gets an error, and the others continue.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -39,7 +39,7 @@ const PRELUDE: &str = r#"
         (i64.const 0) (i32.const 0) (i32.const 72)))
 "#;
 
-/// Runs a program with less of something than a command usually has: `ulimit` with this option and value.
+/// Runs a program with `ulimit` set to this option and value.
 fn run_with(option: &str, limit: u64, options: &[&str], body: &str) -> Output {
     let directory = with_app(&format!("(module {PRELUDE} {body})"));
     std::fs::write(directory.path().join("file"), "content").expect("written");
@@ -62,8 +62,8 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// HOSTILE 25: whoever opens too much gets EMFILE (33), as do others until something is closed. Nothing else is
-/// disturbed: processes begin, send and end, and a trap is reported.
+/// HOSTILE 25: a process that opens too much gets EMFILE (33), and so do others until a descriptor is closed. Nothing else is
+/// affected: processes begin, send and end, and a trap is reported.
 #[test]
 fn descriptors_end_with_an_error_and_the_rest_goes_on() {
     let output = run_with(
@@ -103,8 +103,8 @@ fn descriptors_end_with_an_error_and_the_rest_goes_on() {
     assert!(!said(&output).contains("$assert") && !said(&output).contains("assert ("), "{}", said(&output));
 }
 
-/// HOSTILE 20: large memories until there is no address space left. Whoever gets none ends by a limit, or cannot grow;
-/// those that have theirs go on, and so does who spawns them.
+/// HOSTILE 20: processes with large memories, until there is no address space left. A process that gets none ends by a limit, or
+/// cannot grow. Processes that have their memory continue, and so does their parent.
 #[test]
 fn address_space_ends_with_a_limit_and_the_rest_goes_on() {
     let output = run_with(

@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT: the program is asked, its output is there, and nothing keeps the command from ending. SIGQUIT:
-//! it says what its processes do.
+//! SIGTERM and SIGINT ask the program to end; its output is kept, and nothing can keep the command from ending. SIGQUIT prints
+//! what its processes do.
 #![cfg(unix)]
 
 mod common;
@@ -14,22 +14,22 @@ use lunatic_executor::GRACE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Longer than the command takes to end on a busy machine, and shorter than it takes when it waits to the last.
+/// Longer than the command takes to end on a busy machine, and shorter than its grace period.
 const SOON: Duration = GRACE.saturating_sub(Duration::from_secs(1));
 
-/// A program that runs, and is killed with the test that fails.
+/// A running program, which is killed when the test fails.
 struct Program {
     child: Child,
     said: BufReader<Box<dyn Read>>,
 }
 
 impl Program {
-    /// Starts a program and waits until it says on standard error that it is `ready`.
+    /// Starts a program and waits until it prints `ready` to standard error.
     fn start(options: &[&str], body: &str) -> Program {
         Program::start_text(options, &program(body))
     }
 
-    /// As [`Program::start`], for a whole module.
+    /// Like [`Program::start`], for a complete module.
     fn start_text(options: &[&str], text: &str) -> Program {
         let directory = with_app(text);
         let arguments = [options, &["app.wasm"]].concat();
@@ -42,8 +42,7 @@ impl Program {
         program
     }
 
-    /// Starts a program that has something to say on standard error, which is not read, and waits until it says on
-    /// standard output that it is ready.
+    /// Starts a program whose standard error is not read, and waits until it prints `ready` to standard output.
     fn start_stuck() -> Program {
         let directory = with_app(&program_with(STUCK_IMPORTS, STUCK_REPORT));
         let mut command = command(env!("CARGO_BIN_EXE_lunatic-exec"), directory.path(), &["app.wasm"]);
@@ -55,13 +54,13 @@ impl Program {
         program
     }
 
-    /// Waits until it says a line, with whatever else before it.
+    /// Waits for a line, and skips others before it.
     fn expect(&mut self, expected: &str) {
         let mut lines = self.said.by_ref().lines().map(|line| line.expect("it is text"));
         assert!(lines.any(|line| line == expected), "it never said {expected:?}");
     }
 
-    /// The next lines that it says.
+    /// Reads the next lines.
     fn lines(&mut self, count: usize) -> Vec<String> {
         self.said.by_ref().lines().take(count).map(|line| line.expect("it is text")).collect()
     }
@@ -71,7 +70,7 @@ impl Program {
         kill(Pid::from_raw(pid), signal).expect("it is our child");
     }
 
-    /// All of its output from here on; how it ended, and how long that took.
+    /// Reads the remaining output. Returns it with the exit status and the time that the end took.
     fn end(mut self) -> (Vec<u8>, ExitStatus, Duration) {
         let started = Instant::now();
         let mut output = Vec::new();
@@ -85,7 +84,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended; then there is nothing to kill.
+        // If the program has already ended, there is nothing to kill.
         let _ = self.child.kill();
     }
 }
@@ -93,13 +92,13 @@ impl Drop for Program {
 /// A program around a body that may use
 ///
 /// - `$say (stream, text, length)`, with `ready\n` at 64 and `stopped\n` at 72;
-/// - `$catch` to be told instead of ended, and `$receive -> kind`, `$tag`;
+/// - `$catch` to receive a message instead of being ended, and `$receive -> kind`, `$tag`;
 /// - 600,000 bytes of `.` at 65,536.
 fn program(body: &str) -> String {
     program_with("", body)
 }
 
-/// As [`program`], with more imports.
+/// Like [`program`], with more imports.
 fn program_with(imports: &str, body: &str) -> String {
     format!(
         r#"(module
@@ -128,11 +127,11 @@ fn program_with(imports: &str, body: &str) -> String {
     )
 }
 
-/// More than a pipe holds.
+/// Writes more than a pipe holds.
 const FLOOD: usize = 600_000;
 
-/// Fills standard error, which is not read, and has a child trap, whose report finds no room there. Then it says so on
-/// standard output, and catches requests to stop.
+/// Fills standard error, which is not read, and spawns a child that traps, whose report does not fit there. Then prints
+/// `ready` to standard output, and catches requests to stop.
 const STUCK_REPORT: &str = r#"
     (func (export "child") (unreachable))
     (func (export "_start")
@@ -150,7 +149,7 @@ const STUCK_REPORT: &str = r#"
       (call $say (i32.const 1) (i32.const 72) (i32.const 8))
       (drop (call $receive)))"#;
 
-/// What [`STUCK_REPORT`] imports besides.
+/// Further imports of [`STUCK_REPORT`].
 const STUCK_IMPORTS: &str = r#"
     (import "wasi_snapshot_preview1" "fd_fdstat_set_flags" (func $set_flags (param i32 i32) (result i32)))
     (import "lunatic::process" "spawn"
@@ -160,7 +159,7 @@ const SLEEPS: &str = r#"(func (export "_start") (call $ready) (call $sleep (i64.
 
 const SPINS: &str = r#"(func (export "_start") (call $ready) (loop $forever (br $forever)))"#;
 
-/// Catches every request, says so, and goes on.
+/// Catches every request to stop, prints that, and continues.
 const STUBBORN: &str = r#"(func (export "_start")
     (call $catch)
     (call $ready)
@@ -170,7 +169,7 @@ const STUBBORN: &str = r#"(func (export "_start")
       (br $forever)))"#;
 
 #[test]
-fn the_first_signal_ends_a_program_that_does_not_care() {
+fn the_first_signal_ends_a_program_that_does_not_catch_it() {
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
         for body in [SLEEPS, SPINS] {
             for workers in ["1", "2"] {
@@ -185,7 +184,7 @@ fn the_first_signal_ends_a_program_that_does_not_care() {
 }
 
 #[test]
-fn what_was_written_is_there() {
+fn output_is_kept_when_a_signal_ends_the_program() {
     const WRITTEN: usize = 60_000;
     let body = format!(
         r#"(func (export "_start")
@@ -199,7 +198,7 @@ fn what_was_written_is_there() {
 }
 
 #[test]
-fn a_program_may_see_to_its_own_end() {
+fn a_program_may_catch_the_request_and_end_itself() {
     let program = Program::start(
         &[],
         r#"(func (export "_start")
@@ -217,7 +216,7 @@ fn a_program_may_see_to_its_own_end() {
 }
 
 #[test]
-fn a_program_that_goes_on_is_stopped_when_its_time_is_over() {
+fn a_program_that_continues_is_stopped_after_the_grace_period() {
     let mut program = Program::start(&[], STUBBORN);
     let asked = Instant::now();
     program.signal(Signal::SIGTERM);
@@ -251,22 +250,22 @@ fn a_process_that_waits_for_a_reader_is_stopped_at_once() {
 }
 
 #[test]
-fn a_reader_that_does_not_read_cannot_keep_the_command() {
+fn a_reader_that_does_not_read_cannot_keep_the_command_alive() {
     let program = Program::start_stuck();
     program.signal(Signal::SIGTERM);
     let (_, status, time) = program.end();
     assert_eq!(status.code(), Some(143));
-    // The program has as long, too.
+    // The program has the same time to end.
     assert!(time >= 2 * GRACE - Duration::from_millis(100), "it gave the reader only {time:?}");
 }
 
 #[test]
-fn the_third_signal_ends_the_command_whatever_it_waits_for() {
+fn the_third_signal_ends_the_command_in_any_state() {
     let mut program = Program::start_stuck();
     program.signal(Signal::SIGTERM);
     program.expect("stopped");
     program.signal(Signal::SIGTERM);
-    // Two that arrive together are one.
+    // Two signals that arrive together count as one.
     let started = Instant::now();
     while program.child.try_wait().expect("it is our child").is_none() && started.elapsed() < SOON {
         std::thread::sleep(Duration::from_millis(100));
@@ -278,7 +277,7 @@ fn the_third_signal_ends_the_command_whatever_it_waits_for() {
 }
 
 #[test]
-fn unmetered_a_signal_ends_the_command_as_any_other() {
+fn a_signal_has_its_default_action_in_an_unmetered_run() {
     let program = Program::start(&["--unmetered"], SPINS);
     program.signal(Signal::SIGTERM);
     let (_, status, _) = program.end();
@@ -287,9 +286,9 @@ fn unmetered_a_signal_ends_the_command_as_any_other() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn workers_take_no_signals() {
+fn workers_block_signals() {
     let program = Program::start(&["--workers", "2"], SLEEPS);
-    // The guest may be running on the first worker before the second has begun.
+    // The guest may run on the first worker before the second one has started.
     let started = Instant::now();
     while blocking_workers(program.child.id()) < 2 {
         assert!(started.elapsed() < SOON, "there are two workers");
@@ -297,17 +296,17 @@ fn workers_take_no_signals() {
     }
 }
 
-/// How many workers the process has. Each must take no signals but for faults.
+/// Counts the workers of the process, and checks that each blocks all signals except faults.
 #[cfg(target_os = "linux")]
 fn blocking_workers(process: u32) -> usize {
     let mut workers = 0;
     for thread in std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs") {
         let path = thread.expect("it is readable").path().join("status");
-        // A thread may have ended; a worker has not.
+        // Other threads may have ended meanwhile; workers have not.
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let mask = field("SigBlk:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
-        // One that has only just begun has blocked nothing yet, and runs no guest.
+        // A thread that has just started has not blocked anything yet, and runs no guest.
         let Some(mask) = mask.filter(|&mask| mask != 0) else { continue };
         if field("Name:").is_some_and(|name| name.starts_with("worker ")) {
             let is_blocked = |signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
@@ -319,7 +318,7 @@ fn blocking_workers(process: u32) -> usize {
     workers
 }
 
-/// A sleeper, one with two messages that waits for another, a spinner, and one whose name would ring and move the cursor.
+/// Four processes: one sleeps, one has two messages and waits for another, one computes, and one has control characters in its name.
 const FAMILY: &str = r#"
     (import "lunatic::process" "spawn" (func $spawn_raw (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
     (import "lunatic::registry" "put" (func $put (param i32 i32 i64 i64)))
@@ -327,7 +326,7 @@ const FAMILY: &str = r#"
     (import "lunatic::message" "send" (func $send (param i64) (result i32)))"#;
 
 #[test]
-fn sigquit_shows_what_every_process_does_and_the_program_goes_on() {
+fn sigquit_prints_what_every_process_does_and_the_program_continues() {
     let body = r#"
         (data (i32.const 128) "sleeperwaiterspinner\07\1b[2Jx\n")
         (func $deep (call $sleep (i64.const 1000000)))
@@ -357,7 +356,7 @@ fn sigquit_shows_what_every_process_does_and_the_program_goes_on() {
           (drop (call $receive))
           (call $say (i32.const 2) (i32.const 72) (i32.const 8))
           (call $exit (i32.const 7)))"#;
-    // Twice: it is not counted as a request to stop.
+    // Twice, because it must not count as a request to stop.
     for workers in ["1", "3"] {
         let mut program = Program::start_text(&["--workers", workers], &program_with(FAMILY, body));
         for _ in 0..3 {
@@ -390,7 +389,7 @@ fn sigquit_shows_what_every_process_does_and_the_program_goes_on() {
 }
 
 #[test]
-fn sigquit_among_very_many_shows_a_thousand() {
+fn sigquit_lists_at_most_a_thousand_processes() {
     let body = r#"
         (data (i32.const 128) "sleeper")
         (func (export "sleeper") (call $sleep (i64.const 1000000)))
@@ -411,10 +410,10 @@ fn sigquit_among_very_many_shows_a_thousand() {
 }
 
 #[test]
-fn what_was_ignored_at_the_start_stays_ignored() {
+fn signals_ignored_at_the_start_stay_ignored() {
     use std::process::Command;
 
-    // It reads a byte of standard input, and ends with how many that were.
+    // It reads a byte of standard input, and exits with the number of bytes read.
     let directory = with_app(
         r#"(module
             (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
@@ -439,7 +438,7 @@ fn what_was_ignored_at_the_start_stays_ignored() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTERM] {
         program.signal(signal);
     }
-    // Long enough to be obeyed.
+    // Long enough for the signal to have been handled.
     std::thread::sleep(Duration::from_millis(200));
     let mut stdin = program.child.stdin.take().expect("it is piped");
     std::io::Write::write_all(&mut stdin, b"x").expect("it reads");

@@ -1,4 +1,4 @@
-//! `lunatic-exec --seed` and `--seeds` as whoever types them sees them.
+//! `lunatic-exec --seed` and `--seeds` as a user sees them.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use common::{error_of, feed, with_app};
 
-/// Two children say their names as they come, each a few times; the first process waits for both.
+/// Two children print their names a few times each; the first process waits for both.
 const TALKERS: &str = r#"(module
     (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
     (import "lunatic::process" "monitor" (func $monitor (param i64)))
@@ -76,7 +76,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_seed_gives_the_same_bytes_and_another_seed_gives_others() {
+fn a_seed_repeats_its_output_and_another_seed_differs() {
     let directory = with_app(TALKERS);
     let path = directory.path();
     let mut seen = Vec::new();
@@ -104,7 +104,7 @@ fn a_seed_gives_the_same_bytes_and_another_seed_gives_others() {
 }
 
 #[test]
-fn the_environment_of_the_command_is_no_input() {
+fn the_environment_of_the_command_does_not_influence_a_simulation() {
     let directory = with_app(TALKERS);
     let path = directory.path();
     let plain = run(path, &["--seed", "5", "--trace", "plain", "app.wasm"]);
@@ -132,14 +132,14 @@ fn a_sweep_stops_at_the_first_seed_that_fails_and_shows_it() {
     assert_eq!(lines[1], "lunatic-exec:   process 1 (_start) waits for a message");
     let seed =
         lines[2].strip_prefix("lunatic-exec: seed ").and_then(|rest| rest.split_once(' ')).expect("a seed").0;
-    assert_eq!(lines[2], format!("lunatic-exec: seed {seed} fails: see it again with --seed {seed}"));
-    // Seen again, it is the same.
+    assert_eq!(lines[2], format!("lunatic-exec: seed {seed} fails: run it again with --seed {seed}"));
+    // Running the seed again gives the same result.
     let trace = fs::read(path.join("trace")).expect("it was written");
     let again = run(path, &["--seed", seed, "--trace", "again", "app.wasm"]);
     assert_eq!((again.status, &again.stdout), (output.status, &output.stdout));
     assert_eq!(text(&again.stderr).lines().collect::<Vec<_>>(), lines[..2]);
     assert_eq!(fs::read(path.join("again")).expect("it was written"), trace);
-    // And no seed before it fails.
+    // No earlier seed fails.
     let before = run(path, &["--seeds", &format!("0..{seed}"), "app.wasm"]);
     assert_eq!((before.status.code(), &*before.stdout), (Some(0), &b""[..]), "{before:?}");
     assert!(
@@ -149,7 +149,7 @@ fn a_sweep_stops_at_the_first_seed_that_fails_and_shows_it() {
 }
 
 #[test]
-fn a_program_that_does_not_end_is_ended() {
+fn a_run_ends_when_the_simulated_time_is_over() {
     let directory = with_app(SPIN);
     let output = run(directory.path(), &["--seed", "1", "--max-time", "0.01", "app.wasm"]);
     let error = error_of(&output, 124);
@@ -169,7 +169,7 @@ fn standard_input_is_read_and_is_the_same_for_every_seed() {
 }
 
 #[test]
-fn a_reader_that_is_gone_changes_nothing() {
+fn a_closed_reader_does_not_influence_a_simulation() {
     let directory = with_app(TALKERS);
     let path = directory.path();
     run(path, &["--seed", "2", "--trace", "read", "app.wasm"]);
@@ -193,7 +193,7 @@ fn output_that_cannot_be_written_is_an_error_at_the_end() {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused() {
+fn conflicting_options_are_refused() {
     let directory = with_app(TALKERS);
     let path = directory.path();
     let error = error_of(&run(path, &["--seed", "1", "--dir", ".", "app.wasm"]), 1);
@@ -224,7 +224,7 @@ fn what_does_not_go_together_is_refused() {
 }
 
 #[test]
-fn faults_are_what_is_asked_for() {
+fn faults_are_injected_as_asked() {
     let directory = with_app(TALKERS);
     let path = directory.path();
     let said = |faults: &str| {
@@ -235,9 +235,9 @@ fn faults_are_what_is_asked_for() {
     assert_eq!((said("kill=0"), said("kill=1")), (2 * 8 * 4, 0));
 }
 
-/// Several seeds run at a time, and each may have as many processes as there may be.
+/// Several seeds run at a time, and each has the whole limit.
 #[test]
-fn a_limit_on_processes_is_each_runs() {
+fn a_limit_of_processes_applies_to_each_run() {
     let text = r#"(module (func (export "_start") (local $i i32) (loop $again
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
         (br_if $again (i32.lt_u (local.get $i) (i32.const 100000))))))"#;

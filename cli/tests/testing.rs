@@ -1,5 +1,5 @@
-//! `lunatic-exec` with a test binary: which tests it finds, what it says of them, and how it ends. Hand-written modules,
-//! so that all is told apart that a compiler would not produce; real projects are in `tests/tests/cargo.rs`.
+//! `lunatic-exec` with a test binary: which tests it finds, its report, and its exit status. The modules are written by hand, to
+//! cover cases that a compiler would not produce. Real projects are in `tests/tests/cargo.rs`.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use common::{error_of, with_app};
 
-/// Tests that pass, fail, panic in the old way and in the new one, divide by zero, and exit.
+/// Tests that pass, fail, panic in the old and in the new way, divide by zero, and exit.
 const TESTS: &str = r##"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
@@ -57,7 +57,7 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs the tests with these flags: the status and what is said, without the time that it took.
+/// Runs the tests with these flags. Returns the status and the report without its time.
 fn run(flags: &[&str]) -> (i32, String) {
     let directory = with_app(TESTS);
     let output = command(directory.path(), &[&["app.wasm"], flags].concat()).output().expect("it starts");
@@ -84,7 +84,7 @@ fn assert_runs(flags: &[&str], status: i32, expected: &str) {
 }
 
 #[test]
-fn all_tests_are_run_in_the_order_of_their_names() {
+fn tests_run_in_the_order_of_their_names() {
     let expected = "
 running 14 tests
 test k::fails_exit ... ignored
@@ -109,8 +109,8 @@ test result: ok. 8 passed; 0 failed; 6 ignored; 0 measured; 0 filtered out
 }
 
 #[test]
-fn tests_that_run_at_once_share_nothing() {
-    // Each of the two takes a name that no one else may have, and keeps it for a while.
+fn concurrent_tests_share_no_state() {
+    // Each of the two registers the same name, and keeps it for a while.
     let (status, said) = run(&["--test-threads=2", "named"]);
     assert_eq!(status, 0, "{said}");
     assert!(said.contains("test k::named ... ok\n") && said.contains("test k::named_too ... ok\n"), "{said}");
@@ -118,7 +118,7 @@ fn tests_that_run_at_once_share_nothing() {
 }
 
 #[test]
-fn failures_are_shown_with_what_was_written_and_why() {
+fn failures_are_shown_with_output_and_reason() {
     let (status, said) = run(&["--ignored", "--test-threads", "1", "--skip", "ignored"]);
     assert_eq!(status, 101);
     let (outputs, names) = said.split_once("\n\nfailures:\n    ").expect("the names at the end");
@@ -149,7 +149,7 @@ test result: FAILED. 0 passed; 5 failed; 0 ignored; 0 measured; 9 filtered out
 }
 
 #[test]
-fn output_is_shown_when_someone_wants_it() {
+fn output_is_shown_with_the_flags_for_it() {
     let passed = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 13 filtered out\n\n";
     let line = "\nrunning 1 test\ntest k::prints ... ok\n\n";
     assert_runs(&["prints"], 0, &format!("{line}{passed}"));
@@ -159,13 +159,13 @@ fn output_is_shown_when_someone_wants_it() {
     assert_runs(&["prints", "--nocapture", "--test-threads=1"], 0, &format!("{alone}{passed}"));
     let before = "\nrunning 1 test\nout\ntest k::prints ... ok\n\n";
     assert_runs(&["prints", "--no-capture", "--test-threads=2"], 0, &format!("{before}{passed}"));
-    // A panic is found all the same.
+    // A panic is detected nevertheless.
     let (status, said) = run(&["panics_", "--nocapture"]);
     assert!(status == 0 && said.contains("3 passed"), "{said}");
 }
 
 #[test]
-fn the_environment_may_ask_for_output_and_threads() {
+fn the_environment_selects_output_and_threads() {
     let directory = with_app(TESTS);
     let with = |name: &str, value: &str| {
         let mut command = command(directory.path(), &["app.wasm", "prints"]);
@@ -181,7 +181,7 @@ fn the_environment_may_ask_for_output_and_threads() {
 }
 
 #[test]
-fn names_are_matched_with_their_crate_and_without() {
+fn filters_match_names_with_and_without_the_crate() {
     for flags in [&["--exact", "k::passes"], &["--exact", "passes"], &["k::passes", "--test"]] {
         let (status, said) = run(flags);
         assert!(
@@ -196,7 +196,7 @@ fn names_are_matched_with_their_crate_and_without() {
 }
 
 #[test]
-fn terse_is_a_character_for_each() {
+fn the_terse_format_has_a_character_per_test() {
     let flags = ["-q", "--include-ignored", "--test-threads=1", "--skip", "named", "--skip", "exit"];
     let (status, said) = run(&flags);
     assert_eq!(status, 101);
@@ -207,7 +207,7 @@ fn terse_is_a_character_for_each() {
 }
 
 #[test]
-fn a_line_of_the_terse_format_has_an_end() {
+fn lines_of_the_terse_format_are_wrapped() {
     let tests: String = (0..90).map(|n| format!("(func (export \"#lunatic_test_t{n:02}\"))\n")).collect();
     let directory = with_app(&format!("(module {tests})"));
     let output = command(directory.path(), &["app.wasm", "-q"]).output().expect("it starts");
@@ -237,7 +237,7 @@ fn names_of_tests_cannot_write_to_the_terminal() {
 }
 
 #[test]
-fn colours_are_for_terminals() {
+fn colours_are_used_on_terminals_only() {
     let (_, said) = run(&["passes"]);
     assert!(!said.contains('\x1b'), "{said:?}");
     let (_, said) = run(&["passes", "--color=always"]);
@@ -262,28 +262,28 @@ fn unknown_flags_are_errors() {
     assert!(status == 0 && said.starts_with("Usage: app.wasm [OPTIONS] [FILTERS...]\n"), "{said}");
 }
 
-/// Tests of a library may be left in a program: published ones have theirs in all that use them.
+/// A program may contain the tests of a library: published libraries leave theirs in all programs that use them.
 #[test]
-fn a_program_with_a_librarys_tests_in_it_is_a_program() {
+fn a_program_with_the_tests_of_a_library_runs_as_a_program() {
     let directory = with_app(&TESTS.replace("RUST_TEST_THREADS", "there is no harness"));
     let output = command(directory.path(), &["app.wasm", "passes"]).output().expect("it starts");
     assert_eq!((words(&output).as_str(), output.status.code()), ("out\n", Some(0)));
 }
 
 #[test]
-fn benchmarks_are_the_programs_own() {
+fn bench_runs_the_program() {
     assert_runs(&["--bench"], 0, "out\n");
     let (_, said) = run(&["--bench", "--test", "passes"]);
     assert!(said.contains("1 passed"), "{said}");
 }
 
 #[test]
-fn limits_are_for_each_test() {
+fn limits_apply_to_each_test() {
     let directory = with_app(TESTS);
     let arguments = ["--max-processes", "1", "--max-reductions", "100000", "app.wasm", "--test-threads=4"];
     let output = command(directory.path(), &arguments).output().expect("it starts");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    // Without a harness, which would be asked for its tests first, and have no memory for that.
+    // Without libtest, which would be asked for its tests first, and would not have enough memory for that.
     let directory = with_app(&TESTS.replace("_start", "no_start"));
     let arguments = ["--max-total-memory", "1KiB", "app.wasm", "passes"];
     let output = command(directory.path(), &arguments).output().expect("it starts");
@@ -291,14 +291,14 @@ fn limits_are_for_each_test() {
 }
 
 #[test]
-fn a_module_without_tests_is_a_program() {
+fn a_module_without_tests_runs_as_a_program() {
     let directory = with_app(&TESTS.replace("#lunatic_test_", "#lunatic_tost_"));
     let output = command(directory.path(), &["app.wasm", "--list"]).output().expect("it starts");
     assert_eq!((output.status.code(), words(&output).as_str()), (Some(0), "out\n"));
 }
 
 #[test]
-fn tests_are_not_simulated_in_silence() {
+fn a_simulation_refuses_a_test_binary() {
     let directory = with_app(TESTS);
     let output = command(directory.path(), &["--seed", "1", "app.wasm"]).output().expect("it starts");
     assert!(error_of(&output, 1).ends_with("this is a test binary: run it without seeds"));

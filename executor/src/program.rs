@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lunatic_instrument::abi::{COST_MODEL_VERSION, FORMAT_VERSION, METERING_MODULE};
 use lunatic_instrument::{
@@ -18,25 +17,22 @@ use lunatic_jit::{
     declared_imports,
 };
 
-use crate::code::{Code, Memories, layouts};
-use crate::config::{MAX_STACK, RuntimeConfig, USUAL_STACK};
+use lunatic_core::code::{Code, Memories, layouts};
+use lunatic_core::config::{MAX_STACK, USUAL_STACK};
+
+use crate::config::RuntimeConfig;
 use crate::error::{LoadError, RuntimeError};
-use crate::host;
 use crate::perf_map::PerfMap;
-use crate::process::ProcessData;
 use crate::testing;
+use lunatic_core::ProcessData;
+use lunatic_host::{GuestCompiler, Host, MAX_GUEST_BYTES};
 
 /// The function that runs as the first process.
 const START: &str = "_start";
 
-/// Bytes of WebAssembly that a guest may have compiled. Preparing takes three times as much memory, and compiling more.
-pub(crate) const MAX_GUEST_BYTES: usize = 8 << 20;
-
-/// Bytes of native code that may become of it, bytes that it may take besides, and the time that compiling it may take, on
-/// one thread.
+/// Bytes of native code that may become of a module that a guest has compiled, and bytes that it may take besides.
 const MAX_GUEST_CODE: usize = 64 << 20;
 const MAX_GUEST_DATA: usize = 64 << 20;
-pub(crate) const MAX_GUEST_TIME: Duration = Duration::from_secs(30);
 
 /// Bytes of a module after which preparing it asks whether there is time left.
 const ASK_AGAIN: usize = 64 << 10;
@@ -53,6 +49,8 @@ pub struct Program {
 pub(crate) struct Loader {
     pub(crate) engine: Engine,
     linker: Linker<ProcessData>,
+    /// The names of its functions.
+    pub(crate) functions: Arc<[(String, String)]>,
     cache: Option<Arc<Cache>>,
     perf_map: Option<PerfMap>,
     /// Whether modules are run without charges.
@@ -71,9 +69,14 @@ impl Loader {
             max_stack_size: config.stack_size.min(MAX_STACK),
             canonical_nans: repeatable,
         };
+        let mut host = Host::new();
+        lunatic_host::register(&mut host);
+        lunatic_wasi::register(&mut host);
+        let linker = host.into_linker();
         Ok(Loader {
+            functions: lunatic_host::function_names(&linker).into(),
             engine: Engine::new(engine)?,
-            linker: host::linker(),
+            linker,
             cache: config.cache.clone(),
             perf_map: config.perf_map.then(PerfMap::create).transpose()?,
             unmetered: config.unmetered,
@@ -228,5 +231,16 @@ impl Loader {
             perf_map.add(module);
         }
         Ok(self.linker.link(module)?)
+    }
+}
+
+impl GuestCompiler for Loader {
+    fn compile(
+        &self,
+        bytes: &[u8],
+        deadline: Option<Deadline>,
+        cancellation: Cancellation,
+    ) -> Result<Code, String> {
+        self.compile_for_guest(bytes, deadline, cancellation).map_err(|error| error.to_string())
     }
 }

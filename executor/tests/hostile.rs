@@ -54,9 +54,9 @@ fn times_of_a_named_pipe_are_set_without_waiting_for_its_other_end() {
 }
 
 /// Takes nothing until the other end of the channel is gone, then counts what it gets.
-struct Stuck(Receiver<()>, Arc<AtomicUsize>);
+struct BlockedProcess(Receiver<()>, Arc<AtomicUsize>);
 
-impl Write for Stuck {
+impl Write for BlockedProcess {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         assert!(self.0.recv().is_err(), "nothing is ever sent");
         self.1.fetch_add(bytes.len(), Ordering::SeqCst);
@@ -85,7 +85,7 @@ fn run_stuck(wat: &str) -> (i32, usize) {
     let (release, stuck) = channel();
     let written = Arc::new(AtomicUsize::new(0));
     let parts = Parts {
-        stdout: Box::new(Stuck(stuck, written.clone())),
+        stdout: Box::new(BlockedProcess(stuck, written.clone())),
         stderr: Box::new(Release(Some(release))),
         ..Parts::default()
     };

@@ -26,7 +26,7 @@ fn all_missing_imports_are_named() {
 }
 
 #[test]
-fn what_is_no_module_is_refused() {
+fn a_file_that_is_not_a_module_is_refused() {
     let whole = wat::parse_str(guest("(func (export \"_start\"))")).unwrap();
     for bytes in [&b"not wasm"[..], &[], &whole[..whole.len() / 2], b"\0asm\x0d\0\x01\0"] {
         assert!(matches!(load(bytes), LoadError::Prepare(_)), "{bytes:?}");

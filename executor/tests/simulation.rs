@@ -186,7 +186,7 @@ fn who_waits_for_each_other_waits_for_ever() {
 }
 
 #[test]
-fn a_program_that_does_not_end_is_ended() {
+fn a_run_ends_when_the_simulated_time_is_over() {
     for body in
         ["(loop $forever (br $forever))", "(loop $forever (call $sleep (i64.const 10)) (br $forever))"]
     {

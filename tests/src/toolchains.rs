@@ -1,57 +1,49 @@
-//! Builds programs in other languages than Rust, by `examples/build.sh`, which has their compilers from package registries.
+//! Builds programs in languages other than Rust with `examples/build.sh`, which installs their compilers from package
+//! registries.
 //!
-//! A machine that cannot have a compiler skips what needs it and says so; one that has `CI` in its environment fails.
+//! A test that calls a function of this module needs those registries. Mark it
+//! `#[ignore = "installs … (.ci/run toolchains)"]`; `tests/tests/ignored.rs` checks that CI then runs it.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::guests::root;
-use crate::skip;
 
-/// The status by which the script says that a compiler cannot be had.
-const NO_COMPILER: i32 = 3;
-
-/// Builds the program in a directory of the repository, such as `examples/c`, for WebAssembly, and returns the module; or
-/// nothing, where there is no compiler.
+/// Builds the program in a directory of the repository, such as `examples/c`, for WebAssembly. Returns the module.
 ///
 /// # Panics
-/// If it cannot be built, or the compiler cannot be had in CI; what was said is in the panic's message.
-pub fn build(directory: &str) -> Option<PathBuf> {
+/// If the compiler cannot be installed or the program cannot be built. The panic message has the script's output.
+pub fn build(directory: &str) -> PathBuf {
     run(directory, &[])
 }
 
-/// The same for this machine.
+/// Builds the program in a directory of the repository for this machine. Returns the executable.
 ///
 /// # Panics
 /// As [`build`].
-pub fn build_native(directory: &str) -> Option<PathBuf> {
+pub fn build_native(directory: &str) -> PathBuf {
     run(directory, &["--native"])
 }
 
-/// A C compiler for WebAssembly that Cargo can call, by `examples/cc.sh`, for a crate in a directory; or nothing, where there
-/// is none.
+/// Returns a C compiler for WebAssembly that Cargo can call for the crate in `directory`: `examples/cc.sh`.
 ///
 /// # Panics
-/// If it cannot be had in CI.
-pub fn c_compiler(directory: &str) -> Option<PathBuf> {
+/// If the compiler cannot be installed.
+pub fn c_compiler(directory: &str) -> PathBuf {
     let script = root().join("examples").join("cc.sh");
-    said_by(directory, Command::new(&script).arg("--version")).map(|_| script)
+    stdout_of(directory, Command::new(&script).arg("--version"));
+    script
 }
 
-fn run(directory: &str, options: &[&str]) -> Option<PathBuf> {
+fn run(directory: &str, options: &[&str]) -> PathBuf {
     let mut script = Command::new(root().join("examples").join("build.sh"));
-    let path = said_by(directory, script.args(options).arg(root().join(directory)))?;
-    Some(PathBuf::from(path.trim_end()))
+    let path = stdout_of(directory, script.args(options).arg(root().join(directory)));
+    PathBuf::from(path.trim_end())
 }
 
-/// What a script says on standard output, unless it is that there is no compiler.
-fn said_by(directory: &str, script: &mut Command) -> Option<String> {
-    let output = script.output().expect("there is bash");
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    if output.status.code() == Some(NO_COMPILER) {
-        skip(&format!("{directory} needs a compiler that cannot be had: {complaint}"));
-        return None;
-    }
-    assert!(output.status.success(), "{directory}: {complaint}");
-    Some(String::from_utf8(output.stdout).expect("our paths are UTF-8"))
+/// Runs a script and returns its standard output.
+fn stdout_of(directory: &str, script: &mut Command) -> String {
+    let output = script.output().expect("bash is installed");
+    assert!(output.status.success(), "{directory}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("paths in the repository are UTF-8")
 }

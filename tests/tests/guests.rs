@@ -65,6 +65,16 @@ fn what_children_write_goes_elsewhere() {
     }
 }
 
+#[test]
+fn the_program_in_the_readme_runs() {
+    let module = build("examples/counter", "counter");
+    for workers in ["1", "2"] {
+        let output = run(&["--no-cache", "--workers", workers], &module, &[]);
+        assert_eq!(stdout(&output), "the sum is 2\nthe sum is 5\nthe sum is 10\n", "{}", stderr(&output));
+        assert!(output.status.success());
+    }
+}
+
 /// HOSTILE 31 and 33: pipes without another end, devices without one, standard input that is silent.
 #[cfg(target_os = "linux")]
 #[test]
@@ -377,5 +387,5 @@ fn the_account_is_right_in_real_runs_and_a_sweep_finds_the_one_in_which_it_is_no
     }
     let output = run(&["--seeds", "0..10000"], &module, &[]);
     assert_eq!((stdout(&output).as_str(), output.status.code()), ("100 in the account\n", Some(134)));
-    assert!(stderr(&output).contains(" fails: see it again with --seed "), "{}", stderr(&output));
+    assert!(stderr(&output).contains(" fails: run it again with --seed "), "{}", stderr(&output));
 }

@@ -1,5 +1,7 @@
-//! Programs in other languages than Rust, run by the command: what their libraries do with WASI, beside the same source
-//! built for this machine, and processes and messages.
+//! Programs in languages other than Rust, run by `lunatic-exec`: what their libraries do with WASI, compared with the same
+//! source built for this machine, and processes and messages.
+//!
+//! The compilers come from PyPI and npm. The tests are therefore ignored by default; the CI step `toolchains` runs them.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -72,7 +74,7 @@ fn expected(output: Output, directory: &Path) -> String {
 
 /// A program does as a guest what it does without us.
 fn is_the_same_as_native(directory: &str) {
-    let (Some(module), Some(program)) = (build(directory), build_native(directory)) else { return };
+    let (module, program) = (build(directory), build_native(directory));
     let (native, guest) = (native(&program), guest(&module));
     assert!(native.lines().count() > 20, "it says what it does: {native}");
     assert_eq!(guest, native);
@@ -80,7 +82,7 @@ fn is_the_same_as_native(directory: &str) {
 
 /// A hundred processes add up what each is sent.
 fn sums(directory: &str) {
-    let Some(module) = build(directory) else { return };
+    let module = build(directory);
     let expected: String = (0..100).map(|n| format!("Sum until {n}: {}\n", n * (n + 1) / 2)).collect();
     for workers in ["1", "2"] {
         let output = run(&["--cache-dir", cache(), "--workers", workers], &module, &[]);
@@ -90,23 +92,27 @@ fn sums(directory: &str) {
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn a_program_in_c_does_what_it_does_natively() {
     is_the_same_as_native("tests/guests/languages/c");
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn processes_in_c_send_each_other_messages() {
     sums("examples/c");
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn a_program_in_cpp_does_what_it_does_natively() {
     is_the_same_as_native("tests/guests/languages/c++");
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn every_process_in_cpp_has_its_global_variables_made_once() {
-    let Some(module) = build("tests/guests/languages/constructors") else { return };
+    let module = build("tests/guests/languages/constructors");
     let output = run(&["--no-cache"], &module, &[]);
     let expected = "the first: made before 1\na child: made before 1\n\
         no child: the module exports no function \"nobody\"\n";
@@ -114,14 +120,16 @@ fn every_process_in_cpp_has_its_global_variables_made_once() {
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn a_program_in_go_does_what_it_does_natively() {
     is_the_same_as_native("tests/guests/languages/go");
 }
 
 /// Two connections, of which the first is silent while the second is served, and clocks beside both.
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn a_server_in_go_waits_for_everything_at_once() {
-    let Some(module) = build("tests/guests/languages/go-server") else { return };
+    let module = build("tests/guests/languages/go-server");
     let mut server = Talking::start(&["--cache-dir", cache(), "--listen", "127.0.0.1:0"], &module, &[]);
     let address = server.address();
     server.expect("listening");
@@ -141,18 +149,21 @@ fn a_server_in_go_waits_for_everything_at_once() {
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn processes_in_go_send_each_other_messages() {
     sums("examples/go");
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn a_program_in_zig_does_what_it_does_natively() {
     is_the_same_as_native("tests/guests/languages/zig");
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn a_program_in_zig_writes_below_a_directory_that_it_opened() {
-    let Some(module) = build("tests/guests/languages/below") else { return };
+    let module = build("tests/guests/languages/below");
     let directory = tempfile::tempdir().expect("a directory");
     let given = format!("{}::data", directory.path().display());
     let output = run(&["--no-cache", "--dir", &given], &module, &["data"]);
@@ -161,34 +172,38 @@ fn a_program_in_zig_writes_below_a_directory_that_it_opened() {
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn processes_in_zig_send_each_other_messages() {
     sums("examples/zig");
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn a_program_in_assemblyscript_does_what_is_written_down() {
-    let Some(module) = build("tests/guests/languages/assemblyscript") else { return };
+    let module = build("tests/guests/languages/assemblyscript");
     let expected = include_str!("../guests/languages/assemblyscript/expected.txt");
     assert_eq!(guest(&module), expected);
 }
 
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn processes_in_assemblyscript_send_each_other_messages() {
     sums("examples/assemblyscript");
 }
 
 /// A parent in C has processes of all these languages sum up square numbers.
 #[test]
+#[ignore = "installs compilers (.ci/run toolchains)"]
 fn processes_of_several_languages_send_each_other_messages() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut expected = String::new();
     for language in ["assemblyscript", "c", "go", "zig"] {
-        let Some(module) = build(&format!("examples/{language}")) else { return };
+        let module = build(&format!("examples/{language}"));
         let name = format!("{language}.wasm");
         fs::copy(module, directory.path().join(&name)).expect("copied");
         expected += &format!("{name}: 0 1 5 14 30 55 91 140 204 285\n");
     }
-    let Some(module) = build("examples/several-languages") else { return };
+    let module = build("examples/several-languages");
     let modules = format!("{}::modules", directory.path().display());
     let output = run(&["--no-cache", "--dir", &modules], &module, &[]);
     assert_eq!((stdout(&output), stderr(&output)), (expected, String::new()));

@@ -1,9 +1,13 @@
 //! `lunatic-exec`: runs a WebAssembly program as lightweight processes.
 //!
-//! Arguments in, one runtime or simulator built, loaded and run. Exit status: the program's own; 134 if its first process
-//! traps; 1 for a file that cannot be used; 2 for wrong usage; 143 or 130 if SIGTERM or SIGINT stops it. In a simulation
-//! also 125 for a deadlock, and 124 when the simulated time is over. A test binary is run for its tests, as
-//! cargo's runner has to: then 101 if one fails.
+//! The command parses its arguments, then builds one runtime or simulator, loads the program and runs it. Exit statuses:
+//!
+//! * the program's own;
+//! * 134 if its first process traps;
+//! * 1 for a file that cannot be used, 2 for wrong usage;
+//! * 143 or 130 if SIGTERM or SIGINT stops it;
+//! * in a simulation, 125 for a deadlock, and 124 when the simulated time is over;
+//! * 101 if a test fails: as Cargo's runner, the command runs the tests of a test binary.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -25,116 +29,180 @@ use lunatic_executor::{
     Simulator, enter_jail, fits,
 };
 
-/// Run a WebAssembly program: its processes are isolated, preempted, and scheduled on all processors.
+/// Run a WebAssembly program as isolated, preempted processes on all processors.
 ///
-/// A file prepared by lunatic-prep is verified first; a plain module is prepared in memory. A test binary is run for its
-/// tests, with the flags of any `cargo test`.
+/// A module that lunatic-prep has prepared is verified first. A plain module is prepared in memory. A test binary runs its
+/// tests, with the flags of `cargo test`. Options can also be read from a file: see --config.
 #[derive(Debug, Parser)]
-#[command(name = COMMAND, version, args_override_self = true, override_usage = "lunatic-exec [OPTIONS] <APP.lwasm> [ARG]...")]
+#[command(
+    name = COMMAND,
+    version,
+    args_override_self = true,
+    override_usage = "lunatic-exec [OPTIONS] <APP.lwasm> [ARG]...",
+    after_help = "Examples:\n  lunatic-exec app.lwasm one two\n  \
+        lunatic-exec --dir data::/data:ro --listen 127.0.0.1:8080 --max-memory 64MiB app.wasm\n  \
+        lunatic-exec --seeds 0..10000 app.wasm"
+)]
 struct Arguments {
-    /// Read options from a file, as TOML: max-memory = "64MiB", dir = ["data::/data:ro"]. Where an option has one value,
-    /// the command line's is the last word
-    #[arg(long, value_name = "FILE")]
+    /// Read options from a TOML file
+    ///
+    /// A key is an option's name, a list is an option that is given several times: max-memory = "64MiB",
+    /// dir = ["data::/data:ro"], a table [env]. For an option with one value, the command line takes precedence.
+    #[arg(long, value_name = "FILE", help_heading = PROGRAM)]
     config: Option<PathBuf>,
-    /// A directory that the program may use, and the name it sees [default name: the same]; with :ro, nothing in it may be
-    /// changed
-    #[arg(long = "dir", value_name = "HOST[::GUEST][:ro]", value_parser = parse_dir)]
+    /// Preopen a directory for the program
+    ///
+    /// GUEST is the name that the program sees; without it, the name is the same. With :ro, nothing in the directory can be
+    /// changed.
+    #[arg(long = "dir", value_name = "HOST[::GUEST][:ro]", value_parser = parse_dir, help_heading = "Files")]
     dirs: Vec<PreopenedDir>,
-    /// Listen here for connections that the program accepts by WASI's functions; its descriptors are those behind the
-    /// directories, the first is 3 if there is none
-    #[arg(long = "listen", value_name = "ADDRESS:PORT")]
+    /// Listen here for connections that the program accepts
+    ///
+    /// The program accepts with WASI functions. The descriptors follow those of the directories: the first is 3 if there
+    /// are none. Port 0 is any free port; the address is printed.
+    #[arg(long = "listen", value_name = "ADDRESS:PORT", value_parser = parse_address, help_heading = "Network")]
     listeners: Vec<SocketAddr>,
-    /// A variable of the program's environment; without a value it is passed on, if it is set
-    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = parse_variable)]
+    /// Set a variable of the program's environment
+    ///
+    /// Without a value, the variable of this name is passed on, if it is set. Nothing else is inherited.
+    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = parse_variable, help_heading = PROGRAM)]
     env: Vec<String>,
-    /// Pass on the whole environment, or the variables whose names fit: LC_*; what --env says of a variable comes first
-    #[arg(long, value_name = "PATTERN", num_args = 0..=1, require_equals = true, default_missing_value = "*")]
+    /// Pass on the environment, or the matching variables
+    ///
+    /// PATTERN may contain *, as in LC_*. Variables that --env sets take precedence.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "*",
+        help_heading = PROGRAM
+    )]
     env_inherit: Vec<String>,
-    /// Do as another runtime did, for programs that rely on it. `lunatic` is Lunatic 0.13: the environment is passed on,
-    /// the directory "." may be used, and the program's name is its file's, without the path
-    #[arg(long, value_name = "RUNTIME")]
+    /// Behave as another runtime, for programs that rely on it
+    ///
+    /// lunatic is Lunatic 0.13: the environment is passed on, the directory "." is preopened, and the program's name is
+    /// its file name without the path.
+    #[arg(long, value_name = "RUNTIME", help_heading = PROGRAM)]
     compat: Option<Compat>,
-    /// Add --bench to the arguments of the program
-    #[arg(long)]
+    /// Add --bench to the program's arguments
+    #[arg(long, help_heading = PROGRAM)]
     bench: bool,
     #[command(flatten)]
     network: NetworkOptions,
-    /// Host functions that no process may call: lunatic::networking::*, *::compile_module, or * for all. A function of
-    /// WASI is forbidden by its older name too
-    #[arg(long = "forbid", value_name = "PATTERN")]
+    /// Host functions that no process may call
+    ///
+    /// Examples: lunatic::networking::*, *::compile_module, or * for all. A WASI function is forbidden under its older name,
+    /// too. A pattern that matches no function is an error.
+    #[arg(long = "forbid", value_name = "PATTERN", help_heading = "Security")]
     forbidden: Vec<String>,
-    /// Worker threads [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = parse_workers)]
+    /// Worker threads [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = parse_workers, help_heading = PERFORMANCE)]
     workers: Option<usize>,
-    /// Memory of each process, in bytes, or with the suffix KiB, MiB or GiB
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    /// Linear memory of each process [default: 4GiB]
+    ///
+    /// In bytes, or with the suffix KiB, MiB or GiB. What the host keeps for a process may take as much again.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = LIMITS)]
     max_memory: Option<u64>,
-    /// Memory of all processes together, likewise; beyond it none grows, and a process that cannot get what it begins
-    /// with ends [default: no limit]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    /// Memory of all processes together [default: no limit]
+    ///
+    /// Includes mailboxes and what the host keeps for processes. Beyond it, no memory grows, and a process that cannot get
+    /// its first memory ends.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = LIMITS)]
     max_total_memory: Option<u64>,
-    /// Messages that may wait for a process, in bytes, or with a suffix; whoever exceeds it ends [default: as much as
-    /// of memory]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    /// Bytes that may wait in a mailbox [default: as the memory limit]
+    ///
+    /// A process that exceeds it is killed.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = LIMITS)]
     max_mailbox: Option<u64>,
-    /// Messages that may wait for a process; whoever exceeds it ends [default: no limit]
-    #[arg(long, value_name = "N")]
+    /// Messages that may wait in a mailbox [default: no limit]
+    ///
+    /// A process that exceeds it is killed.
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
     max_messages: Option<u64>,
-    /// Processes that may live at a time; beyond it, spawning fails [default: no limit]
-    #[arg(long, value_name = "N")]
+    /// Processes alive at a time [default: no limit]
+    ///
+    /// Beyond it, spawning fails.
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
     max_processes: Option<NonZeroU64>,
-    /// Reductions that a process may use in its life; whoever has used them ends [default: no limit]
-    #[arg(long, value_name = "REDUCTIONS")]
+    /// Reductions that a process may use in its life [default: no limit]
+    ///
+    /// A reduction is about one WebAssembly instruction. A process that has used them is killed.
+    #[arg(long, value_name = "REDUCTIONS", help_heading = LIMITS)]
     max_reductions: Option<u64>,
-    /// Configurations, modules, errors or files that a process may have of each, at most 65536 [default: 65536, and 4096
-    /// files]
-    #[arg(long, value_name = "N")]
+    /// Resources of each kind for a process [default: 65536, but 4096 files]
+    ///
+    /// Kinds are configurations, modules, errors, files, databases, and sockets, all kinds of sockets together. At most
+    /// 65536.
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
     max_resources: Option<u64>,
-    /// Native stack of the first process, on which its calls are, in bytes, or with a suffix; up to 64MiB. Others have 256KiB,
-    /// or what their configuration gives them, up to this [default: 1MiB]
-    #[arg(long, value_name = "SIZE", value_parser = parse_stack)]
+    /// Native stack of the first process [default: 1MiB]
+    ///
+    /// Calls are on this stack. From 64KiB to 64MiB. Other processes have 256KiB, or what their configuration gives them, up
+    /// to this size.
+    #[arg(long, value_name = "SIZE", value_parser = parse_stack, help_heading = LIMITS)]
     stack_size: Option<usize>,
-    /// Reductions (about one WebAssembly instruction each) until the next process has its turn
-    #[arg(long, value_name = "REDUCTIONS")]
+    /// Reductions until the next process runs [default: 100000]
+    ///
+    /// A reduction is about one WebAssembly instruction.
+    #[arg(long, value_name = "REDUCTIONS", value_parser = parse_slice, help_heading = PERFORMANCE)]
     slice: Option<NonZeroU64>,
-    /// Insert no charges into a plain module: for measuring only, an endless loop then keeps its worker
-    #[arg(long)]
+    /// Do not insert charges into a plain module
+    ///
+    /// For measurements only: an endless loop then keeps its worker for ever.
+    #[arg(long, help_heading = PERFORMANCE)]
     unmetered: bool,
-    /// Keep speculative execution inside a guest's memory too: for guests that may be hostile; costs up to half more
-    #[arg(long)]
+    /// Mask speculative memory accesses, too
+    ///
+    /// For guests that may be hostile. Costs up to half more time.
+    #[arg(long, help_heading = "Security")]
     untrusted: bool,
-    /// Guard every process's memory by 6 GiB of address space instead of checks, as far as there is some (for about
-    /// 5,000): for programs of few processes that compute a lot. Programs that cannot spawn have it anyway, and
-    /// processes whose configuration gives them 256 MiB or more
-    #[arg(long)]
+    /// Guard memories by address space instead of checks
+    ///
+    /// For programs of few processes that compute a lot. A memory takes 6 GiB of address space; there is enough for about
+    /// 5,000. Programs that cannot spawn, and processes whose configuration gives them 256 MiB or more, have it anyway.
+    #[arg(long, help_heading = PERFORMANCE)]
     reserve_memory: bool,
-    /// Keep native code in this directory, which must belong to you [default: lunatic in $XDG_CACHE_HOME, or in
-    /// .cache in your home]
-    #[arg(long, value_name = "DIR")]
+    /// Where native code is cached
+    ///
+    /// The directory must belong to you, and only you may be able to write to it. The default is lunatic in
+    /// $XDG_CACHE_HOME, or in .cache of your home directory.
+    #[arg(long, value_name = "DIR", help_heading = PERFORMANCE)]
     cache_dir: Option<PathBuf>,
-    /// Compile the program, as if it was never run before, and keep nothing
-    #[arg(long, conflicts_with = "cache_dir")]
+    /// Compile the program, and cache nothing
+    #[arg(long, conflicts_with = "cache_dir", help_heading = PERFORMANCE)]
     no_cache: bool,
-    /// Give up what the options do not need before the program is loaded, by Linux's landlock and seccomp: files but those
-    /// of its directories, sockets if no network is allowed, other programs and processes. The cache of native code is
-    /// only read
-    #[arg(long, conflicts_with_all = ["perf_map", "timeline"])]
+    /// Give up all rights that the options do not need
+    ///
+    /// Before the program is loaded, Linux's landlock and seccomp take away files outside of its directories, sockets if no
+    /// network is allowed, other programs and processes. The cache of native code is only read.
+    #[arg(long, conflicts_with_all = ["perf_map", "timeline"], help_heading = "Security")]
     jail: bool,
-    /// Show what the program counts and measures at http://ADDRESS/metrics, as Prometheus reads it
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Serve the program's metrics in the Prometheus format
+    ///
+    /// At http://ADDRESS:PORT/metrics.
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_address, help_heading = OBSERVATION)]
     prometheus: Option<SocketAddr>,
-    /// Write /tmp/perf-PID.map, in which perf finds the names of the program's functions
-    #[arg(long)]
+    /// Write /tmp/perf-PID.map, in which perf finds function names
+    #[arg(long, help_heading = OBSERVATION)]
     perf_map: bool,
     #[command(flatten)]
     simulation: SimulationOptions,
-    /// The program, `-` for stdin; whatever follows it are its arguments, also what looks like an option here
-    // One list, not a program and a list: clap would still take known options between the two for its own.
-    #[arg(value_name = "APP.lwasm", required = true, trailing_var_arg = true)]
+    /// The program, - for stdin, and its arguments
+    ///
+    /// Everything after the program is an argument of the program, even if it looks like an option.
+    // One list, not a program and a list: between the two, clap would still take known options for its own.
+    #[arg(value_name = "APP.lwasm", required = true, trailing_var_arg = true, help_heading = "Arguments")]
     program: Vec<OsString>,
 }
 
-/// What programs may rely on that were written for another runtime.
+// Headings of the help that several options have.
+const PROGRAM: &str = "Program and environment";
+const LIMITS: &str = "Limits";
+const PERFORMANCE: &str = "Performance and code cache";
+const OBSERVATION: &str = "Observation";
+
+/// Another runtime whose behaviour a program may rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Compat {
     Lunatic,
@@ -149,7 +217,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is on the command line, with what is in the file that it names.
+/// The arguments of the command line, with the options of the file that `--config` names.
 fn arguments() -> Result<Arguments, Failure> {
     let line: Vec<OsString> = std::env::args_os().collect();
     let arguments = Arguments::parse_from(&line);
@@ -160,7 +228,7 @@ fn arguments() -> Result<Arguments, Failure> {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    // Before a jail hides it.
+    // A jail hides this information, so it is read first.
     let ignored = IgnoredSignals::now();
     let path = PathBuf::from(&arguments.program[0]);
     let bytes = read_input(&path)?;
@@ -173,7 +241,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     let (prometheus, jail) = (arguments.prometheus, arguments.jail);
     let config = configuration(arguments)?;
-    // All that it does not let in is open by now, and there is no other thread yet.
+    // Whatever the jail would refuse has been opened by now, and there is only one thread: others inherit the jail.
     if jail {
         enter_jail(&config, prometheus)
             .map_err(|error| Failure { place: "jail".into(), cause: error.into() })?;
@@ -186,20 +254,20 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         return run_tests(runtime, &program, &bytes, &args);
     }
     drop(bytes);
-    // Not while it loads: there is nothing to lose yet. Nor unmetered: a loop that keeps its worker cannot be stopped,
-    // only ended with the whole command.
+    // While the program loads, the default action is right: there is nothing to lose yet. It is right for an unmetered program,
+    // too: a loop that keeps its worker cannot be stopped, only ended with the whole command.
     if !unmetered {
-        listen_to_signals(ignored, runtime.stopper(), runtime.inspector())
+        listen_to_signals(ignored, runtime.shutdown_handle(), runtime.inspector())
             .map_err(|error| Failure { place: "signals".into(), cause: error.into() })?;
     }
     if let Some(address) = prometheus {
         let served = runtime.serve_metrics(address);
         let served = served.map_err(|error| Failure { place: address.to_string(), cause: error.into() })?;
-        // With port 0 it is any that is free.
+        // Port 0 became any free port, so the address is printed.
         eprintln!("{COMMAND}: metrics at http://{}/metrics", served.address());
     }
     let status = runtime.run(&program);
-    // A status is one byte for the operating system, the lowest one, as `exit` in C has it.
+    // The operating system keeps the lowest byte of a status, as C's `exit` does.
     Ok(ExitCode::from(status.0 as u8))
 }
 
@@ -250,8 +318,8 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
     })
 }
 
-/// The program's name and what follows it. WASI's arguments are text: other bytes are refused, for the guest would see
-/// another argument than was given. The name, which only says what was started, is shown as well as it can be.
+/// The program's name and its arguments. WASI's arguments are text: an argument with other bytes is refused, because the guest
+/// would see a different one. The name only says what was started, so its invalid bytes are replaced.
 fn guest_arguments(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     let (program, rest) = arguments.program.split_first().expect("it is required");
     let name = match arguments.compat {
@@ -267,18 +335,18 @@ fn guest_arguments(arguments: &Arguments) -> Result<Vec<String>, Failure> {
     Ok(all)
 }
 
-/// The program cannot be given something that is not UTF-8.
+/// An argument or a variable is not UTF-8, so the program cannot receive it.
 fn not_text(place: String) -> Failure {
     Failure { place, cause: "it is not UTF-8, which WebAssembly programs expect".into() }
 }
 
-/// What was asked for, and then the host's variables that have not been named, if all are passed on. What is not text is
-/// refused if it was asked for by name, and else left out: the guest could not read it.
+/// The variables that `--env` names, and then the inherited ones that it does not name. A variable that is not UTF-8 is refused
+/// if it was named, and skipped otherwise: the guest could not read it.
 fn environment(arguments: &Arguments) -> Result<Vec<(String, String)>, Failure> {
     let mut variables: Vec<(String, String)> = Vec::new();
     for variable in &arguments.env {
         let Some((name, value)) = environment_variable(variable)? else { continue };
-        // What comes last is said last.
+        // Of several values for one name, the last one counts.
         variables.retain(|(other, _)| *other != name);
         variables.push((name, value));
     }
@@ -294,7 +362,7 @@ fn environment(arguments: &Arguments) -> Result<Vec<(String, String)>, Failure> 
     Ok(variables)
 }
 
-/// Says where that is, for with port 0 it is any that is free.
+/// Binds a listener and prints its address, because port 0 becomes any free port.
 fn listen(address: &SocketAddr) -> Result<Arc<TcpListener>, Failure> {
     let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (bound, listener) =
@@ -309,7 +377,7 @@ fn directories(arguments: &Arguments) -> Vec<PreopenedDir> {
     here.into_iter().chain(arguments.dirs.iter().cloned()).collect()
 }
 
-/// `NAME=VALUE`, or the host's value of `NAME`, if it has one.
+/// Splits `NAME=VALUE`, or looks up the host's value of `NAME`. Returns `None` if that is not set.
 fn environment_variable(variable: &str) -> Result<Option<(String, String)>, Failure> {
     if let Some((name, value)) = variable.split_once('=') {
         return Ok(Some((name.to_owned(), value.to_owned())));
@@ -328,7 +396,7 @@ fn parse_dir(text: &str) -> Result<PreopenedDir, String> {
     };
     let (host, guest) = names.split_once("::").unwrap_or((names, names));
     if host.is_empty() || guest.is_empty() {
-        return Err("expected HOST or HOST::GUEST, and :ro behind it or not".into());
+        return Err("expected HOST or HOST::GUEST, optionally followed by :ro".into());
     }
     Ok(PreopenedDir { host: host.into(), guest: guest.into(), is_read_only })
 }
@@ -339,6 +407,14 @@ fn parse_variable(text: &str) -> Result<String, String> {
     } else {
         Ok(text.into())
     }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080".into())
+}
+
+fn parse_slice(text: &str) -> Result<NonZeroU64, String> {
+    text.parse().map_err(|_| "expected a number of reductions, at least 1".into())
 }
 
 fn parse_workers(text: &str) -> Result<usize, String> {
@@ -353,14 +429,17 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .iter()
         .find_map(|&(suffix, unit)| Some((text.strip_suffix(suffix)?, unit)))
         .expect("the empty suffix always fits");
-    let number: u64 = number.trim().parse().map_err(|_| format!("{text:?} is not a size: try 64MiB"))?;
+    let number: u64 = number
+        .trim()
+        .parse()
+        .map_err(|_| format!("{text:?} is not a size: expected bytes, or a suffix as in 64MiB"))?;
     number.checked_mul(unit).ok_or_else(|| format!("{text:?} is too large"))
 }
 
 fn parse_stack(text: &str) -> Result<usize, String> {
     let size = parse_size(text)?;
     let fits = usize::try_from(size).ok().filter(|size| (MIN_STACK..=MAX_STACK).contains(size));
-    fits.ok_or_else(|| format!("a stack has from {MIN_STACK} to {MAX_STACK} bytes"))
+    fits.ok_or_else(|| format!("expected a size from {MIN_STACK} to {MAX_STACK} bytes"))
 }
 
 #[cfg(test)]
@@ -387,7 +466,25 @@ mod tests {
     }
 
     #[test]
-    fn workers_are_neither_none_nor_countless() {
+    fn every_option_has_a_heading_and_a_short_summary() {
+        for option in Arguments::command().get_opts() {
+            let name = option.get_long().expect("every option has a long name");
+            assert!(option.get_help_heading().is_some(), "--{name} has no heading");
+            let summary = option.get_help().expect("every option has a help text").to_string();
+            assert!(summary.len() <= 80, "the summary of --{name} has {} bytes", summary.len());
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_explained_with_an_example() {
+        for wrong in [":8080", "localhost:8080", "8080"] {
+            assert!(parse_address(wrong).unwrap_err().contains("127.0.0.1:8080"), "{wrong}");
+        }
+        assert!(parse_slice("0").unwrap_err().contains("at least 1"));
+    }
+
+    #[test]
+    fn the_number_of_workers_has_limits() {
         assert_eq!(parse_workers("1024"), Ok(1024));
         for wrong in ["0", "1025", "-1", "18446744073709551615", ""] {
             assert!(parse_workers(wrong).is_err(), "{wrong}");
@@ -395,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_module_belongs_to_the_guest() {
+    fn arguments_after_the_module_are_the_guests() {
         let line = ["--workers", "1", "a.lwasm", "--workers", "-x", "--help", "--", "-"];
         let arguments = Arguments::parse_from([COMMAND].iter().chain(&line));
         assert_eq!(arguments.workers, Some(1));

@@ -1,7 +1,7 @@
 //! `lunatic-prep`: makes a WebAssembly module preemptible.
 //!
-//! Arguments in, one call of [`lunatic_instrument`], the result to a file. Exit status: 0 if it was done, 1 if the
-//! file cannot be used or written, 2 for wrong usage.
+//! The command parses its arguments, calls [`lunatic_instrument`] once and writes the result to a file. Exit statuses: 0 for
+//! success, 1 if a file cannot be used or written, 2 for wrong usage.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -12,23 +12,29 @@ use clap::Parser;
 use lunatic_cli::{Failure, Progress, escape, fail, read_input, write_output};
 use lunatic_instrument::{Options, Report, Stats, prepare_with_progress, verify};
 
-/// Make a WebAssembly module preemptible, so that lunatic-exec can run many of it side by side.
+/// Make a WebAssembly module preemptible, so that lunatic-exec can run many of its processes side by side.
+///
+/// Inserts a charge at each function entry and loop, and verifies that every path is paid for.
 #[derive(Debug, Parser)]
 #[command(name = COMMAND, version)]
 struct Arguments {
-    /// The module to prepare, `-` for stdin
+    /// The module to prepare, - for stdin
     #[arg(value_name = "APP.wasm")]
     input: PathBuf,
-    /// Where to write it, `-` for stdout [default: beside the input, as .lwasm; stdout for stdin]
+    /// Where to write the result, - for stdout
+    ///
+    /// By default, a file next to the input with the extension .lwasm; stdout if the input is stdin.
     #[arg(short, long, value_name = "APP.lwasm", conflicts_with = "check")]
     output: Option<PathBuf>,
-    /// Print to stderr what was done
+    /// Print statistics to stderr
     #[arg(long)]
     stats: bool,
-    /// Write the text form of the result, to read it [default output: stdout]
+    /// Write the result as text, by default to stdout
     #[arg(long, conflicts_with = "check")]
     wat: bool,
-    /// Write nothing: check that the file is a prepared module, and say where it is not
+    /// Verify a prepared module and write nothing
+    ///
+    /// If the module is not prepared correctly, the error names the place.
     #[arg(long)]
     check: bool,
 }
@@ -81,7 +87,7 @@ fn check(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where the output goes if nothing is said: `app.wasm` becomes `app.lwasm`, stdin becomes stdout.
+/// The default output: `app.lwasm` for `app.wasm`, stdout for stdin.
 fn beside(input: &Path) -> PathBuf {
     if input == Path::new("-") { input.to_path_buf() } else { input.with_extension("lwasm") }
 }
@@ -92,9 +98,9 @@ fn stats_table(stats: &Stats, time: Duration) -> String {
     let mut rows = vec![
         ("functions", stats.functions.to_string()),
         ("loops", stats.loops.to_string()),
-        ("written out", format!("{} loops, so that one charge pays for several rounds", stats.unrolled)),
+        ("unrolled", format!("{} loops, so that one charge pays for several rounds", stats.unrolled)),
         ("charges", stats.charges.to_string()),
-        ("  at beginnings", (stats.charges - added).to_string()),
+        ("  at entries", (stats.charges - added).to_string()),
         ("  on long paths", stats.long_paths.to_string()),
         ("  after calls", stats.returns.to_string()),
         ("  in handlers", stats.handlers.to_string()),
@@ -103,14 +109,13 @@ fn stats_table(stats: &Stats, time: Duration) -> String {
         ("size after", format!("{} bytes ({growth:+.1} %)", stats.size_after)),
         ("time", format!("{:.1} ms", time.as_secs_f64() * 1e3)),
     ];
-    rows.extend(stats.dropped_sections.iter().map(|name| ("section left out", escape(name))));
+    rows.extend(stats.dropped_sections.iter().map(|name| ("removed section", escape(name))));
     if stats.already_prepared {
-        // What it was before is not known.
+        // The original module is not known, so these numbers are not, either.
         rows.retain(|(name, _)| {
-            !["written out", "  at beginnings", "  on long paths", "  after calls", "  in handlers"]
-                .contains(name)
+            !["unrolled", "  at entries", "  on long paths", "  after calls", "  in handlers"].contains(name)
         });
-        rows.push(("note", "was prepared already: verified and left as it is".to_owned()));
+        rows.push(("note", "was already prepared: verified and left unchanged".to_owned()));
     }
     table(&rows)
 }
@@ -125,7 +130,7 @@ fn report_table(report: &Report) -> String {
     ])
 }
 
-/// The most work between two charges, for people.
+/// Formats the most work between two charges.
 fn bound(bound: u32, return_bound: u32) -> String {
     format!("{bound} reductions between two charges, and {return_bound} more for each call that returns")
 }

@@ -1,7 +1,7 @@
-//! `lunatic-exec` as the runner of `cargo test`: a test binary's flags, and what a person reads about its tests.
+//! `lunatic-exec` as the runner of `cargo test`: the flags of a test binary, and the report about its tests.
 //!
-//! How tests are found and run is the executor's ([`TestBinary`]); here are the words: those of libtest, which whoever
-//! runs `cargo test` knows, and scripts look for.
+//! The executor finds and runs the tests ([`TestBinary`]). This module has libtest's flags and output format, which users of
+//! `cargo test` know and scripts parse.
 
 mod options;
 mod report;
@@ -17,20 +17,20 @@ use crate::report::{Failure, escape};
 use options::{Color, Environment, Request, Run, parse, wants_benchmarks};
 use report::{Report, Style, list};
 
-/// The exit status when a test fails, and for flags that are not understood.
+/// The exit status if a test fails, and for invalid flags.
 const FAILED: u8 = 101;
 
-/// How long a test may take until it is named.
+/// The time after which a running test is reported as slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether a program that was loaded from these bytes is run for its tests, with these arguments: it is a test binary, and
-/// no benchmarks are asked for, which can only be the program's own.
+/// Whether a program that was loaded from these bytes runs its tests with these arguments: it is a test binary, and the arguments
+/// do not ask for benchmarks, which only the program itself could run.
 pub fn runs_tests(program: &Program, bytes: &[u8], arguments: &[String]) -> bool {
     program.is_test_binary(bytes) && !(program.has_start() && wants_benchmarks(arguments))
 }
 
-/// Runs or lists the tests of a program that this runtime has loaded from these bytes, as the arguments ask for. The first
-/// argument is the program's name.
+/// Runs or lists the tests of a program that this runtime has loaded from these bytes, as the arguments say. The first argument is
+/// the program's name.
 ///
 /// # Errors
 ///
@@ -72,7 +72,7 @@ fn run_chosen(binary: &TestBinary, run: &Run, selection: &Selection) -> Result<E
     let options = TestOptions { threads: run.threads, capture: run.capture, patience: PATIENCE };
     let mut written = Ok(());
     let ran = binary.run(&tests, options, |event| {
-        // What could not be written once is not tried again.
+        // After a failed write, nothing more is written; the error is returned below.
         if written.is_ok() {
             written = report.tell(event);
         }

@@ -1,21 +1,21 @@
-//! The flags of a test binary: libtest's, with its names, its defaults and its words.
+//! The flags of a test binary: libtest's, with the same names, defaults and messages.
 //!
-//! What follows a test binary on the command line is meant for its tests, and whoever writes it (cargo, an editor) means
-//! libtest. Taken are its stable flags; what is not stable, or not known, is an error as there.
+//! Cargo and editors write the arguments after a test binary for libtest. Its stable flags are accepted. Unstable and unknown flags
+//! are errors with libtest's message.
 
 use std::num::NonZeroUsize;
 
 use getopts::{Fail, Matches, Options};
 use lunatic_executor::{Ignored, Selection};
 
-/// What someone asks of a test binary.
+/// What the arguments ask a test binary to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// How it is asked.
+    /// Show the usage.
     Help(String),
-    /// Which tests there are.
+    /// List the tests.
     List { terse: bool },
-    /// To run them.
+    /// Run the tests.
     Run(Run),
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Color {
     Never,
 }
 
-/// What the environment says.
+/// The environment variables that libtest reads.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
     /// `RUST_TEST_THREADS`.
@@ -52,13 +52,13 @@ impl Environment {
     }
 }
 
-/// Whether benchmarks are asked for, and not tests. There are none among ours: the program itself may have some.
+/// Whether the arguments ask for benchmarks instead of tests. Only the program itself may have some.
 pub(super) fn wants_benchmarks(arguments: &[String]) -> bool {
     let is_given = |flag: &str| arguments.iter().any(|argument| argument == flag);
     is_given("--bench") && !is_given("--test")
 }
 
-/// Understands the arguments of a test binary of this name; an error is what libtest would say.
+/// Parses the arguments of the test binary `program`. An error is libtest's message.
 pub(super) fn parse(
     program: &str,
     arguments: &[String],
@@ -128,7 +128,7 @@ fn options() -> Options {
     options
 }
 
-/// libtest's flags that are not stable.
+/// Unstable flags of libtest.
 const UNSTABLE: [&str; 8] = [
     "force-run-in-process",
     "exclude-should-panic",
@@ -149,7 +149,7 @@ fn explain(failure: Fail) -> String {
     }
 }
 
-/// What follows the flags in the help.
+/// The text after the flags in the usage.
 const HELP: &str = "
 The FILTER string is tested against the name of all tests, and only those
 tests whose names contain the filter are run. Multiple filter strings may
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn how_it_is_run_and_shown() {
+    fn flags_select_threads_capture_and_format() {
         let run = run_of("--test-threads 3 --nocapture --show-output -q --color always");
         let expected = Run {
             threads: NonZeroUsize::new(3).unwrap(),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_libtests_words() {
+    fn errors_are_libtests_messages() {
         for (line, error) in [
             ("--foo", "Unrecognized option: 'foo'"),
             ("-x", "Unrecognized option: 'x'"),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_has_its_say_and_flags_the_last() {
+    fn flags_override_the_environment() {
         let of = |threads: &str, no_capture: &str, line: &str| {
             let environment =
                 Environment { threads: Some(threads.into()), no_capture: Some(no_capture.into()) };
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn benchmarks_are_the_programs() {
+    fn bench_without_test_asks_for_benchmarks() {
         let of = |line: &str| wants_benchmarks(&line.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>());
         assert!(of("--bench") && of("a --bench"));
         assert!(!of("a") && !of("--bench --test"));

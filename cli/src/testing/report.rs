@@ -1,8 +1,8 @@
-//! What a person reads of a test run: libtest's words, in its two formats.
+//! The report of a test run, in libtest's two formats.
 //!
-//! *Pretty* has a line for each test. When one is run at a time its name comes first and the rest when it is over, so that
-//! one sees which test it is that takes so long. *Terse* has a character for each that passes or is ignored, and a line
-//! for each that fails. Names are escaped: they are the module's, the terminal is not.
+//! *Pretty* has a line per test. If tests run one at a time, the name is printed when the test begins and the result when it ends,
+//! so that the user sees which test takes long. *Terse* has a character for each test that passes or is ignored, and a line for
+//! each that fails. Names are escaped, because the module chose them.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -11,28 +11,28 @@ use lunatic_executor::{Test, TestEvent, TestResult, Verdict};
 
 use crate::report::escape;
 
-/// Characters of a line in the terse format, and one.
+/// One more than the number of characters in a line of the terse format.
 const TERSE_COLUMNS: usize = 88;
 
-/// How it is shown.
+/// How the report is shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
     pub(super) terse: bool,
     pub(super) color: bool,
-    /// Whether only one test is run at a time.
+    /// Whether tests run one at a time.
     pub(super) one_at_a_time: bool,
-    /// Whether what tests wrote that passed is shown too.
+    /// Whether the output of passed tests is shown, too.
     pub(super) show_output: bool,
-    /// After which a test is slow.
+    /// The time after which a test is slow.
     pub(super) patience: Duration,
 }
 
-/// See the module.
+/// A report that is being written.
 pub(super) struct Report<W> {
     out: W,
     style: Style,
     tests: usize,
-    /// Tests that are over, and the column of the terse format.
+    /// The number of finished tests, and the column of the terse format.
     finished: usize,
     column: usize,
     passed: Vec<Shown>,
@@ -40,7 +40,7 @@ pub(super) struct Report<W> {
     ignored: usize,
 }
 
-/// A test that is over, with what it wrote.
+/// A finished test with its output.
 struct Shown {
     name: String,
     output: Vec<u8>,
@@ -51,7 +51,7 @@ const GREEN: &str = "32";
 const YELLOW: &str = "33";
 
 impl<W: Write> Report<W> {
-    /// Begins the report of so many tests.
+    /// Begins the report of `tests` tests.
     pub(super) fn begin(mut out: W, style: Style, tests: usize) -> io::Result<Report<W>> {
         write!(out, "\nrunning {}\n", plural(tests, "test"))?;
         out.flush()?;
@@ -59,7 +59,7 @@ impl<W: Write> Report<W> {
         Ok(Report { out, style, tests, finished: 0, column: 0, passed, failed, ignored: 0 })
     }
 
-    /// Tells what happens.
+    /// Reports an event.
     pub(super) fn tell(&mut self, event: TestEvent<'_>) -> io::Result<()> {
         match event {
             TestEvent::Started(test) if self.style.one_at_a_time && !self.style.terse => {
@@ -83,7 +83,7 @@ impl<W: Write> Report<W> {
         self.out.flush()
     }
 
-    /// Shows what there is to show of tests, and counts them. Whether none has failed.
+    /// Shows the outputs and the counts. Returns whether no test has failed.
     pub(super) fn end(mut self, filtered_out: usize, elapsed: Duration) -> io::Result<bool> {
         let (passed, failed) = (std::mem::take(&mut self.passed), std::mem::take(&mut self.failed));
         if self.style.show_output {
@@ -159,7 +159,7 @@ impl<W: Write> Report<W> {
         writeln!(self.out, " {}/{}", self.finished, self.tests)
     }
 
-    /// What they wrote, in the order in which they ended, and who they are.
+    /// Shows the outputs of tests in the order in which they ended, and lists their names.
     fn write_outputs(&mut self, title: &str, tests: &[Shown]) -> io::Result<()> {
         write!(self.out, "\n{title}:\n")?;
         let with_output: Vec<&Shown> = tests.iter().filter(|test| !test.output.is_empty()).collect();
@@ -186,7 +186,7 @@ impl<W: Write> Report<W> {
     }
 }
 
-/// Writes which tests there are.
+/// Lists tests.
 pub(super) fn list(mut out: impl Write, tests: &[Test], terse: bool) -> io::Result<()> {
     tests.iter().try_for_each(|test| writeln!(out, "{}: test", escape(&test.name)))?;
     if !terse {

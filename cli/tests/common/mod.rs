@@ -1,4 +1,4 @@
-//! Runs the commands as whoever types them does.
+//! Runs the commands as a user does.
 #![allow(dead_code)] // Each test file uses some of it.
 
 use std::fs;
@@ -29,14 +29,14 @@ pub(crate) fn wasm(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("the test's module is well-formed")
 }
 
-/// One of the commands, by the path of its program. It has no home, and so no cache but one that the test names.
+/// A command, by the path of its program. It has no home directory, and so no cache unless the test names one.
 pub(crate) fn command(program: &str, directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.current_dir(directory).args(arguments).env_remove("HOME").env_remove("XDG_CACHE_HOME");
     command
 }
 
-/// Runs a command to its end, with these bytes as its standard input.
+/// Runs a command to its end with these bytes as its standard input.
 pub(crate) fn feed(mut command: Command, stdin: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the command starts");
@@ -46,7 +46,7 @@ pub(crate) fn feed(mut command: Command, stdin: &[u8]) -> Output {
     child.wait_with_output().expect("the command ends")
 }
 
-/// The one line that the command printed on failing.
+/// The line that a failed command printed.
 #[track_caller]
 pub(crate) fn error_of(output: &Output, status: i32) -> String {
     assert_eq!(output.status.code(), Some(status), "{output:?}");
@@ -57,7 +57,7 @@ pub(crate) fn error_of(output: &Output, status: i32) -> String {
     text.trim_end().to_owned()
 }
 
-/// Where a short run of bytes is in a longer one, the first time.
+/// The first position of a sequence of bytes in a longer one.
 pub(crate) fn find(bytes: &[u8], wanted: &[u8]) -> usize {
     bytes.windows(wanted.len()).position(|window| window == wanted).expect("it is there")
 }

@@ -77,7 +77,7 @@ pub(crate) struct Running {
     pub(crate) ended: Receiver<i32>,
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
-    pub(crate) stopper: lunatic_executor::Stopper,
+    pub(crate) shutdown_handle: lunatic_executor::ShutdownHandle,
 }
 
 /// Starts a guest.
@@ -88,10 +88,10 @@ pub(crate) fn start(config: RuntimeConfig, wat: &str) -> Running {
         Parts { stdout: Box::new(stdout.clone()), stderr: Box::new(stderr.clone()), ..Parts::default() };
     let runtime = Runtime::with_parts(config, parts).unwrap();
     let program = runtime.load(&wasm).unwrap_or_else(|error| panic!("{error}"));
-    let stopper = runtime.stopper();
+    let shutdown_handle = runtime.shutdown_handle();
     let (sender, ended) = channel();
     std::thread::spawn(move || sender.send(runtime.run(&program).0));
-    Running { ended, stdout, stderr, stopper }
+    Running { ended, stdout, stderr, shutdown_handle }
 }
 
 /// The imports that guests in these tests use, a memory, and helpers:

@@ -1,0 +1,60 @@
+//! What the documents say of the sources is true: the tests that they name exist, and README.md shows an example as it is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use lunatic_tests::guests::root;
+
+/// Documents whose tables name test functions.
+const DOCUMENTS: &[&str] = &["docs/guarantees.md", "docs/hostile.md"];
+
+/// All words of the Rust sources below a directory that are followed or preceded by what makes them a test's name: `fn NAME`,
+/// or a line of a macro that generates tests, `NAME` or `NAME => …`.
+fn names(directory: &Path, found: &mut BTreeSet<String>) {
+    for path in
+        fs::read_dir(directory).expect("the repository can be read").flatten().map(|entry| entry.path())
+    {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() && !["target", ".git"].contains(&name) {
+            names(&path, found);
+        } else if name.ends_with(".rs") {
+            for line in fs::read_to_string(&path).expect("sources are UTF-8").lines().map(str::trim) {
+                let word = line.strip_prefix("fn ").unwrap_or(line);
+                let end = word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(word.len());
+                found.insert(word[..end].to_owned());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let mut existing = BTreeSet::new();
+    names(root(), &mut existing);
+    let mut named = 0;
+    for document in DOCUMENTS {
+        let text = fs::read_to_string(root().join(document)).expect("the document exists");
+        for row in text.lines().filter(|line| line.starts_with('|')) {
+            let tests = row.rsplit(" | ").next().expect("a split has a last part");
+            for test in tests.split('`').skip(1).step_by(2).filter(|word| !word.contains(['/', '.'])) {
+                if test.len() > 15 {
+                    assert!(
+                        existing.contains(test),
+                        "{document} names the test {test}, which does not exist"
+                    );
+                    named += 1;
+                }
+            }
+        }
+    }
+    assert!(named > 100, "the tables were not found: {named} names");
+}
+
+#[test]
+fn the_program_in_the_readme_is_the_example() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("it exists");
+    let example = fs::read_to_string(root().join("examples/counter/src/main.rs")).expect("it exists");
+    assert!(readme.contains(&format!("```rust\n{example}```")), "README.md and examples/counter differ");
+    assert!(readme.lines().count() <= 150, "README.md has {} lines", readme.lines().count());
+}
