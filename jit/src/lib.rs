@@ -75,3 +75,7 @@ pub use runtime::store::{
 };
 pub use runtime::sys::{page_faults, prefetch};
 pub use runtime::vm::account::TotalMemory;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
