@@ -67,3 +67,7 @@ pub use verify::{Report, verify, verify_with_progress};
 /// What was verified by a build of this crate with another value may be wrong for this one. Whatever keeps the result of
 /// [`verify`] beyond the end of the program, such as a cache of compiled code, keeps this value with it and compares.
 pub const SOURCE_FINGERPRINT: &str = env!("SOURCE_FINGERPRINT");
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -71,7 +71,14 @@ pub use runtime::nearest::nearest;
 pub use runtime::precompiled::PrecompiledError;
 pub use runtime::store::{
     Caller, CannotWait, Check, Export, HostCall, HostFunc, HostPanic, HostResult, Instance, IntoHostFunc,
-    Linked, Progress, Refusal, Resume, Store, StoreLimits, Unchecked, WasmValue, WorkingSet,
+    Linked, Progress, Refusal, Resume, Store, StoreLimits, Unchecked, WasmValue,
 };
-pub use runtime::sys::{page_faults, prefetch};
+pub use runtime::sys::page_faults;
 pub use runtime::vm::account::TotalMemory;
+/// Hints for the processor, which the executor gives. They are no part of the stable interface.
+#[doc(hidden)]
+pub use runtime::{perf::prefetch::prefetch, perf::working_set::WorkingSet};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

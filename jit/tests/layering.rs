@@ -20,6 +20,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const UNSAFE: &[&str] = &[
     "runtime/code/image.rs",
     "runtime/instantiate.rs",
+    "runtime/perf/prefetch.rs",
+    "runtime/perf/stack_switch.rs",
+    "runtime/perf/zeroing.rs",
     "runtime/precompiled.rs",
     "runtime/store/call.rs",
     "runtime/store/caller.rs",
@@ -44,7 +47,6 @@ const UNSAFE: &[&str] = &[
     "runtime/vm/stack.rs",
     "runtime/vm/table.rs",
     "runtime/vm/trap.rs",
-    "runtime/vm/worker_stack.rs",
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

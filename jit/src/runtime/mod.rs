@@ -10,6 +10,7 @@ pub(crate) mod linker;
 pub(crate) mod loaded;
 pub(crate) mod module;
 pub(crate) mod nearest;
+pub(crate) mod perf;
 pub(crate) mod perf_map;
 pub(crate) mod precompiled;
 pub(crate) mod room;

@@ -14,7 +14,6 @@ mod host_func;
 mod linked;
 mod spare;
 mod values;
-mod working_set;
 
 pub use call::{CannotWait, Progress, Resume};
 pub use caller::{Caller, HostCall, HostPanic};
@@ -23,7 +22,6 @@ pub use host_func::{Check, HostFunc, HostResult, IntoHostFunc, Refusal, Unchecke
 pub use linked::Linked;
 pub(crate) use linked::{Hosts, unresolved};
 pub(crate) use spare::Shelves;
-pub use working_set::WorkingSet;
 
 use std::alloc::Layout;
 use std::cell::Cell;
@@ -41,11 +39,12 @@ use crate::runtime::engine::Engine;
 use crate::runtime::error::{InstantiateError, Trap, TrapKind};
 use crate::runtime::instantiate;
 use crate::runtime::module::Module;
+use crate::runtime::perf::working_set::WorkingSet;
 use crate::runtime::vm::account::{Account, TotalMemory};
 use crate::runtime::vm::instance::{InstanceData, OwnedInstance, StoreCore};
 use crate::runtime::vm::libcalls;
-use crate::runtime::vm::residency;
 use crate::runtime::vm::stack::{PooledStack, StackPool};
+use crate::runtime::vm::thread;
 
 use call::{Outer, Request};
 use spare::Shelf;
@@ -134,7 +133,7 @@ impl<T: Send + 'static> Store<T> {
         };
         let core = StoreCore {
             runtime,
-            thread: residency::thread(),
+            thread: thread::number(),
             memory: Account::new(limits.max_memory, limits.total),
             table_used: 0,
             max_table_elements: limits.max_table_elements,
@@ -219,6 +218,20 @@ impl<T: Send + 'static> Store<T> {
         inner.core.note_thread();
         let memory = inner.core.instances[instance.0 as usize].main_memory_bytes()?;
         Some((memory, &mut inner.data))
+    }
+
+    /// Notes in `set` where this store is, after a call was left, for another thread to prefetch. It is no part of the
+    /// stable interface.
+    #[doc(hidden)]
+    pub fn note_working_set(&self, set: &WorkingSet) {
+        let core = &self.inner().core;
+        let Some(instance) = core.instances.first() else { return };
+        let frames = core.runtime.exit_frame;
+        // One that did not record its frames is in a bulk operation, which lasts longer than a few misses. Where the store
+        // is not at the top of the stack, what is fetched is something else: few stores are elsewhere, and to know which
+        // would cost every other one a line.
+        let store = if frames == 0 { 0 } else { self.inner.as_ptr() as usize };
+        set.note(frames, store, instance.stack_top().unwrap_or(0));
     }
 
     fn inner(&self) -> &StoreInner<T> {

@@ -22,10 +22,11 @@ use super::Linked;
 use super::{Instance, Store, StoreInner, StoreLimits};
 use crate::runtime::error::InstantiateError;
 use crate::runtime::instantiate;
+use crate::runtime::perf::residency::Faults;
 use crate::runtime::room::Room;
 use crate::runtime::vm::account::Account;
-use crate::runtime::vm::residency::{self, Faults};
 use crate::runtime::vm::template::Template;
+use crate::runtime::vm::thread;
 
 /// Shelves of a module: as many threads do not meet.
 const SHELVES: usize = 8;
@@ -70,7 +71,7 @@ impl<T> Shelves<T> {
 
     /// The one of the thread that calls.
     fn mine(&self) -> &Arc<Shelf<T>> {
-        &self.0[residency::thread() as usize % SHELVES]
+        &self.0[thread::number() as usize % SHELVES]
     }
 }
 

@@ -82,74 +82,9 @@ impl Resident {
         for (start, size) in self.runs() {
             let run = std::ptr::with_exposed_provenance_mut::<u64>(address + start);
             // SAFETY: by the contract. Pages are aligned for words, and whole numbers of them.
-            zero_written(unsafe { std::slice::from_raw_parts_mut(run, size / size_of::<u64>()) });
-        }
-    }
-}
-
-/// Zeroes pages of which little was written: what is zero already is only read. A page of a process that has ended is in
-/// no near cache, and to write a line there costs twice, when it comes and when it goes.
-fn zero_written(pages: &mut [u64]) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has what it is compiled for.
-        return unsafe { zero_written_wide(pages) };
-    }
-    zero_parts(pages);
-}
-
-/// As [`zero_written`], with wider registers.
-///
-/// # Safety
-/// The processor has AVX2.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-#[target_feature(enable = "avx2")]
-unsafe fn zero_written_wide(pages: &mut [u64]) {
-    zero_parts(pages);
-}
-
-#[inline(always)]
-fn zero_parts(pages: &mut [u64]) {
-    /// Words that are looked at together: two lines.
-    const PART: usize = 16;
-    let (parts, rest) = pages.as_chunks_mut::<PART>();
-    for part in parts {
-        if part.iter().fold(0, |all, word| all | word) != 0 {
-            part.fill(0);
-        }
-    }
-    rest.fill(0);
-}
-
-/// Asks the processor for the line of an address, whatever is there, if it can be asked.
-#[inline]
-pub fn prefetch(address: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: every processor of this kind has the instruction. It reads nothing, and an address that is not mapped is
-    // passed over.
-    unsafe {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::without_provenance(address));
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = address;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whatever_was_written_is_zeroed() {
-        let mut pages = vec![0u64; 2 * 512 + 5];
-        let step = if cfg!(miri) { 97 } else { 1 };
-        for at in (0..pages.len()).step_by(step) {
-            (pages[at], pages[1024 - at / 2]) = (1 << (at % 64), u64::MAX);
-            zero_written(&mut pages);
-            assert!(pages.iter().all(|&word| word == 0), "word {at}");
-            pages[at] = 1 << 63;
-            zero_parts(&mut pages);
-            assert!(pages.iter().all(|&word| word == 0), "word {at}");
+            crate::runtime::perf::zeroing::zero(unsafe {
+                std::slice::from_raw_parts_mut(run, size / size_of::<u64>())
+            });
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::mem::offset_of;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -15,9 +14,9 @@ use super::account::Account;
 use super::activation::{Activation, Leave};
 use super::libcalls::{Dispatched, HostEntry};
 use super::memory::Memory;
-use super::residency::{self, Faults};
 use super::stack::{LentStack, PooledStack};
 use super::table::Table;
+use super::thread;
 use crate::environ::const_expr::ConstScope;
 use crate::environ::shape::SegmentMode;
 use crate::environ::value::{RawValue, ValType};
@@ -25,6 +24,7 @@ use crate::environ::vm_layout::PAGE;
 use crate::environ::vm_layout::{Place, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
 use crate::runtime::error::{Frame, HostError};
 use crate::runtime::loaded::ModuleInner;
+use crate::runtime::perf::residency::Faults;
 
 /// What a store is, but for its data. It never moves: native code and its instances point into it.
 ///
@@ -57,7 +57,7 @@ pub(crate) struct StoreCore {
     pub(crate) memory: Account,
     /// Where the result of a suspended host call goes; on the activation's stack.
     pub(crate) host_result: *mut RawValue,
-    /// The thread that used it last; see [`residency`].
+    /// The thread that used it last; see [`residency`](crate::runtime::perf::residency).
     pub(crate) thread: u64,
     /// Changes only while nothing runs. A process has one.
     pub(crate) instances: SmallVec<[OwnedInstance; 1]>,
@@ -65,14 +65,16 @@ pub(crate) struct StoreCore {
 
 // Elsewhere it is a matter of speed only.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-const _: () =
-    assert!(offset_of!(StoreCore, trap_handler) == 128 && offset_of!(StoreCore, host_result) == 328);
+const _: () = assert!(
+    std::mem::offset_of!(StoreCore, trap_handler) == 128
+        && std::mem::offset_of!(StoreCore, host_result) == 328
+);
 
 impl StoreCore {
     /// To be called before a thread uses the store's memories: they are told when it is another one than before.
     #[inline]
     pub(crate) fn note_thread(&mut self) {
-        let thread = residency::thread();
+        let thread = thread::number();
         if std::mem::replace(&mut self.thread, thread) != thread {
             self.change_thread();
         }
@@ -80,7 +82,7 @@ impl StoreCore {
 
     /// The thread that calls takes a store that has rested.
     pub(crate) fn take(&mut self) {
-        self.thread = residency::thread();
+        self.thread = thread::number();
         self.memories().for_each(Memory::take);
     }
 

@@ -20,10 +20,10 @@ use super::activation::{Exit, Leave};
 use super::instance::{InstanceData, StoreCore};
 use super::memory::Memory;
 use super::table::{self, Prepared};
-use super::worker_stack;
 use crate::environ::value::RawValue;
 use crate::environ::vm_layout::PAGE;
 use crate::environ::vm_layout::{BYTES_PER_REDUCTION, Builtin, CHUNK, VmContextHead, VmRuntime};
+use crate::runtime::perf::stack_switch;
 
 /// Entries of tables, likewise.
 const CHUNK_ENTRIES: usize = CHUNK as usize / size_of::<u64>();
@@ -227,7 +227,7 @@ unsafe fn call_host(context: Context, entry: &HostEntry, slots: *mut RawValue) -
         if (*runtime(context)).yielder == 0 {
             return (entry.call)(entry.function, context, slots);
         }
-        worker_stack::call((*runtime(context)).yielder as *const Exit, entry, context, slots)
+        stack_switch::call((*runtime(context)).yielder as *const Exit, entry, context, slots)
     }
 }
 

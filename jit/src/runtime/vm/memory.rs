@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::image::{Images, MemoryImage};
-use super::residency::{Faults, Pages};
 use super::slots::{Slot, Slots};
 use crate::environ::vm_layout::{GUARD, PAGE, RESERVATION, VmMemory};
+use crate::runtime::perf::residency::{Faults, Pages};
 use crate::runtime::sys::{Mapping, Reset, Resident, discard, own_pages, reset};
 
 /// Pages that a 32-bit memory may have.

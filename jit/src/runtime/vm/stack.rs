@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use corosensei::stack::{Stack, StackPointer};
 
 use super::slots::{Slot, Slots};
+use crate::runtime::perf::placement::{HOME, LINE, MAX_COLOUR, ROOM, colour};
 use crate::runtime::sys::page_size;
 
 /// Bytes beneath the limit for frames that do not check it.
@@ -39,14 +40,6 @@ const KEPT: usize = 16 << 10;
 /// Bytes of a mapping that stacks are cut from.
 const SLAB_SIZE: usize = if cfg!(miri) { 1 << 20 } else { 64 << 20 };
 
-/// Bytes of a home at most: what does not fit is allocated elsewhere.
-const HOME: usize = 2 << 10;
-
-/// Distances from the top at which stacks begin, and what they are multiples of: a line. With a home and the frames of a
-/// waiting guest, the largest leaves a page's width to spare in most programs.
-const COLOURS: usize = 16;
-const LINE: usize = 64;
-
 /// Bytes of a stack at least.
 const MIN_SIZE: usize = 4 * RESERVE;
 
@@ -54,7 +47,7 @@ const MIN_SIZE: usize = 4 * RESERVE;
 const ENTRY: usize = 1 << 10;
 
 /// Bytes at the top that guest frames never get, used or not: a guest has the same depth on every stack.
-const SPARE: usize = HOME + COLOURS * LINE;
+const SPARE: usize = HOME + MAX_COLOUR;
 
 /// All stacks of an engine: a pool for the size that most have, and one for each of the others, which are powers of two.
 #[derive(Debug)]
@@ -119,9 +112,7 @@ impl StackPool {
     pub(crate) fn take(self: &Arc<Self>) -> io::Result<PooledStack> {
         let (slot, _) = self.slots.take()?;
         forget_frames(slot.address(), self.size);
-        // Slots are often taken in their order, and neighbours are used together.
-        let colour = slot.address() / self.size % COLOURS;
-        let base = slot.address() + self.size - colour * LINE;
+        let base = slot.address() + self.size - colour(slot.address() / self.size);
         Ok(PooledStack { slot: Some(slot), pool: self.clone(), base, home: base })
     }
 }
@@ -160,7 +151,7 @@ impl PooledStack {
     /// Nothing may be running on the stack.
     pub(crate) fn carve(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let address = self.base.checked_sub(layout.size())? & !(layout.align().max(LINE) - 1);
-        if self.home - address > HOME {
+        if self.home - address > ROOM {
             return None;
         }
         self.base = address;

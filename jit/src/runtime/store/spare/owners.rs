@@ -231,7 +231,7 @@ fn owners_on_several_threads_find_their_memories_new() {
 /// The control: with a watch that begins too early, the histories of the test above find what is left.
 #[test]
 #[cfg_attr(miri, ignore = "it runs native code")]
-#[cfg_attr(not(target_os = "linux"), ignore = "no pages are remembered")]
+#[cfg_attr(any(not(target_os = "linux"), feature = "plain"), ignore = "no pages are remembered")]
 fn a_watch_of_the_thread_that_renews_is_found_out() {
     let engine = engine();
     engine.memories().watches_too_early.store(true, Ordering::Relaxed);

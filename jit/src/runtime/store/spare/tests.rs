@@ -64,6 +64,7 @@ fn who_ends_is_followed_by_the_next() {
 
 #[test]
 #[cfg_attr(miri, ignore = "it runs native code")]
+#[cfg_attr(feature = "plain", ignore = "no store lies in its stack")]
 fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
     let engine = engine();
     let wasm = wat::parse_str(

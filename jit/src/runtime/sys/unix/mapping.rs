@@ -168,6 +168,8 @@ impl Mapping {
         }
         // Nobody holds a reference into it: code is written through raw pointers and read by the processor only.
         self.protect(0..code, libc::PROT_READ | libc::PROT_EXEC)?;
+        #[cfg(all(target_arch = "aarch64", target_os = "linux"))]
+        flush_pipelines();
         self.protect(code..self.size, libc::PROT_READ)
     }
 }
@@ -186,6 +188,27 @@ impl Drop for Mapping {
 unsafe extern "C" {
     #[link_name = "__clear_cache"]
     fn clear_instruction_cache(start: usize, end: usize);
+}
+
+/// Has every processor that runs a thread of this process discard the instructions that it has fetched ahead.
+///
+/// The instruction cache is coherent after it was cleaned, but another processor may have fetched from this address before,
+/// when other code was mapped there. On aarch64 only that processor itself can discard what it fetched (`isb`); the kernel
+/// has it do so. On x86-64 the hardware keeps both coherent.
+///
+/// A kernel before 4.16 lacks the command, and an emulator may lack the call. Then nothing is flushed: a processor that
+/// switches between threads or takes an interrupt synchronises as well, so what remains is a race that no test has shown.
+#[cfg(all(target_arch = "aarch64", target_os = "linux"))]
+fn flush_pipelines() {
+    /// Commands of `membarrier(2)`, which libc has no names for.
+    const SYNC_CORE: libc::c_long = 1 << 5;
+    const REGISTER_SYNC_CORE: libc::c_long = 1 << 6;
+    static IS_REGISTERED: OnceLock<bool> = OnceLock::new();
+    // SAFETY: numbers only; the call changes no memory.
+    let command = |command: libc::c_long| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 };
+    if *IS_REGISTERED.get_or_init(|| command(REGISTER_SYNC_CORE)) {
+        command(SYNC_CORE);
+    }
 }
 
 /// The size of a page in bytes.

@@ -8,8 +8,6 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use super::Store;
-
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -59,26 +57,20 @@ impl WorkingSet {
             prefetch(guest - GUEST, guest + GUEST);
         }
     }
-}
 
-impl<T: Send + 'static> Store<T> {
-    /// Notes where it is, after a call was left.
-    pub fn note_working_set(&self, set: &WorkingSet) {
-        let core = &self.inner().core;
-        let Some(instance) = core.instances.first() else { return };
-        let frames = core.runtime.exit_frame;
-        // One that did not record its frames is in a bulk operation, which lasts longer than a few misses. Where the store
-        // is not at the top of the stack, what is fetched is something else: few stores are elsewhere, and to know which
-        // would cost every other one a line.
-        let store = if frames == 0 { 0 } else { self.inner.as_ptr() as usize };
-        set.left.store(count_left(), Ordering::Relaxed);
-        set.frames.store(frames, Ordering::Relaxed);
-        set.store.store(store, Ordering::Relaxed);
-        set.guest.store(instance.stack_top().unwrap_or(0), Ordering::Relaxed);
+    /// Notes the innermost frame, the store and the end of the guest's own stack, after a call was left; 0 for what is
+    /// not known.
+    #[inline]
+    pub(crate) fn note(&self, frames: usize, store: usize, guest: usize) {
+        self.left.store(count_left(), Ordering::Relaxed);
+        self.frames.store(frames, Ordering::Relaxed);
+        self.store.store(store, Ordering::Relaxed);
+        self.guest.store(guest, Ordering::Relaxed);
     }
 }
 
 /// One more call was left by this thread; its number.
+#[inline]
 fn count_left() -> u32 {
     let left = LEFT.get().wrapping_add(1);
     LEFT.set(left);
@@ -91,7 +83,7 @@ fn prefetch(from: usize, to: usize) {
     let to = to.min(from.saturating_add(MAX_LINES * LINE));
     let mut at = from;
     while at <= to {
-        crate::runtime::sys::prefetch(at);
+        super::prefetch::prefetch(at);
         at += LINE;
     }
 }

@@ -14,9 +14,9 @@
 //! system call of that thread. It does not count what other processes write into this one (a debugger).
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::runtime::sys::{Resident, page_faults};
+use crate::runtime::vm::thread::number as thread;
 
 /// The page faults of a thread, watched since some moment.
 #[derive(Clone, Copy, Debug)]
@@ -27,27 +27,8 @@ pub(crate) struct FaultWatch {
 }
 
 thread_local! {
-    /// The number of this thread, never given twice; 0 before it has one.
-    static THREAD: Cell<u64> = const { Cell::new(0) };
     /// Its faults when they were asked for last; none at all are assumed before.
     static LAST: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The number of the thread that calls.
-#[inline]
-pub(crate) fn thread() -> u64 {
-    match THREAD.get() {
-        0 => number_thread(),
-        known => known,
-    }
-}
-
-#[cold]
-fn number_thread() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    // Relaxed: it only has to be another one each time.
-    THREAD.set(NEXT.fetch_add(1, Ordering::Relaxed));
-    THREAD.get()
 }
 
 /// How many faults the thread that calls has had until now; for all slots whose use ended before.
@@ -94,6 +75,9 @@ pub(crate) enum Pages {
 impl Pages {
     /// Those of a slot that nobody uses.
     pub(crate) fn resting(resident: Option<Resident>) -> Pages {
+        if cfg!(feature = "plain") {
+            return Pages::Unknown;
+        }
         resident.map_or(Pages::Unknown, Pages::Resting)
     }
 

@@ -3,17 +3,17 @@
 //! It is what `Exit::on_parent_stack` does, for the one call that is made several times for each message: no closure is
 //! written to memory to be read on the other side, nor a result on the way back, and the function is called directly.
 
-use super::activation::Exit;
-use super::libcalls::{Context, Dispatched, HostEntry};
 use crate::environ::value::RawValue;
+use crate::runtime::vm::activation::Exit;
+use crate::runtime::vm::libcalls::{Context, Dispatched, HostEntry};
 
 /// Calls a host function on the worker's stack.
 ///
 /// # Safety
-/// The exit is the running activation's, and the rest as [`HostCode`](super::libcalls::HostCode) says.
-#[cfg(all(target_arch = "x86_64", unix, not(miri), not(address_sanitizer)))]
+/// The exit is the running activation's, and the rest as [`HostCode`](crate::runtime::vm::libcalls::HostCode) says.
+#[cfg(all(target_arch = "x86_64", unix, not(any(miri, address_sanitizer, feature = "plain"))))]
 #[inline]
-pub(super) unsafe fn call(
+pub(crate) unsafe fn call(
     exit: *const Exit,
     entry: &HostEntry,
     context: Context,
@@ -31,14 +31,14 @@ pub(super) unsafe fn call(
 ///
 /// # Safety
 /// As [`call`] has it.
-#[cfg(all(target_arch = "x86_64", unix, not(miri), not(address_sanitizer)))]
+#[cfg(all(target_arch = "x86_64", unix, not(any(miri, address_sanitizer, feature = "plain"))))]
 #[unsafe(naked)]
 unsafe extern "C" fn switch_and_call(
     function: *const (),
     context: Context,
     slots: *mut RawValue,
     stack: usize,
-    call: super::libcalls::HostCode,
+    call: crate::runtime::vm::libcalls::HostCode,
 ) -> Dispatched {
     // The directives are for debuggers and backtraces, which find the process's frames behind this one.
     core::arch::naked_asm!(
@@ -62,9 +62,9 @@ unsafe extern "C" fn switch_and_call(
 ///
 /// # Safety
 /// As above.
-#[cfg(not(all(target_arch = "x86_64", unix, not(miri), not(address_sanitizer))))]
+#[cfg(not(all(target_arch = "x86_64", unix, not(any(miri, address_sanitizer, feature = "plain")))))]
 #[inline]
-pub(super) unsafe fn call(
+pub(crate) unsafe fn call(
     exit: *const Exit,
     entry: &HostEntry,
     context: Context,
