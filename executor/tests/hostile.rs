@@ -24,7 +24,7 @@ fn times_of_a_named_pipe_are_set_without_waiting_for_its_other_end() {
     let fifo = directory.path().join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let dir = PreopenedDir { host: directory.path().into(), guest: "data".into(), is_read_only: false };
-    let config = RuntimeConfig { dirs: vec![dir], ..workers(1) };
+    let config = workers(1).dirs(vec![dir]);
     let running = start(
         config,
         &common::guest(
@@ -175,11 +175,8 @@ fn long_lists_are_paid_for() {
     let read = "(drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1024) (i32.const 60000)))";
     let write = "(drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1024) (i32.const 60000)))";
     for (call, limit) in [(poll, 1_000_000), (arguments, 1_000_000), (read, 20_000), (write, 20_000)] {
-        let config = RuntimeConfig {
-            max_reductions: Some(limit),
-            args: (0..2000).map(|number| number.to_string()).collect(),
-            ..workers(1)
-        };
+        let config =
+            workers(1).max_reductions(Some(limit)).args((0..2000).map(|number| number.to_string()).collect());
         let guest = common::guest(&format!(
             r#"(func (export "_start") (local $i i32)
                      (loop $more {call}

@@ -51,7 +51,7 @@ fn who_is_killed_while_it_uses_the_registry_leaves_nothing() {
         "#
     );
     for (count, slice) in [(1, 50), (2, 1000), (4, 50)] {
-        let outcome = run(RuntimeConfig { slice, ..workers(count) }, &guest(&body));
+        let outcome = run(workers(count).slice(slice), &guest(&body));
         assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
     }
 }

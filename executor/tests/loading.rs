@@ -45,7 +45,7 @@ fn a_runtime_without_workers_or_time_is_none() {
     for count in [0, MAX_WORKERS + 1, usize::MAX] {
         assert!(matches!(Runtime::new(workers(count)), Err(RuntimeError::Workers)), "{count}");
     }
-    let config = RuntimeConfig { slice: 0, ..workers(1) };
+    let config = workers(1).slice(0);
     assert!(matches!(Runtime::new(config), Err(RuntimeError::EmptySlice)));
 }
 

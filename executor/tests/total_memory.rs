@@ -10,7 +10,7 @@ const PAGE: u64 = 64 << 10;
 
 /// Runs a guest whose processes begin with two pages each, and may have so many together.
 fn with_pages(pages: u64, count: usize, body: &str) {
-    let config = RuntimeConfig { max_total_memory: Some(pages * PAGE), ..workers(count) };
+    let config = workers(count).max_total_memory(Some(pages * PAGE));
     let outcome = run(config, &guest(body));
     assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
 }

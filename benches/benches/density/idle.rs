@@ -60,7 +60,7 @@ pub(crate) fn measure(kind: &str, count: u64) {
     let module = if kind == "tiny" { tiny_parker() } else { guest("actors") };
     let (sender, parked) = channel();
     let args = ["bench", "park", &count.to_string()].map(String::from).to_vec();
-    let config = RuntimeConfig { args, ..RuntimeConfig::default() };
+    let config = RuntimeConfig::default().args(args);
     let parts = Parts { stdout: Box::new(Bell(sender)), ..Parts::default() };
     let runtime = Runtime::with_parts(config, parts).expect("the runtime works on this machine");
     let program = runtime.load(&module).expect("the module is valid");

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use lunatic_core::Extensions;
 use lunatic_core::config::ProcessConfig;
 use lunatic_core::node::{Node as CoreNode, Spawn, Terminals};
-use lunatic_core::process::{EntryPoint, Process, ProcessExit, ProcessTableFull, ProcessTemplate, Unstarted};
+use lunatic_core::process::{
+    EntryPoint, ExitObserver, Process, ProcessExit, ProcessTableFull, ProcessTemplate, Unstarted,
+};
 use lunatic_host::{Host, Services};
 use lunatic_jit::{Cache, FuncIndex, Value};
 use lunatic_resources::{Quota, QuotaExceeded, sys};

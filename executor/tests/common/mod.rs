@@ -60,7 +60,7 @@ impl Write for Captured {
 
 /// A configuration for so many workers.
 pub(crate) fn workers(workers: usize) -> RuntimeConfig {
-    RuntimeConfig { workers, args: vec!["guest".into()], ..RuntimeConfig::default() }
+    RuntimeConfig::default().workers(workers).args(vec!["guest".into()])
 }
 
 /// Runs a guest to its end.
