@@ -3,7 +3,6 @@
 mod common;
 
 use common::{guest, run, workers};
-use lunatic_executor::RuntimeConfig;
 
 /// Bytes of a page.
 const PAGE: u64 = 64 << 10;
