@@ -41,6 +41,9 @@ const PLUGIN: &str = r#"(module
       (drop (call $write_data (i32.const 64) (local.get $size)))
       (drop (call $send (local.get $to)))
       (br $more)))
+  (func (export "answer") (param $to i64) (param $tag i64)
+    (call $create_data (local.get $tag) (i64.const 0))
+    (drop (call $send (local.get $to))))
   (func (export "flood") (param $to i64)
     (loop $more
       (call $create_data (i64.const 0) (i64.const 0))
@@ -126,6 +129,18 @@ fn messages_go_both_ways() {
     }
     assert_eq!(mailbox.receive_for(Duration::from_millis(5)), Err(ReceiveError::Empty));
     assert_eq!(echo.exit().map(|exit| exit.kind.clone()), None);
+}
+
+#[test]
+fn what_a_process_sent_before_it_ended_is_there_when_its_end_is_told() {
+    let (node, program) = node_and_plugin();
+    let mailbox = node.mailbox().unwrap();
+    let answer = node.function(&program, "answer", &Sandbox::new()).unwrap();
+    for number in 0..500 {
+        let process = answer.spawn(&[Value::I64(mailbox.id() as i64), Value::I64(number)]).unwrap();
+        process.wait();
+        assert_eq!(mailbox.try_receive().map(|message| message.tag), Ok(number));
+    }
 }
 
 #[test]

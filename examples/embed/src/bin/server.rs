@@ -45,7 +45,9 @@ async fn serve(
     let process = handler.spawn(&[Value::I64(answers.id() as i64)])?;
     process.send(0, path)?;
     let (status, body) = tokio::select! {
+        biased;
         answer = answers.next() => ("200 OK", answer?.bytes),
+        // What a process has sent is there before its end is told: this is one that has not answered.
         exit = &process => ("500 Internal Server Error", format!("{:?}", exit.kind).into_bytes()),
         () = tokio::time::sleep(PATIENCE) => ("504 Gateway Timeout", b"too slow".to_vec()),
     };

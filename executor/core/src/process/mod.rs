@@ -330,9 +330,21 @@ impl Process {
     }
 
     /// Looks at the data of a port.
-    fn with_port<R>(&self, look: impl FnOnce(&mut ProcessData) -> R) -> Result<R, NoMessage> {
+    fn with_port<R>(self: &Arc<Self>, look: impl FnOnce(&mut ProcessData) -> R) -> Result<R, NoMessage> {
         let mut body = self.lock_body();
-        body.as_mut().and_then(Body::port_mut).map(look).ok_or(NoMessage::Closed)
+        let data = body.as_mut().and_then(Body::port_mut).ok_or(NoMessage::Closed)?;
+        // What was sent is there, though the port may not have had its turn: a process that sends and then ends is heard
+        // before its end is. No worker handles signals while the body is locked.
+        data.take_in(self.inbox.queue().take_early());
+        if let Some(reason) = data.handle_signals(&mut u32::MAX.clone()) {
+            // It ends in its turn.
+            let again = match reason {
+                ExitReason::LimitExceeded(limit) => Signal::MailboxFull(limit),
+                _ => Signal::Kill,
+            };
+            let _ = self.send(again);
+        }
+        Ok(look(data))
     }
 
     /// Whether its end has begun.

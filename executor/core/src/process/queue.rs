@@ -117,6 +117,24 @@ impl<T> SignalQueue<T> {
         unsafe { Signals::reversed(signal_at(word)) }
     }
 
+    /// Takes what has arrived without having the process, which stays where it is: queued, or with a worker. For who keeps
+    /// workers from handling signals meanwhile; order is kept because nobody else handles any.
+    pub(super) fn take_early(&self) -> Signals<T> {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            // Nothing arrives at a process that rests without queueing it, and nothing at one that is over.
+            if signal_at(word).is_null() {
+                return Signals::none();
+            }
+            let taken = with_state(ptr::null_mut(), state(word));
+            match self.word.compare_exchange_weak(word, taken, Ordering::AcqRel, Ordering::Relaxed) {
+                // SAFETY: as in `take`.
+                Ok(word) => return unsafe { Signals::reversed(signal_at(word)) },
+                Err(now) => word = now,
+            }
+        }
+    }
+
     /// Whether something has arrived that was not taken.
     pub(super) fn has_arrived(&self) -> bool {
         // Relaxed: taking it is what synchronises.
