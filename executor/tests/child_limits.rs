@@ -6,7 +6,6 @@ mod common;
 use std::num::NonZeroU64;
 
 use common::{Outcome, guest, run, workers};
-use lunatic_executor::RuntimeConfig;
 
 /// Runs a guest at one worker and at three; it has to end well at each.
 fn passes(body: &str) -> Vec<Outcome> {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{guest, workers};
-use lunatic_executor::{LoadError, MAX_WORKERS, Runtime, RuntimeConfig, RuntimeError};
+use lunatic_executor::{LoadError, MAX_WORKERS, Runtime, RuntimeError};
 
 fn load(bytes: &[u8]) -> LoadError {
     match Runtime::new(workers(1)).unwrap().load(bytes) {
