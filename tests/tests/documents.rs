@@ -1,4 +1,4 @@
-//! What the documents say of the sources is true: the tests that they name exist, and README.md shows an example as it is.
+//! The documents match the sources: the tests that they name exist, and README.md shows an example without changes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,8 +9,8 @@ use lunatic_tests::guests::root;
 /// Documents whose tables name test functions.
 const DOCUMENTS: &[&str] = &["docs/guarantees.md", "docs/hostile.md"];
 
-/// All words of the Rust sources below a directory that are followed or preceded by what makes them a test's name: `fn NAME`,
-/// or a line of a macro that generates tests, `NAME` or `NAME => …`.
+/// The possible names of tests in the Rust sources below a directory: `fn NAME`, and the first word of each other line, because
+/// macros generate tests from lines such as `NAME` or `NAME => …`.
 fn names(directory: &Path, found: &mut BTreeSet<String>) {
     for path in
         fs::read_dir(directory).expect("the repository can be read").flatten().map(|entry| entry.path())

@@ -1,7 +1,7 @@
 //! The crates use each other in one direction.
 //!
-//! Cargo forbids circles, but not an edge that makes one crate need another that has nothing to do with it. The table says
-//! which crates of this workspace each crate may use in code that is shipped; development dependencies are free.
+//! Cargo forbids circles of dependencies, but accepts any other edge. The table lists which crates of this workspace each crate may
+//! use. Development dependencies are not restricted.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn forbidden(manifest: &str, allowed: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn every_crate_depends_on_lower_layers_only() {
+fn crates_depend_on_lower_layers_only() {
     for (directory, allowed) in LAYERS {
         let manifest = root().join(directory).join("Cargo.toml");
         let manifest = std::fs::read_to_string(&manifest).expect("each crate of the table has a manifest");
