@@ -41,7 +41,7 @@ pub fn command() -> PathBuf {
 /// If it does not run, or exits with anything but 0.
 pub fn run(module: &[u8], args: &[&str], workers: usize) -> Duration {
     let args = std::iter::once("bench").chain(args.iter().copied()).map(String::from).collect();
-    let runtime = Runtime::new(RuntimeConfig { workers, args, ..RuntimeConfig::default() });
+    let runtime = Runtime::new(RuntimeConfig::default().workers(workers).args(args));
     let runtime = runtime.expect("the runtime works on this machine");
     let program: Program = runtime.load(module).expect("the module is valid");
     let start = Instant::now();
@@ -57,7 +57,7 @@ pub fn run(module: &[u8], args: &[&str], workers: usize) -> Duration {
 /// If it does not run, or exits with anything but 0.
 pub fn said(module: &[u8], args: &[&str], workers: usize) -> String {
     let args = std::iter::once("bench").chain(args.iter().copied()).map(String::from).collect();
-    let config = RuntimeConfig { workers, args, ..RuntimeConfig::default() };
+    let config = RuntimeConfig::default().workers(workers).args(args);
     let output = Output::default();
     let parts = Parts { stdout: Box::new(output.clone()), ..Parts::default() };
     let runtime = Runtime::with_parts(config, parts).expect("the runtime works on this machine");

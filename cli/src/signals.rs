@@ -1,6 +1,6 @@
 //! Handles signals: SIGTERM and SIGINT end the program and keep its output, SIGQUIT shows what it does.
 //!
-//! The first SIGTERM or SIGINT asks the node to stop ([`Stopper::ask`]), the second one stops it, and each later one has its
+//! The first SIGTERM or SIGINT asks the node to stop ([`ShutdownHandle::ask`]), the second one stops it, and each later one has its
 //! default action: this code cannot make the command unkillable. SIGQUIT calls [`Inspector::report`].
 //!
 //! A signal that was ignored when the command was started stays ignored: that is how background jobs of a script survive
@@ -11,7 +11,7 @@
 
 use std::io;
 
-use lunatic_executor::{Inspector, Stopper};
+use lunatic_executor::{Inspector, ShutdownHandle};
 
 /// Signals that were ignored when the command was started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +44,11 @@ impl IgnoredSignals {
 ///
 /// If the operating system refuses a pipe or a thread.
 #[cfg(unix)]
-pub fn listen_to_signals(ignored: IgnoredSignals, stopper: Stopper, inspector: Inspector) -> io::Result<()> {
+pub fn listen_to_signals(
+    ignored: IgnoredSignals,
+    shutdown_handle: ShutdownHandle,
+    inspector: Inspector,
+) -> io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
     use signal_hook::iterator::Signals;
 
@@ -56,7 +60,7 @@ pub fn listen_to_signals(ignored: IgnoredSignals, stopper: Stopper, inspector: I
             if signal == SIGQUIT {
                 inspector.report();
             } else {
-                obey(&stopper, requests, signal);
+                obey(&shutdown_handle, requests, signal);
                 requests += 1;
             }
         }
@@ -67,13 +71,13 @@ pub fn listen_to_signals(ignored: IgnoredSignals, stopper: Stopper, inspector: I
 
 /// This system has no such signals: their default actions apply.
 #[cfg(not(unix))]
-pub fn listen_to_signals(_: IgnoredSignals, _: Stopper, _: Inspector) -> io::Result<()> {
+pub fn listen_to_signals(_: IgnoredSignals, _: ShutdownHandle, _: Inspector) -> io::Result<()> {
     Ok(())
 }
 
 /// Handles a request to terminate, after `earlier` other requests.
 #[cfg(unix)]
-fn obey(stopper: &Stopper, earlier: usize, signal: i32) {
+fn obey(shutdown_handle: &ShutdownHandle, earlier: usize, signal: i32) {
     use lunatic_executor::ExitStatus;
     use signal_hook::low_level::emulate_default_handler;
 
@@ -81,7 +85,7 @@ fn obey(stopper: &Stopper, earlier: usize, signal: i32) {
     const REQUESTS: usize = 2;
 
     if earlier < REQUESTS {
-        stopper.ask(ExitStatus(STATUS_SIGNAL + signal));
+        shutdown_handle.ask(ExitStatus(STATUS_SIGNAL + signal));
     } else {
         // This returns only if the signal has no default action, and both have one.
         let _ = emulate_default_handler(signal);

@@ -1,73 +1,11 @@
-//! What can go wrong, and whose fault it is.
-//!
-//! A [`Fault`] is the guest's and ends its process. The other errors are found before anything runs.
+//! What can go wrong before anything runs.
 
 use std::path::PathBuf;
 
 use lunatic_instrument::{PrepareError, VerifyError, VerifyErrorKind};
 use lunatic_jit::{CompileError, EngineError, LinkError};
 
-use crate::account::Full;
 use crate::config::MAX_WORKERS;
-use crate::forbidden::Unusable;
-use crate::sqlite::{Malformed, SqlError};
-
-/// A guest called a host function in a way that ends the process.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
-    #[error("a pointer passed to the host is outside the memory ({length} bytes at {pointer:#x})")]
-    BadPointer { pointer: u32, length: u64 },
-    #[error("the module exports no memory named \"memory\", which this host function needs")]
-    NoMemory,
-    #[error("the module does not export \"_lunatic_catch_trap\", which lunatic::trap::catch calls")]
-    NoCatchTrap,
-    #[error(
-        "the module does not export \"lunatic_alloc\" of the type (i32) -> i32, by which this host function needs memory"
-    )]
-    NoAllocator,
-    #[error("the guest's \"lunatic_alloc\" trapped: {0}")]
-    AllocatorTrapped(String),
-    #[error("the result does not fit in a guest's memory")]
-    NoRoom,
-    #[error("a string passed to the host is not UTF-8")]
-    NotUtf8,
-    #[error("there is no current message; create or receive one first")]
-    NoMessage,
-    #[error("the current message is a signal and carries no data")]
-    NotAData,
-    #[error("the current message is data and tells of no end")]
-    NotADeath,
-    #[error("there is no {kind} with the identifier {id} in this process")]
-    Unknown { kind: &'static str, id: u64 },
-    #[error("this process is not allowed to {0}")]
-    NotAllowed(&'static str),
-    #[error("this process must not call {0}")]
-    Forbidden(std::sync::Arc<str>),
-    #[error(transparent)]
-    Unforbiddable(#[from] Unusable),
-    #[error("the parameters of a spawn are not made of 17-byte entries of known types")]
-    BadParams,
-    #[error("this process has too many {0}")]
-    TooMany(&'static str),
-    #[error(transparent)]
-    Full(#[from] Full),
-    #[error("{what} of {length} bytes is longer than {limit}")]
-    TooLong { what: &'static str, length: u64, limit: u64 },
-    #[error("a message of more than {0} bytes exceeds the process's memory limit")]
-    MessageTooLarge(u64),
-    #[error("an address has the type 4 or 6, not {0}")]
-    BadAddressType(u32),
-    #[error("the system refuses: {0}")]
-    Refused(String),
-    #[error(transparent)]
-    Sqlite(#[from] SqlError),
-    #[error(transparent)]
-    BadBinds(#[from] Malformed),
-    #[error("the guest exited with status {0}")]
-    Exit(u32),
-    #[error("the guest ended with the reason {0}")]
-    Reason(i64),
-}
 
 /// Why a runtime cannot be built.
 #[derive(Debug, thiserror::Error)]

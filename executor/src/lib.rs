@@ -14,51 +14,47 @@
 //! [`Simulator`] runs the same programs on a timeline that a seed decides; [`TestBinary`] runs a module's tests. The repository's ARCHITECTURE.md tells
 //! how they fit together.
 
-mod account;
-mod clock;
-mod code;
+#![forbid(unsafe_code)]
+
 mod config;
-mod entropy;
+pub mod embed;
 mod error;
-mod forbidden;
-mod host;
-mod inspect;
+#[cfg(feature = "jail")]
 mod jail;
 mod metrics;
-mod net;
-mod node;
 mod perf_map;
-mod process;
 mod program;
-mod quota;
-mod redirect;
-mod registry;
-mod report;
 mod runtime;
-mod scheduler;
-mod simulation;
-mod sqlite;
-mod stdio;
-mod sys;
+#[cfg(feature = "simulation")]
+mod simulator;
 mod testing;
 
-pub use clock::{Clock, SimulatedClock, SystemClock};
-pub use code::Memories;
-pub use config::{MAX_STACK, MAX_WORKERS, MIN_STACK, PreopenedDir, RuntimeConfig};
-pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+#[cfg(test)]
+mod runtime_tests;
+
+pub use config::{MAX_WORKERS, PreopenedDir, RuntimeConfig};
 pub use error::{LoadError, RuntimeError};
-pub use forbidden::fits;
-pub use inspect::Inspector;
+#[cfg(feature = "jail")]
 pub use jail::{JailError, enter_jail};
+pub use lunatic_core::code::Memories;
+pub use lunatic_core::config::{MAX_STACK, MIN_STACK};
+pub use lunatic_core::inspect::Inspector;
+pub use lunatic_core::node::ExitStatus;
+pub use lunatic_host::capabilities::forbidden::fits;
+pub use lunatic_host::{func, overload};
 pub use lunatic_jit::{Cache, CacheError};
-pub use metrics::MetricsServer;
-pub use net::{AddressRule, NameRule, NetworkRules, RuleError};
-pub use program::Program;
-pub use runtime::{ExitStatus, GRACE, Parts, Runtime, Stopper};
-pub use simulation::{
-    Ended, Faults, FaultsError, Outcome, Probability, Simulation, Simulator, Streams, Stuck, WaitsFor,
+pub use lunatic_net::{AddressRule, NameRule, NetworkRules, RuleError};
+pub use lunatic_scheduler::{Clock, Entropy, SeededEntropy, SimulatedClock, SystemClock, SystemEntropy};
+#[cfg(feature = "simulation")]
+pub use lunatic_simulation::{
+    BlockedProcess, Ended, Faults, FaultsError, Outcome, Probability, Simulation, Streams, WaitsFor,
 };
-pub use stdio::Script;
+pub use lunatic_stdio::Script;
+pub use metrics::MetricsServer;
+pub use program::Program;
+pub use runtime::{GRACE, Parts, Runtime, ShutdownHandle};
+#[cfg(feature = "simulation")]
+pub use simulator::Simulator;
 pub use testing::{
     Ignored, Selection, Test, TestBinary, TestError, TestEvent, TestOptions, TestResult, Verdict,
     without_crate,

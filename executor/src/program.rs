@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lunatic_instrument::abi::{COST_MODEL_VERSION, FORMAT_VERSION, METERING_MODULE};
 use lunatic_instrument::{
@@ -18,25 +17,22 @@ use lunatic_jit::{
     declared_imports,
 };
 
-use crate::code::{Code, Memories, layouts};
-use crate::config::{MAX_STACK, RuntimeConfig, USUAL_STACK};
+use lunatic_core::code::{Code, Memories, layouts};
+use lunatic_core::config::{MAX_STACK, USUAL_STACK};
+
+use crate::config::RuntimeConfig;
 use crate::error::{LoadError, RuntimeError};
-use crate::host;
 use crate::perf_map::PerfMap;
-use crate::process::ProcessData;
 use crate::testing;
+use lunatic_core::ProcessData;
+use lunatic_host::{GuestCompiler, Host, MAX_GUEST_BYTES};
 
 /// The function that runs as the first process.
 const START: &str = "_start";
 
-/// Bytes of WebAssembly that a guest may have compiled. Preparing takes three times as much memory, and compiling more.
-pub(crate) const MAX_GUEST_BYTES: usize = 8 << 20;
-
-/// Bytes of native code that may become of it, bytes that it may take besides, and the time that compiling it may take, on
-/// one thread.
+/// Bytes of native code that may become of a module that a guest has compiled, and bytes that it may take besides.
 const MAX_GUEST_CODE: usize = 64 << 20;
 const MAX_GUEST_DATA: usize = 64 << 20;
-pub(crate) const MAX_GUEST_TIME: Duration = Duration::from_secs(30);
 
 /// Bytes of a module after which preparing it asks whether there is time left.
 const ASK_AGAIN: usize = 64 << 10;
@@ -47,12 +43,30 @@ pub struct Program {
     pub(crate) code: Code,
     /// A test binary may have none.
     pub(crate) start: Option<FuncIndex>,
+    /// The loader's identity: code of one engine does not run in another one.
+    loader: Arc<Identity>,
+}
+
+/// What tells a loader from others.
+#[derive(Debug)]
+struct Identity;
+
+impl Program {
+    /// Whether it was loaded by this loader.
+    pub(crate) fn is_of(&self, loader: &Loader) -> bool {
+        Arc::ptr_eq(&self.loader, &loader.identity)
+    }
 }
 
 /// What programs are loaded with: nodes that share one share programs too.
 pub(crate) struct Loader {
     pub(crate) engine: Engine,
     linker: Linker<ProcessData>,
+    identity: Arc<Identity>,
+    /// Bytes of native stack that a process can be given.
+    max_stack: usize,
+    /// The names of its functions.
+    pub(crate) functions: Arc<[(String, String)]>,
     cache: Option<Arc<Cache>>,
     perf_map: Option<PerfMap>,
     /// Whether modules are run without charges.
@@ -66,14 +80,29 @@ pub(crate) struct Loader {
 impl Loader {
     /// What the configuration asks for. `repeatable`: for runs that are to be the same each time.
     pub(crate) fn new(config: &RuntimeConfig, repeatable: bool) -> Result<Loader, RuntimeError> {
+        Loader::with_host(config, repeatable, Host::new())
+    }
+
+    /// As [`Loader::new`], with host functions beside those of the Lunatic ABI and of WASI.
+    pub(crate) fn with_host(
+        config: &RuntimeConfig,
+        repeatable: bool,
+        mut host: Host,
+    ) -> Result<Loader, RuntimeError> {
         let engine = EngineConfig {
             stack_size: config.stack_size.min(USUAL_STACK),
             max_stack_size: config.stack_size.min(MAX_STACK),
             canonical_nans: repeatable,
         };
+        lunatic_host::register(&mut host);
+        lunatic_wasi::register(&mut host);
+        let linker = host.into_linker();
         Ok(Loader {
+            identity: Arc::new(Identity),
+            max_stack: config.stack_size.min(MAX_STACK),
+            functions: lunatic_host::function_names(&linker).into(),
             engine: Engine::new(engine)?,
-            linker: host::linker(),
+            linker,
             cache: config.cache.clone(),
             perf_map: config.perf_map.then(PerfMap::create).transpose()?,
             unmetered: config.unmetered,
@@ -94,8 +123,30 @@ impl Loader {
         // How many reservations are left is not the program's to say, and how deep its stack goes, in code for the one
         // and the other, is.
         let can_reserve = !self.repeatable && self.engine.can_reserve();
-        let layouts = layouts(bytes, self.memories, can_reserve);
         self.check(bytes)?;
+        let program = self.load_for(bytes, layouts(bytes, self.memories, can_reserve))?;
+        if program.start.is_none() && !testing::has_tests(program.code.module()) {
+            return Err(LoadError::NoStart);
+        }
+        Ok(program)
+    }
+
+    /// Loads a module of which any exported function may be an entry, for any number of processes.
+    pub(crate) fn load_library(&self, bytes: &[u8]) -> Result<Program, LoadError> {
+        use MemoryLayout::{Pooled, Reserved};
+        if let Ok(outline) = Outline::read(bytes) {
+            self.check_imports(bytes, &outline)?;
+        }
+        let reserves = self.memories == Memories::Reserved && self.engine.can_reserve();
+        self.load_for(bytes, if reserves { &[Pooled, Reserved] } else { &[Pooled] })
+    }
+
+    /// Bytes of native stack that a process can be given at most.
+    pub(crate) fn max_stack(&self) -> usize {
+        self.max_stack
+    }
+
+    fn load_for(&self, bytes: &[u8], layouts: &[MemoryLayout]) -> Result<Program, LoadError> {
         let mut prepared = None;
         let versions = layouts.iter().map(|&memory| {
             let options = CompileOptions { memory, untrusted: self.untrusted };
@@ -105,10 +156,7 @@ impl Loader {
         let module = code.module();
         let is_entry = |&function: &FuncIndex| *module.function_type(function) == FuncType::new([], []);
         let start = module.exported_function(START).filter(is_entry);
-        if start.is_none() && !testing::has_tests(module) {
-            return Err(LoadError::NoStart);
-        }
-        Ok(Program { code, start })
+        Ok(Program { code, start, loader: self.identity.clone() })
     }
 
     /// Says what can be said of a program before it is prepared and compiled, which may take minutes. What is malformed is
@@ -228,5 +276,16 @@ impl Loader {
             perf_map.add(module);
         }
         Ok(self.linker.link(module)?)
+    }
+}
+
+impl GuestCompiler for Loader {
+    fn compile(
+        &self,
+        bytes: &[u8],
+        deadline: Option<Deadline>,
+        cancellation: Cancellation,
+    ) -> Result<Code, String> {
+        self.compile_for_guest(bytes, deadline, cancellation).map_err(|error| error.to_string())
     }
 }

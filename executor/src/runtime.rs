@@ -2,8 +2,8 @@
 //!
 //! # How the node stops
 //!
-//! 0. [`Stopper::ask`], if it begins with that: the first process is told, and has [`GRACE`] to end in its own way.
-//! 1. The first process ends, the time is up, or [`Stopper::stop`] is called: the exit status is decided.
+//! 0. [`ShutdownHandle::ask`], if it begins with that: the first process is told, and has [`GRACE`] to end in its own way.
+//! 1. The first process ends, the time is up, or [`ShutdownHandle::stop`] is called: the exit status is decided.
 //! 2. The scheduler stops: sleeping workers wake, running ones finish their slice.
 //! 3. Their threads end, and those that follow file work leave what they run. From here on no guest code runs.
 //! 4. Every process is discarded: memory, stacks and descriptors are released; suspended activations are
@@ -22,20 +22,22 @@ use std::time::Duration;
 
 use lunatic_jit::FuncIndex;
 
-use crate::clock::{Clock, SystemClock};
-use crate::code::Code;
-use crate::config::{MAX_WORKERS, ProcessConfig, RuntimeConfig};
-use crate::entropy::{Entropy, SystemEntropy};
+use lunatic_core::code::Code;
+use lunatic_core::config::ProcessConfig;
+use lunatic_host::Services;
+use lunatic_scheduler::{Clock, SystemClock};
+
+use crate::config::{MAX_WORKERS, RuntimeConfig, first_process};
 use crate::error::{LoadError, RuntimeError};
-use crate::inspect::Inspector;
 use crate::metrics::MetricsServer;
-use crate::node::{self, Due, Node, Terminals, World};
-use crate::process::Signal;
 use crate::program::{Loader, Program};
-use crate::scheduler::{BlockingPool, Files, Scheduler, Worker};
-use crate::sqlite::{Limits, Threads};
-use crate::stdio::{Failure, Input, Output};
-use crate::sys;
+use lunatic_core::inspect::Inspector;
+use lunatic_core::node::{self, Backend, Due, ExitStatus, Node, Terminals};
+use lunatic_core::process::Signal;
+use lunatic_resources::sys;
+use lunatic_scheduler::{BlockingPool, Files, Scheduler, Worker};
+use lunatic_scheduler::{Entropy, SystemEntropy};
+use lunatic_stdio::{Failure, Input, Output};
 
 /// The status of a command that could not even begin its first process.
 const STATUS_CANNOT_RUN: i32 = 1;
@@ -46,34 +48,31 @@ const STATUS_OUTPUT_LOST: i32 = 1;
 /// Threads that do file work at a time. Files of one machine rarely gain from more.
 const FILE_THREADS: usize = 16;
 
-/// Threads for databases. Of the stack SQLite takes what it needs where statements recurse, and is tested with what a
-/// program's first thread has.
-const DATABASE_THREADS: Limits = Limits { running: 32, threads: 256, stack: 8 << 20 };
-
 /// How long closing databases may take. One that is not closed is repaired by whoever opens it next.
+#[cfg(feature = "sqlite")]
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// How long a program that was [asked](Stopper::ask) to stop may take until it is stopped.
+/// How long a program that was [asked](ShutdownHandle::ask) to stop may take until it is stopped.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// A node that is ready to run one program.
 pub struct Runtime {
     node: Arc<Node>,
     workers: Vec<Worker>,
-    blueprint: Blueprint,
+    template: NodeTemplate,
 }
 
 /// What a node is built from. Several may be built from one: they share engine, programs and native code, and nothing
 /// that a process could see.
 #[derive(Clone)]
-pub(crate) struct Blueprint {
+pub(crate) struct NodeTemplate {
     pub(crate) loader: Arc<Loader>,
     pub(crate) workers: usize,
     pub(crate) slice: u64,
     pub(crate) seed: u64,
     pub(crate) max_total_memory: Option<u64>,
     /// Of the first process.
-    pub(crate) config: ProcessConfig,
+    pub(crate) config: Arc<ProcessConfig>,
 }
 
 /// What a node reads and writes.
@@ -93,7 +92,7 @@ pub(crate) struct LeftBehind {
 
 /// Stops a node from outside, such as on a signal.
 #[derive(Clone)]
-pub struct Stopper {
+pub struct ShutdownHandle {
     node: Arc<Node>,
 }
 
@@ -121,10 +120,6 @@ impl Default for Parts {
     }
 }
 
-/// How a program ended: the status that the command exits with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExitStatus(pub i32);
-
 impl Runtime {
     /// A node on this machine: its clocks, its randomness, its standard streams.
     ///
@@ -136,10 +131,10 @@ impl Runtime {
             stdout: std::io::stdout().is_terminal(),
             stderr: std::io::stderr().is_terminal(),
         };
-        let blueprint = Blueprint::new(config)?;
+        let template = NodeTemplate::new(config)?;
         let (stdout, stderr) = Output::of_command()?;
         let streams = StandardStreams { stdin: Input::awaited(), stdout, stderr, terminals };
-        blueprint.build(Box::new(SystemClock::default()), Box::new(SystemEntropy), streams)
+        template.build(Box::new(SystemClock::default()), Box::new(SystemEntropy), streams)
     }
 
     /// A node with a clock, randomness and output of the caller's choice.
@@ -147,14 +142,14 @@ impl Runtime {
     /// # Errors
     /// See [`RuntimeError`].
     pub fn with_parts(config: RuntimeConfig, parts: Parts) -> Result<Runtime, RuntimeError> {
-        let blueprint = Blueprint::new(config)?;
+        let template = NodeTemplate::new(config)?;
         let streams = StandardStreams {
             stdin: Input::awaited(),
             stdout: Output::start("stdout", parts.stdout)?,
             stderr: Output::start("stderr", parts.stderr)?,
             terminals: Terminals::default(),
         };
-        blueprint.build(parts.clock, parts.entropy, streams)
+        template.build(parts.clock, parts.entropy, streams)
     }
 
     /// Loads a program: prepares a plain module in memory, verifies, compiles and links it; or finds it in the cache.
@@ -162,7 +157,7 @@ impl Runtime {
     /// # Errors
     /// See [`LoadError`].
     pub fn load(&self, bytes: &[u8]) -> Result<Program, LoadError> {
-        self.node.loader.load(bytes)
+        self.template.loader.load(bytes)
     }
 
     /// What shows the node's processes, from another thread.
@@ -179,13 +174,18 @@ impl Runtime {
     }
 
     /// What stops the node from another thread.
-    pub fn stopper(&self) -> Stopper {
-        Stopper { node: self.node.clone() }
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        ShutdownHandle { node: self.node.clone() }
+    }
+
+    /// The node and its workers, which have not started.
+    pub(crate) fn into_parts(self) -> (Arc<Node>, Vec<Worker>) {
+        (self.node, self.workers)
     }
 
     /// What it was built from, in place of itself.
-    pub(crate) fn into_blueprint(self) -> Blueprint {
-        self.blueprint
+    pub(crate) fn into_template(self) -> NodeTemplate {
+        self.template
     }
 
     /// Runs the program's `_start` as the first process, until that process ends.
@@ -222,12 +222,14 @@ impl Runtime {
         function: FuncIndex,
         outlives_first: bool,
     ) -> Result<(ExitStatus, LeftBehind), ExitStatus> {
-        let Runtime { node, workers, blueprint } = self;
+        let Runtime { node, workers, template } = self;
         // Relaxed: the first process comes after it.
         node.outlives_first.store(outlives_first, Ordering::Relaxed);
         match start_workers(workers) {
             Ok(threads) => {
-                node.start_first(code, function, blueprint.config);
+                let config =
+                    Arc::try_unwrap(template.config).unwrap_or_else(|shared| shared.for_another_node());
+                node.start_first(code, function, config);
                 let status = node.status.wait();
                 Ok((ExitStatus(status), LeftBehind { node, threads }))
             }
@@ -244,7 +246,7 @@ impl Runtime {
 impl LeftBehind {
     /// Whether there are processes.
     pub(crate) fn has_processes(&self) -> bool {
-        self.node.table.len() > 0
+        !self.node.table.is_empty()
     }
 
     /// Stops the node and ends what is left. Whether output is lost that its writers took for written.
@@ -258,21 +260,32 @@ impl LeftBehind {
     }
 }
 
-impl Blueprint {
-    fn new(config: RuntimeConfig) -> Result<Blueprint, RuntimeError> {
+impl NodeTemplate {
+    fn new(config: RuntimeConfig) -> Result<NodeTemplate, RuntimeError> {
+        let loader = Arc::new(Loader::new(&config, false)?);
+        let first = Arc::new(first_process(config.clone(), &loader.functions)?);
+        NodeTemplate::of(&config, loader, first)
+    }
+
+    /// A template for a node whose programs are another loader's. `first` is what its first process may do.
+    pub(crate) fn of(
+        config: &RuntimeConfig,
+        loader: Arc<Loader>,
+        first: Arc<ProcessConfig>,
+    ) -> Result<NodeTemplate, RuntimeError> {
         if !(1..=MAX_WORKERS).contains(&config.workers) {
             return Err(RuntimeError::Workers);
         }
         if config.slice == 0 {
             return Err(RuntimeError::EmptySlice);
         }
-        Ok(Blueprint {
-            loader: Arc::new(Loader::new(&config, false)?),
+        Ok(NodeTemplate {
             workers: config.workers,
             slice: config.slice,
             seed: config.seed,
             max_total_memory: config.max_total_memory,
-            config: ProcessConfig::of_first(config)?,
+            config: first,
+            loader,
         })
     }
 
@@ -284,12 +297,11 @@ impl Blueprint {
         streams: StandardStreams,
     ) -> Result<Runtime, RuntimeError> {
         let StandardStreams { stdin, stdout, stderr, terminals } = streams;
+        let services = Services::new(self.loader.clone(), self.loader.functions.clone());
         let node = Arc::new(Node::new(node::Parts {
-            loader: self.loader.clone(),
-            world: World::Real {
+            services: Box::new(services),
+            backend: Backend::Threads {
                 files: Files::new(FILE_THREADS, self.workers),
-                compilers: BlockingPool::new(compiler_threads()),
-                databases: Threads::new(DATABASE_THREADS),
                 reclaimer: BlockingPool::new(1),
             },
             clock,
@@ -301,14 +313,17 @@ impl Blueprint {
             slice: self.slice,
             max_total_memory: self.max_total_memory,
         }));
-        let (_, workers) =
-            Scheduler::new(self.workers, self.seed, node.clone(), |scheduler| node.set_scheduler(scheduler))?;
-        Ok(Runtime { node, workers, blueprint: self })
+        let (_, workers) = Scheduler::new(self.workers, self.seed, node.clone(), |scheduler| {
+            let net = Services::of(&node).open_network(Some(scheduler.registry().try_clone()?));
+            node.set_scheduler(scheduler, net);
+            Ok(())
+        })?;
+        Ok(Runtime { node, workers, template: self })
     }
 }
 
-impl Stopper {
-    /// Asks the program to stop, as on a request to terminate; asking again [stops](Stopper::stop) it at once.
+impl ShutdownHandle {
+    /// Asks the program to stop, as on a request to terminate; asking again [stops](ShutdownHandle::stop) it at once.
     ///
     /// The first process ends with this status, and the node with it. If it wants the failures of linked processes
     /// as messages (`die_when_link_dies(0)`), it gets such a message instead, with no tag, and ends in its own way
@@ -334,12 +349,7 @@ impl Stopper {
     }
 }
 
-/// Threads that compile modules for guests: half the processors, so that the processes that run keep the others.
-fn compiler_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
-}
-
-fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
+pub(crate) fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
     workers
         .into_iter()
         .enumerate()
@@ -353,15 +363,14 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
 }
 
 /// Releases what processes hold, and flushes. Whether output is lost that its writers took for written; a message says so.
-fn settle(node: &Node) -> bool {
-    if let World::Real { files, .. } = &node.world {
+pub(crate) fn settle(node: &Node) -> bool {
+    if let Backend::Threads { files, .. } = &node.backend {
         files.finish();
     }
     node.clear();
-    if let World::Real { databases, .. } = &node.world {
-        databases.finish(CLOSING);
-    }
-    // Acquire: see `Stopper::ask`.
+    #[cfg(feature = "sqlite")]
+    Services::of(node).close_databases(CLOSING);
+    // Acquire: see `ShutdownHandle::ask`.
     let patience = node.asked.load(Ordering::Acquire).then_some(GRACE);
     let failures =
         [("standard output", node.stdout.flush(patience)), ("standard error", node.stderr.flush(patience))];

@@ -32,7 +32,7 @@ const ALWAYS_TRAP: &[(&str, &str)] = &[
     ("lunatic::distributed::test_root_cert", "there is no control server"),
     ("lunatic::distributed::default_server_certificates", "as above"),
     ("lunatic::distributed::sign_node", "as above"),
-    ("lunatic::ext::death::cause_code", "the current message tells of no end"),
+    ("lunatic::ext::death::cause_code", "the current message is not a death notification"),
     ("lunatic::ext::death::cause_kind", "as above"),
     ("lunatic::ext::death::code", "as above"),
     ("lunatic::ext::death::kind", "as above"),

@@ -6,7 +6,6 @@ mod common;
 use std::num::NonZeroU64;
 
 use common::{Outcome, guest, run, workers};
-use lunatic_executor::RuntimeConfig;
 
 /// Runs a guest on one worker and on three. It has to succeed on each.
 fn passes(body: &str) -> Vec<Outcome> {
@@ -279,7 +278,7 @@ fn the_first_process_and_its_descendants_have_the_nodes_limits() {
           (call $assert (i32.eq (call $spawn_raw (i64.const 0) (call $create_config) (i64.const -1) (i32.const 1024)
             (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 16)) (i32.const 1))))"#,
     );
-    let outcome = run(RuntimeConfig { max_processes: NonZeroU64::new(3), ..workers(2) }, &spawns);
+    let outcome = run(workers(2).max_processes(NonZeroU64::new(3)), &spawns);
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
 
     let spin = guest(r#"(func (export "_start") (loop $forever (br $forever)))"#);
@@ -297,11 +296,11 @@ fn the_first_process_and_its_descendants_have_the_nodes_limits() {
         .to_owned();
     let limits = [
         (workers(1), &texts, "too many bytes of text in a configuration"),
-        (RuntimeConfig { max_reductions: Some(5000), ..workers(1) }, &spin, "5000 reductions"),
-        (RuntimeConfig { max_messages: Some(9), ..workers(1) }, &flood, "more than 9 messages"),
-        (RuntimeConfig { max_mailbox: Some(900), ..workers(1) }, &flood, "more than 900 bytes of messages"),
-        (RuntimeConfig { max_resources: Some(9), ..workers(1) }, &configs, "too many configurations"),
-        (RuntimeConfig { max_resources: Some(u64::MAX), ..workers(1) }, &configs, "too many configurations"),
+        (workers(1).max_reductions(Some(5000)), &spin, "5000 reductions"),
+        (workers(1).max_messages(Some(9)), &flood, "more than 9 messages"),
+        (workers(1).max_mailbox(Some(900)), &flood, "more than 900 bytes of messages"),
+        (workers(1).max_resources(Some(9)), &configs, "too many configurations"),
+        (workers(1).max_resources(Some(u64::MAX)), &configs, "too many configurations"),
     ];
     for (config, text, says) in limits {
         let outcome = run(config, text);

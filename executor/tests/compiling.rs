@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{Captured, guest, run, workers};
-use lunatic_executor::{Cache, Clock, Parts, Runtime, RuntimeConfig};
+use lunatic_executor::{Cache, Clock, Parts, Runtime};
 
 /// A string of WebAssembly text with these bytes.
 fn quoted(bytes: &[u8]) -> String {
@@ -59,7 +59,7 @@ fn a_module_in_a_message_is_taken_once() {
         ),
         ("(drop (call $push_module (i64.const 77)))", Some("no module with the identifier 77")),
     ] {
-        let config = RuntimeConfig { max_resources: Some(100), ..workers(1) };
+        let config = workers(1).max_resources(Some(100));
         let outcome = run(
             config,
             &guest(&format!(
@@ -182,7 +182,7 @@ fn programs_are_cached_and_modules_of_guests_are_not() {
         wasm.len()
     ));
     for _ in 0..2 {
-        let config = RuntimeConfig { cache: Some(cache.clone()), ..workers(1) };
+        let config = workers(1).cache(Some(cache.clone()));
         assert_eq!(run(config, &text).status, 0);
         // The guest imports functions that spawn and set limits, so its code is compiled for both layouts of memories.
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, start, with_imports, workers};
 use lunatic_executor::{
-    PreopenedDir, Runtime, RuntimeConfig, Selection, TestBinary, TestEvent, TestOptions, TestResult, Verdict,
+    PreopenedDir, Runtime, Selection, TestBinary, TestEvent, TestOptions, TestResult, Verdict,
 };
 
 const SOON: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ fn many_tests_leave_nothing_behind() {
         .collect();
     let text = format!("(module {tests})");
     let bytes = wat::parse_str(with_imports(&text)).expect("the module is well-formed");
-    let config = RuntimeConfig { args: vec!["tests".into()], ..workers(2) };
+    let config = workers(2).args(vec!["tests".into()]);
     let runtime = Runtime::new(config).expect("a runtime");
     let program = runtime.load(&bytes).expect("it loads");
     let binary = TestBinary::new(runtime, &program, &bytes).expect("its tests are found");
@@ -72,7 +72,7 @@ fn a_listener_keeps_nothing_of_killed_processes_that_waited_at_it() {
     std::fs::create_dir(directory.path().join("sub")).unwrap();
     let dir = PreopenedDir { host: directory.path().into(), guest: "data".into(), is_read_only: false };
     let listener = Arc::new(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let config = RuntimeConfig { dirs: vec![dir], listeners: vec![listener], ..workers(2) };
+    let config = workers(2).dirs(vec![dir]).listeners(vec![listener]);
     let guest = common::guest(&format!(
         r#"(data (i32.const 1024) "data/sub" "accept")
                (func (export "accept")

@@ -229,7 +229,10 @@ fn wrong_use_traps() {
     for call in ["$death_kind", "$death_code", "$death_process", "$death_reference"] {
         traps(&format!("(func (export \"_start\") (drop (call {call})))"), "no current message");
         let body = "(call $create_data (i64.const 0) (i64.const 0))";
-        traps(&format!("(func (export \"_start\") {body} (drop (call {call})))"), "tells of no end");
+        traps(
+            &format!("(func (export \"_start\") {body} (drop (call {call})))"),
+            "is not a death notification",
+        );
     }
     traps(r#"(func (export "_start") (call $mailbox_policy (i32.const 2)))"#, "no mailbox policy");
     traps(r#"(func (export "_start") (call $alias_send (i64.const 1) (i64.const 1)))"#, "no current message");

@@ -20,7 +20,7 @@ fn holds(name: &str) {
     let scenario =
         all().into_iter().find(|scenario| scenario.name == name).expect("there is such a scenario");
     for (count, slice) in [(1, SHORT), (2, RuntimeConfig::default().slice), (4, SHORT)] {
-        let config = RuntimeConfig { slice, ..workers(count) };
+        let config = workers(count).slice(slice);
         let outcome = run(config, &scenario.text(scenario.rounds));
         assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
     }

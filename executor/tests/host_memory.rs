@@ -13,7 +13,7 @@ const MAX_MEMORY: u64 = 4 << 20;
 
 /// The limits that bound what a guest takes.
 fn limited() -> RuntimeConfig {
-    RuntimeConfig { max_memory: MAX_MEMORY, max_processes: 4.try_into().ok(), ..workers(2) }
+    workers(2).max_memory(MAX_MEMORY).max_processes(4.try_into().ok())
 }
 
 fn with(config: RuntimeConfig, body: &str) -> Outcome {
@@ -96,8 +96,8 @@ fn messages_in_timers_count_in_the_quota_when_their_process_has_ended() {
 #[test]
 fn exit_signals_count_like_messages() {
     for (config, says) in [
-        (RuntimeConfig { max_messages: Some(1000), ..limited() }, "more than 1000 messages"),
-        (RuntimeConfig { max_mailbox: Some(100_000), ..limited() }, "more than 100000 bytes of messages"),
+        (limited().max_messages(Some(1000)), "more than 1000 messages"),
+        (limited().max_mailbox(Some(100_000)), "more than 100000 bytes of messages"),
     ] {
         ends_by(
             config,
@@ -113,7 +113,7 @@ fn exit_signals_count_like_messages() {
 #[test]
 fn deaths_of_monitored_processes_count_like_messages() {
     ends_by(
-        RuntimeConfig { max_messages: Some(1000), ..limited() },
+        limited().max_messages(Some(1000)),
         "more than 1000 messages",
         r#"(func (export "_start") (loop $forever (call $monitor (i64.const 123456789)) (br $forever)))"#,
     );
@@ -122,7 +122,7 @@ fn deaths_of_monitored_processes_count_like_messages() {
 #[test]
 fn a_supervisor_that_drops_messages_outlives_a_flood_of_exit_signals() {
     let outcome = with(
-        RuntimeConfig { max_messages: Some(100), ..limited() },
+        limited().max_messages(Some(100)),
         r#"
         (data (i32.const 1024) "child")
         (func (export "child") (local $i i32)
@@ -206,7 +206,7 @@ fn texts_of_configurations_are_charged() {
 #[test]
 fn changing_a_shared_configuration_charges_a_copy() {
     ends_by(
-        RuntimeConfig { max_processes: 100.try_into().ok(), ..limited() },
+        limited().max_processes(100.try_into().ok()),
         OF_THIS_PROCESS,
         r#"
         (data (i32.const 1024) "idle")
@@ -238,7 +238,7 @@ fn sockets_in_messages_count_for_the_process_that_opened_them() {
     let port = UdpSocket::bind("127.0.0.1:0").unwrap();
     drop(port);
     let outcome = with(
-        RuntimeConfig { max_resources: Some(20), ..limited() },
+        limited().max_resources(Some(20)),
         r#"
         (data (i32.const 1024) "\7f\00\00\01")
         (data (i32.const 1032) "other")
@@ -290,7 +290,7 @@ fn directories_of_configurations_are_counted() {
     std::fs::create_dir(directory.path().join("below")).unwrap();
     let dir = PreopenedDir { host: directory.path().into(), guest: "/data".into(), is_read_only: false };
     ends_by(
-        RuntimeConfig { dirs: vec![dir], max_resources: Some(8), ..limited() },
+        limited().dirs(vec![dir]).max_resources(Some(8)),
         "this process has 8 descriptors open, as many as it may",
         r#"
         (data (i32.const 1024) "/data/below")
@@ -345,7 +345,7 @@ fn a_module_is_charged_to_the_process_that_compiled_it() {
 #[test]
 fn mailboxes_count_against_the_total_memory() {
     let outcome = with(
-        RuntimeConfig { max_total_memory: Some(2 << 20), max_memory: 64 << 20, ..limited() },
+        limited().max_total_memory(Some(2 << 20)).max_memory(64 << 20),
         r#"
         (data (i32.const 1024) "child")
         (func (export "child") (call $sleep (i64.const 1000000)))
@@ -392,7 +392,7 @@ fn only_the_process_that_set_a_timer_can_cancel_it() {
 #[test]
 fn a_large_message_copied_in_pieces_arrives_whole() {
     let outcome = with(
-        RuntimeConfig { max_memory: 256 << 20, ..workers(1) },
+        workers(1).max_memory(256 << 20),
         r#"
         (data (i32.const 1024) "ticks")
         ;; Something else to do meanwhile.
@@ -452,7 +452,7 @@ fn redirected_paths_are_charged_and_limited() {
 #[test]
 fn relinking_for_forbidden_functions_is_charged() {
     ends_by(
-        RuntimeConfig { max_processes: 2000.try_into().ok(), max_memory: 1 << 20, ..workers(2) },
+        workers(2).max_processes(2000.try_into().ok()).max_memory(1 << 20),
         "what the host keeps for this process would exceed its limit of 1048576 bytes",
         r#"
         (data (i32.const 1024) "idle" "lunatic::networking::*")
@@ -470,7 +470,7 @@ fn relinking_for_forbidden_functions_is_charged() {
 #[test]
 fn descriptors_in_messages_of_ended_processes_count_against_the_quota() {
     let outcome = with(
-        RuntimeConfig { max_resources: Some(10), ..limited() },
+        limited().max_resources(Some(10)),
         r#"
         (data (i32.const 1024) "\7f\00\00\01")
         (data (i32.const 1032) "child")

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use common::{start, workers};
-use lunatic_executor::{Parts, PreopenedDir, Runtime, RuntimeConfig};
+use lunatic_executor::{Parts, PreopenedDir, Runtime};
 
 /// Longer than these tests take on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -22,7 +22,7 @@ fn setting_the_times_of_a_named_pipe_does_not_wait_for_a_reader() {
     let fifo = directory.path().join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let dir = PreopenedDir { host: directory.path().into(), guest: "data".into(), is_read_only: false };
-    let config = RuntimeConfig { dirs: vec![dir], ..workers(1) };
+    let config = workers(1).dirs(vec![dir]);
     let running = start(
         config,
         &common::guest(
@@ -38,9 +38,9 @@ fn setting_the_times_of_a_named_pipe_does_not_wait_for_a_reader() {
 }
 
 /// A sink that blocks until the other end of the channel is dropped, then counts the bytes it gets.
-struct Stuck(Receiver<()>, Arc<AtomicUsize>);
+struct StuckSink(Receiver<()>, Arc<AtomicUsize>);
 
-impl Write for Stuck {
+impl Write for StuckSink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         assert!(self.0.recv().is_err(), "nothing is ever sent");
         self.1.fetch_add(bytes.len(), Ordering::SeqCst);
@@ -69,7 +69,7 @@ fn run_stuck(wat: &str) -> (i32, usize) {
     let (release, stuck) = channel();
     let written = Arc::new(AtomicUsize::new(0));
     let parts = Parts {
-        stdout: Box::new(Stuck(stuck, written.clone())),
+        stdout: Box::new(StuckSink(stuck, written.clone())),
         stderr: Box::new(Release(Some(release))),
         ..Parts::default()
     };
@@ -173,11 +173,8 @@ fn long_lists_are_charged() {
     let read = "(drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1024) (i32.const 60000)))";
     let write = "(drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1024) (i32.const 60000)))";
     for (call, limit) in [(poll, 1_000_000), (arguments, 1_000_000), (read, 20_000), (write, 20_000)] {
-        let config = RuntimeConfig {
-            max_reductions: Some(limit),
-            args: (0..2000).map(|number| number.to_string()).collect(),
-            ..workers(1)
-        };
+        let config =
+            workers(1).max_reductions(Some(limit)).args((0..2000).map(|number| number.to_string()).collect());
         let guest = common::guest(&format!(
             r#"(func (export "_start") (local $i i32)
                      (loop $more {call}

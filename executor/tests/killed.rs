@@ -3,7 +3,6 @@
 mod common;
 
 use common::{guest, run, workers};
-use lunatic_executor::RuntimeConfig;
 
 /// The rounds for each number of workers.
 const ROUNDS: u32 = 1000;
@@ -50,7 +49,7 @@ fn a_process_killed_while_it_uses_the_registry_leaves_nothing() {
         "#
     );
     for (count, slice) in [(1, 50), (2, 1000), (4, 50)] {
-        let outcome = run(RuntimeConfig { slice, ..workers(count) }, &guest(&body));
+        let outcome = run(workers(count).slice(slice), &guest(&body));
         assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
     }
 }

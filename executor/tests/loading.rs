@@ -3,7 +3,7 @@
 mod common;
 
 use common::{guest, workers};
-use lunatic_executor::{LoadError, MAX_WORKERS, Runtime, RuntimeConfig, RuntimeError};
+use lunatic_executor::{LoadError, MAX_WORKERS, Runtime, RuntimeError};
 
 fn load(bytes: &[u8]) -> LoadError {
     match Runtime::new(workers(1)).unwrap().load(bytes) {
@@ -45,7 +45,7 @@ fn a_runtime_without_workers_or_slice_is_refused() {
     for count in [0, MAX_WORKERS + 1, usize::MAX] {
         assert!(matches!(Runtime::new(workers(count)), Err(RuntimeError::Workers)), "{count}");
     }
-    let config = RuntimeConfig { slice: 0, ..workers(1) };
+    let config = workers(1).slice(0);
     assert!(matches!(Runtime::new(config), Err(RuntimeError::EmptySlice)));
 }
 

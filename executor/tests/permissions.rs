@@ -138,7 +138,7 @@ fn forbidden_functions_trap_and_others_do_not() {
 
 #[test]
 fn functions_forbidden_by_the_configuration_trap_in_the_first_process() {
-    let config = RuntimeConfig { forbidden: vec!["*::exists".into()], ..workers(1) };
+    let config = workers(1).forbidden(vec!["*::exists".into()]);
     let outcome = run(config, &guest(r#"(func (export "_start") (drop (call $exists (i64.const 1))))"#));
     assert_eq!(outcome.status, 134);
     assert!(outcome.stderr.contains("must not call lunatic::process::exists"), "{}", outcome.stderr);

@@ -160,6 +160,6 @@ fn reading_a_full_mailbox_starves_no_process_and_can_be_killed() {
 #[test]
 fn an_endless_loop_in_the_first_process_can_be_stopped() {
     let running = start(workers(2), &guest(r#"(func (export "_start") (loop $forever (br $forever)))"#));
-    running.stopper.stop(lunatic_executor::ExitStatus(143));
+    running.shutdown_handle.stop(lunatic_executor::ExitStatus(143));
     assert_eq!(running.ended.recv_timeout(common::PATIENCE), Ok(143));
 }

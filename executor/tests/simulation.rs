@@ -374,9 +374,9 @@ fn a_sweep_stops_at_the_first_seed_that_fails() {
 #[test]
 fn options_that_cannot_be_simulated_are_refused() {
     let dir = PreopenedDir { host: ".".into(), guest: "data".into(), is_read_only: false };
-    let files = RuntimeConfig { dirs: vec![dir], ..RuntimeConfig::default() };
+    let files = RuntimeConfig::default().dirs(vec![dir]);
     assert!(matches!(Simulator::new(files), Err(RuntimeError::SimulatedFiles)));
-    let unmetered = RuntimeConfig { unmetered: true, ..RuntimeConfig::default() };
+    let unmetered = RuntimeConfig::default().unmetered(true);
     assert!(matches!(Simulator::new(unmetered), Err(RuntimeError::SimulatedUnmetered)));
     let simulator = Simulator::new(RuntimeConfig::default()).unwrap();
     let program = simulator.load(&wat::parse_str(guest("(func (export \"_start\"))")).unwrap()).unwrap();

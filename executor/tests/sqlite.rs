@@ -600,7 +600,7 @@ fn the_guests_allocator_may_be_preempted() {
       (drop (call $sqlite::sqlite3_step (local.get $s)))
       (if (i32.ne (call $sqlite::read_row (local.get $s) (i32.const 512)) (i32.const 700)) (then (call $exit (i32.const 1))))
       (call $say (i32.const 700) (i32.load (i32.const 512))))"#;
-    let config = RuntimeConfig { slice: 1000, ..workers(2) };
+    let config = workers(2).slice(1000);
     let said = bytes_of(config, &format!("(module {PRELUDE} {allocator} {body})"));
     assert_eq!(bincode::deserialize::<Vec<SqliteValue>>(&said).unwrap(), [SqliteValue::Integer(1)]);
 }
@@ -609,7 +609,7 @@ fn the_guests_allocator_may_be_preempted() {
 fn statements_and_connections_are_limited() {
     let mut texts = Texts::new();
     let one = texts.add("SELECT 1");
-    let some = RuntimeConfig { max_resources: Some(3), ..workers(1) };
+    let some = workers(1).max_resources(Some(3));
     let again =
         |call: &str| format!("(loop $again (drop {call}) (call $say_byte (i32.const 0)) (br $again))");
     let connections = again("(call $open (i32.const 0) (i32.const 0))");
@@ -622,7 +622,7 @@ fn statements_and_connections_are_limited() {
         assert!(outcome.status != 0 && outcome.stderr.contains(said), "{}", outcome.stderr);
         assert_eq!(outcome.stdout.len(), count, "{said}");
     }
-    let small = RuntimeConfig { max_memory: 8 << 20, ..workers(1) };
+    let small = workers(1).max_memory(8 << 20);
     let statements = [
         "CREATE TABLE t (a)",
         "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) INSERT INTO t SELECT randomblob(9000) FROM n",
@@ -635,7 +635,7 @@ fn statements_and_connections_are_limited() {
 #[test]
 fn a_statement_ends_with_the_reductions_of_its_process() {
     const INTERRUPTED: u8 = 9;
-    let config = || RuntimeConfig { max_reductions: Some(10_000_000), ..workers(1) };
+    let config = || workers(1).max_reductions(Some(10_000_000));
     let outcome = run(config(), &executing("", &[FOR_EVER]));
     assert_eq!(outcome.stdout.as_bytes(), [INTERRUPTED], "{outcome:?}");
     let outcome = run(config(), &executing("", &[FOR_EVER, "SELECT 1"]));

@@ -25,7 +25,7 @@ fn a_request_to_stop_before_the_start_stops_the_node() {
     let runtime = Runtime::new(workers(1)).unwrap();
     let spin = wat::parse_str(guest(r#"(func (export "_start") (loop $forever (br $forever)))"#)).unwrap();
     let program = runtime.load(&spin).unwrap();
-    runtime.stopper().ask(TERMINATED);
+    runtime.shutdown_handle().ask(TERMINATED);
     assert_eq!(runtime.run(&program), TERMINATED);
 }
 
@@ -49,7 +49,7 @@ fn output_during_the_stop_is_written() {
               (call $exit (i32.const 9)))
             "#,
         );
-        running.stopper.ask(TERMINATED);
+        running.shutdown_handle.ask(TERMINATED);
         assert_eq!(running.ended.recv_timeout(PATIENCE), Ok(9), "{}", running.stderr.text());
         assert_eq!(running.stdout.text(), "ready bye");
     }
@@ -63,7 +63,7 @@ fn a_process_that_does_not_trap_exits_ends_without_a_report() {
                (func (export "_start") (call $say (i32.const 1024) (i32.const 5)) {body})"#
         );
         let running = start_and_listen(2, &body);
-        running.stopper.ask(TERMINATED);
+        running.shutdown_handle.ask(TERMINATED);
         assert_eq!(running.ended.recv_timeout(PATIENCE), Ok(TERMINATED.0));
         assert_eq!(running.stderr.text(), "");
     }
@@ -83,8 +83,8 @@ const STUBBORN: &str = r#"
 fn the_second_request_stops_the_node() {
     let running = start_and_listen(1, STUBBORN);
     let started = Instant::now();
-    running.stopper.ask(ExitStatus(130));
-    running.stopper.ask(TERMINATED);
+    running.shutdown_handle.ask(ExitStatus(130));
+    running.shutdown_handle.ask(TERMINATED);
     assert_eq!(running.ended.recv_timeout(PATIENCE), Ok(TERMINATED.0));
     assert!(started.elapsed() < GRACE);
 }
@@ -93,7 +93,7 @@ fn the_second_request_stops_the_node() {
 fn a_process_that_continues_is_stopped_after_the_grace_period() {
     let running = start_and_listen(1, STUBBORN);
     let started = Instant::now();
-    running.stopper.ask(TERMINATED);
+    running.shutdown_handle.ask(TERMINATED);
     assert_eq!(running.ended.recv_timeout(PATIENCE), Ok(TERMINATED.0));
     assert!(started.elapsed() >= GRACE);
 }

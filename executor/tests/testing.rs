@@ -12,7 +12,7 @@ use lunatic_executor::{
 /// Runs the tests of a module, `threads` at a time. Returns a word for each event.
 fn told(text: &str, threads: usize) -> Vec<String> {
     let bytes = wat::parse_str(common::with_imports(text)).expect("the test's module is well-formed");
-    let config = RuntimeConfig { args: vec!["tests".into()], ..RuntimeConfig::default() };
+    let config = RuntimeConfig::default().args(vec!["tests".into()]);
     let runtime = Runtime::new(config).expect("a runtime");
     let program = runtime.load(&bytes).expect("it loads");
     assert!(program.has_tests());

@@ -3,14 +3,13 @@
 mod common;
 
 use common::{guest, run, workers};
-use lunatic_executor::RuntimeConfig;
 
 /// The size of a page in bytes.
 const PAGE: u64 = 64 << 10;
 
 /// Runs a guest whose processes begin with two pages each, and may have `pages` together.
 fn with_pages(pages: u64, count: usize, body: &str) {
-    let config = RuntimeConfig { max_total_memory: Some(pages * PAGE), ..workers(count) };
+    let config = workers(count).max_total_memory(Some(pages * PAGE));
     let outcome = run(config, &guest(body));
     assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
 }

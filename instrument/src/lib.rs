@@ -61,3 +61,13 @@ pub use prepare::{Options, Prepared, Stats, prepare, prepare_with_progress};
 pub use proposal::{RefusedProposals, refused_proposal};
 pub use screen::MAX_MODULE_BYTES;
 pub use verify::{Report, verify, verify_with_progress};
+
+/// A hash of this crate's sources: the cost model, the rewriting and the verifier.
+///
+/// What was verified by a build of this crate with another value may be wrong for this one. Whatever keeps the result of
+/// [`verify`] beyond the end of the program, such as a cache of compiled code, keeps this value with it and compares.
+pub const SOURCE_FINGERPRINT: &str = env!("SOURCE_FINGERPRINT");
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -16,55 +16,69 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The way of a module through the crate: `compile` parses it into a `shape` and translates each function body
-//! (`translate`), `code` places the result in executable memory; `linker` finds its imports; `instantiate` makes
-//! instances; a [`Store`] runs one call at a time on a stack of its own (`vm`). The crate knows no process and no
-//! scheduler: whoever calls [`Store::resume`] is one.
+//! # Layers
+//!
+//! ```text
+//! environ  ◀── compiler, runtime  ◀── api, cache
+//! ```
+//!
+//! * `environ` is what a module declares and what its compiled code looks like.
+//! * `compiler` turns the bytes of a module into an artifact. It is the only part that depends on Cranelift.
+//! * `runtime` loads an artifact into executable memory, links its imports, creates instances, and runs one call at a
+//!   time in a [`Store`], on a stack of its own.
+//! * `api` and `cache` join the two.
+//!
+//! The compiler and the runtime do not name each other (`tests/layering.rs`). The crate knows no process and no scheduler:
+//! a scheduler is what calls [`Store::resume`].
+//!
+//! # Features
+//!
+//! * `compiler` (on by default): compiles modules, and keeps them in a [`Cache`]. Without it, an engine runs the modules
+//!   that another program has compiled with [`Engine::precompile`]: see [`Module::from_precompiled`].
 
-mod budget;
+mod api;
+#[cfg(feature = "compiler")]
+#[forbid(unsafe_code)]
 mod cache;
-mod code;
-mod compile;
-mod const_expr;
-mod debug;
-mod declarations;
-mod engine;
-mod entries;
-mod error;
-mod features;
-mod instantiate;
-mod linker;
-mod module;
-mod names;
-mod nearest;
-mod options;
-mod outline;
-mod perf_map;
-mod shape;
-mod store;
-mod sys;
-mod translate;
-mod types;
-mod value;
-mod vm;
+#[cfg(feature = "compiler")]
+#[forbid(unsafe_code)]
+mod compiler;
+#[cfg_attr(not(feature = "compiler"), allow(dead_code, reason = "what only a compiler uses"))]
+#[forbid(unsafe_code)]
+mod environ;
+mod runtime;
+#[cfg(test)]
+mod speculation;
 
-pub use budget::{Budget, Cancellation, Deadline};
+#[cfg(feature = "compiler")]
 pub use cache::{Cache, CacheError, CacheKey};
-pub use debug::Source;
-pub use declarations::declared_imports;
-pub use engine::{Engine, EngineConfig, EngineError};
-pub use error::{CompileError, Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
-pub use features::FEATURES;
-pub use linker::{
-    Check, HostCall, HostFunc, HostResult, IntoHostFunc, Linker, Refusal, Unchecked, WasmValue,
+pub use environ::budget::{Budget, Cancellation, Deadline};
+pub use environ::declarations::declared_imports;
+pub use environ::error::CompileError;
+pub use environ::features::FEATURES;
+pub use environ::options::{CompileOptions, MemoryLayout};
+pub use environ::outline::Outline;
+pub use environ::value::{
+    ExternType, Func, FuncType, GlobalType, Limits, RawValue, TableType, ValType, Value,
 };
-pub use module::{FuncIndex, Linked, Module, ModuleId};
-pub use nearest::nearest;
-pub use options::{CompileOptions, MemoryLayout};
-pub use outline::Outline;
-pub use store::{
-    Caller, CannotWait, Export, Func, HostPanic, Instance, Progress, Resume, Store, StoreLimits, WorkingSet,
+pub use runtime::debug::Source;
+pub use runtime::engine::{Engine, EngineConfig, EngineError};
+pub use runtime::error::{Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
+pub use runtime::linker::Linker;
+pub use runtime::loaded::{FuncIndex, ModuleId};
+pub use runtime::module::Module;
+pub use runtime::nearest::nearest;
+pub use runtime::precompiled::PrecompiledError;
+pub use runtime::store::{
+    Caller, CannotWait, Check, Export, HostCall, HostFunc, HostPanic, HostResult, Instance, IntoHostFunc,
+    Linked, Progress, Refusal, Resume, Store, StoreLimits, Unchecked, WasmValue,
 };
-pub use sys::{page_faults, prefetch};
-pub use value::{ExternType, FuncType, GlobalType, Limits, RawValue, TableType, ValType, Value};
-pub use vm::account::TotalMemory;
+pub use runtime::sys::page_faults;
+pub use runtime::vm::account::TotalMemory;
+/// Hints for the processor, which the executor gives. They are no part of the stable interface.
+#[doc(hidden)]
+pub use runtime::{perf::prefetch::prefetch, perf::working_set::WorkingSet};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

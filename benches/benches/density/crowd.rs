@@ -52,7 +52,7 @@ pub(crate) fn report(many: u64) {
 pub(crate) fn measure(live: &str) {
     let module = wat::parse_str(include_str!("../../guests/crowd.wat")).expect("the text is valid");
     let args = ["bench", live, &ROUNDS.to_string(), &OPERATIONS.to_string()].map(String::from).to_vec();
-    let config = RuntimeConfig { workers: 1, args, ..RuntimeConfig::default() };
+    let config = RuntimeConfig::default().workers(1).args(args);
     let said = Said::default();
     let parts = Parts { stdout: Box::new(said.clone()), ..Parts::default() };
     let runtime = Runtime::with_parts(config, parts).expect("the runtime works on this machine");

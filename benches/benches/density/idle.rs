@@ -60,11 +60,11 @@ pub(crate) fn measure(kind: &str, count: u64) {
     let module = if kind == "tiny" { tiny_parker() } else { guest("actors") };
     let (sender, parked) = channel();
     let args = ["bench", "park", &count.to_string()].map(String::from).to_vec();
-    let config = RuntimeConfig { args, ..RuntimeConfig::default() };
+    let config = RuntimeConfig::default().args(args);
     let parts = Parts { stdout: Box::new(Bell(sender)), ..Parts::default() };
     let runtime = Runtime::with_parts(config, parts).expect("the runtime works on this machine");
     let program = runtime.load(&module).expect("the module is valid");
-    let stopper = runtime.stopper();
+    let shutdown_handle = runtime.shutdown_handle();
     let before = memory();
     let running = std::thread::spawn(move || runtime.run(&program));
     parked.recv_timeout(PATIENCE).expect("all processes are spawned");
@@ -72,7 +72,7 @@ pub(crate) fn measure(kind: &str, count: u64) {
     let used = processor_time();
     std::thread::sleep(Duration::from_secs(WATCH));
     let processor = (processor_time() - used) / WATCH as f64 * 100.0;
-    stopper.stop(ExitStatus(0));
+    shutdown_handle.stop(ExitStatus(0));
     running.join().expect("the runtime does not panic");
     let [after, _] = memory();
     let [resident, tables] = [0, 1].map(|kind| (during[kind] - before[kind]) / count);

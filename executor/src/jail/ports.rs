@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::net::{AddressRule, NetworkRules};
+use lunatic_net::{AddressRule, NetworkRules};
 
 /// Ports that are told the kernel one by one; rules with more leave it to the runtime to check them.
 const MAX_PORTS: usize = 1024;

@@ -7,9 +7,9 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::node::Terminals;
 use crate::runtime::StandardStreams;
-use crate::stdio::{Input, Output, Script};
+use lunatic_core::node::Terminals;
+use lunatic_stdio::{Input, Output, Script};
 
 /// Bytes of output that are kept of a test; what it writes beyond is lost.
 const MAX_KEPT: usize = 16 << 20;

@@ -42,7 +42,9 @@ use lunatic_jit::{ExternType, FuncIndex, FuncType, Module};
 
 use crate::error::RuntimeError;
 use crate::program::Program;
-use crate::runtime::{Blueprint, ExitStatus, Runtime};
+use lunatic_core::node::ExitStatus;
+
+use crate::runtime::{NodeTemplate, Runtime};
 
 pub use name::without_crate;
 pub use run::{TestEvent, TestOptions};
@@ -60,12 +62,12 @@ pub struct Test {
     pub is_ignored: bool,
     /// What the message of its panic has to contain, if it has to panic; any does if this is empty.
     pub should_panic: Option<String>,
-    entry: Entry,
+    entry: TestKind,
 }
 
 /// How a test is run.
 #[derive(Clone, Copy, Debug)]
-enum Entry {
+enum TestKind {
     /// As the first process of a node.
     Export(FuncIndex),
     /// By the harness behind `_start`.
@@ -74,7 +76,7 @@ enum Entry {
 
 /// A module with tests, and what their nodes are built from.
 pub struct TestBinary {
-    blueprint: Blueprint,
+    template: NodeTemplate,
     program: Program,
     tests: Vec<Test>,
 }
@@ -113,7 +115,7 @@ fn exported(module: &Module) -> impl Iterator<Item = Test> {
         let ExternType::Func(ty) = ty else { return None };
         let function =
             module.exported_function(export).filter(|_| ty.params.is_empty() && ty.results.is_empty())?;
-        Some(Test { name, is_ignored, should_panic, entry: Entry::Export(function) })
+        Some(Test { name, is_ignored, should_panic, entry: TestKind::Export(function) })
     })
 }
 
@@ -141,9 +143,9 @@ impl TestBinary {
     /// # Errors
     /// If there are ordinary tests as well and their harness does not say which.
     pub fn new(runtime: Runtime, program: &Program, bytes: &[u8]) -> Result<TestBinary, TestError> {
-        let blueprint = runtime.into_blueprint();
+        let template = runtime.into_template();
         let tests = exported(program.code.module()).collect();
-        let mut binary = TestBinary { blueprint, program: program.clone(), tests };
+        let mut binary = TestBinary { template, program: program.clone(), tests };
         if program.start.is_some() && ordinary::has_harness(bytes) {
             binary.tests.extend(ordinary::list(&binary)?);
         }

@@ -3,11 +3,12 @@
 //! The harness is asked which tests it has, and told to run one at a time; it is the guest's, so its words are looked at
 //! with care. On WebAssembly it runs no test that should panic, and says that it ignored it: so do we.
 
-use crate::runtime::ExitStatus;
+use lunatic_core::node::ExitStatus;
+use lunatic_host::Capable;
 
 use super::capture::Kept;
 use super::verdict::{TestResult, Verdict};
-use super::{Entry, Test, TestBinary, TestError};
+use super::{Test, TestBinary, TestError, TestKind};
 
 /// A variable that libtest reads, and whose name is therefore in the data of every module that it is in. The main
 /// function of a program that it is not in must not be called to find that out.
@@ -25,8 +26,8 @@ pub(super) fn has_harness(bytes: &[u8]) -> bool {
 /// The harness's tests.
 pub(super) fn list(binary: &TestBinary) -> Result<Vec<Test>, TestError> {
     let ask = |more: &[&str]| {
-        let args = arguments(&binary.blueprint.config.args, &["--list", "--format", "terse"], more);
-        let (status, kept, left) = binary.run_in_node(Entry::Ordinary, args, 1, true)?;
+        let args = arguments(&binary.template.config.caps().args, &["--list", "--format", "terse"], more);
+        let (status, kept, left) = binary.run_in_node(TestKind::Ordinary, args, 1, true)?;
         left.into_iter().for_each(|left| _ = left.end());
         let output = String::from_utf8_lossy(&kept.all).into_owned();
         if status == ExitStatus(0) { Ok(output) } else { Err(TestError::Listing { status, output }) }
@@ -40,7 +41,7 @@ pub(super) fn list(binary: &TestBinary) -> Result<Vec<Test>, TestError> {
         name: name.to_owned(),
         is_ignored: names(&ignored).any(|other| other == name),
         should_panic: None,
-        entry: Entry::Ordinary,
+        entry: TestKind::Ordinary,
     };
     Ok(names(&all).map(test).collect())
 }

@@ -6,18 +6,20 @@
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::clock::SystemClock;
-use crate::config::ProcessConfig;
-use crate::entropy::SystemEntropy;
 use crate::error::RuntimeError;
-use crate::runtime::{Blueprint, ExitStatus, LeftBehind};
+use lunatic_core::node::ExitStatus;
+use lunatic_host::Capable;
+use lunatic_scheduler::SystemClock;
+use lunatic_scheduler::SystemEntropy;
+
+use crate::runtime::{LeftBehind, NodeTemplate};
 
 use super::capture::{Capture, Kept};
 use super::verdict::TestResult;
-use super::{Entry, Test, TestBinary, TestError, ordinary};
+use super::{Test, TestBinary, TestError, TestKind, ordinary};
 
 /// How tests are run.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +89,7 @@ impl TestBinary {
         mut tell: impl FnMut(TestEvent<'_>),
     ) -> Result<(), TestError> {
         let threads = options.threads.get().min(tests.len());
-        let workers = (self.blueprint.workers / threads.max(1)).max(1);
+        let workers = (self.template.workers / threads.max(1)).max(1);
         let rest = Rest::default();
         let run = |test: &Test| self.run_test(test, workers, options.capture, &rest);
         if options.threads.get() == 1 {
@@ -125,10 +127,10 @@ impl TestBinary {
         if test.is_ignored {
             return TestResult::ignored();
         }
-        let args = &self.blueprint.config.args;
+        let args = &self.template.config.caps().args;
         let args = match test.entry {
-            Entry::Export(_) => args.clone(),
-            Entry::Ordinary => ordinary::arguments_for(args, &test.name),
+            TestKind::Export(_) => args.clone(),
+            TestKind::Ordinary => ordinary::arguments_for(args, &test.name),
         };
         let (status, kept) = match self.run_in_node(test.entry, args, workers, capture) {
             Ok((status, kept, left)) => {
@@ -140,8 +142,8 @@ impl TestBinary {
             }
         };
         match test.entry {
-            Entry::Export(_) => TestResult::of(status, test.should_panic.as_deref(), kept),
-            Entry::Ordinary => ordinary::result(&test.name, status, kept),
+            TestKind::Export(_) => TestResult::of(status, test.should_panic.as_deref(), kept),
+            TestKind::Ordinary => ordinary::result(&test.name, status, kept),
         }
     }
 
@@ -149,20 +151,22 @@ impl TestBinary {
     /// then, and the node with what it has left behind.
     pub(super) fn run_in_node(
         &self,
-        entry: Entry,
+        entry: TestKind,
         args: Vec<String>,
         workers: usize,
         capture: bool,
     ) -> Result<(ExitStatus, Kept, Option<LeftBehind>), RuntimeError> {
-        let config = ProcessConfig { args, ..self.blueprint.config.for_another_node() };
-        let blueprint = Blueprint { workers, config, ..self.blueprint.clone() };
+        let mut config = self.template.config.for_another_node();
+        config.caps_mut().args = args;
+        let config = Arc::new(config);
+        let template = NodeTemplate { workers, config, ..self.template.clone() };
         let function = match entry {
-            Entry::Export(function) => function,
-            Entry::Ordinary => self.program.start.expect("there are ordinary tests only behind it"),
+            TestKind::Export(function) => function,
+            TestKind::Ordinary => self.program.start.expect("there are ordinary tests only behind it"),
         };
         let output = Capture::default();
         let (clock, streams) = (Box::new(SystemClock::default()), output.streams(capture));
-        let runtime = blueprint.build(clock, Box::new(SystemEntropy), streams)?;
+        let runtime = template.build(clock, Box::new(SystemEntropy), streams)?;
         let (status, left) = runtime.run_and_leave(&self.program.code, function);
         Ok((status, output.take(), left))
     }

@@ -52,7 +52,7 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Entry;
+    use super::super::TestKind;
     use super::*;
 
     fn chosen(selection: &Selection) -> String {
@@ -60,7 +60,7 @@ mod tests {
             name: name.into(),
             is_ignored,
             should_panic: None,
-            entry: Entry::Ordinary,
+            entry: TestKind::Ordinary,
         };
         let tests = [("k::a::one", false), ("k::a::two", true), ("k::b::one", false)].map(test);
         let chosen = selection.choose(&tests);

@@ -1,6 +1,6 @@
 //! What became of a test, by how its first process ended and what it wrote.
 
-use crate::runtime::ExitStatus;
+use lunatic_core::node::ExitStatus;
 
 use super::capture::Kept;
 use super::panics;

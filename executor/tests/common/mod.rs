@@ -60,7 +60,7 @@ impl Write for Captured {
 
 /// A configuration with this number of workers.
 pub(crate) fn workers(workers: usize) -> RuntimeConfig {
-    RuntimeConfig { workers, args: vec!["guest".into()], ..RuntimeConfig::default() }
+    RuntimeConfig::default().workers(workers).args(vec!["guest".into()])
 }
 
 /// Runs a guest to its end.
@@ -80,7 +80,7 @@ pub(crate) struct Running {
     pub(crate) ended: Receiver<i32>,
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
-    pub(crate) stopper: lunatic_executor::Stopper,
+    pub(crate) shutdown_handle: lunatic_executor::ShutdownHandle,
 }
 
 /// Starts a guest.
@@ -91,10 +91,10 @@ pub(crate) fn start(config: RuntimeConfig, wat: &str) -> Running {
         Parts { stdout: Box::new(stdout.clone()), stderr: Box::new(stderr.clone()), ..Parts::default() };
     let runtime = Runtime::with_parts(config, parts).unwrap();
     let program = runtime.load(&wasm).unwrap_or_else(|error| panic!("{error}"));
-    let stopper = runtime.stopper();
+    let shutdown_handle = runtime.shutdown_handle();
     let (sender, ended) = channel();
     std::thread::spawn(move || sender.send(runtime.run(&program).0));
-    Running { ended, stdout, stderr, stopper }
+    Running { ended, stdout, stderr, shutdown_handle }
 }
 
 /// A guest with this body, the imports that it needs, a memory, and helpers:

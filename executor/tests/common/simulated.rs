@@ -23,7 +23,7 @@ pub(crate) struct Run {
 impl Simulated {
     /// Loads a guest written as text.
     pub(crate) fn new(wat: &str) -> Simulated {
-        let config = RuntimeConfig { args: vec!["guest".into()], ..RuntimeConfig::default() };
+        let config = RuntimeConfig::default().args(vec!["guest".into()]);
         let simulator = Simulator::new(config).unwrap();
         let program = simulator.load(&wat::parse_str(with_imports(wat)).expect("the guest is valid text"));
         Simulated { simulator, program: program.unwrap_or_else(|error| panic!("{error}")) }

@@ -110,10 +110,8 @@ fn within(name: &str) -> u8 {
 fn config(place: &Place, network: NetworkRules) -> RuntimeConfig {
     let dir =
         |name: &str, is_read_only| PreopenedDir { host: place.at(name), guest: name.into(), is_read_only };
-    RuntimeConfig {
-        dirs: vec![dir("given", false), dir("read-only", true)],
-        network,
-        cache: Some(Arc::new(Cache::open(place.at("cache"), 1 << 20).expect("it is ours"))),
-        ..RuntimeConfig::default()
-    }
+    RuntimeConfig::default()
+        .dirs(vec![dir("given", false), dir("read-only", true)])
+        .network(network)
+        .cache(Some(Arc::new(Cache::open(place.at("cache"), 1 << 20).expect("it is ours"))))
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::sys::private;
+use crate::runtime::sys::private;
 
 use super::{CacheError, CacheKey};
 

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use crate::engine::Engine;
-use crate::options::CompileOptions;
-
-/// What the sources of this engine and of the verifier are: see `build.rs`.
-const SOURCES: &str = env!("SOURCE_FINGERPRINT");
+use crate::environ::fingerprint::{BUILD, SOURCES};
+use crate::environ::options::CompileOptions;
+use crate::runtime::engine::Engine;
+use crate::runtime::sys::page_size;
 
 /// Under what native code is found: a hash of all that it depends on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,8 +19,9 @@ impl CacheKey {
     /// is compiled, such as how it is prepared; the engine adds all that it knows of itself.
     pub fn new(engine: &Engine, options: CompileOptions, parts: &[&[u8]]) -> CacheKey {
         let mut hasher = blake3::Hasher::new();
-        let (target, how) = (engine.target(), format!("{options:?}"));
-        let engine = [SOURCES, cranelift_codegen::VERSION, &target, &how].map(str::as_bytes);
+        let compiler = engine.compiler().description();
+        let how = format!("{options:?} {}", page_size());
+        let engine = [SOURCES[0], SOURCES[1], BUILD, &compiler, &how].map(str::as_bytes);
         for part in engine.iter().chain(parts) {
             // With the length, so that no two lists of parts are the same bytes.
             hasher.update(&(part.len() as u64).to_le_bytes());

@@ -14,18 +14,20 @@
 //! module compiled again. A cache that cannot be written costs time and nothing else.
 
 mod directory;
-mod entry;
 mod key;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::budget::Budget;
-use crate::compile::compile;
-use crate::debug::{self, DebugInfo};
-use crate::declarations;
-use crate::engine::Engine;
-use crate::error::CompileError;
-use crate::module::Module;
+use crate::environ::budget::Budget;
+use crate::environ::declarations;
+use crate::environ::error::CompileError;
+use crate::runtime::code::UnloadedCode;
+use crate::runtime::code::artifact_file as entry;
+use crate::runtime::debug::{self, DebugInfo};
+use crate::runtime::engine::Engine;
+use crate::runtime::loaded::ModuleInner;
+use crate::runtime::module::Module;
 
 pub use key::CacheKey;
 
@@ -77,17 +79,22 @@ impl Cache {
     /// The module of this key, if it is there. Nothing is compiled.
     pub fn get(&self, engine: &Engine, key: &CacheKey) -> Option<Module> {
         let file = self.directory.find(key)?;
-        let Some(entry) = entry::read(&file, key, declarations::read) else {
+        let size = file.metadata().ok()?.len();
+        let Some(entry) = entry::read(&mut &file, size, key.bytes(), declarations::read) else {
             self.directory.remove(key);
             return None;
         };
         self.directory.touch(&file);
         let debug = entry.debug.into_info(file);
-        let module = Module::load_checked(engine, entry.declarations, entry.artifact, key.options(), debug);
+        let module = if ModuleInner::fits(&entry.declarations, &entry.code) {
+            ModuleInner::load(engine, entry.declarations, entry.code, key.options(), debug).ok()
+        } else {
+            None
+        };
         if module.is_none() {
             self.directory.remove(key);
         }
-        module
+        module.map(|inner| Module { inner: Arc::new(inner) })
     }
 
     /// Compiles a module, and keeps it under this key.
@@ -101,15 +108,17 @@ impl Cache {
         wasm: &[u8],
         budget: &Budget,
     ) -> Result<Module, CompileError> {
-        let (shape, artifact) = compile(engine, wasm, key.options(), budget)?;
+        let (shape, artifact) = engine.compiler().compile(wasm, key.options(), budget, engine.max_frame())?;
         let sections = debug::extract(wasm);
-        let written = entry::write(key, &declarations::extract(wasm, &shape), &sections, &artifact);
-        let parts = [&written.header, artifact.buffer.bytes(), &written.behind, &sections];
+        let written = entry::write(key.bytes(), &declarations::extract(wasm, &shape), &sections, &artifact);
+        let parts = written.parts(&artifact, &sections);
         // If it fails, whoever comes next compiles again.
         let debug = match self.directory.insert(key, &parts) {
             Ok(Some(file)) => written.debug.into_info(file),
             _ => DebugInfo::in_memory(sections),
         };
-        Module::load(engine, shape, artifact, key.options(), debug)
+        let code = UnloadedCode::of(artifact).map_err(|error| CompileError::Codegen(error.to_string()))?;
+        let inner = ModuleInner::load(engine, shape, code, key.options(), debug)?;
+        Ok(Module { inner: Arc::new(inner) })
     }
 }

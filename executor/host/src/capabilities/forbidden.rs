@@ -1,0 +1,237 @@
+//! Host functions that a process must not call.
+//!
+//! Who is forbidden some has code of its own, of the same module: linked so that these raise an error. So nobody else pays
+//! for the question, and there is no way around it: what is in a table is refused as well. What was refused once stays so
+//! in all that is made from it. A function that has an older name as well, as those of WASI have, is refused by both.
+//!
+//! A pattern that fits no function is refused: it is a mistake, and what it was meant to forbid would be allowed.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lunatic_jit::{HostError, nearest};
+
+use lunatic_core::Fault;
+use lunatic_core::code::{Code, Restriction};
+use lunatic_resources::Charge;
+
+/// Patterns that a list may have, and lists below each other.
+const MAX_PATTERNS: usize = 64;
+
+/// Bytes of a pattern. No function's name is half as long.
+const MAX_LENGTH: usize = 256;
+
+/// Stars of a pattern: comparing takes time for each.
+const MAX_STARS: usize = 8;
+
+/// Codes that are kept; of a program there is one, and guests that compile modules may have more.
+const MAX_CODES: usize = 16;
+
+/// Functions that are forbidden: `lunatic::networking::tcp_bind`, or with `*` for anything, as in `lunatic::networking::*`.
+pub struct Forbidden {
+    /// Its own and those of the lists above.
+    patterns: Vec<Arc<str>>,
+    /// What a code has become.
+    codes: Mutex<Vec<(Code, Code)>>,
+    /// What code that this has restricted is known by.
+    identity: Arc<Restriction>,
+}
+
+impl Forbidden {
+    /// A list of these, and of those above.
+    pub fn below(
+        parent: Option<&Forbidden>,
+        patterns: impl IntoIterator<Item = String>,
+        functions: &[(String, String)],
+    ) -> Result<Forbidden, PatternError> {
+        let mut all = parent.map(|parent| parent.patterns.clone()).unwrap_or_default();
+        for pattern in patterns {
+            if all.len() == MAX_PATTERNS {
+                return Err(PatternError::TooMany);
+            }
+            check(&pattern, functions)?;
+            all.push(pattern.into());
+        }
+        let patterns = all;
+        Ok(Forbidden { patterns, codes: Mutex::default(), identity: Arc::default() })
+    }
+
+    /// How many patterns there are.
+    pub fn patterns(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// The same code without these functions. If it has to be linked for that, `keep` charges for its bytes.
+    ///
+    /// # Errors
+    /// Those of `keep`.
+    pub fn without<E>(
+        &self,
+        code: &Code,
+        keep: impl FnOnce(u64) -> Result<Option<Charge>, E>,
+    ) -> Result<Code, E> {
+        if code.is_restricted_by(&self.identity) {
+            return Ok(code.clone());
+        }
+        // Whole entries come and go under it.
+        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, without)) = codes.iter().find(|(with, _)| with.is(code)) {
+            return Ok(without.clone());
+        }
+        let kept = keep(code.bytes_of_links())?;
+        // A module may import a function any number of times: each name is compared with the patterns once.
+        let known: RefCell<HashMap<String, Option<Arc<str>>>> = RefCell::default();
+        let without = code.refusing(&self.identity, kept, |module, name| {
+            let function = format!("{module}::{name}");
+            let mut known = known.borrow_mut();
+            let refused = known.entry(function).or_insert_with_key(|function| {
+                let fits = |pattern: &Arc<str>| {
+                    fits(pattern, function)
+                        || newer_name(module, name).is_some_and(|newer| fits(pattern, &newer))
+                };
+                self.patterns.iter().any(fits).then(|| function.as_str().into())
+            });
+            let function = refused.clone()?;
+            Some(Box::new(move || HostError::from(Fault::Forbidden(function.clone()))))
+        });
+        if codes.len() == MAX_CODES {
+            codes.remove(0);
+        }
+        codes.push((code.clone(), without.clone()));
+        Ok(without)
+    }
+}
+
+/// Why a list of patterns cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // Each message says what happened.
+pub enum PatternError {
+    #[error("there may be {MAX_PATTERNS} patterns of forbidden functions")]
+    TooMany,
+    #[error("a pattern of forbidden functions may have {MAX_LENGTH} bytes and {MAX_STARS} stars")]
+    TooLong,
+    #[error("no host function fits {pattern:?}{}", hint(.nearest.as_deref()))]
+    FitsNone { pattern: String, nearest: Option<String> },
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!(" (did you mean {nearest}?)")).unwrap_or_default()
+}
+
+/// Whether a pattern can be meant.
+fn check(pattern: &str, functions: &[(String, String)]) -> Result<(), PatternError> {
+    if pattern.len() > MAX_LENGTH || pattern.matches('*').count() > MAX_STARS {
+        return Err(PatternError::TooLong);
+    }
+    if functions.iter().any(|(module, name)| fits(pattern, &format!("{module}::{name}"))) {
+        return Ok(());
+    }
+    Err(PatternError::FitsNone { pattern: pattern.into(), nearest: nearest_pattern(pattern, functions) })
+}
+
+/// What may have been meant by a pattern that fits nothing: where it has a star, the star is right.
+fn nearest_pattern(pattern: &str, functions: &[(String, String)]) -> Option<String> {
+    let (module, name) = pattern.rsplit_once("::").unwrap_or(("", pattern));
+    let find = |wanted: (&str, &str), known: Vec<(&str, &str)>| {
+        nearest(wanted, &known).map(|(module, name)| format!("{module}::{name}"))
+    };
+    let modules = || functions.iter().map(|(module, _)| module.as_str());
+    let names = || functions.iter().map(|(_, name)| name.as_str());
+    match (module.contains('*'), name.contains('*')) {
+        (true, true) => None,
+        (true, false) => find((module, name), names().map(|name| (module, name)).collect()),
+        (false, true) => {
+            let known: Vec<_> = modules().map(|module| ("", module)).collect();
+            nearest(("", module), &known).map(|(_, module)| format!("{module}::{name}"))
+        }
+        (false, false) => find((module, name), modules().zip(names()).collect()),
+    }
+}
+
+/// The name that a function has today, if this is an older one.
+fn newer_name(module: &str, name: &str) -> Option<String> {
+    (module == "wasi_unstable").then(|| format!("wasi_snapshot_preview1::{name}"))
+}
+
+impl fmt::Debug for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.patterns.fmt(f)
+    }
+}
+
+/// Whether a name fits a pattern, in which `*` is any text.
+pub fn fits(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().expect("a split has a first part");
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut last = None;
+    for part in parts {
+        if let Some(before) = last.replace(part) {
+            // What comes first may come first: it leaves the most for what follows.
+            let Some((_, after)) = rest.split_once(before) else { return false };
+            rest = after;
+        }
+    }
+    last.map_or(rest.is_empty(), |last| rest.ends_with(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_any_text() {
+        for (pattern, name) in [
+            ("a::b", "a::b"),
+            ("*", "a::b"),
+            ("a::*", "a::b"),
+            ("*::b", "a::b"),
+            ("a*b*c", "a1b2b3c"),
+            ("**", ""),
+        ] {
+            assert!(fits(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("a::b", "a::bc"),
+            ("a::b", "xa::b"),
+            ("a::*", "b::a::c"),
+            ("*::b", "a::bc"),
+            ("a*b*c", "abac1"),
+            ("", "a"),
+        ] {
+            assert!(!fits(pattern, name), "{pattern} {name}");
+        }
+        assert!(!fits("ab*b", "ab"), "the two ends are not one");
+    }
+
+    fn functions() -> Vec<(String, String)> {
+        crate::function_names(&crate::declared().into_linker())
+    }
+
+    #[test]
+    fn a_pattern_that_fits_nothing_is_refused_with_the_nearest_that_does() {
+        let refused =
+            |pattern: &str| match Forbidden::below(None, [pattern.to_owned()], &functions()).unwrap_err() {
+                PatternError::FitsNone { nearest, .. } => nearest,
+                other => panic!("{other}"),
+            };
+        for (pattern, meant) in [
+            ("lunatic::netwrking::*", Some("lunatic::networking::*")),
+            ("lunatic::networking::tcp_bnd", Some("lunatic::networking::tcp_bind")),
+            ("*::compile_modul", Some("*::compile_module")),
+            ("tcp_bind", Some("lunatic::networking::tcp_bind")),
+            ("*::frobnicate::*", None),
+            ("", None),
+        ] {
+            assert_eq!(refused(pattern).as_deref(), meant, "{pattern}");
+        }
+        let long = "*".repeat(MAX_LENGTH + 1);
+        assert_eq!(Forbidden::below(None, [long], &[]).unwrap_err(), PatternError::TooLong);
+        let stars = "*".repeat(MAX_STARS + 1);
+        assert_eq!(Forbidden::below(None, [stars], &[]).unwrap_err(), PatternError::TooLong);
+        let many = vec!["*".to_owned(); MAX_PATTERNS + 1];
+        assert_eq!(Forbidden::below(None, many, &functions()).unwrap_err(), PatternError::TooMany);
+    }
+}

@@ -1,0 +1,148 @@
+//! What guests can call: the Lunatic ABI and its extensions.
+//!
+//! One file for each namespace, each with a `register` that declares its functions. WASI is a crate of its own on top of this one. A host function answers
+//! now, or leaves a note of what it waits for and suspends; it never blocks a worker and never returns to the
+//! guest with a lock held. What is the guest's own fault is a [`Fault`](lunatic_core::Fault) and ends it.
+//!
+//! # What a call costs
+//!
+//! The engine charges guest code; work done here for the guest is charged as the function's [declaration](declare) says,
+//! before it is done: an amount for each call, and one reduction for every [`BYTES_PER_REDUCTION`] bytes that it takes. What
+//! turns out later is charged by [`charge`].
+
+#![forbid(unsafe_code)]
+
+pub mod capabilities;
+pub mod declare;
+mod ext;
+mod lunatic;
+pub mod memory;
+mod networking;
+mod services;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use lunatic_core::ProcessData;
+use lunatic_jit::{Caller, Linker};
+
+pub use capabilities::{Capabilities, Capable};
+pub use declare::Host;
+pub use lunatic::module::{MAX_GUEST_BYTES, MAX_GUEST_TIME};
+pub use networking::{HasSockets, Sockets};
+pub use services::{GuestCompiler, Services, net};
+
+/// A guest during a host call.
+pub type Guest<'a> = Caller<'a, ProcessData>;
+
+/// Bytes copied for one reduction.
+const BYTES_PER_REDUCTION: u64 = 32;
+
+/// Reductions for a call that copies nothing.
+pub const CALL: u64 = 20;
+
+/// Declares the functions of `lunatic::*` and `lunatic::ext::*`.
+pub fn register(host: &mut Host) {
+    lunatic::register(host);
+    ext::register(host);
+    networking::register(host);
+    #[cfg(feature = "sqlite")]
+    sqlite::register(host);
+}
+
+/// The names of all functions of a linker, as module and name.
+pub fn function_names(linker: &Linker<ProcessData>) -> Vec<(String, String)> {
+    linker.functions().map(|(module, name, _)| (module.to_owned(), name.to_owned())).collect()
+}
+
+#[cfg(test)]
+fn declared() -> Host {
+    let mut host = Host::new();
+    register(&mut host);
+    host
+}
+
+/// Charges the guest for a call that handles so many bytes.
+pub fn charge(guest: &mut Guest<'_>, bytes: u64) {
+    guest.charge(CALL + bytes / BYTES_PER_REDUCTION);
+}
+
+/// Charges the guest for changing a configuration: one that children have is copied first.
+fn charge_for_config(guest: &mut Guest<'_>, id: u64) {
+    let bytes = guest.data().bytes_to_copy(id);
+    guest.charge(bytes / BYTES_PER_REDUCTION);
+}
+
+#[cfg(test)]
+#[path = "../../tests/common/abi.rs"]
+mod abi;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::abi::{Param, Row};
+    use super::declare::Argument;
+    use super::*;
+
+    /// What the table says of a function's pointers: where each is, and how many bytes it is to at least.
+    fn documented(row: &Row) -> Vec<(usize, Option<u32>)> {
+        let mut at = 0;
+        let mut found = Vec::new();
+        for param in &row.params {
+            match param {
+                Param::Place(size) => found.push((at, Some(*size))),
+                Param::Array(_) | Param::Text => found.push((at, None)),
+                _ => {}
+            }
+            at += param.types().len();
+        }
+        found
+    }
+
+    #[test]
+    fn each_pointer_and_length_of_the_table_is_declared() {
+        let declared = declared().declared;
+        for row in Row::all() {
+            let (_, _, declaration) = declared
+                .iter()
+                .find(|(module, name, _)| (module, name) == (&row.module, &row.name))
+                .unwrap_or_else(|| panic!("{} is not declared", row.signature()));
+            let arguments = declaration.arguments().iter().map(|argument| match *argument {
+                Argument::Range { at, .. } => (at, None),
+                Argument::Place { at, size } => (at, Some(size)),
+            });
+            assert_eq!(arguments.collect::<Vec<_>>(), documented(&row), "{}", row.signature());
+            assert!(declaration.costs_something(), "{}", row.signature());
+        }
+    }
+
+    /// `module::name(i32, i64) -> i64` of all functions but WASI's.
+    fn registered() -> BTreeSet<String> {
+        let linker = declared().into_linker();
+        let ours = linker.functions().filter(|(module, ..)| module.starts_with("lunatic::"));
+        ours.map(|(module, name, ty)| {
+            let params: Vec<_> = ty.params.iter().map(ToString::to_string).collect();
+            let result: String = ty.results.iter().map(|ty| format!(" -> {ty}")).collect();
+            format!("{module}::{name}({}){result}", params.join(", "))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_is_registered_is_what_the_table_says() {
+        let rows = Row::all();
+        let documented: BTreeSet<_> = rows.iter().map(Row::signature).collect();
+        let registered = registered();
+        let differ: Vec<_> = registered.symmetric_difference(&documented).collect();
+        assert!(differ.is_empty(), "in one of the two only: {differ:#?}");
+        assert_eq!(documented.len(), rows.len(), "nothing is there twice");
+        for row in rows {
+            let is_ours = row.module.starts_with("lunatic::ext");
+            let known = match row.since.parse::<u32>() {
+                Ok(version) => is_ours && (1..=ext::VERSION).contains(&version),
+                Err(_) => !is_ours && ["0.12", "0.13"].contains(&row.since.as_str()),
+            };
+            assert!(known, "{} is since {}", row.signature(), row.since);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `lunatic::process::{compile_module, drop_module}`: modules at run time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lunatic_jit::{Cancellation, CompileError, Deadline, HostCall, RawValue};
+
+use crate::declare::{CALL, HEAVY, Host, func};
+use lunatic_core::{Fault, HostState, Node};
+use lunatic_resources::Charge;
+
+use crate::memory::{GuestMemory, parts};
+use crate::{Guest, Services};
+
+/// Bytes of WebAssembly that a guest may have compiled. Preparing takes three times as much memory, and compiling more.
+pub const MAX_GUEST_BYTES: usize = 8 << 20;
+
+/// The time that compiling it may take, on one thread.
+pub const MAX_GUEST_TIME: Duration = Duration::from_secs(30);
+
+/// Results of [`compile_module`].
+const COMPILED: i32 = 0;
+const FAILED: i32 = 1;
+const NOT_PERMITTED: i32 = -1;
+
+pub(crate) fn register(host: &mut Host) {
+    const MODULE: &str = "lunatic::process";
+    func!(host, MODULE, "compile_module", HEAVY.bytes(0).place(2, 8), compile_module);
+    func!(host, MODULE, "drop_module", CALL, |guest: &mut Guest<'_>, id: u64| {
+        guest.data_mut().modules.remove("module", id).map(drop)
+    });
+}
+
+/// A module that is being compiled for a process. If the process ends, nobody needs it any more: what waits to be compiled
+/// is given up at once, not when its turn comes.
+pub(crate) struct Compiling {
+    cancellation: Cancellation,
+    source: Source,
+}
+
+/// The bytes of a module, and the charge for them, until someone compiles them or nobody needs them.
+type Source = Arc<Mutex<Option<(Vec<u8>, Charge)>>>;
+
+impl HostState for Compiling {}
+
+impl Drop for Compiling {
+    fn drop(&mut self) {
+        self.cancellation.cancel();
+        drop(take(&self.source));
+    }
+}
+
+fn take(source: &Source) -> Option<(Vec<u8>, Charge)> {
+    source.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Prepares, verifies and compiles a module, on a pool of its own. What it may take is limited.
+///
+/// Returns 0 and writes the module's identifier, 1 and writes an error's, or -1 without the permission.
+/// Traps on bad pointers.
+fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Result<HostCall<i32>, Fault> {
+    let (mut memory, data) = parts(guest)?;
+    if !data.process.config().can_compile_modules {
+        return Ok(HostCall::Return(NOT_PERMITTED));
+    }
+    memory.check(id, 8)?;
+    let bytes = memory.bytes(bytes, length)?;
+    if length as usize > MAX_GUEST_BYTES {
+        let error = data.add_error(CompileError::OverBudget("WebAssembly"))?;
+        memory.write_u64(id, error)?;
+        return Ok(HostCall::Return(FAILED));
+    }
+    let kept = data.keep(length.into())?;
+    let source = Source::new(Mutex::new(Some((bytes.to_vec(), kept))));
+    let node = data.node().clone();
+    let cancellation = Cancellation::default();
+    data.extensions.insert(Compiling { cancellation: cancellation.clone(), source: source.clone() });
+    let account = data.account().clone();
+    let complete = data.wait_for_completion();
+    let its_node = node.clone();
+    let services = Services::of(&its_node);
+    let compiler = services.compiler.clone();
+    let job = Box::new(move || {
+        let Some((bytes, kept)) = take(&source) else { return };
+        let compiled = compiler.compile(&bytes, deadline(&node), cancellation);
+        let compiled = compiled.and_then(|code| {
+            let kept = account.keep(code.host_bytes()).map_err(|full| full.to_string())?;
+            Ok(code.charged(kept))
+        });
+        drop((bytes, kept));
+        complete(Box::new(move |memory, data| {
+            data.extensions.remove::<Compiling>();
+            let (result, value) = match compiled {
+                Ok(module) => (COMPILED, data.modules.add("modules", data.process.config(), module)?),
+                Err(error) => (FAILED, data.add_error(error)?),
+            };
+            GuestMemory(memory).write_u64(id, value)?;
+            Ok(HostCall::Return(RawValue::from(u64::from(result as u32))))
+        }));
+    });
+    its_node.submit_to(|job| services.compilers.submit(job), job);
+    Ok(HostCall::Suspend)
+}
+
+/// When a compilation that begins now has to be done. In a simulation, whose result must not depend on how fast this
+/// machine is, no time is too long.
+fn deadline(node: &Arc<Node>) -> Option<Deadline> {
+    if node.is_driven() {
+        return None;
+    }
+    let node = node.clone();
+    let end = node.clock.now().saturating_add(MAX_GUEST_TIME.as_nanos() as u64);
+    Some(Deadline::new(move || node.clock.now() >= end))
+}

@@ -1,0 +1,172 @@
+//! Names and addresses: `resolve`, `resolve_next`, `drop_dns_iterator`.
+//!
+//! The system's resolver blocks, so it has threads of its own: one server that does not answer must not keep files
+//! waiting. A process whose time is over does not wait for it; its result is dropped when it comes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lunatic_jit::HostCall;
+
+use crate::Capable;
+use crate::Guest;
+use crate::HasSockets;
+use crate::declare::{CALL, Host, SYSTEM_CALL, func, limits};
+use crate::memory::{GuestMemory, parts};
+use crate::net;
+use lunatic_core::Fault;
+use lunatic_core::process::{ProcessData, Reason, Signal};
+use lunatic_net::{self, Action, Net};
+use lunatic_resources::Charge;
+
+use super::address::AddrOut;
+use super::{DONE, FAILED, MODULE, answered, deadline, failed, returned, timed_out};
+
+/// Addresses that are yet to be asked for.
+pub(super) type Addresses = std::vec::IntoIter<SocketAddr>;
+
+/// Bytes of a name at most, with its port: DNS has 253.
+const MAX_NAME: u32 = 1024;
+
+/// Bytes that the host keeps for a look-up, which is not given up when its process ends.
+const LOOK_UP: u64 = 2 << 10;
+
+/// What a lookup has found, once it has.
+type Found = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
+
+pub(super) fn register(host: &mut Host) {
+    func!(host, MODULE, "resolve", SYSTEM_CALL.range(0, limits::HOST, "a name").place(3, 8), resolve);
+    func!(
+        host,
+        MODULE,
+        "resolve_next",
+        CALL.place(1, 4).place(2, 16).place(3, 2).place(4, 4).place(5, 4),
+        resolve_next
+    );
+    func!(host, MODULE, "drop_dns_iterator", CALL, |guest: &mut Guest<'_>, id: u64| {
+        guest.data_mut().sockets().addresses.remove("address iterator", id).map(drop)
+    });
+}
+
+/// Looks up a name with a port, such as `example.com:80`. Writes the identifier of an iterator over its addresses.
+fn resolve(
+    guest: &mut Guest<'_>,
+    name: u32,
+    name_len: u32,
+    timeout_ms: u64,
+    place: u32,
+) -> Result<HostCall<u32>, Fault> {
+    let (mut memory, data) = parts(guest)?;
+    memory.check(place, 8)?;
+    let name = memory.str(name, name_len)?.to_owned();
+    let deadline = deadline(data, timeout_ms);
+    with_addresses(&mut memory, data, name, deadline, place, move |memory, data, addresses| {
+        let id = add(data, addresses.collect());
+        answered(memory, data, id, place).map(HostCall::Return)
+    })
+}
+
+/// Goes on with the addresses of a name with a port, or answers with an error, or that the time is over.
+pub(super) fn with_addresses(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    name: String,
+    deadline: Option<u64>,
+    place: u32,
+    then: impl FnOnce(&mut GuestMemory<'_>, &mut ProcessData, Addresses) -> Result<HostCall<u32>, Fault>
+    + Send
+    + 'static,
+) -> Result<HostCall<u32>, Fault> {
+    if let Err(error) = check(data, &name) {
+        return answered(memory, data, Err(error), place).map(HostCall::Return);
+    }
+    // An address needs no one's answer.
+    if let Ok(address) = name.parse::<SocketAddr>() {
+        return then(memory, data, vec![address].into_iter());
+    }
+    let kept = data.keep(LOOK_UP)?;
+    let found = Found::default();
+    let finish = {
+        let found = found.clone();
+        Box::new(move |memory: &mut [u8], data: &mut ProcessData| {
+            let memory = &mut GuestMemory(memory);
+            let result = found.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let called = match result {
+                Some(Ok(addresses)) => then(memory, data, addresses.into_iter())?,
+                Some(Err(error)) => HostCall::Return(failed(memory, data, error, place)?),
+                None => HostCall::Return(timed_out(memory, data, place)?),
+            };
+            Ok(returned(called))
+        })
+    };
+    let wait = data.wait_for(Reason::Readiness(finish), deadline);
+    look_up(data, name, found, wait, kept);
+    Ok(HostCall::Suspend)
+}
+
+/// Whether this name may be looked up, and there is someone to ask.
+fn check(data: &ProcessData, name: &str) -> io::Result<()> {
+    net(data.node()).check()?;
+    if name.len() > MAX_NAME as usize {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name is too long"));
+    }
+    if name.parse::<SocketAddr>().is_ok() {
+        return Ok(());
+    }
+    let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
+    data.process.config().caps().network.check(Action::Resolve(host))
+}
+
+/// Has a name looked up, and the process told.
+fn look_up(data: &ProcessData, name: String, found: Found, wait: u64, kept: Charge) {
+    let process = data.process.clone();
+    let net: Arc<Net> = net(data.node()).clone();
+    net.resolvers.submit(Box::new(move || {
+        let result = lunatic_net::resolve(&name);
+        *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        drop(kept);
+        // A process that is gone does not need to know.
+        let _ = process.send(Signal::Ready { wait });
+    }));
+}
+
+/// Enters addresses; the identifier of their iterator.
+pub(super) fn add(data: &mut ProcessData, addresses: Vec<SocketAddr>) -> io::Result<u64> {
+    let max = data.process.config().max_resources;
+    super::enter(&mut data.sockets().addresses, max, "address iterators", addresses.into_iter())
+}
+
+/// Takes the next address and writes it. Returns 0, or 1 if there is none left.
+#[allow(clippy::too_many_arguments)] // The ABI's.
+fn resolve_next(
+    guest: &mut Guest<'_>,
+    id: u64,
+    kind: u32,
+    bytes: u32,
+    port: u32,
+    flow_info: u32,
+    scope_id: u32,
+) -> Result<u32, Fault> {
+    let (mut memory, data) = parts(guest)?;
+    // What has been taken from an iterator is not given again.
+    for (place, length) in [(kind, 4), (bytes, 16), (port, 2), (flow_info, 4), (scope_id, 4)] {
+        memory.check(place, length)?;
+    }
+    let addresses = data.sockets().addresses.get_mut("address iterator", id)?;
+    let Some(address) = addresses.next() else { return Ok(FAILED) };
+    AddrOut { kind, bytes, port, flow_info, scope_id }.write(&mut memory, address)?;
+    Ok(DONE)
+}
+
+/// Writes an iterator over one address, or an error; as those functions do that tell of an address.
+pub(super) fn answer_address(
+    guest: &mut Guest<'_>,
+    place: u32,
+    ask: impl FnOnce(&mut ProcessData) -> Result<io::Result<SocketAddr>, Fault>,
+) -> Result<u32, Fault> {
+    let (mut memory, data) = parts(guest)?;
+    memory.check(place, 8)?;
+    let id = ask(data)?.and_then(|address| add(data, vec![address]));
+    answered(&mut memory, data, id, place)
+}

@@ -1,0 +1,234 @@
+//! `lunatic::networking`: names, TCP, TLS, UDP.
+//!
+//! A function that has to wait suspends its process alone: it makes an attempt, and if that would block it is made again
+//! when the reactor says that it may succeed. Reading and writing goes to and from the guest's memory itself; where that
+//! is, is looked up anew for each attempt.
+//!
+//! # Results
+//!
+//! 0, with what was asked for written to the last pointers; 1, with the identifier of an error in its place; 9027 when the
+//! time is over. Times are in milliseconds, `u64::MAX` is for ever. Addresses have the type 4 or 6, and 4 or 16 bytes.
+//!
+//! All trap on bad pointers and unknown identifiers; those with an address on a type that is neither 4 nor 6.
+
+mod address;
+mod dns;
+mod listener;
+mod stream;
+mod table;
+mod tcp;
+mod tls;
+mod udp;
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use lunatic_jit::{HostCall, RawValue};
+
+use crate::declare::Host;
+use lunatic_core::ProcessData;
+use lunatic_core::{Fault, HostState};
+use lunatic_net::{Source, Stream, TcpListener, TcpStream, TlsListener, TlsStream, TryIo, UdpSocket};
+
+use crate::Guest;
+use crate::memory::{GuestMemory, parts};
+
+pub(crate) use table::Table;
+
+use dns::Addresses;
+
+const MODULE: &str = "lunatic::networking";
+
+/// The result of a function that did what it was asked to.
+const DONE: u32 = 0;
+/// The result of a function that failed; the error's identifier is where the result would have been.
+const FAILED: u32 = 1;
+/// The result when the time is over.
+const TIMED_OUT: u32 = 9027;
+
+/// The time that is never over.
+const FOREVER: u64 = u64::MAX;
+
+/// A process's sockets, and addresses that it may ask for.
+#[derive(Default)]
+pub struct Sockets {
+    pub(super) tcp_streams: Table<Arc<TcpStream>>,
+    pub(super) addresses: Table<Addresses>,
+    pub(super) tcp_listeners: Table<Arc<TcpListener>>,
+    pub(super) tls_listeners: Table<Arc<TlsListener>>,
+    pub(super) tls_streams: Table<Arc<TlsStream>>,
+    pub(super) udp_sockets: Table<Arc<UdpSocket>>,
+}
+
+/// A kind of socket: what it is called, and where a process has those that it has.
+pub(crate) struct Kind<T> {
+    pub name: &'static str,
+    pub table: fn(&mut Sockets) -> &mut Table<Arc<T>>,
+    /// Where a socket's descriptor is counted.
+    pub source: fn(&T) -> &Arc<Source>,
+}
+
+pub(super) const TCP_STREAM: Kind<TcpStream> =
+    Kind { name: "TCP stream", table: |sockets| &mut sockets.tcp_streams, source: TcpStream::source };
+pub(super) const TLS_STREAM: Kind<TlsStream> =
+    Kind { name: "TLS stream", table: |sockets| &mut sockets.tls_streams, source: TlsStream::source };
+pub(super) const UDP_SOCKET: Kind<UdpSocket> =
+    Kind { name: "UDP socket", table: |sockets| &mut sockets.udp_sockets, source: UdpSocket::source };
+const TCP_LISTENER: Kind<TcpListener> =
+    Kind { name: "TCP listener", table: |sockets| &mut sockets.tcp_listeners, source: TcpListener::source };
+const TLS_LISTENER: Kind<TlsListener> =
+    Kind { name: "TLS listener", table: |sockets| &mut sockets.tls_listeners, source: TlsListener::source };
+
+pub(super) fn register(host: &mut Host) {
+    dns::register(host);
+    listener::register(host);
+    tcp::register(host);
+    tls::register(host);
+    udp::register(host);
+}
+
+/// A process's sockets.
+pub trait HasSockets {
+    /// The sockets.
+    fn sockets(&mut self) -> &mut Sockets;
+}
+
+impl HasSockets for ProcessData {
+    fn sockets(&mut self) -> &mut Sockets {
+        self.extensions.get_or_default()
+    }
+}
+
+impl HostState for Sockets {}
+
+/// Writes an error's identifier in the place of a result.
+pub(super) fn failed(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    error: impl Error + Send + Sync + 'static,
+    place: u32,
+) -> Result<u32, Fault> {
+    let id = data.add_error(error)?;
+    memory.write_u64(place, id)?;
+    Ok(FAILED)
+}
+
+/// Writes a number, or an error's identifier.
+fn answered(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    result: io::Result<u64>,
+    place: u32,
+) -> Result<u32, Fault> {
+    match result {
+        Ok(value) => {
+            memory.write_u64(place, value)?;
+            Ok(DONE)
+        }
+        Err(error) => failed(memory, data, error, place),
+    }
+}
+
+/// The result when the time is over, with an error's identifier. Of the functions that connect or look up, the published
+/// guests take every result but 0 for an error, and would drop one that they do not have.
+fn timed_out(memory: &mut GuestMemory<'_>, data: &mut ProcessData, place: u32) -> Result<u32, Fault> {
+    failed(memory, data, io::Error::from(io::ErrorKind::TimedOut), place)?;
+    Ok(TIMED_OUT)
+}
+
+/// When a wait that begins now is over.
+fn deadline(data: &ProcessData, timeout_ms: u64) -> Option<u64> {
+    (timeout_ms != FOREVER)
+        .then(|| data.node().clock.now().saturating_add(timeout_ms.saturating_mul(1_000_000)))
+}
+
+/// Something that may have to be attempted again.
+trait Operation: Sized + Send + 'static {
+    /// Whether an error is entered when its time is over: see [`timed_out`].
+    const ENTERS_TIMEOUT: bool = false;
+
+    /// Attempts it. What it takes from the guest's memory it takes anew each time.
+    fn attempt(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        data: &mut ProcessData,
+    ) -> Result<io::Result<TryIo<u64>>, Fault>;
+
+    /// Who says when it is worth another attempt.
+    fn source(&self) -> &Arc<Source>;
+
+    /// Addresses of what an attempt looks at.
+    fn needs(&self, _: &GuestMemory<'_>) -> [usize; 2] {
+        [0; 2]
+    }
+
+    /// The milliseconds that it may take; asked when it has to wait.
+    fn timeout_ms(&self) -> u64 {
+        FOREVER
+    }
+
+    /// What was done of it when its time is over, if that is a result.
+    fn at_timeout(&self) -> Option<u64> {
+        None
+    }
+
+    /// Where its result goes.
+    fn place(&self) -> u32;
+}
+
+/// Begins an operation.
+fn begin(guest: &mut Guest<'_>, operation: impl Operation) -> Result<HostCall<u32>, Fault> {
+    let (mut memory, data) = parts(guest)?;
+    memory.check(operation.place(), 8)?;
+    go_on(&mut memory, data, operation, None)
+}
+
+/// Attempts it; if it would block, attempts it again when it may not.
+fn go_on<O: Operation>(
+    memory: &mut GuestMemory<'_>,
+    data: &mut ProcessData,
+    mut operation: O,
+    begun: Option<Option<u64>>,
+) -> Result<HostCall<u32>, Fault> {
+    let direction = match operation.attempt(memory, data)? {
+        Ok(TryIo::Blocked(direction)) => direction,
+        Ok(TryIo::Done(value)) => {
+            return answered(memory, data, Ok(value), operation.place()).map(HostCall::Return);
+        }
+        Err(error) => return failed(memory, data, error, operation.place()).map(HostCall::Return),
+    };
+    // Known once it has to wait; most operations do not.
+    let deadline = begun.unwrap_or_else(|| deadline(data, operation.timeout_ms()));
+    if deadline.is_some_and(|deadline| deadline <= data.node().clock.now()) {
+        return match operation.at_timeout() {
+            Some(value) => answered(memory, data, Ok(value), operation.place()).map(HostCall::Return),
+            None if O::ENTERS_TIMEOUT => timed_out(memory, data, operation.place()).map(HostCall::Return),
+            None => Ok(HostCall::Return(TIMED_OUT)),
+        };
+    }
+    let (source, needs) = (operation.source().clone(), operation.needs(memory));
+    let again = Box::new(move |memory: &mut [u8], data: &mut ProcessData| {
+        go_on(&mut GuestMemory(memory), data, operation, Some(deadline)).map(returned)
+    });
+    data.wait_until_ready(|waiter| source.wait(direction, waiter), deadline, needs, again);
+    Ok(HostCall::Suspend)
+}
+
+/// A result as the engine takes it.
+fn returned(called: HostCall<u32>) -> HostCall<RawValue> {
+    match called {
+        HostCall::Return(result) => HostCall::Return(RawValue::from(u64::from(result))),
+        HostCall::Suspend => HostCall::Suspend,
+    }
+}
+
+/// Enters a socket, unless the process has as many as it may.
+fn enter<T>(table: &mut Table<T>, max: u64, kind: &'static str, socket: T) -> io::Result<u64> {
+    table.add(max, socket).ok_or_else(|| too_many(Fault::TooMany(kind)))
+}
+
+/// The error when a process has as much as it may.
+fn too_many(limit: impl Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::QuotaExceeded, limit)
+}

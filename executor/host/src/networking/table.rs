@@ -1,0 +1,77 @@
+//! Sockets by number. Most processes that have any have one of a kind, or two: the first is here, without anything
+//! allocated, and so without anything more to fetch when it is used.
+
+use lunatic_core::Fault;
+use lunatic_core::process::ResourceTable;
+
+/// See the module.
+pub(crate) struct Table<T> {
+    first: Option<(u64, T)>,
+    /// Those that came while there was a first; all numbers are theirs.
+    others: ResourceTable<T>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Table<T> {
+        Table { first: None, others: ResourceTable::default() }
+    }
+}
+
+impl<T> Table<T> {
+    /// Adds a thing, unless there are as many as this; its number, which is given once.
+    pub(super) fn add(&mut self, max: u64, item: T) -> Option<u64> {
+        if self.first.is_some() || max == 0 {
+            return self.others.add_within(max.saturating_sub(1), item);
+        }
+        let id = self.others.take_number();
+        self.first = Some((id, item));
+        Some(id)
+    }
+
+    /// The thing of this number.
+    pub(crate) fn get(&self, kind: &'static str, id: u64) -> Result<&T, Fault> {
+        match &self.first {
+            Some((first, item)) if *first == id => Ok(item),
+            _ => self.others.get(kind, id),
+        }
+    }
+
+    /// As [`Table::get`].
+    pub(super) fn get_mut(&mut self, kind: &'static str, id: u64) -> Result<&mut T, Fault> {
+        match &mut self.first {
+            Some((first, item)) if *first == id => Ok(item),
+            _ => self.others.get_mut(kind, id),
+        }
+    }
+
+    /// Gives up the thing of this number.
+    pub(crate) fn remove(&mut self, kind: &'static str, id: u64) -> Result<T, Fault> {
+        match self.first.take_if(|(first, _)| *first == id) {
+            Some((_, item)) => Ok(item),
+            None => self.others.remove(kind, id),
+        }
+    }
+
+    /// As [`Table::add`], for what traps when there are too many.
+    pub(crate) fn add_or_trap(&mut self, max: u64, kind: &'static str, item: T) -> Result<u64, Fault> {
+        self.add(max, item).ok_or(Fault::TooMany(kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_given_once_and_there_is_a_limit() {
+        let mut table = Table::default();
+        assert_eq!((table.add(2, 'a'), table.add(2, 'b'), table.add(2, 'c')), (Some(0), Some(1), None));
+        assert_eq!(table.remove("thing", 0), Ok('a'));
+        assert!(table.get("thing", 0).is_err() && table.remove("thing", 0).is_err());
+        assert_eq!((table.add(2, 'd'), table.add(2, 'e')), (Some(2), None));
+        assert_eq!((table.get("thing", 1), table.get("thing", 2)), (Ok(&'b'), Ok(&'d')));
+        assert_eq!(table.remove("thing", 1), Ok('b'));
+        assert_eq!(table.get_mut("thing", 2), Ok(&mut 'd'));
+        assert_eq!(table.add(0, 'f'), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! A descriptor with its source. Dropping it closes it, and it is nobody's ready any more.
+
+use std::io;
+use std::sync::Arc;
+
+use mio::{Interest, Token};
+
+use lunatic_resources::sys::Descriptor;
+
+use super::Net;
+use super::source::{Direction, Source};
+
+/// What came of trying.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TryIo<R> {
+    /// This.
+    Done(R),
+    /// Nothing yet: it has to wait until this direction is ready.
+    Blocked(Direction),
+}
+
+/// Whether less than was asked for means that there is no more. What stands behind epoll and kqueue tells of everything
+/// that comes later; Windows only after an attempt that would have blocked.
+const LESS_IS_ALL: bool = cfg!(unix);
+
+/// See the module.
+pub(super) struct Socket<S> {
+    io: S,
+    source: Arc<Source>,
+    token: u64,
+    net: Arc<Net>,
+}
+
+impl<S: mio::event::Source + Descriptor> Socket<S> {
+    /// Has the reactor watch a new descriptor, unless it is one too many.
+    pub(super) fn new(net: &Arc<Net>, mut io: S) -> io::Result<Socket<S>> {
+        net.admit(&io)?;
+        let source = Arc::new(Source::default());
+        let token = net.sources.add(source.clone());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = net.registry()?.register(&mut io, Token(token as usize), interest) {
+            net.sources.remove(token);
+            return Err(error);
+        }
+        Ok(Socket { io, source, token, net: net.clone() })
+    }
+}
+
+impl<S> Socket<S> {
+    pub(super) fn io(&self) -> &S {
+        &self.io
+    }
+
+    pub(super) fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    pub(super) fn net(&self) -> &Arc<Net> {
+        &self.net
+    }
+
+    /// Attempts something, unless it is known that it would block.
+    pub(super) fn attempt<R>(
+        &self,
+        direction: Direction,
+        mut operation: impl FnMut(&S) -> io::Result<R>,
+    ) -> io::Result<TryIo<R>> {
+        while let Some(began) = self.source.begin(direction) {
+            match operation(&self.io) {
+                Ok(result) => return Ok(TryIo::Done(result)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.source.exhausted(direction, began);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(TryIo::Blocked(direction))
+    }
+
+    /// Whether an attempt would not block, as the system says now; if it would, who waits is told of the change.
+    #[cfg(unix)]
+    pub(super) fn is_ready(&self, direction: Direction) -> io::Result<bool>
+    where
+        S: Descriptor,
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+        let Some(began) = self.source.begin(direction) else { return Ok(false) };
+        let wanted = match direction {
+            Direction::Read => PollFlags::IN,
+            Direction::Write => PollFlags::OUT,
+        };
+        let mut polled = [PollFd::new(&self.io, wanted)];
+        poll(&mut polled, Some(&Timespec::default()))?;
+        let is_ready = !polled[0].revents().is_empty();
+        if !is_ready {
+            self.source.exhausted(direction, began);
+        }
+        Ok(is_ready)
+    }
+
+    /// Without such a question: an attempt says.
+    #[cfg(not(unix))]
+    pub(super) fn is_ready(&self, direction: Direction) -> io::Result<bool> {
+        Ok(self.source.begin(direction).is_some())
+    }
+
+    /// Attempts to move bytes of a stream, `wanted` at most; if it moves fewer, but some, there is no more for now.
+    pub(super) fn attempt_bytes(
+        &self,
+        direction: Direction,
+        wanted: usize,
+        mut operation: impl FnMut(&S) -> io::Result<usize>,
+    ) -> io::Result<TryIo<usize>> {
+        let began = self.source.begin(direction);
+        let attempt = self.attempt(direction, &mut operation)?;
+        if let (TryIo::Done(moved), Some(began)) = (&attempt, began)
+            && LESS_IS_ALL
+            && (1..wanted).contains(moved)
+        {
+            self.source.drained(direction, began);
+        }
+        Ok(attempt)
+    }
+}
+
+impl<S> Drop for Socket<S> {
+    fn drop(&mut self) {
+        // Closing the descriptor, which comes next, takes it out of the reactor's set: there is no other for it.
+        self.net.sources.remove(self.token);
+    }
+}

@@ -1,0 +1,327 @@
+//! TLS over TCP, by rustls.
+//!
+//! A session is a state machine over bytes; this moves them between it and the socket whenever somebody reads or writes,
+//! on the worker that runs the process: nothing here waits. What it takes of the processor is the process's own doing, a
+//! handshake a few hundred microseconds.
+//!
+//! **The handshake** of an accepted connection happens when it is first read from or written to. So it is the
+//! connection's process that waits for it, and fails with it: whoever accepts is held up by no client, and handshakes run
+//! on all workers. One that takes longer than [`HANDSHAKE_MS`] fails, whatever the stream's timeouts.
+//!
+//! **Sharing.** A stream's clones share the session under a lock, which is held for an attempt. What one of them has taken
+//! from the socket may be what another waits for: then the source says so once more.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
+
+use lunatic_resources::Charge;
+use lunatic_scheduler::Readiness;
+
+use super::{Direction, Net, Source, Stream, TcpListener, TcpStream, Timeouts, TryIo};
+
+/// Milliseconds that one attempt to read or write may wait while the handshake is not over.
+pub(crate) const HANDSHAKE_MS: u64 = 30_000;
+
+/// A connection.
+pub struct TlsStream {
+    tcp: TcpStream,
+    session: Mutex<Connection>,
+}
+
+/// What connections arrive at.
+pub struct TlsListener {
+    tcp: TcpListener,
+    config: Arc<ServerConfig>,
+    /// Charged for the certificates.
+    _kept: Charge,
+}
+
+/// The socket as rustls sees it; remembers what it would have waited for.
+struct Wire<'a> {
+    tcp: &'a TcpStream,
+    blocked: Option<Direction>,
+}
+
+impl TlsListener {
+    /// Listens, with a chain of certificates and a private key, both as PEM.
+    pub fn bind(
+        net: &Arc<Net>,
+        address: SocketAddr,
+        (certificates, key): (&[u8], &[u8]),
+        kept: Charge,
+    ) -> io::Result<TlsListener> {
+        let certificates = read_certificates(certificates)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(invalid)?;
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(invalid)?
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)
+            .map_err(invalid)?;
+        Ok(TlsListener { tcp: TcpListener::bind(net, address)?, config: Arc::new(config), _kept: kept })
+    }
+
+    /// The next connection, and where it comes from. Its handshake is still to come.
+    pub fn accept(&self) -> io::Result<TryIo<(TlsStream, SocketAddr)>> {
+        let (tcp, peer) = match self.tcp.accept()? {
+            TryIo::Done(accepted) => accepted,
+            TryIo::Blocked(direction) => return Ok(TryIo::Blocked(direction)),
+        };
+        let session = ServerConnection::new(self.config.clone()).map_err(invalid)?;
+        Ok(TryIo::Done((TlsStream::new(tcp, session.into()), peer)))
+    }
+
+    /// The address that it listens at.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        self.tcp.local()
+    }
+
+    /// Its readiness.
+    pub fn source(&self) -> &Arc<Source> {
+        self.tcp.source()
+    }
+}
+
+/// Whom a client believes: those that certificates (PEM) name, or whom browsers believe if there are none. What is no
+/// certificate names no one.
+pub fn client_config(certificates: &[Vec<u8>]) -> Arc<ClientConfig> {
+    static USUAL: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if certificates.is_empty() {
+        return USUAL
+            .get_or_init(|| believe(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()))
+            .clone();
+    }
+    let mut roots = RootCertStore::empty();
+    for pem in certificates {
+        roots.add_parsable_certificates(read_certificates(pem).unwrap_or_default());
+    }
+    believe(roots)
+}
+
+fn believe(roots: RootCertStore) -> Arc<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("the provider has what these versions need")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(ring::default_provider())).clone()
+}
+
+fn read_certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(invalid)?;
+    if certificates.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no certificate in this text"));
+    }
+    Ok(certificates)
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
+
+impl TlsStream {
+    fn new(tcp: TcpStream, session: Connection) -> TlsStream {
+        TlsStream { tcp, session: Mutex::new(session) }
+    }
+
+    /// The client's side of a connection that has been made to a host of this name.
+    pub fn client(tcp: TcpStream, config: Arc<ClientConfig>, host: &str) -> io::Result<TlsStream> {
+        let name = ServerName::try_from(host.to_owned()).map_err(invalid)?;
+        Ok(TlsStream::new(tcp, ClientConnection::new(config, name).map_err(invalid)?.into()))
+    }
+
+    /// Goes on with the handshake until it is over.
+    pub fn shake_hands(&self) -> io::Result<TryIo<()>> {
+        let mut session = self.lock();
+        self.shake_hands_with(&mut session)
+    }
+
+    fn shake_hands_with(&self, session: &mut Connection) -> io::Result<TryIo<()>> {
+        if !session.is_handshaking() {
+            return Ok(TryIo::Done(()));
+        }
+        while session.is_handshaking() {
+            let moved = if session.wants_write() { self.send(session)? } else { self.receive(session)? };
+            match moved {
+                TryIo::Blocked(direction) => return Ok(TryIo::Blocked(direction)),
+                TryIo::Done(0) if session.is_handshaking() => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                TryIo::Done(_) => {}
+            }
+        }
+        // Whoever else waits for the handshake does not see it in the socket.
+        self.tell_others();
+        Ok(TryIo::Done(()))
+    }
+
+    /// Whether the handshake is still to come.
+    fn is_new(&self) -> bool {
+        self.lock().is_handshaking()
+    }
+
+    /// Takes what has come, as far as there is room for it; 0 at the end.
+    fn receive(&self, session: &mut Connection) -> io::Result<TryIo<usize>> {
+        let mut wire = Wire { tcp: &self.tcp, blocked: None };
+        let received = match session.read_tls(&mut wire) {
+            Ok(count) => count,
+            Err(error) => return wire.attempt(error),
+        };
+        if let Err(error) = session.process_new_packets() {
+            // The other side is told why, if it listens.
+            let _ = self.send(session);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        Ok(TryIo::Done(received))
+    }
+
+    /// Sends all that waits to be sent; how much that was.
+    fn send(&self, session: &mut Connection) -> io::Result<TryIo<usize>> {
+        let mut sent = 0;
+        while session.wants_write() {
+            let mut wire = Wire { tcp: &self.tcp, blocked: None };
+            match session.write_tls(&mut wire) {
+                Ok(count) => sent += count,
+                Err(error) => return wire.attempt(error),
+            }
+        }
+        Ok(TryIo::Done(sent))
+    }
+
+    /// Has all who wait try again.
+    fn tell_others(&self) {
+        self.source().ready(Readiness { readable: true, writable: true, ..Readiness::default() });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A session that panicked is in no known state; its next use will say so, by an error or another panic, which
+        // ends a process.
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stream for TlsStream {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>> {
+        let mut session = self.lock();
+        if let TryIo::Blocked(direction) = self.shake_hands_with(&mut session)? {
+            return Ok(TryIo::Blocked(direction));
+        }
+        loop {
+            match session.reader().read(buffer) {
+                Ok(count) => {
+                    if !session.wants_read() {
+                        // There is more, of which the socket does not tell.
+                        self.tell_others();
+                    }
+                    return Ok(TryIo::Done(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            // What a peer is owed for what it sent. If there is no room for it now, it goes with the next that is written.
+            self.send(&mut session)?;
+            if let TryIo::Blocked(direction) = self.receive(&mut session)? {
+                return Ok(TryIo::Blocked(direction));
+            }
+        }
+    }
+
+    fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<TryIo<usize>> {
+        let mut session = self.lock();
+        if let TryIo::Blocked(direction) = self.shake_hands_with(&mut session)? {
+            return Ok(TryIo::Blocked(direction));
+        }
+        // What was accepted before is sent before more is.
+        if let TryIo::Blocked(direction) = self.send(&mut session)? {
+            return Ok(TryIo::Blocked(direction));
+        }
+        session.writer().write_vectored(buffers).map(TryIo::Done)
+    }
+
+    fn flush(&self) -> io::Result<TryIo<()>> {
+        let mut session = self.lock();
+        Ok(match self.send(&mut session)? {
+            TryIo::Done(_) => TryIo::Done(()),
+            TryIo::Blocked(direction) => TryIo::Blocked(direction),
+        })
+    }
+
+    fn source(&self) -> &Arc<Source> {
+        self.tcp.source()
+    }
+
+    fn timeouts(&self) -> &Timeouts {
+        self.tcp.timeouts()
+    }
+
+    fn limit_ms(&self) -> u64 {
+        if self.is_new() { HANDSHAKE_MS } else { u64::MAX }
+    }
+
+    fn peer(&self) -> io::Result<SocketAddr> {
+        self.tcp.peer()
+    }
+}
+
+impl Drop for TlsStream {
+    /// Says good-bye, as far as that can be done without waiting.
+    fn drop(&mut self) {
+        let mut session = self.lock();
+        session.send_close_notify();
+        let _ = self.send(&mut session);
+    }
+}
+
+impl Wire<'_> {
+    /// What came of an attempt that ended with this error.
+    fn attempt(&self, error: io::Error) -> io::Result<TryIo<usize>> {
+        match self.blocked {
+            Some(direction) if error.kind() == io::ErrorKind::WouldBlock => Ok(TryIo::Blocked(direction)),
+            _ => Err(error),
+        }
+    }
+
+    fn moved(&mut self, attempt: TryIo<usize>) -> io::Result<usize> {
+        match attempt {
+            TryIo::Done(count) => Ok(count),
+            TryIo::Blocked(direction) => {
+                self.blocked = Some(direction);
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        }
+    }
+}
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let attempt = self.tcp.read(buffer)?;
+        self.moved(attempt)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let attempt = self.tcp.write(buffers)?;
+        self.moved(attempt)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

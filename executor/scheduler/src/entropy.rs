@@ -1,0 +1,100 @@
+//! Randomness, injected: what guests get, and what the scheduler decides by.
+
+use std::sync::{Mutex, PoisonError};
+
+/// Where guests' random bytes come from.
+pub trait Entropy: Send + Sync {
+    /// Fills the buffer. Returns whether the source worked.
+    fn fill(&self, buffer: &mut [u8]) -> bool;
+}
+
+/// The operating system's generator.
+#[derive(Debug, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, buffer: &mut [u8]) -> bool {
+        getrandom::fill(buffer).is_ok()
+    }
+}
+
+/// A reproducible sequence. Not for secrets.
+#[derive(Debug)]
+pub struct SeededEntropy {
+    sequence: Mutex<Rng>,
+}
+
+impl SeededEntropy {
+    /// The sequence of a seed.
+    pub fn new(seed: u64) -> SeededEntropy {
+        SeededEntropy::of(Rng::seeded(seed))
+    }
+
+    /// What comes next in a sequence of numbers.
+    pub fn of(sequence: Rng) -> SeededEntropy {
+        SeededEntropy { sequence: Mutex::new(sequence) }
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&self, buffer: &mut [u8]) -> bool {
+        // A sequence of numbers has no broken state.
+        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        for chunk in buffer.chunks_mut(8) {
+            chunk.copy_from_slice(&sequence.draw().to_le_bytes()[..chunk.len()]);
+        }
+        true
+    }
+}
+
+/// The scheduler's rng: whom to steal from, which virtual worker moves next. SplitMix64: a few
+/// instructions, any seed is a good one.
+#[derive(Clone, Debug)]
+pub struct Rng {
+    state: u64,
+}
+
+impl Rng {
+    /// The sequence of a seed.
+    pub fn seeded(seed: u64) -> Rng {
+        Rng { state: seed }
+    }
+
+    /// A sequence of its own for one of the things that a seed decides: numbered alike with other seeds, and not
+    /// shifted against them, as those of neighbouring states would be.
+    pub fn of(seed: u64, purpose: u64) -> Rng {
+        let mixed = Rng { state: seed }.draw();
+        Rng { state: Rng { state: mixed ^ purpose }.draw() }
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        // The bias is bound / 2^64.
+        (self.draw() % bound as u64) as usize
+    }
+
+    /// Any number.
+    pub fn draw(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_bytes() {
+        let bytes = |seed| {
+            let mut buffer = [0; 21];
+            assert!(SeededEntropy::new(seed).fill(&mut buffer));
+            buffer
+        };
+        assert_eq!(bytes(7), bytes(7));
+        assert_ne!(bytes(7), bytes(8));
+    }
+}

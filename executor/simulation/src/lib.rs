@@ -1,0 +1,193 @@
+//! Whole programs on a simulated timeline: the same executable, program, inputs and seed give the same bytes.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `driver`, `ticking` | the one thread that is the machine: which worker has its turn, what time it is |
+//! | `machine` | what the node asks it and tells it |
+//! | `profile` | how a seed's machine is like |
+//! | `faults` | what is done to a program besides |
+//! | `trace` | what happened, as text |
+//! | `outcome` | what became of a run |
+//!
+//! # What is simulated
+//!
+//! Processes, signals, workers, queues and host functions are the real ones, and so is the code; one thread drives as
+//! many workers as asked for. What is different is given from outside, as it always is: a clock that moves by the
+//! reductions that are used, randomness from the seed, standard streams without threads, blocking work as an entry of
+//! the timers. In two places a node asks: how long a slice is, so that one can end at any charge; and whether a fault
+//! is injected. NaNs have the same bits everywhere, and compiling for guests has no deadline.
+//!
+//! # What is not
+//!
+//! Files: a simulation has none. Two host calls never run at the same moment, so what races *within* the runtime is for
+//! other tests to find. Memory that the machine does not have fails as ever.
+
+#![forbid(unsafe_code)]
+
+mod driver;
+mod faults;
+mod machine;
+mod outcome;
+mod profile;
+mod ticking;
+mod trace;
+
+use std::any::Any;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lunatic_core::Node;
+use lunatic_core::node::{Backend, Parts, Terminals};
+use lunatic_scheduler::{Clock, Descriptors, Rng, Scheduler, SeededEntropy, SimulatedClock, Worker};
+use lunatic_stdio::{Input, Output, Script};
+
+pub use faults::{Faults, FaultsError, Probability};
+pub use lunatic_core::process::WaitsFor;
+pub use outcome::{BlockedProcess, Ended, Outcome};
+
+use driver::Driver;
+use machine::SimulatedMachine;
+use ticking::Ticking;
+use trace::Trace;
+
+/// Virtual workers, unless someone says otherwise: the same on every machine.
+const WORKERS: usize = 4;
+
+/// Simulated time until a program has to have ended, unless someone says otherwise.
+const MAX_TIME: Duration = Duration::from_secs(3600);
+
+/// What one seed is for: each has a sequence of its own.
+const FOR_SCHEDULER: u64 = 1;
+const FOR_DRIVER: u64 = 2;
+const FOR_HOOKS: u64 = 3;
+const FOR_GUESTS: u64 = 4;
+
+/// Which timeline a program is run on.
+#[derive(Clone, Copy, Debug)]
+pub struct Simulation {
+    /// What decides all that a machine leaves open.
+    pub seed: u64,
+    /// Virtual workers, from 1 to the node's limit. Default: 4.
+    pub workers: usize,
+    /// What is done to the program besides running it.
+    pub faults: Faults,
+    /// Simulated time until it has to have ended. Default: an hour.
+    pub max_time: Duration,
+}
+
+impl Default for Simulation {
+    fn default() -> Simulation {
+        Simulation { seed: 0, workers: WORKERS, faults: Faults::default(), max_time: MAX_TIME }
+    }
+}
+
+/// What a run reads and writes.
+pub struct Streams {
+    /// Standard input. Reads return as much as fits, up to the end of a line: that does not depend on when it comes.
+    pub stdin: Script,
+    /// Standard output; written at once. What becomes of it outside changes nothing for the program.
+    pub stdout: Box<dyn Write + Send>,
+    /// Standard error and reports; written at once.
+    pub stderr: Box<dyn Write + Send>,
+    /// What happens, a line for each turn: the same bytes for the same seed.
+    pub trace: Option<Box<dyn Write + Send>>,
+}
+
+impl Default for Streams {
+    /// Nothing to read, and no one who listens.
+    fn default() -> Streams {
+        let (stdout, stderr) = (Box::new(std::io::sink()), Box::new(std::io::sink()));
+        Streams { stdin: Script::default(), stdout, stderr, trace: None }
+    }
+}
+
+/// A node in a simulation, before its first process.
+pub struct Simulated {
+    node: Arc<Node>,
+    workers: Vec<Worker>,
+    clock: Arc<SimulatedClock>,
+    machine: Arc<SimulatedMachine>,
+    simulation: Simulation,
+}
+
+/// What a simulated node is built from.
+pub struct NodeOptions {
+    /// Reductions of a whole slice.
+    pub slice: u64,
+    /// Bytes that all processes may have together, if that is limited.
+    pub max_total_memory: Option<u64>,
+    /// What host functions need of the node.
+    pub services: Box<dyn Any + Send + Sync>,
+    /// What is registered with the reactor: nothing, in a simulation.
+    pub descriptors: Arc<dyn Descriptors>,
+}
+
+/// Why a run has no outcome: something outside of the simulation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The trace cannot be written.
+    #[error("the trace cannot be written: {0}")]
+    Trace(io::Error),
+    /// What the program has written cannot be.
+    #[error("the program's output cannot be written: {0}")]
+    Output(io::Error),
+}
+
+impl Simulated {
+    /// A node on the timeline of a seed.
+    ///
+    /// # Errors
+    /// When the operating system refuses a descriptor.
+    pub fn build(simulation: &Simulation, streams: Streams, options: NodeOptions) -> io::Result<Simulated> {
+        let Simulation { seed, workers, faults, .. } = *simulation;
+        let NodeOptions { slice, max_total_memory, services, descriptors } = options;
+        let clock = Arc::new(SimulatedClock::default());
+        let trace = streams.trace.map(Trace::new);
+        let machine =
+            Arc::new(SimulatedMachine::new(Rng::of(seed, FOR_HOOKS), faults, clock.clone(), slice, trace));
+        let node = Arc::new(Node::new(Parts {
+            services,
+            backend: Backend::Driven(machine.clone()),
+            clock: Box::new(Ticking(clock.clone())),
+            entropy: Box::new(SeededEntropy::of(Rng::of(seed, FOR_GUESTS))),
+            stdin: Input::replayed(streams.stdin),
+            stdout: Output::immediate(streams.stdout),
+            stderr: Output::immediate(streams.stderr),
+            terminals: Terminals::default(),
+            slice,
+            max_total_memory,
+        }));
+        let stealing = Rng::of(seed, FOR_SCHEDULER).draw();
+        let (_, workers) = Scheduler::new(workers, stealing, node.clone(), |scheduler| {
+            node.set_scheduler(scheduler, descriptors);
+            Ok(())
+        })?;
+        Ok(Simulated { node, workers, clock, machine, simulation: *simulation })
+    }
+
+    /// The node, on which the first process is to be started before the run.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Runs until the first process ends, or nothing goes on. The thread that calls runs guest code.
+    ///
+    /// # Errors
+    /// When the trace or the program's output cannot be written.
+    pub fn run(self) -> Result<Outcome, RunError> {
+        let Simulated { node, workers, clock, machine, simulation } = self;
+        let rng = Rng::of(simulation.seed, FOR_DRIVER);
+        let max_time = u64::try_from(simulation.max_time.as_nanos()).unwrap_or(u64::MAX);
+        let ended = Driver::new(&node, &machine, &clock, workers, rng, max_time).run();
+        node.clear();
+        machine.finish_trace().map_err(RunError::Trace)?;
+        let failures = [node.stdout.flush(None), node.stderr.flush(None)];
+        if let Some(failure) = failures.into_iter().flatten().next() {
+            return Err(RunError::Output(failure.error));
+        }
+        let outcome = Outcome { ended, time: Duration::from_nanos(clock.now()), turns: machine.turns() };
+        debug_assert_eq!(Arc::strong_count(&node), 1, "nothing is left that holds the node");
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,106 @@
+//! What SQLite may take for one process, and what it has taken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lunatic_resources::MemoryTotal;
+
+use lunatic_resources::add_within;
+
+/// Bytes that one process has in SQLite: caches, statements, databases in memory, and rows on their way to it. What
+/// was taken for it may outlive it, so it is shared.
+#[derive(Debug)]
+pub(crate) struct Account {
+    limit: u64,
+    used: AtomicU64,
+    /// What all processes may take together, if that is limited.
+    total: Option<Arc<dyn MemoryTotal>>,
+}
+
+impl Account {
+    /// Room for `limit` bytes, as far as the total has as many left.
+    pub(crate) fn new(limit: u64, total: Option<Arc<dyn MemoryTotal>>) -> Arc<Account> {
+        Arc::new(Account { limit, used: AtomicU64::new(0), total })
+    }
+
+    /// Takes room, or none at all.
+    pub(super) fn take(&self, bytes: u64) -> bool {
+        if !add_within(&self.used, bytes, self.limit) {
+            return false;
+        }
+        let is_there = self.total.as_ref().is_none_or(|total| total.charge(bytes));
+        if !is_there {
+            // Relaxed, here and below: a count, which orders nothing else.
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        is_there
+    }
+
+    /// Gives back what was taken.
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(total) = &self.total {
+            total.give_back(bytes);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes of ours that count as SQLite's; given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    account: Arc<Account>,
+    bytes: u64,
+}
+
+impl Taken {
+    /// Nothing yet.
+    pub(super) fn nothing(account: Arc<Account>) -> Taken {
+        Taken { account, bytes: 0 }
+    }
+
+    /// Takes more, if there is room.
+    pub(super) fn more(&mut self, bytes: u64) -> bool {
+        let taken = self.account.take(bytes);
+        self.bytes += if taken { bytes } else { 0 };
+        taken
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.account.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_given_back() {
+        let account = Account::new(100, None);
+        let mut taken = Taken::nothing(account.clone());
+        assert!(taken.more(60) && !taken.more(41) && taken.more(40));
+        assert!(!account.take(1) && !account.take(u64::MAX));
+        drop(taken);
+        assert_eq!(account.used(), 0);
+    }
+
+    #[test]
+    fn what_all_processes_may_take_counts_too() {
+        let total = lunatic_resources::FixedTotal::new(50);
+        let (one, other) = (
+            Account::new(100, Some(total.clone() as Arc<dyn MemoryTotal>)),
+            Account::new(100, Some(total.clone() as Arc<dyn MemoryTotal>)),
+        );
+        assert!(one.take(40) && !other.take(20) && other.take(10));
+        assert_eq!((other.used(), total.used()), (10, 50), "a refusal takes nothing");
+        one.give_back(40);
+        assert!(other.take(40));
+    }
+}

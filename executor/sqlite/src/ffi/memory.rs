@@ -1,0 +1,182 @@
+//! The allocator that SQLite is given: the program's own, with an account kept for each process.
+//!
+//! ```text
+//! a block   │ Header: bytes, account │ what SQLite sees …
+//! ```
+//!
+//! A block counts for whom the thread was in SQLite when it was taken, and is given back to that account by whichever
+//! thread frees it: connections of different processes share a few blocks. An account that is used up is an allocation
+//! that fails, which SQLite answers with `SQLITE_NOMEM`.
+
+use std::alloc::{Layout, alloc, dealloc, realloc};
+use std::ffi::{c_int, c_void};
+use std::sync::Arc;
+
+use libsqlite3_sys as c;
+
+use crate::account::Account;
+use crate::owner::Owner;
+
+/// What precedes each block.
+struct Header {
+    /// Bytes that SQLite sees.
+    size: usize,
+    account: Option<Arc<Account>>,
+}
+
+/// Where what SQLite sees begins; a multiple of what anything may need to be aligned to.
+const OFFSET: usize = size_of::<Header>().next_multiple_of(ALIGN);
+const ALIGN: usize = 16;
+
+/// Bytes of the largest block: SQLite's own limit, with room for the header.
+const MAX_BLOCK: usize = 0x7fff_ff00;
+
+/// What SQLite is told to use.
+pub(super) const METHODS: c::sqlite3_mem_methods = c::sqlite3_mem_methods {
+    xMalloc: Some(take),
+    xFree: Some(free),
+    xRealloc: Some(resize),
+    xSize: Some(size),
+    xRoundup: Some(round_up),
+    xInit: Some(init),
+    xShutdown: Some(shut_down),
+    pAppData: std::ptr::null_mut(),
+};
+
+/// The layout of a block of so many bytes.
+fn layout(size: usize) -> Option<Layout> {
+    (size <= MAX_BLOCK).then(|| Layout::from_size_align(OFFSET + size, ALIGN).ok()).flatten()
+}
+
+/// What a block counts.
+fn weight(size: usize) -> u64 {
+    (OFFSET + size) as u64
+}
+
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
+unsafe extern "C" fn take(size: c_int) -> *mut c_void {
+    let Ok(size) = usize::try_from(size) else { return std::ptr::null_mut() };
+    let Some(layout) = layout(size) else { return std::ptr::null_mut() };
+    let account = Owner::current_account();
+    if account.as_ref().is_some_and(|account| !account.take(weight(size))) {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the layout has a header's size at least. The block is aligned for a header and large enough for it.
+    unsafe {
+        let block = alloc(layout);
+        if block.is_null() {
+            if let Some(account) = account {
+                account.give_back(weight(size));
+            }
+            return std::ptr::null_mut();
+        }
+        block.cast::<Header>().write(Header { size, account });
+        block.add(OFFSET).cast()
+    }
+}
+
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
+unsafe extern "C" fn free(pointer: *mut c_void) {
+    if pointer.is_null() {
+        return;
+    }
+    // SAFETY: SQLite frees what it was given by `take` or `resize`, once. So there is a header before it, which says of
+    // which layout the block is.
+    unsafe {
+        let block = pointer.cast::<u8>().sub(OFFSET);
+        let Header { size, account } = block.cast::<Header>().read();
+        if let Some(account) = account {
+            account.give_back(weight(size));
+        }
+        let layout = layout(size).expect("it was one when the block was taken");
+        dealloc(block, layout);
+    }
+}
+
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
+unsafe extern "C" fn resize(pointer: *mut c_void, new: c_int) -> *mut c_void {
+    let Ok(new) = usize::try_from(new) else { return std::ptr::null_mut() };
+    // SAFETY: SQLite resizes what it was given and has not freed; see `free`. A failure leaves the block as it was.
+    unsafe {
+        let block = pointer.cast::<u8>().sub(OFFSET);
+        let header = &mut *block.cast::<Header>();
+        let old = header.size;
+        let (Some(old_layout), Some(new_layout)) = (layout(old), layout(new)) else {
+            return std::ptr::null_mut();
+        };
+        let (more, less) = (new.saturating_sub(old) as u64, old.saturating_sub(new) as u64);
+        if header.account.as_ref().is_some_and(|account| !account.take(more)) {
+            return std::ptr::null_mut();
+        }
+        let moved = realloc(block, old_layout, new_layout.size());
+        let block = if moved.is_null() { block } else { moved };
+        let header = &mut *block.cast::<Header>();
+        if let Some(account) = &header.account {
+            account.give_back(if moved.is_null() { more } else { less });
+        }
+        if moved.is_null() {
+            return std::ptr::null_mut();
+        }
+        header.size = new;
+        block.add(OFFSET).cast()
+    }
+}
+
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
+unsafe extern "C" fn size(pointer: *mut c_void) -> c_int {
+    if pointer.is_null() {
+        return 0;
+    }
+    // SAFETY: as in `free`. The size was a `c_int` when the block was taken.
+    unsafe { (*pointer.cast::<u8>().sub(OFFSET).cast::<Header>()).size as c_int }
+}
+
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
+unsafe extern "C" fn round_up(size: c_int) -> c_int {
+    size.saturating_add(7) & !7
+}
+
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
+unsafe extern "C" fn init(_: *mut c_void) -> c_int {
+    c::SQLITE_OK
+}
+
+/// # Safety
+/// SQLite alone calls it, as its documentation says; see the module above.
+unsafe extern "C" fn shut_down(_: *mut c_void) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::owner;
+
+    #[test]
+    fn blocks_count_for_whom_they_were_taken() {
+        let owner = owner(1000);
+        let account = owner.account();
+        let entered = owner.enter();
+        // SAFETY: each block is used as SQLite would, and freed once.
+        unsafe {
+            let block = take(100);
+            assert_eq!((size(block), account.used()), (100, weight(100)));
+            block.cast::<u8>().add(99).write(7);
+            let block = resize(block, 500);
+            assert_eq!((block.cast::<u8>().add(99).read(), account.used()), (7, weight(500)));
+            assert!(resize(block, 2000).is_null() && take(600).is_null() && take(-1).is_null());
+            assert_eq!((size(block), account.used()), (500, weight(500)));
+            let block = resize(block, 50);
+            drop(entered);
+            let nobodys = take(2000);
+            assert_eq!(account.used(), weight(50));
+            free(nobodys);
+            free(block);
+        }
+        assert_eq!(account.used(), 0);
+    }
+}

@@ -1,0 +1,68 @@
+//! The parts of the public API that need both the compiler and the runtime.
+
+#[cfg(feature = "compiler")]
+use std::sync::Arc;
+
+#[cfg(feature = "compiler")]
+use crate::compiler::NativeCompiler;
+#[cfg(feature = "compiler")]
+use crate::environ::{budget::Budget, error::CompileError, options::CompileOptions};
+use crate::runtime::engine::{Engine, EngineConfig, EngineError};
+#[cfg(feature = "compiler")]
+use crate::runtime::{code::UnloadedCode, debug, debug::DebugInfo, loaded::ModuleInner, module::Module};
+
+impl Engine {
+    /// An engine for the machine it runs on.
+    ///
+    /// # Errors
+    /// When Cranelift has no back end for it. An engine without a compiler (the crate's feature `compiler`) has no error.
+    pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
+        #[cfg(feature = "compiler")]
+        {
+            let compiler = NativeCompiler::new(config.canonical_nans).map_err(EngineError)?;
+            Ok(Engine::with_compiler(config, Box::new(compiler)))
+        }
+        #[cfg(not(feature = "compiler"))]
+        Ok(Engine::with_compiler(config))
+    }
+}
+
+#[cfg(feature = "compiler")]
+impl Module {
+    /// Validates and compiles a module, with the default options.
+    ///
+    /// # Errors
+    /// See [`CompileError`]; offsets are into `wasm`.
+    pub fn compile(engine: &Engine, wasm: &[u8]) -> Result<Module, CompileError> {
+        Module::compile_with(engine, wasm, CompileOptions::default())
+    }
+
+    /// As [`Module::compile`], with other options.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn compile_with(
+        engine: &Engine,
+        wasm: &[u8],
+        options: CompileOptions,
+    ) -> Result<Module, CompileError> {
+        Module::compile_within(engine, wasm, options, &Budget::default())
+    }
+
+    /// As [`Module::compile_with`], within a budget.
+    ///
+    /// # Errors
+    /// As there, [`CompileError::OverBudget`] and [`CompileError::Cancelled`] among them.
+    pub fn compile_within(
+        engine: &Engine,
+        wasm: &[u8],
+        options: CompileOptions,
+        budget: &Budget,
+    ) -> Result<Module, CompileError> {
+        let (shape, artifact) = engine.compiler().compile(wasm, options, budget, engine.max_frame())?;
+        let code = UnloadedCode::of(artifact).map_err(|error| CompileError::Codegen(error.to_string()))?;
+        let debug = DebugInfo::in_memory(debug::extract(wasm));
+        let inner = ModuleInner::load(engine, shape, code, options, debug)?;
+        Ok(Module { inner: Arc::new(inner) })
+    }
+}

@@ -1,0 +1,106 @@
+//! Places the pieces of a module one behind the other, and connects them.
+//!
+//! References between pieces are relative and done with here. Numbers that only the loading process knows stay
+//! open: see [`Fixup`].
+
+use cranelift_codegen::binemit::Reloc;
+
+use super::piece::{CompiledCode, Relocation, Target};
+use crate::environ::artifact::{Artifact, Fixup, FixupValue};
+use crate::environ::error::{CompileError, unsupported};
+use crate::environ::tables::TableBuilder;
+
+/// Functions start at a cache line's half, so that the alignment of a hot loop does not depend on its neighbours.
+const FUNCTION_ALIGNMENT: u32 = 32;
+
+/// Bytes of native code that a module may have. On x86-64 a call reaches 2 GiB, and offsets are 32 bits; on aarch64
+/// a call reaches 128 MiB, and there is no second kind of call for what is further away.
+pub(crate) const MAX_CODE: usize = if cfg!(target_arch = "aarch64") { 127 << 20 } else { 1 << 30 };
+
+/// Links the pieces of a module; they refer to each other by their index.
+pub(crate) fn link(pieces: &[CompiledCode]) -> Result<Artifact, CompileError> {
+    let (starts, size) = place(pieces);
+    if size > MAX_CODE {
+        return Err(unsupported(&format!("a module of more than {MAX_CODE} bytes of native code"), 0));
+    }
+    let mut tables = TableBuilder::default();
+    pieces.iter().zip(&starts).for_each(|(piece, &start)| tables.push(start, piece.tables()));
+    let mut code = vec![0; size];
+    let mut fixups = Vec::new();
+    for (piece, &start) in pieces.iter().zip(&starts) {
+        code[start as usize..][..piece.bytes.len()].copy_from_slice(&piece.bytes);
+        for relocation in &piece.relocations {
+            let done = resolve(&mut code, &starts, start, relocation, &mut fixups);
+            done.ok_or_else(|| CompileError::Codegen(format!("a relocation {:?}", relocation.kind)))?;
+        }
+    }
+    Ok(Artifact { code, tables: tables.bytes(), counts: tables.counts(), fixups })
+}
+
+/// Where each piece starts, and the size of all.
+fn place(pieces: &[CompiledCode]) -> (Vec<u32>, usize) {
+    let mut end: usize = 0;
+    let mut starts = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let start = end.next_multiple_of(FUNCTION_ALIGNMENT.max(piece.alignment) as usize);
+        // What does not fit 32 bits is refused as a whole.
+        starts.push(start as u32);
+        end = start + piece.bytes.len();
+    }
+    (starts, end)
+}
+
+/// Resolves a relocation of the piece at `start`, or leaves a fixup; `None` if it is of a kind that we do not know,
+/// or does not reach its target.
+fn resolve(
+    code: &mut [u8],
+    starts: &[u32],
+    start: u32,
+    relocation: &Relocation,
+    fixups: &mut Vec<Fixup>,
+) -> Option<()> {
+    let at = start.checked_add(relocation.offset)?;
+    let target = match relocation.target {
+        Target::Piece(piece) => *starts.get(piece as usize)?,
+        Target::Own(offset) => start + offset,
+        Target::Routine(routine) => return fix_later(fixups, at, relocation, FixupValue::Routine(routine)),
+        Target::TypeNumber(ty) => return fix_later(fixups, at, relocation, FixupValue::TypeNumber(ty)),
+    };
+    let distance = i64::from(target) + relocation.addend - i64::from(at);
+    let field = code.get_mut(at as usize..)?.first_chunk_mut::<4>()?;
+    *field = match relocation.kind {
+        Reloc::X86PCRel4 | Reloc::X86CallPCRel4 => i32::try_from(distance).ok()?.to_le_bytes(),
+        Reloc::Arm64Call => branch_of_26_bits(*field, distance)?,
+        _ => return None,
+    };
+    Some(())
+}
+
+fn fix_later(fixups: &mut Vec<Fixup>, at: u32, relocation: &Relocation, value: FixupValue) -> Option<()> {
+    let is_known = relocation.kind == Reloc::Abs8 && relocation.addend == 0;
+    is_known.then(|| fixups.push(Fixup { offset: at, value }))
+}
+
+/// The instruction with its target set: a distance in words, in the lowest 26 bits.
+fn branch_of_26_bits(instruction: [u8; 4], distance: i64) -> Option<[u8; 4]> {
+    let words = distance >> 2;
+    let reaches = (-(1 << 25)..1 << 25).contains(&words) && distance.trailing_zeros() >= 2;
+    let bits = u32::from_le_bytes(instruction) & !0x03ff_ffff | words as u32 & 0x03ff_ffff;
+    reaches.then(|| bits.to_le_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_reaches_128_mebibytes_both_ways() {
+        let call = 0x9400_0000u32.to_le_bytes();
+        assert_eq!(branch_of_26_bits(call, 8), Some(0x9400_0002u32.to_le_bytes()));
+        assert_eq!(branch_of_26_bits(call, -4), Some(0x97ff_ffffu32.to_le_bytes()));
+        assert!(branch_of_26_bits(call, (1 << 27) - 4).is_some());
+        assert!(branch_of_26_bits(call, -(1 << 27)).is_some());
+        assert_eq!(branch_of_26_bits(call, 1 << 27), None);
+        assert_eq!(branch_of_26_bits(call, 2), None);
+    }
+}

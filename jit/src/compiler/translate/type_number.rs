@@ -1,0 +1,24 @@
+//! How an indirect call knows the number of the type it expects: see [`crate::types`].
+
+use cranelift_codegen::ir::{
+    ExternalName, GlobalValueData, InstBuilder, UserExternalName, Value, types as ir_types,
+};
+use cranelift_frontend::FunctionBuilder;
+
+use crate::compiler::piece::TYPE_SYMBOLS;
+use crate::environ::shape::Shape;
+use crate::environ::types::own_number;
+
+/// The number that functions of a type have in their records: an immediate where it is the same everywhere, else
+/// one that is filled in when the code is loaded.
+pub(super) fn type_number(builder: &mut FunctionBuilder<'_>, shape: &Shape, type_index: u32) -> Value {
+    if let Some(number) = own_number(&shape.types[type_index as usize], shape.charge_function.is_some()) {
+        return builder.ins().iconst(ir_types::I32, i64::from(number));
+    }
+    let name = UserExternalName { namespace: TYPE_SYMBOLS, index: type_index };
+    let name = ExternalName::user(builder.func.declare_imported_user_function(name));
+    let symbol = GlobalValueData::Symbol { name, offset: 0.into(), colocated: false, tls: false };
+    let symbol = builder.create_global_value(symbol);
+    let number = builder.ins().symbol_value(ir_types::I64, symbol);
+    builder.ins().ireduce(ir_types::I32, number)
+}

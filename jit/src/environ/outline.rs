@@ -1,0 +1,55 @@
+//! What a module declares before its code: what can be said of it before anything is compiled.
+//!
+//! A large module takes a minute to compile, and whether its imports exist is in its first kilobytes. So they are looked
+//! at first. Only sections that come before the code are read and validated.
+
+use wasmparser::{Parser, Payload, Validator};
+
+use crate::environ::error::CompileError;
+use crate::environ::features::FEATURES;
+use crate::environ::shape::{Shape, name_proposal, read_section};
+use crate::environ::value::ExternType;
+
+/// See the module.
+pub struct Outline {
+    pub(crate) shape: Shape,
+}
+
+impl Outline {
+    /// The outline of a module.
+    ///
+    /// # Errors
+    /// When it is not valid, or asks for what this engine refuses, as far as that is known before its code is looked at.
+    pub fn read(wasm: &[u8]) -> Result<Outline, CompileError> {
+        if Parser::is_component(wasm) {
+            return Err(CompileError::Invalid { message: "a component".into(), offset: 0 });
+        }
+        read(wasm).map(|shape| Outline { shape }).map_err(|error| name_proposal(wasm, error))
+    }
+
+    /// The exports: name and type.
+    pub fn exports(&self) -> impl Iterator<Item = (&str, ExternType)> {
+        self.shape.exports.iter().map(|(name, item)| (&**name, self.shape.item_type(*item)))
+    }
+
+    /// The type of the export of this name.
+    pub fn export(&self, name: &str) -> Option<ExternType> {
+        self.shape.export(name).map(|item| self.shape.item_type(item))
+    }
+}
+
+fn read(wasm: &[u8]) -> Result<Shape, CompileError> {
+    let mut validator = Validator::new_with_features(FEATURES);
+    let mut shape = Shape::default();
+    let mut parser = Parser::new(0);
+    parser.set_features(FEATURES);
+    for payload in parser.parse_all(wasm) {
+        let payload = payload?;
+        if let Payload::CodeSectionStart { .. } | Payload::DataSection(_) = payload {
+            break;
+        }
+        validator.payload(&payload)?;
+        read_section(&mut shape, payload)?;
+    }
+    Ok(shape)
+}

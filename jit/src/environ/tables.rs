@@ -1,0 +1,229 @@
+//! What is where in a module's code: functions, traps, and the operators that instructions come from.
+//!
+//! Tables are bytes that lie behind the code, in memory as in a file, so that nothing has to be read or copied before
+//! code from the cache can run:
+//!
+//! ```text
+//! starts │ ends │ source runs │ traps │ trap codes │ sources
+//! one u32 for each piece      │ u32   │ u8         │ u8
+//! ```
+//!
+//! Traps are looked up by the fault handler, so they are sorted arrays. Sources are looked up when a backtrace is
+//! printed, and there are many: they are kept as differences, a few bits each, one run for every piece.
+
+use super::trap_code::TrapCode;
+
+/// How much of each there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableCounts {
+    pub(crate) pieces: u32,
+    pub(crate) traps: u32,
+    /// Bytes of sources.
+    pub(crate) sources: u32,
+}
+
+/// What the tables say of one piece of code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PieceTables<'a> {
+    /// Bytes of code.
+    pub(crate) size: usize,
+    /// The offset of each instruction that traps, sorted.
+    pub(crate) traps: &'a [(u32, TrapCode)],
+    /// Code offset and source offset, sorted.
+    pub(crate) sources: &'a [(u32, u32)],
+}
+
+/// Tables as they are made.
+#[derive(Debug, Default)]
+pub(crate) struct TableBuilder {
+    starts: Vec<u32>,
+    ends: Vec<u32>,
+    source_runs: Vec<u32>,
+    traps: Vec<u32>,
+    trap_codes: Vec<u8>,
+    sources: Vec<u8>,
+}
+
+/// Tables as they are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tables<'a> {
+    /// Where each piece of code starts and ends, in order.
+    starts: Words<'a>,
+    ends: Words<'a>,
+    /// Where the run of each piece starts in `sources`.
+    source_runs: Words<'a>,
+    /// Where instructions are that trap, sorted, and for each the number of its trap code.
+    traps: Words<'a>,
+    trap_codes: &'a [u8],
+    /// Runs of pairs: how much further in the code, how much further in the module's bytes.
+    sources: &'a [u8],
+}
+
+/// An array of little-endian numbers.
+type Words<'a> = &'a [[u8; 4]];
+
+fn word(word: &[u8; 4]) -> u32 {
+    u32::from_le_bytes(*word)
+}
+
+impl TableCounts {
+    /// Bytes of the tables.
+    pub(crate) fn size(self) -> usize {
+        12 * self.pieces as usize + 5 * self.traps as usize + self.sources as usize
+    }
+}
+
+impl TableBuilder {
+    /// Appends a piece that lies behind all others.
+    pub(crate) fn push(&mut self, start: u32, piece: PieceTables<'_>) {
+        self.starts.push(start);
+        self.ends.push(start + piece.size as u32);
+        self.traps.extend(piece.traps.iter().map(|trap| start + trap.0));
+        self.trap_codes.extend(piece.traps.iter().map(|trap| trap.1 as u8));
+        self.source_runs.push(self.sources.len() as u32);
+        let (mut code, mut source) = (0, 0);
+        for &(next_code, next_source) in piece.sources {
+            write_number(&mut self.sources, next_code - code);
+            write_number(&mut self.sources, zigzag(next_source.wrapping_sub(source) as i32));
+            (code, source) = (next_code, next_source);
+        }
+        debug_assert!(self.traps.is_sorted(), "pieces are placed in order");
+    }
+
+    pub(crate) fn counts(&self) -> TableCounts {
+        TableCounts {
+            pieces: self.starts.len() as u32,
+            traps: self.traps.len() as u32,
+            sources: self.sources.len() as u32,
+        }
+    }
+
+    /// The tables as bytes.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let words = [&self.starts, &self.ends, &self.source_runs, &self.traps].into_iter().flatten();
+        let mut bytes = Vec::with_capacity(self.counts().size());
+        words.for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+        bytes.extend_from_slice(&self.trap_codes);
+        bytes.extend_from_slice(&self.sources);
+        bytes
+    }
+}
+
+impl<'a> Tables<'a> {
+    /// The tables in these bytes; `None` if there are not as many.
+    pub(crate) fn new(bytes: &'a [u8], counts: TableCounts) -> Option<Tables<'a>> {
+        let pieces = counts.pieces as usize;
+        let words = 3 * pieces + counts.traps as usize;
+        let (words, rest) = bytes.split_at_checked(words.checked_mul(4)?)?;
+        let (words, _) = words.as_chunks();
+        let (trap_codes, rest) = rest.split_at_checked(counts.traps as usize)?;
+        let sources = rest.get(..counts.sources as usize)?;
+        let [starts, ends, source_runs] = [0, 1, 2].map(|table| &words[table * pieces..][..pieces]);
+        Some(Tables { starts, ends, source_runs, traps: &words[3 * pieces..], trap_codes, sources })
+    }
+
+    /// Where a piece starts and ends.
+    pub(crate) fn piece(&self, piece: u32) -> (u32, u32) {
+        (word(&self.starts[piece as usize]), word(&self.ends[piece as usize]))
+    }
+
+    /// The trap that the instruction at this offset raises.
+    pub(crate) fn trap_at(&self, offset: u32) -> Option<TrapCode> {
+        let index = self.traps.binary_search_by_key(&offset, word).ok()?;
+        TrapCode::from_number(self.trap_codes[index])
+    }
+
+    /// The piece that an offset lies in.
+    pub(crate) fn piece_at(&self, offset: u32) -> Option<u32> {
+        let index = self.starts.partition_point(|start| word(start) <= offset).checked_sub(1)?;
+        (offset < word(&self.ends[index])).then_some(index as u32)
+    }
+
+    /// The offset in the module's bytes of the operator that an offset belongs to.
+    pub(crate) fn source_at(&self, offset: u32) -> Option<u32> {
+        let piece = self.piece_at(offset)? as usize;
+        let offset = offset - word(&self.starts[piece]);
+        let from = word(&self.source_runs[piece]) as usize;
+        let to = self.source_runs.get(piece + 1).map_or(self.sources.len(), |run| word(run) as usize);
+        let mut run = self.sources.get(from..to)?;
+        let (mut code, mut source, mut found) = (0u32, 0u32, None);
+        while let (Some(further), Some(difference)) = (read_number(&mut run), read_number(&mut run)) {
+            code = code.wrapping_add(further);
+            if code > offset {
+                break;
+            }
+            source = source.wrapping_add(unzigzag(difference) as u32);
+            found = Some(source);
+        }
+        found
+    }
+}
+
+/// Small differences of either sign as small numbers.
+fn zigzag(difference: i32) -> u32 {
+    ((difference << 1) ^ (difference >> 31)) as u32
+}
+
+fn unzigzag(number: u32) -> i32 {
+    (number >> 1) as i32 ^ -((number & 1) as i32)
+}
+
+/// Seven bits a byte, the lowest first; the eighth says that there are more.
+fn write_number(bytes: &mut Vec<u8>, mut number: u32) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Option<u32> {
+    let mut number = 0;
+    for shift in (0..32).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u32::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRAPS: &[(u32, TrapCode)] = &[(3, TrapCode::StackOverflow), (7, TrapCode::TypeMismatch)];
+
+    #[test]
+    fn what_was_pushed_is_found() {
+        let mut builder = TableBuilder::default();
+        let piece = |size, sources| PieceTables { size, traps: TRAPS, sources };
+        builder.push(0, piece(10, &[(2, 100), (4, 5_000_000), (8, 101)]));
+        builder.push(32, piece(8, &[(0, u32::MAX - 1)]));
+        let bytes = builder.bytes();
+        assert_eq!(bytes.len(), builder.counts().size());
+        assert!(Tables::new(&bytes[1..], builder.counts()).is_none());
+        let tables = Tables::new(&bytes, builder.counts()).expect("there are as many bytes");
+        assert_eq!((tables.piece(0), tables.piece(1)), ((0, 10), (32, 40)));
+        let expected = [(1, None), (2, Some(100)), (3, Some(100)), (4, Some(5_000_000)), (9, Some(101))];
+        for (offset, source) in expected {
+            assert_eq!(tables.source_at(offset), source, "{offset}");
+        }
+        assert_eq!((tables.source_at(10), tables.source_at(39)), (None, Some(u32::MAX - 1)));
+        assert_eq!((tables.piece_at(9), tables.piece_at(10), tables.piece_at(32)), (Some(0), None, Some(1)));
+        assert_eq!(tables.trap_at(39), Some(TrapCode::TypeMismatch));
+        assert_eq!(tables.trap_at(4), None);
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        for difference in [0, 1, -1, 63, -64, 64, i32::MAX, i32::MIN] {
+            let mut bytes = Vec::new();
+            write_number(&mut bytes, zigzag(difference));
+            assert_eq!(read_number(&mut &*bytes).map(unzigzag), Some(difference));
+            assert_eq!(read_number(&mut &bytes[..bytes.len() - 1]), None);
+        }
+    }
+}

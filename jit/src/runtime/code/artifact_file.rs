@@ -1,0 +1,182 @@
+//! The format of an entry.
+//!
+//! ```text
+//! magic 8 │ key 32 │ bytes of code 8 │ pieces, traps, sources, fixups, declarations, debug sections 4 each
+//!     │ checksum of the debug sections 4 │ checksum 4
+//! image: code │ up to a page │ tables
+//! fixups: 12 each
+//! declarations
+//! debug sections
+//! ```
+//!
+//! The checksum is over all the rest but the debug sections, which are as large as all of it together and are not
+//! read before a backtrace is shown; then, their own is compared. It finds accidents, and is no proof against malice, which the directory's
+//! rights keep away. Numbers are little-endian. All behind the header goes from the file straight to the memory where
+//! the code will run; nothing of it is read before, but for the fixups and the [declarations](crate::declarations).
+//!
+//! Other versions of the format need no number here: the key depends on this source.
+
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+
+use super::{ImageBuffer, ImageLayout, UnloadedCode};
+#[cfg(feature = "compiler")]
+use crate::environ::artifact::Artifact;
+use crate::environ::artifact::{Fixup, FixupValue};
+use crate::environ::routine::Routine;
+use crate::environ::tables::TableCounts;
+use crate::runtime::debug::{DebugInfo, Stored};
+
+const MAGIC: &[u8; 8] = b"lunatic\0";
+
+/// Bytes of a key.
+const KEY: usize = 32;
+
+/// Where the numbers are, and the checksum of what comes before it and behind it.
+const CODE_AT: usize = 40;
+const COUNTS_AT: usize = 48;
+const CHECKSUM_AT: usize = 76;
+const HEADER: usize = 80;
+
+const FIXUP: usize = 12;
+
+/// The bytes of an entry that are in no artifact.
+#[cfg(feature = "compiler")]
+pub(crate) struct Written {
+    header: Vec<u8>,
+    /// Between the code and the tables.
+    padding: Vec<u8>,
+    /// What is behind the image.
+    behind: Vec<u8>,
+    /// Where behind all of that the debug sections go.
+    pub(crate) debug: DebugPlace,
+}
+
+#[cfg(feature = "compiler")]
+impl Written {
+    /// The entry, in parts.
+    pub(crate) fn parts<'a>(&'a self, artifact: &'a Artifact, debug_sections: &'a [u8]) -> [&'a [u8]; 6] {
+        [&self.header, &artifact.code, &self.padding, &artifact.tables, &self.behind, debug_sections]
+    }
+}
+
+/// An entry that was read, as far as that is done at once.
+pub(crate) struct Entry<D> {
+    pub(crate) declarations: D,
+    pub(crate) code: UnloadedCode,
+    pub(crate) debug: DebugPlace,
+}
+
+/// Where in an entry the debug sections are.
+#[derive(Clone, Copy)]
+pub(crate) struct DebugPlace {
+    at: u64,
+    length: u32,
+    checksum: u32,
+}
+
+impl DebugPlace {
+    /// The debug sections of an entry that is in memory; `None` if there are none, or they are damaged.
+    pub(crate) fn within(self, entry: &[u8]) -> Option<Arc<DebugInfo>> {
+        let bytes = entry.get(usize::try_from(self.at).ok()?..)?.get(..self.length as usize)?;
+        if crc32fast::hash(bytes) == self.checksum { DebugInfo::in_memory(bytes.to_vec()) } else { None }
+    }
+
+    /// They themselves, in the entry's file; `None` if there are none.
+    pub(crate) fn into_info(self, file: File) -> Option<Arc<DebugInfo>> {
+        let DebugPlace { at, length, checksum } = self;
+        if length == 0 { None } else { Some(DebugInfo::new(Stored::File { file, at, length, checksum })) }
+    }
+}
+
+/// Describes an artifact as an entry, with its key.
+#[cfg(feature = "compiler")]
+pub(crate) fn write(
+    key: &[u8; KEY],
+    declarations: &[u8],
+    debug_sections: &[u8],
+    artifact: &Artifact,
+) -> Written {
+    let mut behind: Vec<u8> = artifact.fixups.iter().flat_map(write_fixup).collect();
+    behind.extend_from_slice(declarations);
+    let counts = artifact.counts;
+    let layout = ImageLayout { code: artifact.code.len(), tables: counts };
+    let mut header = Vec::with_capacity(HEADER);
+    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(key);
+    header.extend_from_slice(&(layout.code as u64).to_le_bytes());
+    let debug = DebugPlace {
+        at: (HEADER + layout.size() + behind.len()) as u64,
+        length: debug_sections.len() as u32,
+        checksum: crc32fast::hash(debug_sections),
+    };
+    let lengths = [artifact.fixups.len() as u32, declarations.len() as u32, debug.length, debug.checksum];
+    for number in [counts.pieces, counts.traps, counts.sources].iter().chain(&lengths) {
+        header.extend_from_slice(&number.to_le_bytes());
+    }
+    let padding = vec![0; layout.tables_at() - layout.code];
+    let checksum = checksum(&[&header, &artifact.code, &padding, &artifact.tables, &behind]);
+    header.extend_from_slice(&checksum);
+    Written { header, padding, behind, debug }
+}
+
+/// Reads an entry of `size` bytes but for its debug sections, and its declarations by the given function. `None` if it
+/// is not the key's, or not whole.
+pub(crate) fn read<D>(
+    source: &mut impl Read,
+    size: u64,
+    key: &[u8; KEY],
+    declarations: impl FnOnce(&[u8]) -> Option<D>,
+) -> Option<Entry<D>> {
+    let mut header = [0; HEADER];
+    source.read_exact(&mut header).ok()?;
+    let code = usize::try_from(u64::from_le_bytes(*header[CODE_AT..].first_chunk()?)).ok()?;
+    let (counts, _) = header[COUNTS_AT..CHECKSUM_AT].as_chunks();
+    let counts: [_; 7] = *counts.first_chunk()?;
+    let [pieces, traps, sources, fixups, length, debug, debug_checksum] = counts.map(u32::from_le_bytes);
+    let layout = ImageLayout { code, tables: TableCounts { pieces, traps, sources } };
+    let behind = fixups as usize * FIXUP + length as usize;
+    // Before there is memory for it. That `code` is no larger than the file keeps the sums from overflowing.
+    let is_ours = header[..8] == *MAGIC && header[8..CODE_AT] == *key && code as u64 <= size;
+    let at = (HEADER + layout.size() + behind) as u64;
+    if !is_ours || size != at + u64::from(debug) {
+        return None;
+    }
+    let debug = DebugPlace { at, length: debug, checksum: debug_checksum };
+    let mut buffer = ImageBuffer::new(layout, behind).ok()?;
+    source.read_exact(buffer.bytes_mut()).ok()?;
+    if checksum(&[&header[..CHECKSUM_AT], buffer.bytes()]) != header[CHECKSUM_AT..] {
+        return None;
+    }
+    let (fixups, rest) = buffer.bytes()[layout.size()..].split_at(fixups as usize * FIXUP);
+    let fixups = fixups.as_chunks().0.iter().map(read_fixup).collect::<Option<_>>()?;
+    let declarations = declarations(rest)?;
+    Some(Entry { declarations, code: UnloadedCode { buffer, fixups }, debug })
+}
+
+fn checksum(parts: &[&[u8]]) -> [u8; 4] {
+    let mut hasher = crc32fast::Hasher::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize().to_le_bytes()
+}
+
+#[cfg(feature = "compiler")]
+fn write_fixup(fixup: &Fixup) -> Vec<u8> {
+    let words = match fixup.value {
+        FixupValue::Routine(routine) => [fixup.offset, 0, routine as u32],
+        FixupValue::TypeNumber(ty) => [fixup.offset, 1, ty],
+    };
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn read_fixup(bytes: &[u8; FIXUP]) -> Option<Fixup> {
+    let &[offset, kind, value] = bytes.as_chunks::<4>().0 else { return None };
+    let [offset, kind, value] = [offset, kind, value].map(u32::from_le_bytes);
+    let value = match kind {
+        0 => FixupValue::Routine(Routine::from_number(value)?),
+        1 => FixupValue::TypeNumber(value),
+        _ => return None,
+    };
+    Some(Fixup { offset, value })
+}

@@ -1,0 +1,84 @@
+//! From an address to lines and functions.
+
+use std::sync::Arc;
+
+use addr2line::{Context, Frame};
+use gimli::Dwarf;
+
+use super::Source;
+use super::allowance::{Allowance, Reader};
+use super::sections::Sections;
+use crate::environ::names::shortened;
+
+/// Functions that are shown of a chain of inlined ones.
+const MAX_CHAIN: usize = 32;
+
+/// Bytes that are shown of a name or a path.
+const MAX_NAME: usize = 1024;
+
+/// Bytes of a mangled name that are looked at: a short one can be a very long name already.
+const MAX_MANGLED: usize = 4096;
+
+/// The debug sections of a module, parsed as far as anybody wanted to know.
+pub(super) struct Lines {
+    sections: Arc<Sections>,
+    context: Context<Reader>,
+    allowance: Arc<Allowance>,
+}
+
+impl Lines {
+    /// `None` if the sections are malformed.
+    pub(super) fn new(sections: Arc<Sections>) -> Option<Lines> {
+        let allowance = Arc::new(Allowance::new(sections.bytes.len()));
+        let load = |id: gimli::SectionId| -> gimli::Result<Reader> {
+            Ok(Reader::new(&sections.bytes, sections.range(id.name()), &allowance))
+        };
+        let context = Context::from_dwarf(Dwarf::load(load).ok()?).ok()?;
+        Some(Lines { sections, context, allowance })
+    }
+
+    /// The chain of functions at an offset of the module, as far as it is known.
+    pub(super) fn find(&self, offset: u32) -> Vec<Source> {
+        self.allowance.begin();
+        let mut sources = Vec::new();
+        // What was found before an error is shown.
+        let _ = self.collect(offset, &mut sources);
+        sources
+    }
+
+    /// Whether nothing more can be found.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.allowance.left() == 0
+    }
+
+    fn collect(&self, offset: u32, sources: &mut Vec<Source>) -> gimli::Result<()> {
+        let Some(address) = self.sections.address(offset) else { return Ok(()) };
+        let mut frames = self.context.find_frames(address.into()).skip_all_loads()?;
+        while let Some(frame) = frames.next()? {
+            // The last one is the function that was compiled: it is not left out.
+            sources.truncate(MAX_CHAIN - 1);
+            sources.push(self.source(&frame)?);
+        }
+        Ok(())
+    }
+
+    fn source(&self, frame: &Frame<'_, Reader>) -> gimli::Result<Source> {
+        let function = frame.function.as_ref().map(|name| self.demangle(&name.raw_name()?)).transpose()?;
+        let location = frame.location.as_ref();
+        let file = location.and_then(|location| location.file).map(|file| shortened(file, MAX_NAME));
+        // Zero says that there is none.
+        let number = |number: Option<u32>| number.filter(|&number| number > 0);
+        let line = number(location.and_then(|location| location.line));
+        let column = number(location.and_then(|location| location.column));
+        Ok(Source { function, file, line, column })
+    }
+
+    fn demangle(&self, name: &str) -> gimli::Result<String> {
+        if name.len() > MAX_MANGLED {
+            return Ok(shortened(name, MAX_NAME));
+        }
+        let demangled = shortened(format_args!("{:#}", rustc_demangle::demangle(name)), MAX_NAME);
+        self.allowance.take(demangled.len())?;
+        Ok(demangled)
+    }
+}

@@ -1,0 +1,137 @@
+//! A module as its instances see it: its declarations, its code, and where both are.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::environ::code_layout::CodeLayout;
+use crate::environ::entries::Entries;
+use crate::environ::error::CompileError;
+use crate::environ::options::{CompileOptions, MemoryLayout};
+use crate::environ::shape::Shape;
+use crate::environ::types::ModuleTypes;
+use crate::environ::vm_layout::{VmContextHead, VmFuncRef, VmOffsets};
+use crate::runtime::code::{CodeImage, UnloadedCode};
+use crate::runtime::debug::DebugInfo;
+use crate::runtime::engine::Engine;
+use crate::runtime::error::Frame;
+
+pub(crate) struct ModuleInner {
+    id: ModuleId,
+    pub(crate) engine: Engine,
+    pub(crate) shape: Shape,
+    pub(crate) offsets: VmOffsets,
+    types: ModuleTypes,
+    pub(crate) code: CodeImage,
+    layout: CodeLayout,
+    entries: Entries,
+    /// Where the code of each trampoline of `entries` is.
+    entry_points: Box<[usize]>,
+    debug: Option<Arc<DebugInfo>>,
+    pub(crate) options: CompileOptions,
+}
+
+/// Which module: a number that no other module of this process has, or will have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModuleId(u64);
+
+impl ModuleId {
+    fn next() -> ModuleId {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Relaxed: only that no number comes twice matters.
+        ModuleId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for ModuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ModuleInner {
+    /// Loads code that was just compiled, or read from a file. The declarations and the code fit each other.
+    pub(crate) fn load(
+        engine: &Engine,
+        shape: Shape,
+        code: UnloadedCode,
+        options: CompileOptions,
+        debug: Option<Arc<DebugInfo>>,
+    ) -> Result<ModuleInner, CompileError> {
+        if let Some((function, frame)) = shape.largest_frame {
+            shape.check_frame(function, frame, engine.max_frame())?;
+        }
+        let types = engine.types().take(&shape.types, shape.charge_function.is_some());
+        let code = CodeImage::load(code, types.numbers());
+        let code = code.map_err(|error| CompileError::Codegen(error.to_string()))?;
+        let (layout, entries) = (CodeLayout::new(&shape), Entries::new(&shape));
+        let entry_point = |trampoline| code.address(layout.entry(trampoline)).addr();
+        let entry_points = (0..entries.types().len() as u32).map(entry_point).collect();
+        Ok(ModuleInner {
+            id: ModuleId::next(),
+            engine: engine.clone(),
+            offsets: VmOffsets::new(&shape),
+            types,
+            code,
+            layout,
+            entries,
+            entry_points,
+            debug,
+            options,
+            shape,
+        })
+    }
+
+    /// Whether declarations and code that come from a file belong together.
+    pub(crate) fn fits(shape: &Shape, code: &UnloadedCode) -> bool {
+        let pieces = CodeLayout::new(shape).entry(Entries::new(shape).types().len() as u32);
+        code.buffer.layout.tables.pieces == pieces
+    }
+
+    pub(crate) fn id(&self) -> ModuleId {
+        self.id
+    }
+
+    pub(crate) fn is_metered(&self) -> bool {
+        self.shape.charge_function.is_some()
+    }
+
+    /// Whether the code takes it for granted that memories are guarded by their reservations.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.options.memory == MemoryLayout::Reserved
+    }
+
+    /// The record of a function that runs in `context`.
+    pub(crate) fn record(&self, function: u32, context: *mut VmContextHead) -> VmFuncRef {
+        let type_id = self.types.numbers()[self.shape.functions[function as usize] as usize];
+        VmFuncRef { code: self.code.address(self.layout.function(function)), context, type_id }
+    }
+
+    /// The code that enters a function from outside.
+    ///
+    /// # Panics
+    /// When it is not one that can be entered: neither exported nor the start function.
+    pub(crate) fn entry(&self, function: u32) -> *const u8 {
+        let trampoline = self.entries.trampoline(self.shape.functions[function as usize]);
+        let trampoline =
+            trampoline.expect("a FuncIndex names a function that its module exports or starts with");
+        self.entry_points[trampoline as usize] as *const u8
+    }
+
+    /// The function that a piece of its code is the body of.
+    pub(crate) fn function_of(&self, piece: u32) -> Option<u32> {
+        self.layout.function_of(piece)
+    }
+
+    /// The guest frame that a code address belongs to.
+    pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
+        let function = self.function_of(self.code.piece_at(pc)?)?;
+        let (name, offset) = (self.shape.function_name(function), self.code.source_at(pc));
+        let function = self.shape.original_index(function);
+        Some(Frame { function, name, offset, debug: self.debug.clone() })
+    }
+}
+
+/// A function of a module, resolved once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FuncIndex(pub(crate) u32);

@@ -1,0 +1,440 @@
+//! Calls into the guest: how one begins, goes on, and ends.
+//!
+//! A store runs one call at a time. A host function may ask for another one before it answers
+//! ([`Caller::call_guest`]): then the call it was made from waits, as it does for everything that a host function
+//! suspends for, and the new one runs on a stack of its own. So a trap in it ends its own activation and nothing
+//! else, no frame has to be unwound or jumped over, and a call in a call can be left, moved and dropped like any
+//! other.
+
+use std::ptr;
+use std::sync::Arc;
+
+use corosensei::stack::Stack;
+
+use super::{Caller, HostCall, HostPanic, Instance, Store, StoreInner};
+use crate::environ::value::{RawValue, ValType, Value};
+use crate::runtime::error::{Frame, HostError, InstantiateError, Trap, TrapKind};
+use crate::runtime::loaded::FuncIndex;
+use crate::runtime::vm::activation::{Activation, Leave, Target};
+use crate::runtime::vm::stack::CallStack;
+use crate::runtime::vm::trap::{self, Pcs};
+
+/// Calls that may be in each other at most; each has a stack.
+pub(super) const MAX_DEPTH: usize = 64;
+
+/// What the activation did until [`Store::resume`] returned.
+#[derive(Debug)]
+pub enum Progress {
+    /// The slice is used up; resume it with [`Resume::Continue`].
+    Yielded,
+    /// A host function said [`HostCall::Suspend`](crate::HostCall::Suspend); resume it with the result.
+    Suspended,
+    /// The function returned; its results are in [`Store::results`].
+    Returned,
+    /// The activation is over.
+    Trapped(Box<Trap>),
+}
+
+/// How an activation continues.
+#[derive(Debug)]
+pub enum Resume {
+    /// At the start, and after [`Progress::Yielded`].
+    Continue,
+    /// After [`Progress::Suspended`]: the host function's result (ignored where it has none).
+    Return(RawValue),
+    /// After [`Progress::Suspended`]: the host function raises this error.
+    Fail(HostError),
+}
+
+/// The error of [`Store::call`] when a host function suspends: there is nobody to wait for.
+#[derive(Debug, thiserror::Error)]
+#[error("a host function suspended a call that cannot wait")]
+pub struct CannotWait;
+
+/// What becomes of a call that a host function has made: its results, or the trap that ended it, become the host
+/// function's result, an error that it raises, or something more to wait for.
+pub(super) type Completion<T> = Box<
+    dyn FnOnce(&mut Caller<'_, T>, Result<&[Value], Box<Trap>>) -> Result<HostCall<RawValue>, HostError>
+        + Send,
+>;
+
+/// A call that a host function wants made.
+pub(super) struct Request<T> {
+    pub(super) instance: u32,
+    pub(super) function: FuncIndex,
+    pub(super) args: Vec<Value>,
+    pub(super) completion: Completion<T>,
+}
+
+/// A call that waits for the one that a host function made from it: what tells of it while it is not the innermost.
+pub(super) struct Outer<T> {
+    activation: Activation,
+    slots: Vec<RawValue>,
+    result_types: Vec<ValType>,
+    called: u32,
+    host_result: *mut RawValue,
+    exit_frame: usize,
+    yielder: usize,
+    stack_limit: usize,
+    stack_range: (usize, usize),
+    /// What the inner call is for, and the instance that made it.
+    completion: Completion<T>,
+    caller: u32,
+    /// The guest's own stack pointer, if it has one that is known: a trap leaves it where it was.
+    stack_pointer: Option<(u32, RawValue)>,
+}
+
+impl<T: Send + 'static> Store<T> {
+    /// Begins a call of a function of the instance; nothing runs before [`Store::resume`].
+    ///
+    /// # Errors
+    /// When no stack is to be had.
+    ///
+    /// # Panics
+    /// When an activation exists already, or the arguments do not match the function's type, or one of them is
+    /// a function that the store does not have.
+    pub fn begin(
+        &mut self,
+        instance: Instance,
+        function: FuncIndex,
+        args: &[Value],
+    ) -> Result<(), InstantiateError> {
+        assert!(self.inner().core.activation.is_none(), "a store has one activation at a time");
+        self.enter(instance.0, function, args)
+    }
+
+    /// Runs the activation until it yields, suspends, returns or traps.
+    ///
+    /// `slice` is the number of reductions until it yields. What an earlier slice overshot is subtracted.
+    ///
+    /// # Panics
+    /// When there is no activation, or `how` does not fit its state.
+    // Inlined, as all that lies between an embedder and the switch: whenever a guest is left, each frame of ours that is
+    // still to be returned from is a return that the processor foresees wrongly.
+    #[inline(always)]
+    pub fn resume(&mut self, how: Resume, slice: u64) -> Progress {
+        let waiting = !self.inner().core.host_result.is_null();
+        assert_eq!(waiting, !matches!(how, Resume::Continue), "a suspended host call alone takes a result");
+        let budget = self.grant(slice);
+        let failed = match how {
+            Resume::Continue => None,
+            Resume::Return(value) => {
+                self.complete_host_call(value);
+                None
+            }
+            Resume::Fail(error) => self.left_by(error),
+        };
+        let progress = match failed {
+            Some(progress) => progress,
+            None => self.run_on(),
+        };
+        let inner = self.inner_mut();
+        // Saturating: a module that nobody has verified may charge whatever it likes.
+        let granted = budget.saturating_sub(std::mem::take(&mut inner.given_back));
+        let used = granted.saturating_sub(inner.core.runtime.reductions).max(0) as u64;
+        inner.reductions = inner.reductions.saturating_add(used);
+        progress
+    }
+
+    /// The results of the activation that has [returned](Progress::Returned).
+    pub fn results(&self) -> &[Value] {
+        &self.inner().results
+    }
+
+    /// Calls a function and runs it to its end, whatever it costs.
+    ///
+    /// # Errors
+    /// The trap that ended it. A host function that suspends is an error here: [`CannotWait`].
+    pub fn call(
+        &mut self,
+        instance: Instance,
+        function: FuncIndex,
+        args: &[Value],
+    ) -> Result<Vec<Value>, Box<Trap>> {
+        self.call_in_slices(instance, function, args, i64::MAX as u64)
+    }
+
+    /// As [`Store::call`], yielding to the caller whenever a slice is used up. Slices of 0 yield at every charge.
+    ///
+    /// # Errors
+    /// As for [`Store::call`].
+    pub fn call_in_slices(
+        &mut self,
+        instance: Instance,
+        function: FuncIndex,
+        args: &[Value],
+        slice: u64,
+    ) -> Result<Vec<Value>, Box<Trap>> {
+        self.begin(instance, function, args).map_err(|error| Box::new(Trap::host(error.into())))?;
+        let mut how = Resume::Continue;
+        loop {
+            match self.resume(how, slice) {
+                Progress::Yielded => how = Resume::Continue,
+                Progress::Suspended => how = Resume::Fail(CannotWait.into()),
+                Progress::Returned => return Ok(self.results().to_vec()),
+                Progress::Trapped(trap) => return Err(trap),
+            }
+        }
+    }
+
+    /// The frames on the suspended activation's stack, innermost first: what the process is doing. Empty where
+    /// there is none, or it is in the middle of a bulk operation.
+    pub fn backtrace(&self) -> Vec<Frame> {
+        let core = &self.inner().core;
+        if core.activation.is_none() {
+            return Vec::new();
+        }
+        // SAFETY: the activation is suspended, so its stack does not change; the walk stays within it.
+        let pcs = unsafe { Pcs::walk(None, core.runtime.exit_frame, core.stack()) };
+        self.with_outer_frames(core.frames(pcs.iter()))
+    }
+
+    /// These frames of the innermost call, and then those of the calls that it is in.
+    fn with_outer_frames(&self, mut frames: Vec<Frame>) -> Vec<Frame> {
+        let core = &self.inner().core;
+        for outer in self.inner().outer.iter().rev() {
+            let (low, high) = outer.stack_range;
+            // SAFETY: as in `backtrace`: an outer call is always suspended.
+            let pcs = unsafe { Pcs::walk(None, outer.exit_frame, low..high) };
+            frames.extend(core.frames(pcs.iter()));
+        }
+        frames
+    }
+
+    /// Prepares an activation and makes it the innermost one.
+    fn enter(&mut self, instance: u32, function: FuncIndex, args: &[Value]) -> Result<(), InstantiateError> {
+        let core = self.core();
+        let inner = self.inner_mut();
+        let module = Arc::as_ptr(&inner.core.instances[instance as usize].module);
+        // SAFETY: the instance holds it, and none is dropped here. To count one more reference would be to write to a line
+        // that all workers read.
+        let module = unsafe { &*module };
+        let ty = module.shape.function_type(function.0);
+        assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
+        let failed = |error: std::io::Error| InstantiateError::Exhausted(format!("no stack: {error}"));
+        let stack = match inner.core.lend_home() {
+            Some(home) => CallStack::Lent(home),
+            None => CallStack::Own(inner.take_stack().map_err(failed)?),
+        };
+
+        // References among the arguments may give the instance records of its own, so they come before its record.
+        let mut slots = std::mem::take(&mut inner.core.slots);
+        slots.clear();
+        slots.reserve_exact(ty.params.len().max(ty.results.len()));
+        slots.extend(args.iter().map(|&arg| inner.core.raw(arg, instance)));
+        slots.resize(ty.params.len().max(ty.results.len()), RawValue::default());
+        inner.core.slots = slots;
+        inner.result_types.clear();
+        inner.result_types.extend_from_slice(&ty.results);
+        inner.results.clear();
+        inner.called = instance;
+        inner.core.host_result = ptr::null_mut();
+
+        let data = &inner.core.instances[instance as usize];
+        // SAFETY: the record lives as long as its instance.
+        let record = unsafe { *data.record(function.0) };
+        let context = if record.context.is_null() { data.context() } else { record.context };
+        let entry = module.entry(function.0);
+        inner.core.set_stack_limit(stack.guest_limit());
+        inner.core.runtime.exit_frame = 0;
+        inner.core.stack_range.set((stack.limit().get(), stack.base().get()));
+        let target = Target {
+            entry,
+            context,
+            code: record.code,
+            slots: inner.core.slots.as_mut_ptr(),
+            // SAFETY: the core outlives the activation; only the field's address is taken.
+            runtime: unsafe { &raw mut (*core.as_ptr()).runtime },
+        };
+        // SAFETY: the store drops its activations before all that the target points to, and before the home that it has
+        // lent to the outermost one only; code and trampoline have the type of the function. The slots are not touched
+        // before it is over: where it becomes an outer call, they move with it, and their content stays where it is.
+        let activation = unsafe { Activation::new(stack, target) };
+        inner.core.set_activation(activation);
+        Ok(())
+    }
+
+    /// What to do when native code was left: tell whoever resumed, or (`None`) run on.
+    fn left(&mut self, leave: Leave) -> Option<Progress> {
+        let ended = match leave {
+            Leave::Yield => return Some(Progress::Yielded),
+            Leave::Host => return self.host_waits(),
+            Leave::Returned => self.returned(),
+            Leave::Raised => Err(self.raised()),
+            Leave::Faulted => Err(self.faulted()),
+        };
+        self.ended(ended)
+    }
+
+    /// A host function has suspended: for a call that it wants made, or for something outside.
+    fn host_waits(&mut self) -> Option<Progress> {
+        let inner = self.inner_mut();
+        if !std::mem::take(&mut inner.core.runtime.has_request) {
+            return Some(Progress::Suspended);
+        }
+        let request = inner.request.take().expect("it was noted when it was made");
+        let Request { instance, function, args, completion } = request;
+        if inner.outer.len() >= MAX_DEPTH {
+            let trap = Trap { kind: TrapKind::StackOverflow, backtrace: self.backtrace() };
+            return self.complete(instance, completion, Err(Box::new(trap)));
+        }
+        let data = &inner.core.instances[instance as usize];
+        let pointer = data.module.shape.stack_pointer();
+        let outer = Outer {
+            activation: inner.core.activation.take().expect("a host function was called by one"),
+            slots: std::mem::take(&mut inner.core.slots),
+            result_types: std::mem::take(&mut inner.result_types),
+            called: inner.called,
+            host_result: inner.core.host_result,
+            exit_frame: inner.core.runtime.exit_frame,
+            yielder: inner.core.runtime.yielder,
+            stack_limit: inner.core.stack_limit,
+            stack_range: inner.core.stack_range.get(),
+            completion,
+            caller: instance,
+            // SAFETY: nothing runs, and the cell lives as long as its instance.
+            stack_pointer: pointer.map(|global| (global, unsafe { *data.global(global) })),
+        };
+        inner.outer.push(outer);
+        match self.enter(instance, function, &args) {
+            Ok(()) => None,
+            Err(error) => self.ended(Err(Box::new(Trap::host(error.into())))),
+        }
+    }
+
+    /// The innermost call is over.
+    fn ended(&mut self, ended: Result<(), Box<Trap>>) -> Option<Progress> {
+        let inner = self.inner_mut();
+        let Some(outer) = inner.outer.pop() else {
+            inner.core.is_home_lent = false;
+            return Some(ended.map_or_else(Progress::Trapped, |()| Progress::Returned));
+        };
+        inner.core.set_activation(outer.activation);
+        inner.core.slots = outer.slots;
+        inner.result_types = outer.result_types;
+        inner.called = outer.called;
+        inner.core.host_result = outer.host_result;
+        inner.core.runtime.exit_frame = outer.exit_frame;
+        inner.core.runtime.yielder = outer.yielder;
+        inner.core.set_stack_limit(outer.stack_limit);
+        inner.core.stack_range.set(outer.stack_range);
+        if let (Err(_), Some((global, value))) = (&ended, outer.stack_pointer) {
+            let data = &inner.core.instances[outer.caller as usize];
+            // SAFETY: nothing runs, and the cell lives as long as its instance.
+            unsafe { data.global(global).write(value) };
+        }
+        self.complete(outer.caller, outer.completion, ended)
+    }
+
+    /// Asks the host function that made a call what becomes of it.
+    fn complete(
+        &mut self,
+        caller: u32,
+        completion: Completion<T>,
+        ended: Result<(), Box<Trap>>,
+    ) -> Option<Progress> {
+        let results = std::mem::take(&mut self.inner_mut().results);
+        let instance = self.inner().core.instances[caller as usize].address();
+        // SAFETY: nothing runs, and the caller is gone before the store is touched again.
+        let answer = unsafe {
+            Caller::run(self.inner, instance, |caller| completion(caller, ended.map(|()| results.as_slice())))
+        };
+        match answer {
+            Ok(HostCall::Return(value)) => {
+                self.complete_host_call(value);
+                None
+            }
+            Ok(HostCall::Suspend) => self.host_waits(),
+            Err(error) => self.left_by(error),
+        }
+    }
+
+    fn complete_host_call(&mut self, value: RawValue) {
+        let core = &mut self.inner_mut().core;
+        // SAFETY: not null, as a host call of the activation is suspended: the routine that did so left the address
+        // of its first slot, on the activation's stack.
+        unsafe { core.host_result.write(value) };
+        core.host_result = ptr::null_mut();
+    }
+
+    /// What to do when a suspended host call fails: as [`Store::left`].
+    #[cold]
+    fn left_by(&mut self, error: HostError) -> Option<Progress> {
+        self.inner_mut().core.host_error = Some(error);
+        self.left(Leave::Raised)
+    }
+
+    /// Sets the counter for a slice, less what the last one overshot.
+    fn grant(&mut self, slice: u64) -> i64 {
+        let runtime = &mut self.inner_mut().core.runtime;
+        let slice = i64::try_from(slice).unwrap_or(i64::MAX);
+        runtime.reductions = runtime.reductions.min(0).saturating_add(slice);
+        runtime.reductions
+    }
+
+    /// Runs until whoever resumed has to know.
+    #[inline(always)] // See `resume`.
+    fn run_on(&mut self) -> Progress {
+        loop {
+            let leave = self.run();
+            let waits = leave == Leave::Host && !self.inner().core.runtime.has_request;
+            if waits {
+                return Progress::Suspended;
+            }
+            if let Some(progress) = self.left(leave) {
+                return progress;
+            }
+        }
+    }
+
+    #[inline(always)] // See `resume`.
+    fn run(&mut self) -> Leave {
+        crate::runtime::sys::fault::prepare_thread();
+        self.inner_mut().core.note_thread();
+        let core = self.core();
+        // SAFETY: the activation is moved out for the time it runs, so that what the guest reaches through the
+        // store does not overlap it; the rest of the store is reached by raw pointers until it is back.
+        let mut activation = unsafe { (*core.as_ptr()).activation.take() }.expect("there is an activation");
+        let leave = trap::with_current(core.as_ptr(), || activation.resume());
+        // SAFETY: as above. Nothing is there that would have to be dropped.
+        unsafe { (&raw mut (*core.as_ptr()).activation).write(Some(activation)) };
+        leave
+    }
+
+    fn returned(&mut self) -> Result<(), Box<Trap>> {
+        let inner = self.inner_mut();
+        inner.core.activation = None;
+        let (core, called) = (&inner.core, inner.called);
+        let raw = inner.result_types.iter().zip(&core.slots);
+        inner.results = raw.map(|(&ty, &raw)| core.value(ty, raw, called)).collect();
+        Ok(())
+    }
+
+    fn raised(&mut self) -> Box<Trap> {
+        let backtrace = self.backtrace();
+        let core = &mut self.inner_mut().core;
+        core.activation = None;
+        core.host_result = ptr::null_mut();
+        let error = core.host_error.take().unwrap_or_else(|| HostPanic("no message".into()).into());
+        Box::new(Trap { kind: TrapKind::Host(error), backtrace })
+    }
+
+    fn faulted(&mut self) -> Box<Trap> {
+        let core = &mut self.inner_mut().core;
+        core.activation = None;
+        // The counter was in a register; what is stored is older. A trap never costs less than was used.
+        core.runtime.reductions = core.runtime.reductions.min(0);
+        let fault = trap::take_fault().expect("the fault handler has recorded it");
+        let backtrace = core.frames(fault.pcs.iter());
+        Box::new(Trap { kind: TrapKind::from(fault.code), backtrace: self.with_outer_frames(backtrace) })
+    }
+}
+
+impl<T> StoreInner<T> {
+    /// Drops what runs, innermost first. Nothing on a stack owns anything; but native frames must not outlive what
+    /// they point to.
+    pub(super) fn drop_activations(&mut self) {
+        self.core.activation = None;
+        while self.outer.pop().is_some() {}
+    }
+}

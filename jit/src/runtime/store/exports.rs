@@ -1,0 +1,164 @@
+//! What instances of a store share with each other: exports, and modules that import them.
+
+use std::sync::Arc;
+
+use super::Hosts;
+use super::{Instance, Store};
+use crate::environ::shape::Item;
+use crate::environ::value::{ExternType, Limits, Value};
+use crate::environ::vm_layout::VmFuncRef;
+use crate::runtime::error::{InstantiateError, LinkError, MissingImport};
+use crate::runtime::instantiate::{self, Supply};
+use crate::runtime::module::Module;
+use crate::runtime::vm::instance::Imported;
+
+/// Something that an instance exports, to be imported by another of the same store.
+#[derive(Clone, Copy, Debug)]
+pub struct Export {
+    instance: Instance,
+    item: Item,
+}
+
+impl<T: Send + 'static> Store<T> {
+    /// Creates an instance whose imports are exports of other instances of this store, in declaration order and
+    /// without the reserved ones. The start function is not run.
+    ///
+    /// # Errors
+    /// See [`InstantiateError`]. After a trap, what the segments before it have written stays written.
+    ///
+    /// # Panics
+    /// As for [`Store::instantiate`], and when the store has an activation.
+    pub fn instantiate_with(
+        &mut self,
+        module: &Module,
+        exports: &[Export],
+    ) -> Result<Instance, InstantiateError> {
+        self.assert_same_engine(module);
+        assert!(self.inner().core.activation.is_none(), "instances are linked while nothing runs");
+        let supplies = self.supplies(module, exports)?;
+        let callable = |export: &Export| {
+            let kind = self.instance_data(export.instance).module.is_metered();
+            !matches!(export.item, Item::Func(_)) || kind == module.is_metered()
+        };
+        if !exports.iter().all(callable) {
+            return Err(InstantiateError::Metering);
+        }
+        if module.inner.is_reserved() && !exports.iter().all(|export| self.may_be_reserved(export)) {
+            return Err(InstantiateError::MemoryLayout);
+        }
+        let no_hosts = Arc::new(Hosts::new(Vec::new()));
+        match instantiate::from_imports(self.core(), &module.inner, &supplies) {
+            Ok(data) => Ok(self.add(data, no_hosts)),
+            Err((error, remains)) => {
+                if let Some(data) = remains {
+                    self.add(data, no_hosts);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether it is a memory in a reservation, or no memory.
+    fn may_be_reserved(&mut self, export: &Export) -> bool {
+        let Item::Memory(index) = export.item else { return true };
+        self.inner_mut().core.instances[export.instance.0 as usize].memory(index).is_reserved()
+    }
+
+    /// What an instance exports under this name.
+    pub fn export(&self, instance: Instance, name: &str) -> Option<Export> {
+        let item = self.instance_data(instance).module.shape.export(name)?;
+        Some(Export { instance, item })
+    }
+
+    /// The type of an export; a memory's or table's with its current size.
+    pub fn export_type(&self, export: Export) -> ExternType {
+        let data = self.instance_data(export.instance);
+        match (data.module.shape.item_type(export.item), export.item) {
+            (ExternType::Memory(limits), Item::Memory(index)) => {
+                // SAFETY: nothing runs, and the descriptor lives as long as its instance.
+                let length = unsafe { (*data.memory_descriptor(index)).length };
+                ExternType::Memory(Limits { min: length / crate::environ::vm_layout::PAGE, ..limits })
+            }
+            (ExternType::Table(mut ty), Item::Table(index)) => {
+                // SAFETY: as above.
+                ty.limits.min = unsafe { (*data.table_descriptor(index)).length };
+                ExternType::Table(ty)
+            }
+            (ty, _) => ty,
+        }
+    }
+
+    /// The value of an exported global; `None` if the export is something else.
+    pub fn global(&self, export: Export) -> Option<Value> {
+        let Item::Global(index) = export.item else { return None };
+        let data = self.instance_data(export.instance);
+        let ty = data.module.shape.globals[index as usize].ty.content;
+        // SAFETY: nothing runs, and the cell lives as long as its instance.
+        let raw = unsafe { *data.global(index) };
+        Some(self.inner().core.value(ty, raw, export.instance.0))
+    }
+
+    /// Pairs the imports of a module with exports, checking types.
+    fn supplies(&mut self, module: &Module, exports: &[Export]) -> Result<Vec<Option<Supply>>, LinkError> {
+        let shape = &module.inner.shape;
+        let mut exports = exports.iter();
+        let (mut supplies, mut missing) = (Vec::new(), Vec::new());
+        for import in &shape.imports {
+            if shape.is_reserved(import) {
+                supplies.push(None);
+                continue;
+            }
+            let expected = shape.item_type(import.item);
+            let found = exports.next().map(|&export| (export, self.export_type(export)));
+            match found {
+                Some((export, ty)) if provides(&ty, &expected) => supplies.push(Some(self.supply(export))),
+                found => missing.push(MissingImport {
+                    module: import.module.clone(),
+                    name: import.name.clone(),
+                    expected,
+                    found: found.into_iter().map(|(_, ty)| ty).collect(),
+                    nearest: None,
+                }),
+            }
+        }
+        if missing.is_empty() { Ok(supplies) } else { Err(LinkError { missing }) }
+    }
+
+    fn supply(&mut self, export: Export) -> Supply {
+        let data = &mut self.inner_mut().core.instances[export.instance.0 as usize];
+        // From now on its references may be held by others.
+        data.own_records();
+        let instance = data.address();
+        let imported = |index| Imported { instance, index };
+        match export.item {
+            Item::Memory(index) => Supply::Memory(imported(index)),
+            Item::Table(index) => Supply::Table(imported(index)),
+            Item::Global(index) => Supply::Global(data.global(index)),
+            Item::Func(index) => {
+                // SAFETY: the record lives as long as its instance.
+                let record = unsafe { *data.record(index) };
+                let context = if record.context.is_null() { data.context() } else { record.context };
+                Supply::Func(VmFuncRef { context, ..record })
+            }
+        }
+    }
+}
+
+/// Whether something of type `found` may be imported as `expected`.
+fn provides(found: &ExternType, expected: &ExternType) -> bool {
+    let within = |found: Limits, expected: Limits| {
+        let max = match (found.max, expected.max) {
+            (_, None) => true,
+            (Some(found), Some(expected)) => found <= expected,
+            (None, Some(_)) => false,
+        };
+        found.min >= expected.min && max
+    };
+    match (found, expected) {
+        (ExternType::Memory(found), ExternType::Memory(expected)) => within(*found, *expected),
+        (ExternType::Table(found), ExternType::Table(expected)) => {
+            found.element == expected.element && within(found.limits, expected.limits)
+        }
+        (found, expected) => found == expected,
+    }
+}

@@ -1,0 +1,166 @@
+//! A module whose imports are resolved.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{HostFunc, Refusal, Shelves};
+use crate::environ::shape::{Import, Item, Shape};
+use crate::environ::value::ExternType;
+use crate::environ::vm_layout::VmFuncRef;
+use crate::runtime::error::{LinkError, MissingImport, TrapKind};
+use crate::runtime::module::Module;
+use crate::runtime::vm::libcalls::HostEntry;
+use crate::runtime::vm::template::Template;
+
+/// A module whose imports are resolved to host functions: what processes are instantiated from. Cheap to clone.
+pub struct Linked<T> {
+    pub(crate) inner: Arc<LinkedInner<T>>,
+}
+
+/// The host function of each imported function.
+pub(crate) struct Hosts<T> {
+    pub(crate) entries: Box<[HostEntry]>,
+    /// In the same order. They keep what the entries lead to.
+    functions: Box<[HostFunc<T>]>,
+}
+
+impl<T> Hosts<T> {
+    pub(crate) fn new(functions: Vec<HostFunc<T>>) -> Hosts<T> {
+        let entries = functions.iter().map(|function| function.entry).collect();
+        Hosts { entries, functions: functions.into() }
+    }
+}
+
+pub(crate) struct LinkedInner<T> {
+    pub(crate) module: Module,
+    pub(crate) hosts: Arc<Hosts<T>>,
+    /// The function records that all instances share.
+    pub(crate) records: Arc<[VmFuncRef]>,
+    /// Its tables lead to the records.
+    pub(crate) template: Arc<Result<Template, TrapKind>>,
+    pub(crate) shelves: Shelves<T>,
+}
+
+// SAFETY: records and template are immutable, and lead to code that the module owns; host functions are Send and
+// Sync by their type.
+unsafe impl<T> Send for LinkedInner<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for LinkedInner<T> {}
+
+impl<T> Clone for Linked<T> {
+    fn clone(&self) -> Self {
+        Linked { inner: self.inner.clone() }
+    }
+}
+
+impl<T> fmt::Debug for Linked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Linked").field(self.module()).finish()
+    }
+}
+
+/// The host function that an import gets, of those that have its name.
+fn resolved<'a, T>(shape: &Shape, import: &Import, found: &'a [HostFunc<T>]) -> Option<&'a HostFunc<T>> {
+    let Item::Func(function) = import.item else { return None };
+    found.iter().find(|host| host.ty == *shape.function_type(function))
+}
+
+/// The imports that no host function is there for. `find`: all that have a name.
+pub(crate) fn unresolved<'a, T: 'a>(
+    shape: &Shape,
+    find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
+) -> Vec<MissingImport> {
+    let ordinary = shape.imports.iter().filter(|import| !shape.is_reserved(import));
+    let missing = ordinary.filter_map(|import| {
+        let found = find(&import.module, &import.name);
+        if resolved(shape, import, found).is_some() {
+            return None;
+        }
+        Some(MissingImport {
+            module: import.module.clone(),
+            name: import.name.clone(),
+            expected: shape.item_type(import.item),
+            found: found.iter().map(|host| ExternType::Func(host.ty.clone())).collect(),
+            nearest: None,
+        })
+    });
+    missing.collect()
+}
+
+impl<T: 'static> Linked<T> {
+    /// `find`: all that have a name.
+    pub(crate) fn resolve<'a>(
+        module: &Module,
+        find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
+    ) -> Result<Linked<T>, LinkError> {
+        let shape = &module.inner.shape;
+        let missing = unresolved(shape, &find);
+        if !missing.is_empty() {
+            return Err(LinkError { missing });
+        }
+        let imported = shape.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
+        let hosts = imported.map(|import| {
+            if shape.is_reserved(import) {
+                return HostFunc::charge();
+            }
+            let found = resolved(shape, import, find(&import.module, &import.name));
+            found.expect("all imports are resolved").clone()
+        });
+        let hosts: Vec<_> = hosts.collect();
+        let functions = 0..shape.functions.len() as u32;
+        let records: Arc<[VmFuncRef]> =
+            functions.map(|function| module.inner.record(function, std::ptr::null_mut())).collect();
+        let template = Arc::new(Template::new(shape, &records));
+        let inner = LinkedInner {
+            module: module.clone(),
+            hosts: Arc::new(Hosts::new(hosts)),
+            records,
+            template,
+            shelves: Shelves::new(module.inner.engine.room()),
+        };
+        Ok(Linked { inner: Arc::new(inner) })
+    }
+}
+
+impl<T: 'static> Linked<T> {
+    /// The same, but that some of its host functions raise an error when they are called: those for which there is one, by
+    /// module and field name. What it has of them already stays refused.
+    pub fn refusing(&self, error: impl Fn(&str, &str) -> Option<Refusal>) -> Linked<T> {
+        let LinkedInner { module, hosts, records, template, .. } = &*self.inner;
+        let shape = &module.inner.shape;
+        let functions = shape.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
+        let refused = functions.zip(&hosts.functions).map(|(import, host)| {
+            let error = if shape.is_reserved(import) { None } else { error(&import.module, &import.name) };
+            error.map_or_else(|| host.clone(), |error| host.refusing(error))
+        });
+        let inner = LinkedInner {
+            module: module.clone(),
+            hosts: Arc::new(Hosts::new(refused.collect())),
+            records: records.clone(),
+            template: template.clone(),
+            shelves: Shelves::new(module.inner.engine.room()),
+        };
+        Linked { inner: Arc::new(inner) }
+    }
+}
+
+impl<T> Linked<T> {
+    /// Bytes of the host's memory that it takes with its module, as [`Module::host_bytes`]: what instances share, but not
+    /// what each has of its own.
+    pub fn host_bytes(&self) -> usize {
+        let template = Result::as_ref(&self.inner.template).map_or(0, Template::host_bytes);
+        self.module().host_bytes() + size_of_val(&*self.inner.records) + self.bytes_of_hosts() + template
+    }
+
+    /// About as many of them as are for its host functions: what linking the module again takes.
+    pub fn bytes_of_hosts(&self) -> usize {
+        /// Bytes of a function's type, and of what it leads to.
+        const EACH: usize = 160;
+        self.inner.hosts.functions.len() * (size_of::<HostFunc<T>>() + size_of::<HostEntry>() + EACH)
+    }
+
+    /// The module.
+    pub fn module(&self) -> &Module {
+        &self.inner.module
+    }
+}

@@ -1,0 +1,173 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::runtime::room::MAX_SPARES;
+use crate::{Engine, EngineConfig, Linker, Module, RawValue, Value};
+
+fn engine() -> Engine {
+    Engine::new(EngineConfig { stack_size: 64 << 10, ..EngineConfig::default() }).unwrap()
+}
+
+fn linked(engine: &Engine) -> Linked<()> {
+    let wasm = wat::parse_str("(module (memory 1))").unwrap();
+    Linker::new().link(&Module::compile(engine, &wasm).unwrap()).unwrap()
+}
+
+fn stores(linked: &Linked<()>, count: usize) -> Vec<Store<()>> {
+    let store = || Store::with_instance(linked, (), StoreLimits::default());
+    (0..count)
+        .map(|_| {
+            let (store, instance) = store();
+            instance.unwrap();
+            store
+        })
+        .collect()
+}
+
+fn addresses(stores: &[Store<()>]) -> Vec<usize> {
+    let mut addresses: Vec<usize> = stores.iter().map(|store| store.inner.addr().get()).collect();
+    addresses.sort_unstable();
+    addresses
+}
+
+/// What all shelves have, and how much room they have for it.
+fn kept(linked: &Linked<()>) -> (usize, usize) {
+    linked.inner.shelves.0.iter().fold((0, 0), |(spares, room), shelf| {
+        let content = shelf.lock();
+        (spares + content.len(), room + content.room)
+    })
+}
+
+fn left(engine: &Engine) -> usize {
+    engine.room().left()
+}
+
+#[test]
+fn who_ends_is_followed_by_the_next() {
+    let engine = engine();
+    let linked = linked(&engine);
+    let first = stores(&linked, 3 * BATCH + 1);
+    let seen = addresses(&first);
+    drop(first);
+    assert_eq!(kept(&linked).0, 3 * BATCH + 1);
+    // A batch at a time is made new: the first when the second is there as well, or when they are needed.
+    let shelf = linked.inner.shelves.mine();
+    let have = |content: MutexGuard<'_, Content<()>>| (content.new.len(), content.used.len());
+    assert_eq!(have(shelf.lock()), (2 * BATCH, BATCH + 1));
+    let mut second = stores(&linked, 2 * BATCH + 1);
+    assert_eq!(have(shelf.lock()), (BATCH - 1, 1));
+    second.extend(stores(&linked, BATCH - 1));
+    assert_eq!(kept(&linked).0, 1);
+    let again = addresses(&second).into_iter().filter(|address| seen.contains(address)).count();
+    assert_eq!(again, 3 * BATCH);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "it runs native code")]
+#[cfg_attr(feature = "plain", ignore = "no store lies in its stack")]
+fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
+    let engine = engine();
+    let wasm = wat::parse_str(
+        r#"(module (memory 1)
+            (func (export "stay") (result i32) (memory.size))
+            (func (export "grow") (result i32) (memory.grow (i32.const 1))))"#,
+    );
+    let linked = Linker::new().link(&Module::compile(&engine, &wasm.unwrap()).unwrap()).unwrap();
+    for (function, spares) in [("grow", 0), ("stay", 1)] {
+        let (mut store, instance) = Store::with_instance(&linked, (), StoreLimits::default());
+        let instance = instance.unwrap();
+        let function = linked.module().exported_function(function).unwrap();
+        store.call(instance, function, &[]).unwrap();
+        // It is dropped while a call has the home.
+        store.begin(instance, function, &[]).unwrap();
+        assert!(store.inner().core.is_home_lent);
+        drop(store);
+        assert_eq!(kept(&linked).0, spares);
+        let spare = linked.inner.shelves.mine().lock().used.pop();
+        if let Some(spare) = spare {
+            // SAFETY: the test has it.
+            assert!(unsafe { !(*spare.store.as_ptr()).core.is_home_lent });
+        }
+    }
+}
+
+#[test]
+fn what_a_large_one_has_used_does_not_lie_around() {
+    let engine = engine();
+    for (pages, is_new) in [(17, false), (40, true)] {
+        let wasm = wat::parse_str(format!("(module (memory {pages}))")).unwrap();
+        let linked = Linker::new().link(&Module::compile(&engine, &wasm).unwrap()).unwrap();
+        drop(stores(&linked, 1));
+        let content = linked.inner.shelves.mine().lock();
+        assert_eq!((content.new.len() == 1, content.used.len() == 1), (is_new, !is_new));
+    }
+}
+
+#[test]
+fn there_is_room_for_so_many_and_it_goes_to_who_needs_it() {
+    let engine = engine();
+    let (one, other) = (linked(&engine), linked(&engine));
+    drop(stores(&one, MAX_SPARES + 100));
+    assert_eq!((kept(&one), left(&engine)), ((MAX_SPARES, MAX_SPARES), 0));
+    drop(stores(&other, 10));
+    assert_eq!(kept(&other), (0, 0), "there is no room left");
+    // What is in use needs none.
+    let used = stores(&one, MAX_SPARES);
+    assert_eq!(kept(&one), (0, 2 * STEP));
+    assert_eq!(left(&engine), MAX_SPARES - 2 * STEP);
+    drop(stores(&other, BATCH));
+    assert_eq!(kept(&other), (BATCH, STEP));
+    drop(used);
+    drop(one);
+    assert_eq!(left(&engine), MAX_SPARES - STEP);
+    drop(other);
+    assert_eq!(left(&engine), MAX_SPARES);
+}
+
+#[test]
+fn nothing_is_kept_for_a_module_that_is_gone() {
+    let engine = engine();
+    let linked = linked(&engine);
+    let running = stores(&linked, 3);
+    let module = linked.module().clone();
+    let shelf = Arc::downgrade(linked.inner.shelves.mine());
+    drop(stores(&linked, 5));
+    drop(linked);
+    assert!(shelf.upgrade().is_some(), "those that run refer to it");
+    drop(running);
+    assert!(shelf.upgrade().is_none());
+    assert_eq!((Arc::strong_count(&module.inner), left(&engine)), (1, MAX_SPARES));
+}
+
+/// What guests can see of it is in `tests/spares.rs`; this is what can be looked at, and interpreted, without native code.
+#[test]
+fn who_is_next_finds_what_the_module_says() {
+    const GUEST: &str = r#"(module
+        (memory (export "memory") 1) (data (i32.const 100) "data")
+        (global (export "number") (mut i64) (i64.const 5))
+        (table 4 funcref) (elem (i32.const 1) func $f)
+        (func $f))"#;
+    let engine = engine();
+    let module = Module::compile(&engine, &wat::parse_str(GUEST).unwrap()).unwrap();
+    let linked = Linker::<Box<usize>>::new().link(&module).unwrap();
+    let mut expected = vec![0; 1 << 16];
+    expected[100..104].copy_from_slice(b"data");
+    for round in 0..2 {
+        let kept = linked.inner.shelves.mine().lock().len();
+        assert_eq!(kept, round * BATCH, "the second ones are the first ones again");
+        let mut running = Vec::new();
+        for number in 0..BATCH {
+            let (mut store, instance) =
+                Store::with_instance(&linked, Box::new(number), StoreLimits::default());
+            let instance = instance.unwrap();
+            let global = store.export(instance, "number").unwrap();
+            assert_eq!(store.global(global), Some(Value::I64(5)));
+            // SAFETY: nothing runs.
+            unsafe { (&(*store.core().as_ptr()).instances)[0].global(0).write(RawValue::from(7)) };
+            let (memory, data) = store.memory_and_data(instance).unwrap();
+            assert!(*memory == *expected && **data == number);
+            memory.fill(7);
+            running.push(store);
+        }
+    }
+}

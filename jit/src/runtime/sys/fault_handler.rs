@@ -1,0 +1,18 @@
+//! The interface between the operating system's faults and the runtime that decides about them.
+//!
+//! The system layer knows nothing of stores and modules: it calls the function that it was given.
+
+/// Decides about a fault: `None` if it is not the guest's, else the registers with which the interrupted thread goes on.
+/// It runs in a signal handler, so it allocates nothing and takes no lock.
+pub(crate) type FaultHandler = fn(Interrupted) -> Option<corosensei::trap::TrapHandlerRegs>;
+
+/// A fault as the system reports it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interrupted {
+    pub(crate) pc: usize,
+    pub(crate) sp: usize,
+    /// The frame pointer.
+    pub(crate) frame: usize,
+    /// What could not be accessed, if that is what the fault was.
+    pub(crate) access: Option<usize>,
+}

@@ -1,0 +1,543 @@
+//! Linear memories: slots of a few large mappings, by size class, or a reservation each.
+//!
+//! ```text
+//! pooled    ├─ slot ─┼─ slot ─┼─ slot ─┤ …                 all accessible, nothing between them
+//! reserved  ├ accessible ┼──── not ────┼──── guard ────┤   4 GiB and 2 GiB of address space
+//! ```
+//!
+//! A pooled memory starts in the smallest class it fits and moves to a larger one when it grows beyond its slot. Its
+//! base may therefore change at every `memory.grow`, and native code loads it again after every call. Every access
+//! is checked against the length (`translate::bounds`). A reserved memory stays where it is, and grows by making more
+//! of its reservation accessible.
+//!
+//! The slots of a module with much data are cut from mappings that begin with it (`image`).
+//!
+//! A free slot or reservation reads as zeroes, or as its image: it is reset when it is given back, over the length that was in use.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::image::{Images, MemoryImage};
+use super::slots::{Slot, Slots};
+use crate::environ::vm_layout::{GUARD, PAGE, RESERVATION, VmMemory};
+use crate::runtime::perf::residency::{Faults, Pages};
+use crate::runtime::sys::{Mapping, Reset, Resident, discard, own_pages, reset};
+
+/// Pages that a 32-bit memory may have.
+const MAX_PAGES: u64 = 1 << 16;
+
+/// Size classes: 1, 2, 3, 4 pages, and from there four for each doubling (5, 6, 7, 8, 10, 12 …) up to 4 GiB. A Rust guest
+/// has 17 pages, and the page tables of a slot of 32 would be a seventh of what it takes.
+const CLASSES: usize = 4 + 4 * 14;
+
+/// Bytes of a mapping that slots are cut from. A larger class has one mapping per slot, unmapped when it is free.
+const SLAB_SIZE: usize = if cfg!(miri) { 16 << 20 } else { 256 << 20 };
+
+/// Bytes of a slot from which on a memory that outgrows it is moved by its page tables instead of being copied, to a mapping
+/// of its own. Copying less takes a millisecond or two.
+const MOVED_FROM: usize = 4 << 20;
+
+/// Mappings that memories may have to themselves: a quarter of what a process may have. Memories beyond it are copied.
+const MAX_OWN: usize = 16_000;
+
+/// Reservations that an engine has at a time: a quarter of what fits the 47 bits of an address space, since a host
+/// has others to feed. Whoever gets none takes a pooled memory.
+const MAX_RESERVATIONS: usize = 5_000;
+
+/// Free reservations that are kept for the next.
+const KEPT_RESERVATIONS: usize = 16;
+
+/// All memories of an engine.
+#[derive(Debug)]
+pub(crate) struct MemoryPool {
+    classes: [Slots<Option<Resident>>; CLASSES],
+    reservations: Mutex<Reservations>,
+    /// Memories that have a mapping to themselves.
+    own: AtomicUsize,
+    images: Arc<Images>,
+    /// Plants a fault for the tests to find: the thread that renews a memory is watched, not the one that takes it.
+    #[cfg(test)]
+    pub(crate) watches_too_early: std::sync::atomic::AtomicBool,
+}
+
+impl Default for MemoryPool {
+    fn default() -> MemoryPool {
+        let classes = std::array::from_fn(|class| {
+            Slots::new(slot_size(class), SLAB_SIZE - SLAB_SIZE % slot_size(class).min(SLAB_SIZE))
+        });
+        MemoryPool {
+            classes,
+            reservations: Mutex::default(),
+            own: AtomicUsize::new(0),
+            images: Arc::default(),
+            #[cfg(test)]
+            watches_too_early: Default::default(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Reservations {
+    free: Vec<Mapping>,
+    used: usize,
+}
+
+impl MemoryPool {
+    fn take(&self, size: u64) -> io::Result<Place> {
+        let class = class_of(size);
+        let slot_size = slot_size(class);
+        if slot_size > SLAB_SIZE {
+            let mapping = Mapping::new(slot_size)?.without_huge_pages();
+            // Relaxed, here and below: a count, which orders nothing else.
+            self.own.fetch_add(1, Ordering::Relaxed);
+            return Ok(Place::Own(mapping));
+        }
+        let (slot, resident) = self.classes[class].take()?;
+        Ok(Place::Pooled { slot, class, pages: Pages::taken(resident.flatten()) })
+    }
+
+    /// What pooled memories of so many pages begin with that have this data, if that is better not copied.
+    pub(crate) fn image<'a>(
+        &self,
+        pages: u64,
+        data: impl Iterator<Item = (usize, &'a [u8])> + Clone,
+    ) -> Option<Arc<MemoryImage>> {
+        self.images.add(slot_size(class_of(pages * PAGE)), SLAB_SIZE, data).map(Arc::new)
+    }
+
+    /// A reservation of which the first `size` bytes are accessible.
+    fn reserve(&self, size: u64) -> io::Result<Place> {
+        let free = {
+            let mut state = self.reservations.lock().expect("no panic while it is held");
+            if state.used == MAX_RESERVATIONS {
+                return Err(io::Error::new(io::ErrorKind::OutOfMemory, "too many reserved memories"));
+            }
+            state.used += 1;
+            state.free.pop()
+        };
+        let mapping = free.map_or_else(|| Mapping::reserve(RESERVATION as usize), Ok);
+        let ready = mapping.and_then(|mapping| mapping.allow(0..size as usize).map(|()| mapping));
+        ready.map(Place::Reserved).inspect_err(|_| self.count_reservation_out())
+    }
+
+    /// Whether there is a reservation to be had; it is kept for the next memory.
+    pub(crate) fn can_reserve(&self) -> bool {
+        self.reserve(0).map(|place| self.give(place, 0)).is_ok()
+    }
+
+    fn count_reservation_out(&self) {
+        self.reservations.lock().expect("no panic while it is held").used -= 1;
+    }
+
+    /// Takes a slot back, of which at most `used` bytes have been written.
+    fn give(&self, place: Place, used: u64) {
+        // Which pages are resident matters for what is kept.
+        let known = |pages: Pages, keep| if keep { pages.now() } else { None };
+        match place {
+            Place::Pooled { slot, class, pages } => {
+                let address = slot.address();
+                // All of it, not only what was used: a larger memory that had it before may have left pages resident
+                // that a larger one after it would find so.
+                let size = slot_size(class);
+                self.classes[class].give(slot, |keep| {
+                    // SAFETY: the slot is exclusively the caller's, who gives it up; the pages are this slot's.
+                    unsafe { clean(address, size, keep, known(pages, keep)) }.resident()
+                });
+            }
+            Place::Imaged { slot, image, pages } => {
+                let (address, size) = (slot.address(), image.slot_size());
+                // SAFETY: as above.
+                image.give(slot, |keep| unsafe { clean(address, size, keep, known(pages, keep)) });
+            }
+            Place::Own(mapping) => {
+                self.own.fetch_sub(1, Ordering::Relaxed);
+                drop(mapping);
+            }
+            Place::Reserved(mapping) => {
+                let clean = mapping.deny(0..used as usize).is_ok();
+                let mut state = self.reservations.lock().expect("no panic while it is held");
+                state.used -= 1;
+                if clean && state.free.len() < KEPT_RESERVATIONS {
+                    state.free.push(mapping);
+                }
+            }
+        }
+    }
+}
+
+/// Makes a slot look new.
+///
+/// # Safety
+/// The slot belongs to the caller, and what is known of its pages is of this slot.
+unsafe fn clean(address: usize, size: usize, keep: bool, known: Option<Resident>) -> Reset {
+    // SAFETY: passed on.
+    unsafe {
+        if !keep {
+            return discard(address, size);
+        }
+        let Some(known) = known else { return reset(address, size) };
+        known.zero(address);
+        Reset::Zeroed(known)
+    }
+}
+
+/// The smallest class for so many bytes.
+fn class_of(size: u64) -> usize {
+    let pages = size.div_ceil(PAGE).max(1) as usize;
+    if pages <= 4 {
+        return pages - 1;
+    }
+    // From 2^n, exclusively, to 2^(n + 1) there are four steps.
+    let n = (pages - 1).ilog2() as usize;
+    let step = (pages - 1 - (1 << n)) >> (n - 2);
+    4 + 4 * (n - 2) + step
+}
+
+/// Bytes of a class's slots.
+fn slot_size(class: usize) -> usize {
+    let pages = match class.checked_sub(4) {
+        None => class + 1,
+        Some(above) => (5 + above % 4) << (above / 4),
+    };
+    pages * PAGE as usize
+}
+
+#[derive(Debug)]
+enum Place {
+    /// One of many in a mapping, and what is known of its pages.
+    Pooled { slot: Slot, class: usize, pages: Pages },
+    /// The same, in the mappings of an image.
+    Imaged { slot: Slot, image: Arc<MemoryImage>, pages: Pages },
+    /// A mapping of its own, accessible as a whole: a pooled memory of the largest classes.
+    Own(Mapping),
+    /// A mapping of its own, accessible as far as the memory goes.
+    Reserved(Mapping),
+}
+
+impl Place {
+    fn imaged(image: &Arc<MemoryImage>) -> io::Result<Place> {
+        let (slot, resident) = image.take()?;
+        Ok(Place::Imaged { slot, image: image.clone(), pages: Pages::taken(resident) })
+    }
+
+    fn address(&self) -> usize {
+        match self {
+            Place::Pooled { slot, .. } | Place::Imaged { slot, .. } => slot.address(),
+            Place::Own(mapping) | Place::Reserved(mapping) => mapping.address(),
+        }
+    }
+}
+
+/// A linear memory.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pool: Arc<MemoryPool>,
+    /// Always there, but for a moment in `grow` and at the end.
+    place: Option<Place>,
+    length: u64,
+    max_length: u64,
+    /// What native code sees of it.
+    descriptor: *mut VmMemory,
+}
+
+impl Memory {
+    /// A memory of `min` pages, pooled or reserved, described at `descriptor`. It is zeroed, or as the image if there is
+    /// one, which is for memories of this size and not for reserved ones.
+    ///
+    /// # Safety
+    /// The descriptor outlives the memory and is written by nobody else.
+    pub(crate) unsafe fn new(
+        pool: &Arc<MemoryPool>,
+        limits: crate::environ::value::Limits,
+        reserved: bool,
+        image: Option<&Arc<MemoryImage>>,
+        descriptor: *mut VmMemory,
+    ) -> io::Result<Memory> {
+        let max_length = limits.max.unwrap_or(MAX_PAGES).min(MAX_PAGES) * PAGE;
+        let length = limits.min * PAGE;
+        let place = match image {
+            Some(image) => Place::imaged(image)?,
+            None if reserved => pool.reserve(length)?,
+            None => pool.take(length)?,
+        };
+        let mut memory = Memory { pool: pool.clone(), place: Some(place), length, max_length, descriptor };
+        memory.describe();
+        Ok(memory)
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The largest length it may grow to.
+    pub(crate) fn max_length(&self) -> u64 {
+        self.max_length
+    }
+
+    /// Grows by `delta` bytes; `None`, and nothing happens, beyond its maximum or without memory to be had. How many bytes
+    /// had to be copied.
+    pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
+        let length = self.length.checked_add(delta).filter(|&length| length <= self.max_length)?;
+        let room = match self.place.as_ref().expect("it has a place") {
+            Place::Reserved(mapping) => {
+                mapping.allow(self.length as usize..length as usize).ok()?;
+                RESERVATION - GUARD
+            }
+            Place::Own(mapping) => mapping.size() as u64,
+            Place::Pooled { class, .. } => slot_size(*class) as u64,
+            Place::Imaged { image, .. } => image.slot_size() as u64,
+        };
+        // Twice as large each time, so that what is copied in all is not more than what there is in the end.
+        let size = length.next_power_of_two();
+        let copied = if length <= room || self.move_pages(size as usize) {
+            0
+        } else {
+            self.copy_to_larger(size)?;
+            self.length
+        };
+        self.length = length;
+        self.describe();
+        Some(copied)
+    }
+
+    /// Makes its place as large as this by moving its page tables, if it is one of those for which that is better.
+    fn move_pages(&mut self, size: usize) -> bool {
+        match self.place.as_mut().expect("it has a place") {
+            Place::Own(mapping) => mapping.grow(size).is_ok(),
+            Place::Pooled { slot, class, .. } => {
+                let before = slot_size(*class);
+                if before < MOVED_FROM || self.pool.own.load(Ordering::Relaxed) >= MAX_OWN {
+                    return false;
+                }
+                // SAFETY: the slot is this memory's, which is exclusively borrowed. Slots are parts of mappings that are
+                // accessible as a whole.
+                let Some(mut mapping) = (unsafe { Mapping::of_pages(slot.address(), before) }) else {
+                    return false;
+                };
+                let is_larger = mapping.grow(size).is_ok();
+                self.pool.own.fetch_add(1, Ordering::Relaxed);
+                let old = self.place.replace(Place::Own(mapping)).expect("it has a place");
+                self.pool.give(old, 0);
+                self.describe();
+                is_larger
+            }
+            Place::Imaged { .. } | Place::Reserved(_) => false,
+        }
+    }
+
+    fn copy_to_larger(&mut self, size: u64) -> Option<()> {
+        let larger = self.pool.take(size).ok()?;
+        self.copy_to(larger.address());
+        let old = self.place.replace(larger).expect("it has a place");
+        self.pool.give(old, self.length);
+        Some(())
+    }
+
+    /// Copies its content to a zeroed slot that is larger. Pages that were never written are not copied, or a small process
+    /// that grows by a page would from then on take a page for each that it has address space for.
+    fn copy_to(&self, larger: usize) {
+        let (base, length) = (self.base() as usize, self.length as usize);
+        let copy = |start: usize, size: usize| {
+            let size = size.min(base + length - start);
+            let from = std::ptr::with_exposed_provenance::<u8>(start);
+            let to = std::ptr::with_exposed_provenance_mut::<u8>(larger + (start - base));
+            // SAFETY: both ranges are mapped, disjoint and exclusively ours; the new one is the larger.
+            unsafe { to.copy_from_nonoverlapping(from, size) };
+        };
+        if let Some(Place::Imaged { image, .. }) = &self.place {
+            image.restore(larger, (0, length));
+        }
+        if !own_pages(base, length, copy) {
+            copy(base, length);
+        }
+    }
+
+    /// The size of its slot, if that is the one it had when it was new and had so many bytes. None for other memories than
+    /// those of a pool.
+    pub(crate) fn first_slot(&self, length: u64) -> Option<usize> {
+        match &self.place {
+            Some(Place::Pooled { class, .. }) if *class == class_of(length) => Some(slot_size(*class)),
+            Some(Place::Imaged { image, .. }) => Some(image.slot_size()),
+            _ => None,
+        }
+    }
+
+    /// Makes it as it was when it was new, of so many bytes and in this slot, which nobody has used since these faults were
+    /// counted. It rests until it is [taken](Memory::take).
+    pub(crate) fn renew(&mut self, length: u64, faults: Faults) {
+        // SAFETY: the slot is this memory's, which is exclusively borrowed; and so are the pages that are known of.
+        let clean = |address, size, known| unsafe { clean(address, size, true, known) };
+        let (resident, pages) = match &mut self.place {
+            Some(Place::Pooled { slot, class, pages }) => {
+                (clean(slot.address(), slot_size(*class), pages.after(faults)).resident(), pages)
+            }
+            Some(Place::Imaged { slot, image, pages }) => {
+                let reset = clean(slot.address(), image.slot_size(), pages.after(faults));
+                (image.complete(slot.address(), reset), pages)
+            }
+            _ => unreachable!("it has a slot"),
+        };
+        *pages = Pages::resting(resident);
+        #[cfg(test)]
+        if self.pool.watches_too_early.load(Ordering::Relaxed) {
+            pages.take();
+        }
+        self.length = length;
+        self.describe();
+    }
+
+    /// Whether its data is there without having been copied.
+    pub(crate) fn is_imaged(&self) -> bool {
+        matches!(self.place, Some(Place::Imaged { .. }))
+    }
+
+    /// The thread that calls takes it from where it rested, and alone may use it until the
+    /// [next change](Memory::change_thread).
+    pub(crate) fn take(&mut self) {
+        if let Some(pages) = self.pages() {
+            pages.take();
+        }
+    }
+
+    /// Another thread than the one that made or took it is about to use it.
+    pub(crate) fn change_thread(&mut self) {
+        if let Some(pages) = self.pages() {
+            *pages = Pages::Unknown;
+        }
+    }
+
+    fn pages(&mut self) -> Option<&mut Pages> {
+        match &mut self.place {
+            Some(Place::Pooled { pages, .. } | Place::Imaged { pages, .. }) => Some(pages),
+            _ => None,
+        }
+    }
+
+    /// Whether native code may rely on its being guarded.
+    pub(crate) fn is_reserved(&self) -> bool {
+        matches!(self.place, Some(Place::Reserved(_)))
+    }
+
+    /// Whether an access to this address, which has faulted, was one to this memory and beyond its length.
+    pub(crate) fn guards(&self, address: usize) -> bool {
+        match &self.place {
+            Some(Place::Reserved(mapping)) => {
+                address.checked_sub(mapping.address()).is_some_and(|at| at < mapping.size())
+            }
+            _ => false,
+        }
+    }
+
+    /// Where it begins, until it grows.
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.place.as_ref().expect("it has a place").address() as *mut u8
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: the slot is mapped over the length, exclusively ours, and borrowed with us.
+        unsafe { std::slice::from_raw_parts_mut(self.base(), self.length as usize) }
+    }
+
+    fn describe(&mut self) {
+        let seen = VmMemory { base: self.base(), length: self.length };
+        // SAFETY: the descriptor is valid and ours by the contract of `new`.
+        unsafe { self.descriptor.write(seen) };
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.pool.give(place, self.length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "safe arithmetic, for every size")]
+    fn a_class_is_the_smallest_that_fits() {
+        let sizes: Vec<u64> = (0..CLASSES).map(|class| slot_size(class) as u64 / PAGE).collect();
+        assert_eq!(sizes[..14], [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24]);
+        assert!(sizes.is_sorted() && sizes[CLASSES - 1] == MAX_PAGES);
+        for pages in 0..=MAX_PAGES {
+            let class = class_of(pages * PAGE);
+            assert!(sizes[class] >= pages, "{pages}");
+            assert!(class == 0 || sizes[class - 1] < pages, "{pages}");
+        }
+    }
+
+    #[test]
+    fn a_memory_that_moves_keeps_its_content_and_takes_only_that_along() {
+        let pool = Arc::new(MemoryPool::default());
+        let start = (16 << 16) + 10;
+        let image = pool.image(17, [(start, &[7; 10_000][..])].into_iter());
+        // The second time, its slot and the larger one have been used before.
+        for _ in 0..2 {
+            let mut seen = VmMemory { base: std::ptr::null_mut(), length: 0 };
+            let limits = crate::environ::value::Limits { min: 17, max: None };
+            // SAFETY: what describes it outlives it.
+            let mut memory =
+                unsafe { Memory::new(&pool, limits, false, image.as_ref(), &raw mut seen) }.unwrap();
+            let mut expected = vec![0; 64 << 16];
+            if image.is_some() {
+                expected[start..][..10_000].fill(7);
+            }
+            for at in [100, 4096 * 3 + 5, start + 5000, (17 << 16) - 1] {
+                memory.bytes()[at] = 9;
+                expected[at] = 9;
+            }
+            // Read, which is no reason to take it along.
+            assert_eq!(memory.bytes()[9 << 16], 0);
+            assert_eq!(memory.grow(47 * PAGE), Some(17 * PAGE));
+            let mut own = 0;
+            if own_pages(memory.base() as usize, memory.length as usize, |_, size| own += size) {
+                assert!(own <= 8 * crate::runtime::sys::page_size(), "{own} bytes are resident");
+            }
+            assert!(*memory.bytes() == *expected);
+        }
+    }
+
+    /// A gigabyte that is copied keeps a worker for most of a second.
+    #[test]
+    #[cfg_attr(not(target_os = "linux"), ignore = "pages are copied")]
+    #[cfg_attr(miri, ignore = "pages are copied")]
+    fn a_large_memory_is_moved_without_being_copied() {
+        let pool = Arc::new(MemoryPool::default());
+        let mut seen = VmMemory { base: std::ptr::null_mut(), length: 0 };
+        let limits = crate::environ::value::Limits { min: 100, max: None };
+        let new = |seen: &mut VmMemory| {
+            // SAFETY: what describes it outlives it.
+            unsafe { Memory::new(&pool, limits, false, None, seen) }.unwrap()
+        };
+        let mut memory = new(&mut seen);
+        let slot = memory.base();
+        let mut expected = vec![0; 100 << 16];
+        for page in (0..1600).filter(|page| page % 3 > 0) {
+            expected[page << 12] = page as u8;
+            memory.bytes()[page << 12] = page as u8;
+        }
+        for grown in [200, 300, 1000, 8000] {
+            let delta = grown * PAGE - memory.length();
+            assert_eq!(memory.grow(delta), Some(0), "nothing is copied to reach {grown} pages");
+            expected.resize((grown * PAGE) as usize, 0);
+            assert!(*memory.bytes() == *expected, "{grown} pages");
+            let last = expected.len() - 1;
+            expected[last] = 1;
+            memory.bytes()[last] = 1;
+        }
+        assert_eq!(memory.grow(MAX_PAGES * PAGE), None);
+        // The slot is free, and has nothing of it.
+        let mut other_seen = VmMemory { base: std::ptr::null_mut(), length: 0 };
+        let mut other = new(&mut other_seen);
+        assert_eq!(other.base(), slot);
+        assert!(other.bytes().iter().all(|&byte| byte == 0));
+        drop((memory, other));
+        assert_eq!(pool.own.load(Ordering::Relaxed), 0);
+    }
+}

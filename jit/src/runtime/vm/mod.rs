@@ -1,0 +1,14 @@
+//! What native code runs in: contexts, memories, tables, stacks, traps.
+
+pub(crate) mod account;
+pub(crate) mod activation;
+pub(crate) mod image;
+pub(crate) mod instance;
+pub(crate) mod libcalls;
+pub(crate) mod memory;
+pub(crate) mod slots;
+pub(crate) mod stack;
+pub(crate) mod table;
+pub(crate) mod template;
+pub(crate) mod thread;
+pub(crate) mod trap;

@@ -1,0 +1,295 @@
+//! Tables. An instance shares the initial content with all others of its module until it changes the table.
+//!
+//! A guest may have a table of many megabytes, so nothing here copies one as a whole: [`Table::prepare`] makes the
+//! entries the table's own in steps, between which the guest's slice may end. Entries that are null take no memory
+//! until they are written: they lie in zeroed memory that nobody touches.
+
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::environ::vm_layout::VmTable;
+
+/// Entries that a table may have, whatever it declares.
+const MAX_ENTRIES: u64 = 1 << 26;
+
+/// What a table begins with, for all instances of a module.
+#[derive(Debug, Default)]
+pub(crate) struct TableImage {
+    entries: Vec<u64>,
+    /// Where entries are that are not null. The others were never touched.
+    used: Range<usize>,
+}
+
+impl TableImage {
+    /// Entries of one value.
+    pub(crate) fn new(length: usize, value: u64) -> TableImage {
+        // Zeroed memory is not touched by this.
+        TableImage { entries: vec![value; length], used: if value == 0 { 0..0 } else { 0..length } }
+    }
+
+    /// Some of the entries, to be written.
+    pub(crate) fn part_mut(&mut self, start: usize, count: usize) -> Option<&mut [u64]> {
+        let part = start..start.checked_add(count)?;
+        let entries = self.entries.get_mut(part.clone())?;
+        if self.used.is_empty() {
+            self.used = part;
+        } else if !part.is_empty() {
+            self.used = self.used.start.min(part.start)..self.used.end.max(part.end);
+        }
+        Some(entries)
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes that it takes of the host's memory.
+    pub(crate) fn host_bytes(&self) -> usize {
+        size_of_val(&self.entries[self.used.clone()])
+    }
+}
+
+/// A table. Entries as described at [`VmTable`].
+#[derive(Debug)]
+pub(crate) struct Table {
+    content: Content,
+    /// Where the entries are being copied to.
+    copy: Option<Copy>,
+    max_length: u64,
+    descriptor: *mut VmTable,
+}
+
+#[derive(Debug)]
+enum Content {
+    Shared(Arc<TableImage>),
+    Owned(Owned),
+}
+
+/// Entries of a table's own, and null ones behind them for it to grow.
+#[derive(Debug)]
+struct Owned {
+    /// Those from `length` on are null.
+    room: Vec<u64>,
+    length: usize,
+}
+
+/// Entries on their way to a larger place.
+#[derive(Debug)]
+struct Copy {
+    to: Vec<u64>,
+    /// How many have been looked at.
+    done: usize,
+}
+
+/// How far [`Table::prepare`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prepared {
+    /// There is more to do; how many entries were looked at.
+    More(usize),
+    /// The entries are the table's own.
+    Done,
+    /// There is no memory to be had.
+    NoMemory,
+}
+
+impl Table {
+    /// A table that begins with this content, described at `descriptor`.
+    ///
+    /// # Safety
+    /// The descriptor outlives the table and is written by nobody else.
+    pub(crate) unsafe fn new(image: Arc<TableImage>, max: Option<u64>, descriptor: *mut VmTable) -> Table {
+        let max_length = max.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
+        let mut table = Table { content: Content::Shared(image), copy: None, max_length, descriptor };
+        table.describe();
+        table
+    }
+
+    /// Whether it is as it was made.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        matches!(self.content, Content::Shared(_)) && self.copy.is_none()
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.entries().len() as u64
+    }
+
+    pub(crate) fn entries(&self) -> &[u64] {
+        match &self.content {
+            Content::Shared(image) => &image.entries,
+            Content::Owned(owned) => &owned.room[..owned.length],
+        }
+    }
+
+    /// The length that it has when it has grown; `None` beyond its maximum.
+    pub(crate) fn grown(&self, delta: u64) -> Option<u64> {
+        self.length().checked_add(delta).filter(|&length| length <= self.max_length)
+    }
+
+    /// Takes a step towards entries of its own, with room for `length` of them: looks at no more than `most`.
+    pub(crate) fn prepare(&mut self, length: u64, most: usize) -> Prepared {
+        let length = (length as usize).max(self.entries().len());
+        if let Content::Owned(owned) = &self.content
+            && owned.room.len() >= length
+        {
+            return Prepared::Done;
+        }
+        let begun = self.copy.take().filter(|copy| copy.to.len() >= length);
+        let Some(mut copy) = begun.or_else(|| Copy::new(self.capacity(length))) else {
+            return Prepared::NoMemory;
+        };
+        let used = self.used();
+        let from = copy.done.max(used.start);
+        let to = used.end.min(from.saturating_add(most));
+        if from < to {
+            copy_written(&self.entries()[from..to], &mut copy.to[from..to]);
+            copy.done = to;
+            if to < used.end {
+                self.copy = Some(copy);
+                return Prepared::More(to - from);
+            }
+        }
+        let length = self.entries().len();
+        self.content = Content::Owned(Owned { room: copy.to, length });
+        self.describe();
+        Prepared::Done
+    }
+
+    /// The entries for writing. The table [is prepared](Table::prepare).
+    pub(crate) fn prepared_mut(&mut self) -> &mut [u64] {
+        match &mut self.content {
+            Content::Owned(owned) => &mut owned.room[..owned.length],
+            Content::Shared(_) => panic!("the table was not prepared"),
+        }
+    }
+
+    /// The entries for writing, made its own at once.
+    pub(crate) fn entries_mut(&mut self) -> &mut [u64] {
+        match self.prepare(0, usize::MAX) {
+            Prepared::NoMemory => handle_alloc_error(Layout::new::<u64>()),
+            Prepared::More(_) => unreachable!("it may look at all of them"),
+            Prepared::Done => self.prepared_mut(),
+        }
+    }
+
+    /// Adds null entries, for which it [is prepared](Table::prepare).
+    pub(crate) fn extend(&mut self, delta: u64) {
+        let Content::Owned(owned) = &mut self.content else { panic!("the table was not prepared") };
+        owned.length += delta as usize;
+        assert!(owned.length <= owned.room.len(), "the table was not prepared");
+        self.describe();
+    }
+
+    /// Room to make for `length` entries: twice as much as there was, so that one which grows step by step is not copied
+    /// each time.
+    fn capacity(&self, length: usize) -> usize {
+        match &self.content {
+            Content::Owned(owned) => length.max((2 * owned.room.len()).min(self.max_length as usize)),
+            Content::Shared(_) => length,
+        }
+    }
+
+    /// Where entries are that may not be null.
+    fn used(&self) -> Range<usize> {
+        match &self.content {
+            Content::Shared(image) => image.used.clone(),
+            Content::Owned(owned) => 0..owned.length,
+        }
+    }
+
+    fn describe(&mut self) {
+        let entries = self.entries();
+        let (base, length) = (entries.as_ptr(), entries.len() as u64);
+        // SAFETY: the descriptor is valid and ours by the contract of `new`.
+        unsafe { self.descriptor.write(VmTable { base, length }) };
+    }
+}
+
+impl Copy {
+    /// To a place with room for `capacity` entries; `None` without memory.
+    fn new(capacity: usize) -> Option<Copy> {
+        Some(Copy { to: zeroed(capacity)?, done: 0 })
+    }
+}
+
+/// Null entries. Where there are many, their memory is not touched.
+fn zeroed(length: usize) -> Option<Vec<u64>> {
+    if length == 0 {
+        return Some(Vec::new());
+    }
+    let layout = Layout::array::<u64>(length).ok()?;
+    // SAFETY: the layout is not empty. A vector of this length and capacity has this layout, and all bits zero are numbers.
+    unsafe {
+        let address = alloc_zeroed(layout).cast::<u64>();
+        (!address.is_null()).then(|| Vec::from_raw_parts(address, length, length))
+    }
+}
+
+/// Copies entries to where null ones are, but for those that are null: these are not touched.
+fn copy_written(from: &[u64], to: &mut [u64]) {
+    /// Entries of a page of memory.
+    const PART: usize = 512;
+    for (from, to) in from.chunks(PART).zip(to.chunks_mut(PART)) {
+        if from.iter().any(|&entry| entry != 0) {
+            to.copy_from_slice(from);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(image: TableImage, max: Option<u64>) -> (Table, Box<VmTable>) {
+        let mut descriptor = Box::new(VmTable { base: std::ptr::null(), length: 0 });
+        // SAFETY: the test keeps the descriptor as long as the table.
+        let table = unsafe { Table::new(Arc::new(image), max, &raw mut *descriptor) };
+        (table, descriptor)
+    }
+
+    fn prepare(table: &mut Table, length: u64, most: usize) -> usize {
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            match table.prepare(length, most) {
+                Prepared::More(looked_at) => assert!(looked_at <= most),
+                Prepared::Done => return steps,
+                Prepared::NoMemory => panic!("there is memory"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_is_copied_in_steps_and_only_where_it_is_used() {
+        let mut image = TableImage::new(10_000, 0);
+        for (start, value) in [(100, 1), (1500, 2)] {
+            image.part_mut(start, 5).expect("it is there").fill(value);
+        }
+        assert!(image.part_mut(9_999, 2).is_none() && image.part_mut(usize::MAX, 2).is_none());
+        let expected = image.entries.clone();
+        let (mut table, descriptor) = table(image, Some(20_000));
+        assert_eq!(table.prepare(0, 1000), Prepared::More(1000));
+        assert!(!table.is_unchanged() && table.length() == 10_000);
+        assert_eq!(prepare(&mut table, 0, 1000), 1, "the entries from 100 to 1505 are two steps");
+        assert!(table.entries() == expected);
+        assert_eq!(descriptor.base, table.entries().as_ptr());
+        // Grown by one, it has room for twice as many.
+        assert_eq!(table.grown(10_001), None);
+        assert_eq!(table.grown(1), Some(10_001));
+        assert_eq!(prepare(&mut table, 10_001, 1000), 10);
+        table.extend(1);
+        assert_eq!((table.length(), table.entries()[10_000], descriptor.length), (10_001, 0, 10_001));
+        assert_eq!(prepare(&mut table, 20_000, 1000), 1);
+    }
+
+    #[test]
+    fn a_table_of_nulls_is_no_work() {
+        let image = TableImage::new(1 << 20, 0);
+        assert_eq!(image.host_bytes(), 0);
+        let (mut table, _descriptor) = table(image, None);
+        assert_eq!(prepare(&mut table, 0, 1), 1);
+        table.prepared_mut()[7] = 9;
+        assert_eq!((table.entries()[7], table.entries()[8]), (9, 0));
+        assert_eq!(TableImage::new(3, 7).host_bytes(), 24);
+    }
+}

@@ -1,0 +1,127 @@
+//! What the instances of a linked module start from, computed once.
+//!
+//! A linked module imports host functions only, so nothing of its initial state depends on the instance: its
+//! globals are numbers, its tables hold the shared function records, its data lies at fixed places. A table's
+//! image is shared until the instance changes it, and so is data that is worth it ([`image`](super::image)); the rest is
+//! copied.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use super::image::MemoryImage;
+use super::memory::MemoryPool;
+use super::table::TableImage;
+use crate::environ::const_expr::ConstScope;
+use crate::environ::shape::{SegmentMode, Shape};
+use crate::environ::value::RawValue;
+use crate::environ::vm_layout::VmFuncRef;
+use crate::runtime::error::TrapKind;
+
+/// The initial state of an instance.
+pub(crate) struct Template {
+    pub(crate) globals: Vec<RawValue>,
+    pub(crate) tables: Vec<Arc<TableImage>>,
+    /// Memory, offset, and where in the module's data.
+    pub(crate) data: Vec<(u32, u64, Range<usize>)>,
+    /// Entries of all tables.
+    pub(crate) table_entries: u64,
+    /// Bytes of all memories.
+    pub(crate) memory_bytes: u64,
+    /// Made for the first instance that could have it.
+    image: OnceLock<Option<Arc<MemoryImage>>>,
+}
+
+/// Constant expressions over a module's own globals and records.
+struct Scope<'a> {
+    globals: &'a [RawValue],
+    records: &'a [VmFuncRef],
+}
+
+impl ConstScope for Scope<'_> {
+    fn global(&self, index: u32) -> RawValue {
+        self.globals[index as usize]
+    }
+
+    fn function(&self, index: u32) -> u64 {
+        &raw const self.records[index as usize] as u64
+    }
+}
+
+impl Template {
+    /// The initial state, or the trap that every instantiation ends in.
+    pub(crate) fn new(shape: &Shape, records: &[VmFuncRef]) -> Result<Template, TrapKind> {
+        let mut globals = Vec::with_capacity(shape.globals.len());
+        for global in &shape.globals {
+            let scope = Scope { globals: &globals, records };
+            // Only the reserved counter is imported; its cell is never read.
+            globals.push(global.init.as_ref().map_or(RawValue::default(), |init| init.evaluate(&scope)));
+        }
+        let scope = Scope { globals: &globals, records };
+        let tables = table_images(shape, &scope)?;
+        let data = data_places(shape, &scope)?;
+        Ok(Template {
+            table_entries: tables.iter().map(|table| table.length() as u64).sum(),
+            memory_bytes: shape
+                .memories
+                .iter()
+                .map(|limits| limits.min * crate::environ::vm_layout::PAGE)
+                .sum(),
+            tables,
+            data,
+            globals,
+            image: OnceLock::new(),
+        })
+    }
+
+    /// Bytes of the host's memory that it takes, without the image of the memory.
+    pub(crate) fn host_bytes(&self) -> usize {
+        size_of_val(&*self.globals)
+            + size_of_val(&*self.data)
+            + self.tables.iter().map(|table| table.host_bytes()).sum::<usize>()
+    }
+
+    /// What the one memory of pooled instances begins with, if that is not copied.
+    pub(crate) fn image(&self, shape: &Shape, pool: &MemoryPool) -> Option<&Arc<MemoryImage>> {
+        let make = || {
+            let [memory] = shape.memories[..] else { return None };
+            let data = self.data.iter();
+            pool.image(
+                memory.min,
+                data.map(|(_, start, range)| (*start as usize, &shape.data_bytes[range.clone()])),
+            )
+        };
+        self.image.get_or_init(make).as_ref()
+    }
+}
+
+fn table_images(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<Arc<TableImage>>, TrapKind> {
+    let fill =
+        |table: &crate::environ::shape::Table| table.init.as_ref().map_or(0, |init| init.evaluate(scope).low);
+    let image =
+        |table: &crate::environ::shape::Table| TableImage::new(table.ty.limits.min as usize, fill(table));
+    let mut images: Vec<TableImage> = shape.tables.iter().map(image).collect();
+    for segment in &shape.elements {
+        if let SegmentMode::Active(table, offset) = &segment.mode {
+            let start = offset.evaluate(scope).low as usize;
+            let part = images[*table as usize].part_mut(start, segment.items.len());
+            for (entry, item) in part.ok_or(TrapKind::TableOutOfBounds)?.iter_mut().zip(&segment.items) {
+                *entry = item.evaluate(scope);
+            }
+        }
+    }
+    Ok(images.into_iter().map(Arc::new).collect())
+}
+
+fn data_places(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<(u32, u64, Range<usize>)>, TrapKind> {
+    let mut places = Vec::new();
+    for segment in &shape.data {
+        if let SegmentMode::Active(memory, offset) = &segment.mode {
+            let (start, length) = (offset.evaluate(scope).low, segment.bytes.len() as u64);
+            if start + length > shape.memories[*memory as usize].min * crate::environ::vm_layout::PAGE {
+                return Err(TrapKind::MemoryOutOfBounds);
+            }
+            places.push((*memory, start, segment.bytes.clone()));
+        }
+    }
+    Ok(places)
+}
