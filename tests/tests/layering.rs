@@ -12,9 +12,49 @@ use lunatic_tests::guests::root;
 const LAYERS: &[(&str, &[&str])] = &[
     ("instrument", &[]),
     ("jit", &["lunatic-instrument"]),
-    ("executor", &["lunatic-instrument", "lunatic-jit"]),
+    ("executor/resources", &[]),
+    ("executor/scheduler", &["lunatic-resources"]),
+    ("executor/net", &["lunatic-resources", "lunatic-scheduler"]),
+    ("executor/stdio", &["lunatic-resources"]),
+    ("executor/sqlite", &["lunatic-resources"]),
+    ("executor/core", &["lunatic-jit", "lunatic-resources", "lunatic-scheduler", "lunatic-stdio"]),
+    (
+        "executor/host",
+        &[CORE, "lunatic-jit", "lunatic-net", "lunatic-resources", "lunatic-scheduler", "lunatic-sqlite"],
+    ),
+    (
+        "executor/wasi",
+        &[
+            CORE,
+            HOST,
+            "lunatic-jit",
+            "lunatic-net",
+            "lunatic-resources",
+            "lunatic-scheduler",
+            "lunatic-stdio",
+        ],
+    ),
+    ("executor/simulation", &[CORE, "lunatic-jit", "lunatic-scheduler", "lunatic-stdio"]),
+    (
+        "executor",
+        &[
+            "lunatic-instrument",
+            "lunatic-jit",
+            "lunatic-resources",
+            "lunatic-scheduler",
+            "lunatic-net",
+            "lunatic-stdio",
+            CORE,
+            HOST,
+            "lunatic-wasi",
+            "lunatic-simulation",
+        ],
+    ),
     ("cli", &["lunatic-instrument", "lunatic-executor"]),
 ];
+
+const CORE: &str = "lunatic-core";
+const HOST: &str = "lunatic-host";
 
 /// The crates of this workspace among the dependencies in a manifest.
 fn dependencies(manifest: &str) -> Vec<String> {
