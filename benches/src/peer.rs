@@ -1,4 +1,4 @@
-//! Other engines, each a program of its own in `benches/peers` that is built when it is asked for.
+//! Other engines. Each is a program of its own in `benches/peers`, built on first use.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -78,7 +78,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // It may have ended already; either way it is waited for.
+        // The peer may have ended already; its status has to be collected in any case.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

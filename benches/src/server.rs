@@ -1,5 +1,5 @@
-//! Servers as processes of their own, on one processor, which say in their first line where they listen; the load comes
-//! from the other one. They take turns.
+//! Servers as separate processes on one processor, while the load runs on another one. A server prints its address in its first
+//! line. Servers take turns.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,26 +8,26 @@ use std::time::Duration;
 
 use lunatic_tests::guests::{build, root};
 
-/// The processor that servers have, and the one that the load comes from, as `taskset` takes them.
+/// The processors of the servers and of the load, as arguments of `taskset`.
 pub const SERVERS: &str = "0";
 /// See [`SERVERS`].
 pub const LOAD: &str = "1";
 
-/// The argument that makes a benchmark the server that it compares with.
+/// The argument that makes a benchmark run as the server that it compares with.
 pub const SERVE: &str = "serve";
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
 pub struct Server {
-    /// What it is called in tables.
+    /// The name in tables.
     pub name: &'static str,
-    /// Where it listens, as an address with a port.
+    /// The address with the port.
     pub address: String,
     child: Child,
 }
 
 impl Server {
-    /// The program itself, with [`SERVE`] for its first argument.
+    /// Starts this program with [`SERVE`] as its first argument.
     ///
     /// # Panics
     /// If it does not start.
@@ -36,7 +36,7 @@ impl Server {
         Server::start(name, &own, &[&[SERVE], args].concat())
     }
 
-    /// The command with a guest of `benches/guests`, on one worker.
+    /// Starts `lunatic-exec` with a guest of `benches/guests`, on one worker.
     ///
     /// # Panics
     /// If it cannot be built or does not start.
@@ -46,7 +46,7 @@ impl Server {
         Server::start(name, &command(), &[&["--workers", "1", "--no-cache"], options, &[module]].concat())
     }
 
-    /// Any program.
+    /// Starts any program.
     ///
     /// # Panics
     /// If it does not start.
@@ -61,7 +61,7 @@ impl Server {
         Server { name, address, child }
     }
 
-    /// A file that the kernel has on it in `/proc`.
+    /// Reads a file of the server in `/proc`.
     ///
     /// # Panics
     /// If there is none.
@@ -70,10 +70,10 @@ impl Server {
         std::fs::read_to_string(path).expect("it runs, and this is Linux")
     }
 
-    /// The processor time that its threads have used. It counts those that live; these servers end none.
+    /// The processor time of the server's threads. Ended threads are not counted; these servers end none.
     ///
     /// # Panics
-    /// If it does not run any more.
+    /// If the server has ended.
     pub fn cpu_time(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let used = tasks.filter_map(|task| {
@@ -91,7 +91,7 @@ impl Drop for Server {
     }
 }
 
-/// Has this program leave the servers' processor to them; threads that it starts from here on do as well.
+/// Moves this program off the servers' processor, with all threads that it starts from now on.
 ///
 /// # Panics
 /// If there is no `taskset`, or no second processor.
@@ -101,7 +101,7 @@ pub fn make_room() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The command, as it is released.
+/// The optimised command.
 fn command() -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--package", "lunatic-cli"]).current_dir(root());

@@ -1,5 +1,5 @@
-//! What a node gives back, as the system counts it: descriptors and threads of this whole process. So these tests are in a
-//! program of their own, and take turns.
+//! A node gives back its descriptors and threads. The system counts them for the whole process, so these tests are a program of
+//! their own, and run one at a time.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, start, with_imports, workers};
 use lunatic_executor::{
-    PreopenedDir, Runtime, RuntimeConfig, Selection, TestBinary, TestEvent, TestOptions, TestResult, Verdict,
+    PreopenedDir, Runtime, Selection, TestBinary, TestEvent, TestOptions, TestResult, Verdict,
 };
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Until this is dropped, no other test here runs.
+/// While this is held, no other test here runs.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many entries there are of this process: `task` or `fd`.
+/// The number of threads (`task`) or descriptors (`fd`) of this process.
 fn count(of: &str) -> usize {
     std::fs::read_dir(format!("/proc/self/{of}")).expect("Linux has it").count()
 }
 
-/// Each node is given back when its test is over, with its threads and its descriptors.
+/// The node of each test gives back its threads and descriptors when the test is over.
 #[test]
 fn many_tests_leave_nothing_behind() {
     let _alone = alone();
@@ -51,20 +51,20 @@ fn many_tests_leave_nothing_behind() {
     };
     binary.run(&tests, options, tell).expect("there are threads");
     assert_eq!(passed, 300);
-    // Four nodes at a time, not all that there were.
+    // At most four nodes exist at a time.
     assert!(most[0] < before[0] + 60 && most[1] < before[1] + 60, "{before:?} before, {most:?} meanwhile");
     let started = Instant::now();
-    // Threads that were joined may still be listed for a moment.
+    // The system may list threads for a moment after they were joined.
     while count("task") > before[0] || count("fd") > before[1] {
         assert!(started.elapsed() < PATIENCE, "{before:?} before, {:?} after", [count("task"), count("fd")]);
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Of those who waited at a socket that others have, too, and were killed, it keeps nothing: no configuration, and so no
-/// directory of theirs.
+/// Processes wait at a shared listener and are killed. The listener keeps nothing of them: neither their configurations nor their
+/// directories.
 #[test]
-fn those_who_waited_at_a_listener_and_were_killed_are_not_kept() {
+fn a_listener_keeps_nothing_of_killed_processes_that_waited_at_it() {
     const CHILDREN: usize = 300;
     let _alone = alone();
     let before = count("fd");
@@ -104,6 +104,6 @@ fn those_who_waited_at_a_listener_and_were_killed_are_not_kept() {
     }
     let open = count("fd");
     assert_eq!(running.ended.recv_timeout(SOON), Ok(0), "{}", running.stderr.text());
-    // The node itself has some.
+    // The node itself has some descriptors.
     assert!(open < before + 50, "{open} descriptors, {before} before");
 }

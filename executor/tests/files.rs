@@ -1,12 +1,11 @@
-//! Files through WASI: below the given directory, and nowhere else.
+//! Files through WASI: below the preopened directory, and nowhere else.
 
 mod common;
 
 use common::{run, workers};
 use lunatic_executor::PreopenedDir;
 
-/// Opens two paths and copies the first file to standard output; ends with status 40 + the errno of a step
-/// that fails where it should not.
+/// Opens two paths and copies the first file to standard output. Exits with 40 + the errno of a step that fails unexpectedly.
 const GUEST: &str = r#"(module
   (memory (export "memory") 1)
   (data (i32.const 100) "in.txt../secret/etc/passwdlink")
@@ -45,13 +44,13 @@ fn a_guest_reads_below_its_directory_and_cannot_leave_it() {
 }
 
 #[test]
-fn without_a_directory_there_is_none() {
+fn without_a_preopened_directory_no_file_can_be_opened() {
     let outcome = run(workers(1), GUEST);
     assert_eq!(outcome.status, 40 + 8, "{}", outcome.stderr);
 }
 
-/// Opens what is named `f` in its directory for reading and writing, and goes on with `$main (descriptor)`. `$call` ends
-/// the program with 40 + an errno that is not 0.
+/// Opens `f` in its directory for reading and writing, and calls `$main (descriptor)`. `$call` exits with 40 + an errno that is
+/// not 0.
 fn with_open_file(body: &str) -> String {
     format!(
         r#"(module
@@ -67,7 +66,7 @@ fn with_open_file(body: &str) -> String {
     )
 }
 
-/// Runs a guest that has this directory.
+/// Runs a guest with this directory preopened.
 fn run_in(host: &std::path::Path, body: &str) -> common::Outcome {
     let mut config = workers(1);
     config.dirs.push(PreopenedDir { host: host.into(), guest: "data".into(), is_read_only: false });
@@ -80,7 +79,7 @@ fn one_call_moves_all_of_a_regular_file() {
     let path = directory.path().join("f");
     let content: Vec<u8> = (0..3_000_000u32).map(|index| (index / 7) as u8 & 0x7f).collect();
     std::fs::write(&path, &content).unwrap();
-    // Into two buffers, the second of which begins in the middle of a piece; then all of it at positions.
+    // Into two buffers, the second of which begins in the middle of a piece; then everything at explicit positions.
     let outcome = run_in(
         directory.path(),
         r#"
@@ -132,7 +131,7 @@ fn a_device_is_not_a_regular_file() {
 
 #[test]
 fn the_number_of_files_can_be_raised_and_lowered() {
-    /// Opens files until that fails, at most 6,000, and ends with how many hundreds there were.
+    /// Opens files until that fails, at most 6,000. Exits with the number of hundreds that were opened.
     const MANY: &str = r#"(func $main (param $fd i32) (local $count i32)
         (local.set $count (i32.const 1))
         (block $end (loop $next

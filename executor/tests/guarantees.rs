@@ -1,5 +1,5 @@
-//! What a process may rely on, on real threads: every scenario at one worker, at two and at four, with slices as they
-//! are and with short ones, which end in more places.
+//! The guarantees of `docs/guarantees.md` on real threads: every scenario runs on one, two and four workers, with the default slice
+//! and with a short one, which ends in more places.
 
 mod common;
 
@@ -9,13 +9,13 @@ use common::scenarios::{Scenario, all};
 use common::{run, workers};
 use lunatic_executor::RuntimeConfig;
 
-/// Rows of the list of guarantees that are promised today.
+/// The rows of the list of guarantees that hold today.
 const ROWS: std::ops::RangeInclusive<u8> = 1..=39;
 
-/// Reductions of a slice that ends within what the scenarios do at a time.
+/// The reductions of a short slice, which ends in the middle of what the scenarios do.
 const SHORT: u64 = 1000;
 
-/// Runs a scenario, which has to end well.
+/// Runs a scenario, which has to succeed.
 fn holds(name: &str) {
     let scenario =
         all().into_iter().find(|scenario| scenario.name == name).expect("there is such a scenario");
@@ -93,7 +93,7 @@ fn every_scenario_is_a_test_and_every_row_has_one() {
     assert_eq!(rows, ROWS.collect());
 }
 
-/// A scenario that cannot fail proves nothing: each traps when what it waits for is another thing.
+/// A scenario that cannot fail proves nothing: each traps if a different message arrives.
 #[test]
 fn a_scenario_that_does_not_hold_fails() {
     let broken = Scenario {

@@ -1,5 +1,5 @@
-//! What a guest makes the host keep has a bound, whatever it is: each test takes one way to fill the host's memory or its
-//! descriptors as far as it goes, and sees by what it ends.
+//! Everything that a guest makes the host keep is bounded. Each test uses one way to fill the host's memory or descriptors until a
+//! limit ends it, and checks which limit that is.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use common::{Outcome, guest, run, workers};
 use lunatic_executor::{PreopenedDir, RuntimeConfig};
 
-/// Bytes that a process here may have of memory, and that the host may keep for it.
+/// The bytes of memory that a process here may have, and that the host may keep for it.
 const MAX_MEMORY: u64 = 4 << 20;
 
 /// The limits that bound what a guest takes.
@@ -20,7 +20,7 @@ fn with(config: RuntimeConfig, body: &str) -> Outcome {
     run(config, &guest(body))
 }
 
-/// Runs a guest whose first process goes on until a limit ends it by a trap, which says this.
+/// Runs a guest whose first process continues until it traps at a limit, with a message that contains `says`.
 fn ends_by(config: RuntimeConfig, says: &str, body: &str) {
     let outcome = with(config, body);
     assert!(outcome.stderr.contains(says), "{says}: {}{}", outcome.stdout, outcome.stderr);
@@ -30,7 +30,7 @@ fn ends_by(config: RuntimeConfig, says: &str, body: &str) {
 const OF_THIS_PROCESS: &str = "what the host keeps for this process would exceed its limit of 4194304 bytes";
 
 #[test]
-fn names_are_charged_to_the_process_that_puts_them() {
+fn names_are_charged_to_the_process_that_registers_them() {
     ends_by(
         limited(),
         OF_THIS_PROCESS,
@@ -48,7 +48,7 @@ fn names_are_charged_to_the_process_that_puts_them() {
 }
 
 #[test]
-fn a_name_of_another_node_is_not_kept() {
+fn a_name_of_another_node_is_refused() {
     let outcome = with(
         limited(),
         r#"
@@ -158,7 +158,7 @@ fn monitors_are_charged_to_the_process_that_makes_them() {
 }
 
 #[test]
-fn monitors_that_were_stopped_are_not_charged_for() {
+fn stopped_monitors_are_not_charged() {
     let outcome = with(
         limited(),
         r#"
@@ -177,7 +177,7 @@ fn monitors_that_were_stopped_are_not_charged_for() {
 }
 
 #[test]
-fn the_text_of_an_error_is_short_whatever_a_guest_asked_for() {
+fn the_text_of_an_error_is_cut() {
     let outcome = with(
         limited(),
         r#"
@@ -191,7 +191,7 @@ fn the_text_of_an_error_is_short_whatever_a_guest_asked_for() {
 }
 
 #[test]
-fn texts_of_configurations_are_charged_for() {
+fn texts_of_configurations_are_charged() {
     ends_by(
         limited(),
         OF_THIS_PROCESS,
@@ -204,7 +204,7 @@ fn texts_of_configurations_are_charged_for() {
 }
 
 #[test]
-fn a_configuration_that_children_have_is_charged_for_again_when_it_is_changed() {
+fn changing_a_shared_configuration_charges_a_copy() {
     ends_by(
         limited().max_processes(100.try_into().ok()),
         OF_THIS_PROCESS,
@@ -222,7 +222,7 @@ fn a_configuration_that_children_have_is_charged_for_again_when_it_is_changed() 
 }
 
 #[test]
-fn patterns_of_forbidden_functions_are_short() {
+fn patterns_of_forbidden_functions_are_limited() {
     ends_by(
         limited(),
         "a pattern of 100000 bytes is longer than 256",
@@ -234,7 +234,7 @@ fn patterns_of_forbidden_functions_are_short() {
 }
 
 #[test]
-fn sockets_in_messages_count_for_the_process_that_has_opened_them() {
+fn sockets_in_messages_count_for_the_process_that_opened_them() {
     let port = UdpSocket::bind("127.0.0.1:0").unwrap();
     drop(port);
     let outcome = with(
@@ -303,8 +303,8 @@ fn directories_of_configurations_are_counted() {
 }
 
 #[test]
-fn a_modules_code_is_charged_to_the_process_that_has_it_compiled_wherever_it_is() {
-    // A module that does nothing, of many functions.
+fn a_module_is_charged_to_the_process_that_compiled_it() {
+    // A module of many functions that do nothing.
     let module = wat::parse_str(format!(
         "(module (memory 1) {})",
         "(func (param i64) (result i64) (i64.mul (local.get 0) (i64.const 7)))".repeat(3_000)
@@ -343,7 +343,7 @@ fn a_modules_code_is_charged_to_the_process_that_has_it_compiled_wherever_it_is(
 }
 
 #[test]
-fn what_waits_in_mailboxes_counts_in_the_memory_of_all() {
+fn mailboxes_count_against_the_total_memory() {
     let outcome = with(
         limited().max_total_memory(Some(2 << 20)).max_memory(64 << 20),
         r#"
@@ -366,7 +366,7 @@ fn what_waits_in_mailboxes_counts_in_the_memory_of_all() {
 }
 
 #[test]
-fn a_timer_is_cancelled_by_the_process_that_has_set_it_and_by_no_other() {
+fn only_the_process_that_set_a_timer_can_cancel_it() {
     let outcome = with(
         limited(),
         r#"
@@ -390,7 +390,7 @@ fn a_timer_is_cancelled_by_the_process_that_has_set_it_and_by_no_other() {
 }
 
 #[test]
-fn a_large_message_that_is_copied_in_pieces_arrives_whole() {
+fn a_large_message_copied_in_pieces_arrives_whole() {
     let outcome = with(
         workers(1).max_memory(256 << 20),
         r#"
@@ -420,7 +420,7 @@ fn a_large_message_that_is_copied_in_pieces_arrives_whole() {
 }
 
 #[test]
-fn redirected_paths_are_charged_for_and_have_few_names() {
+fn redirected_paths_are_charged_and_limited() {
     ends_by(
         limited(),
         "this process has too many redirected paths",
@@ -450,7 +450,7 @@ fn redirected_paths_are_charged_for_and_have_few_names() {
 }
 
 #[test]
-fn code_that_is_linked_again_without_some_functions_is_charged_for() {
+fn relinking_for_forbidden_functions_is_charged() {
     ends_by(
         workers(2).max_processes(2000.try_into().ok()).max_memory(1 << 20),
         "what the host keeps for this process would exceed its limit of 1048576 bytes",
@@ -468,7 +468,7 @@ fn code_that_is_linked_again_without_some_functions_is_charged_for() {
 }
 
 #[test]
-fn descriptors_that_ended_processes_left_in_messages_count_in_the_quota() {
+fn descriptors_in_messages_of_ended_processes_count_against_the_quota() {
     let outcome = with(
         limited().max_resources(Some(10)),
         r#"

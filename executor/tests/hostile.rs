@@ -1,5 +1,4 @@
-//! Guests of ill will, and what they find: nothing that the node holds for them grows without limit, and none of its
-//! threads waits for them for ever.
+//! Hostile guests: nothing that the node keeps for them grows without limit, and none of its threads waits for them for ever.
 
 mod common;
 
@@ -10,16 +9,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use common::{start, workers};
-use lunatic_executor::{Parts, PreopenedDir, Runtime, RuntimeConfig};
+use lunatic_executor::{Parts, PreopenedDir, Runtime};
 
-/// Longer than what is tested takes on a busy machine.
+/// Longer than these tests take on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A named pipe that nobody reads cannot be opened to be written without waiting, and nobody has to open what only gets
-/// another time.
+/// Opening a named pipe for writing would wait for a reader. Setting its times does not need to open it.
 #[cfg(unix)]
 #[test]
-fn times_of_a_named_pipe_are_set_without_waiting_for_its_other_end() {
+fn setting_the_times_of_a_named_pipe_does_not_wait_for_a_reader() {
     let directory = tempfile::tempdir().unwrap();
     let fifo = directory.path().join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
@@ -39,10 +37,10 @@ fn times_of_a_named_pipe_are_set_without_waiting_for_its_other_end() {
     assert_eq!(modified.duration_since(std::time::UNIX_EPOCH).unwrap(), Duration::from_secs(5));
 }
 
-/// Takes nothing until the other end of the channel is gone, then counts what it gets.
-struct BlockedProcess(Receiver<()>, Arc<AtomicUsize>);
+/// A sink that blocks until the other end of the channel is dropped, then counts the bytes it gets.
+struct StuckSink(Receiver<()>, Arc<AtomicUsize>);
 
-impl Write for BlockedProcess {
+impl Write for StuckSink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         assert!(self.0.recv().is_err(), "nothing is ever sent");
         self.1.fetch_add(bytes.len(), Ordering::SeqCst);
@@ -53,7 +51,7 @@ impl Write for BlockedProcess {
     }
 }
 
-/// Lets go of another sink as soon as something is written to it.
+/// A sink that releases another one as soon as something is written to it.
 struct Release(Option<Sender<()>>);
 
 impl Write for Release {
@@ -66,12 +64,12 @@ impl Write for Release {
     }
 }
 
-/// Runs a guest whose standard output is stuck until it writes to standard error; its status, and how much came out.
+/// Runs a guest whose standard output is stuck until it writes to standard error. Returns its status and the bytes written.
 fn run_stuck(wat: &str) -> (i32, usize) {
     let (release, stuck) = channel();
     let written = Arc::new(AtomicUsize::new(0));
     let parts = Parts {
-        stdout: Box::new(BlockedProcess(stuck, written.clone())),
+        stdout: Box::new(StuckSink(stuck, written.clone())),
         stderr: Box::new(Release(Some(release))),
         ..Parts::default()
     };
@@ -82,7 +80,7 @@ fn run_stuck(wat: &str) -> (i32, usize) {
     (ended.recv_timeout(SOON).expect("it ends"), written.load(Ordering::SeqCst))
 }
 
-/// `$much` writes a mebibyte to standard output, `$release` ends what it is stuck by.
+/// `$much` writes 1 MiB to standard output, `$release` releases the stuck sink.
 const STUCK: &str = r#"
     (data (i32.const 1024) "write")
     (func $much (result i32) (local $i i32)
@@ -97,11 +95,11 @@ const STUCK: &str = r#"
       (call $assert (i32.eqz (call $fd_write (i32.const 2) (i32.const 72) (i32.const 1) (i32.const 80)))))
 "#;
 
-/// The most that is queued: as much as is allowed, a write, and as much again that is being written.
+/// The most that is queued: the limit, one write, and as much again that is being written.
 const MOST: usize = 3 << 20;
 
 #[test]
-fn who_does_not_wait_for_a_stream_that_is_stuck_is_told_to_come_again() {
+fn nonblocking_write_to_a_stuck_stream_returns_eagain() {
     let (status, written) = run_stuck(&common::guest(&format!(
         r#"{STUCK}
             (func (export "_start") (local $i i32) (local $errno i32)
@@ -117,7 +115,7 @@ fn who_does_not_wait_for_a_stream_that_is_stuck_is_told_to_come_again() {
 }
 
 #[test]
-fn what_those_wanted_to_write_who_were_killed_is_gone_with_them() {
+fn pending_writes_of_killed_processes_are_dropped() {
     let (status, written) = run_stuck(&common::guest(&format!(
         r#"{STUCK}
             (func (export "write")
@@ -139,7 +137,7 @@ fn what_those_wanted_to_write_who_were_killed_is_gone_with_them() {
 }
 
 #[test]
-fn who_does_not_wait_for_a_connection_that_is_stuck_is_told_to_come_again() {
+fn nonblocking_write_to_a_stuck_connection_returns_eagain() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let guest = common::guest(&format!(
@@ -164,10 +162,10 @@ fn who_does_not_wait_for_a_connection_that_is_stuck_is_told_to_come_again() {
     assert_eq!(running.ended.recv_timeout(SOON), Ok(6), "the last of 64 writes");
 }
 
-/// What a call looks at is paid for, so that it is not done over and over in one turn: so often, it takes more than these
-/// processes may use.
+/// HOSTILE 28 and 42: a call is charged for what it reads, so that a guest cannot repeat it in one turn without end. The given
+/// number of calls costs more reductions than these processes may use.
 #[test]
-fn long_lists_are_paid_for() {
+fn long_lists_are_charged() {
     const CALLS: u32 = 100;
     let poll =
         "(drop (call $poll_oneoff (i32.const 0) (i32.const 65536) (i32.const 1024) (i32.const 60000)))";

@@ -1,16 +1,14 @@
-//! HOSTILE 34: processes are killed at any moment of what they do with things that all share. No lock stays taken, no name
-//! stays given.
+//! HOSTILE 34: processes are killed at any moment while they use the registry. No lock stays locked, and no name stays registered.
 
 mod common;
 
 use common::{guest, run, workers};
-use lunatic_executor::RuntimeConfig;
 
-/// Rounds for each number of workers.
+/// The rounds for each number of workers.
 const ROUNDS: u32 = 1000;
 
 #[test]
-fn who_is_killed_while_it_uses_the_registry_leaves_nothing() {
+fn a_process_killed_while_it_uses_the_registry_leaves_nothing() {
     let body = format!(
         r#"
         (data (i32.const 1024) "child" "name" "other" "idle")

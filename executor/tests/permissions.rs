@@ -1,12 +1,11 @@
-//! What children may do: in the network, and of all host functions. A child's permissions are never wider than its
-//! parent's (HOSTILE 32).
+//! Permissions of children for the network and for host functions. They are never wider than the parent's (HOSTILE 32).
 
 mod common;
 
 use common::{Outcome, guest, run, workers};
 use lunatic_executor::RuntimeConfig;
 
-/// What the guests here use besides the usual.
+/// Helpers of the guests here.
 const NETWORK: &str = r#"
 "#;
 
@@ -35,7 +34,7 @@ const BODY: &str = r#"
     (call $death_kind))
 "#;
 
-/// How a process ended.
+/// Runs a guest. Returns how its first process ended.
 const WELL: u32 = 0;
 
 fn passes(config: RuntimeConfig, body: &str) -> Outcome {
@@ -48,7 +47,7 @@ fn passes(config: RuntimeConfig, body: &str) -> Outcome {
 }
 
 #[test]
-fn children_may_do_what_rules_allow_and_their_parents_may() {
+fn children_have_what_both_rules_and_parents_allow() {
     passes(
         workers(2),
         &format!(
@@ -138,7 +137,7 @@ fn forbidden_functions_trap_and_others_do_not() {
 }
 
 #[test]
-fn the_first_process_is_forbidden_what_the_command_says() {
+fn functions_forbidden_by_the_configuration_trap_in_the_first_process() {
     let config = workers(1).forbidden(vec!["*::exists".into()]);
     let outcome = run(config, &guest(r#"(func (export "_start") (drop (call $exists (i64.const 1))))"#));
     assert_eq!(outcome.status, 134);

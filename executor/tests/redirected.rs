@@ -1,4 +1,4 @@
-//! A redirected path by other names: links, directories that are linked, names that are to change.
+//! A redirected path is found under other names: through links, linked directories, and when names change.
 #![cfg(unix)]
 
 mod common;
@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use common::{guest, run, workers};
 use lunatic_executor::PreopenedDir;
 
-/// `$open (path, length, how) -> errno` with the descriptor at 64; `$writes` writes a line by what was opened.
+/// `$open (path, length, how) -> errno` stores the descriptor at 64; `$writes` writes a line to the opened file.
 const CHILD: &str = r#"
     (func $open (param $path i32) (param $length i32) (param $how i32) (result i32)
       (call $path_open (i32.const 3) (i32.const 1) (local.get $path) (local.get $length) (local.get $how)

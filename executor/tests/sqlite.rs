@@ -1,4 +1,4 @@
-//! `lunatic::sqlite`, called as no well-behaved guest would: HOSTILE 45, and what its functions promise.
+//! `lunatic::sqlite`: what its functions promise, and hostile use of them (HOSTILE 45).
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::simulated::Simulated;
 use common::{PATIENCE, run, start, workers};
 use lunatic_executor::{PreopenedDir, RuntimeConfig};
 
-/// What these guests import, and what they have:
+/// The helpers of these guests:
 ///
 /// - `$say (text, length)` writes to standard output, `$say_byte` a number below 128;
 /// - `$open (path, length) -> connection` exits with 90 if it fails;
@@ -16,7 +16,7 @@ use lunatic_executor::{PreopenedDir, RuntimeConfig};
 /// - `$child (name, length) -> pid` spawns an export and monitors it; `$wait (tag)` receives;
 /// - an allocator.
 ///
-/// Bytes below 1024 are the helpers', and from 64 KiB on the allocator's.
+/// The helpers use the bytes below 1024, the allocator those from 64 KiB on.
 const PRELUDE: &str = r#"
   (memory (export "memory") 3)
   (global $next (mut i32) (i32.const 65536))
@@ -44,7 +44,7 @@ const PRELUDE: &str = r#"
   (func $wait (result i32) (call $receive (i32.const 40) (i32.const 0) (i64.const -1)))
 "#;
 
-/// A bump allocator; the guest's `lunatic_alloc`.
+/// A bump allocator as the guest's `lunatic_alloc`.
 const ALLOCATOR: &str = r#"
   (func (export "lunatic_alloc") (param $size i32) (result i32)
     (global.get $next)
@@ -55,7 +55,7 @@ fn guest(body: &str) -> String {
     format!("(module {PRELUDE} {ALLOCATOR} {body})")
 }
 
-/// Texts in a guest's memory, and how the guest names them.
+/// Texts in a guest's memory.
 struct Texts(String, usize);
 
 impl Texts {
@@ -75,7 +75,7 @@ impl Texts {
     }
 }
 
-/// A guest that opens a database and runs statements; it says a code for each.
+/// A guest that opens a database and runs statements. It prints a code for each.
 fn executing(path: &str, statements: &[&str]) -> String {
     let mut texts = Texts::new();
     let path = texts.add(path);
@@ -96,7 +96,7 @@ fn codes(config: RuntimeConfig, path: &str, statements: &[&str]) -> Vec<u8> {
     outcome.stdout.into_bytes()
 }
 
-/// A run that says bytes.
+/// Runs a guest. Returns the bytes that it prints.
 fn bytes_of(config: RuntimeConfig, wat: &str) -> Vec<u8> {
     let running = start(config, wat);
     let status = running.ended.recv_timeout(PATIENCE).unwrap();
@@ -110,7 +110,7 @@ fn with_dir(host: &Path) -> RuntimeConfig {
     config
 }
 
-/// A guest whose `_start` is this, with a database in memory as `$db`.
+/// A guest with this `_start`, with a database in memory as `$db`.
 fn in_memory(texts: &Texts, start: &str) -> String {
     guest(&format!(
         r#"{} (func (export "_start") (local $db i64) (local $s i64) (local $at i32)
@@ -119,7 +119,7 @@ fn in_memory(texts: &Texts, start: &str) -> String {
     ))
 }
 
-/// How a guest says what one of the functions that give bytes has given.
+/// Code that calls a function that returns bytes, and prints them.
 fn give(call: &str) -> String {
     format!(
         "(local.set $at (call {call} (i32.const 512))) (call $say (local.get $at) (i32.load (i32.const 512)))\n"
@@ -136,7 +136,7 @@ const NOMEM: u8 = 7;
 const CANTOPEN: u8 = 14;
 const AUTH: u8 = 23;
 
-/// The types of the guests, for the real decoder.
+/// The types of the guests' crate, for the real decoder.
 mod types {
     use serde::{Deserialize, Serialize};
 
@@ -148,7 +148,7 @@ mod types {
     }
 
     #[derive(Serialize)]
-    #[allow(dead_code)] // Each stands for its number.
+    #[allow(dead_code)] // Unused variants keep the numbers of the others.
     pub(crate) enum BindValue {
         Null,
         Blob(Vec<u8>),
@@ -175,13 +175,13 @@ mod types {
 
 use types::{BindKey, BindValue, SqliteError, SqliteValue};
 
-/// Reads a value from the front of what was said.
+/// Decodes a value from the beginning of the output.
 fn take<T: serde::de::DeserializeOwned>(said: &mut &[u8]) -> T {
     bincode::deserialize_from(said).expect("the guest said one")
 }
 
 #[test]
-fn rows_travel_in_the_guests_encoding() {
+fn rows_are_encoded_as_guests_expect() {
     let list = vec![
         (BindKey::None, BindValue::Int(-5)),
         (BindKey::Numeric(2), BindValue::Text("two".into())),
@@ -220,7 +220,7 @@ fn rows_travel_in_the_guests_encoding() {
         SqliteValue::Blob(vec![]),
         SqliteValue::Double(0.25),
         SqliteValue::Null,
-        // No text, for it is not UTF-8.
+        // This is not UTF-8, and therefore not text.
         SqliteValue::Blob(vec![255]),
     ];
     assert_eq!(row, meant);
@@ -232,7 +232,7 @@ fn rows_travel_in_the_guests_encoding() {
 }
 
 #[test]
-fn columns_are_those_of_the_table_as_it_is() {
+fn columns_follow_changes_of_the_table() {
     let mut texts = Texts::new();
     let make = texts.add("CREATE TABLE t (a); INSERT INTO t VALUES (1), (2)");
     let select = texts.add("SELECT * FROM t");
@@ -252,7 +252,7 @@ fn columns_are_those_of_the_table_as_it_is() {
 }
 
 #[test]
-fn errors_are_told() {
+fn errors_are_reported() {
     let mut texts = Texts::new();
     let make = texts.add("CREATE TABLE t (a UNIQUE); INSERT INTO t VALUES (1)");
     let again = texts.add("INSERT INTO t VALUES (1)");
@@ -270,7 +270,7 @@ fn errors_are_told() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_an_error_to_read() {
+fn opening_an_unusable_file_returns_an_error() {
     let mut texts = Texts::new();
     let path = texts.add("absent/app.db");
     let start = format!(
@@ -282,7 +282,7 @@ fn what_cannot_be_opened_is_an_error_to_read() {
     assert_eq!(String::from_utf8_lossy(&said), "\u{1}SQLite: unable to open database file (code 14)");
 }
 
-/// A directory with a neighbour that a guest wants.
+/// A directory, beside another one that the guest must not reach.
 struct Nest {
     outside: tempfile::TempDir,
 }
@@ -299,7 +299,7 @@ impl Nest {
         self.outside.path().join("inside")
     }
 
-    /// All names in a directory.
+    /// The names in a directory.
     fn names(path: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(path).unwrap();
         let mut names: Vec<_> =
@@ -358,7 +358,7 @@ fn sql_reaches_no_other_files() {
         (&absolute, CANTOPEN),
         ("ATTACH '/1/x.db' AS f", CANTOPEN),
         ("ATTACH '/0/x.db' AS g", CANTOPEN),
-        // Names that SQLite would map into memory.
+        // SQLite would map files of these names into memory.
         ("ATTACH 'data/x.db-shm' AS h", CANTOPEN),
         ("VACUUM INTO '../x.db'", CANTOPEN),
         ("VACUUM INTO '/tmp/x.db'", CANTOPEN),
@@ -399,7 +399,7 @@ fn sql_reaches_no_other_files() {
 
 #[cfg(unix)]
 #[test]
-fn links_lead_nowhere() {
+fn links_out_of_a_directory_are_refused() {
     use std::os::unix::fs::symlink;
 
     let nest = Nest::new();
@@ -417,7 +417,7 @@ fn links_lead_nowhere() {
     assert_eq!(codes(with_dir(&nest.inside()), "data/other.db", &write), [OK]);
     let outcome = run(with_dir(&nest.inside()), &executing("data/same.db", &write));
     assert!(outcome.status == 90 || outcome.stdout.as_bytes() == [CANTOPEN], "not the last one: {outcome:?}");
-    // What SQLite opens beside a database is no link either.
+    // The files that SQLite opens beside a database must not be links, either.
     let journal = nest.inside().join("app.db-journal");
     assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &write), [OK]);
     symlink("../neighbour/secret", &journal).unwrap();
@@ -428,20 +428,20 @@ fn links_lead_nowhere() {
     assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &again), [CANTOPEN]);
     assert_eq!(std::fs::read(&secret).unwrap(), b"secret");
     assert_eq!(Nest::names(&nest.outside.path().join("neighbour")), ["secret"]);
-    // Inside, a directory may have two names.
+    // Within the directory, links are allowed.
     assert_eq!(codes(with_dir(&nest.inside()), "data/down/new.db", &write), [OK]);
     assert_eq!(Nest::names(&nest.inside().join("sub")), ["new.db"]);
 }
 
 #[test]
-fn without_directories_there_is_memory() {
+fn without_directories_databases_are_in_memory_only() {
     assert_eq!(codes(workers(1), "", &["CREATE TABLE t (a)", "ATTACH ':memory:' AS m"]), [OK, OK]);
     assert_eq!(codes(workers(1), ":memory:", &["CREATE TABLE t (a)", "ATTACH 'x.db' AS x"]), [OK, CANTOPEN]);
 }
 
 #[test]
-fn who_is_killed_while_a_statement_runs_is_gone_at_once() {
-    // More than there are threads: each has to be free again.
+fn a_process_killed_during_a_statement_ends_at_once() {
+    // More statements than threads: each thread has to become free again.
     const CHILDREN: u32 = 40;
     let mut texts = Texts::new();
     let (child, sql) = (texts.add("child"), texts.add(FOR_EVER));
@@ -470,7 +470,7 @@ fn who_is_killed_while_a_statement_runs_is_gone_at_once() {
 }
 
 #[test]
-fn whoever_hears_of_a_death_finds_no_locks() {
+fn locks_are_free_when_a_death_is_seen() {
     let nest = Nest::new();
     let mut texts = Texts::new();
     let (child, path) = (texts.add("child"), texts.add("data/app.db"));
@@ -500,7 +500,7 @@ fn whoever_hears_of_a_death_finds_no_locks() {
     assert_eq!(bytes_of(config, &guest(&body)), [OK]);
 }
 
-/// A guest whose child does this with a database in memory; it says how the child's report ends.
+/// A guest whose child runs this with a database in memory. Returns the end of the child's report.
 fn ends_with(body: &str, texts: &Texts) -> String {
     let outcome = run(workers(1), &in_memory(texts, body));
     assert_ne!(outcome.status, 0, "it goes on: {body}");
@@ -508,7 +508,7 @@ fn ends_with(body: &str, texts: &Texts) -> String {
 }
 
 #[test]
-fn what_a_guest_gets_wrong_ends_it_alone() {
+fn invalid_arguments_end_only_the_calling_process() {
     let mut texts = Texts::new();
     let one = texts.add("SELECT ?1");
     let wrong = texts.add("SELEC 1");
@@ -545,7 +545,7 @@ fn what_a_guest_gets_wrong_ends_it_alone() {
             "no statement",
         ),
         (format!("(drop (call $sqlite::query_prepare (local.get $db) {wrong}))"), "near \"SELEC\": syntax error (code 1)"),
-        // A statement of nothing does nothing.
+        // An empty statement does nothing.
         (
             "(drop (call $sqlite::sqlite3_step (call $sqlite::query_prepare (local.get $db) (i32.const 0) (i32.const 0))))".into(),
             "(code 21)",
@@ -558,7 +558,7 @@ fn what_a_guest_gets_wrong_ends_it_alone() {
 }
 
 #[test]
-fn a_guests_allocator_may_do_anything() {
+fn the_guests_allocator_may_call_any_function() {
     let cases = [
         ("", "does not export \"lunatic_alloc\""),
         (r#"(func (export "lunatic_alloc") (param i64) (result i32) (i32.const 0))"#, "does not export"),
@@ -568,7 +568,7 @@ fn a_guests_allocator_may_do_anything() {
             r#"(func (export "lunatic_alloc") (param i32) (result i32) (call $exit (i32.const 66)) (i32.const 0))"#,
             "",
         ),
-        // It may use what it allocates for.
+        // The allocator may itself call the function that it allocates for.
         (
             r#"(func (export "lunatic_alloc") (param i32) (result i32) (call $sqlite::sqlite3_finalize (i64.const 0))
               (drop (call $sqlite::execute (i64.const 0) (i32.const 0) (i32.const 0))) (call $exit (i32.const 67)) (i32.const 0))"#,
@@ -590,7 +590,7 @@ fn a_guests_allocator_may_do_anything() {
 }
 
 #[test]
-fn an_allocator_may_take_its_time() {
+fn the_guests_allocator_may_be_preempted() {
     let allocator = r#"(func (export "lunatic_alloc") (param i32) (result i32) (local $left i32)
       (local.set $left (i32.const 100000))
       (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
@@ -606,7 +606,7 @@ fn an_allocator_may_take_its_time() {
 }
 
 #[test]
-fn there_are_limits() {
+fn statements_and_connections_are_limited() {
     let mut texts = Texts::new();
     let one = texts.add("SELECT 1");
     let some = workers(1).max_resources(Some(3));
@@ -614,7 +614,7 @@ fn there_are_limits() {
         |call: &str| format!("(loop $again (drop {call}) (call $say_byte (i32.const 0)) (br $again))");
     let connections = again("(call $open (i32.const 0) (i32.const 0))");
     let statements = again(&format!("(call $sqlite::query_prepare (local.get $db) {one})"));
-    // One of the connections is there already.
+    // One of the connections is already open.
     for (body, said, count) in
         [(&connections, "too many connections", 2), (&statements, "too many statements", 3)]
     {
@@ -691,7 +691,7 @@ fn a_simulation_has_databases_in_memory_that_a_seed_decides() {
 }
 
 #[test]
-fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
+fn fetching_rows_ahead_is_not_observable() {
     let mut texts = Texts::new();
     let make = texts.add(
         "CREATE TABLE t (a); WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 100) INSERT INTO t SELECT i FROM n",
@@ -703,14 +703,14 @@ fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
     let step = "(call $say_byte (call $sqlite::sqlite3_step (local.get $s)))";
     let read = give("$sqlite::read_column (local.get $s) (i32.const 0)");
     let some = format!("{}{read}", step.repeat(20));
-    // What has been fetched with the rows from the sixty-fourth on ends with the error at the ninetieth: it shows there.
+    // The rows from the sixty-fourth on are fetched together with the error at the ninetieth, which is reported only there.
     let start = [
         format!("(call $all (local.get $db) {make})"),
         format!(
             "(local.set $s (call $sqlite::query_prepare (local.get $db) {select})) (call $sqlite::bind_value (local.get $s) {list})"
         ),
         some.clone(),
-        // It begins anew, and forgets what it had.
+        // The query begins again and drops the fetched rows.
         format!(
             "(call $sqlite::statement_reset (local.get $s)) {some} (call $sqlite::statement_reset (local.get $s))"
         ),
@@ -739,7 +739,7 @@ fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
     let cases = [
         (step.repeat(90), "integer overflow (code 1)", 89),
         (format!("{} (call $sqlite::bind_value (local.get $s) {list})", step.repeat(2)), "(code 21)", 2),
-        // All of this query has been fetched, though its guest does not know.
+        // All rows of this query have been fetched ahead of the guest.
         (
             format!(
                 "(local.set $s (call $sqlite::query_prepare (local.get $db) {two})) {} (call $sqlite::bind_value (local.get $s) {list})",
@@ -757,7 +757,7 @@ fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
 }
 
 #[test]
-fn what_writes_is_not_ahead_of_its_guest() {
+fn a_writing_statement_is_not_fetched_ahead() {
     let nest = Nest::new();
     let mut texts = Texts::new();
     let path = texts.add("data/app.db");
@@ -775,19 +775,19 @@ fn what_writes_is_not_ahead_of_its_guest() {
           {step} {step} {other} {step} {other})"#,
         data = texts.0
     );
-    // It is written when the guest has come to the end, and not before.
+    // The write happens when the guest has stepped to the end, not before.
     assert_eq!(bytes_of(with_dir(&nest.inside()), &guest(&body)), [100, 100, 5, 101, OK]);
 }
 
 #[test]
 fn databases_are_closed_when_the_node_ends() {
     let nest = Nest::new();
-    // Whoever closes last writes to the file what is in the log, and removes the log.
+    // The last connection that is closed moves the log into the file and removes the log.
     let wal = ["PRAGMA journal_mode = WAL", "CREATE TABLE t (a)", "BEGIN", "INSERT INTO t VALUES (1)"];
     for _ in 0..10 {
         assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &wal), [OK; 4]);
         assert_eq!(Nest::names(&nest.inside()), ["app.db", "sub"]);
-        // What was not committed is not there: this fails if there is a row.
+        // Uncommitted rows are absent: this fails if there is a row.
         let none = "SELECT abs(-9223372036854775807 - 1) FROM t";
         assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &[none, "DROP TABLE t"]), [OK; 2]);
     }

@@ -1,4 +1,4 @@
-//! Tests as the library runs them: what is told of them, and when.
+//! Tests as the library runs them: the events, and their order.
 
 mod common;
 
@@ -9,7 +9,7 @@ use lunatic_executor::{
     Runtime, RuntimeConfig, Selection, TestBinary, TestEvent, TestOptions, TestResult, Verdict,
 };
 
-/// Runs the tests of a module, so many at a time, and says what was told, a word for each event.
+/// Runs the tests of a module, `threads` at a time. Returns a word for each event.
 fn told(text: &str, threads: usize) -> Vec<String> {
     let bytes = wat::parse_str(common::with_imports(text)).expect("the test's module is well-formed");
     let config = RuntimeConfig::default().args(vec!["tests".into()]);
@@ -41,13 +41,13 @@ const TESTS: &str = r##"(module
     (func (export "#lunatic_test_#ignore_no")))"##;
 
 #[test]
-fn one_at_a_time_they_come_in_order() {
+fn tests_run_one_at_a_time_in_order() {
     let expected = ["fast starts", "fast: Passed", "no starts", "no: Ignored", "slow starts", "slow: Passed"];
     assert_eq!(told(TESTS, 1), expected);
 }
 
 #[test]
-fn several_at_a_time_are_named_once_if_they_are_slow() {
+fn slow_tests_are_reported_once() {
     let told = told(TESTS, 2);
     assert_eq!(told.len(), 7, "{told:?}");
     assert_eq!(told[5..], ["slow is slow", "slow: Passed"], "{told:?}");
@@ -58,9 +58,9 @@ fn several_at_a_time_are_named_once_if_they_are_slow() {
     }
 }
 
-/// The first test starts a server in its node, and ends; the others connect to it.
+/// The first test starts a server in its node and ends. The others connect to it.
 #[test]
-fn what_a_test_leaves_running_lives_until_the_last_one_has_ended() {
+fn processes_of_a_test_live_until_the_last_test_has_ended() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let port = free.local_addr().expect("it is bound").port();
     drop(free);

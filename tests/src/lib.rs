@@ -1,9 +1,8 @@
-//! What is tested across rooms.
+//! Helpers for tests that use several crates.
 //!
-//! [`guests`] builds guest programs from source, [`toolchains`] those in other languages than Rust, [`commands`] ours and runs
-//! them, [`talking`] while they are talked with; [`spec`] runs the official specification suite on the engine;
-//! `src/bin/spec.rs` is the same as a command.
-//! The tests of the commands and of real guests are in `tests/`.
+//! [`guests`] builds guest programs from source, [`toolchains`] those in languages other than Rust. [`commands`] builds and runs the
+//! commands, [`talking`] exchanges lines with a running guest. [`spec`] runs the official specification suite on the engine;
+//! `src/bin/spec.rs` is the same as a command. The tests themselves are in `tests/`.
 
 pub mod commands;
 pub mod guests;

@@ -1,5 +1,4 @@
-//! Sockets and names: a guest that uses all of the `lunatic` crate's networking, run by the command; and who it talks to
-//! from outside.
+//! Sockets and name resolution: a guest that uses all of the `lunatic` crate's networking, and peers outside of it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -15,13 +14,13 @@ fn guest() -> &'static Path {
     MODULE.get_or_init(|| build("tests/guests/networking", "test-networking"))
 }
 
-/// Where the guest is compiled once, rather than for each run; empty at first.
+/// A cache, empty at first, in which the guest is compiled once instead of in each run.
 fn cache() -> &'static str {
     static CACHE: OnceLock<String> = OnceLock::new();
     CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "networking-cache"))
 }
 
-/// A directory with what TLS needs: `ca.pem`, and what it vouches for, `cert.pem` for localhost with `key.pem`.
+/// A directory with the files for TLS: `ca.pem`, and a certificate that it has signed: `cert.pem` for localhost with `key.pem`.
 fn certificates() -> &'static str {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
@@ -30,7 +29,7 @@ fn certificates() -> &'static str {
         let write =
             |name: &str, text: String| std::fs::write(directory.join(name), text).expect("it can be written");
         let mut authority = rcgen::CertificateParams::new([]).expect("no names are good names");
-        // Not the name that a certificate has without one: whoever has its issuer's name signed itself.
+        // Not the default name: a certificate whose issuer has its own name counts as self-signed.
         authority.distinguished_name.push(rcgen::DnType::CommonName, "the authority of these tests");
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().expect("there is randomness");
@@ -75,10 +74,10 @@ scenarios! {
     more_than_fits_a_buffer_arrives_whole => "tcp-bulk",
     reading_writing_and_connecting_time_out => "tcp-timeouts",
     what_was_peeked_at_can_be_read => "tcp-peek",
-    errors_are_told => "tcp-errors",
+    errors_are_reported => "tcp-errors",
     a_stream_is_shared_by_processes => "tcp-clones",
-    // HOSTILE 33: in accepting or reading.
-    who_is_killed_leaves_no_socket => "tcp-killed",
+    // HOSTILE 33: killed while accepting or reading.
+    a_killed_process_leaves_no_socket => "tcp-killed",
     a_stream_that_nobody_takes_is_closed => "tcp-ends",
     a_tls_connection_echoes => "tls-echo",
     more_than_fits_a_buffer_arrives_whole_over_tls => "tls-bulk",
@@ -91,13 +90,13 @@ scenarios! {
 }
 
 #[test]
-fn what_is_not_allowed_is_refused() {
+fn addresses_that_are_not_allowed_are_refused() {
     let rules = ["--allow-connect", "127.0.0.1:9", "--allow-bind", "127.0.0.1:20000-20099"];
     scenario("denied", &[&rules[..], &["--allow-resolve", "*.example"]].concat());
 }
 
 #[test]
-fn without_a_network_there_is_none() {
+fn no_network_refuses_all_access() {
     let output = run(&["--no-network"], guest(), &["tcp-echo"]);
     assert_eq!(output.status.code(), Some(134));
     assert!(
@@ -108,12 +107,12 @@ fn without_a_network_there_is_none() {
 }
 
 #[test]
-fn a_simulation_has_no_network_and_says_so() {
+fn a_simulation_refuses_network_access() {
     let output = run(&["--seed", "1"], guest(), &["tcp-echo"]);
     assert!(stderr(&output).contains("a simulation has no network yet"), "{}", stderr(&output));
 }
 
-/// A guest that serves, and where.
+/// A guest that is a server, and its address.
 struct Server {
     child: Child,
     address: String,
@@ -127,7 +126,7 @@ impl Server {
         Server::of(exec)
     }
 
-    /// Whatever says in its first line where it listens.
+    /// Starts a command that prints its address in its first line.
     fn of(mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
@@ -160,16 +159,16 @@ fn echoes(stream: &mut TcpStream, text: &[u8]) {
     assert_eq!(answer, text);
 }
 
-/// HOSTILE 41: whoever says nothing, or a byte now and then, keeps nobody from anything.
+/// HOSTILE 41: clients that send nothing, or a byte now and then, delay no other client.
 #[test]
-fn silent_and_slow_clients_hold_up_nobody() {
+fn silent_and_slow_clients_delay_no_other_client() {
     let server = Server::start(&["--workers", "1"], "tcp-serve");
     let mut silent: Vec<_> = (0..500).map(|_| server.connect()).collect();
     for round in 0..100u8 {
         echoes(&mut server.connect(), &[round; 100]);
         silent[usize::from(round)].write_all(b"a").expect("there is room");
     }
-    // Nor does who leaves without reading its answers.
+    // The same for clients that disconnect without reading their answers.
     for stream in &mut silent {
         stream.write_all(&[7; 5000]).expect("there is room");
     }
@@ -177,7 +176,7 @@ fn silent_and_slow_clients_hold_up_nobody() {
     echoes(&mut server.connect(), b"still there");
 }
 
-/// The guest, with a hundred descriptors.
+/// The guest with a limit of a hundred descriptors.
 fn short_of_descriptors(args: &[&str]) -> Command {
     let exec = command("lunatic-exec");
     let mut shell = Command::new("sh");
@@ -187,14 +186,14 @@ fn short_of_descriptors(args: &[&str]) -> Command {
     shell
 }
 
-/// HOSTILE 22: whatever becomes of who has them, no descriptor leaks.
+/// HOSTILE 22: no descriptor leaks, however the processes end that own sockets.
 #[test]
 fn connections_leave_no_descriptor() {
     let output = short_of_descriptors(&["leaks"]).output().expect("it starts");
     assert_eq!(stdout(&output), "done: leaks\n", "{}", stderr(&output));
 }
 
-/// HOSTILE 25: with no descriptor left, those who are connected go on, and those who wait are served when others leave.
+/// HOSTILE 25: without free descriptors, existing connections are served, and waiting clients are accepted when others leave.
 #[test]
 fn connections_wait_while_descriptors_are_short() {
     let server = Server::of(short_of_descriptors(&["tcp-serve", "0"]));
@@ -203,7 +202,7 @@ fn connections_wait_while_descriptors_are_short() {
     let mut waiting: Vec<_> = (0..60).map(|_| server.connect()).collect();
     connected.iter_mut().for_each(|stream| echoes(stream, b"still"));
     drop(connected);
-    // One may have been hung up on: the first that was too many.
+    // The first connection beyond the limit may have been closed.
     let mut served = 0;
     for stream in &mut waiting {
         let mut answer = [0; 4];
@@ -222,7 +221,7 @@ fn python(script: &str, args: &[&str]) -> Command {
 }
 
 #[test]
-fn another_implementation_of_tls_is_served() {
+fn a_python_tls_client_is_served() {
     let server = Server::start(&[], "tls-serve");
     let client = python(
         r#"
@@ -249,7 +248,7 @@ for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
 }
 
 #[test]
-fn another_implementation_of_tls_is_asked() {
+fn a_python_tls_server_can_be_asked() {
     let server = Server::of(python(
         r#"
 import socket, ssl
@@ -274,14 +273,14 @@ while True:
     assert_eq!(stdout(&output), "the end\ndone: tls-fetch\n", "{}", stderr(&output));
 }
 
-/// HOSTILE 41: clients that begin to shake hands and stop hold up nobody, nor does who accepts.
+/// HOSTILE 41: clients that stop in the middle of a handshake delay neither other clients nor the accepting process.
 #[test]
-fn unfinished_handshakes_hold_up_nobody() {
+fn unfinished_handshakes_delay_no_other_client() {
     let server = Server::start(&["--workers", "1"], "tls-serve");
     let begun: Vec<_> = (0..100)
         .map(|number| {
             let mut stream = server.connect();
-            // The first bytes of a hello, of which the rest never comes.
+            // The first bytes of a ClientHello, without the rest.
             stream.write_all(&[0x16, 3, 1, 2, 0, 1][..number % 7]).expect("there is room");
             stream
         })
@@ -302,9 +301,9 @@ with context.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1])
     drop(begun);
 }
 
-/// Someone whose backlog is full answers nothing at all; connecting to it takes as long as it may.
+/// A listener with a full backlog does not answer, so connecting to it takes until the timeout.
 #[test]
-fn connecting_to_who_does_not_answer_times_out() {
+fn connecting_to_a_listener_that_does_not_answer_times_out() {
     let server = Server::of(python(
         r#"
 import socket, time

@@ -1,4 +1,4 @@
-//! Runs a guest written as text and captures what it says.
+//! Runs guests written as text and captures their output.
 #![allow(dead_code)] // Each test file uses some of it.
 
 pub(crate) mod abi;
@@ -24,10 +24,10 @@ pub(crate) use skipping::skip;
 /// Longer than any test takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a message of a few bytes counts in its receiver's mailbox.
+/// The bytes that a short message counts in its receiver's mailbox.
 pub(crate) const SHORT_MESSAGE: u64 = 96;
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: i32,
@@ -35,7 +35,7 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// A sink that keeps everything.
+/// A sink that keeps all bytes.
 #[derive(Clone, Default)]
 pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -58,7 +58,7 @@ impl Write for Captured {
     }
 }
 
-/// A configuration for so many workers.
+/// A configuration with this number of workers.
 pub(crate) fn workers(workers: usize) -> RuntimeConfig {
     RuntimeConfig::default().workers(workers).args(vec!["guest".into()])
 }
@@ -75,7 +75,7 @@ pub(crate) fn run(config: RuntimeConfig, wat: &str) -> Outcome {
     }
 }
 
-/// A guest that runs.
+/// A running guest.
 pub(crate) struct Running {
     pub(crate) ended: Receiver<i32>,
     pub(crate) stdout: Captured,

@@ -7,7 +7,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[11],
         name: "guarantee_11_spawning_and_linking_is_one_step",
         rounds: 4_000,
-        // The child ends at once, by a status or (rarely) a trap. The parent is always told, also if it is busy.
+        // The child ends at once, with a status or (rarely) a trap. The parent is always notified, even while it is busy.
         body: r#"
         (data (i32.const 1024) "exitstraps")
         (func (export "exits") (call $exit (i32.const 1)))
@@ -30,7 +30,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[12],
         name: "guarantee_12_a_link_is_bidirectional",
         rounds: 2_000,
-        // Either side is killed, whoever made the link; both end.
+        // Either side is killed, whichever made the link; both end.
         body: r#"
         (data (i32.const 1024) "parentchild")
         (func (export "child") (loop $forever (call $park) (br $forever)))
@@ -68,7 +68,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[13],
         name: "guarantee_13_linking_again_is_idempotent",
         rounds: 1_000,
-        // Linked five times from one side and once from the other: one death, under the last tag; undone once, none.
+        // Linked five times by one side and once by the other: one death, with the last tag. After one unlink: none.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")
@@ -107,7 +107,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[14],
         name: "guarantee_14_linking_to_a_dead_process_is_its_death",
         rounds: 1_000,
-        // Whoever wants deaths as messages gets one; whoever does not ends.
+        // A process that traps exits gets a message; one that does not ends.
         body: r#"
         (data (i32.const 1024) "nothinglinks")
         (func (export "nothing"))
@@ -138,9 +138,9 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[15],
         name: "guarantee_15_after_unlink_a_death_is_nothing",
         rounds: 4_000,
-        // The child ends whenever it likes. A death that was there before the unlink may be a message; once that is
-        // taken out nothing more comes, although the child ends later for sure. Deaths of links come before those
-        // of monitors, so when the monitor has spoken, the link has had its say.
+        // The child ends at any moment. A death that arrived before the unlink may be a message. Once that is received,
+        // no other arrives, although the child ends later in any case. Links are notified before monitors, so after the
+        // monitor's message, none of the link can follow.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")
@@ -168,7 +168,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[15],
         name: "guarantee_15_after_unlink_a_death_ends_no_one",
         rounds: 5_000,
-        // As above, where a death that counts would be the end: the child waits for the unlink to be over.
+        // As above, for a parent that a death would end: the child waits until the unlink has returned.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")
@@ -189,9 +189,9 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[12, 15],
         name: "guarantee_12_and_15_linking_and_unlinking_at_once_leaves_a_whole_link_or_none",
         rounds: 3_000,
-        // Two processes link and unlink each other with no regard for what the other does. At the end one unlinks
-        // and, when that must have arrived, links again: the link is whole, whatever came before, and each learns
-        // of the other's end.
+        // Two processes link and unlink each other, independently of what the other does. At the end, one unlinks and,
+        // when that must have arrived, links again. The link is complete, whatever came before: each is notified of the
+        // other's end.
         body: r#"
         (data (i32.const 1024) "partner")
         (func $quarrel (param $peer i64) (local $i i64)
@@ -241,7 +241,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[18],
         name: "guarantee_18_whoever_traps_exits_gets_a_message_and_survives",
         rounds: 2_000,
-        // The message carries the link's tag, however the other ends; a selective receive finds it by the tag.
+        // The message carries the link's tag, however the other ends. A selective receive finds it by the tag.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")
