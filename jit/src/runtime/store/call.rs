@@ -14,7 +14,7 @@ use corosensei::stack::Stack;
 use super::{Caller, HostCall, HostPanic, Instance, Store, StoreInner};
 use crate::environ::value::{RawValue, ValType, Value};
 use crate::runtime::error::{Frame, HostError, InstantiateError, Trap, TrapKind};
-use crate::runtime::loaded::FuncIndex;
+use crate::runtime::loaded_module::FuncIndex;
 use crate::runtime::vm::activation::{Activation, Leave, Target};
 use crate::runtime::vm::stack::CallStack;
 use crate::runtime::vm::trap::{self, Pcs};
@@ -67,7 +67,7 @@ pub(super) struct Request<T> {
 }
 
 /// A call that waits for the one that a host function made from it: what tells of it while it is not the innermost.
-pub(super) struct Outer<T> {
+pub(super) struct OuterCall<T> {
     activation: Activation,
     slots: Vec<RawValue>,
     result_types: Vec<ValType>,
@@ -209,10 +209,10 @@ impl<T: Send + 'static> Store<T> {
         // SAFETY: the instance holds it, and none is dropped here. To count one more reference would be to write to a line
         // that all workers read.
         let module = unsafe { &*module };
-        let ty = module.shape.function_type(function.0);
+        let ty = module.info.function_type(function.0);
         assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
         let failed = |error: std::io::Error| InstantiateError::Exhausted(format!("no stack: {error}"));
-        let stack = match inner.core.lend_home() {
+        let stack = match inner.core.lend_own_stack() {
             Some(home) => CallStack::Lent(home),
             None => CallStack::Own(inner.take_stack().map_err(failed)?),
         };
@@ -279,8 +279,8 @@ impl<T: Send + 'static> Store<T> {
             return self.complete(instance, completion, Err(Box::new(trap)));
         }
         let data = &inner.core.instances[instance as usize];
-        let pointer = data.module.shape.stack_pointer();
-        let outer = Outer {
+        let pointer = data.module.info.stack_pointer();
+        let outer = OuterCall {
             activation: inner.core.activation.take().expect("a host function was called by one"),
             slots: std::mem::take(&mut inner.core.slots),
             result_types: std::mem::take(&mut inner.result_types),
@@ -306,7 +306,7 @@ impl<T: Send + 'static> Store<T> {
     fn ended(&mut self, ended: Result<(), Box<Trap>>) -> Option<Progress> {
         let inner = self.inner_mut();
         let Some(outer) = inner.outer.pop() else {
-            inner.core.is_home_lent = false;
+            inner.core.is_own_stack_lent = false;
             return Some(ended.map_or_else(Progress::Trapped, |()| Progress::Returned));
         };
         inner.core.set_activation(outer.activation);

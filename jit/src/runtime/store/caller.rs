@@ -9,7 +9,7 @@ use super::call::Request;
 use super::{Instance, StoreInner};
 use crate::environ::value::{RawValue, Value};
 use crate::runtime::error::{HostError, Trap};
-use crate::runtime::loaded::FuncIndex;
+use crate::runtime::loaded_module::FuncIndex;
 use crate::runtime::module::Module;
 use crate::runtime::vm::instance::InstanceData;
 use crate::runtime::vm::libcalls::{Context, Dispatched};

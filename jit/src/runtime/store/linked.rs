@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{HostFunc, Refusal, Shelves};
-use crate::environ::shape::{Import, Item, Shape};
+use super::{FreeList, HostFunc, Refusal};
+use crate::environ::module_info::{Import, Item, ModuleInfo};
 use crate::environ::value::ExternType;
 use crate::environ::vm_layout::VmFuncRef;
 use crate::runtime::error::{LinkError, MissingImport, TrapKind};
@@ -38,7 +38,7 @@ pub(crate) struct LinkedInner<T> {
     pub(crate) records: Arc<[VmFuncRef]>,
     /// Its tables lead to the records.
     pub(crate) template: Arc<Result<Template, TrapKind>>,
-    pub(crate) shelves: Shelves<T>,
+    pub(crate) free_list: FreeList<T>,
 }
 
 // SAFETY: records and template are immutable, and lead to code that the module owns; host functions are Send and
@@ -60,26 +60,26 @@ impl<T> fmt::Debug for Linked<T> {
 }
 
 /// The host function that an import gets, of those that have its name.
-fn resolved<'a, T>(shape: &Shape, import: &Import, found: &'a [HostFunc<T>]) -> Option<&'a HostFunc<T>> {
+fn resolved<'a, T>(info: &ModuleInfo, import: &Import, found: &'a [HostFunc<T>]) -> Option<&'a HostFunc<T>> {
     let Item::Func(function) = import.item else { return None };
-    found.iter().find(|host| host.ty == *shape.function_type(function))
+    found.iter().find(|host| host.ty == *info.function_type(function))
 }
 
 /// The imports that no host function is there for. `find`: all that have a name.
 pub(crate) fn unresolved<'a, T: 'a>(
-    shape: &Shape,
+    info: &ModuleInfo,
     find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
 ) -> Vec<MissingImport> {
-    let ordinary = shape.imports.iter().filter(|import| !shape.is_reserved(import));
+    let ordinary = info.imports.iter().filter(|import| !info.is_reserved(import));
     let missing = ordinary.filter_map(|import| {
         let found = find(&import.module, &import.name);
-        if resolved(shape, import, found).is_some() {
+        if resolved(info, import, found).is_some() {
             return None;
         }
         Some(MissingImport {
             module: import.module.clone(),
             name: import.name.clone(),
-            expected: shape.item_type(import.item),
+            expected: info.item_type(import.item),
             found: found.iter().map(|host| ExternType::Func(host.ty.clone())).collect(),
             nearest: None,
         })
@@ -93,30 +93,30 @@ impl<T: 'static> Linked<T> {
         module: &Module,
         find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
     ) -> Result<Linked<T>, LinkError> {
-        let shape = &module.inner.shape;
-        let missing = unresolved(shape, &find);
+        let info = &module.inner.info;
+        let missing = unresolved(info, &find);
         if !missing.is_empty() {
             return Err(LinkError { missing });
         }
-        let imported = shape.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
+        let imported = info.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
         let hosts = imported.map(|import| {
-            if shape.is_reserved(import) {
+            if info.is_reserved(import) {
                 return HostFunc::charge();
             }
-            let found = resolved(shape, import, find(&import.module, &import.name));
+            let found = resolved(info, import, find(&import.module, &import.name));
             found.expect("all imports are resolved").clone()
         });
         let hosts: Vec<_> = hosts.collect();
-        let functions = 0..shape.functions.len() as u32;
+        let functions = 0..info.functions.len() as u32;
         let records: Arc<[VmFuncRef]> =
             functions.map(|function| module.inner.record(function, std::ptr::null_mut())).collect();
-        let template = Arc::new(Template::new(shape, &records));
+        let template = Arc::new(Template::new(info, &records));
         let inner = LinkedInner {
             module: module.clone(),
             hosts: Arc::new(Hosts::new(hosts)),
             records,
             template,
-            shelves: Shelves::new(module.inner.engine.room()),
+            free_list: FreeList::new(module.inner.engine.room()),
         };
         Ok(Linked { inner: Arc::new(inner) })
     }
@@ -127,10 +127,10 @@ impl<T: 'static> Linked<T> {
     /// module and field name. What it has of them already stays refused.
     pub fn refusing(&self, error: impl Fn(&str, &str) -> Option<Refusal>) -> Linked<T> {
         let LinkedInner { module, hosts, records, template, .. } = &*self.inner;
-        let shape = &module.inner.shape;
-        let functions = shape.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
+        let info = &module.inner.info;
+        let functions = info.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
         let refused = functions.zip(&hosts.functions).map(|(import, host)| {
-            let error = if shape.is_reserved(import) { None } else { error(&import.module, &import.name) };
+            let error = if info.is_reserved(import) { None } else { error(&import.module, &import.name) };
             error.map_or_else(|| host.clone(), |error| host.refusing(error))
         });
         let inner = LinkedInner {
@@ -138,7 +138,7 @@ impl<T: 'static> Linked<T> {
             hosts: Arc::new(Hosts::new(refused.collect())),
             records: records.clone(),
             template: template.clone(),
-            shelves: Shelves::new(module.inner.engine.room()),
+            free_list: FreeList::new(module.inner.engine.room()),
         };
         Linked { inner: Arc::new(inner) }
     }

@@ -5,14 +5,14 @@
 //! cannot run meanwhile, and a [`Caller`] stands for that same exclusive access during a host call.
 //!
 //! `call` is how calls begin, go on and end, `caller` a host call seen from the host, `exports` what instances share,
-//! `values` what crosses the border, `spare` what becomes of a store that has ended.
+//! `values` what crosses the border, `pooled` what becomes of a store that has ended.
 
 mod call;
 mod caller;
 mod exports;
 mod host_func;
 mod linked;
-mod spare;
+mod pool;
 mod values;
 
 pub use call::{CannotWait, Progress, Resume};
@@ -21,7 +21,7 @@ pub use exports::Export;
 pub use host_func::{Check, HostFunc, HostResult, IntoHostFunc, Refusal, Unchecked, WasmValue};
 pub use linked::Linked;
 pub(crate) use linked::{Hosts, unresolved};
-pub(crate) use spare::Shelves;
+pub(crate) use pool::FreeList;
 
 use std::alloc::Layout;
 use std::cell::Cell;
@@ -40,14 +40,14 @@ use crate::runtime::error::{InstantiateError, Trap, TrapKind};
 use crate::runtime::instantiate;
 use crate::runtime::module::Module;
 use crate::runtime::perf::working_set::WorkingSet;
-use crate::runtime::vm::account::{Account, TotalMemory};
 use crate::runtime::vm::instance::{InstanceData, OwnedInstance, StoreCore};
 use crate::runtime::vm::libcalls;
+use crate::runtime::vm::memory_budget::{MemoryBudget, TotalMemory};
 use crate::runtime::vm::stack::{PooledStack, StackPool};
 use crate::runtime::vm::thread;
 
-use call::{Outer, Request};
-use spare::Shelf;
+use call::{OuterCall, Request};
+use pool::Shard;
 
 /// What the instances of a store may use.
 #[derive(Clone, Debug)]
@@ -109,11 +109,11 @@ struct StoreInner<T> {
     /// The call that the host function which is suspending wants made.
     request: Option<Request<T>>,
     /// The calls that the innermost one is in, outermost first.
-    outer: Vec<Outer<T>>,
+    outer: Vec<OuterCall<T>>,
     /// What its stacks come from, if they are not those that the engine's stores usually have.
     stacks: Option<Arc<StackPool>>,
     /// Where it goes when it has ended; `None` for one that is not to be used again.
-    shelf: Option<Arc<Shelf<T>>>,
+    shard: Option<Arc<Shard<T>>>,
 }
 
 // SAFETY: a store owns all that its pointers lead to, but for code, tables and records that are immutable and
@@ -126,7 +126,7 @@ impl<T: Send + 'static> Store<T> {
         let runtime = VmRuntime {
             reductions: 0,
             exit_frame: 0,
-            builtins: libcalls::TABLE.as_ptr(),
+            builtins: libcalls::BUILTINS.as_ptr(),
             yielder: 0,
             store: 0,
             has_request: false,
@@ -134,7 +134,7 @@ impl<T: Send + 'static> Store<T> {
         let core = StoreCore {
             runtime,
             thread: thread::number(),
-            memory: Account::new(limits.max_memory, limits.total),
+            memory: MemoryBudget::new(limits.max_memory, limits.total),
             table_used: 0,
             max_table_elements: limits.max_table_elements,
             instances: SmallVec::new(),
@@ -145,8 +145,8 @@ impl<T: Send + 'static> Store<T> {
             trap_handler: Cell::new(None),
             stack_limit: 0,
             stack_range: Cell::new((0, 0)),
-            home: None,
-            is_home_lent: false,
+            own_stack: None,
+            is_own_stack_lent: false,
             _apart: [0; 2],
         };
         let inner = StoreInner {
@@ -161,8 +161,8 @@ impl<T: Send + 'static> Store<T> {
             reductions: 0,
             given_back: 0,
             data: ManuallyDrop::new(data),
-            stacks: engine.unusual_stacks(limits.stack_size),
-            shelf: None,
+            stacks: engine.stacks_of_size(limits.stack_size),
+            shard: None,
         };
         let inner = inner.settle();
         // SAFETY: just settled, and ours.
@@ -260,9 +260,9 @@ impl<T: Send + 'static> Store<T> {
 
     fn add(&mut self, mut data: OwnedInstance, hosts: Arc<Hosts<T>>) -> Instance {
         data.hosts = hosts.entries.as_ptr();
-        let memory = data.module.shape.main_memory;
+        let memory = data.module.info.main_memory;
         data.main_memory = memory.map_or(ptr::null(), |index| data.memory_descriptor(index).cast_const());
-        let pointer = data.module.shape.stack_pointer();
+        let pointer = data.module.info.stack_pointer();
         data.stack_pointer = pointer.map_or(ptr::null(), |global| data.global(global).cast_const());
         let inner = self.inner_mut();
         inner.core.instances.push(data);
@@ -280,7 +280,7 @@ impl<T> StoreInner<T> {
     fn settle(mut self) -> NonNull<StoreInner<T>> {
         let carved = self.take_stack().ok().and_then(|mut stack| {
             let address = stack.carve(Layout::new::<StoreInner<T>>())?;
-            self.core.home = Some(stack);
+            self.core.own_stack = Some(stack);
             Some(address.cast::<StoreInner<T>>())
         });
         match carved {

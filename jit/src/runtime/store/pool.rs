@@ -23,13 +23,13 @@ use super::{Instance, Store, StoreInner, StoreLimits};
 use crate::runtime::error::InstantiateError;
 use crate::runtime::instantiate;
 use crate::runtime::perf::residency::Faults;
-use crate::runtime::room::Room;
-use crate::runtime::vm::account::Account;
+use crate::runtime::pool_capacity::PoolCapacity;
+use crate::runtime::vm::memory_budget::MemoryBudget;
 use crate::runtime::vm::template::Template;
 use crate::runtime::vm::thread;
 
 /// Shelves of a module: as many threads do not meet.
-const SHELVES: usize = 8;
+const SHARDS: usize = 8;
 
 /// Spares that are made new at a time. All of them are used in turn, so more would not stay in the nearest cache.
 const BATCH: usize = 8;
@@ -41,75 +41,75 @@ const LARGE: usize = 2 << 20;
 const STEP: usize = 32;
 
 /// The spare stores of a linked module. Closed when it is dropped.
-pub(crate) struct Shelves<T>([Arc<Shelf<T>>; SHELVES]);
+pub(crate) struct FreeList<T>([Arc<Shard<T>>; SHARDS]);
 
 /// Those of some threads, in lines of its own.
 #[repr(align(128))]
-pub(super) struct Shelf<T> {
+pub(super) struct Shard<T> {
     content: Mutex<Content<T>>,
     /// What it has its room from.
-    room: Arc<Room>,
+    room: Arc<PoolCapacity>,
 }
 
 struct Content<T> {
-    new: Vec<Spare<T>>,
+    new: Vec<PooledInstance<T>>,
     /// Those that are yet to be made new: fewer than two batches, for what they have used is still there.
-    used: Vec<Spare<T>>,
+    used: Vec<PooledInstance<T>>,
     /// How many it may have.
     room: usize,
     is_open: bool,
 }
 
-impl<T> Shelves<T> {
+impl<T> FreeList<T> {
     /// Empty ones, whose room is taken from this.
-    pub(crate) fn new(room: &Arc<Room>) -> Shelves<T> {
-        Shelves(std::array::from_fn(|_| {
+    pub(crate) fn new(room: &Arc<PoolCapacity>) -> FreeList<T> {
+        FreeList(std::array::from_fn(|_| {
             let content = Content { new: Vec::new(), used: Vec::new(), room: 0, is_open: true };
-            Arc::new(Shelf { content: Mutex::new(content), room: room.clone() })
+            Arc::new(Shard { content: Mutex::new(content), room: room.clone() })
         }))
     }
 
     /// The one of the thread that calls.
-    fn mine(&self) -> &Arc<Shelf<T>> {
-        &self.0[thread::number() as usize % SHELVES]
+    fn mine(&self) -> &Arc<Shard<T>> {
+        &self.0[thread::number() as usize % SHARDS]
     }
 }
 
-impl<T> Drop for Shelves<T> {
+impl<T> Drop for FreeList<T> {
     fn drop(&mut self) {
-        self.0.iter().for_each(|shelf| shelf.close());
+        self.0.iter().for_each(|shard| shard.close());
     }
 }
 
-impl<T> Shelf<T> {
-    fn take(&self) -> Option<Spare<T>> {
+impl<T> Shard<T> {
+    fn take(&self) -> Option<PooledInstance<T>> {
         let mut content = self.lock();
         if content.new.is_empty()
             && let Some(first) = content.used.len().checked_sub(BATCH)
         {
             content.renew(first..);
         }
-        let spare = content.new.pop()?;
+        let pooled = content.new.pop()?;
         // What is far from being used is others'.
         if content.room - content.len() > 2 * STEP {
             content.room -= STEP;
             self.room.give_back(STEP);
         }
-        Some(spare)
+        Some(pooled)
     }
 
     /// Puts a spare back, or drops it if there is no room.
-    fn put(&self, spare: Spare<T>) {
+    fn put(&self, pooled: PooledInstance<T>) {
         let mut content = self.lock();
         if content.len() == content.room && content.is_open && self.room.take(STEP) {
             content.room += STEP;
         }
         if content.len() < content.room {
-            content.put(spare);
+            content.put(pooled);
             return;
         }
         drop(content);
-        drop(spare);
+        drop(pooled);
     }
 
     /// Drops what it has, and has no more.
@@ -132,12 +132,12 @@ impl<T> Content<T> {
         self.new.len() + self.used.len()
     }
 
-    fn put(&mut self, spare: Spare<T>) {
-        if spare.is_new {
-            self.new.push(spare);
+    fn put(&mut self, pooled: PooledInstance<T>) {
+        if pooled.is_new {
+            self.new.push(pooled);
             return;
         }
-        self.used.push(spare);
+        self.used.push(pooled);
         if self.used.len() == 2 * BATCH {
             // The last ones may be needed at once, and are in the cache then.
             self.renew(..BATCH);
@@ -147,9 +147,9 @@ impl<T> Content<T> {
     /// Makes some of the used ones new.
     fn renew(&mut self, which: impl RangeBounds<usize>) {
         let faults = Faults::until_now();
-        let renewed = self.used.drain(which).map(|mut spare| {
-            spare.renew(faults);
-            spare
+        let renewed = self.used.drain(which).map(|mut pooled| {
+            pooled.renew(faults);
+            pooled
         });
         self.new.extend(renewed);
     }
@@ -157,22 +157,22 @@ impl<T> Content<T> {
 
 /// A store without data, in which nothing runs. As a new one it is as it was when its instance was made, but for what
 /// [`Store::renewed`] does.
-pub(super) struct Spare<T> {
+pub(super) struct PooledInstance<T> {
     store: NonNull<StoreInner<T>>,
     is_new: bool,
 }
 
 // SAFETY: there is no `T` in it. Whatever else it has belongs to no thread.
-unsafe impl<T> Send for Spare<T> {}
+unsafe impl<T> Send for PooledInstance<T> {}
 
-impl<T> Drop for Spare<T> {
+impl<T> Drop for PooledInstance<T> {
     fn drop(&mut self) {
         // SAFETY: a spare is its store's only owner, and that has no data.
         unsafe { StoreInner::free(self.store) };
     }
 }
 
-impl<T> Spare<T> {
+impl<T> PooledInstance<T> {
     fn renew(&mut self, faults: Faults) {
         // SAFETY: it is the store's only owner, and nothing runs.
         let core = unsafe { &mut (*self.store.as_ptr()).core };
@@ -193,26 +193,26 @@ impl<T: Send + 'static> Store<T> {
         limits: StoreLimits,
     ) -> (Store<T>, Result<Instance, InstantiateError>) {
         let engine = &linked.module().inner.engine;
-        if !engine.is_usual_stack(limits.stack_size) {
-            return Store::with_unusual_stacks(linked, data, limits);
+        if !engine.is_default_stack(limits.stack_size) {
+            return Store::with_other_stacks(linked, data, limits);
         }
-        let shelf = linked.inner.shelves.mine();
+        let shard = linked.inner.free_list.mine();
         if let Ok(template) = &*linked.inner.template
-            && let Some(spare) = shelf.take()
+            && let Some(pooled) = shard.take()
         {
-            let mut memory = Account::new(limits.max_memory, limits.total.clone());
+            let mut memory = MemoryBudget::new(limits.max_memory, limits.total.clone());
             let has_room = template.table_entries <= limits.max_table_elements
                 && memory.charge(template.memory_bytes).is_ok();
             if has_room {
-                let store = Store::renewed(spare, data, memory, limits.max_table_elements, linked, template);
+                let store = Store::renewed(pooled, data, memory, limits.max_table_elements, linked, template);
                 return (store, Ok(Instance(0)));
             }
-            shelf.put(spare);
+            shard.put(pooled);
         }
         let mut store = Store::new(engine, data, limits);
         let instance = store.instantiate(linked);
         if instance.is_ok() {
-            store.inner_mut().shelf = Some(shelf.clone());
+            store.inner_mut().shard = Some(shard.clone());
         }
         (store, instance)
     }
@@ -221,7 +221,7 @@ impl<T: Send + 'static> Store<T> {
     /// moved once more on the usual way.
     #[cold]
     #[inline(never)]
-    fn with_unusual_stacks(
+    fn with_other_stacks(
         linked: &Linked<T>,
         data: T,
         limits: StoreLimits,
@@ -234,14 +234,14 @@ impl<T: Send + 'static> Store<T> {
     /// Gives a spare what it lacks: data, limits that have what it begins with accounted for, and the module's initial
     /// values.
     fn renewed(
-        spare: Spare<T>,
+        pooled: PooledInstance<T>,
         data: T,
-        memory: Account,
+        memory: MemoryBudget,
         max_table_elements: u64,
         linked: &Linked<T>,
         template: &Template,
     ) -> Store<T> {
-        let inner = ManuallyDrop::new(spare).store;
+        let inner = ManuallyDrop::new(pooled).store;
         // SAFETY: the spare was its only owner, and there was no data.
         let core = unsafe {
             (&raw mut (*inner.as_ptr()).data).write(ManuallyDrop::new(data));
@@ -263,17 +263,17 @@ impl<T> StoreInner<T> {
     /// # Safety
     /// The caller owns it, and its data has been dropped.
     pub(super) unsafe fn retire(this: NonNull<StoreInner<T>>) {
-        let mut spare = Spare { store: this, is_new: false };
+        let mut pooled = PooledInstance { store: this, is_new: false };
         // SAFETY: ours, and nothing runs.
         let inner = unsafe { &mut *this.as_ptr() };
-        let Some(shelf) = inner.shelf.clone() else { return };
+        let Some(shard) = inner.shard.clone() else { return };
         let [instance] = &inner.core.instances[..] else { return };
         let Some(size) = instance.slots() else { return };
         inner.forget();
         if size >= LARGE {
-            spare.renew(Faults::until_now());
+            pooled.renew(Faults::until_now());
         }
-        shelf.put(spare);
+        shard.put(pooled);
     }
 
     /// Forgets what is left of the last call and its limits, but for what the next call begins with writing.
@@ -282,9 +282,9 @@ impl<T> StoreInner<T> {
         core.runtime.reductions = 0;
         core.runtime.has_request = false;
         core.host_error = None;
-        core.memory = Account::new(0, None);
-        core.is_home_lent = false;
-        if let Some(home) = &core.home {
+        core.memory = MemoryBudget::new(0, None);
+        core.is_own_stack_lent = false;
+        if let Some(home) = &core.own_stack {
             home.trim();
         }
         self.reductions = 0;
@@ -301,7 +301,7 @@ impl<T> StoreInner<T> {
     unsafe fn free(this: NonNull<StoreInner<T>>) {
         // SAFETY: made by `settle`, and the caller's alone. The home goes last, it is what all the rest is in.
         unsafe {
-            match (*this.as_ptr()).core.home.take() {
+            match (*this.as_ptr()).core.own_stack.take() {
                 Some(home) => {
                     this.drop_in_place();
                     drop(home);

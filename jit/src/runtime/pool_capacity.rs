@@ -5,19 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::runtime::vm::slots::WARM;
 
 /// Spares that all shelves of an engine may have: as many slots may be free and resident.
-pub(crate) const MAX_SPARES: usize = WARM;
+pub(crate) const MAX_POOLED: usize = WARM;
 
 /// How many more spares the shelves of an engine may have room for.
 #[derive(Debug)]
-pub(crate) struct Room(AtomicUsize);
+pub(crate) struct PoolCapacity(AtomicUsize);
 
-impl Default for Room {
-    fn default() -> Room {
-        Room(AtomicUsize::new(MAX_SPARES))
+impl Default for PoolCapacity {
+    fn default() -> PoolCapacity {
+        PoolCapacity(AtomicUsize::new(MAX_POOLED))
     }
 }
 
-impl Room {
+impl PoolCapacity {
     /// How many are left.
     #[cfg(test)]
     pub(crate) fn left(&self) -> usize {
