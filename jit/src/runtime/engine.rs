@@ -45,7 +45,7 @@ struct EngineInner {
     stacks: Stacks,
     memories: Arc<MemoryPool>,
     /// For spare stores.
-    room: Arc<PoolCapacity>,
+    pool_capacity: Arc<PoolCapacity>,
 }
 
 /// Why an engine cannot run on this machine.
@@ -67,7 +67,7 @@ impl Engine {
             types: Arc::default(),
             stacks: Stacks::new(config.stack_size, config.max_stack_size),
             memories: Arc::default(),
-            room: Arc::default(),
+            pool_capacity: Arc::default(),
         };
         Engine { inner: Arc::new(inner) }
     }
@@ -112,8 +112,8 @@ impl Engine {
         self.inner.stacks.max_frame()
     }
 
-    pub(crate) fn room(&self) -> &Arc<PoolCapacity> {
-        &self.inner.room
+    pub(crate) fn pool_capacity(&self) -> &Arc<PoolCapacity> {
+        &self.inner.pool_capacity
     }
 
     pub(crate) fn memories(&self) -> &Arc<MemoryPool> {

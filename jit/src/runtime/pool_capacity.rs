@@ -1,13 +1,14 @@
-//! How many spare stores an engine may keep.
+//! The number of pooled instances that an engine may keep.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::runtime::vm::slots::WARM;
 
-/// Spares that all shelves of an engine may have: as many slots may be free and resident.
+/// Pooled instances in all free lists of an engine: as many as the number of slots that may be free and
+/// resident.
 pub(crate) const MAX_POOLED: usize = WARM;
 
-/// How many more spares the shelves of an engine may have room for.
+/// The capacity that the free lists of an engine have not taken.
 #[derive(Debug)]
 pub(crate) struct PoolCapacity(AtomicUsize);
 
@@ -18,19 +19,19 @@ impl Default for PoolCapacity {
 }
 
 impl PoolCapacity {
-    /// How many are left.
+    /// The capacity that is left.
     #[cfg(test)]
     pub(crate) fn left(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn take(&self, spares: usize) -> bool {
-        // Relaxed, here and below: a count, which orders nothing else.
-        let less = |left: usize| left.checked_sub(spares);
+    pub(crate) fn take(&self, instances: usize) -> bool {
+        // Relaxed, here and below: the counter orders no other memory accesses.
+        let less = |left: usize| left.checked_sub(instances);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
-    pub(crate) fn give_back(&self, spares: usize) {
-        self.0.fetch_add(spares, Ordering::Relaxed);
+    pub(crate) fn give_back(&self, instances: usize) {
+        self.0.fetch_add(instances, Ordering::Relaxed);
     }
 }

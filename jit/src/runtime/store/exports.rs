@@ -1,4 +1,4 @@
-//! What instances of a store share with each other: exports, and modules that import them.
+//! What the instances of a store share: exports, and modules that import them.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::runtime::instantiate::{self, ResolvedImport};
 use crate::runtime::module::Module;
 use crate::runtime::vm::instance::Imported;
 
-/// Something that an instance exports, to be imported by another of the same store.
+/// An export of an instance, for another instance of the same store to import.
 #[derive(Clone, Copy, Debug)]
 pub struct Export {
     instance: Instance,
@@ -20,14 +20,14 @@ pub struct Export {
 }
 
 impl<T: Send + 'static> Store<T> {
-    /// Creates an instance whose imports are exports of other instances of this store, in declaration order and
-    /// without the reserved ones. The start function is not run.
+    /// Creates an instance whose imports are exports of other instances of this store, in declaration order
+    /// and without the reserved ones. The start function is not run.
     ///
     /// # Errors
-    /// See [`InstantiateError`]. After a trap, what the segments before it have written stays written.
+    /// See [`InstantiateError`]. After a trap, what the previous segments have written stays written.
     ///
     /// # Panics
-    /// As for [`Store::instantiate`], and when the store has an activation.
+    /// As [`Store::instantiate`]; also panics if the store has an activation.
     pub fn instantiate_with(
         &mut self,
         module: &Module,
@@ -58,19 +58,19 @@ impl<T: Send + 'static> Store<T> {
         }
     }
 
-    /// Whether it is a memory in a reservation, or no memory.
+    /// Whether an export is a reserved memory, or not a memory at all.
     fn may_be_reserved(&mut self, export: &Export) -> bool {
         let Item::Memory(index) = export.item else { return true };
         self.inner_mut().core.instances[export.instance.0 as usize].memory(index).is_reserved()
     }
 
-    /// What an instance exports under this name.
+    /// Returns the export of an instance with this name.
     pub fn export(&self, instance: Instance, name: &str) -> Option<Export> {
         let item = self.instance_data(instance).module.info.export(name)?;
         Some(Export { instance, item })
     }
 
-    /// The type of an export; a memory's or table's with its current size.
+    /// Returns the type of an export. For a memory or a table, the type has the current size.
     pub fn export_type(&self, export: Export) -> ExternType {
         let data = self.instance_data(export.instance);
         match (data.module.info.item_type(export.item), export.item) {
@@ -88,7 +88,7 @@ impl<T: Send + 'static> Store<T> {
         }
     }
 
-    /// The value of an exported global; `None` if the export is something else.
+    /// Returns the value of an exported global; `None` if the export is not a global.
     pub fn global(&self, export: Export) -> Option<Value> {
         let Item::Global(index) = export.item else { return None };
         let data = self.instance_data(export.instance);
@@ -98,7 +98,7 @@ impl<T: Send + 'static> Store<T> {
         Some(self.inner().core.value(ty, raw, export.instance.0))
     }
 
-    /// Pairs the imports of a module with exports, checking types.
+    /// Resolves the imports of a module to exports, and checks their types.
     fn resolved(
         &mut self,
         module: &Module,
@@ -132,7 +132,7 @@ impl<T: Send + 'static> Store<T> {
 
     fn resolve_import(&mut self, export: Export) -> ResolvedImport {
         let data = &mut self.inner_mut().core.instances[export.instance.0 as usize];
-        // From now on its references may be held by others.
+        // From now on, other instances may hold references to its functions.
         data.own_records();
         let instance = data.address();
         let imported = |index| Imported { instance, index };

@@ -1,4 +1,4 @@
-//! A module whose imports are resolved.
+//! Modules whose imports are resolved.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::runtime::module::Module;
 use crate::runtime::vm::libcalls::HostEntry;
 use crate::runtime::vm::template::Template;
 
-/// A module whose imports are resolved to host functions: what processes are instantiated from. Cheap to clone.
+/// A module whose imports are resolved to host functions. Processes are instantiated from it. Cheap to clone.
 pub struct Linked<T> {
     pub(crate) inner: Arc<LinkedInner<T>>,
 }
@@ -20,7 +20,7 @@ pub struct Linked<T> {
 /// The host function of each imported function.
 pub(crate) struct Hosts<T> {
     pub(crate) entries: Box<[HostEntry]>,
-    /// In the same order. They keep what the entries lead to.
+    /// In the same order. They keep alive what the entries point to.
     functions: Box<[HostFunc<T>]>,
 }
 
@@ -36,13 +36,13 @@ pub(crate) struct LinkedInner<T> {
     pub(crate) hosts: Arc<Hosts<T>>,
     /// The function records that all instances share.
     pub(crate) records: Arc<[VmFuncRef]>,
-    /// Its tables lead to the records.
+    /// Its tables point to the records.
     pub(crate) template: Arc<Result<Template, TrapKind>>,
     pub(crate) free_list: FreeList<T>,
 }
 
-// SAFETY: records and template are immutable, and lead to code that the module owns; host functions are Send and
-// Sync by their type.
+// SAFETY: the records and the template are immutable, and point to code that the module owns. Host functions
+// are Send and Sync by their type.
 unsafe impl<T> Send for LinkedInner<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for LinkedInner<T> {}
@@ -59,13 +59,13 @@ impl<T> fmt::Debug for Linked<T> {
     }
 }
 
-/// The host function that an import gets, of those that have its name.
+/// Returns the host function for an import, among those with its name.
 fn resolved<'a, T>(info: &ModuleInfo, import: &Import, found: &'a [HostFunc<T>]) -> Option<&'a HostFunc<T>> {
     let Item::Func(function) = import.item else { return None };
     found.iter().find(|host| host.ty == *info.function_type(function))
 }
 
-/// The imports that no host function is there for. `find`: all that have a name.
+/// Returns the imports without a host function. `find` returns all host functions with a name.
 pub(crate) fn unresolved<'a, T: 'a>(
     info: &ModuleInfo,
     find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
@@ -88,7 +88,7 @@ pub(crate) fn unresolved<'a, T: 'a>(
 }
 
 impl<T: 'static> Linked<T> {
-    /// `find`: all that have a name.
+    /// Resolves the imports of a module. `find` returns all host functions with a name.
     pub(crate) fn resolve<'a>(
         module: &Module,
         find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
@@ -116,15 +116,15 @@ impl<T: 'static> Linked<T> {
             hosts: Arc::new(Hosts::new(hosts)),
             records,
             template,
-            free_list: FreeList::new(module.inner.engine.room()),
+            free_list: FreeList::new(module.inner.engine.pool_capacity()),
         };
         Ok(Linked { inner: Arc::new(inner) })
     }
 }
 
 impl<T: 'static> Linked<T> {
-    /// The same, but that some of its host functions raise an error when they are called: those for which there is one, by
-    /// module and field name. What it has of them already stays refused.
+    /// Returns a copy in which some host functions only raise an error: those for which `error` returns one,
+    /// by module and field name. Functions that are refused already stay refused.
     pub fn refusing(&self, error: impl Fn(&str, &str) -> Option<Refusal>) -> Linked<T> {
         let LinkedInner { module, hosts, records, template, .. } = &*self.inner;
         let info = &module.inner.info;
@@ -138,28 +138,29 @@ impl<T: 'static> Linked<T> {
             hosts: Arc::new(Hosts::new(refused.collect())),
             records: records.clone(),
             template: template.clone(),
-            free_list: FreeList::new(module.inner.engine.room()),
+            free_list: FreeList::new(module.inner.engine.pool_capacity()),
         };
         Linked { inner: Arc::new(inner) }
     }
 }
 
 impl<T> Linked<T> {
-    /// Bytes of the host's memory that it takes with its module, as [`Module::host_bytes`]: what instances share, but not
-    /// what each has of its own.
+    /// Returns the bytes of host memory that the linked module takes together with its module (see
+    /// [`Module::host_bytes`]): what instances share, but not what each instance has of its own.
     pub fn host_bytes(&self) -> usize {
         let template = Result::as_ref(&self.inner.template).map_or(0, Template::host_bytes);
         self.module().host_bytes() + size_of_val(&*self.inner.records) + self.bytes_of_hosts() + template
     }
 
-    /// About as many of them as are for its host functions: what linking the module again takes.
+    /// Returns approximately the part of these bytes that belongs to host functions: what linking the module
+    /// again takes.
     pub fn bytes_of_hosts(&self) -> usize {
-        /// Bytes of a function's type, and of what it leads to.
+        /// Bytes of a function's type, and of what its entry points to.
         const EACH: usize = 160;
         self.inner.hosts.functions.len() * (size_of::<HostFunc<T>>() + size_of::<HostEntry>() + EACH)
     }
 
-    /// The module.
+    /// Returns the module.
     pub fn module(&self) -> &Module {
         &self.inner.module
     }

@@ -1,17 +1,21 @@
-//! Stores that have ended, made new for the next of the same module.
+//! Recycling of stores: a store that has ended becomes the next store of the same module.
 //!
-//! Most of what making and dropping a store costs is taking things from pools and giving them back: a stack, a slot for the
-//! memory, lists of both, and a dozen references that all threads count. The next store of the module takes the same
-//! again. So one that ends with a single instance, as it was made, is not taken apart: it is put on a *shelf* without its
-//! data. Who takes it from there gives it new limits, writes the globals, and copies data that is no image.
+//! Most of the cost of creating and dropping a store is taking things from pools and giving them back: a
+//! stack, a memory slot, the lists of both, and a dozen references whose counts all threads share. The next
+//! store of the module takes the same things again. So a store that ends with a single instance, as it was
+//! created, is not taken apart. Its data is dropped, and the rest waits as a [`PooledInstance`] in a free
+//! list of the linked module. The next owner gives it new limits, writes the globals, and copies data that is
+//! not part of an image.
 //!
-//! Its memory is zeroed as it would be for the pool, but for several spares at a time, just before they are needed or when
-//! too many of them have gathered: whether it is known which pages that takes (`vm/residency.rs`) is a question to the
-//! system, which costs as much as a sixth of a short process's life, and one answer does for all that have ended before.
+//! A pooled instance's memory is zeroed as it would be for the pool of memories, but in batches: just before
+//! instances are needed, or when too many used ones have gathered. To know which pages to zero
+//! (`perf/residency.rs`) takes a system call that costs up to a sixth of a short process's life. One call
+//! answers for all instances that have ended before it.
 //!
-//! A module has several shelves, and a thread takes from one of them; a store goes back to where it came from. So threads
-//! do not meet, neither at a lock nor at the count of the references that each store has of its shelf. A spare belongs to
-//! its shelf and refers to it; the circle is broken by closing the shelves with the last handle of the linked module.
+//! The free list of a module has several shards. A thread takes from its own shard, and a store returns to
+//! the shard that it came from. So threads do not contend for a lock, nor for the reference count of a shard.
+//! A pooled instance belongs to its shard and refers to it. This cycle is broken when the last handle of the
+//! linked module closes the shards.
 
 use std::mem::ManuallyDrop;
 use std::ops::RangeBounds;
@@ -28,49 +32,52 @@ use crate::runtime::vm::memory_budget::MemoryBudget;
 use crate::runtime::vm::template::Template;
 use crate::runtime::vm::thread;
 
-/// Shelves of a module: as many threads do not meet.
+/// Shards of a free list: this number of threads do not contend.
 const SHARDS: usize = 8;
 
-/// Spares that are made new at a time. All of them are used in turn, so more would not stay in the nearest cache.
+/// Instances that are renewed at a time. All of them are used in turn, so a larger batch would not stay in
+/// the nearest cache.
 const BATCH: usize = 8;
 
-/// Bytes of slots from which on a spare is made new when it ends: what it has used is not to lie around.
+/// The size of the slots, in bytes, from which an instance is renewed when its store ends, so that what it
+/// has used does not stay resident.
 const LARGE: usize = 2 << 20;
 
-/// By how many the room of a shelf grows and shrinks.
+/// The steps in which the capacity of a shard grows and shrinks.
 const STEP: usize = 32;
 
-/// The spare stores of a linked module. Closed when it is dropped.
+/// The pooled instances of a linked module. Dropping the list closes its shards.
 pub(crate) struct FreeList<T>([Arc<Shard<T>>; SHARDS]);
 
-/// Those of some threads, in lines of its own.
+/// The pooled instances of some of the threads. Aligned, so that shards share no cache lines.
 #[repr(align(128))]
 pub(super) struct Shard<T> {
     content: Mutex<Content<T>>,
-    /// What it has its room from.
-    room: Arc<PoolCapacity>,
+    /// The capacity of the engine, from which the shard takes its own.
+    engine: Arc<PoolCapacity>,
 }
 
 struct Content<T> {
     new: Vec<PooledInstance<T>>,
-    /// Those that are yet to be made new: fewer than two batches, for what they have used is still there.
+    /// Instances that are not renewed yet. There are fewer than two batches, because the memory that they
+    /// used is still resident.
     used: Vec<PooledInstance<T>>,
-    /// How many it may have.
-    room: usize,
+    /// The number of instances that the shard may hold.
+    capacity: usize,
     is_open: bool,
 }
 
 impl<T> FreeList<T> {
-    /// Empty ones, whose room is taken from this.
-    pub(crate) fn new(room: &Arc<PoolCapacity>) -> FreeList<T> {
+    /// A list of empty shards, which take their capacity from the engine's.
+    pub(crate) fn new(engine: &Arc<PoolCapacity>) -> FreeList<T> {
         FreeList(std::array::from_fn(|_| {
-            let content = Content { new: Vec::new(), used: Vec::new(), room: 0, is_open: true };
-            Arc::new(Shard { content: Mutex::new(content), room: room.clone() })
+            let content = Content { new: Vec::new(), used: Vec::new(), capacity: 0, is_open: true };
+            Arc::new(Shard { content: Mutex::new(content), engine: engine.clone() })
         }))
     }
 
-    /// The one of the thread that calls.
-    fn mine(&self) -> &Arc<Shard<T>> {
+    /// The shard of the calling thread.
+    fn of_this_thread(&self) -> &Arc<Shard<T>> {
         &self.0[thread::number() as usize % SHARDS]
     }
 }
@@ -90,21 +97,21 @@ impl<T> Shard<T> {
             content.renew(first..);
         }
         let pooled = content.new.pop()?;
-        // What is far from being used is others'.
-        if content.room - content.len() > 2 * STEP {
-            content.room -= STEP;
-            self.room.give_back(STEP);
+        // Return capacity that this shard is far from using to the other shards.
+        if content.capacity - content.len() > 2 * STEP {
+            content.capacity -= STEP;
+            self.engine.give_back(STEP);
         }
         Some(pooled)
     }
 
-    /// Puts a spare back, or drops it if there is no room.
+    /// Adds an instance, or drops it if the engine has no capacity left.
     fn put(&self, pooled: PooledInstance<T>) {
         let mut content = self.lock();
-        if content.len() == content.room && content.is_open && self.room.take(STEP) {
-            content.room += STEP;
+        if content.len() == content.capacity && content.is_open && self.engine.take(STEP) {
+            content.capacity += STEP;
         }
-        if content.len() < content.room {
+        if content.len() < content.capacity {
             content.put(pooled);
             return;
         }
@@ -112,11 +119,11 @@ impl<T> Shard<T> {
         drop(pooled);
     }
 
-    /// Drops what it has, and has no more.
+    /// Drops all instances. The shard takes no further ones.
     fn close(&self) {
         let mut content = self.lock();
         content.is_open = false;
-        self.room.give_back(std::mem::take(&mut content.room));
+        self.engine.give_back(std::mem::take(&mut content.capacity));
         let (new, used) = (std::mem::take(&mut content.new), std::mem::take(&mut content.used));
         drop(content);
         drop((new, used));
@@ -139,12 +146,12 @@ impl<T> Content<T> {
         }
         self.used.push(pooled);
         if self.used.len() == 2 * BATCH {
-            // The last ones may be needed at once, and are in the cache then.
+            // Renew the oldest: the latest may be needed next, and are still in the cache.
             self.renew(..BATCH);
         }
     }
 
-    /// Makes some of the used ones new.
+    /// Renews some of the used instances.
     fn renew(&mut self, which: impl RangeBounds<usize>) {
         let faults = Faults::until_now();
         let renewed = self.used.drain(which).map(|mut pooled| {
@@ -155,26 +162,47 @@ impl<T> Content<T> {
     }
 }
 
-/// A store without data, in which nothing runs. As a new one it is as it was when its instance was made, but for what
-/// [`Store::renewed`] does.
+/// A store without data, in which nothing runs. A renewed one is as it was when its instance was created,
+/// except for what [`Store::renewed`] sets.
 pub(super) struct PooledInstance<T> {
     store: NonNull<StoreInner<T>>,
     is_new: bool,
 }
 
-// SAFETY: there is no `T` in it. Whatever else it has belongs to no thread.
+// SAFETY: a pooled instance has no `T`: its data was dropped, and `forget` has cleared the outer calls, the
+// request and the results. Where `retire` drops an instance before `forget`, it does so on the thread that
+// owned the store. What remains is memory that belongs to no thread and that only this value refers to: the
+// stack, the instance with its memories and tables, and counted references whose types are Send
+// (`assert_parts_are_send`).
 unsafe impl<T> Send for PooledInstance<T> {}
+
+/// Fails to compile if a part of a pooled instance is tied to a thread. Not among the parts are the raw pointers of the
+/// instance, its memories and its tables, which lead to memory that the pooled instance owns.
+#[expect(dead_code, reason = "it is only compiled")]
+fn assert_parts_are_send<T>() {
+    fn is_send<P: Send>() {}
+    is_send::<crate::runtime::engine::Engine>();
+    is_send::<Arc<super::Hosts<T>>>();
+    is_send::<Option<super::Request<T>>>();
+    is_send::<Option<crate::runtime::error::HostError>>();
+    is_send::<Option<Arc<crate::runtime::vm::stack::StackPool>>>();
+    is_send::<Option<crate::runtime::vm::stack::PooledStack>>();
+    is_send::<Vec<crate::environ::value::Value>>();
+    is_send::<Vec<crate::environ::value::RawValue>>();
+    is_send::<MemoryBudget>();
+    is_send::<Arc<crate::runtime::loaded_module::LoadedModule>>();
+}
 
 impl<T> Drop for PooledInstance<T> {
     fn drop(&mut self) {
-        // SAFETY: a spare is its store's only owner, and that has no data.
+        // SAFETY: the pooled instance is the only owner of its store, which has no data.
         unsafe { StoreInner::free(self.store) };
     }
 }
 
 impl<T> PooledInstance<T> {
     fn renew(&mut self, faults: Faults) {
-        // SAFETY: it is the store's only owner, and nothing runs.
+        // SAFETY: the pooled instance is the only owner of its store, and nothing runs.
         let core = unsafe { &mut (*self.store.as_ptr()).core };
         core.instances[0].renew(faults);
         self.is_new = true;
@@ -182,11 +210,12 @@ impl<T> PooledInstance<T> {
 }
 
 impl<T: Send + 'static> Store<T> {
-    /// A store with an instance of the module: as [`Store::new`] and [`Store::instantiate`], but cheaper for those that
-    /// end and are followed by others of the same module. Where there is no instance, the store is empty.
+    /// Creates a store with an instance of the module: the same as [`Store::new`] and [`Store::instantiate`],
+    /// but cheaper when stores of one module follow each other. If the instance cannot be created, the store
+    /// is empty.
     ///
-    /// The memory, the stack and whatever else it consists of may be what an earlier one has left. The guest, and who
-    /// looks at it from outside, cannot tell: all that could be seen of the earlier one is gone.
+    /// The memory, the stack and other parts may have belonged to an earlier store. Neither the guest nor the
+    /// embedder can tell: everything that they could observe of the earlier store is gone.
     pub fn with_instance(
         linked: &Linked<T>,
         data: T,
@@ -196,14 +225,14 @@ impl<T: Send + 'static> Store<T> {
         if !engine.is_default_stack(limits.stack_size) {
             return Store::with_other_stacks(linked, data, limits);
         }
-        let shard = linked.inner.free_list.mine();
+        let shard = linked.inner.free_list.of_this_thread();
         if let Ok(template) = &*linked.inner.template
             && let Some(pooled) = shard.take()
         {
             let mut memory = MemoryBudget::new(limits.max_memory, limits.total.clone());
-            let has_room = template.table_entries <= limits.max_table_elements
+            let fits = template.table_entries <= limits.max_table_elements
                 && memory.charge(template.memory_bytes).is_ok();
-            if has_room {
+            if fits {
                 let store = Store::renewed(pooled, data, memory, limits.max_table_elements, linked, template);
                 return (store, Ok(Instance(0)));
             }
@@ -217,8 +246,8 @@ impl<T: Send + 'static> Store<T> {
         (store, instance)
     }
 
-    /// As [`Store::with_instance`], where no spare will do: they have the usual stacks. Apart from it, so that the data is not
-    /// moved once more on the usual way.
+    /// [`Store::with_instance`] for a stack size that pooled instances do not have. A function of its own, so
+    /// that the common path does not move the data once more.
     #[cold]
     #[inline(never)]
     fn with_other_stacks(
@@ -231,8 +260,8 @@ impl<T: Send + 'static> Store<T> {
         (store, instance)
     }
 
-    /// Gives a spare what it lacks: data, limits that have what it begins with accounted for, and the module's initial
-    /// values.
+    /// Completes a pooled instance: data, limits that already count what the instance begins with, and the
+    /// module's initial values.
     fn renewed(
         pooled: PooledInstance<T>,
         data: T,
@@ -242,7 +271,7 @@ impl<T: Send + 'static> Store<T> {
         template: &Template,
     ) -> Store<T> {
         let inner = ManuallyDrop::new(pooled).store;
-        // SAFETY: the spare was its only owner, and there was no data.
+        // SAFETY: the pooled instance was the only owner of its store, which had no data.
         let core = unsafe {
             (&raw mut (*inner.as_ptr()).data).write(ManuallyDrop::new(data));
             &mut (*inner.as_ptr()).core
@@ -258,13 +287,13 @@ impl<T: Send + 'static> Store<T> {
 }
 
 impl<T> StoreInner<T> {
-    /// Makes a spare of a store whose data is gone, if it is one that others can take the place of; else drops it.
+    /// Adds a store to the free list if another store can take its place; drops it otherwise.
     ///
     /// # Safety
-    /// The caller owns it, and its data has been dropped.
+    /// The caller owns the store, and its data has been dropped.
     pub(super) unsafe fn retire(this: NonNull<StoreInner<T>>) {
         let mut pooled = PooledInstance { store: this, is_new: false };
-        // SAFETY: ours, and nothing runs.
+        // SAFETY: the caller owns the store, and nothing runs.
         let inner = unsafe { &mut *this.as_ptr() };
         let Some(shard) = inner.shard.clone() else { return };
         let [instance] = &inner.core.instances[..] else { return };
@@ -276,7 +305,7 @@ impl<T> StoreInner<T> {
         shard.put(pooled);
     }
 
-    /// Forgets what is left of the last call and its limits, but for what the next call begins with writing.
+    /// Clears the limits and the state of the last call, except for what the next call writes first.
     fn forget(&mut self) {
         let core = &mut self.core;
         core.runtime.reductions = 0;
@@ -284,8 +313,8 @@ impl<T> StoreInner<T> {
         core.host_error = None;
         core.memory = MemoryBudget::new(0, None);
         core.is_own_stack_lent = false;
-        if let Some(home) = &core.own_stack {
-            home.trim();
+        if let Some(stack) = &core.own_stack {
+            stack.trim();
         }
         self.reductions = 0;
         self.given_back = 0;
@@ -294,17 +323,18 @@ impl<T> StoreInner<T> {
         self.outer = Vec::new();
     }
 
-    /// Drops a store whose data is gone.
+    /// Drops a store whose data has been dropped.
     ///
     /// # Safety
-    /// The caller owns it, its data has been dropped, and nobody uses it after this.
+    /// The caller owns the store, its data has been dropped, and the store is not used afterwards.
     unsafe fn free(this: NonNull<StoreInner<T>>) {
-        // SAFETY: made by `settle`, and the caller's alone. The home goes last, it is what all the rest is in.
+        // SAFETY: the store was created by `settle` and belongs to the caller. A store that lies in its own
+        // stack is dropped before that stack.
         unsafe {
             match (*this.as_ptr()).core.own_stack.take() {
-                Some(home) => {
+                Some(stack) => {
                     this.drop_in_place();
-                    drop(home);
+                    drop(stack);
                 }
                 None => drop(Box::from_raw(this.as_ptr())),
             }

@@ -32,14 +32,14 @@ fn addresses(stores: &[Store<()>]) -> Vec<usize> {
 
 /// What all shelves have, and how much room they have for it.
 fn kept(linked: &Linked<()>) -> (usize, usize) {
-    linked.inner.free_list.0.iter().fold((0, 0), |(spares, room), shard| {
+    linked.inner.free_list.0.iter().fold((0, 0), |(instances, capacity), shard| {
         let content = shard.lock();
-        (spares + content.len(), room + content.room)
+        (instances + content.len(), capacity + content.capacity)
     })
 }
 
 fn left(engine: &Engine) -> usize {
-    engine.room().left()
+    engine.pool_capacity().left()
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn who_ends_is_followed_by_the_next() {
     drop(first);
     assert_eq!(kept(&linked).0, 3 * BATCH + 1);
     // A batch at a time is made new: the first when the second is there as well, or when they are needed.
-    let shard = linked.inner.free_list.mine();
+    let shard = linked.inner.free_list.of_this_thread();
     let have = |content: MutexGuard<'_, Content<()>>| (content.new.len(), content.used.len());
     assert_eq!(have(shard.lock()), (2 * BATCH, BATCH + 1));
     let mut second = stores(&linked, 2 * BATCH + 1);
@@ -83,7 +83,7 @@ fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
         assert!(store.inner().core.is_own_stack_lent);
         drop(store);
         assert_eq!(kept(&linked).0, spares);
-        let pooled = linked.inner.free_list.mine().lock().used.pop();
+        let pooled = linked.inner.free_list.of_this_thread().lock().used.pop();
         if let Some(pooled) = pooled {
             // SAFETY: the test has it.
             assert!(unsafe { !(*pooled.store.as_ptr()).core.is_own_stack_lent });
@@ -98,7 +98,7 @@ fn what_a_large_one_has_used_does_not_lie_around() {
         let wasm = wat::parse_str(format!("(module (memory {pages}))")).unwrap();
         let linked = Linker::new().link(&Module::compile(&engine, &wasm).unwrap()).unwrap();
         drop(stores(&linked, 1));
-        let content = linked.inner.free_list.mine().lock();
+        let content = linked.inner.free_list.of_this_thread().lock();
         assert_eq!((content.new.len() == 1, content.used.len() == 1), (is_new, !is_new));
     }
 }
@@ -130,7 +130,7 @@ fn nothing_is_kept_for_a_module_that_is_gone() {
     let linked = linked(&engine);
     let running = stores(&linked, 3);
     let module = linked.module().clone();
-    let shard = Arc::downgrade(linked.inner.free_list.mine());
+    let shard = Arc::downgrade(linked.inner.free_list.of_this_thread());
     drop(stores(&linked, 5));
     drop(linked);
     assert!(shard.upgrade().is_some(), "those that run refer to it");
@@ -153,7 +153,7 @@ fn who_is_next_finds_what_the_module_says() {
     let mut expected = vec![0; 1 << 16];
     expected[100..104].copy_from_slice(b"data");
     for round in 0..2 {
-        let kept = linked.inner.free_list.mine().lock().len();
+        let kept = linked.inner.free_list.of_this_thread().lock().len();
         assert_eq!(kept, round * BATCH, "the second ones are the first ones again");
         let mut running = Vec::new();
         for number in 0..BATCH {
