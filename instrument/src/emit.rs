@@ -5,7 +5,7 @@ use wasmparser::FunctionBody;
 
 use crate::abi::CODE_START_SECTION;
 use crate::body::{Body, Item, Kind, Number};
-use crate::origin::OffsetMap;
+use crate::offset_map::OffsetMap;
 use crate::plan::Charge;
 
 /// The code section while it is written.

@@ -67,7 +67,7 @@ pub enum PrepareError {
 #[non_exhaustive]
 pub enum Limit {
     /// The size of the file.
-    #[error("a module may have at most {} bytes", crate::screen::MAX_MODULE_BYTES)]
+    #[error("a module may have at most {} bytes", crate::prevalidation::MAX_MODULE_BYTES)]
     ModuleBytes,
     /// The size of a function's code with its charges, of which there may be many in little code.
     #[error("a function may have at most {} bytes when it is prepared", crate::rewrite::MAX_FUNCTION_BYTES)]

@@ -41,13 +41,13 @@ pub mod cost;
 mod emit;
 mod error;
 mod features;
-mod origin;
+mod offset_map;
 mod plan;
 mod prepare;
+mod prevalidation;
 mod proposal;
 mod read;
 mod rewrite;
-mod screen;
 #[cfg(test)]
 mod testing;
 mod unroll;
@@ -56,10 +56,10 @@ mod verify;
 pub use container::{Manifest, inspect, is_prepared};
 pub use error::{FunctionRef, Limit, ManifestError, PrepareError, Region, VerifyError, VerifyErrorKind};
 pub use features::FEATURES;
-pub use origin::{OffsetIndex, original_offset};
+pub use offset_map::{OffsetIndex, original_offset};
 pub use prepare::{Options, Prepared, Stats, prepare, prepare_with_progress};
+pub use prevalidation::MAX_MODULE_BYTES;
 pub use proposal::{RefusedProposals, refused_proposal};
-pub use screen::MAX_MODULE_BYTES;
 pub use verify::{Report, verify, verify_with_progress};
 
 /// A hash of this crate's sources: the cost model, the rewriting and the verifier.

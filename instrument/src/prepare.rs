@@ -7,9 +7,9 @@ use wasmparser::WasmFeatures;
 
 use crate::error::{Limit, PrepareError, VerifyError, VerifyErrorKind};
 use crate::features::FEATURES;
-use crate::origin::DebugSections;
+use crate::offset_map::DebugSections;
+use crate::prevalidation::check_head;
 use crate::rewrite::{Error, How, rewrite};
-use crate::screen::check_head;
 use crate::verify::{Report, verify_with_progress};
 
 /// How a module is prepared.

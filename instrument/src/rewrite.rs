@@ -1,6 +1,6 @@
 //! Puts the charges into a module.
 //!
-//! Only what [`crate::screen`] has let through is looked at. The rewriter adds the reserved import and, in
+//! Only what [`crate::prevalidator`] has let through is looked at. The rewriter adds the reserved import and, in
 //! every function, the charges that [`crate::plan`] asks for; before that, [`crate::unroll`] writes small loops out. The
 //! import comes behind all others, so functions that the module defines move up by one: code has
 //! [`Patch`](crate::body::Patch)es for that, and sections that name one are encoded anew. Everything else is copied byte
@@ -25,9 +25,9 @@ use crate::abi::{CHARGE_FUNCTION, CODE_START_SECTION, KEPT_DEBUG_PREFIX, METERIN
 use crate::body::{Body, Imported};
 use crate::emit::{Emitter, Origins};
 use crate::error::Limit;
-use crate::origin::{OffsetMap, kept_name};
+use crate::offset_map::{OffsetMap, kept_name};
 use crate::plan::{Plan, longest_run, plan};
-use crate::screen::{Refusal, Screen, parser};
+use crate::prevalidation::{Prevalidator, Refusal, parser};
 use crate::unroll::unroll;
 
 /// A module with its charges.
@@ -128,15 +128,15 @@ pub(crate) fn rewrite(
     };
     // What is added is a tenth, or a little more.
     rewriter.rewritten.bytes = Vec::with_capacity(wasm.len() + wasm.len() / 4 + 256);
-    let mut screen = Screen::new(how.features);
+    let mut prevalidator = Prevalidator::new(how.features);
     let mut end = 0;
     for payload in parser(how.features).parse_all(wasm) {
         let payload = payload?;
-        let validator = screen.payload(&payload)?;
+        let validator = prevalidator.payload(&payload)?;
         match (payload, validator) {
             (Payload::CodeSectionEntry(body), Some(mut validator)) => {
                 rewriter.function(&body, &mut validator)?;
-                screen.recycle(validator);
+                prevalidator.recycle(validator);
                 end = body.range().end;
             }
             (payload, _) => {

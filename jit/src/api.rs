@@ -9,7 +9,9 @@ use crate::compiler::NativeCompiler;
 use crate::environ::{budget::Budget, error::CompileError, options::CompileOptions};
 use crate::runtime::engine::{Engine, EngineConfig, EngineError};
 #[cfg(feature = "compiler")]
-use crate::runtime::{code::UnloadedCode, debug, debug::DebugInfo, loaded::ModuleInner, module::Module};
+use crate::runtime::{
+    code::UnloadedCode, debug, debug::DebugInfo, loaded_module::LoadedModule, module::Module,
+};
 
 impl Engine {
     /// An engine for the machine it runs on.
@@ -59,10 +61,10 @@ impl Module {
         options: CompileOptions,
         budget: &Budget,
     ) -> Result<Module, CompileError> {
-        let (shape, artifact) = engine.compiler().compile(wasm, options, budget, engine.max_frame())?;
+        let (info, artifact) = engine.compiler().compile(wasm, options, budget, engine.max_frame())?;
         let code = UnloadedCode::of(artifact).map_err(|error| CompileError::Codegen(error.to_string()))?;
         let debug = DebugInfo::in_memory(debug::extract(wasm));
-        let inner = ModuleInner::load(engine, shape, code, options, debug)?;
+        let inner = LoadedModule::load(engine, info, code, options, debug)?;
         Ok(Module { inner: Arc::new(inner) })
     }
 }

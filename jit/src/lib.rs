@@ -65,7 +65,7 @@ pub use runtime::debug::Source;
 pub use runtime::engine::{Engine, EngineConfig, EngineError};
 pub use runtime::error::{Frame, HostError, InstantiateError, LinkError, MissingImport, Trap, TrapKind};
 pub use runtime::linker::Linker;
-pub use runtime::loaded::{FuncIndex, ModuleId};
+pub use runtime::loaded_module::{FuncIndex, ModuleId};
 pub use runtime::module::Module;
 pub use runtime::nearest::nearest;
 pub use runtime::precompiled::PrecompiledError;
@@ -74,7 +74,7 @@ pub use runtime::store::{
     Linked, Progress, Refusal, Resume, Store, StoreLimits, Unchecked, WasmValue,
 };
 pub use runtime::sys::page_faults;
-pub use runtime::vm::account::TotalMemory;
+pub use runtime::vm::memory_budget::TotalMemory;
 /// Hints for the processor, which the executor gives. They are no part of the stable interface.
 #[doc(hidden)]
 pub use runtime::{perf::prefetch::prefetch, perf::working_set::WorkingSet};

@@ -24,11 +24,11 @@ fn masks(options: CompileOptions) -> Vec<bool> {
     let wasm = wat::parse_str(GUEST).expect("it is valid");
     let module = Module::compile_with(&engine, &wasm, options).expect("it is supported");
     let code = &module.inner.code;
-    let functions = 0..module.inner.shape.functions.len() as u32;
+    let functions = 0..module.inner.info.functions.len() as u32;
     functions
-        .map(|piece| {
+        .map(|function| {
             // SAFETY: the piece is readable, and lives as long as the module.
-            let bytes = unsafe { std::slice::from_raw_parts(code.address(piece), code.size(piece)) };
+            let bytes = unsafe { std::slice::from_raw_parts(code.address(function), code.size(function)) };
             if cfg!(target_arch = "aarch64") {
                 // The barrier behind the conditional selection.
                 bytes.chunks_exact(4).any(|word| word == 0xd503_229f_u32.to_le_bytes())

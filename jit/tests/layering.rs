@@ -30,7 +30,7 @@ const UNSAFE: &[&str] = &[
     "runtime/store/host_func.rs",
     "runtime/store/linked.rs",
     "runtime/store/mod.rs",
-    "runtime/store/spare.rs",
+    "runtime/store/pool.rs",
     "runtime/sys/interpreted.rs",
     "runtime/sys/mod.rs",
     "runtime/sys/unix/backing.rs",

@@ -26,7 +26,7 @@ use crate::runtime::code::UnloadedCode;
 use crate::runtime::code::artifact_file as entry;
 use crate::runtime::debug::{self, DebugInfo};
 use crate::runtime::engine::Engine;
-use crate::runtime::loaded::ModuleInner;
+use crate::runtime::loaded_module::LoadedModule;
 use crate::runtime::module::Module;
 
 pub use key::CacheKey;
@@ -86,8 +86,8 @@ impl Cache {
         };
         self.directory.touch(&file);
         let debug = entry.debug.into_info(file);
-        let module = if ModuleInner::fits(&entry.declarations, &entry.code) {
-            ModuleInner::load(engine, entry.declarations, entry.code, key.options(), debug).ok()
+        let module = if LoadedModule::fits(&entry.declarations, &entry.code) {
+            LoadedModule::load(engine, entry.declarations, entry.code, key.options(), debug).ok()
         } else {
             None
         };
@@ -108,9 +108,9 @@ impl Cache {
         wasm: &[u8],
         budget: &Budget,
     ) -> Result<Module, CompileError> {
-        let (shape, artifact) = engine.compiler().compile(wasm, key.options(), budget, engine.max_frame())?;
+        let (info, artifact) = engine.compiler().compile(wasm, key.options(), budget, engine.max_frame())?;
         let sections = debug::extract(wasm);
-        let written = entry::write(key.bytes(), &declarations::extract(wasm, &shape), &sections, &artifact);
+        let written = entry::write(key.bytes(), &declarations::extract(wasm, &info), &sections, &artifact);
         let parts = written.parts(&artifact, &sections);
         // If it fails, whoever comes next compiles again.
         let debug = match self.directory.insert(key, &parts) {
@@ -118,7 +118,7 @@ impl Cache {
             _ => DebugInfo::in_memory(sections),
         };
         let code = UnloadedCode::of(artifact).map_err(|error| CompileError::Codegen(error.to_string()))?;
-        let inner = ModuleInner::load(engine, shape, code, key.options(), debug)?;
+        let inner = LoadedModule::load(engine, info, code, key.options(), debug)?;
         Ok(Module { inner: Arc::new(inner) })
     }
 }

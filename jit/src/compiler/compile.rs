@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator};
 
 use super::NativeCompiler;
+use super::compiled_function::CompiledFunction;
 use super::link::link;
-use super::piece::CompiledCode;
 use crate::compiler::translate::{self, BodyTranslator, FunctionInput, ModuleEnvironment};
 use crate::environ::artifact::Artifact;
 use crate::environ::budget::Budget;
-use crate::environ::entries::Entries;
+use crate::environ::entry_trampolines::EntryTrampolines;
 use crate::environ::error::CompileError;
 use crate::environ::error::unsupported;
 use crate::environ::features::FEATURES;
+use crate::environ::module_info::{ModuleInfo, name_proposal, read_section};
 use crate::environ::options::CompileOptions;
-use crate::environ::shape::{Shape, name_proposal, read_section};
 use crate::environ::vm_layout::{VmFuncRef, VmOffsets};
 
 /// Below this many bytes of function bodies a second thread costs more than it saves.
@@ -29,7 +29,7 @@ pub(super) fn compile(
     options: CompileOptions,
     budget: &Budget,
     max_frame: u32,
-) -> Result<(Shape, Artifact), CompileError> {
+) -> Result<(ModuleInfo, Artifact), CompileError> {
     translate_all(compiler, wasm, options, budget, max_frame).map_err(|error| name_proposal(wasm, error))
 }
 
@@ -39,29 +39,29 @@ fn translate_all(
     options: CompileOptions,
     budget: &Budget,
     max_frame: u32,
-) -> Result<(Shape, Artifact), CompileError> {
-    let (mut shape, bodies) = parse(wasm, budget)?;
-    let offsets = VmOffsets::new(&shape);
-    let entries = Entries::new(&shape);
-    let (isa, hasty_isa) = (&*compiler.isa, &*compiler.hasty_isa);
-    let module = ModuleEnvironment { isa, hasty_isa, max_frame, shape: &shape, offsets: &offsets, options };
+) -> Result<(ModuleInfo, Artifact), CompileError> {
+    let (mut info, bodies) = parse(wasm, budget)?;
+    let offsets = VmOffsets::new(&info);
+    let entries = EntryTrampolines::new(&info);
+    let (isa, baseline_isa) = (&*compiler.isa, &*compiler.baseline_isa);
+    let module = ModuleEnvironment { isa, baseline_isa, max_frame, info: &info, offsets: &offsets, options };
     let size: usize = bodies.iter().map(|input| input.body.as_bytes().len()).sum();
     let threads = if size < PARALLEL_FROM { 1 } else { budget.threads };
-    let bodies = bodies.into_iter().map(Piece::Body);
-    let imports = (0..shape.imported_functions).map(Piece::HostTrampoline);
-    let types = entries.types().iter().map(|&ty| Piece::EntryTrampoline(ty));
-    let pieces = bodies.chain(imports).chain([Piece::YieldStub]).chain(types).collect();
-    let code = compile_all(module, pieces, threads, budget)?;
+    let bodies = bodies.into_iter().map(CompileTask::Body);
+    let imports = (0..info.imported_functions).map(CompileTask::HostTrampoline);
+    let types = entries.types().iter().map(|&ty| CompileTask::EntryTrampoline(ty));
+    let tasks = bodies.chain(imports).chain([CompileTask::YieldStub]).chain(types).collect();
+    let code = compile_all(module, tasks, threads, budget)?;
     let artifact = link(&code)?;
-    let bodies = shape.functions.len() - shape.imported_functions as usize;
-    let frames = (shape.imported_functions..).zip(&code[..bodies]).map(|(index, code)| (index, code.frame));
-    shape.largest_frame = frames.max_by_key(|(_, frame)| *frame);
-    Ok((shape, artifact))
+    let bodies = info.functions.len() - info.imported_functions as usize;
+    let frames = (info.imported_functions..).zip(&code[..bodies]).map(|(index, code)| (index, code.frame));
+    info.largest_frame = frames.max_by_key(|(_, frame)| *frame);
+    Ok((info, artifact))
 }
 
-fn parse<'a>(wasm: &'a [u8], budget: &Budget) -> Result<(Shape, Vec<FunctionInput<'a>>), CompileError> {
+fn parse<'a>(wasm: &'a [u8], budget: &Budget) -> Result<(ModuleInfo, Vec<FunctionInput<'a>>), CompileError> {
     let mut validator = Validator::new_with_features(FEATURES);
-    let mut shape = Shape::default();
+    let mut info = ModuleInfo::default();
     let mut bodies = Vec::new();
     let mut parser = Parser::new(0);
     // The parser itself reads some encodings differently with a feature on.
@@ -72,19 +72,19 @@ fn parse<'a>(wasm: &'a [u8], budget: &Budget) -> Result<(Shape, Vec<FunctionInpu
             return Err(unsupported("a component (this engine runs core modules)", 0));
         }
         if let ValidPayload::Func(validator, body) = validator.payload(&payload)? {
-            let index = shape.imported_functions + bodies.len() as u32;
+            let index = info.imported_functions + bodies.len() as u32;
             bodies.push(FunctionInput { index, body, validator });
             continue;
         }
-        read_section(&mut shape, payload)?;
+        read_section(&mut info, payload)?;
         budget.check(0)?;
-        budget.check_data(shape.host_bytes() + shape.functions.len() * size_of::<VmFuncRef>())?;
+        budget.check_data(info.host_bytes() + info.functions.len() * size_of::<VmFuncRef>())?;
     }
-    Ok((shape, bodies))
+    Ok((info, bodies))
 }
 
 /// What becomes one piece of code. [`CodeLayout`] says in which order they are.
-enum Piece<'a> {
+enum CompileTask<'a> {
     Body(FunctionInput<'a>),
     /// For an imported function.
     HostTrampoline(u32),
@@ -93,18 +93,18 @@ enum Piece<'a> {
     EntryTrampoline(u32),
 }
 
-impl Piece<'_> {
+impl CompileTask<'_> {
     fn compile(
         self,
         module: ModuleEnvironment<'_>,
         translator: &mut BodyTranslator,
-    ) -> Result<CompiledCode, CompileError> {
+    ) -> Result<CompiledFunction, CompileError> {
         match self {
-            Piece::Body(input) => translator.compile(module, input),
-            Piece::HostTrampoline(import) => translate::host_trampoline(module, import),
-            Piece::YieldStub => translate::yield_stub(module),
-            Piece::EntryTrampoline(ty) => {
-                translate::entry_trampoline(module, &module.shape.types[ty as usize])
+            CompileTask::Body(input) => translator.compile(module, input),
+            CompileTask::HostTrampoline(import) => translate::host_trampoline(module, import),
+            CompileTask::YieldStub => translate::yield_stub(module),
+            CompileTask::EntryTrampoline(ty) => {
+                translate::entry_trampoline(module, &module.info.types[ty as usize])
             }
         }
     }
@@ -113,18 +113,18 @@ impl Piece<'_> {
 /// Compiles all pieces, on several threads; stops soon after the first failure.
 fn compile_all(
     module: ModuleEnvironment<'_>,
-    pieces: Vec<Piece<'_>>,
+    tasks: Vec<CompileTask<'_>>,
     threads: usize,
     budget: &Budget,
-) -> Result<Vec<CompiledCode>, CompileError> {
+) -> Result<Vec<CompiledFunction>, CompileError> {
     let work = Work {
-        pieces: pieces.into_iter().map(|piece| Mutex::new(Slot::Open(piece))).collect(),
+        tasks: tasks.into_iter().map(|task| Mutex::new(Slot::Open(task))).collect(),
         next: AtomicUsize::new(0),
         code: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
     };
     std::thread::scope(|scope| {
-        for _ in 1..threads.min(work.pieces.len()) {
+        for _ in 1..threads.min(work.tasks.len()) {
             // A thread that is not to be had is done without: this one works too.
             let _ = std::thread::Builder::new().spawn_scoped(scope, || work.run(module, budget));
         }
@@ -132,13 +132,13 @@ fn compile_all(
     });
     // In order, so that the first error in the file is the one reported: pieces are taken in order, so all before
     // it have been finished.
-    let slots = work.pieces.into_iter().map(|slot| slot.into_inner().expect("no panic while it is held"));
+    let slots = work.tasks.into_iter().map(|slot| slot.into_inner().expect("no panic while it is held"));
     slots.map(Slot::result).collect()
 }
 
 /// What the compiling threads share.
 struct Work<'a> {
-    pieces: Vec<Mutex<Slot<'a>>>,
+    tasks: Vec<Mutex<Slot<'a>>>,
     /// The next piece to take. Relaxed, as the others: they only hand out numbers; the mutexes order the data.
     next: AtomicUsize,
     /// Bytes of code so far.
@@ -147,23 +147,23 @@ struct Work<'a> {
 }
 
 enum Slot<'a> {
-    Open(Piece<'a>),
+    Open(CompileTask<'a>),
     Taken,
-    Done(Result<CompiledCode, CompileError>),
+    Done(Result<CompiledFunction, CompileError>),
 }
 
 impl<'a> Slot<'a> {
-    fn take(&mut self) -> Piece<'a> {
+    fn take(&mut self) -> CompileTask<'a> {
         match std::mem::replace(self, Slot::Taken) {
-            Slot::Open(piece) => piece,
+            Slot::Open(task) => task,
             _ => unreachable!("each number is handed out once"),
         }
     }
 
-    fn result(self) -> Result<CompiledCode, CompileError> {
+    fn result(self) -> Result<CompiledFunction, CompileError> {
         match self {
             Slot::Done(result) => result,
-            _ => unreachable!("a piece is left out only behind one that failed"),
+            _ => unreachable!("a function is left out only behind one that failed"),
         }
     }
 }
@@ -172,11 +172,11 @@ impl Work<'_> {
     fn run(&self, module: ModuleEnvironment<'_>, budget: &Budget) {
         let mut translator = BodyTranslator::default();
         while !self.failed.load(Ordering::Relaxed)
-            && let Some(slot) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed))
+            && let Some(slot) = self.tasks.get(self.next.fetch_add(1, Ordering::Relaxed))
         {
             let lock = || slot.lock().expect("no panic while it is held");
-            let piece = lock().take();
-            let result = self.compile(piece, module, &mut translator, budget);
+            let task = lock().take();
+            let result = self.compile(task, module, &mut translator, budget);
             if result.is_err() {
                 self.failed.store(true, Ordering::Relaxed);
             }
@@ -186,14 +186,14 @@ impl Work<'_> {
 
     fn compile(
         &self,
-        piece: Piece<'_>,
+        task: CompileTask<'_>,
         module: ModuleEnvironment<'_>,
         translator: &mut BodyTranslator,
         budget: &Budget,
-    ) -> Result<CompiledCode, CompileError> {
+    ) -> Result<CompiledFunction, CompileError> {
         // Before the first one too: a module may have waited for its turn.
         budget.check(0)?;
-        let code = piece.compile(module, translator)?;
+        let code = task.compile(module, translator)?;
         let before = self.code.fetch_add(code.size(), Ordering::Relaxed);
         budget.check(before + code.size())?;
         Ok(code)

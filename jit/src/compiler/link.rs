@@ -5,7 +5,7 @@
 
 use cranelift_codegen::binemit::Reloc;
 
-use super::piece::{CompiledCode, Relocation, Target};
+use super::compiled_function::{CompiledFunction, Relocation, Target};
 use crate::environ::artifact::{Artifact, Fixup, FixupValue};
 use crate::environ::error::{CompileError, unsupported};
 use crate::environ::tables::TableBuilder;
@@ -18,18 +18,18 @@ const FUNCTION_ALIGNMENT: u32 = 32;
 pub(crate) const MAX_CODE: usize = if cfg!(target_arch = "aarch64") { 127 << 20 } else { 1 << 30 };
 
 /// Links the pieces of a module; they refer to each other by their index.
-pub(crate) fn link(pieces: &[CompiledCode]) -> Result<Artifact, CompileError> {
-    let (starts, size) = place(pieces);
+pub(crate) fn link(functions: &[CompiledFunction]) -> Result<Artifact, CompileError> {
+    let (starts, size) = place(functions);
     if size > MAX_CODE {
         return Err(unsupported(&format!("a module of more than {MAX_CODE} bytes of native code"), 0));
     }
     let mut tables = TableBuilder::default();
-    pieces.iter().zip(&starts).for_each(|(piece, &start)| tables.push(start, piece.tables()));
+    functions.iter().zip(&starts).for_each(|(function, &start)| tables.push(start, function.tables()));
     let mut code = vec![0; size];
     let mut fixups = Vec::new();
-    for (piece, &start) in pieces.iter().zip(&starts) {
-        code[start as usize..][..piece.bytes.len()].copy_from_slice(&piece.bytes);
-        for relocation in &piece.relocations {
+    for (function, &start) in functions.iter().zip(&starts) {
+        code[start as usize..][..function.bytes.len()].copy_from_slice(&function.bytes);
+        for relocation in &function.relocations {
             let done = resolve(&mut code, &starts, start, relocation, &mut fixups);
             done.ok_or_else(|| CompileError::Codegen(format!("a relocation {:?}", relocation.kind)))?;
         }
@@ -38,14 +38,14 @@ pub(crate) fn link(pieces: &[CompiledCode]) -> Result<Artifact, CompileError> {
 }
 
 /// Where each piece starts, and the size of all.
-fn place(pieces: &[CompiledCode]) -> (Vec<u32>, usize) {
+fn place(functions: &[CompiledFunction]) -> (Vec<u32>, usize) {
     let mut end: usize = 0;
-    let mut starts = Vec::with_capacity(pieces.len());
-    for piece in pieces {
-        let start = end.next_multiple_of(FUNCTION_ALIGNMENT.max(piece.alignment) as usize);
+    let mut starts = Vec::with_capacity(functions.len());
+    for function in functions {
+        let start = end.next_multiple_of(FUNCTION_ALIGNMENT.max(function.alignment) as usize);
         // What does not fit 32 bits is refused as a whole.
         starts.push(start as u32);
-        end = start + piece.bytes.len();
+        end = start + function.bytes.len();
     }
     (starts, end)
 }
@@ -61,7 +61,7 @@ fn resolve(
 ) -> Option<()> {
     let at = start.checked_add(relocation.offset)?;
     let target = match relocation.target {
-        Target::Piece(piece) => *starts.get(piece as usize)?,
+        Target::Function(function) => *starts.get(function as usize)?,
         Target::Own(offset) => start + offset,
         Target::Routine(routine) => return fix_later(fixups, at, relocation, FixupValue::Routine(routine)),
         Target::TypeNumber(ty) => return fix_later(fixups, at, relocation, FixupValue::TypeNumber(ty)),

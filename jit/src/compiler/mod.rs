@@ -1,12 +1,12 @@
 //! Compiles modules to native code with Cranelift.
 //!
-//! `compile` validates a module and translates its functions in parallel, each by `translate`; `piece` takes a function
+//! `compile` validates a module and translates its functions in parallel, each by `translate`; `function` takes a function
 //! from Cranelift; `link` places the functions one behind the other in an artifact. Nothing here is loaded or run.
 
 mod compile;
+mod compiled_function;
 mod isa;
 mod link;
-mod piece;
 mod translate;
 
 use cranelift_codegen::isa::OwnedTargetIsa;
@@ -15,15 +15,15 @@ use crate::environ::artifact::Artifact;
 use crate::environ::budget::Budget;
 use crate::environ::compiler::Compiler;
 use crate::environ::error::CompileError;
+use crate::environ::module_info::ModuleInfo;
 use crate::environ::options::CompileOptions;
-use crate::environ::shape::Shape;
 use crate::environ::target::Target;
 
 /// The compiler for the machine that it runs on.
 pub(crate) struct NativeCompiler {
     isa: OwnedTargetIsa,
     /// For functions that are compiled in a time that is about linear in their size or not at all.
-    hasty_isa: OwnedTargetIsa,
+    baseline_isa: OwnedTargetIsa,
     target: Target,
 }
 
@@ -32,12 +32,12 @@ impl NativeCompiler {
     /// When Cranelift has no back end for this machine.
     pub(crate) fn new(canonical_nans: bool) -> Result<NativeCompiler, String> {
         let isa = isa::native("speed", "backtracking", canonical_nans)?;
-        let hasty_isa = isa::native("none", "single_pass", canonical_nans)?;
+        let baseline_isa = isa::native("none", "single_pass", canonical_nans)?;
         let is_on = |flag: &&cranelift_codegen::settings::Value| flag.as_bool() == Some(true);
         let flags = isa.isa_flags();
         let processor_features = flags.iter().filter(is_on).map(|flag| flag.name.to_owned()).collect();
         let target = Target { triple: isa.triple().to_string(), processor_features, canonical_nans };
-        Ok(NativeCompiler { isa, hasty_isa, target })
+        Ok(NativeCompiler { isa, baseline_isa, target })
     }
 }
 
@@ -48,7 +48,7 @@ impl Compiler for NativeCompiler {
         options: CompileOptions,
         budget: &Budget,
         max_frame: u32,
-    ) -> Result<(Shape, Artifact), CompileError> {
+    ) -> Result<(ModuleInfo, Artifact), CompileError> {
         compile::compile(self, wasm, options, budget, max_frame)
     }
 

@@ -1,7 +1,7 @@
 //! The order of the functions in a module's compiled code: function bodies, host trampolines, the yield stub, and entry
 //! trampolines.
 
-use super::shape::Shape;
+use super::module_info::ModuleInfo;
 
 /// Where in a module's code image each kind of code is.
 #[derive(Clone, Copy, Debug)]
@@ -11,9 +11,9 @@ pub(crate) struct CodeLayout {
 }
 
 impl CodeLayout {
-    pub(crate) fn new(shape: &Shape) -> CodeLayout {
-        let imported = shape.imported_functions;
-        CodeLayout { defined: shape.functions.len() as u32 - imported, imported }
+    pub(crate) fn new(info: &ModuleInfo) -> CodeLayout {
+        let imported = info.imported_functions;
+        CodeLayout { defined: info.functions.len() as u32 - imported, imported }
     }
 
     /// The code to call for a function: its own, or an import's host trampoline.
@@ -25,15 +25,15 @@ impl CodeLayout {
     }
 
     /// The function that a piece of code is the body of.
-    pub(crate) fn function_of(self, piece: u32) -> Option<u32> {
-        (piece < self.defined).then_some(piece + self.imported)
+    pub(crate) fn wasm_function(self, compiled: u32) -> Option<u32> {
+        (compiled < self.defined).then_some(compiled + self.imported)
     }
 
     pub(crate) fn yield_stub(self) -> u32 {
         self.defined + self.imported
     }
 
-    /// An entry trampoline, by its number in [`Entries`].
+    /// An entry trampoline, by its number in [`EntryTrampolines`].
     pub(crate) fn entry(self, trampoline: u32) -> u32 {
         self.yield_stub() + 1 + trampoline
     }

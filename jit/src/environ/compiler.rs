@@ -6,8 +6,8 @@
 use super::artifact::Artifact;
 use super::budget::Budget;
 use super::error::CompileError;
+use super::module_info::ModuleInfo;
 use super::options::CompileOptions;
-use super::shape::Shape;
 use super::target::Target;
 
 /// Compiles modules for one target.
@@ -20,7 +20,7 @@ pub(crate) trait Compiler: Send + Sync {
         options: CompileOptions,
         budget: &Budget,
         max_frame: u32,
-    ) -> Result<(Shape, Artifact), CompileError>;
+    ) -> Result<(ModuleInfo, Artifact), CompileError>;
 
     /// The machine that code is compiled for.
     fn target(&self) -> &Target;

@@ -11,8 +11,8 @@ use wasmparser::{BinaryReader, Parser, Payload, SectionLimited};
 
 use crate::environ::error::CompileError;
 use crate::environ::features::FEATURES;
+use crate::environ::module_info::{ModuleInfo, NAMES, read_section};
 use crate::environ::names::Names;
-use crate::environ::shape::{NAMES, Shape, read_section};
 
 /// The number of custom sections; only the names are kept.
 const CUSTOM: u8 = 0;
@@ -35,12 +35,12 @@ const LARGEST_FRAME: u8 = 0xff;
 const PREPARED: u8 = 0xfe;
 
 /// The declarations of a valid module, and what else of its shape is not in its code.
-pub(crate) fn extract(wasm: &[u8], shape: &Shape) -> Vec<u8> {
+pub(crate) fn extract(wasm: &[u8], info: &ModuleInfo) -> Vec<u8> {
     let mut frames = Vec::new();
-    if let Some((function, size)) = shape.largest_frame {
+    if let Some((function, size)) = info.largest_frame {
         push(&mut frames, LARGEST_FRAME, [function, size].map(u32::to_le_bytes).as_flattened());
     }
-    if shape.is_prepared {
+    if info.is_prepared {
         push(&mut frames, PREPARED, &[]);
     }
     for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
@@ -66,35 +66,35 @@ fn push(frames: &mut Vec<u8>, number: u8, content: &[u8]) {
 }
 
 /// Reads declarations again; `None` if they are malformed.
-pub(crate) fn read(mut frames: &[u8]) -> Option<Shape> {
-    let mut shape = Shape::default();
+pub(crate) fn read(mut frames: &[u8]) -> Option<ModuleInfo> {
+    let mut info = ModuleInfo::default();
     while let Some((&number, rest)) = frames.split_first() {
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let (content, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
         frames = rest;
-        read_frame(&mut shape, number, content).ok()?;
+        read_frame(&mut info, number, content).ok()?;
     }
-    Some(shape)
+    Some(info)
 }
 
-fn read_frame(shape: &mut Shape, number: u8, content: &[u8]) -> Result<(), CompileError> {
+fn read_frame(info: &mut ModuleInfo, number: u8, content: &[u8]) -> Result<(), CompileError> {
     let reader = BinaryReader::new_features(content, 0, FEATURES);
     read_section(
-        shape,
+        info,
         match number {
             CUSTOM => {
-                shape.names = Names::new(content);
+                info.names = Names::new(content);
                 return Ok(());
             }
             PREPARED => {
-                shape.is_prepared = true;
+                info.is_prepared = true;
                 return Ok(());
             }
             LARGEST_FRAME => {
                 let (numbers, _) = content.as_chunks();
                 let [function, size] =
                     [0, 1].map(|at| numbers.get(at).copied().map_or(0, u32::from_le_bytes));
-                shape.largest_frame = Some((function, size));
+                info.largest_frame = Some((function, size));
                 return Ok(());
             }
             1 => Payload::TypeSection(SectionLimited::new(reader)?),
@@ -105,7 +105,7 @@ fn read_frame(shape: &mut Shape, number: u8, content: &[u8]) -> Result<(), Compi
             6 => Payload::GlobalSection(SectionLimited::new(reader)?),
             7 => Payload::ExportSection(SectionLimited::new(reader)?),
             8 => {
-                shape.start = Some(reader.clone().read_var_u32()?);
+                info.start = Some(reader.clone().read_var_u32()?);
                 return Ok(());
             }
             9 => Payload::ElementSection(SectionLimited::new(reader)?),

@@ -9,7 +9,7 @@
 //!              └─ runtime ──┘
 //! ```
 //!
-//! * `shape`, `types`, `names`, `const_expr`, `value`: the declarations of a module.
+//! * `info`, `types`, `names`, `const_expr`, `value`: the declarations of a module.
 //! * `declarations`, `outline`: declarations that are read without compiling the module.
 //! * `entries`, `code_layout`, `vm_layout`: where compiled code and the runtime expect things to be.
 //! * `artifact`, `tables`, `trap_code`, `routine`: compiled code that is not loaded yet.
@@ -22,18 +22,18 @@ pub(crate) mod code_layout;
 pub(crate) mod compiler;
 pub(crate) mod const_expr;
 pub(crate) mod declarations;
-pub(crate) mod entries;
+pub(crate) mod entry_trampolines;
 pub(crate) mod error;
 pub(crate) mod features;
 pub(crate) mod fingerprint;
+pub(crate) mod module_info;
 pub(crate) mod names;
 pub(crate) mod options;
 pub(crate) mod outline;
 pub(crate) mod routine;
-pub(crate) mod shape;
 pub(crate) mod tables;
 pub(crate) mod target;
 pub(crate) mod trap_code;
-pub(crate) mod types;
+pub(crate) mod type_registry;
 pub(crate) mod value;
 pub(crate) mod vm_layout;

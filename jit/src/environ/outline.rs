@@ -7,12 +7,12 @@ use wasmparser::{Parser, Payload, Validator};
 
 use crate::environ::error::CompileError;
 use crate::environ::features::FEATURES;
-use crate::environ::shape::{Shape, name_proposal, read_section};
+use crate::environ::module_info::{ModuleInfo, name_proposal, read_section};
 use crate::environ::value::ExternType;
 
 /// See the module.
 pub struct Outline {
-    pub(crate) shape: Shape,
+    pub(crate) info: ModuleInfo,
 }
 
 impl Outline {
@@ -24,23 +24,23 @@ impl Outline {
         if Parser::is_component(wasm) {
             return Err(CompileError::Invalid { message: "a component".into(), offset: 0 });
         }
-        read(wasm).map(|shape| Outline { shape }).map_err(|error| name_proposal(wasm, error))
+        read(wasm).map(|info| Outline { info }).map_err(|error| name_proposal(wasm, error))
     }
 
     /// The exports: name and type.
     pub fn exports(&self) -> impl Iterator<Item = (&str, ExternType)> {
-        self.shape.exports.iter().map(|(name, item)| (&**name, self.shape.item_type(*item)))
+        self.info.exports.iter().map(|(name, item)| (&**name, self.info.item_type(*item)))
     }
 
     /// The type of the export of this name.
     pub fn export(&self, name: &str) -> Option<ExternType> {
-        self.shape.export(name).map(|item| self.shape.item_type(item))
+        self.info.export(name).map(|item| self.info.item_type(item))
     }
 }
 
-fn read(wasm: &[u8]) -> Result<Shape, CompileError> {
+fn read(wasm: &[u8]) -> Result<ModuleInfo, CompileError> {
     let mut validator = Validator::new_with_features(FEATURES);
-    let mut shape = Shape::default();
+    let mut info = ModuleInfo::default();
     let mut parser = Parser::new(0);
     parser.set_features(FEATURES);
     for payload in parser.parse_all(wasm) {
@@ -49,7 +49,7 @@ fn read(wasm: &[u8]) -> Result<Shape, CompileError> {
             break;
         }
         validator.payload(&payload)?;
-        read_section(&mut shape, payload)?;
+        read_section(&mut info, payload)?;
     }
-    Ok(shape)
+    Ok(info)
 }

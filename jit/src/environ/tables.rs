@@ -16,7 +16,7 @@ use super::trap_code::TrapCode;
 /// How much of each there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableCounts {
-    pub(crate) pieces: u32,
+    pub(crate) functions: u32,
     pub(crate) traps: u32,
     /// Bytes of sources.
     pub(crate) sources: u32,
@@ -24,7 +24,7 @@ pub(crate) struct TableCounts {
 
 /// What the tables say of one piece of code.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PieceTables<'a> {
+pub(crate) struct FunctionTables<'a> {
     /// Bytes of code.
     pub(crate) size: usize,
     /// The offset of each instruction that traps, sorted.
@@ -69,30 +69,30 @@ fn word(word: &[u8; 4]) -> u32 {
 impl TableCounts {
     /// Bytes of the tables.
     pub(crate) fn size(self) -> usize {
-        12 * self.pieces as usize + 5 * self.traps as usize + self.sources as usize
+        12 * self.functions as usize + 5 * self.traps as usize + self.sources as usize
     }
 }
 
 impl TableBuilder {
     /// Appends a piece that lies behind all others.
-    pub(crate) fn push(&mut self, start: u32, piece: PieceTables<'_>) {
+    pub(crate) fn push(&mut self, start: u32, function: FunctionTables<'_>) {
         self.starts.push(start);
-        self.ends.push(start + piece.size as u32);
-        self.traps.extend(piece.traps.iter().map(|trap| start + trap.0));
-        self.trap_codes.extend(piece.traps.iter().map(|trap| trap.1 as u8));
+        self.ends.push(start + function.size as u32);
+        self.traps.extend(function.traps.iter().map(|trap| start + trap.0));
+        self.trap_codes.extend(function.traps.iter().map(|trap| trap.1 as u8));
         self.source_runs.push(self.sources.len() as u32);
         let (mut code, mut source) = (0, 0);
-        for &(next_code, next_source) in piece.sources {
+        for &(next_code, next_source) in function.sources {
             write_number(&mut self.sources, next_code - code);
             write_number(&mut self.sources, zigzag(next_source.wrapping_sub(source) as i32));
             (code, source) = (next_code, next_source);
         }
-        debug_assert!(self.traps.is_sorted(), "pieces are placed in order");
+        debug_assert!(self.traps.is_sorted(), "functions are placed in order");
     }
 
     pub(crate) fn counts(&self) -> TableCounts {
         TableCounts {
-            pieces: self.starts.len() as u32,
+            functions: self.starts.len() as u32,
             traps: self.traps.len() as u32,
             sources: self.sources.len() as u32,
         }
@@ -112,19 +112,19 @@ impl TableBuilder {
 impl<'a> Tables<'a> {
     /// The tables in these bytes; `None` if there are not as many.
     pub(crate) fn new(bytes: &'a [u8], counts: TableCounts) -> Option<Tables<'a>> {
-        let pieces = counts.pieces as usize;
-        let words = 3 * pieces + counts.traps as usize;
+        let functions = counts.functions as usize;
+        let words = 3 * functions + counts.traps as usize;
         let (words, rest) = bytes.split_at_checked(words.checked_mul(4)?)?;
         let (words, _) = words.as_chunks();
         let (trap_codes, rest) = rest.split_at_checked(counts.traps as usize)?;
         let sources = rest.get(..counts.sources as usize)?;
-        let [starts, ends, source_runs] = [0, 1, 2].map(|table| &words[table * pieces..][..pieces]);
-        Some(Tables { starts, ends, source_runs, traps: &words[3 * pieces..], trap_codes, sources })
+        let [starts, ends, source_runs] = [0, 1, 2].map(|table| &words[table * functions..][..functions]);
+        Some(Tables { starts, ends, source_runs, traps: &words[3 * functions..], trap_codes, sources })
     }
 
     /// Where a piece starts and ends.
-    pub(crate) fn piece(&self, piece: u32) -> (u32, u32) {
-        (word(&self.starts[piece as usize]), word(&self.ends[piece as usize]))
+    pub(crate) fn function(&self, function: u32) -> (u32, u32) {
+        (word(&self.starts[function as usize]), word(&self.ends[function as usize]))
     }
 
     /// The trap that the instruction at this offset raises.
@@ -134,17 +134,17 @@ impl<'a> Tables<'a> {
     }
 
     /// The piece that an offset lies in.
-    pub(crate) fn piece_at(&self, offset: u32) -> Option<u32> {
+    pub(crate) fn function_at(&self, offset: u32) -> Option<u32> {
         let index = self.starts.partition_point(|start| word(start) <= offset).checked_sub(1)?;
         (offset < word(&self.ends[index])).then_some(index as u32)
     }
 
     /// The offset in the module's bytes of the operator that an offset belongs to.
     pub(crate) fn source_at(&self, offset: u32) -> Option<u32> {
-        let piece = self.piece_at(offset)? as usize;
-        let offset = offset - word(&self.starts[piece]);
-        let from = word(&self.source_runs[piece]) as usize;
-        let to = self.source_runs.get(piece + 1).map_or(self.sources.len(), |run| word(run) as usize);
+        let function = self.function_at(offset)? as usize;
+        let offset = offset - word(&self.starts[function]);
+        let from = word(&self.source_runs[function]) as usize;
+        let to = self.source_runs.get(function + 1).map_or(self.sources.len(), |run| word(run) as usize);
         let mut run = self.sources.get(from..to)?;
         let (mut code, mut source, mut found) = (0u32, 0u32, None);
         while let (Some(further), Some(difference)) = (read_number(&mut run), read_number(&mut run)) {
@@ -199,20 +199,23 @@ mod tests {
     #[test]
     fn what_was_pushed_is_found() {
         let mut builder = TableBuilder::default();
-        let piece = |size, sources| PieceTables { size, traps: TRAPS, sources };
-        builder.push(0, piece(10, &[(2, 100), (4, 5_000_000), (8, 101)]));
-        builder.push(32, piece(8, &[(0, u32::MAX - 1)]));
+        let function = |size, sources| FunctionTables { size, traps: TRAPS, sources };
+        builder.push(0, function(10, &[(2, 100), (4, 5_000_000), (8, 101)]));
+        builder.push(32, function(8, &[(0, u32::MAX - 1)]));
         let bytes = builder.bytes();
         assert_eq!(bytes.len(), builder.counts().size());
         assert!(Tables::new(&bytes[1..], builder.counts()).is_none());
         let tables = Tables::new(&bytes, builder.counts()).expect("there are as many bytes");
-        assert_eq!((tables.piece(0), tables.piece(1)), ((0, 10), (32, 40)));
+        assert_eq!((tables.function(0), tables.function(1)), ((0, 10), (32, 40)));
         let expected = [(1, None), (2, Some(100)), (3, Some(100)), (4, Some(5_000_000)), (9, Some(101))];
         for (offset, source) in expected {
             assert_eq!(tables.source_at(offset), source, "{offset}");
         }
         assert_eq!((tables.source_at(10), tables.source_at(39)), (None, Some(u32::MAX - 1)));
-        assert_eq!((tables.piece_at(9), tables.piece_at(10), tables.piece_at(32)), (Some(0), None, Some(1)));
+        assert_eq!(
+            (tables.function_at(9), tables.function_at(10), tables.function_at(32)),
+            (Some(0), None, Some(1))
+        );
         assert_eq!(tables.trap_at(39), Some(TrapCode::TypeMismatch));
         assert_eq!(tables.trap_at(4), None);
     }

@@ -24,7 +24,7 @@
 
 use std::mem::offset_of;
 
-use crate::environ::shape::Shape;
+use crate::environ::module_info::ModuleInfo;
 
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 64 << 10;
@@ -192,31 +192,31 @@ pub(crate) struct VmOffsets {
 
 /// Where an item of a context is: in it, or behind a pointer in it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
+pub(crate) enum ItemLocation {
     Inline(i32),
     Pointer(i32),
 }
 
 impl VmOffsets {
-    pub(crate) fn new(shape: &Shape) -> VmOffsets {
+    pub(crate) fn new(info: &ModuleInfo) -> VmOffsets {
         let defined = |all: usize, imported: u32| all as u32 - imported;
         let memory_start = size_of::<VmContextHead>() as u32;
-        let memory_pointers = memory_start + 16 * defined(shape.memories.len(), shape.imported_memories);
-        let table_start = memory_pointers + 16 * shape.imported_memories.div_ceil(2);
-        let table_pointers = table_start + 16 * defined(shape.tables.len(), shape.imported_tables);
-        let global_start = table_pointers + 16 * shape.imported_tables.div_ceil(2);
-        let global_pointers = global_start + 16 * defined(shape.globals.len(), shape.imported_globals);
+        let memory_pointers = memory_start + 16 * defined(info.memories.len(), info.imported_memories);
+        let table_start = memory_pointers + 16 * info.imported_memories.div_ceil(2);
+        let table_pointers = table_start + 16 * defined(info.tables.len(), info.imported_tables);
+        let global_start = table_pointers + 16 * info.imported_tables.div_ceil(2);
+        let global_pointers = global_start + 16 * defined(info.globals.len(), info.imported_globals);
         VmOffsets {
-            imported_memories: shape.imported_memories,
-            imported_tables: shape.imported_tables,
-            imported_globals: shape.imported_globals,
+            imported_memories: info.imported_memories,
+            imported_tables: info.imported_tables,
+            imported_globals: info.imported_globals,
             memory_start,
             memory_pointers,
             table_start,
             table_pointers,
             global_start,
             global_pointers,
-            size: global_pointers + 16 * shape.imported_globals.div_ceil(2),
+            size: global_pointers + 16 * info.imported_globals.div_ceil(2),
         }
     }
 
@@ -225,22 +225,22 @@ impl VmOffsets {
         self.size as usize
     }
 
-    pub(crate) fn memory(&self, index: u32) -> Place {
-        place(index, self.imported_memories, self.memory_start, self.memory_pointers)
+    pub(crate) fn memory(&self, index: u32) -> ItemLocation {
+        location(index, self.imported_memories, self.memory_start, self.memory_pointers)
     }
 
-    pub(crate) fn table(&self, index: u32) -> Place {
-        place(index, self.imported_tables, self.table_start, self.table_pointers)
+    pub(crate) fn table(&self, index: u32) -> ItemLocation {
+        location(index, self.imported_tables, self.table_start, self.table_pointers)
     }
 
-    pub(crate) fn global(&self, index: u32) -> Place {
-        place(index, self.imported_globals, self.global_start, self.global_pointers)
+    pub(crate) fn global(&self, index: u32) -> ItemLocation {
+        location(index, self.imported_globals, self.global_start, self.global_pointers)
     }
 }
 
-fn place(index: u32, imported: u32, start: u32, pointers: u32) -> Place {
+fn location(index: u32, imported: u32, start: u32, pointers: u32) -> ItemLocation {
     match index.checked_sub(imported) {
-        Some(defined) => Place::Inline((start + 16 * defined) as i32),
-        None => Place::Pointer((pointers + 8 * index) as i32),
+        Some(defined) => ItemLocation::Inline((start + 16 * defined) as i32),
+        None => ItemLocation::Pointer((pointers + 8 * index) as i32),
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 #[cfg(feature = "compiler")]
 use crate::environ::compiler::Compiler;
-use crate::environ::types::TypeNumbers;
-use crate::runtime::room::Room;
+use crate::environ::type_registry::TypeRegistry;
+use crate::runtime::pool_capacity::PoolCapacity;
 use crate::runtime::vm::memory::MemoryPool;
 use crate::runtime::vm::stack::{StackPool, Stacks};
 
@@ -41,11 +41,11 @@ struct EngineInner {
     #[cfg(feature = "compiler")]
     compiler: Box<dyn Compiler>,
     canonical_nans: bool,
-    types: Arc<TypeNumbers>,
+    types: Arc<TypeRegistry>,
     stacks: Stacks,
     memories: Arc<MemoryPool>,
     /// For spare stores.
-    room: Arc<Room>,
+    pool_capacity: Arc<PoolCapacity>,
 }
 
 /// Why an engine cannot run on this machine.
@@ -67,7 +67,7 @@ impl Engine {
             types: Arc::default(),
             stacks: Stacks::new(config.stack_size, config.max_stack_size),
             memories: Arc::default(),
-            room: Arc::default(),
+            pool_capacity: Arc::default(),
         };
         Engine { inner: Arc::new(inner) }
     }
@@ -98,12 +98,12 @@ impl Engine {
     }
 
     /// Whether a store that asks for this size gets the stacks that most have; false may be wrong.
-    pub(crate) fn is_usual_stack(&self, size: Option<usize>) -> bool {
-        size.is_none_or(|size| self.inner.stacks.is_usual(size))
+    pub(crate) fn is_default_stack(&self, size: Option<usize>) -> bool {
+        size.is_none_or(|size| self.inner.stacks.is_default(size))
     }
 
     /// Those of a store that asks for another size.
-    pub(crate) fn unusual_stacks(&self, size: Option<usize>) -> Option<Arc<StackPool>> {
+    pub(crate) fn stacks_of_size(&self, size: Option<usize>) -> Option<Arc<StackPool>> {
         self.inner.stacks.of_size(size?)
     }
 
@@ -112,8 +112,8 @@ impl Engine {
         self.inner.stacks.max_frame()
     }
 
-    pub(crate) fn room(&self) -> &Arc<Room> {
-        &self.inner.room
+    pub(crate) fn pool_capacity(&self) -> &Arc<PoolCapacity> {
+        &self.inner.pool_capacity
     }
 
     pub(crate) fn memories(&self) -> &Arc<MemoryPool> {
@@ -121,7 +121,7 @@ impl Engine {
     }
 
     /// The numbers of function types.
-    pub(crate) fn types(&self) -> &Arc<TypeNumbers> {
+    pub(crate) fn types(&self) -> &Arc<TypeRegistry> {
         &self.inner.types
     }
 }

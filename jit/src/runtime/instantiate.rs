@@ -9,11 +9,11 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use crate::environ::const_expr::ConstExpr;
-use crate::environ::shape::{Item, SegmentMode};
+use crate::environ::module_info::{Item, SegmentMode};
 use crate::environ::value::{Limits, RawValue};
 use crate::environ::vm_layout::{BYTES_PER_REDUCTION, PAGE, VmFuncRef};
 use crate::runtime::error::{InstantiateError, Trap, TrapKind};
-use crate::runtime::loaded::ModuleInner;
+use crate::runtime::loaded_module::LoadedModule;
 use crate::runtime::vm::image::MemoryImage;
 use crate::runtime::vm::instance::{Imported, InstanceData, OwnedInstance, Records, StoreCore};
 use crate::runtime::vm::memory::Memory;
@@ -22,7 +22,7 @@ use crate::runtime::vm::template::Template;
 
 /// What an import is given.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Supply {
+pub(crate) enum ResolvedImport {
     Func(VmFuncRef),
     Memory(Imported),
     Table(Imported),
@@ -32,14 +32,14 @@ pub(crate) enum Supply {
 /// An instance of a linked module.
 pub(crate) fn from_template(
     core: NonNull<StoreCore>,
-    module: &Arc<ModuleInner>,
+    module: &Arc<LoadedModule>,
     records: &Arc<[VmFuncRef]>,
     template: &Template,
 ) -> Result<OwnedInstance, InstantiateError> {
     reserve(core, template.memory_bytes, template.table_entries)?;
     let mut instance = new_instance(core, module, Records::Shared(records.clone()));
     let pool = module.engine.memories();
-    let image = if module.is_reserved() { None } else { template.image(&module.shape, pool) };
+    let image = if module.is_reserved() { None } else { template.image(&module.info, pool) };
     // Without the image, if that is not to be had for this one.
     let imaged = image.is_some_and(|image| add_memories(&mut instance, Some(image)).is_ok());
     if !imaged {
@@ -63,16 +63,16 @@ pub(crate) fn charge(core: &mut StoreCore, bytes: u64) {
 
 /// Writes what an instance of a linked module starts with, over what is as new already: data that is no image, and
 /// globals. Returns how many bytes were copied.
-pub(crate) fn fill(instance: &mut InstanceData, module: &ModuleInner, template: &Template) -> u64 {
+pub(crate) fn fill(instance: &mut InstanceData, module: &LoadedModule, template: &Template) -> u64 {
     let mut copied = 0;
     if !instance.memories.first().is_some_and(Memory::is_imaged) {
         for (memory, start, range) in &template.data {
-            let data = &module.shape.data_bytes[range.clone()];
+            let data = &module.info.data_bytes[range.clone()];
             instance.memory(*memory).bytes()[*start as usize..][..data.len()].copy_from_slice(data);
             copied += data.len() as u64;
         }
     }
-    for (index, global) in module.shape.globals.iter().enumerate() {
+    for (index, global) in module.info.globals.iter().enumerate() {
         // The reserved counter, the only imported global, has no cell.
         if global.init.is_some() {
             // SAFETY: a defined global's cell lies in the context.
@@ -86,26 +86,26 @@ pub(crate) fn fill(instance: &mut InstanceData, module: &ModuleInner, template: 
 /// reserved imports are supplied by nobody.
 pub(crate) fn from_imports(
     core: NonNull<StoreCore>,
-    module: &Arc<ModuleInner>,
-    supplies: &[Option<Supply>],
+    module: &Arc<LoadedModule>,
+    resolved: &[Option<ResolvedImport>],
 ) -> Result<OwnedInstance, (InstantiateError, Option<OwnedInstance>)> {
-    let shape = &module.shape;
+    let info = &module.info;
     let memory_bytes: u64 =
-        defined(&shape.memories, shape.imported_memories).map(|limits| limits.min * PAGE).sum();
-    let entries: u64 = defined(&shape.tables, shape.imported_tables).map(|table| table.ty.limits.min).sum();
+        defined(&info.memories, info.imported_memories).map(|limits| limits.min * PAGE).sum();
+    let entries: u64 = defined(&info.tables, info.imported_tables).map(|table| table.ty.limits.min).sum();
     reserve(core, memory_bytes, entries).map_err(|error| (error, None))?;
 
-    let functions = 0..shape.functions.len() as u32;
+    let functions = 0..info.functions.len() as u32;
     let records: Box<[VmFuncRef]> =
         functions.map(|function| module.record(function, std::ptr::null_mut())).collect();
     let mut instance = new_instance(core, module, Records::Own(records));
-    import_all(&mut instance, supplies);
+    import_all(&mut instance, resolved);
     add_memories(&mut instance, None).map_err(|error| {
         give_back(core, memory_bytes, entries);
         (error, None)
     })?;
     set_globals(&mut instance);
-    for (index, table) in shape.tables.iter().enumerate().skip(shape.imported_tables as usize) {
+    for (index, table) in info.tables.iter().enumerate().skip(info.imported_tables as usize) {
         let fill = table.init.as_ref().map_or(0, |init| init.evaluate(&*instance).low);
         let image = TableImage::new(table.ty.limits.min as usize, fill);
         add_table(&mut instance, index as u32, Arc::new(image));
@@ -138,7 +138,7 @@ fn give_back(core: NonNull<StoreCore>, bytes: u64, entries: u64) {
     core.table_used -= entries;
 }
 
-fn new_instance(core: NonNull<StoreCore>, module: &Arc<ModuleInner>, records: Records) -> OwnedInstance {
+fn new_instance(core: NonNull<StoreCore>, module: &Arc<LoadedModule>, records: Records) -> OwnedInstance {
     // SAFETY: the store is the caller's, and nothing of it runs.
     let index = unsafe { (*core.as_ptr()).instances.len() } as u32;
     InstanceData::create(module.clone(), core, index, records)
@@ -154,10 +154,10 @@ fn add_memories(
     image: Option<&Arc<MemoryImage>>,
 ) -> Result<(), InstantiateError> {
     let module = instance.module.clone();
-    let imported = module.shape.imported_memories as usize;
+    let imported = module.info.imported_memories as usize;
     // Exact: a vector that grows has room for four at once, and there is a process for every connection.
-    instance.memories.reserve_exact(module.shape.memories.len() - imported);
-    for (index, &limits) in module.shape.memories.iter().enumerate().skip(imported) {
+    instance.memories.reserve_exact(module.info.memories.len() - imported);
+    for (index, &limits) in module.info.memories.iter().enumerate().skip(imported) {
         let memory = add_memory(instance, index as u32, limits, image);
         let failed =
             |error| InstantiateError::Exhausted(format!("no memory of {} pages: {error}", limits.min));
@@ -179,38 +179,38 @@ fn add_memory(
 }
 
 fn add_table(instance: &mut InstanceData, index: u32, image: Arc<TableImage>) {
-    let max = instance.module.shape.tables[index as usize].ty.limits.max;
+    let max = instance.module.info.tables[index as usize].ty.limits.max;
     // SAFETY: the descriptor lies in the instance's context, which is dropped after its tables.
     let table = unsafe { Table::new(image, max, instance.table_descriptor(index)) };
     instance.tables.push(table);
 }
 
-fn import_all(instance: &mut InstanceData, supplies: &[Option<Supply>]) {
+fn import_all(instance: &mut InstanceData, resolved: &[Option<ResolvedImport>]) {
     let offsets = instance.module.offsets.clone();
     let own = instance.context();
     let module = instance.module.clone();
     let mut records = Vec::new();
-    for (import, supply) in module.shape.imports.iter().zip(supplies) {
-        let Some(supply) = supply else { continue };
-        match *supply {
-            Supply::Func(record) => records.push((import.item, record)),
-            Supply::Memory(imported) => {
+    for (import, resolve_import) in module.info.imports.iter().zip(resolved) {
+        let Some(resolve_import) = resolve_import else { continue };
+        match *resolve_import {
+            ResolvedImport::Func(record) => records.push((import.item, record)),
+            ResolvedImport::Memory(imported) => {
                 // SAFETY: the exporting instance belongs to the same store.
                 let descriptor = unsafe { imported.instance.as_ref().memory_descriptor(imported.index) };
                 let index = instance.imported_memories.len() as u32;
                 instance.import(offsets.memory(index), descriptor.cast());
                 instance.imported_memories.push(imported);
             }
-            Supply::Table(imported) => {
+            ResolvedImport::Table(imported) => {
                 // SAFETY: as above.
                 let descriptor = unsafe { imported.instance.as_ref().table_descriptor(imported.index) };
                 let index = instance.imported_tables.len() as u32;
                 instance.import(offsets.table(index), descriptor.cast());
                 instance.imported_tables.push(imported);
             }
-            Supply::Global(cell) => {
+            ResolvedImport::Global(cell) => {
                 let Item::Global(index) = import.item else {
-                    unreachable!("the supply has the import's type")
+                    unreachable!("the resolve_import has the import's type")
                 };
                 instance.import(offsets.global(index), cell.cast());
             }
@@ -219,7 +219,7 @@ fn import_all(instance: &mut InstanceData, supplies: &[Option<Supply>]) {
     if let Records::Own(own_records) = &mut instance.records {
         own_records.iter_mut().for_each(|record| record.context = own);
         for (item, record) in records {
-            let Item::Func(index) = item else { unreachable!("the supply has the import's type") };
+            let Item::Func(index) = item else { unreachable!("the resolve_import has the import's type") };
             own_records[index as usize] = record;
         }
     }
@@ -227,7 +227,7 @@ fn import_all(instance: &mut InstanceData, supplies: &[Option<Supply>]) {
 
 fn set_globals(instance: &mut InstanceData) {
     let module = instance.module.clone();
-    for (index, global) in module.shape.globals.iter().enumerate() {
+    for (index, global) in module.info.globals.iter().enumerate() {
         if let Some(init) = &global.init {
             let value = init.evaluate(&*instance);
             // SAFETY: a defined global's cell lies in the context.
@@ -238,7 +238,7 @@ fn set_globals(instance: &mut InstanceData) {
 
 fn apply_segments(instance: &mut InstanceData) -> Result<(), TrapKind> {
     let module = instance.module.clone();
-    for (index, segment) in module.shape.elements.iter().enumerate() {
+    for (index, segment) in module.info.elements.iter().enumerate() {
         if let SegmentMode::Active(table, offset) = &segment.mode {
             let mut values = vec![0; segment.items.len()];
             instance.element_values(index as u32, 0, &mut values);
@@ -252,9 +252,9 @@ fn apply_segments(instance: &mut InstanceData) -> Result<(), TrapKind> {
             }
         }
     }
-    for segment in &module.shape.data {
+    for segment in &module.info.data {
         if let SegmentMode::Active(memory, offset) = &segment.mode {
-            let data = &module.shape.data_bytes[segment.bytes.clone()];
+            let data = &module.info.data_bytes[segment.bytes.clone()];
             let start = evaluate(instance, offset);
             let memory = instance.memory(*memory);
             if start + data.len() as u64 > memory.length() {

@@ -120,7 +120,7 @@ impl<T: 'static> Linker<T> {
     /// # Errors
     /// As [`Linker::link`].
     pub fn check(&self, outline: &Outline) -> Result<(), LinkError> {
-        let missing = unresolved(&outline.shape, |module, name| self.get(module, name));
+        let missing = unresolved(&outline.info, |module, name| self.get(module, name));
         if missing.is_empty() { Ok(()) } else { Err(self.with_suggestions(LinkError { missing })) }
     }
 

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::environ::module_info::Item;
 use crate::environ::options::CompileOptions;
-use crate::environ::shape::Item;
 use crate::environ::value::{ExternType, FuncType};
-use crate::runtime::loaded::{FuncIndex, ModuleId, ModuleInner};
+use crate::runtime::loaded_module::{FuncIndex, LoadedModule, ModuleId};
 
 /// A module as native code, shared by all of its instances. Cheap to clone; the code is unmapped with the last
 /// clone or instance.
 #[derive(Clone)]
 pub struct Module {
-    pub(crate) inner: Arc<ModuleInner>,
+    pub(crate) inner: Arc<LoadedModule>,
 }
 
 impl Module {
@@ -28,20 +28,20 @@ impl Module {
 
     /// The imports in declaration order (without the reserved one): module, name, type.
     pub fn imports(&self) -> impl Iterator<Item = (&str, &str, ExternType)> {
-        let shape = &self.inner.shape;
-        let ordinary = shape.imports.iter().filter(|import| !shape.is_reserved(import));
-        ordinary.map(|import| (&*import.module, &*import.name, shape.item_type(import.item)))
+        let info = &self.inner.info;
+        let ordinary = info.imports.iter().filter(|import| !info.is_reserved(import));
+        ordinary.map(|import| (&*import.module, &*import.name, info.item_type(import.item)))
     }
 
     /// The exports: name and type.
     pub fn exports(&self) -> impl Iterator<Item = (&str, ExternType)> {
-        let shape = &self.inner.shape;
-        shape.exports.iter().map(|(name, item)| (&**name, shape.item_type(*item)))
+        let info = &self.inner.info;
+        info.exports.iter().map(|(name, item)| (&**name, info.item_type(*item)))
     }
 
     /// The exported function of this name.
     pub fn exported_function(&self, name: &str) -> Option<FuncIndex> {
-        match self.inner.shape.export(name)? {
+        match self.inner.info.export(name)? {
             Item::Func(function) => Some(FuncIndex(function)),
             _ => None,
         }
@@ -49,24 +49,24 @@ impl Module {
 
     /// The name under which a function is exported, the first if there are several.
     pub fn name_of_export(&self, function: FuncIndex) -> Option<&str> {
-        self.inner.shape.name_of_export(function.0)
+        self.inner.info.name_of_export(function.0)
     }
 
     /// The function's type.
     pub fn function_type(&self, function: FuncIndex) -> &FuncType {
-        self.inner.shape.function_type(function.0)
+        self.inner.info.function_type(function.0)
     }
 
     /// The start function, which an embedder calls before any other.
     pub fn start_function(&self) -> Option<FuncIndex> {
-        self.inner.shape.start.map(FuncIndex)
+        self.inner.info.start.map(FuncIndex)
     }
 
     /// Bytes of the host's memory that the module takes: native code, declarations, names, data. About, for it leaves out
     /// what allocations cost. Debug sections are not among them: they are bounded by 128 MiB, and by the size of the
     /// bytes that were compiled.
     pub fn host_bytes(&self) -> usize {
-        self.inner.code.image_size() + self.inner.shape.host_bytes()
+        self.inner.code.image_size() + self.inner.info.host_bytes()
     }
 
     /// Whether the module charges reductions, so that it can be preempted.
@@ -77,6 +77,6 @@ impl Module {
 
 impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Module").field("functions", &self.inner.shape.functions.len()).finish_non_exhaustive()
+        f.debug_struct("Module").field("functions", &self.inner.info.functions.len()).finish_non_exhaustive()
     }
 }

@@ -13,17 +13,17 @@ impl Module {
     pub fn write_perf_map(&self, out: &mut dyn Write) -> io::Result<()> {
         let code = &self.inner.code;
         let mut lines = String::new();
-        for piece in 0..code.pieces() {
-            let name = match self.inner.function_of(piece) {
+        for compiled in 0..code.functions() {
+            let name = match self.inner.wasm_function(compiled) {
                 Some(function) => {
-                    let name = self.inner.shape.function_name(function);
+                    let name = self.inner.info.function_name(function);
                     name.unwrap_or_else(|| format!("<function {function}>"))
                 }
                 None => "<trampoline>".into(),
             };
-            let start = code.address(piece) as usize;
+            let start = code.address(compiled) as usize;
             // Writing to a string does not fail.
-            let _ = writeln!(lines, "{start:x} {:x} {}", code.size(piece), in_one_line(&name));
+            let _ = writeln!(lines, "{start:x} {:x} {}", code.size(compiled), in_one_line(&name));
         }
         out.write_all(lines.as_bytes())
     }

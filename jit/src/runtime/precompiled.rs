@@ -17,7 +17,7 @@ use crate::environ::options::{CompileOptions, MemoryLayout};
 use crate::environ::target::Target;
 use crate::runtime::code::artifact_file;
 use crate::runtime::engine::Engine;
-use crate::runtime::loaded::ModuleInner;
+use crate::runtime::loaded_module::LoadedModule;
 use crate::runtime::module::Module;
 use crate::runtime::sys::page_size;
 
@@ -68,10 +68,10 @@ impl Module {
         let read = artifact_file::read(&mut &*entry, size, &NO_KEY, declarations::read);
         let read = read.ok_or(PrecompiledError::Malformed)?;
         let debug = read.debug.within(entry);
-        if !ModuleInner::fits(&read.declarations, &read.code) {
+        if !LoadedModule::fits(&read.declarations, &read.code) {
             return Err(PrecompiledError::Malformed);
         }
-        let inner = ModuleInner::load(engine, read.declarations, read.code, options, debug)?;
+        let inner = LoadedModule::load(engine, read.declarations, read.code, options, debug)?;
         Ok(Module { inner: Arc::new(inner) })
     }
 }
@@ -88,10 +88,10 @@ impl Engine {
         options: CompileOptions,
         budget: &crate::environ::budget::Budget,
     ) -> Result<Vec<u8>, crate::environ::error::CompileError> {
-        let (shape, artifact) = self.compiler().compile(wasm, options, budget, self.max_frame())?;
+        let (info, artifact) = self.compiler().compile(wasm, options, budget, self.max_frame())?;
         let sections = crate::runtime::debug::extract(wasm);
         let written =
-            artifact_file::write(&NO_KEY, &declarations::extract(wasm, &shape), &sections, &artifact);
+            artifact_file::write(&NO_KEY, &declarations::extract(wasm, &info), &sections, &artifact);
         let identity = identity(self.compiler().target(), options);
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&(identity.len() as u32).to_le_bytes());

@@ -7,7 +7,7 @@
 //! and a trap. Where the memory is at least `offset + size` bytes long from the start, and memories never shrink,
 //! `index > length - (offset + size)` says the same: its right side is the same for all indices, so that loops keep
 //! it in a register. An access whose index has been checked for as many bytes, on every way here, is not checked
-//! again ([`Known`]). In untrusted code the address itself depends on the comparison (a conditional move that no
+//! again ([`CheckedIndices`]). In untrusted code the address itself depends on the comparison (a conditional move that no
 //! processor predicts), and becomes one of the first page, which is never mapped.
 //!
 //! **A reserved memory** begins a reservation of [`RESERVATION`] bytes, of which only its own are accessible. An index
@@ -41,9 +41,9 @@ pub(crate) struct Checked {
 /// Which indices have been checked on every way to the present place, and for how many bytes after them. It stays
 /// true whatever runs in between, since a value of SSA does not change and a memory does not shrink.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(Vec<(u32, Value, u64)>);
+pub(crate) struct CheckedIndices(Vec<(u32, Value, u64)>);
 
-impl Known {
+impl CheckedIndices {
     fn contains(&self, memory: u32, index: Value, bytes: u64) -> bool {
         self.0.iter().any(|&(m, value, known)| m == memory && value == index && known >= bytes)
     }
@@ -135,7 +135,7 @@ fn is_outside(
     bytes: u64,
     length: Value,
 ) -> Value {
-    if bytes <= environment.module.shape.memories[memory as usize].min.saturating_mul(PAGE) {
+    if bytes <= environment.module.info.memories[memory as usize].min.saturating_mul(PAGE) {
         let last = builder.ins().iadd_imm_s(length, -(bytes as i64));
         return builder.ins().icmp(IntCC::UnsignedGreaterThan, index, last);
     }

@@ -13,13 +13,13 @@ use cranelift_frontend::{FunctionBuilder, Variable};
 
 #[derive(Clone, Copy)]
 pub(super) struct Counter {
-    place: Place,
+    location: CounterLocation,
     /// What a charge set it to last.
     last_set: Option<Value>,
 }
 
 #[derive(Clone, Copy)]
-enum Place {
+enum CounterLocation {
     Variable(Variable),
     Slot(StackSlot, MemFlagsData),
 }
@@ -27,19 +27,22 @@ enum Place {
 impl Counter {
     /// In a variable.
     pub(super) fn in_variable(builder: &mut FunctionBuilder<'_>) -> Counter {
-        Counter { place: Place::Variable(builder.declare_var(types::I64)), last_set: None }
+        Counter { location: CounterLocation::Variable(builder.declare_var(types::I64)), last_set: None }
     }
 
     /// In a slot, to be accessed with these flags.
     pub(super) fn in_slot(builder: &mut FunctionBuilder<'_>, flags: MemFlagsData) -> Counter {
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, types::I64.bytes(), 3);
-        Counter { place: Place::Slot(builder.create_sized_stack_slot(slot), flags), last_set: None }
+        Counter {
+            location: CounterLocation::Slot(builder.create_sized_stack_slot(slot), flags),
+            last_set: None,
+        }
     }
 
     pub(super) fn get(&self, builder: &mut FunctionBuilder<'_>) -> Value {
-        match self.place {
-            Place::Variable(variable) => builder.use_var(variable),
-            Place::Slot(slot, flags) => self.just_set(builder).unwrap_or_else(|| {
+        match self.location {
+            CounterLocation::Variable(variable) => builder.use_var(variable),
+            CounterLocation::Slot(slot, flags) => self.just_set(builder).unwrap_or_else(|| {
                 let address = builder.ins().stack_addr(types::I64, slot, 0);
                 builder.ins().load(types::I64, flags, address, 0)
             }),
@@ -62,9 +65,9 @@ impl Counter {
     /// Takes it over from whoever had it.
     pub(super) fn take(&mut self, builder: &mut FunctionBuilder<'_>, value: Value) {
         self.last_set = None;
-        match self.place {
-            Place::Variable(variable) => builder.def_var(variable, value),
-            Place::Slot(slot, flags) => {
+        match self.location {
+            CounterLocation::Variable(variable) => builder.def_var(variable, value),
+            CounterLocation::Slot(slot, flags) => {
                 let address = builder.ins().stack_addr(types::I64, slot, 0);
                 builder.ins().store(flags, value, address, 0);
             }

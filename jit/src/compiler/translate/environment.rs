@@ -15,22 +15,24 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, Variable};
 
-use super::bounds::Known;
+use super::bounds::CheckedIndices;
 use super::native_signature;
+use crate::environ::module_info::ModuleInfo;
 use crate::environ::options::{CompileOptions, MemoryLayout};
-use crate::environ::shape::Shape;
 use crate::environ::value::FuncType;
-use crate::environ::vm_layout::{Builtin, Place, VmContextHead, VmFuncRef, VmMemory, VmOffsets, VmRuntime};
+use crate::environ::vm_layout::{
+    Builtin, ItemLocation, VmContextHead, VmFuncRef, VmMemory, VmOffsets, VmRuntime,
+};
 
 /// What all functions of a module share during translation.
 #[derive(Clone, Copy)]
 pub(crate) struct ModuleEnvironment<'m> {
     pub(crate) isa: &'m dyn TargetIsa,
     /// The same, without the passes whose time may explode.
-    pub(crate) hasty_isa: &'m dyn TargetIsa,
+    pub(crate) baseline_isa: &'m dyn TargetIsa,
     /// Bytes that a function's frame may have: what fits a stack.
     pub(crate) max_frame: u32,
-    pub(crate) shape: &'m Shape,
+    pub(crate) info: &'m ModuleInfo,
     pub(crate) offsets: &'m VmOffsets,
     pub(crate) options: CompileOptions,
 }
@@ -38,7 +40,7 @@ pub(crate) struct ModuleEnvironment<'m> {
 impl ModuleEnvironment<'_> {
     /// Whether the module's functions hand the counter of reductions to each other.
     pub(crate) fn is_metered(&self) -> bool {
-        self.shape.charge_function.is_some()
+        self.info.charge_function.is_some()
     }
 
     /// Whether memories are guarded by their reservations.
@@ -104,9 +106,9 @@ pub(crate) struct Environment<'m> {
     /// Base and length of memory 0, if there is one and guest code is being translated.
     main_memory: Option<(Variable, Variable)>,
     /// Where the memory is, loaded after every call.
-    precautions: Vec<Value>,
+    reloads: Vec<Value>,
     /// Which accesses need no check any more.
-    pub(crate) known: Known,
+    pub(crate) known: CheckedIndices,
     builtin_signatures: [Option<SigRef>; Builtin::COUNT],
     functions: std::collections::HashMap<u32, FuncRef>,
     signatures: std::collections::HashMap<u32, SigRef>,
@@ -119,8 +121,8 @@ impl<'m> Environment<'m> {
             context,
             regions,
             main_memory: None,
-            precautions: Vec::new(),
-            known: Known::default(),
+            reloads: Vec::new(),
+            known: CheckedIndices::default(),
             builtin_signatures: [None; Builtin::COUNT],
             functions: Default::default(),
             signatures: Default::default(),
@@ -147,10 +149,10 @@ impl<'m> Environment<'m> {
     }
 
     /// The address of a descriptor or cell, and the offset to use with it.
-    pub(crate) fn locate(&self, builder: &mut FunctionBuilder<'_>, place: Place) -> (Value, i32) {
-        match place {
-            Place::Inline(offset) => (self.context, offset),
-            Place::Pointer(offset) => {
+    pub(crate) fn locate(&self, builder: &mut FunctionBuilder<'_>, location: ItemLocation) -> (Value, i32) {
+        match location {
+            ItemLocation::Inline(offset) => (self.context, offset),
+            ItemLocation::Pointer(offset) => {
                 let flags = constant(self.regions.context);
                 (builder.ins().load(types::I64, flags, self.context, offset), 0)
             }
@@ -159,7 +161,7 @@ impl<'m> Environment<'m> {
 
     /// Keeps base and length of memory 0 in variables from here on.
     pub(crate) fn declare_main_memory(&mut self, builder: &mut FunctionBuilder<'_>) {
-        if !self.module.shape.memories.is_empty() {
+        if !self.module.info.memories.is_empty() {
             self.main_memory = Some((builder.declare_var(types::I64), builder.declare_var(types::I64)));
             self.load_main_memory(builder);
         }
@@ -171,7 +173,7 @@ impl<'m> Environment<'m> {
             let loaded = self.load_memory(builder, 0);
             builder.def_var(base, loaded.base);
             builder.def_var(length, loaded.length);
-            self.precautions.extend([loaded.base, loaded.length]);
+            self.reloads.extend([loaded.base, loaded.length]);
         }
     }
 
@@ -185,7 +187,7 @@ impl<'m> Environment<'m> {
                 dfg.inst_values(inst).for_each(|value| used[dfg.resolve_aliases(value)] = true);
             }
         }
-        for value in self.precautions.drain(..).filter(|&value| !used[value]) {
+        for value in self.reloads.drain(..).filter(|&value| !used[value]) {
             let load = dfg.value_def(value).inst().expect("it is the result of a load");
             layout.remove_inst(load);
         }
@@ -227,15 +229,15 @@ impl<'m> Environment<'m> {
 
     /// A reference to a function of this module, for a direct call.
     pub(crate) fn direct(&mut self, builder: &mut FunctionBuilder<'_>, function: u32) -> FuncRef {
-        let (shape, metered) = (self.module.shape, self.module.is_metered());
+        let (info, metered) = (self.module.info, self.module.is_metered());
         *self.functions.entry(function).or_insert_with(|| {
-            let ty = shape.function_type(function);
-            import_code(builder, function - shape.imported_functions, super::guest_signature(ty, metered))
+            let ty = info.function_type(function);
+            import_code(builder, function - info.imported_functions, super::guest_signature(ty, metered))
         })
     }
 
     pub(crate) fn signature(&mut self, builder: &mut FunctionBuilder<'_>, type_index: u32) -> SigRef {
-        let ty: &FuncType = &self.module.shape.types[type_index as usize];
+        let ty: &FuncType = &self.module.info.types[type_index as usize];
         let metered = self.module.is_metered();
         *self
             .signatures

@@ -12,10 +12,10 @@ use super::counter::Counter;
 use super::environment::{Environment, ModuleEnvironment, Regions, trusted};
 use super::stack::{Frame, FrameKind, Stacks};
 use super::{clif_type, guest_signature, operators};
-use crate::compiler::piece::CompiledCode;
+use crate::compiler::compiled_function::CompiledFunction;
 use crate::environ::code_layout::CodeLayout;
 use crate::environ::error::{CompileError, unsupported};
-use crate::environ::shape::{Shape, val_type};
+use crate::environ::module_info::{ModuleInfo, val_type};
 use crate::environ::vm_layout::{Builtin, VmContextHead};
 
 /// Values that a function's translation may define. WebAssembly is denser than what becomes of it: a call of two
@@ -70,12 +70,12 @@ impl BodyTranslator {
         &mut self,
         module: ModuleEnvironment<'_>,
         input: FunctionInput<'_>,
-    ) -> Result<CompiledCode, CompileError> {
+    ) -> Result<CompiledFunction, CompileError> {
         let mut context = self.context.take().unwrap_or_else(Context::new);
         context.clear();
         let (index, start) = (input.index, input.body.range().start);
         let size = input.body.as_bytes().len();
-        let signature = guest_signature(module.shape.function_type(input.index), module.is_metered());
+        let signature = guest_signature(module.info.function_type(input.index), module.is_metered());
         context.func = Function::with_name_signature(UserFuncName::user(0, input.index), signature);
         declare_stack_limit(&mut context.func);
         self.translate(module, input, &mut context.func)?;
@@ -83,14 +83,14 @@ impl BodyTranslator {
         self.context = Some(context);
         let code = code.map_err(|error| match error {
             CodegenError::CodeTooLarge | CodegenError::ImplLimitExceeded => {
-                too_large(module.shape, index, start)
+                too_large(module.info, index, start)
             }
             error => {
-                let function = module.shape.original_index(index);
+                let function = module.info.original_index(index);
                 CompileError::Codegen(format!("function {function} (at offset 0x{start:x}): {error:?}"))
             }
         })?;
-        module.shape.check_frame(index, code.frame, module.max_frame)?;
+        module.info.check_frame(index, code.frame, module.max_frame)?;
         Ok(code)
     }
 
@@ -121,7 +121,7 @@ impl BodyTranslator {
             operators::translate(&mut translator, &operator, offset)?;
             let graph = &translator.builder.func.dfg;
             if graph.num_values() > MAX_VALUES || graph.value_lists.capacity() > MAX_OPERANDS {
-                return Err(too_large(module.shape, input.index, offset));
+                return Err(too_large(module.info, input.index, offset));
             }
         }
         operators.finish()?;
@@ -140,22 +140,22 @@ fn generate(
     module: ModuleEnvironment<'_>,
     context: &mut Context,
     size: usize,
-) -> Result<CompiledCode, CodegenError> {
+) -> Result<CompiledFunction, CodegenError> {
     let blocks = context.func.dfg.num_blocks();
     if explodes(&context.func, size) || blocks > MAX_BLOCKS {
-        return CompiledCode::generate(module.hasty_isa, context);
+        return CompiledFunction::generate(module.baseline_isa, context);
     }
     if blocks > MANY_BLOCKS {
         // What is compiled is changed on the way.
         let function = context.func.clone();
-        let code = CompiledCode::generate(module.hasty_isa, context)?;
+        let code = CompiledFunction::generate(module.baseline_isa, context)?;
         if code.frame <= SMALL_FRAME {
             return Ok(code);
         }
         context.clear();
         context.func = function;
     }
-    CompiledCode::generate(module.isa, context)
+    CompiledFunction::generate(module.isa, context)
 }
 
 /// Whether allocating its registers well might take for ever.
@@ -200,7 +200,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         let mut translator =
             FunctionTranslator { builder, environment, stacks, locals: Vec::new(), counter: None };
         let mut params = &params[1..];
-        if let Some(charge) = module.shape.charge_function {
+        if let Some(charge) = module.info.charge_function {
             // Where every access has a compare besides, a loop has no register to spare, and what it spills otherwise
             // costs more than a charge that goes to the stack and back. A call would only fetch it from there.
             let mut counter = if !module.is_reserved() && has_leaf_loop(body, charge) {
@@ -224,7 +224,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
     }
 
     fn push_body_frame(&mut self, index: u32) {
-        let results = &self.environment.module.shape.function_type(index).results;
+        let results = &self.environment.module.info.function_type(index).results;
         let exit = self.builder.create_block();
         for &ty in results.iter() {
             self.builder.append_block_param(exit, clif_type(ty));
@@ -288,7 +288,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         let module = self.environment.module;
         let stub = super::environment::import_code(
             &mut self.builder,
-            CodeLayout::new(module.shape).yield_stub(),
+            CodeLayout::new(module.info).yield_stub(),
             super::trampoline::yield_stub_signature(),
         );
         self.builder.ins().call(stub, &[self.environment.context]);
@@ -386,8 +386,8 @@ fn has_leaf_loop(body: &FunctionBody<'_>, charge_function: u32) -> bool {
     false
 }
 
-fn too_large(shape: &Shape, function: u32, offset: u64) -> CompileError {
-    unsupported(&format!("code as large as that of function {}", shape.original_index(function)), offset)
+fn too_large(info: &ModuleInfo, function: u32, offset: u64) -> CompileError {
+    unsupported(&format!("code as large as that of function {}", info.original_index(function)), offset)
 }
 
 /// Lets the prologue compare the stack pointer with the running activation's limit.

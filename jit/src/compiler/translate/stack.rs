@@ -3,7 +3,7 @@
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use cranelift_frontend::FunctionBuilder;
 
-use super::bounds::Known;
+use super::bounds::CheckedIndices;
 
 /// What kind of construct a control frame is.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Frame {
     /// Whether anything branches to `exit`.
     pub(crate) exit_used: bool,
     /// What was known at its beginning, which every way into and out of it has passed.
-    pub(crate) known: Known,
+    pub(crate) known: CheckedIndices,
 }
 
 impl Frame {

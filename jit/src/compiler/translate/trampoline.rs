@@ -19,7 +19,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::environment::{Environment, ModuleEnvironment, Regions, trusted};
 use super::{clif_type, guest_signature, native_signature};
-use crate::compiler::piece::CompiledCode;
+use crate::compiler::compiled_function::CompiledFunction;
 use crate::environ::error::CompileError;
 use crate::environ::value::FuncType;
 use crate::environ::vm_layout::{Builtin, VmRuntime};
@@ -31,7 +31,7 @@ const SLOT: i32 = 16;
 pub(crate) fn entry_trampoline(
     module: ModuleEnvironment<'_>,
     ty: &FuncType,
-) -> Result<CompiledCode, CompileError> {
+) -> Result<CompiledFunction, CompileError> {
     let signature = native_signature(module.isa, &[types::I64; 3], None);
     build(module, signature, |builder, environment, params| {
         let [context, code, slots] = params[..] else { unreachable!("it has three parameters") };
@@ -59,8 +59,8 @@ pub(crate) fn entry_trampoline(
 pub(crate) fn host_trampoline(
     module: ModuleEnvironment<'_>,
     import: u32,
-) -> Result<CompiledCode, CompileError> {
-    let ty = module.shape.function_type(import);
+) -> Result<CompiledFunction, CompileError> {
+    let ty = module.info.function_type(import);
     build(module, guest_signature(ty, module.is_metered()), |builder, environment, params| {
         let mut params = &params[1..];
         if module.is_metered() {
@@ -86,7 +86,7 @@ pub(crate) fn host_trampoline(
 }
 
 /// The stub that a charge calls when the slice is used up.
-pub(crate) fn yield_stub(module: ModuleEnvironment<'_>) -> Result<CompiledCode, CompileError> {
+pub(crate) fn yield_stub(module: ModuleEnvironment<'_>) -> Result<CompiledFunction, CompileError> {
     build(module, yield_stub_signature(), |builder, environment, _| {
         record_exit(builder, environment);
         environment.call_builtin(builder, Builtin::Yield, &[]);
@@ -115,7 +115,7 @@ fn build(
     module: ModuleEnvironment<'_>,
     signature: Signature,
     body: impl FnOnce(&mut FunctionBuilder<'_>, &mut Environment<'_>, &[Value]),
-) -> Result<CompiledCode, CompileError> {
+) -> Result<CompiledFunction, CompileError> {
     let mut builder_context = FunctionBuilderContext::new();
     let mut context = Context::new();
     context.func = Function::with_name_signature(UserFuncName::default(), signature);
@@ -129,6 +129,6 @@ fn build(
     let mut environment = Environment::new(module, params[0], regions);
     body(&mut builder, &mut environment, &params);
     builder.finalize(module.isa.frontend_config());
-    CompiledCode::generate(module.isa, &mut context)
+    CompiledFunction::generate(module.isa, &mut context)
         .map_err(|error| CompileError::Codegen(format!("a trampoline: {error:?}")))
 }

@@ -5,14 +5,14 @@ use cranelift_codegen::ir::{
 };
 use cranelift_frontend::FunctionBuilder;
 
-use crate::compiler::piece::TYPE_SYMBOLS;
-use crate::environ::shape::Shape;
-use crate::environ::types::own_number;
+use crate::compiler::compiled_function::TYPE_SYMBOLS;
+use crate::environ::module_info::ModuleInfo;
+use crate::environ::type_registry::own_number;
 
 /// The number that functions of a type have in their records: an immediate where it is the same everywhere, else
 /// one that is filled in when the code is loaded.
-pub(super) fn type_number(builder: &mut FunctionBuilder<'_>, shape: &Shape, type_index: u32) -> Value {
-    if let Some(number) = own_number(&shape.types[type_index as usize], shape.charge_function.is_some()) {
+pub(super) fn type_number(builder: &mut FunctionBuilder<'_>, info: &ModuleInfo, type_index: u32) -> Value {
+    if let Some(number) = own_number(&info.types[type_index as usize], info.charge_function.is_some()) {
         return builder.ins().iconst(ir_types::I32, i64::from(number));
     }
     let name = UserExternalName { namespace: TYPE_SYMBOLS, index: type_index };

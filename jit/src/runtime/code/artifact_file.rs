@@ -26,7 +26,7 @@ use crate::environ::artifact::Artifact;
 use crate::environ::artifact::{Fixup, FixupValue};
 use crate::environ::routine::Routine;
 use crate::environ::tables::TableCounts;
-use crate::runtime::debug::{DebugInfo, Stored};
+use crate::runtime::debug::{DebugInfo, SectionStorage};
 
 const MAGIC: &[u8; 8] = b"lunatic\0";
 
@@ -43,18 +43,18 @@ const FIXUP: usize = 12;
 
 /// The bytes of an entry that are in no artifact.
 #[cfg(feature = "compiler")]
-pub(crate) struct Written {
+pub(crate) struct EntryParts {
     header: Vec<u8>,
     /// Between the code and the tables.
     padding: Vec<u8>,
     /// What is behind the image.
     behind: Vec<u8>,
     /// Where behind all of that the debug sections go.
-    pub(crate) debug: DebugPlace,
+    pub(crate) debug: DebugRange,
 }
 
 #[cfg(feature = "compiler")]
-impl Written {
+impl EntryParts {
     /// The entry, in parts.
     pub(crate) fn parts<'a>(&'a self, artifact: &'a Artifact, debug_sections: &'a [u8]) -> [&'a [u8]; 6] {
         [&self.header, &artifact.code, &self.padding, &artifact.tables, &self.behind, debug_sections]
@@ -65,18 +65,18 @@ impl Written {
 pub(crate) struct Entry<D> {
     pub(crate) declarations: D,
     pub(crate) code: UnloadedCode,
-    pub(crate) debug: DebugPlace,
+    pub(crate) debug: DebugRange,
 }
 
 /// Where in an entry the debug sections are.
 #[derive(Clone, Copy)]
-pub(crate) struct DebugPlace {
+pub(crate) struct DebugRange {
     at: u64,
     length: u32,
     checksum: u32,
 }
 
-impl DebugPlace {
+impl DebugRange {
     /// The debug sections of an entry that is in memory; `None` if there are none, or they are damaged.
     pub(crate) fn within(self, entry: &[u8]) -> Option<Arc<DebugInfo>> {
         let bytes = entry.get(usize::try_from(self.at).ok()?..)?.get(..self.length as usize)?;
@@ -85,8 +85,12 @@ impl DebugPlace {
 
     /// They themselves, in the entry's file; `None` if there are none.
     pub(crate) fn into_info(self, file: File) -> Option<Arc<DebugInfo>> {
-        let DebugPlace { at, length, checksum } = self;
-        if length == 0 { None } else { Some(DebugInfo::new(Stored::File { file, at, length, checksum })) }
+        let DebugRange { at, length, checksum } = self;
+        if length == 0 {
+            None
+        } else {
+            Some(DebugInfo::new(SectionStorage::File { file, at, length, checksum }))
+        }
     }
 }
 
@@ -97,7 +101,7 @@ pub(crate) fn write(
     declarations: &[u8],
     debug_sections: &[u8],
     artifact: &Artifact,
-) -> Written {
+) -> EntryParts {
     let mut behind: Vec<u8> = artifact.fixups.iter().flat_map(write_fixup).collect();
     behind.extend_from_slice(declarations);
     let counts = artifact.counts;
@@ -106,19 +110,19 @@ pub(crate) fn write(
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(key);
     header.extend_from_slice(&(layout.code as u64).to_le_bytes());
-    let debug = DebugPlace {
+    let debug = DebugRange {
         at: (HEADER + layout.size() + behind.len()) as u64,
         length: debug_sections.len() as u32,
         checksum: crc32fast::hash(debug_sections),
     };
     let lengths = [artifact.fixups.len() as u32, declarations.len() as u32, debug.length, debug.checksum];
-    for number in [counts.pieces, counts.traps, counts.sources].iter().chain(&lengths) {
+    for number in [counts.functions, counts.traps, counts.sources].iter().chain(&lengths) {
         header.extend_from_slice(&number.to_le_bytes());
     }
     let padding = vec![0; layout.tables_at() - layout.code];
     let checksum = checksum(&[&header, &artifact.code, &padding, &artifact.tables, &behind]);
     header.extend_from_slice(&checksum);
-    Written { header, padding, behind, debug }
+    EntryParts { header, padding, behind, debug }
 }
 
 /// Reads an entry of `size` bytes but for its debug sections, and its declarations by the given function. `None` if it
@@ -134,8 +138,8 @@ pub(crate) fn read<D>(
     let code = usize::try_from(u64::from_le_bytes(*header[CODE_AT..].first_chunk()?)).ok()?;
     let (counts, _) = header[COUNTS_AT..CHECKSUM_AT].as_chunks();
     let counts: [_; 7] = *counts.first_chunk()?;
-    let [pieces, traps, sources, fixups, length, debug, debug_checksum] = counts.map(u32::from_le_bytes);
-    let layout = ImageLayout { code, tables: TableCounts { pieces, traps, sources } };
+    let [functions, traps, sources, fixups, length, debug, debug_checksum] = counts.map(u32::from_le_bytes);
+    let layout = ImageLayout { code, tables: TableCounts { functions, traps, sources } };
     let behind = fixups as usize * FIXUP + length as usize;
     // Before there is memory for it. That `code` is no larger than the file keeps the sums from overflowing.
     let is_ours = header[..8] == *MAGIC && header[8..CODE_AT] == *key && code as u64 <= size;
@@ -143,7 +147,7 @@ pub(crate) fn read<D>(
     if !is_ours || size != at + u64::from(debug) {
         return None;
     }
-    let debug = DebugPlace { at, length: debug, checksum: debug_checksum };
+    let debug = DebugRange { at, length: debug, checksum: debug_checksum };
     let mut buffer = ImageBuffer::new(layout, behind).ok()?;
     source.read_exact(buffer.bytes_mut()).ok()?;
     if checksum(&[&header[..CHECKSUM_AT], buffer.bytes()]) != header[CHECKSUM_AT..] {

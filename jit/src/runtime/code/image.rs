@@ -113,19 +113,19 @@ impl CodeImage {
     }
 
     /// The address of a piece of code.
-    pub(crate) fn address(&self, piece: u32) -> *const u8 {
-        (self.mapping.address() + self.tables().piece(piece).0 as usize) as *const u8
+    pub(crate) fn address(&self, function: u32) -> *const u8 {
+        (self.mapping.address() + self.tables().function(function).0 as usize) as *const u8
     }
 
     /// The bytes of a piece of code.
-    pub(crate) fn size(&self, piece: u32) -> usize {
-        let (start, end) = self.tables().piece(piece);
+    pub(crate) fn size(&self, function: u32) -> usize {
+        let (start, end) = self.tables().function(function);
         end.saturating_sub(start) as usize
     }
 
     /// How many pieces there are.
-    pub(crate) fn pieces(&self) -> u32 {
-        self.layout.tables.pieces
+    pub(crate) fn functions(&self) -> u32 {
+        self.layout.tables.functions
     }
 
     /// The trap that the instruction at this address raises.
@@ -134,8 +134,8 @@ impl CodeImage {
     }
 
     /// The piece of code that an address lies in.
-    pub(crate) fn piece_at(&self, pc: usize) -> Option<u32> {
-        self.tables().piece_at(self.offset_of(pc)?)
+    pub(crate) fn function_at(&self, pc: usize) -> Option<u32> {
+        self.tables().function_at(self.offset_of(pc)?)
     }
 
     /// The offset in the module's bytes of the operator that an address belongs to.

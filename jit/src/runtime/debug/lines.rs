@@ -6,7 +6,7 @@ use addr2line::{Context, Frame};
 use gimli::Dwarf;
 
 use super::Source;
-use super::allowance::{Allowance, Reader};
+use super::read_budget::{ReadBudget, Reader};
 use super::sections::Sections;
 use crate::environ::names::shortened;
 
@@ -23,23 +23,23 @@ const MAX_MANGLED: usize = 4096;
 pub(super) struct Lines {
     sections: Arc<Sections>,
     context: Context<Reader>,
-    allowance: Arc<Allowance>,
+    budget: Arc<ReadBudget>,
 }
 
 impl Lines {
     /// `None` if the sections are malformed.
     pub(super) fn new(sections: Arc<Sections>) -> Option<Lines> {
-        let allowance = Arc::new(Allowance::new(sections.bytes.len()));
+        let budget = Arc::new(ReadBudget::new(sections.bytes.len()));
         let load = |id: gimli::SectionId| -> gimli::Result<Reader> {
-            Ok(Reader::new(&sections.bytes, sections.range(id.name()), &allowance))
+            Ok(Reader::new(&sections.bytes, sections.range(id.name()), &budget))
         };
         let context = Context::from_dwarf(Dwarf::load(load).ok()?).ok()?;
-        Some(Lines { sections, context, allowance })
+        Some(Lines { sections, context, budget })
     }
 
     /// The chain of functions at an offset of the module, as far as it is known.
     pub(super) fn find(&self, offset: u32) -> Vec<Source> {
-        self.allowance.begin();
+        self.budget.begin();
         let mut sources = Vec::new();
         // What was found before an error is shown.
         let _ = self.collect(offset, &mut sources);
@@ -48,7 +48,7 @@ impl Lines {
 
     /// Whether nothing more can be found.
     pub(super) fn is_used_up(&self) -> bool {
-        self.allowance.left() == 0
+        self.budget.left() == 0
     }
 
     fn collect(&self, offset: u32, sources: &mut Vec<Source>) -> gimli::Result<()> {
@@ -78,7 +78,7 @@ impl Lines {
             return Ok(shortened(name, MAX_NAME));
         }
         let demangled = shortened(format_args!("{:#}", rustc_demangle::demangle(name)), MAX_NAME);
-        self.allowance.take(demangled.len())?;
+        self.budget.take(demangled.len())?;
         Ok(demangled)
     }
 }

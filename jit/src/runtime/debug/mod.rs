@@ -1,9 +1,9 @@
 //! Which line of which file a guest's instruction comes from, by the DWARF of its module.
 //!
 //! **When.** Nothing of it is looked at before somebody wants to see a frame: not when a module is compiled or
-//! loaded, and never in the fault handler. Until then the sections lie where they cost least ([`Stored`]).
+//! loaded, and never in the fault handler. Until then the sections lie where they cost least ([`SectionStorage`]).
 //!
-//! **What is trusted.** Nothing: the sections are a guest's, and advice. The [`reader`](allowance) that they are read
+//! **What is trusted.** Nothing: the sections are a guest's, and advice. The [`reader`](budget) that they are read
 //! with bounds time, memory and stack for a module's whole life; when it is used up, what was found stays, and
 //! further frames are shown as if there were no DWARF. The libraries, [gimli] and [addr2line], answer malformed input
 //! with errors.
@@ -11,8 +11,8 @@
 //! **What an address is.** DWARF counts from where the content of the code section begins. In a prepared module it
 //! speaks of the code as it was before, which [`original_offset`](lunatic_instrument::original_offset) knows.
 
-mod allowance;
 mod lines;
+mod read_budget;
 mod sections;
 
 use std::collections::HashMap;
@@ -55,7 +55,7 @@ impl fmt::Display for Source {
 
 /// Where the debug sections of a module are until somebody asks.
 #[derive(Debug)]
-pub(crate) enum Stored {
+pub(crate) enum SectionStorage {
     /// Here: those of a module that is in no file of ours.
     Memory(Vec<u8>),
     /// In the module's entry of the cache. The file is open, so that they are there even when the entry is removed.
@@ -71,11 +71,11 @@ pub(crate) enum Stored {
     },
 }
 
-impl Stored {
+impl SectionStorage {
     fn read(self) -> io::Result<Arc<[u8]>> {
         match self {
-            Stored::Memory(bytes) => Ok(bytes.into()),
-            Stored::File { mut file, at, length, checksum } => {
+            SectionStorage::Memory(bytes) => Ok(bytes.into()),
+            SectionStorage::File { mut file, at, length, checksum } => {
                 let mut bytes = vec![0; length as usize];
                 file.seek(SeekFrom::Start(at))?;
                 file.read_exact(&mut bytes)?;
@@ -95,16 +95,16 @@ pub(crate) struct DebugInfo {
 }
 
 struct State {
-    stored: Option<Stored>,
+    stored: Option<SectionStorage>,
     /// What was read of it.
     sections: Option<Arc<Sections>>,
-    lines: Reading,
+    lines: LineState,
     /// Answers by offset, and how many sources they are.
     found: HashMap<u32, Arc<[Source]>>,
     kept: usize,
 }
 
-enum Reading {
+enum LineState {
     Unread,
     Read(Box<Lines>),
     /// Malformed, or more than we are willing to read.
@@ -114,11 +114,11 @@ enum Reading {
 impl DebugInfo {
     /// Of sections in memory, as [`extract`] gives them; `None` if there are none.
     pub(crate) fn in_memory(sections: Vec<u8>) -> Option<Arc<DebugInfo>> {
-        if sections.is_empty() { None } else { Some(DebugInfo::new(Stored::Memory(sections))) }
+        if sections.is_empty() { None } else { Some(DebugInfo::new(SectionStorage::Memory(sections))) }
     }
 
-    pub(crate) fn new(stored: Stored) -> Arc<DebugInfo> {
-        let lines = Reading::Unread;
+    pub(crate) fn new(stored: SectionStorage) -> Arc<DebugInfo> {
+        let lines = LineState::Unread;
         let state = State { stored: Some(stored), sections: None, lines, found: HashMap::new(), kept: 0 };
         Arc::new(DebugInfo { state: Mutex::new(state) })
     }
@@ -159,15 +159,15 @@ impl State {
     }
 
     fn find(&mut self, offset: u32) -> Vec<Source> {
-        if let Reading::Unread = self.lines {
+        if let LineState::Unread = self.lines {
             let lines = self.sections().cloned().and_then(Lines::new);
-            self.lines = lines.map_or(Reading::Over, |lines| Reading::Read(Box::new(lines)));
+            self.lines = lines.map_or(LineState::Over, |lines| LineState::Read(Box::new(lines)));
         }
-        let Reading::Read(lines) = &self.lines else { return Vec::new() };
+        let LineState::Read(lines) = &self.lines else { return Vec::new() };
         let sources = lines.find(offset);
         if lines.is_used_up() {
             // With it goes the memory that it has taken, but for the sections.
-            self.lines = Reading::Over;
+            self.lines = LineState::Over;
         }
         sources
     }

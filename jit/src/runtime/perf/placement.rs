@@ -1,11 +1,11 @@
 //! Where in a stack its store lies, and where its frames begin.
 
 /// Bytes of a home at most: what does not fit is allocated elsewhere.
-pub(crate) const HOME: usize = 2 << 10;
+pub(crate) const IN_STACK_STORE: usize = 2 << 10;
 
 /// Bytes of a home that are used: none without the tuned placement. The room is reserved in any case, so that a guest has
 /// the same depth.
-pub(crate) const ROOM: usize = if cfg!(feature = "plain") { 0 } else { HOME };
+pub(crate) const USED_BY_STORE: usize = if cfg!(feature = "plain") { 0 } else { IN_STACK_STORE };
 
 /// Distances from the top at which stacks begin, and what they are multiples of: a line. With a home and the frames of a
 /// waiting guest, the largest leaves a page's width to spare in most programs.

@@ -1,10 +1,10 @@
-//! Calls into the guest: how one begins, goes on, and ends.
+//! Calls into the guest: how they begin, continue and end.
 //!
-//! A store runs one call at a time. A host function may ask for another one before it answers
-//! ([`Caller::call_guest`]): then the call it was made from waits, as it does for everything that a host function
-//! suspends for, and the new one runs on a stack of its own. So a trap in it ends its own activation and nothing
-//! else, no frame has to be unwound or jumped over, and a call in a call can be left, moved and dropped like any
-//! other.
+//! A store runs one call at a time. A host function may request another call before it returns
+//! ([`Caller::call_guest`]). The call that the host function was called from then waits, as it does for
+//! anything that a host function suspends for, and the new call runs on a stack of its own. So a trap in the
+//! inner call ends only its own activation, no frame has to be unwound or jumped over, and a nested call can
+//! be left, moved and dropped like any other.
 
 use std::ptr;
 use std::sync::Arc;
@@ -14,24 +14,24 @@ use corosensei::stack::Stack;
 use super::{Caller, HostCall, HostPanic, Instance, Store, StoreInner};
 use crate::environ::value::{RawValue, ValType, Value};
 use crate::runtime::error::{Frame, HostError, InstantiateError, Trap, TrapKind};
-use crate::runtime::loaded::FuncIndex;
+use crate::runtime::loaded_module::FuncIndex;
 use crate::runtime::vm::activation::{Activation, Leave, Target};
 use crate::runtime::vm::stack::CallStack;
 use crate::runtime::vm::trap::{self, Pcs};
 
-/// Calls that may be in each other at most; each has a stack.
+/// The maximum depth of nested calls. Each call has a stack.
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// What the activation did until [`Store::resume`] returned.
+/// Why [`Store::resume`] returned.
 #[derive(Debug)]
 pub enum Progress {
-    /// The slice is used up; resume it with [`Resume::Continue`].
+    /// The slice is used up. Resume with [`Resume::Continue`].
     Yielded,
-    /// A host function said [`HostCall::Suspend`](crate::HostCall::Suspend); resume it with the result.
+    /// A host function returned [`HostCall::Suspend`](crate::HostCall::Suspend). Resume with its result.
     Suspended,
-    /// The function returned; its results are in [`Store::results`].
+    /// The function returned. Its results are in [`Store::results`].
     Returned,
-    /// The activation is over.
+    /// The activation has ended with a trap.
     Trapped(Box<Trap>),
 }
 
@@ -40,25 +40,26 @@ pub enum Progress {
 pub enum Resume {
     /// At the start, and after [`Progress::Yielded`].
     Continue,
-    /// After [`Progress::Suspended`]: the host function's result (ignored where it has none).
+    /// After [`Progress::Suspended`]: the host function returns this result (ignored if the function has
+    /// none).
     Return(RawValue),
     /// After [`Progress::Suspended`]: the host function raises this error.
     Fail(HostError),
 }
 
-/// The error of [`Store::call`] when a host function suspends: there is nobody to wait for.
+/// The error of [`Store::call`] when a host function suspends: nothing would resume the call.
 #[derive(Debug, thiserror::Error)]
 #[error("a host function suspended a call that cannot wait")]
 pub struct CannotWait;
 
-/// What becomes of a call that a host function has made: its results, or the trap that ended it, become the host
-/// function's result, an error that it raises, or something more to wait for.
+/// Turns the outcome of a call that a host function has requested (results, or the trap that ended the call)
+/// into the outcome of the host function: a result, an error, or another suspension.
 pub(super) type Completion<T> = Box<
     dyn FnOnce(&mut Caller<'_, T>, Result<&[Value], Box<Trap>>) -> Result<HostCall<RawValue>, HostError>
         + Send,
 >;
 
-/// A call that a host function wants made.
+/// A call that a host function has requested.
 pub(super) struct Request<T> {
     pub(super) instance: u32,
     pub(super) function: FuncIndex,
@@ -66,8 +67,8 @@ pub(super) struct Request<T> {
     pub(super) completion: Completion<T>,
 }
 
-/// A call that waits for the one that a host function made from it: what tells of it while it is not the innermost.
-pub(super) struct Outer<T> {
+/// A call that waits for an inner call: its state while it is not the innermost one.
+pub(super) struct OuterCall<T> {
     activation: Activation,
     slots: Vec<RawValue>,
     result_types: Vec<ValType>,
@@ -77,22 +78,22 @@ pub(super) struct Outer<T> {
     yielder: usize,
     stack_limit: usize,
     stack_range: (usize, usize),
-    /// What the inner call is for, and the instance that made it.
+    /// What to do when the inner call ends, and the instance whose host call requested it.
     completion: Completion<T>,
     caller: u32,
-    /// The guest's own stack pointer, if it has one that is known: a trap leaves it where it was.
+    /// The guest's own stack pointer, if it is known. It is restored after a trap.
     stack_pointer: Option<(u32, RawValue)>,
 }
 
 impl<T: Send + 'static> Store<T> {
-    /// Begins a call of a function of the instance; nothing runs before [`Store::resume`].
+    /// Begins a call of a function of the instance. Nothing runs before [`Store::resume`].
     ///
     /// # Errors
-    /// When no stack is to be had.
+    /// Returns an error if no stack is available.
     ///
     /// # Panics
-    /// When an activation exists already, or the arguments do not match the function's type, or one of them is
-    /// a function that the store does not have.
+    /// Panics if the store has an activation already, if the arguments do not match the function's type, or
+    /// if one of them is a function that the store does not have.
     pub fn begin(
         &mut self,
         instance: Instance,
@@ -105,12 +106,14 @@ impl<T: Send + 'static> Store<T> {
 
     /// Runs the activation until it yields, suspends, returns or traps.
     ///
-    /// `slice` is the number of reductions until it yields. What an earlier slice overshot is subtracted.
+    /// `slice` is the number of reductions after which it yields. The overshoot of the previous slice is
+    /// subtracted.
     ///
     /// # Panics
-    /// When there is no activation, or `how` does not fit its state.
-    // Inlined, as all that lies between an embedder and the switch: whenever a guest is left, each frame of ours that is
-    // still to be returned from is a return that the processor foresees wrongly.
+    /// Panics if there is no activation, or if `how` does not fit its state.
+    // Inlined, as is everything between the embedder and the stack switch: when a guest is left, the
+    // return-address predictor holds the guest's frames, so each host frame that is still to be returned from
+    // costs a mispredicted return.
     #[inline(always)]
     pub fn resume(&mut self, how: Resume, slice: u64) -> Progress {
         let waiting = !self.inner().core.host_result.is_null();
@@ -129,14 +132,14 @@ impl<T: Send + 'static> Store<T> {
             None => self.run_on(),
         };
         let inner = self.inner_mut();
-        // Saturating: a module that nobody has verified may charge whatever it likes.
+        // Saturating: an unverified module may charge any amount.
         let granted = budget.saturating_sub(std::mem::take(&mut inner.given_back));
         let used = granted.saturating_sub(inner.core.runtime.reductions).max(0) as u64;
         inner.reductions = inner.reductions.saturating_add(used);
         progress
     }
 
-    /// The results of the activation that has [returned](Progress::Returned).
+    /// Returns the results of the activation that has [returned](Progress::Returned).
     pub fn results(&self) -> &[Value] {
         &self.inner().results
     }
@@ -144,7 +147,7 @@ impl<T: Send + 'static> Store<T> {
     /// Calls a function and runs it to its end, whatever it costs.
     ///
     /// # Errors
-    /// The trap that ended it. A host function that suspends is an error here: [`CannotWait`].
+    /// Returns the trap that ended the call. If a host function suspends, the error is [`CannotWait`].
     pub fn call(
         &mut self,
         instance: Instance,
@@ -154,10 +157,11 @@ impl<T: Send + 'static> Store<T> {
         self.call_in_slices(instance, function, args, i64::MAX as u64)
     }
 
-    /// As [`Store::call`], yielding to the caller whenever a slice is used up. Slices of 0 yield at every charge.
+    /// Calls a function as [`Store::call`] does, in slices. With slices of 0, the guest yields at every
+    /// charge.
     ///
     /// # Errors
-    /// As for [`Store::call`].
+    /// As [`Store::call`].
     pub fn call_in_slices(
         &mut self,
         instance: Instance,
@@ -177,24 +181,24 @@ impl<T: Send + 'static> Store<T> {
         }
     }
 
-    /// The frames on the suspended activation's stack, innermost first: what the process is doing. Empty where
-    /// there is none, or it is in the middle of a bulk operation.
+    /// Returns the frames on the suspended activation's stack, innermost first. Empty if there is no
+    /// activation, or if it is in a bulk operation.
     pub fn backtrace(&self) -> Vec<Frame> {
         let core = &self.inner().core;
         if core.activation.is_none() {
             return Vec::new();
         }
-        // SAFETY: the activation is suspended, so its stack does not change; the walk stays within it.
+        // SAFETY: the activation is suspended, so its stack does not change, and the walk stays within it.
         let pcs = unsafe { Pcs::walk(None, core.runtime.exit_frame, core.stack()) };
         self.with_outer_frames(core.frames(pcs.iter()))
     }
 
-    /// These frames of the innermost call, and then those of the calls that it is in.
+    /// Appends the frames of the outer calls to those of the innermost one.
     fn with_outer_frames(&self, mut frames: Vec<Frame>) -> Vec<Frame> {
         let core = &self.inner().core;
         for outer in self.inner().outer.iter().rev() {
             let (low, high) = outer.stack_range;
-            // SAFETY: as in `backtrace`: an outer call is always suspended.
+            // SAFETY: as in `backtrace`. An outer call is always suspended.
             let pcs = unsafe { Pcs::walk(None, outer.exit_frame, low..high) };
             frames.extend(core.frames(pcs.iter()));
         }
@@ -206,18 +210,19 @@ impl<T: Send + 'static> Store<T> {
         let core = self.core();
         let inner = self.inner_mut();
         let module = Arc::as_ptr(&inner.core.instances[instance as usize].module);
-        // SAFETY: the instance holds it, and none is dropped here. To count one more reference would be to write to a line
-        // that all workers read.
+        // SAFETY: the instance keeps the module alive, and no instance is dropped here. Cloning the `Arc`
+        // would write to a cache line that all workers read.
         let module = unsafe { &*module };
-        let ty = module.shape.function_type(function.0);
+        let ty = module.info.function_type(function.0);
         assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
         let failed = |error: std::io::Error| InstantiateError::Exhausted(format!("no stack: {error}"));
-        let stack = match inner.core.lend_home() {
+        let stack = match inner.core.lend_own_stack() {
             Some(home) => CallStack::Lent(home),
             None => CallStack::Own(inner.take_stack().map_err(failed)?),
         };
 
-        // References among the arguments may give the instance records of its own, so they come before its record.
+        // References among the arguments may give the instance records of its own, so they are converted
+        // before the record is read.
         let mut slots = std::mem::take(&mut inner.core.slots);
         slots.clear();
         slots.reserve_exact(ty.params.len().max(ty.results.len()));
@@ -246,15 +251,17 @@ impl<T: Send + 'static> Store<T> {
             // SAFETY: the core outlives the activation; only the field's address is taken.
             runtime: unsafe { &raw mut (*core.as_ptr()).runtime },
         };
-        // SAFETY: the store drops its activations before all that the target points to, and before the home that it has
-        // lent to the outermost one only; code and trampoline have the type of the function. The slots are not touched
-        // before it is over: where it becomes an outer call, they move with it, and their content stays where it is.
+        // SAFETY: the store drops its activations before everything that the target points to, and before its
+        // own stack, which is lent to the outermost activation only. Code and trampoline have the function's
+        // type. The slots are not touched before the activation ends: if it becomes an outer call, the vector
+        // moves, but its content stays where it is.
         let activation = unsafe { Activation::new(stack, target) };
         inner.core.set_activation(activation);
         Ok(())
     }
 
-    /// What to do when native code was left: tell whoever resumed, or (`None`) run on.
+    /// Decides what follows after native code was left: a result for the caller of `resume`, or `None` to run
+    /// on.
     fn left(&mut self, leave: Leave) -> Option<Progress> {
         let ended = match leave {
             Leave::Yield => return Some(Progress::Yielded),
@@ -266,7 +273,8 @@ impl<T: Send + 'static> Store<T> {
         self.ended(ended)
     }
 
-    /// A host function has suspended: for a call that it wants made, or for something outside.
+    /// A host function has suspended: for a call that it has requested, or for something outside of the
+    /// store.
     fn host_waits(&mut self) -> Option<Progress> {
         let inner = self.inner_mut();
         if !std::mem::take(&mut inner.core.runtime.has_request) {
@@ -279,8 +287,8 @@ impl<T: Send + 'static> Store<T> {
             return self.complete(instance, completion, Err(Box::new(trap)));
         }
         let data = &inner.core.instances[instance as usize];
-        let pointer = data.module.shape.stack_pointer();
-        let outer = Outer {
+        let pointer = data.module.info.stack_pointer();
+        let outer = OuterCall {
             activation: inner.core.activation.take().expect("a host function was called by one"),
             slots: std::mem::take(&mut inner.core.slots),
             result_types: std::mem::take(&mut inner.result_types),
@@ -302,11 +310,11 @@ impl<T: Send + 'static> Store<T> {
         }
     }
 
-    /// The innermost call is over.
+    /// The innermost call has ended.
     fn ended(&mut self, ended: Result<(), Box<Trap>>) -> Option<Progress> {
         let inner = self.inner_mut();
         let Some(outer) = inner.outer.pop() else {
-            inner.core.is_home_lent = false;
+            inner.core.is_own_stack_lent = false;
             return Some(ended.map_or_else(Progress::Trapped, |()| Progress::Returned));
         };
         inner.core.set_activation(outer.activation);
@@ -326,7 +334,7 @@ impl<T: Send + 'static> Store<T> {
         self.complete(outer.caller, outer.completion, ended)
     }
 
-    /// Asks the host function that made a call what becomes of it.
+    /// Completes the host function that requested a call, now that the call has ended.
     fn complete(
         &mut self,
         caller: u32,
@@ -335,7 +343,7 @@ impl<T: Send + 'static> Store<T> {
     ) -> Option<Progress> {
         let results = std::mem::take(&mut self.inner_mut().results);
         let instance = self.inner().core.instances[caller as usize].address();
-        // SAFETY: nothing runs, and the caller is gone before the store is touched again.
+        // SAFETY: nothing runs, and the caller is dropped before the store is used again.
         let answer = unsafe {
             Caller::run(self.inner, instance, |caller| completion(caller, ended.map(|()| results.as_slice())))
         };
@@ -351,20 +359,20 @@ impl<T: Send + 'static> Store<T> {
 
     fn complete_host_call(&mut self, value: RawValue) {
         let core = &mut self.inner_mut().core;
-        // SAFETY: not null, as a host call of the activation is suspended: the routine that did so left the address
-        // of its first slot, on the activation's stack.
+        // SAFETY: not null, because a host call of the activation is suspended: the routine has left the
+        // address of its first slot, which is on the activation's stack.
         unsafe { core.host_result.write(value) };
         core.host_result = ptr::null_mut();
     }
 
-    /// What to do when a suspended host call fails: as [`Store::left`].
+    /// Decides what follows after a suspended host call failed, as [`Store::left`] does.
     #[cold]
     fn left_by(&mut self, error: HostError) -> Option<Progress> {
         self.inner_mut().core.host_error = Some(error);
         self.left(Leave::Raised)
     }
 
-    /// Sets the counter for a slice, less what the last one overshot.
+    /// Sets the counter to a slice, less the overshoot of the previous one.
     fn grant(&mut self, slice: u64) -> i64 {
         let runtime = &mut self.inner_mut().core.runtime;
         let slice = i64::try_from(slice).unwrap_or(i64::MAX);
@@ -372,7 +380,7 @@ impl<T: Send + 'static> Store<T> {
         runtime.reductions
     }
 
-    /// Runs until whoever resumed has to know.
+    /// Runs until there is something to report to the caller of `resume`.
     #[inline(always)] // See `resume`.
     fn run_on(&mut self) -> Progress {
         loop {
@@ -392,11 +400,11 @@ impl<T: Send + 'static> Store<T> {
         crate::runtime::sys::fault::prepare_thread();
         self.inner_mut().core.note_thread();
         let core = self.core();
-        // SAFETY: the activation is moved out for the time it runs, so that what the guest reaches through the
-        // store does not overlap it; the rest of the store is reached by raw pointers until it is back.
+        // SAFETY: the activation is moved out while it runs, so that what the guest reaches through the store
+        // does not overlap it. Until it is moved back, the rest of the store is reached by raw pointers.
         let mut activation = unsafe { (*core.as_ptr()).activation.take() }.expect("there is an activation");
         let leave = trap::with_current(core.as_ptr(), || activation.resume());
-        // SAFETY: as above. Nothing is there that would have to be dropped.
+        // SAFETY: as above. The field holds no value that needs to be dropped.
         unsafe { (&raw mut (*core.as_ptr()).activation).write(Some(activation)) };
         leave
     }
@@ -422,7 +430,8 @@ impl<T: Send + 'static> Store<T> {
     fn faulted(&mut self) -> Box<Trap> {
         let core = &mut self.inner_mut().core;
         core.activation = None;
-        // The counter was in a register; what is stored is older. A trap never costs less than was used.
+        // The counter was in a register, and the stored value is older: count the slice as used up. A trap
+        // never costs less than what was used.
         core.runtime.reductions = core.runtime.reductions.min(0);
         let fault = trap::take_fault().expect("the fault handler has recorded it");
         let backtrace = core.frames(fault.pcs.iter());
@@ -431,8 +440,8 @@ impl<T: Send + 'static> Store<T> {
 }
 
 impl<T> StoreInner<T> {
-    /// Drops what runs, innermost first. Nothing on a stack owns anything; but native frames must not outlive what
-    /// they point to.
+    /// Drops the activations, innermost first. Nothing on their stacks needs to be dropped, but native frames
+    /// must not outlive what they point to.
     pub(super) fn drop_activations(&mut self) {
         self.core.activation = None;
         while self.outer.pop().is_some() {}

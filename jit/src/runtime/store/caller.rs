@@ -1,4 +1,4 @@
-//! A host call, seen from the host: the [`Caller`].
+//! [`Caller`]: a host call as the host sees it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,26 +9,26 @@ use super::call::Request;
 use super::{Instance, StoreInner};
 use crate::environ::value::{RawValue, Value};
 use crate::runtime::error::{HostError, Trap};
-use crate::runtime::loaded::FuncIndex;
+use crate::runtime::loaded_module::FuncIndex;
 use crate::runtime::module::Module;
 use crate::runtime::vm::instance::InstanceData;
 use crate::runtime::vm::libcalls::{Context, Dispatched};
 
-/// What a host function says when it is done.
+/// The outcome of a host function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostCall<R> {
-    /// The result.
+    /// The function returns this result.
     Return(R),
-    /// The guest waits; [`Store::resume`](crate::Store::resume) is given the result.
+    /// The guest waits for the result, which the embedder passes to [`Store::resume`](crate::Store::resume).
     Suspend,
 }
 
-/// The error of a host function that panicked: the guest is ended, the host goes on.
+/// The error of a host function that panicked. It ends the guest; the host continues.
 #[derive(Debug, thiserror::Error)]
 #[error("a host function panicked: {0}")]
 pub struct HostPanic(pub(super) String);
 
-/// What a host function sees of the guest that called it.
+/// The guest that called a host function, as the function sees it.
 pub struct Caller<'a, T> {
     inner: NonNull<StoreInner<T>>,
     instance: NonNull<InstanceData>,
@@ -36,49 +36,51 @@ pub struct Caller<'a, T> {
 }
 
 impl<T> Caller<'_, T> {
-    /// The embedder's data.
+    /// Returns the embedder's data.
     pub fn data(&self) -> &T {
         &self.inner().data
     }
 
-    /// The embedder's data.
+    /// Returns the embedder's data.
     pub fn data_mut(&mut self) -> &mut T {
         &mut self.inner_mut().data
     }
 
-    /// The memory that the calling instance exports as `memory`, together with the embedder's data.
-    /// `None` if it exports none.
+    /// Returns the memory that the calling instance exports as `memory`, together with the embedder's data.
+    /// `None` if the instance exports no such memory.
     pub fn memory_and_data(&mut self) -> Option<(&mut [u8], &mut T)> {
-        // SAFETY: the guest is stopped in this call, and the caller stands for the exclusive access to its store. The
-        // instance and the data are different parts of it, and neither is reached through the other.
+        // SAFETY: the guest is stopped in this call, and the caller stands for exclusive access to its store.
+        // The instance's memory and the data are different parts of the store, and neither is reached through
+        // the other.
         unsafe {
             let memory = (*self.instance.as_ptr()).main_memory_bytes()?;
             Some((memory, &mut (*self.inner.as_ptr()).data))
         }
     }
 
-    /// The memory that the calling instance exports as `memory`; `None` if it exports none.
+    /// Returns the memory that the calling instance exports as `memory`; `None` if it exports no such memory.
     pub fn memory(&mut self) -> Option<&mut [u8]> {
         self.memory_and_data().map(|(memory, _)| memory)
     }
 
-    /// The calling instance.
+    /// Returns the calling instance.
     pub fn instance(&self) -> Instance {
         Instance(self.instance_data().index)
     }
 
-    /// The calling instance's module.
+    /// Returns the module of the calling instance.
     pub fn module(&self) -> Module {
         Module { inner: self.instance_data().module.clone() }
     }
 
-    /// Charges the guest for work done in the host. It yields at its next charge if this uses up its slice.
+    /// Charges the guest for work done in the host. If this uses up the slice, the guest yields at its next
+    /// charge.
     pub fn charge(&mut self, reductions: u64) {
         let counter = &mut self.inner_mut().core.runtime.reductions;
         *counter = counter.saturating_sub_unsigned(reductions);
     }
 
-    /// Has the guest yield at its next charge. What is left of its slice counts as not used.
+    /// Makes the guest yield at its next charge. The rest of its slice counts as unused.
     pub fn end_slice(&mut self) {
         let inner = self.inner_mut();
         let left = inner.core.runtime.reductions.max(0);
@@ -86,19 +88,20 @@ impl<T> Caller<'_, T> {
         inner.given_back = inner.given_back.saturating_add(left);
     }
 
-    /// Calls a function of the calling instance before this host function answers: to be returned from it, as
-    /// `return caller.call_guest(…)`. The guest is then suspended in this host call, and the new call runs on a stack
-    /// of its own, in slices and with suspensions like any other. When it is over, `completion` is given its
-    /// results, or the trap that ended it, and says what the host function's result is.
+    /// Requests a call of a function of the calling instance. Return the result of this method from the host
+    /// function: `return caller.call_guest(…)`. The guest is then suspended in this host call, and the new
+    /// call runs on a stack of its own, in slices and with suspensions like any other. When it ends,
+    /// `completion` receives its results, or the trap that ended it, and decides the result of the host
+    /// function.
     ///
-    /// A trap leaves the instance as it was at that moment, but for the stack pointer that LLVM keeps in a global
-    /// named `__stack_pointer`: that one is what it was before the call.
+    /// A trap leaves the instance as it was at that moment, except for the stack pointer that LLVM keeps in a
+    /// global named `__stack_pointer`: it is reset to its value before the call.
     ///
-    /// Calls can be in each other 64 deep; one more is a [`StackOverflow`](crate::TrapKind::StackOverflow) of
-    /// its own.
+    /// Calls can be nested 64 deep. A deeper call ends with
+    /// [`StackOverflow`](crate::TrapKind::StackOverflow).
     ///
     /// # Panics
-    /// When the arguments do not match the function's type.
+    /// Panics if the arguments do not match the function's type.
     pub fn call_guest<R>(
         &mut self,
         function: FuncIndex,
@@ -124,14 +127,14 @@ impl<T> Caller<'_, T> {
     /// Runs a host function for native code.
     ///
     /// # Safety
-    /// The context's store is a `Store<T>`, its guest is stopped in a call of the context's instance, and nothing else
-    /// refers to it meanwhile.
+    /// The context's store is a `Store<T>`, its guest is stopped in a call of the context's instance, and
+    /// nothing else refers to the store meanwhile.
     #[inline(always)] // Once for each host function.
     pub(crate) unsafe fn answer(
         context: Context,
         f: impl FnOnce(&mut Caller<'_, T>) -> Result<HostCall<()>, HostError>,
     ) -> Dispatched {
-        // SAFETY: by the contract; a context leads to its instance and to its store.
+        // SAFETY: by the contract. A context leads to its instance and to its store.
         unsafe {
             let inner = NonNull::new_unchecked((*(*context).runtime).store as *mut StoreInner<T>);
             let instance = NonNull::new_unchecked((*context).instance.cast());
@@ -143,10 +146,11 @@ impl<T> Caller<'_, T> {
         }
     }
 
-    /// Runs something on behalf of a host function that an instance has called. A panic becomes an error.
+    /// Runs a closure on behalf of a host function that an instance has called. A panic becomes an error.
     ///
     /// # Safety
-    /// The store and the instance exist, its guest is stopped, and nothing else refers to it meanwhile.
+    /// The store and the instance exist, the guest is stopped, and nothing else refers to the store
+    /// meanwhile.
     #[inline(always)] // As above.
     pub(super) unsafe fn run<R>(
         inner: NonNull<StoreInner<T>>,
@@ -156,8 +160,8 @@ impl<T> Caller<'_, T> {
         let answer =
             catch_unwind(AssertUnwindSafe(|| f(&mut Caller { inner, instance, _store: PhantomData })));
         let answer = answer.unwrap_or_else(|panic| Err(HostPanic(panic_message(&*panic)).into()));
-        // A call that was asked for and then not waited for is none.
-        // SAFETY: by the contract.
+        // A host function that requests a call and then does not suspend has dropped the request. SAFETY: by
+        // the contract.
         unsafe {
             if (*inner.as_ptr()).core.runtime.has_request && !matches!(answer, Ok(HostCall::Suspend)) {
                 (*inner.as_ptr()).forget_request();
@@ -172,7 +176,7 @@ impl<T> Caller<'_, T> {
     }
 
     fn inner(&self) -> &StoreInner<T> {
-        // SAFETY: the guest is stopped in this call, and the caller stands for the exclusive access to its store.
+        // SAFETY: the guest is stopped in this call, and the caller stands for exclusive access to its store.
         unsafe { self.inner.as_ref() }
     }
 

@@ -1,18 +1,18 @@
-//! What instances of a store share with each other: exports, and modules that import them.
+//! What the instances of a store share: exports, and modules that import them.
 
 use std::sync::Arc;
 
 use super::Hosts;
 use super::{Instance, Store};
-use crate::environ::shape::Item;
+use crate::environ::module_info::Item;
 use crate::environ::value::{ExternType, Limits, Value};
 use crate::environ::vm_layout::VmFuncRef;
 use crate::runtime::error::{InstantiateError, LinkError, MissingImport};
-use crate::runtime::instantiate::{self, Supply};
+use crate::runtime::instantiate::{self, ResolvedImport};
 use crate::runtime::module::Module;
 use crate::runtime::vm::instance::Imported;
 
-/// Something that an instance exports, to be imported by another of the same store.
+/// An export of an instance, for another instance of the same store to import.
 #[derive(Clone, Copy, Debug)]
 pub struct Export {
     instance: Instance,
@@ -20,14 +20,14 @@ pub struct Export {
 }
 
 impl<T: Send + 'static> Store<T> {
-    /// Creates an instance whose imports are exports of other instances of this store, in declaration order and
-    /// without the reserved ones. The start function is not run.
+    /// Creates an instance whose imports are exports of other instances of this store, in declaration order
+    /// and without the reserved ones. The start function is not run.
     ///
     /// # Errors
-    /// See [`InstantiateError`]. After a trap, what the segments before it have written stays written.
+    /// See [`InstantiateError`]. After a trap, what the previous segments have written stays written.
     ///
     /// # Panics
-    /// As for [`Store::instantiate`], and when the store has an activation.
+    /// As [`Store::instantiate`]; also panics if the store has an activation.
     pub fn instantiate_with(
         &mut self,
         module: &Module,
@@ -35,7 +35,7 @@ impl<T: Send + 'static> Store<T> {
     ) -> Result<Instance, InstantiateError> {
         self.assert_same_engine(module);
         assert!(self.inner().core.activation.is_none(), "instances are linked while nothing runs");
-        let supplies = self.supplies(module, exports)?;
+        let resolved = self.resolved(module, exports)?;
         let callable = |export: &Export| {
             let kind = self.instance_data(export.instance).module.is_metered();
             !matches!(export.item, Item::Func(_)) || kind == module.is_metered()
@@ -47,7 +47,7 @@ impl<T: Send + 'static> Store<T> {
             return Err(InstantiateError::MemoryLayout);
         }
         let no_hosts = Arc::new(Hosts::new(Vec::new()));
-        match instantiate::from_imports(self.core(), &module.inner, &supplies) {
+        match instantiate::from_imports(self.core(), &module.inner, &resolved) {
             Ok(data) => Ok(self.add(data, no_hosts)),
             Err((error, remains)) => {
                 if let Some(data) = remains {
@@ -58,22 +58,22 @@ impl<T: Send + 'static> Store<T> {
         }
     }
 
-    /// Whether it is a memory in a reservation, or no memory.
+    /// Whether an export is a reserved memory, or not a memory at all.
     fn may_be_reserved(&mut self, export: &Export) -> bool {
         let Item::Memory(index) = export.item else { return true };
         self.inner_mut().core.instances[export.instance.0 as usize].memory(index).is_reserved()
     }
 
-    /// What an instance exports under this name.
+    /// Returns the export of an instance with this name.
     pub fn export(&self, instance: Instance, name: &str) -> Option<Export> {
-        let item = self.instance_data(instance).module.shape.export(name)?;
+        let item = self.instance_data(instance).module.info.export(name)?;
         Some(Export { instance, item })
     }
 
-    /// The type of an export; a memory's or table's with its current size.
+    /// Returns the type of an export. For a memory or a table, the type has the current size.
     pub fn export_type(&self, export: Export) -> ExternType {
         let data = self.instance_data(export.instance);
-        match (data.module.shape.item_type(export.item), export.item) {
+        match (data.module.info.item_type(export.item), export.item) {
             (ExternType::Memory(limits), Item::Memory(index)) => {
                 // SAFETY: nothing runs, and the descriptor lives as long as its instance.
                 let length = unsafe { (*data.memory_descriptor(index)).length };
@@ -88,30 +88,36 @@ impl<T: Send + 'static> Store<T> {
         }
     }
 
-    /// The value of an exported global; `None` if the export is something else.
+    /// Returns the value of an exported global; `None` if the export is not a global.
     pub fn global(&self, export: Export) -> Option<Value> {
         let Item::Global(index) = export.item else { return None };
         let data = self.instance_data(export.instance);
-        let ty = data.module.shape.globals[index as usize].ty.content;
+        let ty = data.module.info.globals[index as usize].ty.content;
         // SAFETY: nothing runs, and the cell lives as long as its instance.
         let raw = unsafe { *data.global(index) };
         Some(self.inner().core.value(ty, raw, export.instance.0))
     }
 
-    /// Pairs the imports of a module with exports, checking types.
-    fn supplies(&mut self, module: &Module, exports: &[Export]) -> Result<Vec<Option<Supply>>, LinkError> {
-        let shape = &module.inner.shape;
+    /// Resolves the imports of a module to exports, and checks their types.
+    fn resolved(
+        &mut self,
+        module: &Module,
+        exports: &[Export],
+    ) -> Result<Vec<Option<ResolvedImport>>, LinkError> {
+        let info = &module.inner.info;
         let mut exports = exports.iter();
-        let (mut supplies, mut missing) = (Vec::new(), Vec::new());
-        for import in &shape.imports {
-            if shape.is_reserved(import) {
-                supplies.push(None);
+        let (mut resolved, mut missing) = (Vec::new(), Vec::new());
+        for import in &info.imports {
+            if info.is_reserved(import) {
+                resolved.push(None);
                 continue;
             }
-            let expected = shape.item_type(import.item);
+            let expected = info.item_type(import.item);
             let found = exports.next().map(|&export| (export, self.export_type(export)));
             match found {
-                Some((export, ty)) if provides(&ty, &expected) => supplies.push(Some(self.supply(export))),
+                Some((export, ty)) if provides(&ty, &expected) => {
+                    resolved.push(Some(self.resolve_import(export)))
+                }
                 found => missing.push(MissingImport {
                     module: import.module.clone(),
                     name: import.name.clone(),
@@ -121,24 +127,24 @@ impl<T: Send + 'static> Store<T> {
                 }),
             }
         }
-        if missing.is_empty() { Ok(supplies) } else { Err(LinkError { missing }) }
+        if missing.is_empty() { Ok(resolved) } else { Err(LinkError { missing }) }
     }
 
-    fn supply(&mut self, export: Export) -> Supply {
+    fn resolve_import(&mut self, export: Export) -> ResolvedImport {
         let data = &mut self.inner_mut().core.instances[export.instance.0 as usize];
-        // From now on its references may be held by others.
+        // From now on, other instances may hold references to its functions.
         data.own_records();
         let instance = data.address();
         let imported = |index| Imported { instance, index };
         match export.item {
-            Item::Memory(index) => Supply::Memory(imported(index)),
-            Item::Table(index) => Supply::Table(imported(index)),
-            Item::Global(index) => Supply::Global(data.global(index)),
+            Item::Memory(index) => ResolvedImport::Memory(imported(index)),
+            Item::Table(index) => ResolvedImport::Table(imported(index)),
+            Item::Global(index) => ResolvedImport::Global(data.global(index)),
             Item::Func(index) => {
                 // SAFETY: the record lives as long as its instance.
                 let record = unsafe { *data.record(index) };
                 let context = if record.context.is_null() { data.context() } else { record.context };
-                Supply::Func(VmFuncRef { context, ..record })
+                ResolvedImport::Func(VmFuncRef { context, ..record })
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Host functions: how they are declared, and how a module's imports find them.
+//! Host functions: how a Rust closure becomes one.
 //!
-//! A host function runs on the worker's stack, never on the process's. It answers at once
-//! ([`HostCall::Return`]), raises an error that ends the activation, or says that the guest has to wait
-//! ([`HostCall::Suspend`]): it then has left a note in the store's data of what it waits for, and whoever runs
-//! the store supplies the result with [`Store::resume`](crate::Store::resume).
+//! A host function runs on the worker's stack, never on the process's. It returns a result
+//! ([`HostCall::Return`]), raises an error that ends the activation, or suspends the guest
+//! ([`HostCall::Suspend`]). A function that suspends notes in the store's data what it waits for, and the
+//! embedder passes the result to [`Store::resume`](crate::Store::resume).
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -18,16 +18,16 @@ use crate::runtime::vm::libcalls::{Context, Dispatched, HostEntry};
 /// A host function with its WebAssembly type.
 pub struct HostFunc<T> {
     pub(crate) ty: FuncType,
-    /// How native code gets to it.
+    /// How native code calls the function.
     pub(crate) entry: HostEntry,
-    /// Keeps what the entry leads to.
+    /// Keeps alive what the entry points to.
     _function: Arc<dyn Any + Send + Sync>,
-    /// The stores whose guests may call it.
+    /// The stores whose guests may call the function.
     _store: PhantomData<fn(T)>,
 }
 
 impl<T> HostFunc<T> {
-    /// The reserved function as it is called through a table: it charges what its argument says.
+    /// The reserved function as it is called through a table: it charges its argument.
     pub(crate) fn charge() -> HostFunc<T>
     where
         T: 'static,
@@ -38,11 +38,11 @@ impl<T> HostFunc<T> {
 }
 
 impl<T: 'static> HostFunc<T> {
-    /// One of the same type that does nothing but raise an error.
+    /// A function of the same type that only raises an error.
     pub(crate) fn refusing(&self, error: Refusal) -> HostFunc<T> {
         /// # Safety
-        /// As [`HostCode`](crate::runtime::vm::libcalls::HostCode) says; `function` is a [`Refusal`], and the context's store a
-        /// `Store<T>`.
+        /// As [`HostCode`](crate::runtime::vm::libcalls::HostCode) requires. `function` is a [`Refusal`], and
+        /// the context's store is a `Store<T>`.
         unsafe extern "C" fn call<T>(function: *const (), context: Context, _: *mut RawValue) -> Dispatched {
             // SAFETY: by the contract.
             unsafe {
@@ -57,7 +57,7 @@ impl<T: 'static> HostFunc<T> {
     }
 }
 
-/// Makes the error of a function that must not be called.
+/// Creates the error of a function that must not be called.
 pub type Refusal = Box<dyn Fn() -> HostError + Send + Sync>;
 
 impl<T> Clone for HostFunc<T> {
@@ -67,13 +67,13 @@ impl<T> Clone for HostFunc<T> {
     }
 }
 
-/// A Rust type that is a WebAssembly parameter or result.
+/// A Rust type that represents a WebAssembly parameter or result.
 pub trait WasmValue: Sized {
     /// The WebAssembly type.
     const TYPE: ValType;
-    /// From a slot.
+    /// Converts from a slot.
     fn from_raw(raw: RawValue) -> Self;
-    /// Into a slot.
+    /// Converts to a slot.
     fn into_raw(self) -> RawValue;
 }
 
@@ -97,7 +97,7 @@ wasm_value! {
     u128 => V128, |raw| raw.bits(), |value| RawValue::wide(value);
 }
 
-/// What a typed host function may return: nothing, a value, [`HostCall`] of either, or a `Result` of any of
+/// What a typed host function may return: nothing, a value, a [`HostCall`] of either, or a `Result` of any of
 /// these whose error converts to a [`HostError`].
 pub trait HostResult {
     /// The WebAssembly result type.
@@ -138,13 +138,13 @@ impl<R: HostResult, E: Into<HostError>> HostResult for Result<R, E> {
     }
 }
 
-/// What comes before every call of a host function: an embedder's charge for it, and its look at the arguments. It is known
-/// as a type, so that it is compiled into the function's entry.
+/// What runs before every call of a host function: the embedder's charge, and its check of the arguments. It
+/// is a type and not a value, so that it is compiled into the function's entry.
 pub trait Check<T>: 'static {
-    /// Lets the call go on, or raises an error in its place.
+    /// Lets the call proceed, or raises an error in its place.
     ///
     /// # Errors
-    /// What the call then ends by, as if the function had raised it.
+    /// The call ends with this error, as if the function had raised it.
     fn check(caller: &mut Caller<'_, T>, arguments: &[RawValue]) -> Result<(), HostError>;
 }
 
@@ -158,9 +158,9 @@ impl<T> Check<T> for Unchecked {
 }
 
 /// A Rust closure that can be a host function: its first parameter is a [`Caller`], the others (up to twelve)
-/// are [`WasmValue`]s, its result is a [`HostResult`].
+/// are [`WasmValue`]s, and its result is a [`HostResult`].
 pub trait IntoHostFunc<T, P, R> {
-    /// The function with its type, called after a check.
+    /// Returns the function with its type, to be called after a check.
     fn into_host_func<C: Check<T>>(self) -> HostFunc<T>;
 }
 
@@ -174,12 +174,12 @@ macro_rules! into_host_func {
         {
             #[allow(non_snake_case, unused_mut, unused_variables)]
             fn into_host_func<Before: Check<T>>(self) -> HostFunc<T> {
-                /// What native code calls. One for each function, so that all between the slots and the function is
-                /// compiled into it.
+                /// The code that native code calls: one function for each host function, so that everything
+                /// between the slots and the closure is compiled into it.
                 ///
                 /// # Safety
-                /// As [`HostCode`](crate::runtime::vm::libcalls::HostCode) says; `function` is an `F`, and the context's store a
-                /// `Store<T>`.
+                /// As [`HostCode`](crate::runtime::vm::libcalls::HostCode) requires. `function` is an `F`,
+                /// and the context's store is a `Store<T>`.
                 unsafe extern "C" fn call<T, Before, R, F, $($p),*>(
                     function: *const (),
                     context: Context,

@@ -1,10 +1,10 @@
-//! A module whose imports are resolved.
+//! Modules whose imports are resolved.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::{HostFunc, Refusal, Shelves};
-use crate::environ::shape::{Import, Item, Shape};
+use super::{FreeList, HostFunc, Refusal};
+use crate::environ::module_info::{Import, Item, ModuleInfo};
 use crate::environ::value::ExternType;
 use crate::environ::vm_layout::VmFuncRef;
 use crate::runtime::error::{LinkError, MissingImport, TrapKind};
@@ -12,7 +12,7 @@ use crate::runtime::module::Module;
 use crate::runtime::vm::libcalls::HostEntry;
 use crate::runtime::vm::template::Template;
 
-/// A module whose imports are resolved to host functions: what processes are instantiated from. Cheap to clone.
+/// A module whose imports are resolved to host functions. Processes are instantiated from it. Cheap to clone.
 pub struct Linked<T> {
     pub(crate) inner: Arc<LinkedInner<T>>,
 }
@@ -20,7 +20,7 @@ pub struct Linked<T> {
 /// The host function of each imported function.
 pub(crate) struct Hosts<T> {
     pub(crate) entries: Box<[HostEntry]>,
-    /// In the same order. They keep what the entries lead to.
+    /// In the same order. They keep alive what the entries point to.
     functions: Box<[HostFunc<T>]>,
 }
 
@@ -36,13 +36,13 @@ pub(crate) struct LinkedInner<T> {
     pub(crate) hosts: Arc<Hosts<T>>,
     /// The function records that all instances share.
     pub(crate) records: Arc<[VmFuncRef]>,
-    /// Its tables lead to the records.
+    /// Its tables point to the records.
     pub(crate) template: Arc<Result<Template, TrapKind>>,
-    pub(crate) shelves: Shelves<T>,
+    pub(crate) free_list: FreeList<T>,
 }
 
-// SAFETY: records and template are immutable, and lead to code that the module owns; host functions are Send and
-// Sync by their type.
+// SAFETY: the records and the template are immutable, and point to code that the module owns. Host functions
+// are Send and Sync by their type.
 unsafe impl<T> Send for LinkedInner<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for LinkedInner<T> {}
@@ -59,27 +59,27 @@ impl<T> fmt::Debug for Linked<T> {
     }
 }
 
-/// The host function that an import gets, of those that have its name.
-fn resolved<'a, T>(shape: &Shape, import: &Import, found: &'a [HostFunc<T>]) -> Option<&'a HostFunc<T>> {
+/// Returns the host function for an import, among those with its name.
+fn resolved<'a, T>(info: &ModuleInfo, import: &Import, found: &'a [HostFunc<T>]) -> Option<&'a HostFunc<T>> {
     let Item::Func(function) = import.item else { return None };
-    found.iter().find(|host| host.ty == *shape.function_type(function))
+    found.iter().find(|host| host.ty == *info.function_type(function))
 }
 
-/// The imports that no host function is there for. `find`: all that have a name.
+/// Returns the imports without a host function. `find` returns all host functions with a name.
 pub(crate) fn unresolved<'a, T: 'a>(
-    shape: &Shape,
+    info: &ModuleInfo,
     find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
 ) -> Vec<MissingImport> {
-    let ordinary = shape.imports.iter().filter(|import| !shape.is_reserved(import));
+    let ordinary = info.imports.iter().filter(|import| !info.is_reserved(import));
     let missing = ordinary.filter_map(|import| {
         let found = find(&import.module, &import.name);
-        if resolved(shape, import, found).is_some() {
+        if resolved(info, import, found).is_some() {
             return None;
         }
         Some(MissingImport {
             module: import.module.clone(),
             name: import.name.clone(),
-            expected: shape.item_type(import.item),
+            expected: info.item_type(import.item),
             found: found.iter().map(|host| ExternType::Func(host.ty.clone())).collect(),
             nearest: None,
         })
@@ -88,49 +88,49 @@ pub(crate) fn unresolved<'a, T: 'a>(
 }
 
 impl<T: 'static> Linked<T> {
-    /// `find`: all that have a name.
+    /// Resolves the imports of a module. `find` returns all host functions with a name.
     pub(crate) fn resolve<'a>(
         module: &Module,
         find: impl Fn(&str, &str) -> &'a [HostFunc<T>],
     ) -> Result<Linked<T>, LinkError> {
-        let shape = &module.inner.shape;
-        let missing = unresolved(shape, &find);
+        let info = &module.inner.info;
+        let missing = unresolved(info, &find);
         if !missing.is_empty() {
             return Err(LinkError { missing });
         }
-        let imported = shape.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
+        let imported = info.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
         let hosts = imported.map(|import| {
-            if shape.is_reserved(import) {
+            if info.is_reserved(import) {
                 return HostFunc::charge();
             }
-            let found = resolved(shape, import, find(&import.module, &import.name));
+            let found = resolved(info, import, find(&import.module, &import.name));
             found.expect("all imports are resolved").clone()
         });
         let hosts: Vec<_> = hosts.collect();
-        let functions = 0..shape.functions.len() as u32;
+        let functions = 0..info.functions.len() as u32;
         let records: Arc<[VmFuncRef]> =
             functions.map(|function| module.inner.record(function, std::ptr::null_mut())).collect();
-        let template = Arc::new(Template::new(shape, &records));
+        let template = Arc::new(Template::new(info, &records));
         let inner = LinkedInner {
             module: module.clone(),
             hosts: Arc::new(Hosts::new(hosts)),
             records,
             template,
-            shelves: Shelves::new(module.inner.engine.room()),
+            free_list: FreeList::new(module.inner.engine.pool_capacity()),
         };
         Ok(Linked { inner: Arc::new(inner) })
     }
 }
 
 impl<T: 'static> Linked<T> {
-    /// The same, but that some of its host functions raise an error when they are called: those for which there is one, by
-    /// module and field name. What it has of them already stays refused.
+    /// Returns a copy in which some host functions only raise an error: those for which `error` returns one,
+    /// by module and field name. Functions that are refused already stay refused.
     pub fn refusing(&self, error: impl Fn(&str, &str) -> Option<Refusal>) -> Linked<T> {
         let LinkedInner { module, hosts, records, template, .. } = &*self.inner;
-        let shape = &module.inner.shape;
-        let functions = shape.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
+        let info = &module.inner.info;
+        let functions = info.imports.iter().filter(|import| matches!(import.item, Item::Func(_)));
         let refused = functions.zip(&hosts.functions).map(|(import, host)| {
-            let error = if shape.is_reserved(import) { None } else { error(&import.module, &import.name) };
+            let error = if info.is_reserved(import) { None } else { error(&import.module, &import.name) };
             error.map_or_else(|| host.clone(), |error| host.refusing(error))
         });
         let inner = LinkedInner {
@@ -138,28 +138,29 @@ impl<T: 'static> Linked<T> {
             hosts: Arc::new(Hosts::new(refused.collect())),
             records: records.clone(),
             template: template.clone(),
-            shelves: Shelves::new(module.inner.engine.room()),
+            free_list: FreeList::new(module.inner.engine.pool_capacity()),
         };
         Linked { inner: Arc::new(inner) }
     }
 }
 
 impl<T> Linked<T> {
-    /// Bytes of the host's memory that it takes with its module, as [`Module::host_bytes`]: what instances share, but not
-    /// what each has of its own.
+    /// Returns the bytes of host memory that the linked module takes together with its module (see
+    /// [`Module::host_bytes`]): what instances share, but not what each instance has of its own.
     pub fn host_bytes(&self) -> usize {
         let template = Result::as_ref(&self.inner.template).map_or(0, Template::host_bytes);
         self.module().host_bytes() + size_of_val(&*self.inner.records) + self.bytes_of_hosts() + template
     }
 
-    /// About as many of them as are for its host functions: what linking the module again takes.
+    /// Returns approximately the part of these bytes that belongs to host functions: what linking the module
+    /// again takes.
     pub fn bytes_of_hosts(&self) -> usize {
-        /// Bytes of a function's type, and of what it leads to.
+        /// Bytes of a function's type, and of what its entry points to.
         const EACH: usize = 160;
         self.inner.hosts.functions.len() * (size_of::<HostFunc<T>>() + size_of::<HostEntry>() + EACH)
     }
 
-    /// The module.
+    /// Returns the module.
     pub fn module(&self) -> &Module {
         &self.inner.module
     }

@@ -1,18 +1,22 @@
-//! A store: the instances of one process, its data, and its one activation.
+//! Stores: the instances of one process, its data, and its one activation.
 //!
-//! The store's content never moves: native code, instances and the activation hold its address. While guest
-//! code runs, the store is reached through raw pointers only; the public methods take `&mut self`, so they
-//! cannot run meanwhile, and a [`Caller`] stands for that same exclusive access during a host call.
+//! The content of a store never moves: native code, instances and the activation hold its address. While
+//! guest code runs, the store is reached through raw pointers only. The public methods take `&mut self`, so
+//! they cannot run at that time. A [`Caller`] stands for the same exclusive access during a host call.
 //!
-//! `call` is how calls begin, go on and end, `caller` a host call seen from the host, `exports` what instances share,
-//! `values` what crosses the border, `spare` what becomes of a store that has ended.
+//! * `call`: how calls begin, continue and end.
+//! * `caller`: a host call as the host sees it.
+//! * `host_func`, `linked`: host functions, and modules whose imports are resolved to them.
+//! * `exports`: what the instances of a store share.
+//! * `values`: conversion of values between the host and native code.
+//! * `pool`: recycling of stores that have ended.
 
 mod call;
 mod caller;
 mod exports;
 mod host_func;
 mod linked;
-mod spare;
+mod pool;
 mod values;
 
 pub use call::{CannotWait, Progress, Resume};
@@ -21,7 +25,7 @@ pub use exports::Export;
 pub use host_func::{Check, HostFunc, HostResult, IntoHostFunc, Refusal, Unchecked, WasmValue};
 pub use linked::Linked;
 pub(crate) use linked::{Hosts, unresolved};
-pub(crate) use spare::Shelves;
+pub(crate) use pool::FreeList;
 
 use std::alloc::Layout;
 use std::cell::Cell;
@@ -40,26 +44,27 @@ use crate::runtime::error::{InstantiateError, Trap, TrapKind};
 use crate::runtime::instantiate;
 use crate::runtime::module::Module;
 use crate::runtime::perf::working_set::WorkingSet;
-use crate::runtime::vm::account::{Account, TotalMemory};
 use crate::runtime::vm::instance::{InstanceData, OwnedInstance, StoreCore};
 use crate::runtime::vm::libcalls;
+use crate::runtime::vm::memory_budget::{MemoryBudget, TotalMemory};
 use crate::runtime::vm::stack::{PooledStack, StackPool};
 use crate::runtime::vm::thread;
 
-use call::{Outer, Request};
-use spare::Shelf;
+use call::{OuterCall, Request};
+use pool::Shard;
 
-/// What the instances of a store may use.
+/// The limits of a store's instances.
 #[derive(Clone, Debug)]
 pub struct StoreLimits {
     /// Bytes of linear memory, over all memories. A `memory.grow` beyond it returns -1.
     pub max_memory: u64,
     /// Table elements, over all tables. A `table.grow` beyond it returns -1.
     pub max_table_elements: u64,
-    /// Bytes of native stack of its calls, as far as the engine has stacks so large. Default: those that the engine's
-    /// stores usually have.
+    /// Bytes of native stack for the store's calls, up to the engine's largest stack size. Default: the
+    /// engine's usual stack size.
     pub stack_size: Option<usize>,
-    /// What the memories of several stores may have together, if that is limited; beyond it as beyond `max_memory`.
+    /// A limit that the memories of several stores share. A `memory.grow` beyond it returns -1, as beyond
+    /// `max_memory`.
     pub total: Option<Arc<TotalMemory>>,
 }
 
@@ -74,7 +79,7 @@ impl Default for StoreLimits {
 pub struct Instance(u32);
 
 impl Instance {
-    /// Its number in its store, from 0 in the order of creation.
+    /// The number of the instance in its store, from 0 in the order of creation.
     pub fn index(self) -> u32 {
         self.0
     }
@@ -83,50 +88,53 @@ impl Instance {
 /// The instances of one process, its data, and at most one activation: a call into the guest that may be
 /// suspended at any charge or host call, moved to another thread, resumed there, or dropped.
 ///
-/// Dropping a store drops a suspended activation without unwinding: nothing on its stack owns anything.
+/// Dropping a store drops a suspended activation without unwinding: no value on its stack needs to be
+/// dropped.
 pub struct Store<T> {
     inner: NonNull<StoreInner<T>>,
     _owns: PhantomData<StoreInner<T>>,
 }
 
-/// In the order of use, as [`StoreCore`] is.
+/// The content of a store. The fields are in the order of use, as those of [`StoreCore`] are.
 #[repr(C)]
 struct StoreInner<T> {
     core: StoreCore,
     reductions: u64,
-    /// Reductions of the running slice that [`Caller::end_slice`] gave back.
+    /// Reductions of the running slice that [`Caller::end_slice`] has returned.
     given_back: i64,
-    /// Dropped with the [`Store`]; a spare one has none.
+    /// Dropped with the [`Store`]; a pooled instance has no data.
     data: ManuallyDrop<T>,
     engine: Engine,
-    /// The host functions of each instance's imports, which the instance has the address of.
+    /// The host functions of each instance's imports. The instance holds the address of their entries.
     hosts: SmallVec<[Arc<Hosts<T>>; 1]>,
-    /// Result types, then results, of the activation.
+    /// The result types of the activation, and its results once it has returned.
     result_types: Vec<ValType>,
     results: Vec<Value>,
-    /// The instance whose function was begun last: its results' references are as it holds them.
+    /// The instance whose function was called last. References among the results are as this instance holds
+    /// them.
     called: u32,
-    /// The call that the host function which is suspending wants made.
+    /// The call that the suspending host function has requested.
     request: Option<Request<T>>,
-    /// The calls that the innermost one is in, outermost first.
-    outer: Vec<Outer<T>>,
-    /// What its stacks come from, if they are not those that the engine's stores usually have.
+    /// The calls around the innermost one, outermost first.
+    outer: Vec<OuterCall<T>>,
+    /// The pool of the store's stacks, if they do not have the engine's usual size.
     stacks: Option<Arc<StackPool>>,
-    /// Where it goes when it has ended; `None` for one that is not to be used again.
-    shelf: Option<Arc<Shelf<T>>>,
+    /// The free list that the store is added to when it ends; `None` if the store is not recycled.
+    shard: Option<Arc<Shard<T>>>,
 }
 
-// SAFETY: a store owns all that its pointers lead to, but for code, tables and records that are immutable and
-// shared by counted references. An activation may move: nothing on its stack is tied to a thread.
+// SAFETY: a store owns everything that its pointers lead to, except code, tables and records, which are
+// immutable and shared by counted references. An activation may move to another thread: nothing on its stack
+// is tied to a thread.
 unsafe impl<T: Send> Send for Store<T> {}
 
 impl<T: Send + 'static> Store<T> {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new(engine: &Engine, data: T, limits: StoreLimits) -> Store<T> {
         let runtime = VmRuntime {
             reductions: 0,
             exit_frame: 0,
-            builtins: libcalls::TABLE.as_ptr(),
+            builtins: libcalls::BUILTINS.as_ptr(),
             yielder: 0,
             store: 0,
             has_request: false,
@@ -134,7 +142,7 @@ impl<T: Send + 'static> Store<T> {
         let core = StoreCore {
             runtime,
             thread: thread::number(),
-            memory: Account::new(limits.max_memory, limits.total),
+            memory: MemoryBudget::new(limits.max_memory, limits.total),
             table_used: 0,
             max_table_elements: limits.max_table_elements,
             instances: SmallVec::new(),
@@ -145,8 +153,8 @@ impl<T: Send + 'static> Store<T> {
             trap_handler: Cell::new(None),
             stack_limit: 0,
             stack_range: Cell::new((0, 0)),
-            home: None,
-            is_home_lent: false,
+            own_stack: None,
+            is_own_stack_lent: false,
             _apart: [0; 2],
         };
         let inner = StoreInner {
@@ -161,32 +169,32 @@ impl<T: Send + 'static> Store<T> {
             reductions: 0,
             given_back: 0,
             data: ManuallyDrop::new(data),
-            stacks: engine.unusual_stacks(limits.stack_size),
-            shelf: None,
+            stacks: engine.stacks_of_size(limits.stack_size),
+            shard: None,
         };
         let inner = inner.settle();
-        // SAFETY: just settled, and ours.
+        // SAFETY: the store was just settled, and belongs to this function.
         unsafe { (*inner.as_ptr()).core.runtime.store = inner.as_ptr() as usize };
         Store { inner, _owns: PhantomData }
     }
 
-    /// The embedder's data.
+    /// Returns the embedder's data.
     pub fn data(&self) -> &T {
         &self.inner().data
     }
 
-    /// The embedder's data.
+    /// Returns the embedder's data.
     pub fn data_mut(&mut self) -> &mut T {
         &mut self.inner_mut().data
     }
 
-    /// Creates an instance: memories, tables and globals are initialised, the start function is not run.
+    /// Creates an instance: initialises memories, tables and globals. The start function is not run.
     ///
     /// # Errors
     /// See [`InstantiateError`].
     ///
     /// # Panics
-    /// When the module was compiled by another engine than the store's: types are numbered by engine.
+    /// Panics if the module was compiled by another engine than the store's: types are numbered by engine.
     pub fn instantiate(&mut self, linked: &Linked<T>) -> Result<Instance, InstantiateError> {
         let linked = &*linked.inner;
         self.assert_same_engine(&linked.module);
@@ -201,18 +209,18 @@ impl<T: Send + 'static> Store<T> {
         Ok(self.add(data, linked.hosts.clone()))
     }
 
-    /// The reductions used since the store was created.
+    /// Returns the reductions used since the store was created.
     pub fn reductions(&self) -> u64 {
         self.inner().reductions
     }
 
-    /// Bytes of linear memory, over all memories.
+    /// Returns the bytes of linear memory, over all memories.
     pub fn memory_size(&self) -> u64 {
         self.inner().core.memory.used()
     }
 
-    /// The exported memory named `memory` of the instance together with the embedder's data, for a result that
-    /// is written when a suspended call completes.
+    /// Returns the instance's exported memory named `memory`, together with the embedder's data. For a result
+    /// that the host writes when a suspended call completes.
     pub fn memory_and_data(&mut self, instance: Instance) -> Option<(&mut [u8], &mut T)> {
         let inner = self.inner_mut();
         inner.core.note_thread();
@@ -220,22 +228,22 @@ impl<T: Send + 'static> Store<T> {
         Some((memory, &mut inner.data))
     }
 
-    /// Notes in `set` where this store is, after a call was left, for another thread to prefetch. It is no part of the
-    /// stable interface.
+    /// Notes in `set` where this store is, after native code was left, for another thread to prefetch. Not
+    /// part of the stable interface.
     #[doc(hidden)]
     pub fn note_working_set(&self, set: &WorkingSet) {
         let core = &self.inner().core;
         let Some(instance) = core.instances.first() else { return };
         let frames = core.runtime.exit_frame;
-        // One that did not record its frames is in a bulk operation, which lasts longer than a few misses. Where the store
-        // is not at the top of the stack, what is fetched is something else: few stores are elsewhere, and to know which
-        // would cost every other one a line.
+        // Without a recorded frame, the guest is in a bulk operation, which takes longer than a few cache
+        // misses. If the store is not at the top of its stack, the lines fetched are useless: few stores are
+        // elsewhere, and checking would cost every store a line.
         let store = if frames == 0 { 0 } else { self.inner.as_ptr() as usize };
         set.note(frames, store, instance.stack_top().unwrap_or(0));
     }
 
     fn inner(&self) -> &StoreInner<T> {
-        // SAFETY: the store owns it, and no guest code runs while its methods do.
+        // SAFETY: the store owns its content, and no guest code runs while one of its methods does.
         unsafe { self.inner.as_ref() }
     }
 
@@ -260,9 +268,9 @@ impl<T: Send + 'static> Store<T> {
 
     fn add(&mut self, mut data: OwnedInstance, hosts: Arc<Hosts<T>>) -> Instance {
         data.hosts = hosts.entries.as_ptr();
-        let memory = data.module.shape.main_memory;
+        let memory = data.module.info.main_memory;
         data.main_memory = memory.map_or(ptr::null(), |index| data.memory_descriptor(index).cast_const());
-        let pointer = data.module.shape.stack_pointer();
+        let pointer = data.module.info.stack_pointer();
         data.stack_pointer = pointer.map_or(ptr::null(), |global| data.global(global).cast_const());
         let inner = self.inner_mut();
         inner.core.instances.push(data);
@@ -276,16 +284,16 @@ impl<T> StoreInner<T> {
         self.stacks.as_ref().unwrap_or_else(|| self.engine.stacks()).take()
     }
 
-    /// Moves to where the store stays: to the home that a stack has for it, if there is one.
+    /// Moves the content to its final address: the room for it in its stack, or an allocation.
     fn settle(mut self) -> NonNull<StoreInner<T>> {
         let carved = self.take_stack().ok().and_then(|mut stack| {
             let address = stack.carve(Layout::new::<StoreInner<T>>())?;
-            self.core.home = Some(stack);
+            self.core.own_stack = Some(stack);
             Some(address.cast::<StoreInner<T>>())
         });
         match carved {
             Some(address) => {
-                // SAFETY: it is room for one, aligned for it, and nobody else's.
+                // SAFETY: `carve` has returned exclusive room for the content, aligned for it.
                 unsafe { address.write(self) };
                 address
             }
@@ -296,7 +304,8 @@ impl<T> StoreInner<T> {
 
 impl<T> Drop for Store<T> {
     fn drop(&mut self) {
-        // SAFETY: made by `settle`, and ours alone. The activations go first: they point to all the rest.
+        // SAFETY: the content was created by `settle` and belongs to this store. Activations are dropped
+        // first, because they point to everything else.
         unsafe {
             (*self.inner.as_ptr()).drop_activations();
             ManuallyDrop::drop(&mut (*self.inner.as_ptr()).data);

@@ -1,10 +1,10 @@
-//! Values at the border of a store: between what the host holds and what native code does.
+//! Conversion of values between the host and native code.
 
 use crate::environ::value::{Func, RawValue, ValType, Value};
 use crate::runtime::vm::instance::StoreCore;
 
 impl StoreCore {
-    /// A value as the instance `holder` keeps it.
+    /// Converts a value to how the instance `holder` keeps it.
     pub(super) fn raw(&mut self, value: Value, holder: u32) -> RawValue {
         RawValue::from(match value {
             Value::I32(value) => u64::from(value as u32),
@@ -17,7 +17,7 @@ impl StoreCore {
         })
     }
 
-    /// The value that the instance `holder` keeps as these bits.
+    /// Converts what the instance `holder` keeps to a value.
     pub(super) fn value(&self, ty: ValType, raw: RawValue, holder: u32) -> Value {
         match ty {
             ValType::I32 => Value::I32(raw.low as i32),
@@ -40,7 +40,8 @@ impl StoreCore {
         owner.record(function.function) as u64
     }
 
-    /// The function that a reference leads to. A shared record is the holder's own: see `vm::context`.
+    /// Returns the function that a reference points to. A shared record belongs to the instance that holds
+    /// the reference: see `environ::vm_layout`.
     fn function(&self, reference: u64, holder: u32) -> Func {
         let find = |instance: u32| {
             let function = self.instances[instance as usize].function_of(reference)?;

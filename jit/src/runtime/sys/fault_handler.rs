@@ -4,11 +4,11 @@
 
 /// Decides about a fault: `None` if it is not the guest's, else the registers with which the interrupted thread goes on.
 /// It runs in a signal handler, so it allocates nothing and takes no lock.
-pub(crate) type FaultHandler = fn(Interrupted) -> Option<corosensei::trap::TrapHandlerRegs>;
+pub(crate) type FaultHandler = fn(FaultContext) -> Option<corosensei::trap::TrapHandlerRegs>;
 
 /// A fault as the system reports it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Interrupted {
+pub(crate) struct FaultContext {
     pub(crate) pc: usize,
     pub(crate) sp: usize,
     /// The frame pointer.

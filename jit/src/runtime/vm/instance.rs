@@ -10,20 +10,20 @@ use std::sync::Arc;
 use corosensei::trap::CoroutineTrapHandler;
 use smallvec::SmallVec;
 
-use super::account::Account;
 use super::activation::{Activation, Leave};
 use super::libcalls::{Dispatched, HostEntry};
 use super::memory::Memory;
+use super::memory_budget::MemoryBudget;
 use super::stack::{LentStack, PooledStack};
 use super::table::Table;
 use super::thread;
 use crate::environ::const_expr::ConstScope;
-use crate::environ::shape::SegmentMode;
+use crate::environ::module_info::SegmentMode;
 use crate::environ::value::{RawValue, ValType};
 use crate::environ::vm_layout::PAGE;
-use crate::environ::vm_layout::{Place, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
+use crate::environ::vm_layout::{ItemLocation, VmContextHead, VmFuncRef, VmMemory, VmRuntime, VmTable};
 use crate::runtime::error::{Frame, HostError};
-use crate::runtime::loaded::ModuleInner;
+use crate::runtime::loaded_module::LoadedModule;
 use crate::runtime::perf::residency::Faults;
 
 /// What a store is, but for its data. It never moves: native code and its instances point into it.
@@ -49,12 +49,12 @@ pub(crate) struct StoreCore {
     pub(crate) max_table_elements: u64,
     /// The stack that calls run on, with this store in its [home](super::stack). None if there was none to be had, or
     /// the store does not fit.
-    pub(crate) home: Option<PooledStack>,
+    pub(crate) own_stack: Option<PooledStack>,
     /// Whether a call has it. Those that are made from that one have stacks of their own.
-    pub(crate) is_home_lent: bool,
+    pub(crate) is_own_stack_lent: bool,
     /// Has what follows begin with a line, but for the two words that a turn does not need.
     pub(crate) _apart: [u64; 2],
-    pub(crate) memory: Account,
+    pub(crate) memory: MemoryBudget,
     /// Where the result of a suspended host call goes; on the activation's stack.
     pub(crate) host_result: *mut RawValue,
     /// The thread that used it last; see [`residency`](crate::runtime::perf::residency).
@@ -109,18 +109,18 @@ impl StoreCore {
     }
 
     /// The home's stack for a call, unless another one has it.
-    pub(crate) fn lend_home(&mut self) -> Option<LentStack> {
-        if self.is_home_lent {
+    pub(crate) fn lend_own_stack(&mut self) -> Option<LentStack> {
+        if self.is_own_stack_lent {
             return None;
         }
-        let lent = self.home.as_ref()?.lend();
-        self.is_home_lent = true;
+        let lent = self.own_stack.as_ref()?.lend();
+        self.is_own_stack_lent = true;
         Some(lent)
     }
 
     /// Room in the home, if there is some left and nothing runs there.
     fn carve(&mut self, layout: Layout) -> Option<NonNull<u8>> {
-        if self.is_home_lent { None } else { self.home.as_mut()?.carve(layout) }
+        if self.is_own_stack_lent { None } else { self.own_stack.as_mut()?.carve(layout) }
     }
 
     /// Tells all contexts how deep the stack of the activation that is to run may get.
@@ -189,7 +189,7 @@ pub(crate) struct Imported {
 /// An instance. What host calls need comes first, as in [`StoreCore`].
 #[repr(C)]
 pub(crate) struct InstanceData {
-    pub(crate) module: Arc<ModuleInner>,
+    pub(crate) module: Arc<LoadedModule>,
     pub(crate) core: NonNull<StoreCore>,
     /// The host functions of its imports, in order; the store keeps them. Dangling where it has none.
     pub(crate) hosts: *const HostEntry,
@@ -213,7 +213,7 @@ pub(crate) struct InstanceData {
 impl InstanceData {
     /// An instance with zeroed globals and no memories and tables yet. It must not move afterwards.
     pub(crate) fn create(
-        module: Arc<ModuleInner>,
+        module: Arc<LoadedModule>,
         core: NonNull<StoreCore>,
         index: u32,
         records: Records,
@@ -261,17 +261,19 @@ impl InstanceData {
         unsafe { self.context.as_ptr().add(offset as usize) }
     }
 
-    fn locate(&self, place: Place) -> *mut u8 {
-        match place {
-            Place::Inline(offset) => self.at(offset),
+    fn locate(&self, location: ItemLocation) -> *mut u8 {
+        match location {
+            ItemLocation::Inline(offset) => self.at(offset),
             // SAFETY: imported items' pointers are written when the instance is made.
-            Place::Pointer(offset) => unsafe { self.at(offset).cast::<*mut u8>().read() },
+            ItemLocation::Pointer(offset) => unsafe { self.at(offset).cast::<*mut u8>().read() },
         }
     }
 
     /// Sets the pointer of an imported item.
-    pub(crate) fn import(&mut self, place: Place, address: *mut u8) {
-        let Place::Pointer(offset) = place else { unreachable!("an imported item is behind a pointer") };
+    pub(crate) fn import(&mut self, location: ItemLocation, address: *mut u8) {
+        let ItemLocation::Pointer(offset) = location else {
+            unreachable!("an imported item is behind a pointer")
+        };
         // SAFETY: the slot is part of the context.
         unsafe { self.at(offset).cast::<*mut u8>().write(address) };
     }
@@ -332,7 +334,7 @@ impl InstanceData {
         // SAFETY: by the contract; exporting instances live as long as the store.
         unsafe {
             let module = Arc::as_ptr(&(*this).module);
-            match index.checked_sub((*module).shape.imported_memories) {
+            match index.checked_sub((*module).info.imported_memories) {
                 Some(defined) => item_at(&mut (*this).memories, defined),
                 None => {
                     let imported = (&(*this).imported_memories)[index as usize];
@@ -350,7 +352,7 @@ impl InstanceData {
         // SAFETY: by the contract; exporting instances live as long as the store.
         unsafe {
             let module = Arc::as_ptr(&(*this).module);
-            match index.checked_sub((*module).shape.imported_tables) {
+            match index.checked_sub((*module).info.imported_tables) {
                 Some(defined) => item_at(&mut (*this).tables, defined),
                 None => {
                     let imported = (&(*this).imported_tables)[index as usize];
@@ -362,13 +364,13 @@ impl InstanceData {
 
     /// The bytes of a data segment, none once it is dropped.
     pub(crate) fn data_range(&self, segment: u32) -> std::ops::Range<usize> {
-        let data = &self.module.shape.data[segment as usize];
+        let data = &self.module.info.data[segment as usize];
         if self.dropped_data.contains(segment, &data.mode) { 0..0 } else { data.bytes.clone() }
     }
 
     /// The number of entries of an element segment, none once it is dropped.
     pub(crate) fn element_count(&self, segment: u32) -> u64 {
-        let element = &self.module.shape.elements[segment as usize];
+        let element = &self.module.info.elements[segment as usize];
         if self.dropped_elements.contains(segment, &element.mode) { 0 } else { element.items.len() as u64 }
     }
 
@@ -382,7 +384,7 @@ impl InstanceData {
 
     /// Evaluates the entries of an element segment from `start` into `entries`; the range is in bounds.
     pub(crate) fn element_values(&self, segment: u32, start: u64, entries: &mut [u64]) {
-        let items = &self.module.shape.elements[segment as usize].items[start as usize..];
+        let items = &self.module.info.elements[segment as usize].items[start as usize..];
         for (entry, item) in entries.iter_mut().zip(items) {
             *entry = item.evaluate(self);
         }
@@ -394,7 +396,7 @@ impl InstanceData {
         if !matches!(self.records, Records::Shared(_)) || !self.tables.iter().all(Table::is_unchanged) {
             return None;
         }
-        let declared = &self.module.shape.memories;
+        let declared = &self.module.info.memories;
         self.memories.iter().zip(declared).map(|(memory, limits)| memory.first_slot(limits.min * PAGE)).sum()
     }
 
@@ -403,7 +405,7 @@ impl InstanceData {
     pub(crate) fn renew(&mut self, faults: Faults) {
         self.dropped_data.0.clear();
         self.dropped_elements.0.clear();
-        let declared = &self.module.shape.memories;
+        let declared = &self.module.info.memories;
         for (memory, limits) in self.memories.iter_mut().zip(declared) {
             memory.renew(limits.min * PAGE, faults);
         }
@@ -435,12 +437,12 @@ impl InstanceData {
             _ => own.as_ptr() as u64 + (reference - shared.as_ptr() as u64),
         };
         let module = self.module.clone();
-        for (table, declared) in self.tables.iter_mut().zip(&module.shape.tables) {
+        for (table, declared) in self.tables.iter_mut().zip(&module.info.tables) {
             if declared.ty.element == ValType::FuncRef {
                 table.entries_mut().iter_mut().for_each(|entry| *entry = moved(*entry));
             }
         }
-        for (index, global) in module.shape.globals.iter().enumerate() {
+        for (index, global) in module.info.globals.iter().enumerate() {
             if global.ty.content == ValType::FuncRef {
                 // SAFETY: a linked module imports no global but the counter, so the cell lies in the context.
                 unsafe { (*self.global(index as u32)).low = moved((*self.global(index as u32)).low) };

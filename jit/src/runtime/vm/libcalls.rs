@@ -64,7 +64,7 @@ pub(crate) enum Dispatched {
 }
 
 /// The addresses of all routines, in the order of [`Builtin`].
-pub(crate) static TABLE: Table = Table([
+pub(crate) static BUILTINS: Builtins = Builtins([
     host_call as *const (),
     yield_now as *const (),
     memory_grow as *const (),
@@ -83,12 +83,12 @@ pub(crate) static TABLE: Table = Table([
 ]);
 
 /// An array of code addresses.
-pub(crate) struct Table([*const (); Builtin::COUNT]);
+pub(crate) struct Builtins([*const (); Builtin::COUNT]);
 
 // SAFETY: addresses of functions, never written.
-unsafe impl Sync for Table {}
+unsafe impl Sync for Builtins {}
 
-impl Table {
+impl Builtins {
     pub(crate) fn as_ptr(&self) -> *const usize {
         self.0.as_ptr().cast()
     }
@@ -383,8 +383,8 @@ unsafe extern "C" fn memory_init(
     // SAFETY: native code passes its own context. The module is counted by the instance, and its data never changes; where
     // the memory is, is asked again after every suspension.
     unsafe {
-        let shape = &(*std::sync::Arc::as_ptr(&(*instance(context)).module)).shape;
-        let data = &shape.data_bytes[(*instance(context)).data_range(segment)];
+        let info = &(*std::sync::Arc::as_ptr(&(*instance(context)).module)).info;
+        let data = &info.data_bytes[(*instance(context)).data_range(segment)];
         if !fits(source, count, data.len() as u64)
             || !fits(target, count, self::memory(context, memory).length())
         {
@@ -676,8 +676,8 @@ mod tests {
         );
         let owner = store.instantiate_with(&module(&engine, OWNER), &[]).expect("it imports nothing");
         let [memory, table] = ["memory", "table"].map(|name| store.export(owner, name).expect("it has one"));
-        let supplies = [memory, memory, table, table];
-        let borrower = store.instantiate_with(&module(&engine, BORROWER), &supplies).expect("they fit");
+        let resolved = [memory, memory, table, table];
+        let borrower = store.instantiate_with(&module(&engine, BORROWER), &resolved).expect("they fit");
         (store, owner, borrower)
     }
 

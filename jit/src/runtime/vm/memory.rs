@@ -84,17 +84,17 @@ struct Reservations {
 }
 
 impl MemoryPool {
-    fn take(&self, size: u64) -> io::Result<Place> {
+    fn take(&self, size: u64) -> io::Result<Allocation> {
         let class = class_of(size);
         let slot_size = slot_size(class);
         if slot_size > SLAB_SIZE {
             let mapping = Mapping::new(slot_size)?.without_huge_pages();
             // Relaxed, here and below: a count, which orders nothing else.
             self.own.fetch_add(1, Ordering::Relaxed);
-            return Ok(Place::Own(mapping));
+            return Ok(Allocation::Own(mapping));
         }
         let (slot, resident) = self.classes[class].take()?;
-        Ok(Place::Pooled { slot, class, pages: Pages::taken(resident.flatten()) })
+        Ok(Allocation::Pooled { slot, class, pages: Pages::taken(resident.flatten()) })
     }
 
     /// What pooled memories of so many pages begin with that have this data, if that is better not copied.
@@ -107,7 +107,7 @@ impl MemoryPool {
     }
 
     /// A reservation of which the first `size` bytes are accessible.
-    fn reserve(&self, size: u64) -> io::Result<Place> {
+    fn reserve(&self, size: u64) -> io::Result<Allocation> {
         let free = {
             let mut state = self.reservations.lock().expect("no panic while it is held");
             if state.used == MAX_RESERVATIONS {
@@ -118,12 +118,12 @@ impl MemoryPool {
         };
         let mapping = free.map_or_else(|| Mapping::reserve(RESERVATION as usize), Ok);
         let ready = mapping.and_then(|mapping| mapping.allow(0..size as usize).map(|()| mapping));
-        ready.map(Place::Reserved).inspect_err(|_| self.count_reservation_out())
+        ready.map(Allocation::Reserved).inspect_err(|_| self.count_reservation_out())
     }
 
     /// Whether there is a reservation to be had; it is kept for the next memory.
     pub(crate) fn can_reserve(&self) -> bool {
-        self.reserve(0).map(|place| self.give(place, 0)).is_ok()
+        self.reserve(0).map(|allocation| self.give(allocation, 0)).is_ok()
     }
 
     fn count_reservation_out(&self) {
@@ -131,11 +131,11 @@ impl MemoryPool {
     }
 
     /// Takes a slot back, of which at most `used` bytes have been written.
-    fn give(&self, place: Place, used: u64) {
+    fn give(&self, allocation: Allocation, used: u64) {
         // Which pages are resident matters for what is kept.
         let known = |pages: Pages, keep| if keep { pages.now() } else { None };
-        match place {
-            Place::Pooled { slot, class, pages } => {
+        match allocation {
+            Allocation::Pooled { slot, class, pages } => {
                 let address = slot.address();
                 // All of it, not only what was used: a larger memory that had it before may have left pages resident
                 // that a larger one after it would find so.
@@ -145,16 +145,16 @@ impl MemoryPool {
                     unsafe { clean(address, size, keep, known(pages, keep)) }.resident()
                 });
             }
-            Place::Imaged { slot, image, pages } => {
+            Allocation::Imaged { slot, image, pages } => {
                 let (address, size) = (slot.address(), image.slot_size());
                 // SAFETY: as above.
                 image.give(slot, |keep| unsafe { clean(address, size, keep, known(pages, keep)) });
             }
-            Place::Own(mapping) => {
+            Allocation::Own(mapping) => {
                 self.own.fetch_sub(1, Ordering::Relaxed);
                 drop(mapping);
             }
-            Place::Reserved(mapping) => {
+            Allocation::Reserved(mapping) => {
                 let clean = mapping.deny(0..used as usize).is_ok();
                 let mut state = self.reservations.lock().expect("no panic while it is held");
                 state.used -= 1;
@@ -204,7 +204,7 @@ fn slot_size(class: usize) -> usize {
 }
 
 #[derive(Debug)]
-enum Place {
+enum Allocation {
     /// One of many in a mapping, and what is known of its pages.
     Pooled { slot: Slot, class: usize, pages: Pages },
     /// The same, in the mappings of an image.
@@ -215,16 +215,16 @@ enum Place {
     Reserved(Mapping),
 }
 
-impl Place {
-    fn imaged(image: &Arc<MemoryImage>) -> io::Result<Place> {
+impl Allocation {
+    fn imaged(image: &Arc<MemoryImage>) -> io::Result<Allocation> {
         let (slot, resident) = image.take()?;
-        Ok(Place::Imaged { slot, image: image.clone(), pages: Pages::taken(resident) })
+        Ok(Allocation::Imaged { slot, image: image.clone(), pages: Pages::taken(resident) })
     }
 
     fn address(&self) -> usize {
         match self {
-            Place::Pooled { slot, .. } | Place::Imaged { slot, .. } => slot.address(),
-            Place::Own(mapping) | Place::Reserved(mapping) => mapping.address(),
+            Allocation::Pooled { slot, .. } | Allocation::Imaged { slot, .. } => slot.address(),
+            Allocation::Own(mapping) | Allocation::Reserved(mapping) => mapping.address(),
         }
     }
 }
@@ -234,7 +234,7 @@ impl Place {
 pub(crate) struct Memory {
     pool: Arc<MemoryPool>,
     /// Always there, but for a moment in `grow` and at the end.
-    place: Option<Place>,
+    allocation: Option<Allocation>,
     length: u64,
     max_length: u64,
     /// What native code sees of it.
@@ -256,12 +256,13 @@ impl Memory {
     ) -> io::Result<Memory> {
         let max_length = limits.max.unwrap_or(MAX_PAGES).min(MAX_PAGES) * PAGE;
         let length = limits.min * PAGE;
-        let place = match image {
-            Some(image) => Place::imaged(image)?,
+        let allocation = match image {
+            Some(image) => Allocation::imaged(image)?,
             None if reserved => pool.reserve(length)?,
             None => pool.take(length)?,
         };
-        let mut memory = Memory { pool: pool.clone(), place: Some(place), length, max_length, descriptor };
+        let mut memory =
+            Memory { pool: pool.clone(), allocation: Some(allocation), length, max_length, descriptor };
         memory.describe();
         Ok(memory)
     }
@@ -279,14 +280,14 @@ impl Memory {
     /// had to be copied.
     pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
         let length = self.length.checked_add(delta).filter(|&length| length <= self.max_length)?;
-        let room = match self.place.as_ref().expect("it has a place") {
-            Place::Reserved(mapping) => {
+        let room = match self.allocation.as_ref().expect("it has a allocation") {
+            Allocation::Reserved(mapping) => {
                 mapping.allow(self.length as usize..length as usize).ok()?;
                 RESERVATION - GUARD
             }
-            Place::Own(mapping) => mapping.size() as u64,
-            Place::Pooled { class, .. } => slot_size(*class) as u64,
-            Place::Imaged { image, .. } => image.slot_size() as u64,
+            Allocation::Own(mapping) => mapping.size() as u64,
+            Allocation::Pooled { class, .. } => slot_size(*class) as u64,
+            Allocation::Imaged { image, .. } => image.slot_size() as u64,
         };
         // Twice as large each time, so that what is copied in all is not more than what there is in the end.
         let size = length.next_power_of_two();
@@ -303,9 +304,9 @@ impl Memory {
 
     /// Makes its place as large as this by moving its page tables, if it is one of those for which that is better.
     fn move_pages(&mut self, size: usize) -> bool {
-        match self.place.as_mut().expect("it has a place") {
-            Place::Own(mapping) => mapping.grow(size).is_ok(),
-            Place::Pooled { slot, class, .. } => {
+        match self.allocation.as_mut().expect("it has a allocation") {
+            Allocation::Own(mapping) => mapping.grow(size).is_ok(),
+            Allocation::Pooled { slot, class, .. } => {
                 let before = slot_size(*class);
                 if before < MOVED_FROM || self.pool.own.load(Ordering::Relaxed) >= MAX_OWN {
                     return false;
@@ -317,19 +318,19 @@ impl Memory {
                 };
                 let is_larger = mapping.grow(size).is_ok();
                 self.pool.own.fetch_add(1, Ordering::Relaxed);
-                let old = self.place.replace(Place::Own(mapping)).expect("it has a place");
+                let old = self.allocation.replace(Allocation::Own(mapping)).expect("it has a allocation");
                 self.pool.give(old, 0);
                 self.describe();
                 is_larger
             }
-            Place::Imaged { .. } | Place::Reserved(_) => false,
+            Allocation::Imaged { .. } | Allocation::Reserved(_) => false,
         }
     }
 
     fn copy_to_larger(&mut self, size: u64) -> Option<()> {
         let larger = self.pool.take(size).ok()?;
         self.copy_to(larger.address());
-        let old = self.place.replace(larger).expect("it has a place");
+        let old = self.allocation.replace(larger).expect("it has a allocation");
         self.pool.give(old, self.length);
         Some(())
     }
@@ -345,7 +346,7 @@ impl Memory {
             // SAFETY: both ranges are mapped, disjoint and exclusively ours; the new one is the larger.
             unsafe { to.copy_from_nonoverlapping(from, size) };
         };
-        if let Some(Place::Imaged { image, .. }) = &self.place {
+        if let Some(Allocation::Imaged { image, .. }) = &self.allocation {
             image.restore(larger, (0, length));
         }
         if !own_pages(base, length, copy) {
@@ -356,9 +357,9 @@ impl Memory {
     /// The size of its slot, if that is the one it had when it was new and had so many bytes. None for other memories than
     /// those of a pool.
     pub(crate) fn first_slot(&self, length: u64) -> Option<usize> {
-        match &self.place {
-            Some(Place::Pooled { class, .. }) if *class == class_of(length) => Some(slot_size(*class)),
-            Some(Place::Imaged { image, .. }) => Some(image.slot_size()),
+        match &self.allocation {
+            Some(Allocation::Pooled { class, .. }) if *class == class_of(length) => Some(slot_size(*class)),
+            Some(Allocation::Imaged { image, .. }) => Some(image.slot_size()),
             _ => None,
         }
     }
@@ -368,11 +369,11 @@ impl Memory {
     pub(crate) fn renew(&mut self, length: u64, faults: Faults) {
         // SAFETY: the slot is this memory's, which is exclusively borrowed; and so are the pages that are known of.
         let clean = |address, size, known| unsafe { clean(address, size, true, known) };
-        let (resident, pages) = match &mut self.place {
-            Some(Place::Pooled { slot, class, pages }) => {
+        let (resident, pages) = match &mut self.allocation {
+            Some(Allocation::Pooled { slot, class, pages }) => {
                 (clean(slot.address(), slot_size(*class), pages.after(faults)).resident(), pages)
             }
-            Some(Place::Imaged { slot, image, pages }) => {
+            Some(Allocation::Imaged { slot, image, pages }) => {
                 let reset = clean(slot.address(), image.slot_size(), pages.after(faults));
                 (image.complete(slot.address(), reset), pages)
             }
@@ -389,7 +390,7 @@ impl Memory {
 
     /// Whether its data is there without having been copied.
     pub(crate) fn is_imaged(&self) -> bool {
-        matches!(self.place, Some(Place::Imaged { .. }))
+        matches!(self.allocation, Some(Allocation::Imaged { .. }))
     }
 
     /// The thread that calls takes it from where it rested, and alone may use it until the
@@ -408,21 +409,21 @@ impl Memory {
     }
 
     fn pages(&mut self) -> Option<&mut Pages> {
-        match &mut self.place {
-            Some(Place::Pooled { pages, .. } | Place::Imaged { pages, .. }) => Some(pages),
+        match &mut self.allocation {
+            Some(Allocation::Pooled { pages, .. } | Allocation::Imaged { pages, .. }) => Some(pages),
             _ => None,
         }
     }
 
     /// Whether native code may rely on its being guarded.
     pub(crate) fn is_reserved(&self) -> bool {
-        matches!(self.place, Some(Place::Reserved(_)))
+        matches!(self.allocation, Some(Allocation::Reserved(_)))
     }
 
     /// Whether an access to this address, which has faulted, was one to this memory and beyond its length.
     pub(crate) fn guards(&self, address: usize) -> bool {
-        match &self.place {
-            Some(Place::Reserved(mapping)) => {
+        match &self.allocation {
+            Some(Allocation::Reserved(mapping)) => {
                 address.checked_sub(mapping.address()).is_some_and(|at| at < mapping.size())
             }
             _ => false,
@@ -431,7 +432,7 @@ impl Memory {
 
     /// Where it begins, until it grows.
     pub(crate) fn base(&self) -> *mut u8 {
-        self.place.as_ref().expect("it has a place").address() as *mut u8
+        self.allocation.as_ref().expect("it has a allocation").address() as *mut u8
     }
 
     /// Its bytes.
@@ -449,8 +450,8 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.pool.give(place, self.length);
+        if let Some(allocation) = self.allocation.take() {
+            self.pool.give(allocation, self.length);
         }
     }
 }

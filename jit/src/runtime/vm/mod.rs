@@ -1,11 +1,11 @@
 //! What native code runs in: contexts, memories, tables, stacks, traps.
 
-pub(crate) mod account;
 pub(crate) mod activation;
 pub(crate) mod image;
 pub(crate) mod instance;
 pub(crate) mod libcalls;
 pub(crate) mod memory;
+pub(crate) mod memory_budget;
 pub(crate) mod slots;
 pub(crate) mod stack;
 pub(crate) mod table;

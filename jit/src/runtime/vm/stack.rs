@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use corosensei::stack::{Stack, StackPointer};
 
 use super::slots::{Slot, Slots};
-use crate::runtime::perf::placement::{HOME, LINE, MAX_COLOUR, ROOM, colour};
+use crate::runtime::perf::placement::{IN_STACK_STORE, LINE, MAX_COLOUR, USED_BY_STORE, colour};
 use crate::runtime::sys::page_size;
 
 /// Bytes beneath the limit for frames that do not check it.
@@ -47,7 +47,7 @@ const MIN_SIZE: usize = 4 * RESERVE;
 const ENTRY: usize = 1 << 10;
 
 /// Bytes at the top that guest frames never get, used or not: a guest has the same depth on every stack.
-const SPARE: usize = HOME + MAX_COLOUR;
+const SPARE: usize = IN_STACK_STORE + MAX_COLOUR;
 
 /// All stacks of an engine: a pool for the size that most have, and one for each of the others, which are powers of two.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Stacks {
     }
 
     /// Whether the usual ones have exactly this size.
-    pub(crate) fn is_usual(&self, size: usize) -> bool {
+    pub(crate) fn is_default(&self, size: usize) -> bool {
         size == self.usual.size
     }
 
@@ -113,7 +113,7 @@ impl StackPool {
         let (slot, _) = self.slots.take()?;
         forget_frames(slot.address(), self.size);
         let base = slot.address() + self.size - colour(slot.address() / self.size);
-        Ok(PooledStack { slot: Some(slot), pool: self.clone(), base, home: base })
+        Ok(PooledStack { slot: Some(slot), pool: self.clone(), base, top: base })
     }
 }
 
@@ -143,7 +143,7 @@ pub(crate) struct PooledStack {
     /// Where frames begin, downwards; aligned to lines.
     base: usize,
     /// The highest address of the home, and of the frames as long as there is none.
-    home: usize,
+    top: usize,
 }
 
 impl PooledStack {
@@ -151,7 +151,7 @@ impl PooledStack {
     /// Nothing may be running on the stack.
     pub(crate) fn carve(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let address = self.base.checked_sub(layout.size())? & !(layout.align().max(LINE) - 1);
-        if self.home - address > ROOM {
+        if self.top - address > USED_BY_STORE {
             return None;
         }
         self.base = address;

@@ -12,7 +12,7 @@ use super::image::MemoryImage;
 use super::memory::MemoryPool;
 use super::table::TableImage;
 use crate::environ::const_expr::ConstScope;
-use crate::environ::shape::{SegmentMode, Shape};
+use crate::environ::module_info::{ModuleInfo, SegmentMode};
 use crate::environ::value::RawValue;
 use crate::environ::vm_layout::VmFuncRef;
 use crate::runtime::error::TrapKind;
@@ -49,19 +49,19 @@ impl ConstScope for Scope<'_> {
 
 impl Template {
     /// The initial state, or the trap that every instantiation ends in.
-    pub(crate) fn new(shape: &Shape, records: &[VmFuncRef]) -> Result<Template, TrapKind> {
-        let mut globals = Vec::with_capacity(shape.globals.len());
-        for global in &shape.globals {
+    pub(crate) fn new(info: &ModuleInfo, records: &[VmFuncRef]) -> Result<Template, TrapKind> {
+        let mut globals = Vec::with_capacity(info.globals.len());
+        for global in &info.globals {
             let scope = Scope { globals: &globals, records };
             // Only the reserved counter is imported; its cell is never read.
             globals.push(global.init.as_ref().map_or(RawValue::default(), |init| init.evaluate(&scope)));
         }
         let scope = Scope { globals: &globals, records };
-        let tables = table_images(shape, &scope)?;
-        let data = data_places(shape, &scope)?;
+        let tables = table_images(info, &scope)?;
+        let data = data_places(info, &scope)?;
         Ok(Template {
             table_entries: tables.iter().map(|table| table.length() as u64).sum(),
-            memory_bytes: shape
+            memory_bytes: info
                 .memories
                 .iter()
                 .map(|limits| limits.min * crate::environ::vm_layout::PAGE)
@@ -81,26 +81,28 @@ impl Template {
     }
 
     /// What the one memory of pooled instances begins with, if that is not copied.
-    pub(crate) fn image(&self, shape: &Shape, pool: &MemoryPool) -> Option<&Arc<MemoryImage>> {
+    pub(crate) fn image(&self, info: &ModuleInfo, pool: &MemoryPool) -> Option<&Arc<MemoryImage>> {
         let make = || {
-            let [memory] = shape.memories[..] else { return None };
+            let [memory] = info.memories[..] else { return None };
             let data = self.data.iter();
             pool.image(
                 memory.min,
-                data.map(|(_, start, range)| (*start as usize, &shape.data_bytes[range.clone()])),
+                data.map(|(_, start, range)| (*start as usize, &info.data_bytes[range.clone()])),
             )
         };
         self.image.get_or_init(make).as_ref()
     }
 }
 
-fn table_images(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<Arc<TableImage>>, TrapKind> {
-    let fill =
-        |table: &crate::environ::shape::Table| table.init.as_ref().map_or(0, |init| init.evaluate(scope).low);
-    let image =
-        |table: &crate::environ::shape::Table| TableImage::new(table.ty.limits.min as usize, fill(table));
-    let mut images: Vec<TableImage> = shape.tables.iter().map(image).collect();
-    for segment in &shape.elements {
+fn table_images(info: &ModuleInfo, scope: &Scope<'_>) -> Result<Vec<Arc<TableImage>>, TrapKind> {
+    let fill = |table: &crate::environ::module_info::TableDecl| {
+        table.init.as_ref().map_or(0, |init| init.evaluate(scope).low)
+    };
+    let image = |table: &crate::environ::module_info::TableDecl| {
+        TableImage::new(table.ty.limits.min as usize, fill(table))
+    };
+    let mut images: Vec<TableImage> = info.tables.iter().map(image).collect();
+    for segment in &info.elements {
         if let SegmentMode::Active(table, offset) = &segment.mode {
             let start = offset.evaluate(scope).low as usize;
             let part = images[*table as usize].part_mut(start, segment.items.len());
@@ -112,12 +114,12 @@ fn table_images(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<Arc<TableImage>>
     Ok(images.into_iter().map(Arc::new).collect())
 }
 
-fn data_places(shape: &Shape, scope: &Scope<'_>) -> Result<Vec<(u32, u64, Range<usize>)>, TrapKind> {
+fn data_places(info: &ModuleInfo, scope: &Scope<'_>) -> Result<Vec<(u32, u64, Range<usize>)>, TrapKind> {
     let mut places = Vec::new();
-    for segment in &shape.data {
+    for segment in &info.data {
         if let SegmentMode::Active(memory, offset) = &segment.mode {
             let (start, length) = (offset.evaluate(scope).low, segment.bytes.len() as u64);
-            if start + length > shape.memories[*memory as usize].min * crate::environ::vm_layout::PAGE {
+            if start + length > info.memories[*memory as usize].min * crate::environ::vm_layout::PAGE {
                 return Err(TrapKind::MemoryOutOfBounds);
             }
             places.push((*memory, start, segment.bytes.clone()));

@@ -16,7 +16,7 @@ use std::ptr;
 use super::activation::Leave;
 use super::instance::{InstanceData, StoreCore};
 use crate::environ::trap_code::TrapCode;
-use crate::runtime::sys::fault_handler::Interrupted;
+use crate::runtime::sys::fault_handler::FaultContext;
 
 /// The page that no system maps, where untrusted code's accesses outside of its memory go.
 const NULL_PAGE: usize = 4 << 10;
@@ -97,8 +97,8 @@ impl Pcs {
 }
 
 /// Takes a fault if it is the guest's: records it, and returns how the context goes on.
-pub(crate) fn handle(at: Interrupted) -> Option<corosensei::trap::TrapHandlerRegs> {
-    let Interrupted { pc, sp, frame, access } = at;
+pub(crate) fn handle(at: FaultContext) -> Option<corosensei::trap::TrapHandlerRegs> {
+    let FaultContext { pc, sp, frame, access } = at;
     // SAFETY: set by `with_current`, whose caller keeps the store alive; null otherwise.
     let core = unsafe { CURRENT.get().as_ref() }?;
     let handler = core.trap_handler.get()?;

@@ -53,7 +53,7 @@ enum Code {
 }
 
 fn is_charge(t: &FunctionTranslator<'_, '_>, function: u32) -> bool {
-    t.environment.module.shape.charge_function == Some(function)
+    t.environment.module.info.charge_function == Some(function)
 }
 
 fn charge(t: &mut FunctionTranslator<'_, '_>) {
@@ -63,13 +63,13 @@ fn charge(t: &mut FunctionTranslator<'_, '_>) {
 }
 
 fn function(t: &mut FunctionTranslator<'_, '_>, function: u32) -> Callee {
-    let shape = t.environment.module.shape;
-    let params = shape.function_type(function).params.len();
-    if function >= shape.imported_functions {
+    let info = t.environment.module.info;
+    let params = info.function_type(function).params.len();
+    if function >= info.imported_functions {
         return Callee { code: Code::Direct(t.environment.direct(&mut t.builder, function)), params };
     }
     let record = t.environment.function_record(&mut t.builder, function);
-    behind_record(t, record, shape.functions[function as usize])
+    behind_record(t, record, info.functions[function as usize])
 }
 
 /// The function that a table entry refers to, or a trap.
@@ -80,14 +80,14 @@ fn table_entry(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32) 
     t.builder.ins().trapz(record, trap::UNINITIALIZED_ELEMENT);
     let flags = trusted(t.environment.regions.table).with_readonly();
     let found = t.builder.ins().load(types::I32, flags, record, VmFuncRef::TYPE_ID);
-    let expected = type_number(&mut t.builder, t.environment.module.shape, type_index);
+    let expected = type_number(&mut t.builder, t.environment.module.info, type_index);
     let differs = t.builder.ins().icmp(IntCC::NotEqual, found, expected);
     t.builder.ins().trapnz(differs, trap::TYPE_MISMATCH);
     behind_record(t, record, type_index)
 }
 
 fn behind_record(t: &mut FunctionTranslator<'_, '_>, record: Value, type_index: u32) -> Callee {
-    let params = t.environment.module.shape.types[type_index as usize].params.len();
+    let params = t.environment.module.info.types[type_index as usize].params.len();
     let signature = t.environment.signature(&mut t.builder, type_index);
     let (code, context) = t.environment.callee(&mut t.builder, record);
     Callee { code: Code::Indirect { signature, code, context }, params }

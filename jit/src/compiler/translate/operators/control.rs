@@ -48,12 +48,12 @@ fn block_types(t: &FunctionTranslator<'_, '_>, ty: BlockType) -> (Vec<ValType>, 
     match ty {
         BlockType::Empty => (vec![], vec![]),
         BlockType::Type(ty) => {
-            let ty = crate::environ::shape::val_type(ty, 0)
+            let ty = crate::environ::module_info::val_type(ty, 0)
                 .expect("an unsupported type is refused with its section");
             (vec![], vec![ty])
         }
         BlockType::FuncType(index) => {
-            let ty = &t.environment.module.shape.types[index as usize];
+            let ty = &t.environment.module.info.types[index as usize];
             (ty.params.to_vec(), ty.results.to_vec())
         }
     }

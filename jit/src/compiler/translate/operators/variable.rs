@@ -56,14 +56,14 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
 fn global_get(t: &mut FunctionTranslator<'_, '_>, index: u32) {
     let module = t.environment.module;
     let (address, offset) = t.environment.locate(&mut t.builder, module.offsets.global(index));
-    let ty = clif_type(module.shape.globals[index as usize].ty.content);
+    let ty = clif_type(module.info.globals[index as usize].ty.content);
     let value = t.builder.ins().load(ty, trusted(t.environment.regions.global), address, offset);
     t.stacks.push(value);
 }
 
 fn global_set(t: &mut FunctionTranslator<'_, '_>, index: u32) {
     let value = t.stacks.pop();
-    let place = t.environment.module.offsets.global(index);
-    let (address, offset) = t.environment.locate(&mut t.builder, place);
+    let location = t.environment.module.offsets.global(index);
+    let (address, offset) = t.environment.locate(&mut t.builder, location);
     t.builder.ins().store(trusted(t.environment.regions.global), value, address, offset);
 }

@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use super::Mapping;
-use crate::runtime::sys::fault_handler::{FaultHandler, Interrupted};
+use crate::runtime::sys::fault_handler::{FaultContext, FaultHandler};
 
 const SIGNALS: [libc::c_int; 4] = [libc::SIGILL, libc::SIGFPE, libc::SIGSEGV, libc::SIGBUS];
 
@@ -104,7 +104,7 @@ unsafe extern "C" fn on_signal(
         let access = is_access.then(|| (*information).si_addr() as usize);
         // Set before the signal handlers were installed.
         let handle = HANDLER.get();
-        let to = handle.and_then(|handle| handle(Interrupted { pc, sp, frame, access }));
+        let to = handle.and_then(|handle| handle(FaultContext { pc, sp, frame, access }));
         to.map(|to| redirect(context, to)).is_some()
     };
     if !redirected {

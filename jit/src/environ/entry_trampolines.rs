@@ -6,32 +6,32 @@
 
 use std::collections::HashMap;
 
-use crate::environ::shape::{Item, Shape};
+use crate::environ::module_info::{Item, ModuleInfo};
 
 /// No trampoline's number.
 const NONE: u32 = u32::MAX;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Entries {
+pub(crate) struct EntryTrampolines {
     /// For each trampoline, a type index that stands for its type.
     types: Vec<u32>,
     /// The trampoline of each type index; [`NONE`] for those that no function has which can be called.
     trampolines: Box<[u32]>,
 }
 
-impl Entries {
-    pub(crate) fn new(shape: &Shape) -> Entries {
-        let trampolines = vec![NONE; shape.types.len()].into();
-        let mut entries = Entries { types: Vec::new(), trampolines };
+impl EntryTrampolines {
+    pub(crate) fn new(info: &ModuleInfo) -> EntryTrampolines {
+        let trampolines = vec![NONE; info.types.len()].into();
+        let mut entries = EntryTrampolines { types: Vec::new(), trampolines };
         let mut by_type = HashMap::new();
-        let exported = shape.exports.iter().filter_map(|&(_, item)| match item {
+        let exported = info.exports.iter().filter_map(|&(_, item)| match item {
             Item::Func(function) => Some(function),
             _ => None,
         });
-        for function in exported.chain(shape.start) {
-            let index = shape.functions[function as usize];
-            let trampoline = *by_type.entry(&shape.types[index as usize]).or_insert_with(|| {
+        for function in exported.chain(info.start) {
+            let index = info.functions[function as usize];
+            let trampoline = *by_type.entry(&info.types[index as usize]).or_insert_with(|| {
                 entries.types.push(index);
                 entries.types.len() as u32 - 1
             });

@@ -51,12 +51,12 @@ fn digit(ty: &ValType) -> u32 {
 
 /// The numbers that an engine has given out.
 #[derive(Debug, Default)]
-pub(crate) struct TypeNumbers {
-    table: Mutex<Table>,
+pub(crate) struct TypeRegistry {
+    interner: Mutex<TypeInterner>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct TypeInterner {
     /// The number of each type in use, and by how many it is used.
     types: HashMap<FuncType, (u32, usize)>,
     /// Numbers that were given back.
@@ -70,31 +70,31 @@ pub(crate) struct ModuleTypes {
     numbers: Vec<u32>,
     /// Those of them that the engine gave out, once for each time.
     taken: Vec<FuncType>,
-    from: Arc<TypeNumbers>,
+    from: Arc<TypeRegistry>,
 }
 
-impl TypeNumbers {
+impl TypeRegistry {
     /// The numbers of these types of a module.
     pub(crate) fn take(self: &Arc<Self>, types: &[FuncType], metered: bool) -> ModuleTypes {
-        let mut table = self.lock();
+        let mut interner = self.lock();
         let mut taken = Vec::new();
         let number = |ty: &FuncType| {
             own_number(ty, metered).unwrap_or_else(|| {
                 taken.push(ty.clone());
-                table.take(ty) | metered_bit(metered)
+                interner.take(ty) | metered_bit(metered)
             })
         };
         let numbers = types.iter().map(number).collect();
         ModuleTypes { numbers, taken, from: self.clone() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, TypeInterner> {
         // Nothing in here panics between two changes that belong together.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.interner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl TypeInterner {
     fn take(&mut self, ty: &FuncType) -> u32 {
         let fresh = NUMBERED | self.types.len() as u32;
         let (number, uses) = match self.types.entry(ty.clone()) {
@@ -126,8 +126,8 @@ impl ModuleTypes {
 impl Drop for ModuleTypes {
     fn drop(&mut self) {
         if !self.taken.is_empty() {
-            let mut table = self.from.lock();
-            self.taken.iter().for_each(|ty| table.give_back(ty));
+            let mut interner = self.from.lock();
+            self.taken.iter().for_each(|ty| interner.give_back(ty));
         }
     }
 }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn long_types_are_numbered_while_they_are_used() {
-        let numbers = Arc::new(TypeNumbers::default());
+        let numbers = Arc::new(TypeRegistry::default());
         let long = |length| FuncType::new(vec![ValType::I32; length], []);
         let first = numbers.take(&[long(1), long(10), long(11), long(10)], false);
         let [short, ten, eleven, again] = *first.numbers() else { panic!("four types") };

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::runtime::room::MAX_SPARES;
+use crate::runtime::pool_capacity::MAX_POOLED;
 use crate::{Engine, EngineConfig, Linker, Module, RawValue, Value};
 
 fn engine() -> Engine {
@@ -32,14 +32,14 @@ fn addresses(stores: &[Store<()>]) -> Vec<usize> {
 
 /// What all shelves have, and how much room they have for it.
 fn kept(linked: &Linked<()>) -> (usize, usize) {
-    linked.inner.shelves.0.iter().fold((0, 0), |(spares, room), shelf| {
-        let content = shelf.lock();
-        (spares + content.len(), room + content.room)
+    linked.inner.free_list.0.iter().fold((0, 0), |(instances, capacity), shard| {
+        let content = shard.lock();
+        (instances + content.len(), capacity + content.capacity)
     })
 }
 
 fn left(engine: &Engine) -> usize {
-    engine.room().left()
+    engine.pool_capacity().left()
 }
 
 #[test]
@@ -51,11 +51,11 @@ fn who_ends_is_followed_by_the_next() {
     drop(first);
     assert_eq!(kept(&linked).0, 3 * BATCH + 1);
     // A batch at a time is made new: the first when the second is there as well, or when they are needed.
-    let shelf = linked.inner.shelves.mine();
+    let shard = linked.inner.free_list.of_this_thread();
     let have = |content: MutexGuard<'_, Content<()>>| (content.new.len(), content.used.len());
-    assert_eq!(have(shelf.lock()), (2 * BATCH, BATCH + 1));
+    assert_eq!(have(shard.lock()), (2 * BATCH, BATCH + 1));
     let mut second = stores(&linked, 2 * BATCH + 1);
-    assert_eq!(have(shelf.lock()), (BATCH - 1, 1));
+    assert_eq!(have(shard.lock()), (BATCH - 1, 1));
     second.extend(stores(&linked, BATCH - 1));
     assert_eq!(kept(&linked).0, 1);
     let again = addresses(&second).into_iter().filter(|address| seen.contains(address)).count();
@@ -80,13 +80,13 @@ fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
         store.call(instance, function, &[]).unwrap();
         // It is dropped while a call has the home.
         store.begin(instance, function, &[]).unwrap();
-        assert!(store.inner().core.is_home_lent);
+        assert!(store.inner().core.is_own_stack_lent);
         drop(store);
         assert_eq!(kept(&linked).0, spares);
-        let spare = linked.inner.shelves.mine().lock().used.pop();
-        if let Some(spare) = spare {
+        let pooled = linked.inner.free_list.of_this_thread().lock().used.pop();
+        if let Some(pooled) = pooled {
             // SAFETY: the test has it.
-            assert!(unsafe { !(*spare.store.as_ptr()).core.is_home_lent });
+            assert!(unsafe { !(*pooled.store.as_ptr()).core.is_own_stack_lent });
         }
     }
 }
@@ -98,7 +98,7 @@ fn what_a_large_one_has_used_does_not_lie_around() {
         let wasm = wat::parse_str(format!("(module (memory {pages}))")).unwrap();
         let linked = Linker::new().link(&Module::compile(&engine, &wasm).unwrap()).unwrap();
         drop(stores(&linked, 1));
-        let content = linked.inner.shelves.mine().lock();
+        let content = linked.inner.free_list.of_this_thread().lock();
         assert_eq!((content.new.len() == 1, content.used.len() == 1), (is_new, !is_new));
     }
 }
@@ -107,21 +107,21 @@ fn what_a_large_one_has_used_does_not_lie_around() {
 fn there_is_room_for_so_many_and_it_goes_to_who_needs_it() {
     let engine = engine();
     let (one, other) = (linked(&engine), linked(&engine));
-    drop(stores(&one, MAX_SPARES + 100));
-    assert_eq!((kept(&one), left(&engine)), ((MAX_SPARES, MAX_SPARES), 0));
+    drop(stores(&one, MAX_POOLED + 100));
+    assert_eq!((kept(&one), left(&engine)), ((MAX_POOLED, MAX_POOLED), 0));
     drop(stores(&other, 10));
     assert_eq!(kept(&other), (0, 0), "there is no room left");
     // What is in use needs none.
-    let used = stores(&one, MAX_SPARES);
+    let used = stores(&one, MAX_POOLED);
     assert_eq!(kept(&one), (0, 2 * STEP));
-    assert_eq!(left(&engine), MAX_SPARES - 2 * STEP);
+    assert_eq!(left(&engine), MAX_POOLED - 2 * STEP);
     drop(stores(&other, BATCH));
     assert_eq!(kept(&other), (BATCH, STEP));
     drop(used);
     drop(one);
-    assert_eq!(left(&engine), MAX_SPARES - STEP);
+    assert_eq!(left(&engine), MAX_POOLED - STEP);
     drop(other);
-    assert_eq!(left(&engine), MAX_SPARES);
+    assert_eq!(left(&engine), MAX_POOLED);
 }
 
 #[test]
@@ -130,13 +130,13 @@ fn nothing_is_kept_for_a_module_that_is_gone() {
     let linked = linked(&engine);
     let running = stores(&linked, 3);
     let module = linked.module().clone();
-    let shelf = Arc::downgrade(linked.inner.shelves.mine());
+    let shard = Arc::downgrade(linked.inner.free_list.of_this_thread());
     drop(stores(&linked, 5));
     drop(linked);
-    assert!(shelf.upgrade().is_some(), "those that run refer to it");
+    assert!(shard.upgrade().is_some(), "those that run refer to it");
     drop(running);
-    assert!(shelf.upgrade().is_none());
-    assert_eq!((Arc::strong_count(&module.inner), left(&engine)), (1, MAX_SPARES));
+    assert!(shard.upgrade().is_none());
+    assert_eq!((Arc::strong_count(&module.inner), left(&engine)), (1, MAX_POOLED));
 }
 
 /// What guests can see of it is in `tests/spares.rs`; this is what can be looked at, and interpreted, without native code.
@@ -153,7 +153,7 @@ fn who_is_next_finds_what_the_module_says() {
     let mut expected = vec![0; 1 << 16];
     expected[100..104].copy_from_slice(b"data");
     for round in 0..2 {
-        let kept = linked.inner.shelves.mine().lock().len();
+        let kept = linked.inner.free_list.of_this_thread().lock().len();
         assert_eq!(kept, round * BATCH, "the second ones are the first ones again");
         let mut running = Vec::new();
         for number in 0..BATCH {

@@ -82,15 +82,15 @@ fn classify(wasm: &[u8], source: wasmparser::Error, features: WasmFeatures) -> P
 }
 
 /// Validates a module's sections one after the other.
-pub(crate) struct Screen {
+pub(crate) struct Prevalidator {
     validator: Validator,
     allocations: FuncValidatorAllocations,
 }
 
-impl Screen {
-    pub(crate) fn new(features: WasmFeatures) -> Screen {
+impl Prevalidator {
+    pub(crate) fn new(features: WasmFeatures) -> Prevalidator {
         let allocations = FuncValidatorAllocations::default();
-        Screen { validator: Validator::new_with_features(features), allocations }
+        Prevalidator { validator: Validator::new_with_features(features), allocations }
     }
 
     /// Takes the next part of the module. A function's body is still to be validated, by whoever reads it.

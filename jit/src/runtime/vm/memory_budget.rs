@@ -45,7 +45,7 @@ impl TotalMemory {
 /// What the memories of a store have taken; with the store, all of it is given back.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Account {
+pub(crate) struct MemoryBudget {
     limit: u64,
     total: Option<Arc<TotalMemory>>,
     /// Asked for after each turn; in a store, what follows is needed then too.
@@ -54,16 +54,16 @@ pub(crate) struct Account {
 
 /// There is no room for so many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoRoom {
+pub(crate) enum OverMemoryBudget {
     #[error("{bytes} bytes of memory exceed the limit of {limit}")]
     Here { bytes: u64, limit: u64 },
     #[error("{bytes} bytes of memory exceed what is left of {limit} for all memories together")]
     InTotal { bytes: u64, limit: u64 },
 }
 
-impl Account {
-    pub(crate) fn new(limit: u64, total: Option<Arc<TotalMemory>>) -> Account {
-        Account { used: 0, limit, total }
+impl MemoryBudget {
+    pub(crate) fn new(limit: u64, total: Option<Arc<TotalMemory>>) -> MemoryBudget {
+        MemoryBudget { used: 0, limit, total }
     }
 
     /// Bytes of all memories of the store.
@@ -72,13 +72,13 @@ impl Account {
     }
 
     /// Takes room, or none at all.
-    pub(crate) fn charge(&mut self, bytes: u64) -> Result<(), NoRoom> {
+    pub(crate) fn charge(&mut self, bytes: u64) -> Result<(), OverMemoryBudget> {
         let used = self.used.checked_add(bytes).filter(|used| *used <= self.limit);
-        let used = used.ok_or(NoRoom::Here { bytes, limit: self.limit })?;
+        let used = used.ok_or(OverMemoryBudget::Here { bytes, limit: self.limit })?;
         if let Some(total) = &self.total
             && !total.charge(bytes)
         {
-            return Err(NoRoom::InTotal { bytes, limit: total.limit });
+            return Err(OverMemoryBudget::InTotal { bytes, limit: total.limit });
         }
         self.used = used;
         Ok(())
@@ -93,7 +93,7 @@ impl Account {
     }
 }
 
-impl Drop for Account {
+impl Drop for MemoryBudget {
     fn drop(&mut self) {
         self.give_back(self.used);
     }
@@ -106,12 +106,12 @@ mod tests {
     #[test]
     fn what_is_refused_counts_nowhere_and_what_is_dropped_no_more() {
         let total = TotalMemory::new(100);
-        let mut one = Account::new(80, Some(total.clone()));
-        let mut other = Account::new(80, Some(total.clone()));
+        let mut one = MemoryBudget::new(80, Some(total.clone()));
+        let mut other = MemoryBudget::new(80, Some(total.clone()));
         one.charge(60).unwrap();
-        assert_eq!(one.charge(30), Err(NoRoom::Here { bytes: 30, limit: 80 }));
-        assert_eq!(other.charge(50), Err(NoRoom::InTotal { bytes: 50, limit: 100 }));
-        assert_eq!(other.charge(u64::MAX), Err(NoRoom::Here { bytes: u64::MAX, limit: 80 }));
+        assert_eq!(one.charge(30), Err(OverMemoryBudget::Here { bytes: 30, limit: 80 }));
+        assert_eq!(other.charge(50), Err(OverMemoryBudget::InTotal { bytes: 50, limit: 100 }));
+        assert_eq!(other.charge(u64::MAX), Err(OverMemoryBudget::Here { bytes: u64::MAX, limit: 80 }));
         assert_eq!((one.used(), other.used(), total.used()), (60, 0, 60));
         other.charge(40).unwrap();
         other.give_back(10);
@@ -129,7 +129,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..ROUNDS {
-                        let mut account = Account::new(u64::MAX, Some(total.clone()));
+                        let mut account = MemoryBudget::new(u64::MAX, Some(total.clone()));
                         let charged = (0..6).filter(|_| account.charge(1).is_ok()).count();
                         assert_eq!(account.used(), charged as u64);
                         assert!(total.used() <= 10);

@@ -8,14 +8,14 @@ use cranelift_codegen::{CodegenError, Context, FinalizedMachReloc, FinalizedRelo
 
 use super::translate::trap_code;
 use crate::environ::routine::Routine;
-use crate::environ::tables::PieceTables;
+use crate::environ::tables::FunctionTables;
 use crate::environ::trap_code::TrapCode;
 
 /// The namespace of symbols whose value is the number of a type; those of namespace 0 are pieces of code.
 pub(crate) const TYPE_SYMBOLS: u32 = 1;
 
 /// See the module.
-pub(crate) struct CompiledCode {
+pub(crate) struct CompiledFunction {
     pub(super) bytes: Vec<u8>,
     pub(super) alignment: u32,
     pub(super) relocations: Vec<Relocation>,
@@ -37,7 +37,7 @@ pub(super) struct Relocation {
 /// What is referred to.
 pub(super) enum Target {
     /// Another piece, by its number.
-    Piece(u32),
+    Function(u32),
     /// An offset in this piece.
     Own(u32),
     Routine(Routine),
@@ -45,9 +45,12 @@ pub(super) enum Target {
     TypeNumber(u32),
 }
 
-impl CompiledCode {
+impl CompiledFunction {
     /// Generates the code of the function in the context.
-    pub(crate) fn generate(isa: &dyn TargetIsa, context: &mut Context) -> Result<CompiledCode, CodegenError> {
+    pub(crate) fn generate(
+        isa: &dyn TargetIsa,
+        context: &mut Context,
+    ) -> Result<CompiledFunction, CodegenError> {
         context.compile(isa, &mut ControlPlane::default()).map_err(|error| error.inner)?;
         let compiled = context.compiled_code().expect("it has just been compiled");
         let source = |location: &cranelift_codegen::MachSrcLoc<cranelift_codegen::Final>| {
@@ -55,7 +58,7 @@ impl CompiledCode {
         };
         let frame = compiled.buffer.frame_layout().map_or(0, |frame| frame.frame_to_fp_offset);
         let relocations = compiled.buffer.relocs().iter().map(|found| relocation(&context.func, found));
-        Ok(CompiledCode {
+        Ok(CompiledFunction {
             bytes: compiled.code_buffer().to_vec(),
             alignment: compiled.buffer.alignment,
             relocations: relocations.collect::<Result<_, _>>()?,
@@ -66,8 +69,8 @@ impl CompiledCode {
     }
 
     /// What the tables of its module say of it.
-    pub(super) fn tables(&self) -> PieceTables<'_> {
-        PieceTables { size: self.bytes.len(), traps: &self.traps, sources: &self.sources }
+    pub(super) fn tables(&self) -> FunctionTables<'_> {
+        FunctionTables { size: self.bytes.len(), traps: &self.traps, sources: &self.sources }
     }
 
     /// Bytes of code.
@@ -84,7 +87,7 @@ fn relocation(function: &Function, found: &FinalizedMachReloc) -> Result<Relocat
             if name.namespace == TYPE_SYMBOLS {
                 Target::TypeNumber(name.index)
             } else {
-                Target::Piece(name.index)
+                Target::Function(name.index)
             }
         }
         FinalizedRelocTarget::ExternalName(ExternalName::LibCall(call)) => {

@@ -30,17 +30,17 @@ const MAX_STACK: usize = 256 << 10;
 
 /// What may still be read. Relaxed: its users hold a lock.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(super) struct ReadBudget {
     steps: AtomicU64,
     /// An address on the stack, where the lookup began.
     stack: AtomicUsize,
 }
 
-impl Allowance {
+impl ReadBudget {
     /// For sections of so many bytes.
-    pub(super) fn new(bytes: usize) -> Allowance {
+    pub(super) fn new(bytes: usize) -> ReadBudget {
         let steps = MAX_STEPS.min(STEPS + bytes as u64);
-        Allowance { steps: AtomicU64::new(steps), stack: AtomicUsize::new(here()) }
+        ReadBudget { steps: AtomicU64::new(steps), stack: AtomicUsize::new(here()) }
     }
 
     /// Begins a lookup at this depth of the stack.
@@ -73,13 +73,13 @@ fn here() -> usize {
 #[derive(Clone)]
 pub(super) struct Reader {
     bytes: EndianReader<LittleEndian, Arc<[u8]>>,
-    allowance: Arc<Allowance>,
+    budget: Arc<ReadBudget>,
 }
 
 impl Reader {
-    pub(super) fn new(bytes: &Arc<[u8]>, range: Range<usize>, allowance: &Arc<Allowance>) -> Reader {
+    pub(super) fn new(bytes: &Arc<[u8]>, range: Range<usize>, budget: &Arc<ReadBudget>) -> Reader {
         let bytes = EndianReader::new(bytes.clone(), LittleEndian).range(range);
-        Reader { bytes, allowance: allowance.clone() }
+        Reader { bytes, budget: budget.clone() }
     }
 }
 
@@ -106,7 +106,7 @@ impl gimli::Reader for Reader {
     }
 
     fn truncate(&mut self, len: usize) -> gimli::Result<()> {
-        self.allowance.take(0)?;
+        self.budget.take(0)?;
         self.bytes.truncate(len)
     }
 
@@ -125,37 +125,37 @@ impl gimli::Reader for Reader {
     fn find(&self, byte: u8) -> gimli::Result<usize> {
         let found = self.bytes.find(byte);
         // What is not found was looked for in all of it.
-        self.allowance.take(*found.as_ref().unwrap_or(&self.bytes.len()))?;
+        self.budget.take(*found.as_ref().unwrap_or(&self.bytes.len()))?;
         found
     }
 
     fn skip(&mut self, len: usize) -> gimli::Result<()> {
-        self.allowance.take(0)?;
+        self.budget.take(0)?;
         self.bytes.skip(len)
     }
 
     fn split(&mut self, len: usize) -> gimli::Result<Reader> {
-        self.allowance.take(0)?;
-        Ok(Reader { bytes: self.bytes.split(len)?, allowance: self.allowance.clone() })
+        self.budget.take(0)?;
+        Ok(Reader { bytes: self.bytes.split(len)?, budget: self.budget.clone() })
     }
 
     fn to_slice(&self) -> gimli::Result<Cow<'_, [u8]>> {
-        self.allowance.take(self.bytes.len())?;
+        self.budget.take(self.bytes.len())?;
         self.bytes.to_slice()
     }
 
     fn to_string(&self) -> gimli::Result<Cow<'_, str>> {
-        self.allowance.take(self.bytes.len())?;
+        self.budget.take(self.bytes.len())?;
         self.bytes.to_string()
     }
 
     fn to_string_lossy(&self) -> gimli::Result<Cow<'_, str>> {
-        self.allowance.take(self.bytes.len())?;
+        self.budget.take(self.bytes.len())?;
         self.bytes.to_string_lossy()
     }
 
     fn read_slice(&mut self, buf: &mut [u8]) -> gimli::Result<()> {
-        self.allowance.take(buf.len())?;
+        self.budget.take(buf.len())?;
         self.bytes.read_slice(buf)
     }
 }

@@ -57,14 +57,14 @@ pub(crate) enum Item {
 
 /// A defined global and how it starts; imported ones have no initialiser.
 #[derive(Debug)]
-pub(crate) struct Global {
+pub(crate) struct GlobalDecl {
     pub(crate) ty: GlobalType,
     pub(crate) init: Option<ConstExpr>,
 }
 
 /// A table, its type and what its entries start as (null where `None`).
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct TableDecl {
     pub(crate) ty: TableType,
     pub(crate) init: Option<ConstExpr>,
 }
@@ -89,23 +89,23 @@ pub(crate) struct ElementSegment {
 #[derive(Debug)]
 pub(crate) struct DataSegment {
     pub(crate) mode: SegmentMode,
-    /// Where in [`Shape::data_bytes`].
+    /// Where in [`ModuleInfo::data_bytes`].
     pub(crate) bytes: Range<usize>,
 }
 
 /// Everything a module declares but its code.
 #[derive(Debug, Default)]
-pub(crate) struct Shape {
+pub(crate) struct ModuleInfo {
     pub(crate) types: Vec<FuncType>,
     pub(crate) imports: Vec<Import>,
     /// Type index of every function, imported ones first.
     pub(crate) functions: Vec<u32>,
     pub(crate) imported_functions: u32,
-    pub(crate) tables: Vec<Table>,
+    pub(crate) tables: Vec<TableDecl>,
     pub(crate) imported_tables: u32,
     pub(crate) memories: Vec<Limits>,
     pub(crate) imported_memories: u32,
-    pub(crate) globals: Vec<Global>,
+    pub(crate) globals: Vec<GlobalDecl>,
     pub(crate) imported_globals: u32,
     pub(crate) exports: Vec<(String, Item)>,
     pub(crate) export_names: HashMap<String, usize>,
@@ -126,7 +126,7 @@ pub(crate) struct Shape {
     pub(crate) charge_function: Option<u32>,
 }
 
-impl Shape {
+impl ModuleInfo {
     /// The type of a function.
     pub(crate) fn function_type(&self, function: u32) -> &FuncType {
         &self.types[self.functions[function as usize] as usize]
@@ -217,7 +217,7 @@ impl Shape {
                 Item::Func(self.functions.len() as u32 - 1)
             }
             TypeRef::Table(ty) => {
-                self.declare_table(Table { ty: table_type(&ty, offset)?, init: None }, offset)?;
+                self.declare_table(TableDecl { ty: table_type(&ty, offset)?, init: None }, offset)?;
                 self.imported_tables += 1;
                 Item::Table(self.tables.len() as u32 - 1)
             }
@@ -227,7 +227,7 @@ impl Shape {
                 Item::Memory(self.memories.len() as u32 - 1)
             }
             TypeRef::Global(ty) => {
-                self.declare_global(Global { ty: global_type(&ty, offset)?, init: None }, offset)?;
+                self.declare_global(GlobalDecl { ty: global_type(&ty, offset)?, init: None }, offset)?;
                 self.imported_globals += 1;
                 Item::Global(self.globals.len() as u32 - 1)
             }
@@ -235,7 +235,7 @@ impl Shape {
         })
     }
 
-    fn declare_table(&mut self, table: Table, offset: u64) -> Parsed {
+    fn declare_table(&mut self, table: TableDecl, offset: u64) -> Parsed {
         self.tables.push(table);
         at_most(MAX_TABLES, self.tables.len(), "tables", offset)?;
         let entries = self.tables.iter().map(|table| table.ty.limits.min);
@@ -251,7 +251,7 @@ impl Shape {
         at_most(MAX_MEMORIES, self.memories.len(), "memories", offset)
     }
 
-    fn declare_global(&mut self, global: Global, offset: u64) -> Parsed {
+    fn declare_global(&mut self, global: GlobalDecl, offset: u64) -> Parsed {
         self.globals.push(global);
         at_most(MAX_GLOBALS, self.globals.len(), "globals", offset)
     }
@@ -282,7 +282,7 @@ impl Shape {
                 wasmparser::TableInit::RefNull => None,
                 wasmparser::TableInit::Expr(expr) => Some(ConstExpr::read(&expr)?),
             };
-            self.declare_table(Table { ty: table_type(&table.ty, offset)?, init }, offset)?;
+            self.declare_table(TableDecl { ty: table_type(&table.ty, offset)?, init }, offset)?;
         }
         Ok(())
     }
@@ -299,7 +299,7 @@ impl Shape {
         for global in section.into_iter_with_offsets() {
             let (offset, global) = global?;
             let init = Some(ConstExpr::read(&global.init_expr)?);
-            self.declare_global(Global { ty: global_type(&global.ty, offset)?, init }, offset)?;
+            self.declare_global(GlobalDecl { ty: global_type(&global.ty, offset)?, init }, offset)?;
         }
         Ok(())
     }
@@ -424,27 +424,27 @@ pub(crate) fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
 }
 
 /// Takes what a section declares.
-pub(crate) fn read_section(shape: &mut Shape, payload: Payload<'_>) -> Result<(), CompileError> {
+pub(crate) fn read_section(info: &mut ModuleInfo, payload: Payload<'_>) -> Result<(), CompileError> {
     match payload {
-        Payload::TypeSection(section) => shape.read_types(section),
-        Payload::ImportSection(section) => shape.read_imports(section),
-        Payload::FunctionSection(section) => shape.read_functions(section),
-        Payload::TableSection(section) => shape.read_tables(section),
-        Payload::MemorySection(section) => shape.read_memories(section),
-        Payload::GlobalSection(section) => shape.read_globals(section),
-        Payload::ExportSection(section) => shape.read_exports(section),
-        Payload::ElementSection(section) => shape.read_elements(section),
-        Payload::DataSection(section) => shape.read_data(section),
+        Payload::TypeSection(section) => info.read_types(section),
+        Payload::ImportSection(section) => info.read_imports(section),
+        Payload::FunctionSection(section) => info.read_functions(section),
+        Payload::TableSection(section) => info.read_tables(section),
+        Payload::MemorySection(section) => info.read_memories(section),
+        Payload::GlobalSection(section) => info.read_globals(section),
+        Payload::ExportSection(section) => info.read_exports(section),
+        Payload::ElementSection(section) => info.read_elements(section),
+        Payload::DataSection(section) => info.read_data(section),
         Payload::StartSection { func, .. } => {
-            shape.start = Some(func);
+            info.start = Some(func);
             Ok(())
         }
         Payload::CustomSection(section) if section.name() == abi::SECTION => {
-            shape.is_prepared = true;
+            info.is_prepared = true;
             Ok(())
         }
         Payload::CustomSection(section) if section.name() == NAMES => {
-            shape.names = Names::new(section.data());
+            info.names = Names::new(section.data());
             Ok(())
         }
         _ => Ok(()),

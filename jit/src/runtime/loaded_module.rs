@@ -5,26 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::environ::code_layout::CodeLayout;
-use crate::environ::entries::Entries;
+use crate::environ::entry_trampolines::EntryTrampolines;
 use crate::environ::error::CompileError;
+use crate::environ::module_info::ModuleInfo;
 use crate::environ::options::{CompileOptions, MemoryLayout};
-use crate::environ::shape::Shape;
-use crate::environ::types::ModuleTypes;
+use crate::environ::type_registry::ModuleTypes;
 use crate::environ::vm_layout::{VmContextHead, VmFuncRef, VmOffsets};
 use crate::runtime::code::{CodeImage, UnloadedCode};
 use crate::runtime::debug::DebugInfo;
 use crate::runtime::engine::Engine;
 use crate::runtime::error::Frame;
 
-pub(crate) struct ModuleInner {
+pub(crate) struct LoadedModule {
     id: ModuleId,
     pub(crate) engine: Engine,
-    pub(crate) shape: Shape,
+    pub(crate) info: ModuleInfo,
     pub(crate) offsets: VmOffsets,
     types: ModuleTypes,
     pub(crate) code: CodeImage,
     layout: CodeLayout,
-    entries: Entries,
+    entries: EntryTrampolines,
     /// Where the code of each trampoline of `entries` is.
     entry_points: Box<[usize]>,
     debug: Option<Arc<DebugInfo>>,
@@ -49,28 +49,28 @@ impl fmt::Display for ModuleId {
     }
 }
 
-impl ModuleInner {
+impl LoadedModule {
     /// Loads code that was just compiled, or read from a file. The declarations and the code fit each other.
     pub(crate) fn load(
         engine: &Engine,
-        shape: Shape,
+        info: ModuleInfo,
         code: UnloadedCode,
         options: CompileOptions,
         debug: Option<Arc<DebugInfo>>,
-    ) -> Result<ModuleInner, CompileError> {
-        if let Some((function, frame)) = shape.largest_frame {
-            shape.check_frame(function, frame, engine.max_frame())?;
+    ) -> Result<LoadedModule, CompileError> {
+        if let Some((function, frame)) = info.largest_frame {
+            info.check_frame(function, frame, engine.max_frame())?;
         }
-        let types = engine.types().take(&shape.types, shape.charge_function.is_some());
+        let types = engine.types().take(&info.types, info.charge_function.is_some());
         let code = CodeImage::load(code, types.numbers());
         let code = code.map_err(|error| CompileError::Codegen(error.to_string()))?;
-        let (layout, entries) = (CodeLayout::new(&shape), Entries::new(&shape));
+        let (layout, entries) = (CodeLayout::new(&info), EntryTrampolines::new(&info));
         let entry_point = |trampoline| code.address(layout.entry(trampoline)).addr();
         let entry_points = (0..entries.types().len() as u32).map(entry_point).collect();
-        Ok(ModuleInner {
+        Ok(LoadedModule {
             id: ModuleId::next(),
             engine: engine.clone(),
-            offsets: VmOffsets::new(&shape),
+            offsets: VmOffsets::new(&info),
             types,
             code,
             layout,
@@ -78,14 +78,14 @@ impl ModuleInner {
             entry_points,
             debug,
             options,
-            shape,
+            info,
         })
     }
 
     /// Whether declarations and code that come from a file belong together.
-    pub(crate) fn fits(shape: &Shape, code: &UnloadedCode) -> bool {
-        let pieces = CodeLayout::new(shape).entry(Entries::new(shape).types().len() as u32);
-        code.buffer.layout.tables.pieces == pieces
+    pub(crate) fn fits(info: &ModuleInfo, code: &UnloadedCode) -> bool {
+        let functions = CodeLayout::new(info).entry(EntryTrampolines::new(info).types().len() as u32);
+        code.buffer.layout.tables.functions == functions
     }
 
     pub(crate) fn id(&self) -> ModuleId {
@@ -93,7 +93,7 @@ impl ModuleInner {
     }
 
     pub(crate) fn is_metered(&self) -> bool {
-        self.shape.charge_function.is_some()
+        self.info.charge_function.is_some()
     }
 
     /// Whether the code takes it for granted that memories are guarded by their reservations.
@@ -103,7 +103,7 @@ impl ModuleInner {
 
     /// The record of a function that runs in `context`.
     pub(crate) fn record(&self, function: u32, context: *mut VmContextHead) -> VmFuncRef {
-        let type_id = self.types.numbers()[self.shape.functions[function as usize] as usize];
+        let type_id = self.types.numbers()[self.info.functions[function as usize] as usize];
         VmFuncRef { code: self.code.address(self.layout.function(function)), context, type_id }
     }
 
@@ -112,22 +112,22 @@ impl ModuleInner {
     /// # Panics
     /// When it is not one that can be entered: neither exported nor the start function.
     pub(crate) fn entry(&self, function: u32) -> *const u8 {
-        let trampoline = self.entries.trampoline(self.shape.functions[function as usize]);
+        let trampoline = self.entries.trampoline(self.info.functions[function as usize]);
         let trampoline =
             trampoline.expect("a FuncIndex names a function that its module exports or starts with");
         self.entry_points[trampoline as usize] as *const u8
     }
 
     /// The function that a piece of its code is the body of.
-    pub(crate) fn function_of(&self, piece: u32) -> Option<u32> {
-        self.layout.function_of(piece)
+    pub(crate) fn wasm_function(&self, compiled: u32) -> Option<u32> {
+        self.layout.wasm_function(compiled)
     }
 
     /// The guest frame that a code address belongs to.
     pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
-        let function = self.function_of(self.code.piece_at(pc)?)?;
-        let (name, offset) = (self.shape.function_name(function), self.code.source_at(pc));
-        let function = self.shape.original_index(function);
+        let function = self.wasm_function(self.code.function_at(pc)?)?;
+        let (name, offset) = (self.info.function_name(function), self.code.source_at(pc));
+        let function = self.info.original_index(function);
         Some(Frame { function, name, offset, debug: self.debug.clone() })
     }
 }
