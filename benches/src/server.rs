@@ -3,9 +3,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use lunatic_tests::Killed;
 use lunatic_tests::guests::{build, root};
 
 /// The processors of the servers and of the load, as arguments of `taskset`.
@@ -23,7 +24,7 @@ pub struct Server {
     pub name: &'static str,
     /// The address with the port.
     pub address: String,
-    child: Child,
+    child: Killed,
 }
 
 impl Server {
@@ -58,7 +59,7 @@ impl Server {
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
         let address = line.trim().strip_prefix("listening at ").expect("an address").to_owned();
-        Server { name, address, child }
+        Server { name, address, child: Killed(child) }
     }
 
     /// Reads a file of the server in `/proc`.
@@ -81,13 +82,6 @@ impl Server {
             text.split_whitespace().next()?.parse::<u64>().ok()
         });
         Duration::from_nanos(used.sum())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -8,9 +8,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use common::{error_of, feed, skip, with_app};
+use common::{Killed, error_of, feed, skip, with_app};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -61,14 +61,14 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     common::command(env!("CARGO_BIN_EXE_lunatic-exec"), directory, arguments)
 }
 
-/// Runs `app.wasm` in a jail; nothing where there is none.
+/// Runs `app.wasm` in a jail. Returns `None` if the kernel has none.
 fn run(directory: &Path, options: &[&str]) -> Option<Output> {
     let output =
         command(directory, &[&["--jail"], options, &["app.wasm"]].concat()).output().expect("it starts");
     (!has_no_jail(&output)).then_some(output)
 }
 
-/// Whether the command says that the kernel has none; then the test is skipped.
+/// Whether the command reports that the kernel has no jail. The test is then skipped.
 fn has_no_jail(output: &Output) -> bool {
     let has_none = output.status.code() == Some(1)
         && String::from_utf8_lossy(&output.stderr).contains("the kernel has no landlock");
@@ -78,7 +78,7 @@ fn has_no_jail(output: &Output) -> bool {
     has_none
 }
 
-/// Runs a program that has to end well. What it says; nothing where there is no jail.
+/// Runs a program that has to succeed. Returns its output, or `None` if the kernel has no jail.
 #[track_caller]
 fn well(options: &[&str], body: &str) -> Option<Vec<u8>> {
     let directory = with_app(&program(body));
@@ -229,7 +229,7 @@ fn all_threads_are_in_the_jail_and_signals_are_handled() {
         ["--jail", "--workers", "2", "--prometheus", "127.0.0.1:0", "--listen", "127.0.0.1:0", "app.wasm"];
     let child = command(directory.path(), &options).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut child = Killed(child);
-    let said = BufReader::new(child.0.stderr.take().expect("it is piped"));
+    let said = BufReader::new(child.stderr.take().expect("it is piped"));
     let mut lines = said.lines().map(|line| line.expect("it is text"));
     let mut hears = |words: [&str; 2]| {
         lines.by_ref().find(|line| words.iter().any(|word| line.contains(word))).expect("it says so")
@@ -239,7 +239,7 @@ fn all_threads_are_in_the_jail_and_signals_are_handled() {
     }
     hears(["ready"; 2]);
     let mut threads = 0;
-    for thread in fs::read_dir(format!("/proc/{}/task", child.0.id())).expect("it lives") {
+    for thread in fs::read_dir(format!("/proc/{}/task", child.id())).expect("it lives") {
         let status = fs::read_to_string(thread.expect("listed").path().join("status")).expect("it lives");
         assert!(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), "{status}");
         // The rules allow a port below 1024 here.
@@ -250,9 +250,9 @@ fn all_threads_are_in_the_jail_and_signals_are_handled() {
         threads += 1;
     }
     assert!(threads >= 4, "workers, writers, signals, metrics: {threads}");
-    let pid = Pid::from_raw(i32::try_from(child.0.id()).expect("it is one of the system's"));
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("it is one of the system's"));
     kill(pid, Signal::SIGTERM).expect("it is our child");
-    assert_eq!(child.0.wait().expect("it ends").code(), Some(143));
+    assert_eq!(child.wait().expect("it ends").code(), Some(143));
 }
 
 /// The bit of the capability for ports below 1024.
@@ -276,25 +276,14 @@ fn capabilities_are_given_up_in_a_jail_and_kept_outside() {
         let child = command(directory.path(), &arguments).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut child = Killed(child);
         let mut line = String::new();
-        BufReader::new(child.0.stderr.take().expect("it is piped")).read_line(&mut line).expect("text");
+        BufReader::new(child.stderr.take().expect("it is piped")).read_line(&mut line).expect("text");
         assert_eq!(line, "ready\n");
-        let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).expect("it lives");
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it lives");
         ["CapInh", "CapPrm", "CapEff", "CapAmb"].map(|set| capabilities(&status, set))
     };
     let own = fs::read_to_string("/proc/self/status").expect("Linux has it");
     assert_eq!(of_command(&[])[1], capabilities(&own, "CapPrm"), "outside");
     assert_eq!(of_command(&["--jail", "--no-network"]), [0; 4]);
-}
-
-/// A command that is killed when the test ends, also if the test fails.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // If the command has already ended, there is nothing to kill.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -10,10 +10,10 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
-use common::{command, with_app};
+use common::{Killed, command, with_app};
 
 /// For how long the computing thread of this test wants a processor. The kernel counts a wait when it is over, so this is long
 /// compared with one wait.
@@ -45,7 +45,7 @@ const SPINNERS: &str = r#"(module
 
 /// The command while it runs [`SPINNERS`]. It is killed when the test ends.
 struct Spinners {
-    child: Child,
+    child: Killed,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
@@ -59,7 +59,7 @@ impl Spinners {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command starts");
         let stdin = child.stdin.take().expect("stdin is piped");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut spinners = Spinners { child, stdin, stdout };
+        let mut spinners = Spinners { child: Killed(child), stdin, stdout };
         spinners.expect("spinning");
         spinners
     }
@@ -110,14 +110,6 @@ fn compute_for_a_window() -> Duration {
         if window >= WINDOW {
             return window;
         }
-    }
-}
-
-impl Drop for Spinners {
-    fn drop(&mut self) {
-        // If the command has already ended, there is nothing to kill, but still a status to collect.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -5,10 +5,10 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{ChildStderr, Stdio};
 use std::time::Duration;
 
-use common::{command, with_app};
+use common::{Killed, command, with_app};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -30,7 +30,7 @@ const APP: &str = r#"(module
         (call $sleep (i64.const -1))))"#;
 
 struct Exec {
-    child: Child,
+    child: Killed,
     stderr: BufReader<ChildStderr>,
     address: String,
 }
@@ -52,7 +52,7 @@ impl Exec {
         let address = address.strip_suffix("/metrics").expect("a path").to_owned();
         let mut said = [0; 5];
         child.stdout.as_mut().expect("it is piped").read_exact(&mut said).expect("it says that it is done");
-        (directory, Exec { child, stderr, address })
+        (directory, Exec { child: Killed(child), stderr, address })
     }
 
     fn ask(&self, question: &[u8]) -> String {
@@ -62,13 +62,6 @@ impl Exec {
         // The server closes the connection of a malformed request.
         let _ = stream.read_to_string(&mut answer);
         answer
-    }
-}
-
-impl Drop for Exec {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -35,7 +35,7 @@ fn run_with(option: &str, limit: u64, options: &[&str], body: &str) -> Output {
         command(env!("CARGO_BIN_EXE_lunatic-exec"), directory.path(), &[options, &["app.wasm"]].concat());
     let limited = limited(&exec, directory.path(), &format!("ulimit {option} {limit} && exec \"$0\" \"$@\""));
     let kept = std::fs::read(directory.path().join("file")).expect("it is there");
-    assert_eq!(kept, b"content", "whoever is refused a file has not touched it");
+    assert_eq!(kept, b"content", "a refused open has not changed the file");
     limited
 }
 
@@ -60,7 +60,7 @@ fn descriptors_end_with_an_error_and_the_rest_goes_on() {
         &["--dir", ".", "--workers", "2"],
         r#"
         (func (export "child")
-          ;; There are none left, for anybody; and what it would have emptied is as it was.
+          ;; No process can open one now, and the file that would have been emptied is unchanged.
           (call $assert (i32.eq (call $open (i32.const 0)) (i32.const 33)))
           (call $assert (i32.eq (call $open (i32.const 8)) (i32.const 33)))
           (call $tell (i64.const 1)))

@@ -6,10 +6,10 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{command, with_app};
+use common::{Killed, command, with_app};
 use lunatic_executor::GRACE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,7 +19,7 @@ const SOON: Duration = GRACE.saturating_sub(Duration::from_secs(1));
 
 /// A running program, which is killed when the test fails.
 struct Program {
-    child: Child,
+    child: Killed,
     said: BufReader<Box<dyn Read>>,
 }
 
@@ -37,7 +37,7 @@ impl Program {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
         let stderr = child.stderr.take().expect("it is piped");
-        let mut program = Program { child, said: BufReader::new(Box::new(stderr)) };
+        let mut program = Program { child: Killed(child), said: BufReader::new(Box::new(stderr)) };
         program.expect("ready");
         program
     }
@@ -49,7 +49,7 @@ impl Program {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
         let stdout = child.stdout.take().expect("it is piped");
-        let mut program = Program { child, said: BufReader::new(Box::new(stdout)) };
+        let mut program = Program { child: Killed(child), said: BufReader::new(Box::new(stdout)) };
         program.expect("ready");
         program
     }
@@ -79,13 +79,6 @@ impl Program {
         }
         let status = self.child.wait().expect("it is our child");
         (output, status, started.elapsed())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // If the program has already ended, there is nothing to kill.
-        let _ = self.child.kill();
     }
 }
 
@@ -407,7 +400,7 @@ fn signals_ignored_at_the_start_stay_ignored() {
     shell.env_remove("HOME").env_remove("XDG_CACHE_HOME").stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut child = shell.spawn().expect("a shell");
     let stderr = child.stderr.take().expect("it is piped");
-    let mut program = Program { child, said: BufReader::new(Box::new(stderr)) };
+    let mut program = Program { child: Killed(child), said: BufReader::new(Box::new(stderr)) };
     program.expect("ready");
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTERM] {
         program.signal(signal);

@@ -42,7 +42,7 @@ const ALWAYS_TRAP: &[(&str, &str)] = &[
     ("lunatic::ext::config::preopen_dir", "the guest here has no directory"),
     ("lunatic::ext::exit::exit", "it is how a process ends"),
     ("lunatic::sqlite::bind_value", "no bytes are no list"),
-    ("lunatic::sqlite::query_prepare", "the text here is no statement"),
+    ("lunatic::sqlite::query_prepare", "the text here is not a statement"),
     ("lunatic::trap::catch", "the guest here has no function to call back"),
     ("lunatic::wasi::config_preopen_dir", "the guest here has no directory"),
 ];
@@ -272,7 +272,7 @@ const PRELUDE: &str = r#"
         (i32.const 0) (i32.const 0) (i32.const 3072)))
       (local.set $child (call $made))
       (drop (call $monitor (local.get $child)))
-      ;; Whoever waits, waits for nobody.
+      ;; Calls that wait do not wait for a living process.
       (if (i32.eq (call $receive (i32.const 0) (i32.const 0) (i64.const 1000)) (i32.const 9027))
         (then
           (call $kill (local.get $child))
@@ -361,7 +361,7 @@ fn check(namespace: &str) {
         }
     }
     assert!(wrong.is_empty(), "{namespace}:\n{}", wrong.join("\n"));
-    assert_eq!(outcome.status, 0, "nobody else is harmed: {}", outcome.stderr);
+    assert_eq!(outcome.status, 0, "another process is affected: {}", outcome.stderr);
 }
 
 macro_rules! namespaces {

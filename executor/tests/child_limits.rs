@@ -5,16 +5,7 @@ mod common;
 
 use std::num::NonZeroU64;
 
-use common::{Outcome, guest, run, workers};
-
-/// Runs a guest on one worker and on three. It has to succeed on each.
-fn passes(body: &str) -> Vec<Outcome> {
-    let runs = [1, 3].map(|count| run(workers(count), &guest(body)));
-    for outcome in &runs {
-        assert_eq!(outcome.status, 0, "{}{}", outcome.stdout, outcome.stderr);
-    }
-    runs.into()
-}
+use common::{guest, passes, run, workers};
 
 /// Runs a child with a configuration in which the code `limit` sets a limit. The child has to exceed the limit of this number.
 fn exceeds(limit: &str, child: &str, number: u32, says: &str) {

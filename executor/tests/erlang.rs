@@ -23,28 +23,28 @@ const CASES: &[(&str, &str, &str)] = &[
         "P = spawn_link(fun talker/0), P ! 5",
     ),
     (
-        "a normal exit is told by a monitor",
+        "a monitor reports a normal exit",
         "(local.set $p (call $child)) (call $monitor (local.get $p)) (call $tell (local.get $p) (i64.const 0))",
         "P = spawn(fun child/0), monitor(process, P), P ! 0",
     ),
     (
-        "a reason is told by a monitor",
+        "a monitor reports a reason",
         "(local.set $p (call $child)) (call $monitor (local.get $p)) (call $tell (local.get $p) (i64.const 8))",
         "P = spawn(fun child/0), monitor(process, P), P ! 8",
     ),
     (
-        "a kill is told by a link",
+        "a link reports a kill",
         "(local.set $p (call $child)) (call $link (i64.const 4) (local.get $p)) (call $kill (local.get $p))",
         "P = spawn(fun child/0), link(P), exit(P, kill)",
     ),
     (
-        "who is linked five times is told once",
+        "five links notify once",
         "(local.set $p (call $child)) (call $link (i64.const 1) (local.get $p)) (call $link (i64.const 2) (local.get $p))
          (call $link (i64.const 3) (local.get $p)) (call $kill (local.get $p))",
         "P = spawn(fun child/0), link(P), link(P), link(P), exit(P, kill)",
     ),
     (
-        "who monitors three times is told three times",
+        "three monitors notify three times",
         "(local.set $p (call $child)) (call $monitor (local.get $p)) (call $monitor (local.get $p))
          (call $monitor (local.get $p)) (call $kill (local.get $p))",
         "P = spawn(fun child/0), [monitor(process, P) || _ <- [1, 2, 3]], exit(P, kill)",

@@ -4,13 +4,9 @@ mod common;
 
 use common::{SHORT_MESSAGE, guest, run, workers};
 
-/// Runs a guest on one worker and on three. It has to succeed on each.
+/// Runs a guest with this body and `$short_message`, the bytes that a short message counts.
 fn passes(body: &str) {
-    for count in [1, 3] {
-        let short = format!("(func $short_message (result i64) (i64.const {SHORT_MESSAGE}))");
-        let outcome = run(workers(count), &guest(&(short + body)));
-        assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
-    }
+    common::passes(&format!("(func $short_message (result i64) (i64.const {SHORT_MESSAGE})) {body}"));
 }
 
 /// Runs a guest that traps. Returns the report.
@@ -100,7 +96,7 @@ fn a_process_can_ask_about_others_in_any_state() {
             (call $ask (local.get $pid))
             (br_if $until (i64.lt_u (call $field (i32.const 3)) (i64.const 100000))))
           (call $assert (i64.eq (call $field (i32.const 0)) (i64.const 1)))
-          ;; Two who ask each other, one who is dead, and no one.
+          ;; Two processes that ask each other, a dead one, and one that never existed.
           (call $monitor (local.get $pid))
           (call $kill (local.get $pid))
           (call $assert (i32.le_u (call $info (local.get $pid) (i32.const 2048) (i32.const 80)) (i32.const 10)))
@@ -160,7 +156,7 @@ fn a_full_mailbox_can_drop_new_messages_instead_of_ending_its_process() {
         (func (export "child") (local $i i64)
           (call $mailbox_policy (i32.const 1))
           (call $send (i64.const 1) (i64.const 5))
-          ;; The signal that says that all have been sent is no message, and always arrives.
+          ;; The death that reports that all have been sent does not count as a message, and always arrives.
           (call $die_when_link_dies (i32.const 0))
           (call $assert (i32.eq (call $wait (i64.const 100) (i64.const 0)) (i32.const 9027)))
           (loop $until

@@ -182,7 +182,7 @@ fn a_process_killed_during_file_work_ends_at_once() {
             r#"(func (export "block") (local $fd i32)
                  (call $work_much (call $open))
                  (call $send (i64.const 1) (i64.const 5))
-                 ;; Nobody ever writes to it.
+                 ;; No process ever writes to it.
                  (local.set $fd (call $path (i32.const 1045) (i32.const 4) (i32.const 0) (i64.const 2)))
                  (i32.store (i32.const 72) (i32.const 2048))
                  (i32.store (i32.const 76) (i32.const 16))
@@ -195,7 +195,7 @@ fn a_process_killed_during_file_work_ends_at_once() {
                    (call $assert (i32.eqz (call $wait (i64.const 5) (i64.const -1))))
                    (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 8))))
                  (call $work_much (call $open))
-                 ;; Most of them have come to where they are blocked; who has not is killed before.
+                 ;; Most of them are blocked by now; the others are killed before that.
                  (call $sleep (i64.const 20))
                  (local.set $i (i32.const 0))
                  (loop $more

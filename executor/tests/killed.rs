@@ -39,7 +39,7 @@ fn a_process_killed_while_it_uses_the_registry_leaves_nothing() {
             (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))
             (call $assert (i32.eq (call $death_kind) (i32.const 3)))
             (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))
-            ;; Whoever had the name is dead, so nobody has it.
+            ;; The owner of the name is dead, so no process has it.
             (call $assert (i32.eq (call $get (i32.const 1029) (i32.const 4) (i32.const 2048) (i32.const 2056)) (i32.const 1)))
             (call $put (i32.const 1029) (i32.const 4) (i64.const 0) (call $me))
             (call $assert (i32.eqz (call $get (i32.const 1029) (i32.const 4) (i32.const 2048) (i32.const 2056))))

@@ -55,7 +55,7 @@ fn children_have_what_both_rules_and_parents_allow() {
         (data (i32.const 2200) "binds" "deniy" "deepr" "calls")
         (func (export "binds") (call $assert (call $binds)))
         (func (export "deniy") (call $assert (i32.eqz (call $binds))))
-        ;; Whoever may not, may not allow it to others either.
+        ;; A process without a permission cannot give it to others.
         (func (export "deepr") (local $config i64)
           (local.set $config (call $config))
           (call $assert (i32.eqz (call $ext::network::allow (local.get $config) (i32.const 1) (i32.const 2064) (i32.const 11))))
@@ -106,7 +106,7 @@ fn forbidden_functions_trap_and_others_do_not() {
         (func (export "other")
           (call $assert (i32.eqz (call $udp_bind (i32.const 4) (i32.const 2048) (i32.const 0) (i32.const 0)
             (i32.const 0) (i32.const 3072)))))
-        ;; Who may call nothing can compute.
+        ;; A process that may call no function can compute.
         (func (export "empty") (local $left i32)
           (local.set $left (i32.const 100000))
           (loop $next (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))

@@ -503,7 +503,7 @@ fn locks_are_free_when_a_death_is_seen() {
 /// A guest whose child runs this with a database in memory. Returns the end of the child's report.
 fn ends_with(body: &str, texts: &Texts) -> String {
     let outcome = run(workers(1), &in_memory(texts, body));
-    assert_ne!(outcome.status, 0, "it goes on: {body}");
+    assert_ne!(outcome.status, 0, "the process continues: {body}");
     outcome.stderr
 }
 

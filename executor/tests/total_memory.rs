@@ -40,7 +40,7 @@ fn at_the_total_limit_no_memory_grows_and_no_process_begins() {
               (if (i32.ne (call $death_kind) (i32.const 6)) (then
                 (call $assert (i32.eq (call $death_kind) (i32.const 5)))
                 (call $assert (i64.eqz (call $death_code)))))
-              ;; Whoever hears of a death can have the memory.
+              ;; A process that sees a death can use the memory.
               (drop (call $monitor_start (local.get $first)))
               (call $kill (local.get $first))
               (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))

@@ -50,6 +50,21 @@ pub fn run(options: &[&str], module: &Path, args: &[&str]) -> Output {
     limited.output().expect("it runs")
 }
 
+/// Runs a scenario of a guest, named by its first argument, on one worker and on two. Returns the outputs.
+///
+/// # Panics
+/// If a run fails, or prints something other than `done: NAME`.
+pub fn run_scenario(options: &[&str], module: &Path, name: &str) -> Vec<Output> {
+    let run_with = |workers: &str| {
+        let output = run(&[&["--workers", workers], options].concat(), module, &[name]);
+        let said = || format!("{name} on {workers} workers: {}{}", stdout(&output), stderr(&output));
+        assert!(output.status.success(), "{}", said());
+        assert_eq!(stdout(&output), format!("done: {name}\n"), "{}", said());
+        output
+    };
+    ["1", "2"].map(run_with).into()
+}
+
 /// The standard output of a command.
 pub fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()

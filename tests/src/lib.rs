@@ -6,12 +6,28 @@
 
 pub mod commands;
 pub mod guests;
+mod killed;
 mod skip;
 pub mod spec;
 pub mod talking;
 pub mod toolchains;
 
+pub use killed::Killed;
 pub use skip::skip;
+
+/// Defines `cache()`: a cache of native code for the tests of one file, empty at first, so that a guest is compiled once instead
+/// of in each run. The name distinguishes it from those of other files.
+#[macro_export]
+macro_rules! cache {
+    ($name:literal) => {
+        fn cache() -> &'static str {
+            static CACHE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+            CACHE.get_or_init(|| {
+                $crate::commands::cache(env!("CARGO_TARGET_TMPDIR"), concat!($name, "-cache"))
+            })
+        }
+    };
+}
 
 /// A test for each scenario of a guest: `scenarios! { run: function => "name" }` has `function` call `run("name")`.
 #[macro_export]

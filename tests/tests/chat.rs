@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
+use lunatic_tests::Killed;
 use lunatic_tests::commands::command;
 use lunatic_tests::guests::build;
 
 /// The server. It is killed when dropped.
 struct Server {
-    child: Child,
+    _child: Killed,
     address: String,
 }
 
@@ -24,7 +25,7 @@ impl Server {
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where");
         let address = line.trim().strip_prefix("listening at ").expect("an address").to_owned();
-        Server { child, address }
+        Server { _child: Killed(child), address }
     }
 
     /// A client that has sent its name.
@@ -39,13 +40,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -55,7 +49,7 @@ impl Client {
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.0.read_line(&mut line).expect("somebody says something");
+        self.0.read_line(&mut line).expect("the server sends a line");
         line.trim_end().to_owned()
     }
 

@@ -4,11 +4,12 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use lunatic_tests::commands::{self, command, run, stderr, stdout};
+use lunatic_tests::Killed;
+use lunatic_tests::commands::{command, run, stderr, stdout};
 use lunatic_tests::guests::build;
 use lunatic_tests::skip;
 
@@ -17,15 +18,11 @@ fn guest() -> &'static Path {
     MODULE.get_or_init(|| build("tests/guests/web", "test-web"))
 }
 
-/// The cache in which the guest is compiled once for all tests.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "ecosystem-cache"))
-}
+lunatic_tests::cache!("ecosystem");
 
 /// A server that prints its address in one of its first lines. It is killed when dropped.
 struct Server {
-    child: Child,
+    _child: Killed,
     port: String,
     log: Arc<Mutex<String>>,
 }
@@ -43,12 +40,12 @@ impl Server {
         // The server would stop at a full pipe.
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                let mut log = kept.lock().expect("nobody panics with it");
+                let mut log = kept.lock().expect("no thread panics with the lock");
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        Server { child, port, log }
+        Server { _child: Killed(child), port, log }
     }
 
     fn submillisecond(workers: &str) -> Server {
@@ -61,13 +58,6 @@ impl Server {
         let stream = TcpStream::connect(format!("127.0.0.1:{}", self.port)).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("more than none");
         stream
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -310,13 +300,13 @@ fn each_request_is_logged() {
     }
     // The log may be written after the answer has arrived.
     for _ in 0..1000 {
-        let logged = server.log.lock().expect("nobody panics with it").lines().count();
+        let logged = server.log.lock().expect("no thread panics with the lock").lines().count();
         if logged == 50 {
             break;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let log = server.log.lock().expect("nobody panics with it");
+    let log = server.log.lock().expect("no thread panics with the lock");
     for number in 0..50 {
         assert!(log.contains(&format!(" /path/{number} ")), "{number}: {log}");
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{self, command, run, stderr, stdout};
+use lunatic_tests::commands::{self, command, run, run_scenario, stderr, stdout};
 use lunatic_tests::guests::build;
 
 fn prepared(directory: &str, name: &str) -> PathBuf {
@@ -31,26 +31,11 @@ fn plain() -> &'static Path {
     MODULE.get_or_init(|| prepared("tests/guests/plain", "test-plain"))
 }
 
-/// A cache, empty at first, in which the program of the scenarios is compiled once instead of in each run.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "guests-cache"))
-}
+lunatic_tests::cache!("guests");
 
 /// Runs a scenario on one worker and on two.
 fn scenario(name: &str) -> Vec<Output> {
-    let run_with = |workers: &&str| {
-        let output = run(&["--cache-dir", cache(), "--workers", workers], actors(), &[name]);
-        assert!(
-            output.status.success(),
-            "{name} on {workers} workers: {}{}",
-            stdout(&output),
-            stderr(&output)
-        );
-        assert_eq!(stdout(&output), format!("done: {name}\n"));
-        output
-    };
-    ["1", "2"].iter().map(run_with).collect()
+    run_scenario(&["--cache-dir", cache()], actors(), name)
 }
 
 #[test]

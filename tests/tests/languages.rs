@@ -8,9 +8,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
-use lunatic_tests::commands::{self, PATIENCE, command, run, stderr, stdout};
+use lunatic_tests::commands::{PATIENCE, command, run, stderr, stdout};
 use lunatic_tests::talking::Talking;
 use lunatic_tests::toolchains::{build, build_native};
 
@@ -24,11 +23,7 @@ const VARIABLES: [(&str, &str); 2] = [("GREETING", "hello"), ("EMPTY", "")];
 /// Their exit status.
 const STATUS: i32 = 7;
 
-/// A cache, empty at first, in which modules are compiled once instead of in each run.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "languages-cache"))
-}
+lunatic_tests::cache!("languages");
 
 /// Runs a program with its arguments and input.
 fn feed(mut program: Command, directory: &Path) -> Output {
@@ -76,7 +71,7 @@ fn expected(output: Output, directory: &Path) -> String {
 fn is_the_same_as_native(directory: &str) {
     let (module, program) = (build(directory), build_native(directory));
     let (native, guest) = (native(&program), guest(&module));
-    assert!(native.lines().count() > 20, "it says what it does: {native}");
+    assert!(native.lines().count() > 20, "the program prints too little: {native}");
     assert_eq!(guest, native);
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{self, run, stderr, stdout};
+use lunatic_tests::commands::run_scenario;
 use lunatic_tests::guests::build;
 
 fn guest() -> &'static Path {
@@ -11,11 +11,7 @@ fn guest() -> &'static Path {
     MODULE.get_or_init(|| build("tests/guests/library", "test-library"))
 }
 
-/// A cache, empty at first, in which the guest is compiled once instead of in each run.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "library-cache"))
-}
+lunatic_tests::cache!("library");
 
 /// A hand-written module: a function that traps for odd numbers, and an endless loop.
 const OTHER: &str = r#"(module
@@ -39,18 +35,8 @@ fn modules() -> &'static str {
 
 /// Runs a scenario on one worker and on two.
 fn scenario(name: &str) {
-    for workers in ["1", "2"] {
-        let directory = format!("{}::.", modules());
-        let output =
-            run(&["--cache-dir", cache(), "--workers", workers, "--dir", &directory], guest(), &[name]);
-        assert!(
-            output.status.success(),
-            "{name} on {workers} workers: {}{}",
-            stdout(&output),
-            stderr(&output)
-        );
-        assert_eq!(stdout(&output), format!("done: {name}\n"));
-    }
+    let directory = format!("{}::.", modules());
+    run_scenario(&["--cache-dir", cache(), "--dir", &directory], guest(), name);
 }
 
 lunatic_tests::scenarios! { scenario:

@@ -3,10 +3,11 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{self, command, run, stderr, stdout};
+use lunatic_tests::Killed;
+use lunatic_tests::commands::{command, run, run_scenario, stderr, stdout};
 use lunatic_tests::guests::build;
 
 fn guest() -> &'static Path {
@@ -14,11 +15,7 @@ fn guest() -> &'static Path {
     MODULE.get_or_init(|| build("tests/guests/networking", "test-networking"))
 }
 
-/// A cache, empty at first, in which the guest is compiled once instead of in each run.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "networking-cache"))
-}
+lunatic_tests::cache!("networking");
 
 /// A directory with the files for TLS: `ca.pem`, and a certificate that it has signed: `cert.pem` for localhost with `key.pem`.
 fn certificates() -> &'static str {
@@ -46,17 +43,7 @@ fn certificates() -> &'static str {
 
 /// Runs a scenario on one worker and on two.
 fn scenario(name: &str, options: &[&str]) {
-    for workers in ["1", "2"] {
-        let options = [&["--cache-dir", cache(), "--workers", workers], options].concat();
-        let output = run(&options, guest(), &[name]);
-        assert!(
-            output.status.success(),
-            "{name} on {workers} workers: {}{}",
-            stdout(&output),
-            stderr(&output)
-        );
-        assert_eq!(stdout(&output), format!("done: {name}\n"));
-    }
+    run_scenario(&[&["--cache-dir", cache()], options].concat(), guest(), name);
 }
 
 macro_rules! scenarios {
@@ -78,7 +65,7 @@ scenarios! {
     a_stream_is_shared_by_processes => "tcp-clones",
     // HOSTILE 33: killed while accepting or reading.
     a_killed_process_leaves_no_socket => "tcp-killed",
-    a_stream_that_nobody_takes_is_closed => "tcp-ends",
+    a_stream_that_no_process_takes_is_closed => "tcp-ends",
     a_tls_connection_echoes => "tls-echo",
     more_than_fits_a_buffer_arrives_whole_over_tls => "tls-bulk",
     faults_of_tls_are_told_and_harm_no_one_else => "tls-faults",
@@ -114,7 +101,7 @@ fn a_simulation_refuses_network_access() {
 
 /// A guest that is a server, and its address.
 struct Server {
-    child: Child,
+    _child: Killed,
     address: String,
 }
 
@@ -133,7 +120,7 @@ impl Server {
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where");
         let address = line.trim().strip_prefix("listening at ").expect("an address").to_owned();
-        Server { child, address }
+        Server { _child: Killed(child), address }
     }
 
     fn port(&self) -> &str {
@@ -142,13 +129,6 @@ impl Server {
 
     fn connect(&self) -> TcpStream {
         TcpStream::connect(&self.address).expect("it listens")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

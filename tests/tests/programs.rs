@@ -8,14 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{self, PATIENCE, command, run, stderr, stdout};
+use lunatic_tests::commands::{PATIENCE, command, run, stderr, stdout};
 use lunatic_tests::guests::{build, build_with_c, install, root};
 
-/// A cache, empty at first, in which modules are compiled once instead of in each run.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "programs-cache"))
-}
+lunatic_tests::cache!("programs");
 
 /// Searches the sources of the engine, which are preopened as `jit`, with ripgrep.
 fn search(words: &[&str]) -> Output {

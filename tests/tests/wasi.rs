@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{PATIENCE, cache as fresh_cache, command, run, stderr, stdout};
+use lunatic_tests::commands::{PATIENCE, command, run, stderr, stdout};
 use lunatic_tests::guests::build;
 use lunatic_tests::talking::Talking;
 
@@ -14,10 +14,7 @@ fn guest() -> &'static Path {
     MODULE.get_or_init(|| build("tests/guests/wasi", "test-wasi"))
 }
 
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| fresh_cache(env!("CARGO_TARGET_TMPDIR"), "wasi-cache"))
-}
+lunatic_tests::cache!("wasi");
 
 /// The directories of a run: an empty one, and one with files.
 struct Dirs {

@@ -42,7 +42,7 @@ pub(crate) fn report(many: u64) {
             run.into_iter().zip(&mut figures).for_each(|(figure, figures)| figures[kind].push(figure));
         }
     }
-    println!("{:<24}{:>13}{:>13}{:>13}", "nanoseconds, with so many", FEW, many, "ratio");
+    println!("{:<24}{:>13}{:>13}{:>13}", "nanoseconds, processes:", FEW, many, "ratio");
     for (name, [few, many]) in NAMES.into_iter().zip(figures.map(|kinds| kinds.map(median))) {
         println!("{name:<24}{few:>13.0}{many:>13.0}{:>13.2}", many / few);
     }

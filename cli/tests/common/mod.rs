@@ -12,9 +12,13 @@ use tempfile::TempDir;
 pub(crate) mod abi;
 #[path = "../../../executor/tests/common/imports.rs"]
 mod imports;
+#[path = "../../../tests/src/killed.rs"]
+mod killed;
 #[path = "../../../tests/src/skip.rs"]
 mod skipping;
 
+#[allow(unused_imports)] // As above.
+pub(crate) use killed::Killed;
 #[allow(unused_imports)] // As above.
 pub(crate) use skipping::skip;
 

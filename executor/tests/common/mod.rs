@@ -75,6 +75,16 @@ pub(crate) fn run(config: RuntimeConfig, wat: &str) -> Outcome {
     }
 }
 
+/// Runs a guest with this body on one worker and on three. It has to succeed on each. Returns the results.
+pub(crate) fn passes(body: &str) -> Vec<Outcome> {
+    let run_with = |count| {
+        let outcome = run(workers(count), &guest(body));
+        assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
+        outcome
+    };
+    [1, 3].map(run_with).into()
+}
+
 /// A running guest.
 pub(crate) struct Running {
     pub(crate) ended: Receiver<i32>,

@@ -124,7 +124,7 @@ const ROUGH: &str = "kill=0.03,spawn=0.1";
 pub(crate) const SCENARIOS: [Scenario; 10] = [
     Scenario {
         rows: &[25, 26],
-        name: "every monitor is told once, of a death that was before it too",
+        name: "every monitor is notified once, also of a death that was before it",
         faults: ROUGH,
         body: r#"
         (data (i32.const 1024) "child")
@@ -189,7 +189,7 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
           (loop $next
             (call $send_value (i64.const 1) (local.get $tag) (local.get $i))
             (br_if $next (i64.lt_u (local.tee $i (i64.add (local.get $i) (i64.const 1))) (i64.const 20)))))
-        ;; For each tag, who sends with it, and the number that comes next.
+        ;; For each tag, the sender that uses it, and the next number.
         (func $who (param $tag i64) (result i32)
           (i32.add (i32.const 4096) (i32.mul (i32.const 16) (i32.wrap_i64 (local.get $tag)))))
         (func (export "_start") (local $i i64) (local $pid i64) (local $alive i32) (local $kind i32) (local $at i32)

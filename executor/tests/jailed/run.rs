@@ -81,8 +81,8 @@ fn run(case: &Case, jailed: bool) -> Output {
 
 /// Runs a case in this process. Returns its exit status.
 fn within(name: &str) -> u8 {
-    let case = CASES.iter().find(|case| case.name == name).expect("whoever starts this knows them");
-    let path = std::env::var_os(PLACE).expect("whoever starts this says where");
+    let case = CASES.iter().find(|case| case.name == name).expect("the parent passes a known case");
+    let path = std::env::var_os(PLACE).expect("the parent passes the directory");
     let place = Place::new(Path::new(&path));
     if std::env::var_os(JAILED).is_some() {
         match enter_jail(&config(&place, case.network.clone()), None) {

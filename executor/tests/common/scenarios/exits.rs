@@ -36,7 +36,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[4],
-        name: "guarantee_04_what_is_sent_after_a_kill_never_runs",
+        name: "guarantee_04_a_message_sent_after_a_kill_is_never_processed",
         rounds: 3_000,
         // The target answers each message. The kill arrives while it sleeps, runs, or is being woken; a message that is
         // sent after the kill is never answered.
@@ -95,7 +95,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[17],
-        name: "guarantee_17_a_normal_exit_kills_no_one",
+        name: "guarantee_17_a_normal_exit_kills_no_process",
         rounds: 2_000,
         // The child returns or exits with 0; neither sends a message. A monitor sees the child's death, so the
         // notification of the link would have arrived before.
@@ -156,7 +156,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[20, 21],
-        name: "guarantee_20_and_21_a_kill_cannot_be_trapped_but_its_echo_can",
+        name: "guarantee_20_and_21_a_kill_cannot_be_trapped_but_its_notification_can",
         rounds: 2_000,
         body: r#"
         (data (i32.const 1024) "sturdy")

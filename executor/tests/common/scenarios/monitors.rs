@@ -62,7 +62,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[26],
-        name: "guarantee_26_monitoring_a_dead_process_is_its_death",
+        name: "guarantee_26_monitoring_a_dead_process_notifies_the_caller",
         rounds: 2_000,
         body: r#"
         (data (i32.const 1024) "child")
@@ -83,7 +83,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[27],
-        name: "guarantee_27_after_stop_monitoring_no_death_is_told",
+        name: "guarantee_27_after_stop_monitoring_no_death_message_arrives",
         rounds: 3_000,
         // The child ends at any moment. A message from before the stop may be there; after it is received, no other
         // arrives. A link shows that the child is gone, and a second monitor is notified once, not twice.

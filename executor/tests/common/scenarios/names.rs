@@ -67,7 +67,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[31],
-        name: "guarantee_31_of_many_who_race_for_a_name_one_spawns",
+        name: "guarantee_31_of_many_processes_that_race_for_a_name_one_spawns",
         rounds: 1_000,
         // A hundred processes race in the first round, ten in each later one. The owner's end frees the name for the next.
         body: r#"

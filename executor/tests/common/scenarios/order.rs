@@ -173,7 +173,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[10],
-        name: "guarantee_10_a_request_is_answered_by_what_arrives_later",
+        name: "guarantee_10_a_request_considers_only_later_messages",
         rounds: 2_000,
         body: r#"
         (data (i32.const 1024) "echo")

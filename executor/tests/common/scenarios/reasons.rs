@@ -204,7 +204,7 @@ pub(super) const ALL: &[Scenario] = &[
           (call $case (i64.const 5) (i32.const 2) (i64.const 6))
           (call $case (i64.const 6) (i32.const 2) (i64.const 9))
           (call $case (i64.const 7) (i32.const 2) (i64.const 10))
-          ;; Nobody, seen by a monitor and by a link.
+          ;; A process that never existed, as a monitor and a link see it.
           (call $monitor (i64.const 123456789))
           (call $expect_down (i64.const 123456789))
           (call $assert_death (i64.const 123456789) (i32.const 6) (i64.const 0))
@@ -215,7 +215,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[19, 28],
-        name: "guarantee_28_a_death_that_is_a_links_says_whose",
+        name: "guarantee_28_a_death_through_a_link_names_its_cause",
         rounds: 2_000,
         body: r#"
         (data (i32.const 1024) "parentchild")
@@ -238,7 +238,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[19, 28],
-        name: "guarantee_19_and_28_what_began_it_is_passed_on_along_a_chain",
+        name: "guarantee_19_and_28_the_first_cause_is_passed_on_along_a_chain",
         rounds: 200,
         // The last process of a chain of three ends in every way. Each report names the process whose end ended this one,
         // and how the first one ended. The top of the chain is checked by a link and by a monitor.
@@ -355,7 +355,7 @@ pub(super) const ALL: &[Scenario] = &[
             (call $expect_nothing)
             (local.set $i (i64.add (local.get $i) (i64.const 1)))
             (br_if $next (i64.lt_u (local.get $i) (global.get $rounds))))
-          ;; To what is no alias, and to no one, is no error.
+          ;; Sending to an invalid alias, or to a process that does not exist, is not an error.
           (call $create_data (i64.const 5) (i64.const 0))
           (call $alias_send (call $me) (i64.const 0))
           (call $create_data (i64.const 5) (i64.const 0))

@@ -34,7 +34,7 @@ pub fn hostages(mailbox: Mailbox<()>) {
     // A killed process is gone, whatever it waits for.
     let begun = Instant::now();
     for hostage in &hostages {
-        assert!(hostage.is_alive(), "nobody was let go");
+        assert!(hostage.is_alive(), "a waiting process has ended");
         mailbox.monitor(*hostage);
         hostage.kill();
     }

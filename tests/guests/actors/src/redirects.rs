@@ -121,7 +121,7 @@ pub fn redirects(mailbox: Mailbox<u64>) {
     let path = "logs//./sent.log";
     unsafe { host::to_tcp_stream(config.id() as u64, PATH, path.as_ptr(), path.len(), connection) };
     // Only where the caller itself may write.
-    assert_eq!(to_file(&config, STDERR, "", "/logs"), 1, "a directory is no file");
+    assert_eq!(to_file(&config, STDERR, "", "/logs"), 1, "a directory is not a file");
     assert_eq!(to_file(&config, STDERR, "", "elsewhere/file"), 1);
 
     let child = |name: &str| {
@@ -161,7 +161,7 @@ fn write(name: &str) {
     println!("{name} out");
     eprintln!("{name} err");
     let mut log = std::fs::OpenOptions::new().append(true).create(true).open("/logs/app.log").unwrap();
-    assert_eq!(log.metadata().unwrap().len(), 0, "it is new to whoever opens it");
+    assert_eq!(log.metadata().unwrap().len(), 0, "it is empty when it is opened");
     writeln!(log, "{name} logged").unwrap();
     let end = log.metadata().unwrap().len();
     assert_eq!(end, name.len() as u64 + 8);

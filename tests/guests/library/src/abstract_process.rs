@@ -75,7 +75,7 @@ pub fn handlers() {
     // In a task: an answer that was not waited for arrives in the mailbox.
     let hurried =
         lunatic::spawn_link!(@task |shop| shop.with_timeout(Duration::from_millis(20)).buy(1).is_err());
-    assert!(hurried.result(), "nobody delivers");
+    assert!(hurried.result(), "there is no delivery");
     // A late answer is dropped.
     shop.deliver(2);
     assert_eq!(shop.stock(), 1);
