@@ -113,6 +113,6 @@ pub(crate) mod fault {
 /// # Safety
 /// As for [`reset`].
 pub(crate) unsafe fn discard(address: usize, size: usize) -> Reset {
-    // SAFETY: passed on.
+    // SAFETY: by the contract of this function.
     unsafe { reset(address, size) }
 }

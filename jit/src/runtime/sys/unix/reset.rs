@@ -27,7 +27,7 @@ pub(crate) unsafe fn reset(address: usize, size: usize) -> Reset {
         unsafe { resident.zero(address) };
         return Reset::Zeroed(resident);
     }
-    // SAFETY: passed on.
+    // SAFETY: by the contract of this function.
     unsafe { discard(address, size) }
 }
 
