@@ -384,7 +384,7 @@ impl Memory {
             }
             _ => unreachable!("it has a slot"),
         };
-        *pages = Pages::resting(resident);
+        *pages = Pages::idle(resident);
         #[cfg(test)]
         if self.pool.watches_too_early.load(Ordering::Relaxed) {
             pages.take();
