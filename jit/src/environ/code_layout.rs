@@ -34,7 +34,7 @@ impl CodeLayout {
         self.defined + self.imported
     }
 
-    /// Returns an entry trampoline, by its number in [`EntryTrampolines`].
+    /// Returns an entry trampoline, by its number in [`EntryTrampolines`](super::entry_trampolines::EntryTrampolines).
     pub(crate) fn entry(self, trampoline: u32) -> u32 {
         self.yield_stub() + 1 + trampoline
     }

@@ -30,7 +30,7 @@ impl<T: 'static> Linker<T> {
     /// Declares a host function. It replaces all functions with the same name.
     ///
     /// # Panics
-    /// Panics if the function takes or returns function references (by a [`WasmValue`] or [`HostResult`] of
+    /// Panics if the function takes or returns function references (by a [`WasmValue`](crate::WasmValue) or [`HostResult`](crate::HostResult) of
     /// the embedder's): they are addresses, which safe code must not make up.
     pub fn func<P, R>(&mut self, module: &str, name: &str, f: impl IntoHostFunc<T, P, R>) -> &mut Self {
         self.checked_func::<Unchecked, P, R>(module, name, f)

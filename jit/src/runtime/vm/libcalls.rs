@@ -8,9 +8,9 @@
 //! **References.** What a context leads to is shared: with native code, which is stopped in the routine; with
 //! the embedder, which is stopped in `Store::run` and holds only pointers; and with other contexts, because
 //! an imported memory or table belongs to another instance, and two operands of a routine may be the same
-//! one. So [`runtime`], [`instance`] and [`core`] return raw pointers, whose fields are used in place, and
+//! one. So [`runtime`], [`instance`] and [`core`](fn@core) return raw pointers, whose fields are used in place, and
 //! there is no reference to a whole runtime, instance or store. A reference to a memory or table ([`memory`],
-//! [`table`]) ends before the next one is created, and before [`suspend`] and [`on_worker_stack`]. Closures
+//! [`table`](fn@table)) ends before the next one is created, and before [`suspend`] and [`on_worker_stack`]. Closures
 //! for the worker's stack capture only the context's address and numbers.
 //!
 //! Bulk operations check their bounds first. They then work in chunks and charge for each, so that a large
