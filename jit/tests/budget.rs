@@ -39,7 +39,7 @@ fn a_cancelled_compilation_stops() {
 
 /// HOSTILE 15.
 #[test]
-fn a_deadline_is_kept() {
+fn compilation_stops_at_its_deadline() {
     let budget = Budget { deadline: Some(Deadline::new(|| true)), ..Budget::default() };
     let error =
         Module::compile_within(&engine(), &functions(1), CompileOptions::default(), &budget).unwrap_err();
@@ -61,7 +61,7 @@ fn the_size_of_the_code_is_limited() {
 
 /// What a module takes beside its code, it takes as long as it is loaded: names, data, tables and their contents.
 #[test]
-fn the_size_of_what_is_kept_beside_the_code_is_limited() {
+fn the_size_of_data_other_than_code_is_limited() {
     let engine = engine();
     let items = "$f ".repeat(100_000);
     let expressions = "(ref.null func) ".repeat(100_000);
@@ -108,7 +108,7 @@ fn tables_of_nulls_take_no_memory() {
 }
 
 #[test]
-fn the_first_error_in_the_file_is_the_one_reported() {
+fn the_first_error_in_the_module_is_reported() {
     let bad = "(func (result i32) (i64.const 0))";
     let good = "(func (param i32) (local.set 0 (i32.add (local.get 0) (i32.const 77777))))".repeat(2_000);
     let text = format!("(module {good} {bad} {good} {bad} {good})");

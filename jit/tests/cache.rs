@@ -136,7 +136,7 @@ fn code_from_the_cache_does_the_same() {
 }
 
 #[test]
-fn long_types_are_told_apart_across_modules_of_one_engine() {
+fn long_types_are_distinguished_across_modules_of_one_engine() {
     let place = Place::new();
     let wasm = everything();
     let (key, _) = place.fill(&wasm);
@@ -162,7 +162,7 @@ fn a_truncated_entry_is_a_miss_at_every_length_and_is_removed() {
 }
 
 #[test]
-fn a_damaged_entry_is_a_miss_wherever_the_damage_is() {
+fn an_entry_damaged_anywhere_is_a_miss() {
     let place = Place::new();
     let (key, file) = place.fill(&tiny(1));
     let whole = fs::read(&file).unwrap();
@@ -207,7 +207,7 @@ fn writers_of_the_same_entry_do_not_disturb_readers() {
 }
 
 #[test]
-fn what_was_not_used_for_longest_goes_first() {
+fn the_least_recently_used_entry_is_evicted_first() {
     let place = Place::new();
     let filled: Vec<_> = (0..4).map(|number| place.fill(&tiny(number))).collect();
     let day = Duration::from_secs(24 * 3600);
@@ -231,7 +231,7 @@ fn what_was_not_used_for_longest_goes_first() {
 }
 
 #[test]
-fn what_is_larger_than_the_cache_is_not_kept() {
+fn an_entry_larger_than_the_cache_is_not_kept() {
     let place = Place::new();
     let cache = Cache::open(place.directory.path(), 100).unwrap();
     cache.compile(&place.engine, &place.key(&tiny(1)), &tiny(1), &Budget::default()).unwrap();
@@ -252,7 +252,7 @@ fn a_directory_that_others_can_write_to_is_refused() {
 
 /// Only root can make a directory that somebody else owns.
 #[test]
-fn a_directory_of_somebody_else_is_refused() {
+fn a_directory_of_another_user_is_refused() {
     let place = Place::new();
     if std::os::unix::fs::chown(place.directory.path(), Some(12345), None).is_ok() {
         let refused = Cache::open(place.directory.path(), 1).unwrap_err();
@@ -261,7 +261,7 @@ fn a_directory_of_somebody_else_is_refused() {
 }
 
 #[test]
-fn what_is_made_is_for_its_owner_alone() {
+fn created_files_are_private() {
     let place = Place::new();
     let path = place.directory.path().join("deep/cache");
     let cache = Cache::open(&path, Cache::DEFAULT_LIMIT).unwrap();
@@ -291,7 +291,7 @@ fn an_entry_that_others_could_have_written_is_not_used() {
 }
 
 #[test]
-fn a_cache_that_is_gone_costs_nothing_but_time() {
+fn a_removed_cache_only_causes_recompilation() {
     let place = Place::new();
     let cache = place.cache();
     fs::remove_dir_all(place.directory.path()).unwrap();

@@ -105,7 +105,7 @@ fn finder() -> String {
 /// HOSTILE 43: whoever gets the stack or the memory of a process that has ended finds nothing in it, whether little of
 /// it was used, which is zeroed, or much, which is given back.
 #[test]
-fn nothing_is_left_of_a_process_for_the_next() {
+fn the_next_process_finds_no_data_of_the_previous_one() {
     let engine = engine();
     for options in all_options() {
         let leaver = compile(&engine, &leaver(), options);
@@ -183,7 +183,7 @@ fn a_table_bomb_ends_at_the_limit() {
 /// HOSTILE 18: segments that overlap a thousandfold are written one by one, into what the memory has; one that does not
 /// fit is a trap of that instance.
 #[test]
-fn a_bomb_of_data_segments_writes_what_the_memory_has() {
+fn data_segments_write_no_more_than_the_memory() {
     let engine = engine();
     let full = format!("(data (i32.const 0) \"{}\")", "x".repeat(65_536)).repeat(500);
     let module = compile(&engine, &format!("(module (memory 1) {full})"), CompileOptions::default());
@@ -245,7 +245,7 @@ fn sum_of(sum: &str) -> String {
 
 /// HOSTILE 15: a single body, which no deadline interrupts, is refused or compiled in a time that can be waited for.
 #[test]
-fn a_single_function_cannot_take_for_ever() {
+fn a_single_function_compiles_in_bounded_time() {
     for (what, body) in blow_ups() {
         let wasm = wat::parse_str(format!("(module (func {body}))")).unwrap();
         let started = Instant::now();

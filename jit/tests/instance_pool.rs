@@ -162,7 +162,7 @@ fn leave(linked: &Linked<Arc<()>>, function: &str, data: &Arc<()>) -> Vec<usize>
 }
 
 #[test]
-fn whatever_a_store_has_done_the_next_one_is_new() {
+fn a_recycled_store_is_new_after_any_use() {
     for layout in [MemoryLayout::Pooled, MemoryLayout::Reserved] {
         let engine = engine();
         // Without an image of its data, and with one.
@@ -199,7 +199,7 @@ fn whatever_a_store_has_done_the_next_one_is_new() {
 }
 
 #[test]
-fn the_last_ones_backtrace_results_debts_and_waiting_call_are_gone() {
+fn a_recycled_store_has_no_backtrace_results_or_debt_of_the_previous_one() {
     let engine = engine();
     let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
     let data = Arc::new(());
@@ -222,7 +222,7 @@ fn the_last_ones_backtrace_results_debts_and_waiting_call_are_gone() {
 }
 
 #[test]
-fn limits_are_those_of_the_store_and_not_of_the_one_before() {
+fn a_recycled_store_has_its_own_limits() {
     let engine = engine();
     let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
     let data = Arc::new(());
@@ -263,7 +263,7 @@ fn limits_are_those_of_the_store_and_not_of_the_one_before() {
 }
 
 #[test]
-fn a_store_that_has_got_another_instance_is_no_spare() {
+fn a_store_with_a_second_instance_is_not_recycled() {
     let engine = engine();
     let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
     let data = Arc::new(());
@@ -283,7 +283,7 @@ fn a_store_that_has_got_another_instance_is_no_spare() {
 }
 
 #[test]
-fn stores_are_taken_and_left_by_many_threads() {
+fn many_threads_take_and_drop_stores() {
     let engine = engine();
     let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
     let data = Arc::new(());

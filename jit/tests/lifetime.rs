@@ -98,7 +98,7 @@ fn last_user(make: impl Fn(&Engine, &Linked<()>) -> (Store<()>, Instance)) {
 }
 
 #[test]
-fn a_modules_number_is_its_own() {
+fn module_ids_are_unique() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let engine = engine();
     let ids: Vec<_> = (0..100).map(|_| Module::compile(&engine, &tiny(0)).unwrap().id()).collect();
@@ -106,7 +106,7 @@ fn a_modules_number_is_its_own() {
 }
 
 #[test]
-fn thousands_of_modules_leave_nothing() {
+fn thousands_of_modules_leak_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     load_and_unload(5_000);
 }
@@ -114,7 +114,7 @@ fn thousands_of_modules_leave_nothing() {
 /// `cargo test --release -p lunatic-jit --test lifetime -- --ignored --nocapture`
 #[test]
 #[ignore = "takes minutes"]
-fn a_million_modules_leave_nothing() {
+fn a_million_modules_leak_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     load_and_unload(1_000_000);
 }

@@ -54,7 +54,7 @@ impl Guest {
 }
 
 #[test]
-fn the_same_accesses_trap_wherever_the_memory_lies() {
+fn the_same_accesses_trap_in_every_memory_layout() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     for options in all_options() {
         let mut guest = Guest::new(&engine, ACCESSES, options);
@@ -87,7 +87,7 @@ fn the_same_accesses_trap_wherever_the_memory_lies() {
 
 /// HOSTILE 43.
 #[test]
-fn a_reserved_memory_is_new_to_its_next_owner_and_is_given_back() {
+fn a_reserved_memory_is_zeroed_and_given_back() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Reserved, untrusted: false };
     let _alone = MAPPINGS.lock().unwrap();

@@ -50,7 +50,7 @@ const TAKER: &str = r#"(module
         (call_indirect $t (type $read) (i32.const 0))))"#;
 
 #[test]
-fn a_reference_given_to_another_instance_runs_in_its_own() {
+fn a_reference_passed_to_another_instance_runs_in_its_own() {
     let engine = engine();
     let (giver, taker) = (compile(&engine, GIVER), compile(&engine, TAKER));
     let mut store = store(&engine);
@@ -95,7 +95,7 @@ fn a_table_of_shared_records_may_be_imported() {
 }
 
 #[test]
-fn a_function_of_another_store_is_a_number_at_most() {
+fn a_function_of_another_store_is_only_a_number() {
     let engine = engine();
     let (giver, taker) = (compile(&engine, GIVER), compile(&engine, TAKER));
     let given = {
@@ -121,7 +121,7 @@ fn a_module_of_another_engine_is_refused() {
 }
 
 #[test]
-fn resuming_other_than_it_was_left_panics_and_changes_nothing() {
+fn resuming_with_the_wrong_kind_panics_and_changes_nothing() {
     let engine = engine();
     let module = compile(
         &engine,
@@ -182,7 +182,7 @@ fn a_host_function_cannot_make_up_references() {
 }
 
 #[test]
-fn the_reserved_namespace_supplies_one_thing_only() {
+fn the_reserved_namespace_has_one_import() {
     let engine = engine();
     let link = |import: &str| {
         let module = compile(&engine, &format!("(module {METERING} {import})"));
@@ -205,7 +205,7 @@ fn the_reserved_namespace_supplies_one_thing_only() {
 }
 
 #[test]
-fn a_module_that_abuses_its_counter_hurts_itself_only() {
+fn a_module_that_abuses_its_counter_affects_only_itself() {
     let engine = engine();
     let module = compile(
         &engine,

@@ -27,7 +27,7 @@ fn call(canonical_nans: bool, code: &str, args: &[Value; 2]) -> Value {
 }
 
 #[test]
-fn arithmetic_makes_one_nan() {
+fn arithmetic_produces_the_canonical_nan() {
     for operator in ["add", "sub", "mul", "div", "min", "max"] {
         for odd in ODD_32 {
             let code = format!("(f32.{operator} (local.get 0) (local.get 1))");
@@ -51,7 +51,7 @@ fn arithmetic_makes_one_nan() {
 }
 
 #[test]
-fn what_is_no_arithmetic_keeps_its_bits() {
+fn operators_other_than_arithmetic_preserve_nan_bits() {
     // Moving a value and changing its sign are defined to the bit.
     let args = ODD_64.map(Value::F64);
     assert_eq!(call(true, "(local.get 0)", &args), args[0]);
@@ -61,7 +61,7 @@ fn what_is_no_arithmetic_keeps_its_bits() {
 /// Without the option the processor decides; if it made the same NaN, the tests above would test nothing.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn without_it_the_bits_are_the_processors() {
+fn without_canonical_nans_the_bits_are_the_processors() {
     let code = "(f64.div (local.get 0) (local.get 1))";
     let zeros = [Value::F64(0), Value::F64(0)];
     assert_ne!(call(false, code, &zeros), Value::F64(CANONICAL_64));

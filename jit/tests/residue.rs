@@ -105,7 +105,7 @@ fn elsewhere(
 /// Most owners touch the same pages, as processes of one program do, so most are given back without asking the system
 /// what they touched. The others touch anything, grow, move between threads, or end on another one.
 #[test]
-fn nothing_is_left_for_the_next_owner() {
+fn no_data_remains_for_the_next_owner() {
     owners_of_memories(false, false);
 }
 
@@ -117,7 +117,7 @@ fn the_next_owner_finds_the_modules_data() {
 
 /// The same where not only the slot is the one that another had, but the store with all that is in it.
 #[test]
-fn nothing_is_left_in_a_store_that_is_used_again() {
+fn no_data_remains_in_a_recycled_store() {
     owners_of_memories(false, true);
     owners_of_memories(true, true);
 }
@@ -125,7 +125,7 @@ fn nothing_is_left_in_a_store_that_is_used_again() {
 /// Stores that are used again and again on another thread than the one that takes and drops them: the one that takes them
 /// has no fault meanwhile, and so must not believe that it knows their pages.
 #[test]
-fn nothing_is_left_by_a_thread_that_had_a_store_before() {
+fn no_data_remains_from_a_thread_that_used_the_store_before() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: false };
     let module = Module::compile_with(&engine, &wat::parse_str(text(false)).unwrap(), options).unwrap();
@@ -153,7 +153,7 @@ fn nothing_is_left_by_a_thread_that_had_a_store_before() {
 /// The other way round: stores that are taken and used on one thread, and dropped, and so renewed, on another. The thread
 /// that renews them has no fault between two renewals, and must not conclude that their users had none.
 #[test]
-fn nothing_is_left_in_a_store_that_another_thread_has_renewed() {
+fn no_data_remains_in_a_store_renewed_by_another_thread() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: false };
     let module = Module::compile_with(&engine, &wat::parse_str(text(false)).unwrap(), options).unwrap();

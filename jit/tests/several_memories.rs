@@ -80,7 +80,7 @@ fn each_memory_has_its_own_bytes_length_and_limit() {
 }
 
 #[test]
-fn bulk_operations_between_memories_check_each_against_its_own_length() {
+fn bulk_operations_check_each_memory_against_its_own_length() {
     for options in all_options() {
         let mut guest = guest(options);
         // More than a chunk, overlapping in numbers only.

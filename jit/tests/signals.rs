@@ -65,7 +65,7 @@ fn is_child() -> bool {
 }
 
 #[test]
-fn an_earlier_handler_gets_what_is_not_the_guests_and_guests_still_trap() {
+fn a_previous_handler_gets_other_faults_and_guests_still_trap() {
     if is_child() {
         // SAFETY: the handler only counts.
         unsafe { libc::signal(libc::SIGILL, count as *const () as libc::sighandler_t) };
@@ -73,18 +73,18 @@ fn an_earlier_handler_gets_what_is_not_the_guests_and_guests_still_trap() {
         assert_eq!(SEEN.load(Ordering::Relaxed), 2);
         return;
     }
-    let output = again("an_earlier_handler_gets_what_is_not_the_guests_and_guests_still_trap");
+    let output = again("a_previous_handler_gets_other_faults_and_guests_still_trap");
     assert!(output.status.success(), "{output:?}");
 }
 
 /// HOSTILE 36.
 #[test]
-fn without_one_the_process_ends_by_the_signal() {
+fn without_a_previous_handler_the_signal_ends_the_process() {
     use std::os::unix::process::ExitStatusExt;
     if is_child() {
         return run_guest();
     }
-    let output = again("without_one_the_process_ends_by_the_signal");
+    let output = again("without_a_previous_handler_the_signal_ends_the_process");
     assert_eq!(output.status.signal(), Some(libc::SIGILL), "{output:?}");
 }
 

@@ -56,7 +56,7 @@ fn changed(locals: usize, conditions: u32, argument: i32) -> i32 {
 }
 
 #[test]
-fn functions_that_are_large_in_proportion_to_their_code_run() {
+fn functions_with_large_frames_for_their_code_run() {
     let engine = engine(0);
     let body = |code: String| {
         format!(
@@ -84,7 +84,7 @@ fn functions_that_are_large_in_proportion_to_their_code_run() {
 /// Two kilobytes of nested loops that change many locals cannot be compiled well in any time, and done hastily they need a
 /// slot for each of a hundred thousand values.
 #[test]
-fn a_function_whose_frame_fits_no_stack_is_refused_by_name() {
+fn a_function_whose_frame_fits_no_stack_is_refused_with_its_name() {
     let (locals, depth) = (300, 300);
     let change: String =
         (0..locals).map(|i| format!("(local.set {i} (i32.add (local.get {i}) (i32.const {i})))")).collect();
@@ -109,7 +109,7 @@ fn a_function_whose_frame_fits_no_stack_is_refused_by_name() {
 }
 
 #[test]
-fn a_store_has_the_stack_that_it_asks_for() {
+fn a_store_gets_the_stack_size_that_it_asks_for() {
     const DEEP: &str = r#"(module (func $deep (export "run") (param i32) (result i32)
         (if (i32.eqz (local.get 0)) (then (return (i32.const 0))))
         (i32.add (call $deep (i32.sub (local.get 0) (i32.const 1))) (i32.const 1))))"#;

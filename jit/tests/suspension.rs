@@ -22,7 +22,7 @@ fn engine() -> Engine {
 }
 
 #[test]
-fn an_infinite_loop_yields_moves_to_another_thread_and_dies_there() {
+fn an_infinite_loop_yields_moves_to_another_thread_and_is_dropped_there() {
     let engine = engine();
     let body = r#"(func $spin (export "spin") (loop $again CHARGE (br $again)))"#;
     let (module, mut store, instance) = start(&engine, body, &Linker::new());
@@ -46,7 +46,7 @@ fn an_infinite_loop_yields_moves_to_another_thread_and_dies_there() {
 }
 
 #[test]
-fn a_yield_clobbers_nothing() {
+fn a_yield_preserves_all_registers() {
     // Twelve integers and six floats that stay live across the yield, in a loop whose result depends on all.
     let mut body = String::from(r#"(func (export "mix") (param $n i64) (result i64)"#);
     for i in 0..12 {
@@ -85,7 +85,7 @@ fn a_yield_clobbers_nothing() {
 }
 
 #[test]
-fn the_count_is_exact_across_calls() {
+fn reductions_are_counted_exactly_across_calls() {
     let body = r#"
         (func $leaf CHARGE)
         (func (export "run") (param $n i32)
@@ -120,7 +120,7 @@ fn a_host_function_charges_for_its_work() {
 }
 
 #[test]
-fn a_bulk_operation_yields_on_its_way() {
+fn a_bulk_operation_yields_between_chunks() {
     let body = r#"
         (memory 64)
         (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 4194304)))
@@ -141,7 +141,7 @@ fn a_bulk_operation_yields_on_its_way() {
 }
 
 #[test]
-fn short_bulk_operations_are_charged_as_long_ones_are() {
+fn short_bulk_operations_cost_the_same_per_byte_as_long_ones() {
     // A function of three reductions, and what a byte in 64 costs; sizes on both sides of where another routine begins.
     for count in [0, 63, 64, 6400, 65_535, 65_536, 65_537, 131_072] {
         for operation in [
@@ -199,7 +199,7 @@ fn a_trap_after_a_yield_on_another_thread_is_still_a_trap() {
 }
 
 #[test]
-fn ten_thousand_suspended_guests_leave_nothing_behind() {
+fn ten_thousand_suspended_guests_leak_nothing() {
     let engine = engine();
     let body = r#"(memory 1) (func (export "spin") (loop $again CHARGE (br $again)))"#;
     let (module, first, _) = start(&engine, body, &Linker::new());
@@ -257,7 +257,7 @@ fn in_slices(body: &str, slice: u64) -> (usize, Vec<Value>) {
 /// Each of these moves eight megabytes. A chunk of 64 KiB costs 1024 reductions, and more than that is never done in a
 /// slice of 1000.
 #[test]
-fn bulk_operations_on_tables_and_data_yield_on_their_way() {
+fn bulk_operations_on_tables_and_data_yield_between_chunks() {
     const ENTRIES: usize = 1 << 20;
     let items = "$f ".repeat(ENTRIES);
     let full = |name: &str| {
@@ -377,7 +377,7 @@ fn the_first_slices_pay_for_data_that_was_copied() {
 
 /// An embedder can give a guest that has much new memory shorter slices: touching it is not charged.
 #[test]
-fn a_memory_that_grows_by_much_ends_the_slice() {
+fn growing_a_memory_by_megabytes_ends_the_slice() {
     let grow = |pages: u32| {
         format!(
             r#"(memory 1) (func (export "run") (result i32) CHARGE (drop (memory.grow (i32.const {pages})))

@@ -47,7 +47,7 @@ const DEEP: &str = r#"
                 (i64.add (i64x2.extract_lane 1 (local.get 9)) (i64.trunc_f64_s (local.get 10)))))))"#;
 
 #[test]
-fn a_million_calls_deep_take_no_stack() {
+fn a_million_tail_calls_take_no_stack() {
     let engine = engine();
     let (module, mut store, instance) = start(&engine, DEEP, &Linker::new(), ());
     let few = module.exported_function("few").unwrap();
@@ -61,7 +61,7 @@ fn a_million_calls_deep_take_no_stack() {
 }
 
 #[test]
-fn a_suspended_tail_call_has_the_callers_of_its_caller_behind_it() {
+fn the_backtrace_of_a_tail_call_continues_with_its_callers_caller() {
     let engine = engine();
     let body = r#"
         (func $outer (export "outer") (drop (call $middle)))
@@ -81,7 +81,7 @@ fn a_suspended_tail_call_has_the_callers_of_its_caller_behind_it() {
 }
 
 #[test]
-fn a_host_function_is_called_in_the_place_of_its_caller() {
+fn a_tail_call_of_a_host_function_replaces_its_caller() {
     let engine = engine();
     let mut linker = Linker::<u32>::new();
     linker.func("h", "add", |caller: &mut Caller<'_, u32>, a: u64, b: u64| -> u64 {
@@ -140,7 +140,7 @@ fn the_charge_itself_may_be_a_tail_call() {
 }
 
 #[test]
-fn a_function_of_another_instance_is_called_in_the_place_of_its_caller() {
+fn a_tail_call_of_another_instance_replaces_its_caller() {
     let engine = engine();
     let compile = |body: &str| {
         let wat = format!("(module {METERING} {body})").replace("CHARGE", CHARGE);

@@ -39,7 +39,7 @@ fn guest(body: &str) -> Guest {
 }
 
 #[test]
-fn host_functions_take_and_give_vectors() {
+fn host_functions_take_and_return_vectors() {
     let mut linker = Linker::<()>::new();
     linker.func("h", "turn", |_: &mut Caller<'_, ()>, first: u32, vector: u128, last: u64| -> u128 {
         vector.swap_bytes() ^ u128::from(first) ^ u128::from(last) << 64
@@ -61,7 +61,7 @@ fn host_functions_take_and_give_vectors() {
 }
 
 #[test]
-fn a_yield_keeps_all_of_every_vector() {
+fn a_yield_preserves_all_bits_of_vectors() {
     // More vectors than there are registers, all live across a yield in a loop whose result depends on each.
     const COUNT: usize = 40;
     let locals = (0..COUNT).map(|i| format!("(local $v{i} v128)")).collect::<String>();
@@ -123,7 +123,7 @@ fn access(operator: &str, stores: bool, offset: u64) -> String {
 }
 
 #[test]
-fn accesses_of_vectors_are_guarded_wherever_the_memory_lies() {
+fn vector_accesses_are_checked_in_every_memory_layout() {
     let mut body = String::from(r#"(memory 1 1)"#);
     for (operator, _, stores) in ACCESSES {
         for offset in [0, 65_000, 0xffff_ffff] {

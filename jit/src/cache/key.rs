@@ -59,7 +59,7 @@ mod tests {
     use crate::EngineConfig;
 
     #[test]
-    fn what_is_different_has_another_key() {
+    fn different_inputs_options_and_engines_have_different_keys() {
         let engine = Engine::new(EngineConfig::default()).expect("the engine works here");
         let with = |options, parts: &[&[u8]]| CacheKey::new(&engine, options, parts).to_string();
         let key = |parts: &[&[u8]]| with(CompileOptions::default(), parts);

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_branch_reaches_128_mebibytes_both_ways() {
+    fn aarch64_branches_reach_128_mebibytes_both_ways() {
         let call = 0x9400_0000u32.to_le_bytes();
         assert_eq!(branch_of_26_bits(call, 8), Some(0x9400_0002u32.to_le_bytes()));
         assert_eq!(branch_of_26_bits(call, -4), Some(0x97ff_ffffu32.to_le_bytes()));

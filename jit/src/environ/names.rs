@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_of_a_megabyte_is_cut_before_it_is_made() {
+    fn long_demangled_names_are_truncated_while_demangling() {
         // Each tuple contains the previous one twice: forty of them would be a terabyte.
         let mut name = String::from("_RIC1aTuuE");
         let mut before = 4;

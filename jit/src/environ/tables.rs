@@ -197,7 +197,7 @@ mod tests {
     const TRAPS: &[(u32, TrapCode)] = &[(3, TrapCode::StackOverflow), (7, TrapCode::TypeMismatch)];
 
     #[test]
-    fn what_was_pushed_is_found() {
+    fn lookups_return_what_was_pushed() {
         let mut builder = TableBuilder::default();
         let function = |size, sources| FunctionTables { size, traps: TRAPS, sources };
         builder.push(0, function(10, &[(2, 100), (4, 5_000_000), (8, 101)]));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_they_were_written() {
+    fn variable_length_numbers_round_trip() {
         for difference in [0, 1, -1, 63, -64, 64, i32::MAX, i32::MIN] {
             let mut bytes = Vec::new();
             write_number(&mut bytes, zigzag(difference));

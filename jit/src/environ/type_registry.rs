@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_short_types_are_their_own_number() {
+    fn only_types_with_few_values_are_their_own_number() {
         let of =
             |params, results| FuncType::new(vec![ValType::ExternRef; params], vec![ValType::I32; results]);
         assert!(own_number(&of(9, 0), false).is_some_and(|number| number < NUMBERED));

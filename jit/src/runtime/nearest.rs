@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_are_counted_in_characters() {
+    fn edit_distances_count_characters() {
         for (a, b, expected) in [
             ("", "", 0),
             ("a", "", 1),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_near_name_is_in_the_namespace_or_elsewhere_or_nowhere() {
+    fn similar_names_are_found_in_the_namespace_first() {
         let known = [("a::one", "send"), ("a::one", "sleep_ms"), ("a::two", "sleep"), ("a::two", "receive")];
         let of = |module, name| nearest((module, name), &known);
         assert_eq!(of("a::one", "sleeep_ms"), Some(("a::one", "sleep_ms")));

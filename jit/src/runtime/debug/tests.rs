@@ -144,7 +144,7 @@ fn sources(stored: Vec<u8>, address: u32) -> Vec<String> {
 }
 
 #[test]
-fn inlined_functions_are_told_apart() {
+fn inlined_functions_are_distinguished() {
     let stored = stored(&good());
     let found = sources(stored.clone(), PLACE);
     assert_eq!(found, ["app::inner at /src/main.rs:3:5", "outer at /src/main.rs:11:7"]);
@@ -155,13 +155,13 @@ fn inlined_functions_are_told_apart() {
 }
 
 #[test]
-fn an_offset_before_the_code_is_nowhere() {
+fn an_offset_before_the_code_has_no_source() {
     let info = DebugInfo::in_memory(stored(&good())).expect("there are some");
     assert!(info.sources(CODE_START - 1).is_empty() && info.sources(u32::MAX).is_empty());
 }
 
 #[test]
-fn damaged_sections_are_no_more_than_useless() {
+fn damaged_sections_give_no_or_partial_sources() {
     let mut useful = 0;
     let whole = good();
     for number in 0..whole.len() {
@@ -215,7 +215,7 @@ fn endure(sections: &[(&str, Vec<u8>)]) -> Vec<Source> {
 }
 
 #[test]
-fn functions_nested_without_end_do_not_overflow_the_stack() {
+fn deeply_nested_functions_do_not_overflow_the_stack() {
     let entries = [function(), vec![5; 3_000_000]].concat();
     let sections = [("debug_info", unit(&entries)), ("debug_abbrev", abbreviations())];
     assert!(endure(&sections).is_empty());
@@ -230,7 +230,7 @@ fn functions_nested_without_end_do_not_overflow_the_stack() {
 }
 
 #[test]
-fn a_list_that_everybody_refers_to_is_not_read_by_everybody() {
+fn shared_range_lists_are_read_within_the_budget() {
     // Each of a hundred thousand functions has a hundred thousand ranges.
     let count = 100_000;
     let ranges = [[1, 0, 0, 0, 2, 0, 0, 0].repeat(count), vec![0; 8]].concat();
@@ -241,7 +241,7 @@ fn a_list_that_everybody_refers_to_is_not_read_by_everybody() {
 }
 
 #[test]
-fn a_line_program_or_string_that_everybody_refers_to_neither() {
+fn shared_line_programs_and_strings_are_read_within_the_budget() {
     let units = unit(&[4, 0, 0, 0, 0, 0, 0, 0, 0]).repeat(20_000);
     // Special opcodes: a row each.
     let rows = [vec![0, 5, 2, 0, 0, 0, 0], vec![0x83; 100_000], vec![0, 1, 1]].concat();
@@ -265,7 +265,7 @@ fn a_line_program_or_string_that_everybody_refers_to_neither() {
 }
 
 #[test]
-fn names_are_shown_as_far_as_they_are_reasonable() {
+fn long_names_and_chains_are_truncated() {
     let mut sections = good();
     let name = b"outer";
     // In version 4, strings are stored where they are used, so the name goes where there is room.

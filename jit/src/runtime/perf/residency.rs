@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_threads_faults_say_nothing() {
+    fn page_faults_of_another_thread_prove_nothing() {
         let watch = FaultWatch { thread: 1, faults: 5 };
         let saw_none_of = |thread, count| watch.saw_none_of(Faults { thread, count });
         assert!(saw_none_of(1, Some(5)));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_names_the_thread_that_took_the_slot() {
+    fn a_watch_belongs_to_the_thread_that_took_the_slot() {
         let Some(count) = Faults::until_now().count else { return };
         // Made idle by this thread, and taken by another one.
         let mut pages = Pages::idle(Some(Resident::default()));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pages_of_a_slot_that_nobody_took_are_not_believed() {
+    fn pages_of_an_idle_slot_are_not_trusted() {
         let pages = Pages::idle(Some(Resident::default()));
         assert!(pages.now().is_none() && pages.after(Faults::until_now()).is_none());
     }

@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "it changes stacks")]
-    fn an_exit_is_the_stack_pointer_of_whoever_resumed() {
+    fn a_yielder_is_the_stack_pointer_of_the_resuming_thread() {
         let mut coroutine = Coroutine::<(), Leave, Leave>::new(|exit, ()| {
             for _ in 0..2 {
                 // SAFETY: an exit is at least a word in size, as the test asserts.

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_was_written_is_zeroed() {
+    fn all_written_words_are_zeroed() {
         let mut pages = vec![0u64; 2 * 512 + 5];
         let step = if cfg!(miri) { 97 } else { 1 };
         for at in (0..pages.len()).step_by(step) {

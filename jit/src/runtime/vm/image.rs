@@ -228,7 +228,7 @@ mod tests {
     #[test]
     #[cfg_attr(not(target_os = "linux"), ignore = "there are no images")]
     #[cfg_attr(miri, ignore = "there are no images")]
-    fn every_slot_reads_as_the_image_whatever_was_written_to_it() {
+    fn every_slot_reads_as_the_image_after_any_writes() {
         let images = Arc::default();
         let image = image(&images);
         for round in 0..5 {
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     #[cfg_attr(not(target_os = "linux"), ignore = "there are no images")]
     #[cfg_attr(miri, ignore = "there are no images")]
-    fn what_is_zeroed_without_being_told_apart_is_restored() {
+    fn a_slot_that_was_zeroed_as_a_whole_is_restored() {
         let images = Arc::default();
         let image = image(&images);
         let (mut slot, _) = image.take().unwrap();
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     #[cfg_attr(not(target_os = "linux"), ignore = "there are no images")]
     #[cfg_attr(miri, ignore = "there are no images")]
-    fn megabytes_of_data_are_shared_as_well() {
+    fn megabytes_of_data_are_shared() {
         let images: Arc<Images> = Arc::default();
         let data = vec![7; 3 << 20];
         let image = images.add(4 << 20, 256 << 20, [(1 << 20, &data[..])].into_iter()).unwrap();
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     #[cfg_attr(not(target_os = "linux"), ignore = "there are no images")]
     #[cfg_attr(miri, ignore = "there are no images")]
-    fn there_is_a_limit_and_small_or_scattered_data_has_none() {
+    fn images_are_limited_and_not_made_for_small_or_scattered_data() {
         let images: Arc<Images> = Arc::default();
         let all: Vec<MemoryImage> = (0..MAX_IMAGES).map(|_| image(&images)).collect();
         let data = [(0, &[1; 8192][..])];

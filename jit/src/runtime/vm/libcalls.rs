@@ -691,7 +691,7 @@ mod tests {
     }
 
     #[test]
-    fn memories_by_all_their_names() {
+    fn memory_routines_work_by_every_index_of_a_memory() {
         let (mut store, owner, borrower) = both();
         let (own, other) = (context(&store, owner), context(&store, borrower));
         // SAFETY: the contexts are the store's, in which nothing runs.
@@ -722,7 +722,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_by_all_their_names() {
+    fn table_routines_work_by_every_index_of_a_table() {
         let (store, owner, borrower) = both();
         let (own, other) = (context(&store, owner), context(&store, borrower));
         let entries = |context, index| -> Vec<bool> {
@@ -757,7 +757,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_function_has_the_memory_and_the_data() {
+    fn a_host_function_accesses_memory_and_data() {
         let engine = Engine::new(EngineConfig::default()).expect("this machine is supported");
         let wat =
             r#"(module (import "h" "f" (func (param i32) (result i32))) (memory (export "memory") 1 2))"#;

@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_that_moves_keeps_its_content_and_takes_only_that_along() {
+    fn a_moved_memory_keeps_its_content_and_copies_only_written_pages() {
         let pool = Arc::new(MemoryPool::default());
         let start = (16 << 16) + 10;
         let image = pool.image(17, [(start, &[7; 10_000][..])].into_iter());

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refused_counts_nowhere_and_what_is_dropped_no_more() {
+    fn refused_and_dropped_memory_is_not_counted() {
         let total = TotalMemory::new(100);
         let mut one = MemoryBudget::new(80, Some(total.clone()));
         let mut other = MemoryBudget::new(80, Some(total.clone()));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn stores_that_race_never_have_more_than_there_is() {
+    fn racing_stores_never_exceed_the_shared_limit() {
         const ROUNDS: usize = if cfg!(miri) { 50 } else { 2000 };
         let total = TotalMemory::new(10);
         std::thread::scope(|scope| {

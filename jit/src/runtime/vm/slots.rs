@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_apart_and_taken_again() {
+    fn slots_do_not_overlap_and_are_reused() {
         let slots = Slots::<()>::new(SLOT, SLAB);
         let taken: Vec<Slot> = (0..100).map(|_| slots.take().unwrap().0).collect();
         let mut addresses: Vec<usize> = taken.iter().map(Slot::address).collect();

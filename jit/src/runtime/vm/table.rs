@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_nulls_is_no_work() {
+    fn a_table_of_nulls_is_not_copied() {
         let image = TableImage::new(1 << 20, 0);
         assert_eq!(image.host_bytes(), 0);
         let (mut table, _descriptor) = table(image, None);

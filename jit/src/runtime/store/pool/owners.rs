@@ -219,7 +219,7 @@ fn engine() -> Engine {
 
 #[test]
 #[cfg_attr(miri, ignore = "it runs native code")]
-fn owners_on_several_threads_find_their_memories_new() {
+fn owners_on_several_threads_get_new_memories() {
     let engine = engine();
     for kind in KINDS {
         for seed in 0..4 {
@@ -232,7 +232,7 @@ fn owners_on_several_threads_find_their_memories_new() {
 #[test]
 #[cfg_attr(miri, ignore = "it runs native code")]
 #[cfg_attr(any(not(target_os = "linux"), feature = "plain"), ignore = "no pages are remembered")]
-fn a_watch_of_the_thread_that_renews_is_found_out() {
+fn watching_the_renewing_thread_is_detected() {
     let engine = engine();
     engine.memories().watches_too_early.store(true, Ordering::Relaxed);
     for kind in KINDS {

@@ -43,7 +43,7 @@ fn left(engine: &Engine) -> usize {
 }
 
 #[test]
-fn who_ends_is_followed_by_the_next() {
+fn the_next_store_takes_the_pooled_instance() {
     let engine = engine();
     let linked = linked(&engine);
     let first = stores(&linked, 3 * BATCH + 1);
@@ -65,7 +65,7 @@ fn who_ends_is_followed_by_the_next() {
 #[test]
 #[cfg_attr(miri, ignore = "it runs native code")]
 #[cfg_attr(feature = "plain", ignore = "no store lies in its stack")]
-fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
+fn an_instance_that_outgrew_its_slot_is_not_kept_and_its_stack_is_free() {
     let engine = engine();
     let wasm = wat::parse_str(
         r#"(module (memory 1)
@@ -92,7 +92,7 @@ fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
 }
 
 #[test]
-fn what_a_large_one_has_used_does_not_lie_around() {
+fn a_large_instance_is_renewed_when_its_store_ends() {
     let engine = engine();
     for (pages, is_new) in [(17, false), (40, true)] {
         let wasm = wat::parse_str(format!("(module (memory {pages}))")).unwrap();
@@ -104,7 +104,7 @@ fn what_a_large_one_has_used_does_not_lie_around() {
 }
 
 #[test]
-fn there_is_room_for_so_many_and_it_goes_to_who_needs_it() {
+fn capacity_is_limited_and_moves_to_the_shards_that_use_it() {
     let engine = engine();
     let (one, other) = (linked(&engine), linked(&engine));
     drop(stores(&one, MAX_POOLED + 100));
@@ -125,7 +125,7 @@ fn there_is_room_for_so_many_and_it_goes_to_who_needs_it() {
 }
 
 #[test]
-fn nothing_is_kept_for_a_module_that_is_gone() {
+fn no_instances_are_kept_for_a_dropped_module() {
     let engine = engine();
     let linked = linked(&engine);
     let running = stores(&linked, 3);
@@ -141,7 +141,7 @@ fn nothing_is_kept_for_a_module_that_is_gone() {
 
 /// What guests can see of it is in `tests/spares.rs`; this is what can be looked at, and interpreted, without native code.
 #[test]
-fn who_is_next_finds_what_the_module_says() {
+fn the_next_store_has_the_modules_initial_state() {
     const GUEST: &str = r#"(module
         (memory (export "memory") 1) (data (i32.const 100) "data")
         (global (export "number") (mut i64) (i64.const 5))

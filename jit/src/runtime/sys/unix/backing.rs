@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn mappings_begin_alike_and_keep_to_themselves() {
+    fn mappings_share_content_and_keep_their_writes() {
         let page = page_size();
         let backing = Backing::new(4 * page).unwrap();
         backing.write(page, b"content").unwrap();
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_only_read_is_not_resident() {
+    fn pages_that_were_only_read_are_not_resident() {
         let page = page_size();
         let backing = Backing::new(8 * page).unwrap();
         backing.write(0, &vec![7; 4 * page]).unwrap();
