@@ -65,7 +65,7 @@ fn a_trap_has_a_backtrace_with_function_names() {
     let names: Vec<_> = trap.backtrace.iter().map(|frame| frame.name.as_deref().unwrap_or("?")).collect();
     assert_eq!(names, ["innermost", "middle", "outer"]);
     assert!(trap.backtrace.iter().all(|frame| frame.offset.is_some()), "{:?}", trap.backtrace);
-    // The store is as good as before.
+    // The store is usable after the traps.
     assert!(guest.call("run", &[Value::I32(65532)]).is_ok());
 }
 
@@ -120,7 +120,7 @@ fn host_functions_take_and_return_values_and_access_memory() {
     assert_eq!(guest.store.data(), &["hello"]);
 }
 
-/// HOSTILE 35, as far as the engine goes.
+/// HOSTILE 35, the part that concerns the engine.
 #[test]
 fn errors_and_panics_of_host_functions_end_only_the_call() {
     let mut linker = Linker::<()>::new();
@@ -191,7 +191,7 @@ fn memory_grows_across_slots_and_stops_at_the_limit() {
     assert_eq!(guest.store.memory_size(), 100 * 65536);
 }
 
-/// HOSTILE 43; `hostile.rs` has more of it.
+/// HOSTILE 43; `hostile.rs` has more tests of it.
 #[test]
 fn a_recycled_memory_contains_nothing_of_its_previous_owner() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
@@ -265,7 +265,7 @@ fn all_missing_imports_are_reported() {
 #[test]
 fn a_function_returns_more_results_than_there_are_registers() {
     for count in [1, 7, 8, 9, 15, 16, 17, 1000] {
-        // Of all types in turn, so that each kind of register runs out; then through a direct and an indirect call.
+        // Of all types in turn, so that each kind of register runs out, and by a direct and an indirect call.
         let types = ["i32", "f64", "i64", "f32"].into_iter().cycle().take(count).collect::<Vec<_>>();
         let constants: Vec<_> =
             types.iter().enumerate().map(|(i, ty)| format!("({ty}.const {})", i + 1)).collect();

@@ -1,4 +1,4 @@
-//! Modules that ask for too much get an error, or what they ask for; never a panic, and never all memory.
+//! Modules that ask for too much get an error, or what they ask for: never a panic, and never all memory.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ fn compile(wat: &str) -> Result<Module, CompileError> {
     Module::compile(&engine(), &wat::parse_str(wat).unwrap())
 }
 
-/// What the engine says to a module that it refuses; it has to say where.
+/// Returns the error for a module that is refused, which has to say where.
 fn refusal(wat: &str) -> String {
     match compile(wat).unwrap_err() {
         CompileError::Unsupported { what, offset } => {
@@ -54,7 +54,7 @@ fn tables_and_memories_are_checked_before_allocation() {
     assert_eq!(refusal(&format!("(module {imported})")), "more than 32 memories");
 }
 
-/// HOSTILE 17 and 18: at the start. `hostile.rs` has what grows.
+/// HOSTILE 17 and 18: at the start. `hostile.rs` tests growth.
 #[test]
 fn a_store_refuses_what_is_beyond_its_limits() {
     let engine = engine();
@@ -82,7 +82,7 @@ fn a_store_refuses_what_is_beyond_its_limits() {
     }
 }
 
-/// HOSTILE 17: several stores have their memories from one limit, until they are dropped.
+/// HOSTILE 17: several stores share a limit on their memories, until they are dropped.
 #[test]
 fn stores_share_a_memory_limit() {
     let engine = engine();
@@ -129,7 +129,7 @@ fn exceeded_limits_are_reported_with_their_offset() {
     }
 }
 
-/// HOSTILE 14 and 18: just as many.
+/// HOSTILE 14 and 18: the largest numbers that are allowed.
 #[test]
 fn the_largest_allowed_numbers_work() {
     let mut body = repeated(10_000, |i| format!(r#"(import "m" "f{i}" (func))"#));

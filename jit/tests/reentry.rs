@@ -1,5 +1,6 @@
-//! A host function calls the guest back: its traps come back to the host function, and whatever else a call does
-//! (yield, suspend, move, be dropped, call back again) it does there too.
+//! A host function calls the guest back. Traps of the nested call are reported to the host function, and
+//! everything else that a call can do (yield, suspend, move, be dropped, call back again) works in the nested
+//! call too.
 
 mod metered;
 
@@ -9,10 +10,10 @@ use lunatic_jit::{
 };
 use metered::{CHARGE, METERING};
 
-/// What `catch` answers for a call that trapped.
+/// The result of `catch` for a call that trapped.
 const CAUGHT: u64 = 1000;
 
-/// Trap kinds that have been caught, in order.
+/// The kinds of trap that were caught, in order.
 type Caught = Vec<String>;
 
 /// The error that `h.raise` raises, and that `catch` does not catch.
@@ -62,7 +63,7 @@ fn linker() -> Linker<Caught> {
             }))
         })
     });
-    // A call that is asked for and not waited for must not come back at the next suspension.
+    // A call that is requested but not waited for must not run at the next suspension.
     linker.func("h", "forget", |caller: &mut Caller<'_, Caught>| {
         let function = caller.module().exported_function("f0").unwrap();
         let _: HostCall<()> = caller.call_guest(function, &[], |_, _| panic!("it is not made"));
@@ -94,7 +95,7 @@ fn call(body: &str) -> (Result<Vec<Value>, TrapKind>, Caught) {
     let run = module.exported_function("run").unwrap();
     let result = store.call(instance, run, &[]).map_err(|trap| trap.kind);
     let caught = store.data().clone();
-    // Whatever happened, the store is as good as before.
+    // The store is usable after every outcome.
     if let Some(after) = module.exported_function("after") {
         assert_eq!(store.call(instance, after, &[]).unwrap(), [Value::I64(42)]);
     }
@@ -170,8 +171,8 @@ fn a_panic_of_a_completion_ends_only_the_guest() {
     assert!(matches!(result, Err(TrapKind::Host(error)) if error.to_string().contains("in the completion")));
 }
 
-/// Each call catches one in itself until there is no more: the innermost one's request is a stack overflow, which
-/// its own `catch` sees.
+/// Each call catches one nested in it, until the limit: the innermost request is a stack overflow, which its
+/// own `catch` reports.
 #[test]
 fn nested_calls_are_limited_in_depth() {
     let body = r#"(global $depth (mut i64) (i64.const 0))
@@ -271,7 +272,7 @@ fn a_caught_trap_costs_only_the_rest_of_the_slice() {
     assert!((2000..2020).contains(&store.reductions()));
 }
 
-/// A guest that keeps a stack in its memory, as LLVM's do, does not lose what a trapped call had taken of it.
+/// A guest with a stack in its memory, as LLVM's have, does not lose what a trapped call had taken of it.
 #[test]
 fn a_caught_trap_restores_the_guests_stack_pointer() {
     let run = |name: &str| {
@@ -291,8 +292,8 @@ fn a_caught_trap_restores_the_guests_stack_pointer() {
     assert_eq!(run("other"), 4096 - 64 - 16, "other globals stay as the trap left them");
 }
 
-/// HOSTILE 27: while a call waits, the guest grows the memory in another, which waits too and ends on another thread. The
-/// memory has moved; the first call finds it where it is and as long as it is, and no longer.
+/// HOSTILE 27: while a call waits, the guest grows the memory in a nested call, which waits too and ends on
+/// another thread. The memory has moved. The first call finds it at its new address, with its new length.
 #[test]
 fn a_memory_that_grew_during_a_suspension_is_reloaded() {
     let body = r#"(memory (export "memory") 1 100)
@@ -313,7 +314,7 @@ fn a_memory_that_grew_during_a_suspension_is_reloaded() {
         store.begin(instance, function, &[Value::I32(at)]).unwrap();
         let mut how = Resume::Continue;
         let ended = loop {
-            // Each time by a thread of its own.
+            // Each time on a new thread.
             let progress;
             (store, progress) = std::thread::spawn(move || {
                 let progress = store.resume(how, 10);
