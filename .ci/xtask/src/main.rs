@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod fast;
+mod instructions;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -18,6 +19,8 @@ usage: cargo xtask TASK [ARGUMENT…]
   ci [STEP…]      all steps of CI, or the given ones (.ci/run)
   bless           write the expected results of golden tests anew
   layers          check that no crate or module uses one above it
+  instructions    count the instructions of a spawn, a message, a request and a write (needs valgrind)
+                  (OTHER…: beside those of other executables)
   publish-check   package every published crate, in dependency order, without building the packages
                   (--verify: build each package, too)";
 
@@ -31,7 +34,11 @@ fn main() -> ExitCode {
         Some("test-fast") => fast::run_all(),
         Some("test") => run(cargo().arg("test").args(&rest)),
         Some("ci") => run(Command::new(root().join(".ci/run")).args(&rest)),
-        Some("bless") => run(cargo().args(["test", "--package", "lunatic-instrument"]).env("BLESS", "1")),
+        Some("bless") => {
+            let packages = ["--package", "lunatic-instrument", "--package", "lunatic-host"];
+            run(cargo().arg("test").args(packages).env("BLESS", "1"))
+        }
+        Some("instructions") => instructions::count(&rest),
         Some("layers") => run(cargo().args(["test", "--quiet", "--workspace", "--test", "layering"])),
         Some("publish-check") => publish_check(rest.contains(&"--verify")),
         _ => {

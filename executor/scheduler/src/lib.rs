@@ -162,6 +162,11 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<RunQueue>>> = const { RefCell::new(None) };
 }
 
+/// Whether the thread that calls is a worker of some scheduler, which must not block.
+pub fn is_worker() -> bool {
+    CURRENT.with_borrow(Option::is_some) || blocking::is_pool_thread()
+}
+
 impl Scheduler {
     /// A scheduler and its workers, which are then driven by a thread each (or all by one, in a simulation).
     ///
