@@ -61,9 +61,9 @@ fn build(guest: &str) -> Option<PathBuf> {
 
 /// Instructions of one operation.
 fn per_operation(executable: &Path, module: &Path, argument: &str, counts: [u64; 2]) -> Option<u64> {
-    // Compiled code is kept: compiling it would be most of what is counted.
-    let mut warm = Command::new(executable);
-    warm.arg("--workers").arg("1").arg(module);
+    // The first run fills the cache: compiling would be most of what is counted. It runs in valgrind too, whose processor
+    // is another one to the compiler.
+    let warm = counting(executable, module);
     let [fewer, more] = match argument {
         "" => {
             requests(warm, 1)?;
