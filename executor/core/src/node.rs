@@ -227,11 +227,13 @@ impl Node {
     ///
     /// # Panics
     /// When the node was built with services of another type.
+    #[inline]
     pub fn services<T: Any>(&self) -> &T {
         self.services.downcast_ref().expect("the node was built with these services")
     }
 
     /// The node's limit on memory, as accounts charge it.
+    #[inline]
     pub fn accounts_total(&self) -> &Option<Arc<dyn MemoryTotal>> {
         &self.accounts_total
     }
@@ -241,11 +243,13 @@ impl Node {
     }
 
     /// Whether a machine other than the real one decides turns and does blocking work.
+    #[inline]
     pub fn is_driven(&self) -> bool {
         matches!(self.backend, Backend::Driven(_))
     }
 
     /// The scheduler.
+    #[inline]
     pub fn scheduler(&self) -> &Scheduler {
         self.scheduler.get().expect("it is set before the first process is spawned")
     }
@@ -410,6 +414,7 @@ impl Node {
     }
 
     /// Whether this is the process whose end is the node's.
+    #[inline]
     pub fn is_first(&self, process: ProcessId) -> bool {
         self.first.get() == Some(&process)
     }

@@ -158,11 +158,13 @@ impl ProcessData {
     }
 
     /// This process.
+    #[inline]
     pub fn id(&self) -> ProcessId {
         self.process.id()
     }
 
     /// The node it runs on.
+    #[inline]
     pub fn node(&self) -> &Arc<Node> {
         self.process.node()
     }
@@ -182,12 +184,14 @@ impl ProcessData {
     // What the host keeps for it.
 
     /// Its account.
+    #[inline]
     pub fn account(&mut self) -> &Arc<Account> {
         let process = &self.process;
         self.account.get_or_insert_with(|| process.new_account())
     }
 
     /// Charges it for bytes that the host is about to keep.
+    #[inline]
     pub fn keep(&mut self, bytes: u64) -> Result<Charge, Full> {
         self.account().keep(bytes)
     }
@@ -233,6 +237,7 @@ impl ProcessData {
     // What host functions use to suspend. Each returns the number of the wait.
 
     /// Waits for `reason`, at most until `deadline`. The host function then says [`HostCall::Suspend`].
+    #[inline]
     pub fn wait_for(&mut self, reason: Reason, deadline: Option<u64>) -> u64 {
         debug_assert!(self.wait.is_none(), "a process waits for one thing at a time");
         self.waits += 1;

@@ -193,26 +193,31 @@ impl Process {
     }
 
     /// Its identifier.
+    #[inline]
     pub fn id(&self) -> ProcessId {
         self.id
     }
 
     /// What it is made of.
+    #[inline]
     pub fn template(&self) -> &Arc<ProcessTemplate> {
         &self.template
     }
 
     /// The node that it runs on.
+    #[inline]
     pub fn node(&self) -> &Arc<Node> {
         &self.template.node
     }
 
     /// The module that it runs.
+    #[inline]
     pub fn code(&self) -> &Code {
         &self.template.code
     }
 
     /// Its limits and permissions.
+    #[inline]
     pub fn config(&self) -> &Arc<ProcessConfig> {
         &self.template.config
     }
@@ -260,6 +265,7 @@ impl Process {
     }
 
     /// How urgent it is.
+    #[inline]
     pub fn priority(&self) -> Priority {
         Priority::from_number(self.priority.load(Ordering::Relaxed).into()).unwrap_or_default()
     }
@@ -340,6 +346,7 @@ impl Process {
     }
 
     /// Whether its end has begun.
+    #[inline]
     pub fn is_over(&self) -> bool {
         self.inbox.queue().is_closed()
     }
@@ -398,6 +405,7 @@ impl Process {
     }
 
     /// What arrives.
+    #[inline]
     pub fn inbox(&self) -> &Inbox {
         &self.inbox
     }
