@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the program in a directory, in C, C++, Zig, Go or AssemblyScript, and prints the path of what came out:
+# Builds the program in a directory, in C, C++, Zig, Go or AssemblyScript, and prints the path of the result:
 #   examples/build.sh [--native] DIRECTORY
-# The file that it begins in says which language that is: main.c, main.cc, main.zig, go.mod or main.ts.
-# For wasm32 with WASI preview 1, or with --native for this machine, which AssemblyScript cannot be.
+# One of the files main.c, main.cc, main.zig, go.mod or main.ts determines the language. The target is wasm32 with WASI preview 1, or
+# with --native this machine, which AssemblyScript does not support.
 #
-# toolchains.sh has the compilers. The exit status is 3 if one cannot be had.
+# toolchains.sh installs the compilers. The exit status is 3 if one cannot be installed.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/examples/toolchains.sh"
@@ -17,7 +17,7 @@ fi
 source=$(cd "${1:?usage: examples/build.sh [--native] DIRECTORY}" && pwd)
 output=$root/target/programs${source#"$root"}
 
-# c COMPILER OPTION…: cc or c++, of this machine or of Zig. What has entries is a reactor; lunatic.h says why.
+# c COMPILER OPTION…: cc or c++, of this machine or of Zig. A program with entries is a reactor; lunatic.h says why.
 c() {
     local compiler=$1 model=command
     shift
@@ -35,7 +35,7 @@ c() {
 }
 
 if [ -n "$native" ]; then output=$output/program; else output=$output/program.wasm; fi
-# Others may be running or building the same.
+# Other scripts may be building or running the same program.
 begun=$output.$$
 mkdir -p "$(dirname "$output")"
 trap 'rm -f "$begun"' EXIT
@@ -44,27 +44,27 @@ cd "$source"
 if [ -e main.c ]; then
     c cc main.c
 elif [ -e main.cc ]; then
-    # Exceptions are not among what the library has for WebAssembly.
+    # The C++ library for WebAssembly has no exceptions.
     c c++ -fno-exceptions main.cc
 elif [ -e main.zig ] && [ -n "$native" ]; then
-    # Unoptimised: it is built far more slowly than it runs.
+    # Unoptimised: optimising would take longer than it saves.
     zig build-exe main.zig "-femit-bin=$begun"
 elif [ -e main.zig ]; then
     zig build-exe -target wasm32-wasi -O ReleaseSafe -rdynamic main.zig "-femit-bin=$begun"
 elif [ -e go.mod ] && [ -n "$native" ]; then
     go build -o "$begun" .
 elif [ -e go.mod ]; then
-    # What has entries is a library; lunatic/lunatic.go says why.
+    # A program with entries is a library; lunatic/lunatic.go says why.
     mode=exe
     [ -d lunatic ] && mode=c-shared
     GOOS=wasip1 GOARCH=wasm go build "-buildmode=$mode" -o "$begun" .
 elif [ -e main.ts ]; then
-    # What has entries does what is outside of functions in each process; lunatic.ts says more.
+    # A program with entries runs its top-level code in each process; see lunatic.ts.
     start=_start
     [ -e lunatic.ts ] && start=_initialize
     asc main.ts --exportStart "$start" --optimize --debug --outFile "$(realpath --relative-to . "$begun")"
 else
-    echo "no language is known by what is in $source" >&2
+    echo "$source has none of main.c, main.cc, main.zig, go.mod and main.ts" >&2
     exit 2
 fi
 mv "$begun" "$output"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A C compiler for WebAssembly as Cargo's build scripts call one, for crates that have C in them:
+# A C compiler for WebAssembly that Cargo's build scripts can call, for crates with C sources:
 #   CC_wasm32_wasip1=…/examples/cc.sh AR_wasm32_wasip1=ar cargo build --target wasm32-wasip1
-# It is Zig's, which has another name for the target; and it brings what such code includes, WASI's C library.
+# It calls Zig's compiler, which has another name for the target and includes WASI's C library.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/examples/toolchains.sh"

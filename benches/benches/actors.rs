@@ -1,8 +1,9 @@
-//! Processes and messages beside Erlang and Go, as far as these are installed: rounds of all of them in turn, medians.
+//! Processes and messages compared with Erlang and Go, if these are installed. The programs take turns in rounds; the table has
+//! medians.
 //!
-//! `cargo bench -p lunatic-benches --bench actors [ROUNDS]`. Erlang is looked for as `erlc` and `erl`, Go as `go`; what is missing is left
-//! out, with a message. Each measures itself, without its start. All use every processor, where nothing else is said.
-//! Then, beside Erlang: how late a timer and how slow an echo is while eight processes compute.
+//! `cargo bench -p lunatic-benches --bench actors [ROUNDS]`. Erlang is found as `erlc` and `erl`, Go as `go`; a missing one is
+//! skipped with a message. Each program measures itself, without its start. All use every processor unless noted. A second table
+//! compares with Erlang how late a timer and how slow an echo is while eight processes compute.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,16 +13,16 @@ use lunatic_benches::table::{cell, median};
 use lunatic_benches::{guest, run, said, tiny_spawner};
 use lunatic_tests::guests::root;
 
-/// What is measured, and how often it is done in a round.
+/// The benchmarks, and the number of operations in a round.
 const BENCHMARKS: [(&str, u64); 4] =
     [("spawn", 200_000), ("ping-pong", 300_000), ("ring", 500_000), ("fan-in", 1_000_000)];
 
 const ROUNDS: usize = 5;
 
-/// Sleeps and echoes of which the percentiles are taken.
+/// The number of sleeps and echoes for the percentiles.
 const BUSY: u64 = 400;
 
-/// Who is measured.
+/// The measured systems.
 enum Peer {
     Ours { name: &'static str, module: fn(u64) -> Vec<u8>, workers: usize },
     Other { name: &'static str, command: Vec<PathBuf> },
@@ -34,11 +35,11 @@ impl Peer {
         }
     }
 
-    /// How long so many operations take; `None` if it does not know the benchmark.
+    /// The time of `count` operations, or `None` if the system does not have the benchmark.
     fn time(&self, benchmark: &str, count: u64) -> Option<Duration> {
         match self {
             Peer::Ours { name, module, workers } => {
-                // The hand-written module spawns and does nothing else.
+                // The hand-written module only has the benchmark of spawning.
                 let knows = !name.contains("tiny") || benchmark == "spawn";
                 knows.then(|| run(&module(count), &[benchmark, &count.to_string()], *workers))
             }
@@ -49,7 +50,7 @@ impl Peer {
         }
     }
 
-    /// The four figures of the benchmark that keeps processors busy, in microseconds; `None` if it does not know it.
+    /// The four figures beside computing processes, in microseconds, or `None` if the system does not have the benchmark.
     fn busy(&self, workers: usize) -> Option<[f64; 4]> {
         let output = match self {
             Peer::Ours { name: "Rust guest", module, .. } => {
@@ -65,7 +66,7 @@ impl Peer {
     }
 }
 
-/// What a program says to a benchmark.
+/// The output of a program.
 fn answer(command: &[PathBuf], benchmark: &str, count: u64) -> Option<String> {
     let mut process = Command::new(&command[0]);
     let output = process.args(&command[1..]).args([benchmark, &count.to_string()]).output();
@@ -132,7 +133,7 @@ fn go() -> Result<Peer, String> {
     Ok(Peer::Other { name: "Go", command: vec![program] })
 }
 
-/// Where what is built for peers goes.
+/// The directory for programs built for other systems.
 fn directory() -> Result<PathBuf, String> {
     let directory = root().join("target").join("peers");
     std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;

@@ -1,8 +1,8 @@
-//! The price of preemption and of bounds checks, and Wasmtime beside it: every variant of the engine takes its turn
-//! in every round, so that a busy machine slows all of them.
+//! The cost of preemption and of bounds checks, compared with Wasmtime. Every variant takes a turn in every round, so that a busy
+//! machine slows all of them.
 //!
-//! `cargo bench --bench compute [ROUNDS [KERNEL…]]`. Prints minima in milliseconds, which a busy machine disturbs
-//! least, then ratios.
+//! `cargo bench --bench compute [ROUNDS [KERNEL…]]`. Prints minima in milliseconds, which a busy machine affects least, then
+//! ratios.
 
 use lunatic_benches::table::Table;
 use lunatic_benches::{guest, peer::Peer};
@@ -11,7 +11,7 @@ use lunatic_jit::{
     CompileOptions, Engine, EngineConfig, Instance, Linker, MemoryLayout, Module, Store, StoreLimits, Value,
 };
 
-/// Kernels and two real programs, and a size that takes some tens of milliseconds.
+/// Kernels and two real programs, each with a size that takes some tens of milliseconds.
 const KERNELS: [(&str, i32); 12] = [
     ("fib", 30),
     ("sieve", 1 << 20),
@@ -32,7 +32,7 @@ const ROUNDS: usize = 15;
 /// Reductions between two yields, as in the executor.
 const SLICE: u64 = 100_000;
 
-/// Ratios that are printed: what over what.
+/// The printed ratios.
 const RATIOS: [(&str, &str); 9] = [
     ("metered", "plain"),
     ("metered guarded", "plain guarded"),
@@ -67,7 +67,7 @@ impl Kernels {
         Kernels { store, instance, module }
     }
 
-    /// Milliseconds, and the result.
+    /// Runs a kernel. Returns the milliseconds and the result.
     fn run(&mut self, name: &str, size: i32) -> (f64, i64) {
         let function = self.module.exported_function(name).expect("the kernel exists");
         let start = std::time::Instant::now();

@@ -1,11 +1,11 @@
-//! Connections that are silent: what one takes that has been answered once, a process each, beside a server on bare mio;
-//! and how long an answer takes when all are there.
+//! Idle connections: the memory of one that has been answered once, with a process each, compared with a server on bare mio; and
+//! the response time when all of them exist.
 //!
-//! `cargo bench -p lunatic-benches --bench connections [MOST]`. Linux only: it reads `/proc`. The clients are this program,
-//! with a socket for each connection, on another processor than the servers, which are there one after the other.
+//! `cargo bench -p lunatic-benches --bench connections [MOST]`. Linux only: it reads `/proc`. This program is the clients, with a
+//! socket per connection, on another processor than the servers, which run one after the other.
 //!
-//! Memory is told by slopes: what the last step of connections took more than the first one, divided by how many they are.
-//! The kernel's memory is that of both ends, and of whatever else the machine does meanwhile: let it do nothing.
+//! Memory is measured as a slope: the difference between the last and the first step of connections, divided by their number. The
+//! kernel's memory is that of both ends, and of everything else on the machine: keep it idle.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,38 +16,38 @@ use lunatic_benches::server::{SERVE, Server, make_room};
 use lunatic_benches::table::{cell, median};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Connections at the last step, if the system lets a program have so many.
+/// The number of connections in the last step, if the system allows it.
 const MOST: usize = 15_000;
 
-/// Steps, as parts of the last one; the first is as small as a fifteenth.
+/// The steps, as fractions of the last one.
 const STEPS: [f64; 4] = [1.0 / 15.0, 1.0 / 3.0, 2.0 / 3.0, 1.0];
 
-/// Descriptors that a program has for other things.
+/// Descriptors for other purposes.
 const OTHERS: usize = 100;
 
-/// For how many connections the arithmetic is printed at the end.
+/// The number of connections for which the sum is printed at the end.
 const GOAL: f64 = 2e6;
 
-/// What the kernel and the allocator have to come to rest, and how long the processor is watched.
+/// The time for the kernel and the allocator to settle, and for watching the processor.
 const REST: Duration = Duration::from_secs(2);
 const WATCH: Duration = Duration::from_secs(10);
 
-/// Requests of a measurement.
+/// The number of requests of a measurement.
 const REQUESTS: usize = 20_000;
 
-/// Bytes that an answer has at most.
+/// The largest size of an answer in bytes.
 const ANSWER: usize = 256;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// What a server takes with so many connections.
+/// The figures of a server with a number of connections.
 struct Step {
     connections: usize,
-    /// Bytes: the server's own, where a page that several share counts in parts; page tables; the kernel's for sockets.
+    /// In bytes: the server's proportional memory, its page tables, and the kernel's memory for sockets.
     own: f64,
     tables: f64,
     kernel: f64,
-    /// How long an answer takes on any one of them, in microseconds: in the middle, and for one in a hundred.
+    /// The response time on a random connection in microseconds: median and 99th percentile.
     middle_us: f64,
     slow_us: f64,
 }
@@ -69,14 +69,14 @@ fn main() {
     }
 }
 
-/// As many descriptors as this program, and those that it starts, may have.
+/// Raises the limit of descriptors of this program and those that it starts. Returns the limit.
 fn descriptors() -> usize {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the system has this limit");
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard one anyone may set it");
     usize::try_from(hard).expect("a limit fits")
 }
 
-/// Connects to a server step by step, and prints what that takes.
+/// Connects to a server step by step, and prints the figures.
 fn report(server: &Server, most: usize) {
     let mut connections = Vec::new();
     let mut steps = Vec::new();
@@ -116,7 +116,7 @@ fn report(server: &Server, most: usize) {
     );
 }
 
-/// Measures with the connections that are there. What memory is taken is seen before they are used again.
+/// Measures with the existing connections. Memory is measured before they are used again.
 fn measure(server: &Server, connections: &mut [TcpStream]) -> Step {
     std::thread::sleep(REST);
     let own = field(&server.proc("smaps_rollup"), "Pss:");
@@ -142,7 +142,7 @@ fn measure(server: &Server, connections: &mut [TcpStream]) -> Step {
     }
 }
 
-/// Asks, and waits for the answer.
+/// Sends a request and waits for the answer.
 fn ask(connection: &mut TcpStream) {
     connection.write_all(REQUEST).expect("the server is there");
     let mut answer = [0; ANSWER];
@@ -157,7 +157,7 @@ fn field(text: &str, name: &str) -> f64 {
     number * 1024.0
 }
 
-/// Numbers that look random, the same in each run (xorshift).
+/// Pseudo-random numbers, the same in each run (xorshift).
 struct Any(u64);
 
 impl Any {

@@ -1,8 +1,8 @@
-//! Files and standard streams beside Wasmtime's command: the same modules, whole commands, taking turns, medians.
+//! Files and standard streams compared with Wasmtime's command: the same modules, whole commands, which take turns; medians.
 //!
-//! `cargo bench -p lunatic-benches --bench files -- [ROUNDS] [NAME]`. Wasmtime is looked for on the PATH as `wasmtime`, or is what
-//! `$WASMTIME` says; without it there are only our own figures. Both have their code in their caches, which a start
-//! before the first round fills. The files are in the directory for temporary ones, and in the system's cache.
+//! `cargo bench -p lunatic-benches --bench files -- [ROUNDS] [NAME]`. Wasmtime is found on the PATH as `wasmtime`, or named by
+//! `$WASMTIME`; without it, only our own figures are printed. Both have their code in their caches, which a run before the first
+//! round fills. The files are in the directory for temporary files, and in the system's page cache.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -18,21 +18,21 @@ use tempfile::TempDir;
 
 const ROUNDS: usize = 7;
 
-/// Bytes of the file that is copied.
+/// The size of the copied file in bytes.
 const COPIED: usize = 64 << 20;
 
-/// Directories, and files in each.
+/// The number of directories, and of files in each.
 const DIRECTORIES: usize = 100;
 const FILES: usize = 100;
 
-/// Lines that are read, each like the one before.
+/// The number of lines, all equal.
 const LINES: usize = 1_000_000;
 const LINE: &[u8] = b"a line as they come\n";
 
-/// Starts in a round: they are short.
+/// The number of starts in a round, because they are short.
 const STARTS: usize = 10;
 
-/// What is at the other end of a standard stream.
+/// The other end of a standard stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Nothing,
@@ -40,7 +40,7 @@ enum End {
     Pipe,
 }
 
-/// Something to measure.
+/// A benchmark.
 struct Case {
     name: &'static str,
     module: &'static str,
@@ -68,7 +68,7 @@ impl Case {
     }
 }
 
-/// The files that are worked on.
+/// The files of the benchmarks.
 struct Place {
     directory: TempDir,
 }
@@ -109,7 +109,7 @@ impl Place {
     }
 }
 
-/// Who runs the modules.
+/// The command that runs the modules.
 enum Runner {
     Ours(PathBuf),
     Wasmtime(PathBuf),
@@ -135,7 +135,7 @@ impl Runner {
         }
     }
 
-    /// How long a run takes, from its start to its end.
+    /// The time of a run from its start to its end.
     fn time(&self, case: &Case, module: &Path, place: &Place) -> Duration {
         let mut command = self.command(place);
         command.arg(module).args(case.args);
@@ -147,7 +147,7 @@ impl Runner {
     }
 }
 
-/// Feeds a child and reads what it says, to its end.
+/// Feeds a child and reads its output to the end.
 fn attend(mut child: Child, case: &Case) {
     let input = child.stdin.take();
     let feeder = thread::spawn(move || {

@@ -1,7 +1,7 @@
-//! From a file to the first guest instruction: how long compiling takes, beside Wasmtime, and how long the command takes
-//! when the code is in its cache.
+//! From a file to the first guest instruction: the time of compiling, compared with Wasmtime, and the time of the command when the
+//! code is in its cache.
 //!
-//! `cargo bench --bench loading [ROUNDS]`. Each round lets everyone have a turn. Prints medians and minima.
+//! `cargo bench --bench loading [ROUNDS]`. Each round measures everything once. Prints medians and minima.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,14 +16,14 @@ use lunatic_tests::guests::build;
 
 const ROUNDS: usize = 5;
 
-/// Bytes of the module to compile, and of the one to start.
+/// The sizes in bytes of the module to compile, and of the one to start.
 const COMPILED: usize = 20 << 20;
 const STARTED: usize = 2 << 20;
 
-/// Starts of the command in each round.
+/// The number of starts of the command in each round.
 const STARTS: usize = 10;
 
-/// Seconds, as they come in.
+/// The measured seconds.
 #[derive(Default)]
 struct Times(Vec<f64>);
 
@@ -83,7 +83,7 @@ fn compiling(plain: &[u8], directory: &Path, rounds: usize) {
     println!("(preparing it took {:.1} s)\n", preparing.as_secs_f64());
 }
 
-/// How long a command takes from its start to its end.
+/// The time of a command from its start to its end.
 fn time(command: &mut Command) -> Duration {
     command.stdout(Stdio::null());
     let start = Instant::now();

@@ -1,7 +1,7 @@
-//! One process that computes, with as many workers as there are processors and with one: the others have nothing to do, and
-//! must not cost it anything. Beside it, as many processes as there are workers, which must all be used.
+//! One process that computes, with one worker and with one per processor: idle workers must not slow it. Also, as many computing
+//! processes as workers, which must use all workers.
 //!
-//! `cargo bench -p lunatic-benches --bench lone [ROUNDS]`. Both are run in turn; medians and minima, in milliseconds.
+//! `cargo bench -p lunatic-benches --bench lone [ROUNDS]`. The runs take turns. Prints medians and minima in milliseconds.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use lunatic_benches::table::Table;
 
 const ROUNDS: usize = 9;
 
-/// Rounds of the guest's loop: a second and more, in thousands of slices.
+/// The rounds of the guest's loop: at least a second, in thousands of slices.
 const LOOPS: u32 = 1_200_000_000;
 
-/// Computes in `processes` processes at the same time, the first one among them.
+/// Computes in `processes` processes at the same time, including the first one.
 fn module(processes: u32) -> Vec<u8> {
     let text = format!(
         r#"(module

@@ -1,7 +1,6 @@
-//! What preparing costs: time, memory, and how much larger it makes programs; and how fast the result is verified, as
-//! every load does.
+//! The cost of preparing: time, memory, and growth of the program; and the speed of verification, which every load does.
 //!
-//! `cargo bench --bench preparing [ROUNDS]`. On one thread, as it is. Prints minima, which a busy machine disturbs least.
+//! `cargo bench --bench preparing [ROUNDS]`. On one thread, as in the command. Prints minima, which a busy machine affects least.
 
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use lunatic_tests::guests::build;
 
 const ROUNDS: usize = 5;
 
-/// Bytes of the large module.
+/// The size of the large module in bytes.
 const LARGE: usize = 20 << 20;
 
 fn main() {
@@ -50,7 +49,7 @@ fn main() {
     }
 }
 
-/// By how many bytes this process grows at most while something runs, where Linux says.
+/// The peak growth of this process in bytes while `work` runs, where Linux reports it.
 fn peak_of(run: impl FnOnce()) -> Option<u64> {
     let status = |key: &str| {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -1,14 +1,14 @@
-//! What a process costs: spawn and exit, messages, with a hand-written module and with a Rust guest.
+//! The cost of a process: spawn and exit, messages, with a hand-written module and with a Rust guest.
 //!
-//! Each sample is one run of a guest that repeats the operation a fixed number of times, enough for the start of
-//! the node (about a millisecond) not to count; criterion is told the time of as many as it asked for.
+//! Each sample is one run of a guest that repeats the operation so often that the start of the node (about a millisecond) does not
+//! count. The time is scaled to the number of operations that criterion asked for.
 
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lunatic_benches::{guest, run, tiny_spawner};
 
-/// How often a guest repeats its operation.
+/// The number of operations in a run.
 const REPEATS: u64 = 200_000;
 
 /// The time of `count` operations, from one run of [`REPEATS`].

@@ -1,7 +1,7 @@
-;; crowd LIVE ROUNDS OPERATIONS: spawns as many children as shall live, which say hello and then answer every message; says
-;; that they live; and then, for so many rounds, how many nanoseconds so many of each of these take, one after the other:
-;; spawning a visitor that says hello and ends, asking a random child, asking one of a few children, and killing a random
-;; child, and one of the few, until its death is heard of (the next one then takes its place). Each number is eight bytes, the least first.
+;; crowd LIVE ROUNDS OPERATIONS: spawns LIVE children, which send a greeting and then answer every message, and reports that they are
+;; alive. Then, in each of ROUNDS rounds, it writes the nanoseconds that OPERATIONS operations of each kind take, one after the
+;; other: spawning a visitor that sends a greeting and ends; asking a random child; asking one of a few children; killing a random
+;; child, and one of the few, until its death is reported (a new child then takes its place). Numbers are eight bytes, little-endian.
 (module
   (import "lunatic::process" "spawn" (func $spawn_function (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::process" "process_id" (func $process_id (result i64)))

@@ -1,4 +1,4 @@
-//! The server of `benches/guests/http` on bare mio, one thread: what there is besides is the kernel's. The ceiling.
+//! The server of `benches/guests/http` on bare mio with one thread: the upper bound, whose remaining cost is the kernel's.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -11,7 +11,7 @@ const ANSWER: &[u8] =
 
 const LISTENER: Token = Token(usize::MAX - 1);
 
-/// A connection, and what has come of its next request.
+/// A connection, and the received part of its next request.
 struct Connection {
     stream: TcpStream,
     request: [u8; 2048],
@@ -21,7 +21,7 @@ struct Connection {
 /// Serves until it is killed.
 ///
 /// # Errors
-/// The system's, if it cannot listen or wait.
+/// If the system cannot listen or wait.
 pub fn serve() -> std::io::Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
@@ -50,7 +50,7 @@ pub fn serve() -> std::io::Result<()> {
 }
 
 impl Connection {
-    /// Answers what has come; whether there may be more.
+    /// Answers the received requests. Returns whether there may be more.
     fn go_on(&mut self) -> bool {
         loop {
             let room = self.request.len() - self.filled;
@@ -64,7 +64,7 @@ impl Connection {
                             return false;
                         }
                     }
-                    // Fewer than there was room for: there is no more.
+                    // Fewer bytes than the buffer holds: there are no more.
                     if count < room {
                         return true;
                     }

@@ -1,13 +1,13 @@
-//! Large modules that are like real ones, because they are made of one.
+//! Makes large modules that resemble real ones, because they consist of copies of a real one.
 
 use wasm_encoder::{CodeSection, FunctionSection, Module, RawSection};
 use wasmparser::{Parser, Payload};
 
-/// A module with the same functions several times over, until it has about so many bytes. The copies call and use what
-/// the originals do; nothing calls them, so the module does what it did.
+/// Copies the functions of a module until it has about `bytes` bytes. The copies call and use what the originals do. Nothing calls
+/// the copies, so the module behaves as before.
 ///
 /// # Panics
-/// If it is not a module.
+/// If the bytes are not a module.
 pub fn enlarge(wasm: &[u8], bytes: usize) -> Vec<u8> {
     let (mut types, mut bodies) = (Vec::new(), Vec::new());
     for payload in Parser::new(0).parse_all(wasm) {
@@ -41,7 +41,7 @@ pub fn enlarge(wasm: &[u8], bytes: usize) -> Vec<u8> {
                 });
                 module.section(&code);
             }
-            // Names, and debug sections, would not fit any more.
+            // Names and debug sections would no longer match.
             Payload::CustomSection(_) => {}
             section => {
                 if let Some((id, range)) = section.as_section() {

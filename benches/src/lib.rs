@@ -1,4 +1,4 @@
-//! What the benchmarks share: guests, and running them.
+//! Guests of the benchmarks, and functions to run them.
 
 pub mod bare;
 pub mod enlarge;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use lunatic_executor::{Parts, Program, Runtime, RuntimeConfig};
 use lunatic_tests::guests::root;
 
-/// A module of `benches/guests`, built.
+/// Builds a module of `benches/guests`.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -24,7 +24,7 @@ pub fn guest(name: &str) -> Vec<u8> {
     std::fs::read(path).expect("it has just been built")
 }
 
-/// `lunatic-exec`, built.
+/// Builds `lunatic-exec`.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -35,14 +35,13 @@ pub fn command() -> PathBuf {
     root().join("target/release/lunatic-exec")
 }
 
-/// Runs a program from its first instruction to the end of its first process, and returns the time that took.
-/// Loading is not part of it.
+/// Runs a program from its first instruction to the end of its first process. Returns the time that this took, without loading.
 ///
 /// # Panics
 /// If it does not run, or exits with anything but 0.
 pub fn run(module: &[u8], args: &[&str], workers: usize) -> Duration {
     let args = std::iter::once("bench").chain(args.iter().copied()).map(String::from).collect();
-    let runtime = Runtime::new(RuntimeConfig { workers, args, ..RuntimeConfig::default() });
+    let runtime = Runtime::new(RuntimeConfig::default().workers(workers).args(args));
     let runtime = runtime.expect("the runtime works on this machine");
     let program: Program = runtime.load(module).expect("the module is valid");
     let start = Instant::now();
@@ -52,13 +51,13 @@ pub fn run(module: &[u8], args: &[&str], workers: usize) -> Duration {
     time
 }
 
-/// Runs a program to its end, and returns what it says on standard output.
+/// Runs a program to its end. Returns its standard output.
 ///
 /// # Panics
 /// If it does not run, or exits with anything but 0.
 pub fn said(module: &[u8], args: &[&str], workers: usize) -> String {
     let args = std::iter::once("bench").chain(args.iter().copied()).map(String::from).collect();
-    let config = RuntimeConfig { workers, args, ..RuntimeConfig::default() };
+    let config = RuntimeConfig::default().workers(workers).args(args);
     let output = Output::default();
     let parts = Parts { stdout: Box::new(output.clone()), ..Parts::default() };
     let runtime = Runtime::with_parts(config, parts).expect("the runtime works on this machine");
@@ -68,7 +67,7 @@ pub fn said(module: &[u8], args: &[&str], workers: usize) -> String {
     String::from_utf8(bytes).expect("the guest writes text")
 }
 
-/// What a guest has written.
+/// A sink that keeps the output of a guest.
 #[derive(Clone, Default)]
 struct Output(Arc<Mutex<Vec<u8>>>);
 
@@ -83,8 +82,8 @@ impl Write for Output {
     }
 }
 
-/// A hand-written module, as small as a program can be: its first process spawns a child, waits for the child's
-/// message, and goes on so `count` times; a child sends an empty message and exits.
+/// A minimal hand-written module: its first process spawns a child and waits for the child's message, `count` times. A child sends
+/// an empty message and exits.
 ///
 /// # Panics
 /// Never: the text is valid for every number.
@@ -116,8 +115,8 @@ pub fn tiny_spawner(count: u64) -> Vec<u8> {
     wat::parse_str(text).expect("the text is valid")
 }
 
-/// A hand-written module whose first process spawns as many children as its last argument says, waits for a message of
-/// each, says so, and waits for ever, as they do.
+/// A hand-written module whose first process spawns the number of children that its last argument says, waits for a message of
+/// each, prints a line, and waits for ever, as the children do.
 ///
 /// # Panics
 /// Never: the text is valid.

@@ -1,15 +1,16 @@
-//! Other engines, each a program of its own in `benches/peers` that is built when it is asked for.
+//! Other engines. Each is a program of its own in `benches/peers`, built on first use.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
+use lunatic_tests::Killed;
 use lunatic_tests::guests::{build, root};
 
 /// A running peer that calls functions of one module, one at a time.
 #[derive(Debug)]
 pub struct Peer {
-    child: Child,
+    _child: Killed,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     /// The nanoseconds that the module's compilation took.
@@ -53,7 +54,7 @@ impl Peer {
             .map_err(|error| error.to_string())?;
         let input = child.stdin.take().expect("it is piped");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut peer = Peer { child, input, output, compile_ns: 0 };
+        let mut peer = Peer { _child: Killed(child), input, output, compile_ns: 0 };
         peer.compile_ns = peer.line().trim().parse().map_err(|_| "it did not start")?;
         Ok(peer)
     }
@@ -73,13 +74,5 @@ impl Peer {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("the peer writes");
         line
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended already; either way it is waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -1,33 +1,34 @@
-//! Servers as processes of their own, on one processor, which say in their first line where they listen; the load comes
-//! from the other one. They take turns.
+//! Servers as separate processes on one processor, while the load runs on another one. A server prints its address in its first
+//! line. Servers take turns.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use lunatic_tests::Killed;
 use lunatic_tests::guests::{build, root};
 
-/// The processor that servers have, and the one that the load comes from, as `taskset` takes them.
+/// The processors of the servers and of the load, as arguments of `taskset`.
 pub const SERVERS: &str = "0";
 /// See [`SERVERS`].
 pub const LOAD: &str = "1";
 
-/// The argument that makes a benchmark the server that it compares with.
+/// The argument that makes a benchmark run as the server that it compares with.
 pub const SERVE: &str = "serve";
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
 pub struct Server {
-    /// What it is called in tables.
+    /// The name in tables.
     pub name: &'static str,
-    /// Where it listens, as an address with a port.
+    /// The address with the port.
     pub address: String,
-    child: Child,
+    child: Killed,
 }
 
 impl Server {
-    /// The program itself, with [`SERVE`] for its first argument.
+    /// Starts this program with [`SERVE`] as its first argument.
     ///
     /// # Panics
     /// If it does not start.
@@ -36,7 +37,7 @@ impl Server {
         Server::start(name, &own, &[&[SERVE], args].concat())
     }
 
-    /// The command with a guest of `benches/guests`, on one worker.
+    /// Starts `lunatic-exec` with a guest of `benches/guests`, on one worker.
     ///
     /// # Panics
     /// If it cannot be built or does not start.
@@ -46,7 +47,7 @@ impl Server {
         Server::start(name, &command(), &[&["--workers", "1", "--no-cache"], options, &[module]].concat())
     }
 
-    /// Any program.
+    /// Starts any program.
     ///
     /// # Panics
     /// If it does not start.
@@ -58,10 +59,10 @@ impl Server {
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
         let address = line.trim().strip_prefix("listening at ").expect("an address").to_owned();
-        Server { name, address, child }
+        Server { name, address, child: Killed(child) }
     }
 
-    /// A file that the kernel has on it in `/proc`.
+    /// Reads a file of the server in `/proc`.
     ///
     /// # Panics
     /// If there is none.
@@ -70,10 +71,10 @@ impl Server {
         std::fs::read_to_string(path).expect("it runs, and this is Linux")
     }
 
-    /// The processor time that its threads have used. It counts those that live; these servers end none.
+    /// The processor time of the server's threads. Ended threads are not counted; these servers end none.
     ///
     /// # Panics
-    /// If it does not run any more.
+    /// If the server has ended.
     pub fn cpu_time(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let used = tasks.filter_map(|task| {
@@ -84,14 +85,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Has this program leave the servers' processor to them; threads that it starts from here on do as well.
+/// Moves this program off the servers' processor, with all threads that it starts from now on.
 ///
 /// # Panics
 /// If there is no `taskset`, or no second processor.
@@ -101,7 +95,7 @@ pub fn make_room() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The command, as it is released.
+/// The optimised command.
 fn command() -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--release", "--package", "lunatic-cli"]).current_dir(root());

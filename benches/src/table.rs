@@ -19,8 +19,8 @@ impl Table {
         self.rows.push((name.into(), figures.collect()));
     }
 
-    /// Prints the figures, then the ratios of pairs of columns with their geometric mean and their worst; pairs that
-    /// name a column that is not there are left out.
+    /// Prints the figures, then the ratios of pairs of columns with their geometric mean and their worst value. Pairs with a missing
+    /// column are skipped.
     pub fn print(&self, ratios: &[(&str, &str)]) {
         let line = |name: &str, cells: &[String]| {
             let cells: String = cells.iter().map(|cell| format!("{cell:>18}")).collect();
@@ -56,7 +56,7 @@ pub fn cell(figure: Option<f64>, width: usize) -> String {
     figure.map_or_else(|| format!("{:>width$}", "-"), |figure| format!("{figure:>width$.2}"))
 }
 
-/// The one in the middle.
+/// The median.
 pub fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied()

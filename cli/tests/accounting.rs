@@ -5,9 +5,6 @@
 //! `LUNATIC_ACCOUNTING=SECONDS` continues with others for that long.
 #![cfg(target_os = "linux")]
 
-#[allow(dead_code)] // The executor's tests use more of it.
-#[path = "../../executor/tests/common/abi.rs"]
-mod abi;
 mod common;
 
 use std::fmt::Write;
@@ -15,7 +12,7 @@ use std::fs;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use abi::{Param, Row};
+use common::abi::{Param, Row};
 use common::{command, with_app};
 
 /// How long the processes of one seed run.
@@ -138,13 +135,6 @@ fn guest(seed: u64) -> String {
     format!(
         r#"(module
         {imports}
-        (import "lunatic::process" "process_id" (func $me (result i64)))
-        (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-        (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-        (import "lunatic::trap" "catch" (func $catch (param i32 i32) (result i32)))
-        (import "lunatic::error" "drop" (func $drop_error (param i64)))
-        (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
-        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
         (memory (export "memory") 20)
         (data (i32.const 1024) "e00 e1/data/db :memory:")
         (data (i32.const 1040) "\7f\00\00\01")
@@ -181,14 +171,14 @@ fn guest(seed: u64) -> String {
             (i32.store8 (i32.const 1025) (i32.add (i32.const 48) (i32.div_u (local.get $entry) (i32.const 10))))
             (i32.store8 (i32.const 1026) (i32.add (i32.const 48) (i32.rem_u (local.get $entry) (i32.const 10))))
             (local.set $entry (i32.rem_u (i32.add (local.get $entry) (i32.const 1)) (i32.const {ENTRIES})))
-            (if (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 1024) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 48))
+            (if (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 1024) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 48))
               (then (call $drop_error (i64.load (i32.const 48)))))
             (local.set $last (call $now))
             (br_if $more (i64.lt_u (i64.sub (local.get $last) (local.get $begin)) (i64.const {run}))))
           (i64.store (i32.const 56) (local.get $worst))
           (i32.store (i32.const 0) (i32.const 56))
           (i32.store (i32.const 4) (i32.const 8))
-          (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+          (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
         calls_count = ENTRIES * CALLS,
         run = RUN.as_nanos(),
     )

@@ -13,7 +13,6 @@ use lunatic_instrument::{Options, prepare};
 
 /// Prints `hello`, then traps in a function with a name.
 const HELLO: &str = r#"(module
-    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "\08\00\00\00\06\00\00\00hello\n")
     (func $fails unreachable)

@@ -14,7 +14,6 @@ const SPIN: &str = r#"(module (func $spin (export "_start") (loop (br 0))))"#;
 
 /// Prints `hello`.
 const HELLO: &str = r#"(module
-    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "\08\00\00\00\06\00\00\00hello\n")
     (func (export "_start") (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#;
@@ -144,30 +143,23 @@ fn a_request_of_version_0_12_waits_for_the_tag_that_it_sends() {
     let text = |call: &str, ty: &str| {
         format!(
             r#"(module
-        (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-        (import "lunatic::process" "process_id" (func $me (result i64)))
-        (import "lunatic::message" "create_data" (func $create (param i64 i64)))
-        (import "lunatic::message" "send" (func $send (param i64) (result i32)))
-        (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
-        (import "lunatic::message" "get_tag" (func $tag (result i64)))
         (import {ty})
-        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
         (memory (export "memory") 1)
         (data (i32.const 0) "child")
         (func (export "child") (param $parent i64)
             (drop (call $receive (i32.const 0) (i32.const 0) (i64.const -1)))
-            (call $create (i64.const 8) (i64.const 0))
-            (drop (call $send (local.get $parent)))
-            (call $create (i64.const 7) (i64.const 0))
-            (drop (call $send (local.get $parent))))
+            (call $create_data (i64.const 8) (i64.const 0))
+            (drop (call $send_raw (local.get $parent)))
+            (call $create_data (i64.const 7) (i64.const 0))
+            (drop (call $send_raw (local.get $parent))))
         (func (export "_start")
             (i32.store8 (i32.const 16) (i32.const 0x7e))
             (i64.store (i32.const 17) (call $me))
-            (drop (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
+            (drop (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
                 (i32.const 16) (i32.const 17) (i32.const 64)))
-            (call $create (i64.const 7) (i64.const 0))
+            (call $create_data (i64.const 7) (i64.const 0))
             (drop {call})
-            (call $exit (i32.wrap_i64 (call $tag)))))"#
+            (call $exit (i32.wrap_i64 (call $get_tag)))))"#
         )
     };
     for (call, ty) in [
@@ -354,11 +346,6 @@ fn a_plain_and_a_prepared_module_run_from_stdin_and_from_a_file() {
 fn ends(how: &str) -> String {
     format!(
         r#"(module
-        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-        (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-        (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-        (import "lunatic::process" "kill" (func $kill (param i64)))
-        (import "lunatic::process" "process_id" (func $me (result i64)))
         (memory (export "memory") 1)
         (data (i32.const 0) "child")
         (func (export "child") unreachable)
@@ -368,7 +355,8 @@ fn ends(how: &str) -> String {
 
 #[test]
 fn the_exit_status_is_that_of_the_first_process() {
-    let linked = "(drop (call $spawn (i64.const 1) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
+    let linked =
+        "(drop (call $spawn_raw (i64.const 1) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
         (i32.const 0) (i32.const 0) (i32.const 8))) (call $sleep (i64.const -1))";
     for (how, status) in [
         ("", 0),
@@ -402,27 +390,20 @@ fn a_directory_that_does_not_exist_is_named() {
 
 /// Writes its arguments, its environment and the name of its first directory, each string followed by a zero.
 const SHOW: &str = r#"(module
-    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ_sizes (param i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "environ_get" (func $environ (param i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_prestat_dir_name" (func $name (param i32 i32 i32) (result i32)))
     (memory (export "memory") 16)
     (func $write (param $length i32)
         (i32.store (i32.const 0) (i32.const 0x80000))
         (i32.store (i32.const 4) (local.get $length))
         (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16))))
     (func (export "_start")
-        (drop (call $args_sizes (i32.const 8) (i32.const 12)))
-        (drop (call $args (i32.const 0x100) (i32.const 0x80000)))
+        (drop (call $args_sizes_get (i32.const 8) (i32.const 12)))
+        (drop (call $args_get (i32.const 0x100) (i32.const 0x80000)))
         (call $write (i32.load (i32.const 12)))
-        (drop (call $environ_sizes (i32.const 8) (i32.const 12)))
-        (drop (call $environ (i32.const 0x100) (i32.const 0x80000)))
+        (drop (call $environ_sizes_get (i32.const 8) (i32.const 12)))
+        (drop (call $environ_get (i32.const 0x100) (i32.const 0x80000)))
         (call $write (i32.load (i32.const 12)))
-        (if (i32.eqz (call $prestat (i32.const 3) (i32.const 8))) (then
-            (drop (call $name (i32.const 3) (i32.const 0x80000) (i32.load (i32.const 12))))
+        (if (i32.eqz (call $fd_prestat_get (i32.const 3) (i32.const 8))) (then
+            (drop (call $fd_prestat_dir_name (i32.const 3) (i32.const 0x80000) (i32.load (i32.const 12))))
             (call $write (i32.load (i32.const 12)))))))"#;
 
 #[test]
@@ -485,12 +466,10 @@ fn arguments_and_variables_that_are_not_utf8_are_refused_by_name() {
 fn an_error_of_standard_input_is_not_an_end_of_file() {
     let directory = with_app(
         r#"(module
-            (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
             (memory (export "memory") 1)
             (data (i32.const 0) "\10\00\00\00\40\00\00\00")
             (func (export "_start")
-                (call $exit (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+                (call $exit (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
     );
     let status = |path: &Path| {
         let file = fs::File::open(path).expect("it is there");
@@ -557,11 +536,6 @@ fn limits_accept_the_largest_values_of_their_types() {
 fn does(too_much: &str) -> String {
     format!(
         r#"(module
-        (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-        (import "lunatic::process" "process_id" (func $me (result i64)))
-        (import "lunatic::process" "create_config" (func $config (result i64)))
-        (import "lunatic::message" "create_data" (func $message (param i64 i64)))
-        (import "lunatic::message" "send" (func $send (param i64) (result i32)))
         (memory (export "memory") 1)
         (data (i32.const 0) "child")
         (func (export "child"))
@@ -571,14 +545,14 @@ fn does(too_much: &str) -> String {
 
 #[test]
 fn exceeding_a_limit_is_reported() {
-    let send = "(call $message (i64.const 0) (i64.const 0)) (drop (call $send (call $me)))";
-    let spawn = "(if (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
+    let send = "(call $create_data (i64.const 0) (i64.const 0)) (drop (call $send_raw (call $me)))";
+    let spawn = "(if (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 0) (i32.const 5)
         (i32.const 0) (i32.const 0) (i32.const 8)) (then (unreachable)))";
     for (option, value, too_much, says) in [
         ("--max-mailbox", "1KiB", send, "more than 1024 bytes of messages wait"),
         ("--max-messages", "7", send, "more than 7 messages wait"),
         ("--max-reductions", "70000", "", "70000 reductions are used up"),
-        ("--max-resources", "7", "(drop (call $config))", "too many configurations"),
+        ("--max-resources", "7", "(drop (call $create_config))", "too many configurations"),
         ("--max-processes", "1", spawn, "unreachable"),
         ("--max-total-memory", "65535", "", "65536 bytes of memory exceed what is left of 65535 for all"),
     ] {

@@ -8,37 +8,14 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use common::{error_of, feed, skip, with_app};
+use common::{Killed, error_of, feed, skip, with_app};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// What all programs here import, and export.
 const PRELUDE: &str = r#"
-    (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-    (import "lunatic::process" "process_id" (func $me (result i64)))
-    (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-    (import "lunatic::process" "compile_module" (func $compile (param i32 i32 i32) (result i32)))
-    (import "lunatic::message" "create_data" (func $message (param i64 i64)))
-    (import "lunatic::message" "send" (func $send (param i64) (result i32)))
-    (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
-    (import "lunatic::networking" "resolve" (func $resolve (param i32 i32 i64 i32) (result i32)))
-    (import "lunatic::networking" "tcp_bind" (func $tcp_bind (param i32 i32 i32 i32 i32 i32) (result i32)))
-    (import "lunatic::networking" "tcp_connect"
-      (func $tcp_connect (param i32 i32 i32 i32 i32 i64 i32) (result i32)))
-    (import "lunatic::sqlite" "open" (func $sqlite_open (param i32 i32 i32) (result i64)))
-    (import "lunatic::sqlite" "execute" (func $sqlite_execute (param i64 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "environ_get" (func $environ (param i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "path_open"
-      (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "path_filestat_set_times"
-      (func $path_times (param i32 i32 i32 i32 i64 i64 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_filestat_set_times"
-      (func $fd_times (param i32 i64 i64 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
     (memory (export "memory") 2)
     (data (i32.const 100) "child")
     (data (i32.const 120) "file")
@@ -52,8 +29,8 @@ const PRELUDE: &str = r#"
     (func $assert (param i32) (if (i32.eqz (local.get 0)) (then (unreachable))))
     (func $well (param i32) (call $assert (i32.eqz (local.get 0))))
     (func $tell (param i64)
-      (call $message (i64.const 1) (i64.const 0))
-      (drop (call $send (local.get 0))))
+      (call $create_data (i64.const 1) (i64.const 0))
+      (drop (call $send_raw (local.get 0))))
     (func $hear (call $well (call $receive (i32.const 0) (i32.const 0) (i64.const -1))))
     ;; In a directory, with flags and with rights; the descriptor is at 64.
     (func $open (param $directory i32) (param $how i32) (param $rights i64) (result i32)
@@ -84,14 +61,14 @@ fn command(directory: &Path, arguments: &[&str]) -> Command {
     common::command(env!("CARGO_BIN_EXE_lunatic-exec"), directory, arguments)
 }
 
-/// Runs `app.wasm` in a jail; nothing where there is none.
+/// Runs `app.wasm` in a jail. Returns `None` if the kernel has none.
 fn run(directory: &Path, options: &[&str]) -> Option<Output> {
     let output =
         command(directory, &[&["--jail"], options, &["app.wasm"]].concat()).output().expect("it starts");
     (!has_no_jail(&output)).then_some(output)
 }
 
-/// Whether the command says that the kernel has none; then the test is skipped.
+/// Whether the command reports that the kernel has no jail. The test is then skipped.
 fn has_no_jail(output: &Output) -> bool {
     let has_none = output.status.code() == Some(1)
         && String::from_utf8_lossy(&output.stderr).contains("the kernel has no landlock");
@@ -101,7 +78,7 @@ fn has_no_jail(output: &Output) -> bool {
     has_none
 }
 
-/// Runs a program that has to end well. What it says; nothing where there is no jail.
+/// Runs a program that has to succeed. Returns its output, or `None` if the kernel has no jail.
 #[track_caller]
 fn well(options: &[&str], body: &str) -> Option<Vec<u8>> {
     let directory = with_app(&program(body));
@@ -135,12 +112,12 @@ fn times_can_be_set_below_writable_directories_only() {
     let said = well(
         &["--dir", "data", "--dir", "fixed:ro"],
         r#"(func $times (param $directory i32) (param $length i32) (param $follow i32) (result i32)
-          (call $path_times (local.get $directory) (local.get $follow) (i32.const 120) (local.get $length)
+          (call $path_filestat_set_times (local.get $directory) (local.get $follow) (i32.const 120) (local.get $length)
             (i64.const 0) (i64.const 5000000000) (i32.const 4)))
         (func (export "_start")
           (call $well (call $times (i32.const 3) (i32.const 4) (i32.const 1)))
           (call $assert (call $times (i32.const 4) (i32.const 4) (i32.const 1)))
-          (call $well (call $fd_times (i32.const 3) (i64.const 0) (i64.const 5000000000) (i32.const 4)))
+          (call $well (call $fd_filestat_set_times (i32.const 3) (i64.const 0) (i64.const 5000000000) (i32.const 4)))
           (call $say (i32.const 1) (i32.const 320) (i32.const 6)))"#,
     );
     assert!(said.is_none_or(|said| said == b"ready\n"));
@@ -151,9 +128,9 @@ fn databases_work_in_a_jail() {
     well(
         &["--dir", "data"],
         r#"(func (export "_start")
-          (call $assert (i64.eqz (call $sqlite_open (i32.const 200) (i32.const 12) (i32.const 64))))
-          (call $well (call $sqlite_execute (i64.load (i32.const 64)) (i32.const 220) (i32.const 32)))
-          (call $assert (i32.eqz (call $sqlite_execute (i64.load (i32.const 64)) (i32.const 253) (i32.const 60)))))"#,
+          (call $assert (i64.eqz (call $sqlite::open (i32.const 200) (i32.const 12) (i32.const 64))))
+          (call $well (call $sqlite::execute (i64.load (i32.const 64)) (i32.const 220) (i32.const 32)))
+          (call $assert (i32.eqz (call $sqlite::execute (i64.load (i32.const 64)) (i32.const 253) (i32.const 60)))))"#,
     );
 }
 
@@ -161,7 +138,7 @@ fn databases_work_in_a_jail() {
 fn streams_and_variables_work_in_a_jail() {
     let directory = with_app(&program(
         r#"(func (export "_start")
-          (call $well (call $environ (i32.const 64) (i32.const 512)))
+          (call $well (call $environ_get (i32.const 64) (i32.const 512)))
           (call $say (i32.const 1) (i32.const 512) (i32.const 3))
           (call $say (i32.const 2) (i32.const 512) (i32.const 3))
           (call $say (i32.const 1) (i32.const 1024) (call $read (i32.const 0)))
@@ -188,7 +165,7 @@ fn thousands_of_processes_run_on_two_workers() {
           (i32.store8 (i32.const 80) (i32.const 0x7e))
           (i64.store (i32.const 81) (call $me))
           (loop $more
-            (call $well (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 100) (i32.const 5)
+            (call $well (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 100) (i32.const 5)
               (i32.const 80) (i32.const 17) (i32.const 64)))
             (br_if $more (i32.lt_u (local.tee $count (i32.add (local.get $count) (i32.const 1))) (i32.const 5000))))
           (loop $more
@@ -201,7 +178,7 @@ fn thousands_of_processes_run_on_two_workers() {
 fn guests_can_compile_modules_in_a_jail() {
     well(
         &[],
-        r#"(func (export "_start") (call $well (call $compile (i32.const 180) (i32.const 8) (i32.const 64))))"#,
+        r#"(func (export "_start") (call $well (call $compile_module (i32.const 180) (i32.const 8) (i32.const 64))))"#,
     );
 }
 
@@ -252,7 +229,7 @@ fn all_threads_are_in_the_jail_and_signals_are_handled() {
         ["--jail", "--workers", "2", "--prometheus", "127.0.0.1:0", "--listen", "127.0.0.1:0", "app.wasm"];
     let child = command(directory.path(), &options).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut child = Killed(child);
-    let said = BufReader::new(child.0.stderr.take().expect("it is piped"));
+    let said = BufReader::new(child.stderr.take().expect("it is piped"));
     let mut lines = said.lines().map(|line| line.expect("it is text"));
     let mut hears = |words: [&str; 2]| {
         lines.by_ref().find(|line| words.iter().any(|word| line.contains(word))).expect("it says so")
@@ -262,7 +239,7 @@ fn all_threads_are_in_the_jail_and_signals_are_handled() {
     }
     hears(["ready"; 2]);
     let mut threads = 0;
-    for thread in fs::read_dir(format!("/proc/{}/task", child.0.id())).expect("it lives") {
+    for thread in fs::read_dir(format!("/proc/{}/task", child.id())).expect("it lives") {
         let status = fs::read_to_string(thread.expect("listed").path().join("status")).expect("it lives");
         assert!(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), "{status}");
         // The rules allow a port below 1024 here.
@@ -273,9 +250,9 @@ fn all_threads_are_in_the_jail_and_signals_are_handled() {
         threads += 1;
     }
     assert!(threads >= 4, "workers, writers, signals, metrics: {threads}");
-    let pid = Pid::from_raw(i32::try_from(child.0.id()).expect("it is one of the system's"));
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("it is one of the system's"));
     kill(pid, Signal::SIGTERM).expect("it is our child");
-    assert_eq!(child.0.wait().expect("it ends").code(), Some(143));
+    assert_eq!(child.wait().expect("it ends").code(), Some(143));
 }
 
 /// The bit of the capability for ports below 1024.
@@ -299,25 +276,14 @@ fn capabilities_are_given_up_in_a_jail_and_kept_outside() {
         let child = command(directory.path(), &arguments).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut child = Killed(child);
         let mut line = String::new();
-        BufReader::new(child.0.stderr.take().expect("it is piped")).read_line(&mut line).expect("text");
+        BufReader::new(child.stderr.take().expect("it is piped")).read_line(&mut line).expect("text");
         assert_eq!(line, "ready\n");
-        let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).expect("it lives");
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it lives");
         ["CapInh", "CapPrm", "CapEff", "CapAmb"].map(|set| capabilities(&status, set))
     };
     let own = fs::read_to_string("/proc/self/status").expect("Linux has it");
     assert_eq!(of_command(&[])[1], capabilities(&own, "CapPrm"), "outside");
     assert_eq!(of_command(&["--jail", "--no-network"]), [0; 4]);
-}
-
-/// A command that is killed when the test ends, also if the test fails.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // If the command has already ended, there is nothing to kill.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -10,10 +10,10 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
-use common::{command, with_app};
+use common::{Killed, command, with_app};
 
 /// For how long the computing thread of this test wants a processor. The kernel counts a wait when it is over, so this is long
 /// compared with one wait.
@@ -21,12 +21,6 @@ const WINDOW: Duration = Duration::from_millis(1000);
 
 /// Prints `spinning` and runs two processes that compute. After a byte of standard input, it kills them and prints `killed`.
 const SPINNERS: &str = r#"(module
-    (import "lunatic::process" "spawn"
-      (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-    (import "lunatic::process" "kill" (func $kill (param i64)))
-    (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "spin" "spinning\n" "killed\n")
     (func $say (param i32 i32)
@@ -34,7 +28,7 @@ const SPINNERS: &str = r#"(module
       (i32.store (i32.const 36) (local.get 1))
       (drop (call $fd_write (i32.const 1) (i32.const 32) (i32.const 1) (i32.const 40))))
     (func $spinner (param $id i32)
-      (drop (call $spawn (i64.const 0) (i64.const -1) (i64.const -1)
+      (drop (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1)
         (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 0) (local.get $id))))
     (func (export "spin") (loop $forever (br $forever)))
     (func (export "_start")
@@ -51,7 +45,7 @@ const SPINNERS: &str = r#"(module
 
 /// The command while it runs [`SPINNERS`]. It is killed when the test ends.
 struct Spinners {
-    child: Child,
+    child: Killed,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
@@ -65,7 +59,7 @@ impl Spinners {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the command starts");
         let stdin = child.stdin.take().expect("stdin is piped");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut spinners = Spinners { child, stdin, stdout };
+        let mut spinners = Spinners { child: Killed(child), stdin, stdout };
         spinners.expect("spinning");
         spinners
     }
@@ -116,14 +110,6 @@ fn compute_for_a_window() -> Duration {
         if window >= WINDOW {
             return window;
         }
-    }
-}
-
-impl Drop for Spinners {
-    fn drop(&mut self) {
-        // If the command has already ended, there is nothing to kill, but still a status to collect.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

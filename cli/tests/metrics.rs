@@ -5,21 +5,15 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{ChildStderr, Stdio};
 use std::time::Duration;
 
-use common::{command, with_app};
+use common::{Killed, command, with_app};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Reports metrics of each kind, prints a line, and waits for ever.
 const APP: &str = r#"(module
-    (import "lunatic::metrics" "counter" (func $counter (param i32 i32 i64)))
-    (import "lunatic::metrics" "gauge" (func $gauge (param i32 i32 f64)))
-    (import "lunatic::metrics" "decrement_gauge" (func $decrement (param i32 i32 f64)))
-    (import "lunatic::metrics" "histogram" (func $histogram (param i32 i32 f64)))
-    (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "http.requests\n\1b[31mevil")
     (data (i32.const 64) "load")
@@ -27,16 +21,16 @@ const APP: &str = r#"(module
     (data (i32.const 96) "\80\00\00\00\05\00\00\00")
     (data (i32.const 128) "done\n")
     (func (export "_start")
-        (call $counter (i32.const 0) (i32.const 23) (i64.const 41))
-        (call $counter (i32.const 0) (i32.const 23) (i64.const 1))
-        (call $gauge (i32.const 64) (i32.const 4) (f64.const 2.5))
-        (call $decrement (i32.const 64) (i32.const 4) (f64.const 1))
-        (call $histogram (i32.const 80) (i32.const 7) (f64.const 0.3))
-        (drop (call $write (i32.const 1) (i32.const 96) (i32.const 1) (i32.const 112)))
+        (call $metrics::counter (i32.const 0) (i32.const 23) (i64.const 41))
+        (call $metrics::counter (i32.const 0) (i32.const 23) (i64.const 1))
+        (call $metrics::gauge (i32.const 64) (i32.const 4) (f64.const 2.5))
+        (call $metrics::decrement_gauge (i32.const 64) (i32.const 4) (f64.const 1))
+        (call $metrics::histogram (i32.const 80) (i32.const 7) (f64.const 0.3))
+        (drop (call $fd_write (i32.const 1) (i32.const 96) (i32.const 1) (i32.const 112)))
         (call $sleep (i64.const -1))))"#;
 
 struct Exec {
-    child: Child,
+    child: Killed,
     stderr: BufReader<ChildStderr>,
     address: String,
 }
@@ -58,7 +52,7 @@ impl Exec {
         let address = address.strip_suffix("/metrics").expect("a path").to_owned();
         let mut said = [0; 5];
         child.stdout.as_mut().expect("it is piped").read_exact(&mut said).expect("it says that it is done");
-        (directory, Exec { child, stderr, address })
+        (directory, Exec { child: Killed(child), stderr, address })
     }
 
     fn ask(&self, question: &[u8]) -> String {
@@ -68,13 +62,6 @@ impl Exec {
         // The server closes the connection of a malformed request.
         let _ = stream.read_to_string(&mut answer);
         answer
-    }
-}
-
-impl Drop for Exec {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

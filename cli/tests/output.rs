@@ -16,10 +16,6 @@ use common::with_app;
 fn program(body: &str) -> String {
     format!(
         r#"(module
-            (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "fd_sync" (func $fd_sync (param i32) (result i32)))
-            (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
             (memory (export "memory") 2)
             (data (i32.const 1024) "hello\n")
             (func $write (param $fd i32) (param $at i32) (param $length i32) (result i32)

@@ -10,29 +10,17 @@ use common::{command, with_app};
 
 /// What all programs here import and export.
 const PRELUDE: &str = r#"
-    (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-    (import "lunatic::process" "process_id" (func $me (result i64)))
-    (import "lunatic::process" "create_config" (func $config (result i64)))
-    (import "lunatic::process" "config_set_max_memory" (func $set_max_memory (param i64 i64)))
-    (import "lunatic::message" "create_data" (func $message (param i64 i64)))
-    (import "lunatic::message" "send" (func $send (param i64) (result i32)))
-    (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
-    (import "lunatic::ext::monitor" "start" (func $monitor (param i64) (result i64)))
-    (import "lunatic::ext::death" "kind" (func $death_kind (result i32)))
-    (import "wasi_snapshot_preview1" "path_open"
-      (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "child" "file")
     (func $assert (param i32) (if (i32.eqz (local.get 0)) (then (unreachable))))
     ;; With a configuration; the child's identifier.
     (func $child (param $config i64) (result i64)
-      (call $assert (i32.eqz (call $spawn (i64.const 0) (local.get $config) (i64.const -1)
+      (call $assert (i32.eqz (call $spawn_raw (i64.const 0) (local.get $config) (i64.const -1)
         (i32.const 0) (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 64))))
       (i64.load (i32.const 64)))
     (func $tell (param i64)
-      (call $message (i64.const 1) (i64.const 0))
-      (drop (call $send (local.get 0))))
+      (call $create_data (i64.const 1) (i64.const 0))
+      (drop (call $send_raw (local.get 0))))
     (func $hear (result i32) (call $receive (i32.const 0) (i32.const 0) (i64.const -1)))
     (func $open (param $how i32) (result i32)
       (call $path_open (i32.const 3) (i32.const 0) (i32.const 5) (i32.const 4) (local.get $how) (i64.const 2)
@@ -47,7 +35,7 @@ fn run_with(option: &str, limit: u64, options: &[&str], body: &str) -> Output {
         command(env!("CARGO_BIN_EXE_lunatic-exec"), directory.path(), &[options, &["app.wasm"]].concat());
     let limited = limited(&exec, directory.path(), &format!("ulimit {option} {limit} && exec \"$0\" \"$@\""));
     let kept = std::fs::read(directory.path().join("file")).expect("it is there");
-    assert_eq!(kept, b"content", "whoever is refused a file has not touched it");
+    assert_eq!(kept, b"content", "a refused open has not changed the file");
     limited
 }
 
@@ -72,7 +60,7 @@ fn descriptors_end_with_an_error_and_the_rest_goes_on() {
         &["--dir", ".", "--workers", "2"],
         r#"
         (func (export "child")
-          ;; There are none left, for anybody; and what it would have emptied is as it was.
+          ;; No process can open one now, and the file that would have been emptied is unchanged.
           (call $assert (i32.eq (call $open (i32.const 0)) (i32.const 33)))
           (call $assert (i32.eq (call $open (i32.const 8)) (i32.const 33)))
           (call $tell (i64.const 1)))
@@ -91,7 +79,7 @@ fn descriptors_end_with_an_error_and_the_rest_goes_on() {
             (call $assert (i32.eqz (call $hear)))
             (br_if $again (i32.lt_u (local.tee $round (i32.add (local.get $round) (i32.const 1))) (i32.const 50))))
           ;; What is closed can be opened again.
-          (call $assert (i32.eqz (call $close (i32.load (i32.const 72)))))
+          (call $assert (i32.eqz (call $fd_close (i32.load (i32.const 72)))))
           (call $assert (i32.eqz (call $open (i32.const 0))))
           (call $assert (i32.eq (call $open (i32.const 0)) (i32.const 33)))
           (unreachable))
@@ -121,11 +109,11 @@ fn address_space_ends_with_a_limit_and_the_rest_goes_on() {
           (drop (call $hear)))
         (func (export "_start") (local $config i64) (local $n i32) (local $well i32) (local $ill i32)
           ;; Asked for by name, so that each is to have a reservation.
-          (local.set $config (call $config))
+          (local.set $config (call $create_config))
           (call $set_max_memory (local.get $config) (i64.const 1073741824))
           (local.set $n (i32.const 24))
           (loop $more
-            (drop (call $monitor (call $child (local.get $config))))
+            (drop (call $monitor_start (call $child (local.get $config))))
             ;; Each says that it has its memory, or has ended.
             (if (call $hear)
               (then

@@ -6,10 +6,10 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{command, with_app};
+use common::{Killed, command, with_app};
 use lunatic_executor::GRACE;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,7 +19,7 @@ const SOON: Duration = GRACE.saturating_sub(Duration::from_secs(1));
 
 /// A running program, which is killed when the test fails.
 struct Program {
-    child: Child,
+    child: Killed,
     said: BufReader<Box<dyn Read>>,
 }
 
@@ -37,19 +37,19 @@ impl Program {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
         let stderr = child.stderr.take().expect("it is piped");
-        let mut program = Program { child, said: BufReader::new(Box::new(stderr)) };
+        let mut program = Program { child: Killed(child), said: BufReader::new(Box::new(stderr)) };
         program.expect("ready");
         program
     }
 
     /// Starts a program whose standard error is not read, and waits until it prints `ready` to standard output.
     fn start_stuck() -> Program {
-        let directory = with_app(&program_with(STUCK_IMPORTS, STUCK_REPORT));
+        let directory = with_app(&program(STUCK_REPORT));
         let mut command = command(env!("CARGO_BIN_EXE_lunatic-exec"), directory.path(), &["app.wasm"]);
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
         let stdout = child.stdout.take().expect("it is piped");
-        let mut program = Program { child, said: BufReader::new(Box::new(stdout)) };
+        let mut program = Program { child: Killed(child), said: BufReader::new(Box::new(stdout)) };
         program.expect("ready");
         program
     }
@@ -82,33 +82,14 @@ impl Program {
     }
 }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        // If the program has already ended, there is nothing to kill.
-        let _ = self.child.kill();
-    }
-}
-
 /// A program around a body that may use
 ///
 /// - `$say (stream, text, length)`, with `ready\n` at 64 and `stopped\n` at 72;
 /// - `$catch` to receive a message instead of being ended, and `$receive -> kind`, `$tag`;
 /// - 600,000 bytes of `.` at 65,536.
 fn program(body: &str) -> String {
-    program_with("", body)
-}
-
-/// Like [`program`], with more imports.
-fn program_with(imports: &str, body: &str) -> String {
     format!(
         r#"(module
-        {imports}
-        (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-        (import "lunatic::process" "die_when_link_dies" (func $die_when_link_dies (param i32)))
-        (import "lunatic::message" "receive" (func $receive_raw (param i32 i32 i64) (result i32)))
-        (import "lunatic::message" "get_tag" (func $tag (result i64)))
-        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-        (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
         (memory (export "memory") 16)
         (data (i32.const 64) "ready\n")
         (data (i32.const 72) "stopped\n")
@@ -122,7 +103,7 @@ fn program_with(imports: &str, body: &str) -> String {
           (memory.fill (i32.const 65536) (i32.const 46) (i32.const {FLOOD}))
           (call $say (i32.const 1) (i32.const 65536) (i32.const {FLOOD})))
         (func $catch (call $die_when_link_dies (i32.const 0)))
-        (func $receive (result i32) (call $receive_raw (i32.const 0) (i32.const 0) (i64.const -1)))
+        (func $receive (result i32) (call $message::receive (i32.const 0) (i32.const 0) (i64.const -1)))
         {body})"#
     )
 }
@@ -136,24 +117,18 @@ const STUCK_REPORT: &str = r#"
     (func (export "child") (unreachable))
     (func (export "_start")
       (call $catch)
-      (drop (call $set_flags (i32.const 2) (i32.const 4)))
+      (drop (call $fd_fdstat_set_flags (i32.const 2) (i32.const 4)))
       (i32.store (i32.const 0) (i32.const 65536))
       (i32.store (i32.const 4) (i32.const 4096))
       (loop $fill
         (br_if $fill (i32.eqz (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))))
-      (drop (call $spawn (i64.const 1) (i64.const -1) (i64.const -1) (i32.const 80) (i32.const 5)
+      (drop (call $spawn_raw (i64.const 1) (i64.const -1) (i64.const -1) (i32.const 80) (i32.const 5)
         (i32.const 0) (i32.const 0) (i32.const 16)))
       (drop (call $receive))
       (call $say (i32.const 1) (i32.const 64) (i32.const 6))
       (drop (call $receive))
       (call $say (i32.const 1) (i32.const 72) (i32.const 8))
       (drop (call $receive)))"#;
-
-/// Further imports of [`STUCK_REPORT`].
-const STUCK_IMPORTS: &str = r#"
-    (import "wasi_snapshot_preview1" "fd_fdstat_set_flags" (func $set_flags (param i32 i32) (result i32)))
-    (import "lunatic::process" "spawn"
-      (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))"#;
 
 const SLEEPS: &str = r#"(func (export "_start") (call $ready) (call $sleep (i64.const 1000000)))"#;
 
@@ -205,7 +180,7 @@ fn a_program_may_catch_the_request_and_end_itself() {
           (call $catch)
           (call $ready)
           (if (i32.ne (call $receive) (i32.const 1)) (then (unreachable)))
-          (if (i64.ne (call $tag) (i64.const 0)) (then (unreachable)))
+          (if (i64.ne (call $get_tag) (i64.const 0)) (then (unreachable)))
           (call $say (i32.const 1) (i32.const 72) (i32.const 8))
           (call $exit (i32.const 7)))"#,
     );
@@ -318,13 +293,8 @@ fn blocking_workers(process: u32) -> usize {
     workers
 }
 
-/// Four processes: one sleeps, one has two messages and waits for another, one computes, and one has control characters in its name.
-const FAMILY: &str = r#"
-    (import "lunatic::process" "spawn" (func $spawn_raw (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-    (import "lunatic::registry" "put" (func $put (param i32 i32 i64 i64)))
-    (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
-    (import "lunatic::message" "send" (func $send (param i64) (result i32)))"#;
-
+/// Four processes: one sleeps, one has two messages and waits for another, one computes, and one has control characters in its
+/// name.
 #[test]
 fn sigquit_prints_what_every_process_does_and_the_program_continues() {
     let body = r#"
@@ -333,7 +303,7 @@ fn sigquit_prints_what_every_process_does_and_the_program_continues() {
         (func $sleeper (export "sleeper") (call $deep))
         (func $waiter (export "waiter")
           (i64.store (i32.const 32) (i64.const 9))
-          (drop (call $receive_raw (i32.const 32) (i32.const 1) (i64.const -1))))
+          (drop (call $message::receive (i32.const 32) (i32.const 1) (i64.const -1))))
         (func $spinner (export "spinner") (loop $forever (br $forever)))
         (func $spawn (param i32 i32) (result i64)
           (if (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (local.get 0) (local.get 1)
@@ -341,7 +311,7 @@ fn sigquit_prints_what_every_process_does_and_the_program_continues() {
           (i64.load (i32.const 24)))
         (func $send_to (param i64)
           (call $create_data (i64.const 1) (i64.const 0))
-          (drop (call $send (local.get 0))))
+          (drop (call $send_raw (local.get 0))))
         (func (export "_start") (local $pid i64)
           (drop (call $spawn (i32.const 128) (i32.const 7)))
           (local.set $pid (call $spawn (i32.const 135) (i32.const 6)))
@@ -358,7 +328,7 @@ fn sigquit_prints_what_every_process_does_and_the_program_continues() {
           (call $exit (i32.const 7)))"#;
     // Twice, because it must not count as a request to stop.
     for workers in ["1", "3"] {
-        let mut program = Program::start_text(&["--workers", workers], &program_with(FAMILY, body));
+        let mut program = Program::start_text(&["--workers", workers], &program(body));
         for _ in 0..3 {
             program.signal(Signal::SIGQUIT);
             let lines = program.lines(6);
@@ -400,7 +370,7 @@ fn sigquit_lists_at_most_a_thousand_processes() {
             (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1500))))
           (call $ready)
           (call $sleep (i64.const 1000000)))"#;
-    let mut program = Program::start_text(&["--workers", "2"], &program_with(FAMILY, body));
+    let mut program = Program::start_text(&["--workers", "2"], &program(body));
     program.signal(Signal::SIGQUIT);
     let lines = program.lines(1002);
     assert_eq!(lines[0], "1501 processes");
@@ -416,9 +386,6 @@ fn signals_ignored_at_the_start_stay_ignored() {
     // It reads a byte of standard input, and exits with the number of bytes read.
     let directory = with_app(
         r#"(module
-            (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
-            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
             (memory (export "memory") 1)
             (data (i32.const 0) "\10\00\00\00\06\00\00\00")
             (data (i32.const 16) "ready\n")
@@ -433,7 +400,7 @@ fn signals_ignored_at_the_start_stay_ignored() {
     shell.env_remove("HOME").env_remove("XDG_CACHE_HOME").stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut child = shell.spawn().expect("a shell");
     let stderr = child.stderr.take().expect("it is piped");
-    let mut program = Program { child, said: BufReader::new(Box::new(stderr)) };
+    let mut program = Program { child: Killed(child), said: BufReader::new(Box::new(stderr)) };
     program.expect("ready");
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTERM] {
         program.signal(signal);

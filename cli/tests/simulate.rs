@@ -10,10 +10,6 @@ use common::{error_of, feed, with_app};
 
 /// Two children print their names a few times each; the first process waits for both.
 const TALKERS: &str = r#"(module
-    (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-    (import "lunatic::process" "monitor" (func $monitor (param i64)))
-    (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 100) "one two ")
     (func $say (param $at i32) (local $i i32)
@@ -25,7 +21,7 @@ const TALKERS: &str = r#"(module
     (func (export "one") (call $say (i32.const 100)))
     (func (export "two") (call $say (i32.const 104)))
     (func $child (param $name i32)
-      (drop (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (local.get $name) (i32.const 3)
+      (drop (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (local.get $name) (i32.const 3)
         (i32.const 0) (i32.const 0) (i32.const 16)))
       (call $monitor (i64.load (i32.const 16))))
     (func (export "_start")
@@ -36,9 +32,6 @@ const TALKERS: &str = r#"(module
 
 /// Waits for ever, unless its first random byte is less than 240: about one seed in sixteen.
 const RARELY_WAITS: &str = r#"(module
-    (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
-    (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "\10\00\00\00\06\00\00\00\00\00\00\00\00\00\00\00hello\n")
     (func (export "_start")
@@ -49,8 +42,6 @@ const RARELY_WAITS: &str = r#"(module
 
 /// Copies its input to its output, a line at a time.
 const COPY: &str = r#"(module
-    (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
     (func (export "_start")
       (i32.store (i32.const 0) (i32.const 1024))

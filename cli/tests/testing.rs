@@ -10,12 +10,6 @@ use common::{error_of, with_app};
 
 /// Tests that pass, fail, panic in the old and in the new way, divide by zero, and exit.
 const TESTS: &str = r##"(module
-    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-    (import "lunatic::registry" "put" (func $put (param i32 i32 i64 i64)))
-    (import "lunatic::registry" "get" (func $get (param i32 i32 i32 i32) (result i32)))
-    (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-    (import "lunatic::process" "process_id" (func $me (result i64)))
     (memory (export "memory") 1)
     (data (i32.const 100) "out\n")
     (data (i32.const 200) "thread 'main' panicked at 'old # way', src/lib.rs:1:2\n")

@@ -109,7 +109,7 @@ export function compile(wasm: Uint8Array): Module {
   return load<i64>(place);
 }
 
-/** Sends a process numbers as a message. That it is gone is no error. */
+/** Sends a process numbers as a message. Sending to a dead process is not an error. */
 export function send(process: Process, numbers: i64[]): void {
   const bytes = sizeof<i64>() * numbers.length;
   abi.create_data(NO_TAG, bytes);

@@ -1,4 +1,4 @@
-// What the first process of a reactor runs; lunatic.h says more. It is no part of that because a compiler that sees main
+// The code that the first process of a reactor runs; see lunatic.h. It is not part of that file, because a compiler that sees main
 // beside a declaration of __main_void does not make the one the other.
 
 #include <stdlib.h>

@@ -85,7 +85,7 @@ pub fn compile(wasm: []const u8) Error!Module {
     return if (abi.compile_module(wasm.ptr, wasm.len, &id) == 0) id else error.NotCompiled;
 }
 
-/// Sends a process numbers as a message. That it is gone is no error.
+/// Sends a process numbers as a message. Sending to a dead process is not an error.
 pub fn send(process: Process, numbers: []const i64) void {
     const bytes = std.mem.sliceAsBytes(numbers);
     abi.create_data(no_tag, @intCast(bytes.len));
@@ -93,7 +93,7 @@ pub fn send(process: Process, numbers: []const i64) void {
     _ = abi.send(process);
 }
 
-/// Waits for the next message, which is as many numbers as it has room for. Whoever has allocated them frees them.
+/// Waits for the next message, which is as many numbers as it has room for. The owner of the allocation frees them.
 pub fn receive(allocator: std.mem.Allocator) ![]i64 {
     _ = abi.receive(null, 0, forever);
     const numbers = try allocator.alloc(i64, @intCast(@divTrunc(abi.data_size(), @sizeOf(i64))));

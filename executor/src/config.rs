@@ -21,8 +21,9 @@ use crate::error::RuntimeError;
 /// those that search for work.
 pub const MAX_WORKERS: usize = 1024;
 
-/// How a node is built.
+/// How a node is built. Each field has a setter of the same name: `RuntimeConfig::default().workers(2)`.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RuntimeConfig {
     /// Worker threads, from 1 to [`MAX_WORKERS`]. Default: one for each processor.
     pub workers: usize,
@@ -71,6 +72,140 @@ pub struct RuntimeConfig {
     pub cache: Option<Arc<Cache>>,
     /// Writes `/tmp/perf-PID.map`, in which Linux's perf finds the names of guest functions.
     pub perf_map: bool,
+}
+
+impl RuntimeConfig {
+    /// Sets [`workers`](RuntimeConfig#structfield.workers).
+    pub fn workers(mut self, workers: usize) -> RuntimeConfig {
+        self.workers = workers;
+        self
+    }
+
+    /// Sets [`slice`](RuntimeConfig#structfield.slice).
+    pub fn slice(mut self, slice: u64) -> RuntimeConfig {
+        self.slice = slice;
+        self
+    }
+
+    /// Sets [`max_memory`](RuntimeConfig#structfield.max_memory).
+    pub fn max_memory(mut self, max_memory: u64) -> RuntimeConfig {
+        self.max_memory = max_memory;
+        self
+    }
+
+    /// Sets [`max_total_memory`](RuntimeConfig#structfield.max_total_memory).
+    pub fn max_total_memory(mut self, max_total_memory: Option<u64>) -> RuntimeConfig {
+        self.max_total_memory = max_total_memory;
+        self
+    }
+
+    /// Sets [`max_mailbox`](RuntimeConfig#structfield.max_mailbox).
+    pub fn max_mailbox(mut self, max_mailbox: Option<u64>) -> RuntimeConfig {
+        self.max_mailbox = max_mailbox;
+        self
+    }
+
+    /// Sets [`max_messages`](RuntimeConfig#structfield.max_messages).
+    pub fn max_messages(mut self, max_messages: Option<u64>) -> RuntimeConfig {
+        self.max_messages = max_messages;
+        self
+    }
+
+    /// Sets [`max_reductions`](RuntimeConfig#structfield.max_reductions).
+    pub fn max_reductions(mut self, max_reductions: Option<u64>) -> RuntimeConfig {
+        self.max_reductions = max_reductions;
+        self
+    }
+
+    /// Sets [`max_processes`](RuntimeConfig#structfield.max_processes).
+    pub fn max_processes(mut self, max_processes: Option<NonZeroU64>) -> RuntimeConfig {
+        self.max_processes = max_processes;
+        self
+    }
+
+    /// Sets [`max_resources`](RuntimeConfig#structfield.max_resources).
+    pub fn max_resources(mut self, max_resources: Option<u64>) -> RuntimeConfig {
+        self.max_resources = max_resources;
+        self
+    }
+
+    /// Sets [`stack_size`](RuntimeConfig#structfield.stack_size).
+    pub fn stack_size(mut self, stack_size: usize) -> RuntimeConfig {
+        self.stack_size = stack_size;
+        self
+    }
+
+    /// Sets [`args`](RuntimeConfig#structfield.args).
+    pub fn args(mut self, args: Vec<String>) -> RuntimeConfig {
+        self.args = args;
+        self
+    }
+
+    /// Sets [`env`](RuntimeConfig#structfield.env).
+    pub fn env(mut self, env: Vec<(String, String)>) -> RuntimeConfig {
+        self.env = env;
+        self
+    }
+
+    /// Sets [`dirs`](RuntimeConfig#structfield.dirs).
+    pub fn dirs(mut self, dirs: Vec<PreopenedDir>) -> RuntimeConfig {
+        self.dirs = dirs;
+        self
+    }
+
+    /// Sets [`listeners`](RuntimeConfig#structfield.listeners).
+    pub fn listeners(mut self, listeners: Vec<Arc<TcpListener>>) -> RuntimeConfig {
+        self.listeners = listeners;
+        self
+    }
+
+    /// Sets [`network`](RuntimeConfig#structfield.network).
+    pub fn network(mut self, network: NetworkRules) -> RuntimeConfig {
+        self.network = network;
+        self
+    }
+
+    /// Sets [`forbidden`](RuntimeConfig#structfield.forbidden).
+    pub fn forbidden(mut self, forbidden: Vec<String>) -> RuntimeConfig {
+        self.forbidden = forbidden;
+        self
+    }
+
+    /// Sets [`unmetered`](RuntimeConfig#structfield.unmetered).
+    pub fn unmetered(mut self, unmetered: bool) -> RuntimeConfig {
+        self.unmetered = unmetered;
+        self
+    }
+
+    /// Sets [`memories`](RuntimeConfig#structfield.memories).
+    pub fn memories(mut self, memories: Memories) -> RuntimeConfig {
+        self.memories = memories;
+        self
+    }
+
+    /// Sets [`untrusted`](RuntimeConfig#structfield.untrusted).
+    pub fn untrusted(mut self, untrusted: bool) -> RuntimeConfig {
+        self.untrusted = untrusted;
+        self
+    }
+
+    /// Sets [`seed`](RuntimeConfig#structfield.seed).
+    pub fn seed(mut self, seed: u64) -> RuntimeConfig {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets [`cache`](RuntimeConfig#structfield.cache).
+    pub fn cache(mut self, cache: Option<Arc<Cache>>) -> RuntimeConfig {
+        self.cache = cache;
+        self
+    }
+
+    /// Sets [`perf_map`](RuntimeConfig#structfield.perf_map).
+    pub fn perf_map(mut self, perf_map: bool) -> RuntimeConfig {
+        self.perf_map = perf_map;
+        self
+    }
 }
 
 impl Default for RuntimeConfig {
@@ -152,7 +287,7 @@ pub(crate) fn first_process(
     })
 }
 
-fn open(dir: PreopenedDir) -> Result<GuestDir, RuntimeError> {
+pub(crate) fn open(dir: PreopenedDir) -> Result<GuestDir, RuntimeError> {
     match Dir::open_ambient_dir(&dir.host, ambient_authority()) {
         Ok(opened) => {
             let (name, dir, is_read_only) = (dir.guest.into(), Arc::new(opened), dir.is_read_only);

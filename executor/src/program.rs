@@ -43,12 +43,28 @@ pub struct Program {
     pub(crate) code: Code,
     /// A test binary may have none.
     pub(crate) start: Option<FuncIndex>,
+    /// The loader's identity: code of one engine does not run in another one.
+    loader: Arc<Identity>,
+}
+
+/// What tells a loader from others.
+#[derive(Debug)]
+struct Identity;
+
+impl Program {
+    /// Whether it was loaded by this loader.
+    pub(crate) fn is_of(&self, loader: &Loader) -> bool {
+        Arc::ptr_eq(&self.loader, &loader.identity)
+    }
 }
 
 /// What programs are loaded with: nodes that share one share programs too.
 pub(crate) struct Loader {
     pub(crate) engine: Engine,
     linker: Linker<ProcessData>,
+    identity: Arc<Identity>,
+    /// Bytes of native stack that a process can be given.
+    max_stack: usize,
     /// The names of its functions.
     pub(crate) functions: Arc<[(String, String)]>,
     cache: Option<Arc<Cache>>,
@@ -64,16 +80,26 @@ pub(crate) struct Loader {
 impl Loader {
     /// What the configuration asks for. `repeatable`: for runs that are to be the same each time.
     pub(crate) fn new(config: &RuntimeConfig, repeatable: bool) -> Result<Loader, RuntimeError> {
+        Loader::with_host(config, repeatable, Host::new())
+    }
+
+    /// As [`Loader::new`], with host functions beside those of the Lunatic ABI and of WASI.
+    pub(crate) fn with_host(
+        config: &RuntimeConfig,
+        repeatable: bool,
+        mut host: Host,
+    ) -> Result<Loader, RuntimeError> {
         let engine = EngineConfig {
             stack_size: config.stack_size.min(USUAL_STACK),
             max_stack_size: config.stack_size.min(MAX_STACK),
             canonical_nans: repeatable,
         };
-        let mut host = Host::new();
         lunatic_host::register(&mut host);
         lunatic_wasi::register(&mut host);
         let linker = host.into_linker();
         Ok(Loader {
+            identity: Arc::new(Identity),
+            max_stack: config.stack_size.min(MAX_STACK),
             functions: lunatic_host::function_names(&linker).into(),
             engine: Engine::new(engine)?,
             linker,
@@ -97,8 +123,30 @@ impl Loader {
         // How many reservations are left is not the program's to say, and how deep its stack goes, in code for the one
         // and the other, is.
         let can_reserve = !self.repeatable && self.engine.can_reserve();
-        let layouts = layouts(bytes, self.memories, can_reserve);
         self.check(bytes)?;
+        let program = self.load_for(bytes, layouts(bytes, self.memories, can_reserve))?;
+        if program.start.is_none() && !testing::has_tests(program.code.module()) {
+            return Err(LoadError::NoStart);
+        }
+        Ok(program)
+    }
+
+    /// Loads a module of which any exported function may be an entry, for any number of processes.
+    pub(crate) fn load_library(&self, bytes: &[u8]) -> Result<Program, LoadError> {
+        use MemoryLayout::{Pooled, Reserved};
+        if let Ok(outline) = Outline::read(bytes) {
+            self.check_imports(bytes, &outline)?;
+        }
+        let reserves = self.memories == Memories::Reserved && self.engine.can_reserve();
+        self.load_for(bytes, if reserves { &[Pooled, Reserved] } else { &[Pooled] })
+    }
+
+    /// Bytes of native stack that a process can be given at most.
+    pub(crate) fn max_stack(&self) -> usize {
+        self.max_stack
+    }
+
+    fn load_for(&self, bytes: &[u8], layouts: &[MemoryLayout]) -> Result<Program, LoadError> {
         let mut prepared = None;
         let versions = layouts.iter().map(|&memory| {
             let options = CompileOptions { memory, untrusted: self.untrusted };
@@ -108,10 +156,7 @@ impl Loader {
         let module = code.module();
         let is_entry = |&function: &FuncIndex| *module.function_type(function) == FuncType::new([], []);
         let start = module.exported_function(START).filter(is_entry);
-        if start.is_none() && !testing::has_tests(module) {
-            return Err(LoadError::NoStart);
-        }
-        Ok(Program { code, start })
+        Ok(Program { code, start, loader: self.identity.clone() })
     }
 
     /// Says what can be said of a program before it is prepared and compiled, which may take minutes. What is malformed is

@@ -29,9 +29,9 @@ use lunatic_scheduler::{Clock, SystemClock};
 
 use crate::config::{MAX_WORKERS, RuntimeConfig, first_process};
 use crate::error::{LoadError, RuntimeError};
+use crate::inspect::Inspector;
 use crate::metrics::MetricsServer;
 use crate::program::{Loader, Program};
-use lunatic_core::inspect::Inspector;
 use lunatic_core::node::{self, Backend, Due, ExitStatus, Node, Terminals};
 use lunatic_core::process::Signal;
 use lunatic_resources::sys;
@@ -178,8 +178,13 @@ impl Runtime {
         ShutdownHandle { node: self.node.clone() }
     }
 
+    /// The node and its workers, which have not started.
+    pub(crate) fn into_parts(self) -> (Arc<Node>, Vec<Worker>) {
+        (self.node, self.workers)
+    }
+
     /// What it was built from, in place of itself.
-    pub(crate) fn into_blueprint(self) -> NodeTemplate {
+    pub(crate) fn into_template(self) -> NodeTemplate {
         self.template
     }
 
@@ -257,19 +262,29 @@ impl LeftBehind {
 
 impl NodeTemplate {
     fn new(config: RuntimeConfig) -> Result<NodeTemplate, RuntimeError> {
+        let loader = Arc::new(Loader::new(&config, false)?);
+        let first = Arc::new(first_process(config.clone(), &loader.functions)?);
+        NodeTemplate::of(&config, loader, first)
+    }
+
+    /// A template for a node whose programs are another loader's. `first` is what its first process may do.
+    pub(crate) fn of(
+        config: &RuntimeConfig,
+        loader: Arc<Loader>,
+        first: Arc<ProcessConfig>,
+    ) -> Result<NodeTemplate, RuntimeError> {
         if !(1..=MAX_WORKERS).contains(&config.workers) {
             return Err(RuntimeError::Workers);
         }
         if config.slice == 0 {
             return Err(RuntimeError::EmptySlice);
         }
-        let loader = Arc::new(Loader::new(&config, false)?);
         Ok(NodeTemplate {
             workers: config.workers,
             slice: config.slice,
             seed: config.seed,
             max_total_memory: config.max_total_memory,
-            config: Arc::new(first_process(config, &loader.functions)?),
+            config: first,
             loader,
         })
     }
@@ -334,7 +349,7 @@ impl ShutdownHandle {
     }
 }
 
-fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
+pub(crate) fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
     workers
         .into_iter()
         .enumerate()
@@ -348,7 +363,7 @@ fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHandle<()>>> {
 }
 
 /// Releases what processes hold, and flushes. Whether output is lost that its writers took for written; a message says so.
-fn settle(node: &Node) -> bool {
+pub(crate) fn settle(node: &Node) -> bool {
     if let Backend::Threads { files, .. } = &node.backend {
         files.finish();
     }

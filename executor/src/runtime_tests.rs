@@ -84,7 +84,7 @@ fn asks(guest: &mut Guest<'_>, work: impl FnOnce() + Send + 'static) -> HostCall
 }
 
 fn runtime(workers: usize, work: &Arc<Work>, begun: Receiver<()>) -> Runtime {
-    let config = RuntimeConfig { workers, ..RuntimeConfig::default() };
+    let config = RuntimeConfig::default().workers(workers);
     let mut loader = Loader::new(&config, false).unwrap();
     let (of_work, of_block, begun) = (work.clone(), work.clone(), Mutex::new(begun));
     let linker = loader.linker_mut();
@@ -188,7 +188,7 @@ const GUEST_WITH_BOMBS: &str = r#"(module
 #[test]
 fn a_panic_while_a_process_is_taken_apart_keeps_nobody_from_hearing_of_its_end() {
     for workers in [1, 2] {
-        let config = RuntimeConfig { workers, ..RuntimeConfig::default() };
+        let config = RuntimeConfig::default().workers(workers);
         let mut loader = Loader::new(&config, false).unwrap();
         loader.linker_mut().func("test", "wait_with_a_bomb", |guest: &mut Guest<'_>| {
             let bomb = Bomb;

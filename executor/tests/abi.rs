@@ -1,5 +1,5 @@
-//! Every host function of the table is called with each argument wrong that can be, in a process of its own: it traps, for
-//! the reason that it should, and nobody else is harmed. Then with none wrong: it does not trap.
+//! Calls every host function of the table with each of its arguments wrong, each call in a process of its own: the process traps
+//! for the expected reason, and no other process is affected. Then calls it with valid arguments: it does not trap.
 //!
 //! HOSTILE 22, 23, 24 and 26.
 
@@ -10,24 +10,24 @@ use std::fmt::Write;
 use common::abi::{Param, Row};
 use common::{Outcome, run, workers};
 
-/// Where the guest has what is right to point to. Bytes from `PLACES` on are anybody's.
+/// Addresses in the guest's memory that valid arguments point to. Results are written to the bytes from `PLACES` on.
 const PLACES: u32 = 4096;
 const TEXT: u32 = 1024;
 const NOT_TEXT: u32 = 1032;
 
-/// Bytes of the guest's memory.
+/// The size of the guest's memory in bytes.
 const MEMORY: u32 = 2 << 16;
 
-/// An identifier that nobody has.
+/// An identifier that no process has.
 const NOBODY: &str = "77777";
 
-/// What a fault says.
+// Parts of fault messages.
 const OUTSIDE: &str = "outside the memory";
 const NOT_UTF8: &str = "is not UTF-8";
 const UNKNOWN: &str = "there is no ";
 const NO_ADDRESS: &str = "an address has the type 4 or 6";
 
-/// Functions that cannot be called well, with the reason.
+/// Functions that trap even with valid arguments here, with the reason.
 const ALWAYS_TRAP: &[(&str, &str)] = &[
     ("lunatic::distributed::test_root_cert", "there is no control server"),
     ("lunatic::distributed::default_server_certificates", "as above"),
@@ -42,12 +42,12 @@ const ALWAYS_TRAP: &[(&str, &str)] = &[
     ("lunatic::ext::config::preopen_dir", "the guest here has no directory"),
     ("lunatic::ext::exit::exit", "it is how a process ends"),
     ("lunatic::sqlite::bind_value", "no bytes are no list"),
-    ("lunatic::sqlite::query_prepare", "the text here is no statement"),
+    ("lunatic::sqlite::query_prepare", "the text here is not a statement"),
     ("lunatic::trap::catch", "the guest here has no function to call back"),
     ("lunatic::wasi::config_preopen_dir", "the guest here has no directory"),
 ];
 
-/// A call: what is done before it, its arguments, and what its trap says, if it traps.
+/// A call: code that runs before it, its arguments, and a part of the trap's message, if it traps.
 struct Call {
     what: String,
     before: String,
@@ -63,11 +63,11 @@ impl Call {
     }
 }
 
-/// All calls of a function: the right one first.
+/// All calls of a function: the valid one first.
 fn calls(row: &Row) -> Vec<Call> {
     let name = format!("{}::{}", row.module, row.name);
     let before = match row.name.strip_prefix("take_") {
-        // What is to be taken is in the message.
+        // The resource to take is put into the message first.
         Some(kind) => format!("(drop (call $push_{kind} (call ${kind})))"),
         None => String::new(),
     };
@@ -83,7 +83,7 @@ fn calls(row: &Row) -> Vec<Call> {
         for (wrong, trap) in wrong_args(row, index) {
             let mut args = right.clone();
             let what = format!("{name}, argument {index}: {}", wrong.join(" "));
-            // Wrong lengths come with their pointers.
+            // A wrong length replaces the pointer before it, too.
             args.splice(index..(index + wrong.len()).min(args.len()), wrong.into_iter().map(|arg| vec![arg]));
             if let Param::Address = row.params[index] {
                 args = right.clone();
@@ -95,13 +95,13 @@ fn calls(row: &Row) -> Vec<Call> {
     calls
 }
 
-/// The address that is named in what a call is.
+/// The address in the description of a call.
 fn what_address(what: &str) -> Vec<String> {
     let text = what.split_once(": ").expect("it is there").1;
     text.split(';').map(String::from).collect()
 }
 
-/// What is right for a parameter.
+/// Valid arguments for a parameter.
 fn right_args(function: &str, row: &Row, index: usize) -> Vec<String> {
     let one = |text: String| vec![text];
     match &row.params[index] {
@@ -117,9 +117,9 @@ fn right_args(function: &str, row: &Row, index: usize) -> Vec<String> {
             .to_vec(),
         Param::Identifier(kind) if kind == "index" => one("(i64.const 0)".into()),
         Param::Identifier(kind) => one(format!("(call ${kind})")),
-        // Nobody is killed but who does not live.
+        // Kill only a process that does not exist.
         Param::Number("i64") if function == "lunatic::process::kill" => one("(i64.const 123456)".into()),
-        // None at all is refused by the system.
+        // The system refuses 0.
         Param::Number("i32") if function == "lunatic::networking::set_udp_socket_ttl" => {
             one("(i32.const 1)".into())
         }
@@ -128,13 +128,13 @@ fn right_args(function: &str, row: &Row, index: usize) -> Vec<String> {
     }
 }
 
-/// Whether it is a configuration or module that may be the caller's own: those come before the function's name.
+/// Whether the parameter is a configuration or module that may be the caller's own: these precede the function's name.
 fn is_optional(row: &Row, index: usize) -> bool {
     let name = row.params.iter().rposition(|param| *param == Param::Text);
     row.name.contains("spawn") && name.is_some_and(|name| (name - 2..name).contains(&index))
 }
 
-/// What is wrong for a parameter, and what is said of it. A pointer brings its length along.
+/// Invalid arguments for a parameter, with a part of the trap's message. A pointer includes its length.
 fn wrong_args(row: &Row, index: usize) -> Vec<(Vec<String>, &'static str)> {
     let range = |pointer: u32, length: u32| {
         vec![format!("(i32.const {})", pointer as i32), format!("(i32.const {})", length as i32)]
@@ -152,7 +152,7 @@ fn wrong_args(row: &Row, index: usize) -> Vec<(Vec<String>, &'static str)> {
             (range(MEMORY - 1, 2), OUTSIDE),
             (range(u32::MAX, 1), OUTSIDE),
             (range(u32::MAX - 15, 32), OUTSIDE),
-            // As bytes, this is 0 again, or fits.
+            // Counted in bytes, this overflows to 0 or to a valid length.
             (range(0, if *size == 8 { 1 << 29 } else { u32::MAX }), OUTSIDE),
         ],
         Param::Text => vec![
@@ -187,8 +187,8 @@ fn address(kind: u32, bytes: u32) -> String {
     [kind, bytes, 0, 0, 0].map(|number| format!("(i32.const {})", number as i32)).join(";")
 }
 
-/// What every guest here has: a way to make one of each kind of thing, and a first process that has each call made by a
-/// child, and goes on when that has ended.
+/// The common part of all guests here: functions that make a resource of each kind, and a first process that spawns a child for
+/// each call and continues when the child has ended.
 const PRELUDE: &str = r#"
   (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::process" "kill" (func $kill (param i64)))
@@ -272,7 +272,7 @@ const PRELUDE: &str = r#"
         (i32.const 0) (i32.const 0) (i32.const 3072)))
       (local.set $child (call $made))
       (drop (call $monitor (local.get $child)))
-      ;; Whoever waits, waits for nobody.
+      ;; Calls that wait do not wait for a living process.
       (if (i32.eq (call $receive (i32.const 0) (i32.const 0) (i64.const 1000)) (i32.const 9027))
         (then
           (call $kill (local.get $child))
@@ -281,7 +281,7 @@ const PRELUDE: &str = r#"
       (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
 "#;
 
-/// A guest that makes all calls of some functions.
+/// A guest that makes all calls of these functions.
 fn guest(rows: &[Row], calls: &[(usize, Call)]) -> String {
     let mut imports = String::new();
     for (index, row) in rows.iter().enumerate() {
@@ -318,7 +318,7 @@ fn guest(rows: &[Row], calls: &[(usize, Call)]) -> String {
         at += text.len().next_multiple_of(16);
     }
     let text = data.replace("\\n", "\\0a").replace("\\r", "\\0d");
-    // Imports come first.
+    // Imports precede all definitions.
     let (prelude_imports, prelude_rest) =
         PRELUDE.split_at(PRELUDE.find("(memory").expect("the memory is behind the imports"));
     format!(
@@ -327,12 +327,12 @@ fn guest(rows: &[Row], calls: &[(usize, Call)]) -> String {
     )
 }
 
-/// The name of a call's function: five letters.
+/// The name of a call's entry: five letters.
 fn export(number: usize) -> String {
     format!("c{number:04}")
 }
 
-/// What is said of the process of a call, if it did not end well.
+/// The report about the process of a call, if it trapped.
 fn report(outcome: &Outcome, number: usize) -> Option<&str> {
     let name = format!("({})", export(number));
     outcome.stderr.lines().find(|line| line.contains(&name))
@@ -352,7 +352,7 @@ fn check(namespace: &str) {
         let is_right = match (call.trap, report) {
             (None, None) => true,
             (Some(says), Some(report)) => report.contains(says),
-            // What ends a process is no trap.
+            // A function that ends the process does not trap.
             (Some(""), None) => true,
             _ => false,
         };
@@ -361,7 +361,7 @@ fn check(namespace: &str) {
         }
     }
     assert!(wrong.is_empty(), "{namespace}:\n{}", wrong.join("\n"));
-    assert_eq!(outcome.status, 0, "nobody else is harmed: {}", outcome.stderr);
+    assert_eq!(outcome.status, 0, "another process is affected: {}", outcome.stderr);
 }
 
 macro_rules! namespaces {

@@ -1,23 +1,13 @@
-//! Limits that a process sets for its children, and those of the first process: each has its own effect, ends no one
-//! else, and is only ever narrowed.
+//! Limits that a process sets for its children, and those of the first process: each has its own effect, ends no other process,
+//! and can only be narrowed.
 
 mod common;
 
 use std::num::NonZeroU64;
 
-use common::{Outcome, guest, run, workers};
-use lunatic_executor::RuntimeConfig;
+use common::{guest, passes, run, workers};
 
-/// Runs a guest at one worker and at three; it has to end well at each.
-fn passes(body: &str) -> Vec<Outcome> {
-    let runs = [1, 3].map(|count| run(workers(count), &guest(body)));
-    for outcome in &runs {
-        assert_eq!(outcome.status, 0, "{}{}", outcome.stdout, outcome.stderr);
-    }
-    runs.into()
-}
-
-/// Runs a child with a configuration that `limit` has been set in, which has to exceed the limit of this number.
+/// Runs a child with a configuration in which the code `limit` sets a limit. The child has to exceed the limit of this number.
 fn exceeds(limit: &str, child: &str, number: u32, says: &str) {
     let body = format!(
         r#"
@@ -41,7 +31,7 @@ fn exceeds(limit: &str, child: &str, number: u32, says: &str) {
     }
 }
 
-/// HOSTILE 21: what is queued counts against its owner, by number and by bytes, apart from memory.
+/// HOSTILE 21: queued messages count against the receiver's limits of messages and of bytes, separately from memory.
 #[test]
 fn messages_and_their_bytes_are_limited_apart_from_memory() {
     let sleeps = "(call $sleep (i64.const 1000000))";
@@ -60,7 +50,7 @@ fn messages_and_their_bytes_are_limited_apart_from_memory() {
 }
 
 #[test]
-fn a_mailbox_that_is_just_full_is_none_that_is_too_full() {
+fn a_mailbox_may_be_filled_up_to_its_limit() {
     passes(
         r#"
         (data (i32.const 1024) "child")
@@ -85,7 +75,7 @@ fn a_mailbox_that_is_just_full_is_none_that_is_too_full() {
     );
 }
 
-/// HOSTILE 8, with a limit: to the reduction, not to the unit of fuel.
+/// HOSTILE 8, with a limit: exact to the reduction, not to the unit of fuel.
 #[test]
 fn reductions_are_limited_exactly() {
     exceeds(
@@ -96,7 +86,7 @@ fn reductions_are_limited_exactly() {
     );
 }
 
-/// HOSTILE 19: the limit is shared by all that is spawned beneath, the error is the guest's, and nobody else suffers.
+/// HOSTILE 19: all descendants share the limit, the guest gets an error, and no other process is affected.
 #[test]
 fn a_spawn_bomb_ends_at_the_limit_of_its_configuration() {
     passes(
@@ -128,9 +118,9 @@ fn a_spawn_bomb_ends_at_the_limit_of_its_configuration() {
     );
 }
 
-/// HOSTILE 22: whoever keeps too much of what is known by number traps; other kinds are counted apart.
+/// HOSTILE 22: a process that keeps too many resources of a kind traps. Each kind is counted separately.
 #[test]
-fn what_is_known_by_number_is_limited() {
+fn resources_of_each_kind_are_limited() {
     let outcomes = passes(
         r#"
         (data (i32.const 1024) "configserrors")
@@ -166,7 +156,7 @@ fn what_is_known_by_number_is_limited() {
     }
 }
 
-/// HOSTILE 18: tables are not linear memory, but no way around its limit either.
+/// HOSTILE 18: tables count against the memory limit.
 #[test]
 fn tables_are_limited_with_memory() {
     passes(
@@ -185,7 +175,7 @@ fn tables_are_limited_with_memory() {
     );
 }
 
-/// HOSTILE 22: messages in timers are in no mailbox, and count all the same.
+/// HOSTILE 22: messages in timers are in no mailbox, but count as well.
 #[test]
 fn messages_in_timers_are_limited() {
     let outcomes = passes(
@@ -216,7 +206,7 @@ fn messages_in_timers_are_limited() {
     }
 }
 
-/// HOSTILE 32, for every limit: a child that asks for all there is gets what its parent has, and its own child no more.
+/// HOSTILE 32, for every limit: a child that asks for the largest value gets its parent's limit, and its own child no more.
 #[test]
 fn a_childs_limits_are_never_wider_than_its_parents() {
     passes(
@@ -264,9 +254,9 @@ fn a_childs_limits_are_never_wider_than_its_parents() {
     );
 }
 
-/// What the first process may use is the configuration's to say, and nobody beneath it may use more.
+/// The node's configuration limits the first process, and none of its descendants may use more.
 #[test]
-fn the_first_process_has_the_nodes_limits() {
+fn the_first_process_and_its_descendants_have_the_nodes_limits() {
     let spawns = guest(
         r#"
         (data (i32.const 1024) "child")
@@ -279,7 +269,7 @@ fn the_first_process_has_the_nodes_limits() {
           (call $assert (i32.eq (call $spawn_raw (i64.const 0) (call $create_config) (i64.const -1) (i32.const 1024)
             (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 16)) (i32.const 1))))"#,
     );
-    let outcome = run(RuntimeConfig { max_processes: NonZeroU64::new(3), ..workers(2) }, &spawns);
+    let outcome = run(workers(2).max_processes(NonZeroU64::new(3)), &spawns);
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
 
     let spin = guest(r#"(func (export "_start") (loop $forever (br $forever)))"#);
@@ -288,22 +278,20 @@ fn the_first_process_has_the_nodes_limits() {
     );
     let configs =
         guest(r#"(func (export "_start") (loop $forever (drop (call $create_config)) (br $forever)))"#);
-    // Every text of a guest's is the host's memory.
+    // Texts of a configuration are in the host's memory.
     let texts = r#"(module
-        (import "lunatic::process" "create_config" (func $create_config (result i64)))
-        (import "lunatic::wasi" "config_add_command_line_argument" (func $add (param i64 i32 i32)))
         (memory (export "memory") 2)
         (func (export "_start") (local $config i64)
             (local.set $config (call $create_config))
-            (loop $forever (call $add (local.get $config) (i32.const 0) (i32.const 131072)) (br $forever))))"#
+            (loop $forever (call $add_argument (local.get $config) (i32.const 0) (i32.const 131072)) (br $forever))))"#
         .to_owned();
     let limits = [
         (workers(1), &texts, "too many bytes of text in a configuration"),
-        (RuntimeConfig { max_reductions: Some(5000), ..workers(1) }, &spin, "5000 reductions"),
-        (RuntimeConfig { max_messages: Some(9), ..workers(1) }, &flood, "more than 9 messages"),
-        (RuntimeConfig { max_mailbox: Some(900), ..workers(1) }, &flood, "more than 900 bytes of messages"),
-        (RuntimeConfig { max_resources: Some(9), ..workers(1) }, &configs, "too many configurations"),
-        (RuntimeConfig { max_resources: Some(u64::MAX), ..workers(1) }, &configs, "too many configurations"),
+        (workers(1).max_reductions(Some(5000)), &spin, "5000 reductions"),
+        (workers(1).max_messages(Some(9)), &flood, "more than 9 messages"),
+        (workers(1).max_mailbox(Some(900)), &flood, "more than 900 bytes of messages"),
+        (workers(1).max_resources(Some(9)), &configs, "too many configurations"),
+        (workers(1).max_resources(Some(u64::MAX)), &configs, "too many configurations"),
     ];
     for (config, text, says) in limits {
         let outcome = run(config, text);
@@ -312,8 +300,8 @@ fn the_first_process_has_the_nodes_limits() {
     }
 }
 
-/// The first process has a large stack, and gives children a part of it; a child that was given one gives no more than
-/// that.
+/// The first process has a large stack and can give its children up to as much. A child can give its own children up to what it
+/// was given.
 #[test]
 fn a_child_has_the_native_stack_that_its_configuration_gives_it() {
     passes(

@@ -1,5 +1,5 @@
-//! Guests compile modules: what that may take, and what becomes of it when they end. And the cache, as an embedder
-//! gives it to a runtime.
+//! Modules that guests compile: what a compilation may take, and what happens to it when the guest ends. Also, the cache that an
+//! embedder gives to a runtime.
 
 mod common;
 
@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{Captured, guest, run, workers};
-use lunatic_executor::{Cache, Clock, Parts, Runtime, RuntimeConfig};
+use lunatic_executor::{Cache, Clock, Parts, Runtime};
 
 /// A string of WebAssembly text with these bytes.
 fn quoted(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
 }
 
-/// A module of about so many bytes, all of it code.
+/// A module of about `size` bytes, all of it code.
 fn module(size: usize) -> Vec<u8> {
     let body = "(local.set 0 (i32.div_u (i32.const 77777) (local.get 0)))".repeat(20);
     let function = format!("(func (param i32) (result i32) {body} (local.get 0))");
@@ -41,7 +41,7 @@ fn a_guest_compiles_a_module() {
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
 }
 
-/// HOSTILE 22 to 24: what travels with a message is taken once, by a number that is its own, and is not without end.
+/// HOSTILE 22 to 24: a resource in a message can be taken once, by its own index, and their number is limited.
 #[test]
 fn a_module_in_a_message_is_taken_once() {
     let wasm = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
@@ -59,7 +59,7 @@ fn a_module_in_a_message_is_taken_once() {
         ),
         ("(drop (call $push_module (i64.const 77)))", Some("no module with the identifier 77")),
     ] {
-        let config = RuntimeConfig { max_resources: Some(100), ..workers(1) };
+        let config = workers(1).max_resources(Some(100));
         let outcome = run(
             config,
             &guest(&format!(
@@ -85,7 +85,7 @@ fn a_module_in_a_message_is_taken_once() {
 
 /// HOSTILE 15 and 16, for a guest that compiles.
 #[test]
-fn a_module_beyond_what_a_guest_may_have_compiled_is_an_error() {
+fn compiling_a_module_that_is_too_large_returns_an_error() {
     let outcome = run(
         workers(1),
         &guest(
@@ -99,7 +99,7 @@ fn a_module_beyond_what_a_guest_may_have_compiled_is_an_error() {
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
 }
 
-/// A clock by which each look at it takes twenty seconds.
+/// A clock that advances by twenty seconds with each reading.
 #[derive(Default)]
 struct Racing(AtomicU64);
 
@@ -113,9 +113,9 @@ impl Clock for Racing {
     }
 }
 
-/// HOSTILE 15: what a guest has compiled has its time, by the node's clock.
+/// HOSTILE 15: the compilation of a guest's module has a deadline, by the node's clock.
 #[test]
-fn a_compilation_that_takes_too_long_is_an_error() {
+fn a_compilation_that_takes_too_long_returns_an_error() {
     let wasm = module(100_000);
     let text = guest(&format!(
         r#"
@@ -137,10 +137,10 @@ fn a_compilation_that_takes_too_long_is_an_error() {
     assert_eq!(stdout.text(), "compiling it takes more time than is allowed");
 }
 
-/// Three hundred processes begin to compile what takes about a second, and are killed. If any of that went on, the
-/// last one would have to wait longer than the test does.
+/// Three hundred processes begin compilations of about a second each, and are killed. If the compilations continued, the last
+/// process would wait longer than the test does.
 #[test]
-fn what_a_killed_process_has_compiled_is_not_compiled() {
+fn the_compilations_of_killed_processes_are_cancelled() {
     let wasm = module(100_000);
     let outcome = run(
         workers(2),
@@ -167,7 +167,7 @@ fn what_a_killed_process_has_compiled_is_not_compiled() {
 }
 
 #[test]
-fn a_program_is_kept_and_a_guests_module_is_not() {
+fn programs_are_cached_and_modules_of_guests_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Arc::new(Cache::open(directory.path(), Cache::DEFAULT_LIMIT).unwrap());
     let wasm = wat::parse_str(r#"(module (func (export "f")))"#).unwrap();
@@ -176,14 +176,15 @@ fn a_program_is_kept_and_a_guests_module_is_not() {
         (data (i32.const 4096) "{}")
         (func (export "_start")
           (call $assert (i32.eqz (call $compile_module (i32.const 4096) (i32.const {}) (i32.const 64)))))
+        (func $limits (call $set_max_memory (call $create_config) (i64.const 65536)))
         "#,
         quoted(&wasm),
         wasm.len()
     ));
     for _ in 0..2 {
-        let config = RuntimeConfig { cache: Some(cache.clone()), ..workers(1) };
+        let config = workers(1).cache(Some(cache.clone()));
         assert_eq!(run(config, &text).status, 0);
-        // It spawns and sets limits, so there is code for both layouts of memories.
+        // The guest imports functions that spawn and set limits, so its code is compiled for both layouts of memories.
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 }

@@ -1,5 +1,5 @@
-//! What a node gives back, as the system counts it: descriptors and threads of this whole process. So these tests are in a
-//! program of their own, and take turns.
+//! A node gives back its descriptors and threads. The system counts them for the whole process, so these tests are a program of
+//! their own, and run one at a time.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -8,35 +8,34 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, start, workers};
+use common::{PATIENCE, start, with_imports, workers};
 use lunatic_executor::{
-    PreopenedDir, Runtime, RuntimeConfig, Selection, TestBinary, TestEvent, TestOptions, TestResult, Verdict,
+    PreopenedDir, Runtime, Selection, TestBinary, TestEvent, TestOptions, TestResult, Verdict,
 };
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Until this is dropped, no other test here runs.
+/// While this is held, no other test here runs.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many entries there are of this process: `task` or `fd`.
+/// The number of threads (`task`) or descriptors (`fd`) of this process.
 fn count(of: &str) -> usize {
     std::fs::read_dir(format!("/proc/self/{of}")).expect("Linux has it").count()
 }
 
-/// Each node is given back when its test is over, with its threads and its descriptors.
+/// The node of each test gives back its threads and descriptors when the test is over.
 #[test]
 fn many_tests_leave_nothing_behind() {
     let _alone = alone();
     let tests: String = (0..300)
         .map(|n| format!("(func (export \"#lunatic_test_{n}\") (call $sleep (i64.const 1)))"))
         .collect();
-    let text =
-        format!(r#"(module (import "lunatic::process" "sleep_ms" (func $sleep (param i64))) {tests})"#);
-    let bytes = wat::parse_str(text).expect("the module is well-formed");
-    let config = RuntimeConfig { args: vec!["tests".into()], ..workers(2) };
+    let text = format!("(module {tests})");
+    let bytes = wat::parse_str(with_imports(&text)).expect("the module is well-formed");
+    let config = workers(2).args(vec!["tests".into()]);
     let runtime = Runtime::new(config).expect("a runtime");
     let program = runtime.load(&bytes).expect("it loads");
     let binary = TestBinary::new(runtime, &program, &bytes).expect("its tests are found");
@@ -52,20 +51,20 @@ fn many_tests_leave_nothing_behind() {
     };
     binary.run(&tests, options, tell).expect("there are threads");
     assert_eq!(passed, 300);
-    // Four nodes at a time, not all that there were.
+    // At most four nodes exist at a time.
     assert!(most[0] < before[0] + 60 && most[1] < before[1] + 60, "{before:?} before, {most:?} meanwhile");
     let started = Instant::now();
-    // Threads that were joined may still be listed for a moment.
+    // The system may list threads for a moment after they were joined.
     while count("task") > before[0] || count("fd") > before[1] {
         assert!(started.elapsed() < PATIENCE, "{before:?} before, {:?} after", [count("task"), count("fd")]);
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Of those who waited at a socket that others have, too, and were killed, it keeps nothing: no configuration, and so no
-/// directory of theirs.
+/// Processes wait at a shared listener and are killed. The listener keeps nothing of them: neither their configurations nor their
+/// directories.
 #[test]
-fn those_who_waited_at_a_listener_and_were_killed_are_not_kept() {
+fn a_listener_keeps_nothing_of_killed_processes_that_waited_at_it() {
     const CHILDREN: usize = 300;
     let _alone = alone();
     let before = count("fd");
@@ -73,11 +72,7 @@ fn those_who_waited_at_a_listener_and_were_killed_are_not_kept() {
     std::fs::create_dir(directory.path().join("sub")).unwrap();
     let dir = PreopenedDir { host: directory.path().into(), guest: "data".into(), is_read_only: false };
     let listener = Arc::new(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let config = RuntimeConfig { dirs: vec![dir], listeners: vec![listener], ..workers(2) };
-    let imports = r#"
-        (import "wasi_snapshot_preview1" "sock_accept" (func $sock_accept (param i32 i32 i32) (result i32)))
-        (import "lunatic::wasi" "config_preopen_dir" (func $preopen (param i64 i32 i32)))
-        (import "lunatic::ext::config" "give_listeners" (func $give_listeners (param i64)))"#;
+    let config = workers(2).dirs(vec![dir]).listeners(vec![listener]);
     let guest = common::guest(&format!(
         r#"(data (i32.const 1024) "data/sub" "accept")
                (func (export "accept")
@@ -101,7 +96,7 @@ fn those_who_waited_at_a_listener_and_were_killed_are_not_kept() {
                  (call $say (i32.const 1024) (i32.const 4))
                  (call $sleep (i64.const 1000)))"#
     ));
-    let running = start(config, &guest.replacen("(module", &format!("(module {imports}"), 1));
+    let running = start(config, &guest);
     let started = Instant::now();
     while running.stdout.bytes().is_empty() {
         assert!(started.elapsed() < SOON, "{}", running.stderr.text());
@@ -109,6 +104,6 @@ fn those_who_waited_at_a_listener_and_were_killed_are_not_kept() {
     }
     let open = count("fd");
     assert_eq!(running.ended.recv_timeout(SOON), Ok(0), "{}", running.stderr.text());
-    // The node itself has some.
+    // The node itself has some descriptors.
     assert!(open < before + 50, "{open} descriptors, {before} before");
 }

@@ -1,10 +1,10 @@
-//! The same cases here and in Erlang, whose guarantees these are: what a process is told has to be the same, in the same
-//! order. Without `escript` (Debian's `erlang-base`) there is nothing to compare with, and the test says so.
+//! The same cases here and in Erlang, which defines these guarantees: a process must receive the same messages in the same order.
+//! Without `escript` (Debian's `erlang-base`) the test is skipped.
 //!
-//! A trace is what arrives: `m4` a message with the tag 4, `x` a linked process's end or an exit signal, `d` a monitored
-//! process's end, followed by 0 for a normal end, 3 for a kill, 6 for a process that does not exist, and 7 and a number
-//! for a reason. Of an end by a link it is the first end's, which Erlang passes on as the reason, and we as the cause. Left
-//! out is where we differ on purpose: a normal end is no message to those who are linked.
+//! A trace lists what arrives: `m4` is a message with the tag 4, `x` the end of a linked process or an exit signal, `d` the end of
+//! a monitored process. `x` and `d` are followed by 0 for a normal end, 3 for a kill, 6 for a process that does not exist, and 7
+//! and a number for a reason. For an end through a link it is the first end's reason, which Erlang passes on as the reason, and we
+//! as the cause. The cases avoid an intended difference: here, a normal end is not a message to linked processes.
 
 mod common;
 
@@ -13,9 +13,9 @@ use std::process::Command;
 
 use common::{guest, run, workers};
 
-/// A case: what it is about, as a guest that has `$child` (waits for a message, then ends with the number in it as its
-/// reason), `$oldest` and `$youngest` (the ends of a chain of three that are linked, the last of which is such a child)
-/// and `$end_of (pid)` (waits until a process is gone, seen by nobody), and in Erlang.
+/// A case: its name, its code as a guest, and its code in Erlang. The guest has `$child` (waits for a message, then ends with the
+/// number in it as its reason), `$oldest` and `$youngest` (the ends of a chain of three linked processes, the last of which is
+/// such a child) and `$end_of (pid)` (waits until a process is gone, without a monitor).
 const CASES: &[(&str, &str, &str)] = &[
     (
         "a message sent before an exit arrives before it",
@@ -23,28 +23,28 @@ const CASES: &[(&str, &str, &str)] = &[
         "P = spawn_link(fun talker/0), P ! 5",
     ),
     (
-        "a normal exit is told by a monitor",
+        "a monitor reports a normal exit",
         "(local.set $p (call $child)) (call $monitor (local.get $p)) (call $tell (local.get $p) (i64.const 0))",
         "P = spawn(fun child/0), monitor(process, P), P ! 0",
     ),
     (
-        "a reason is told by a monitor",
+        "a monitor reports a reason",
         "(local.set $p (call $child)) (call $monitor (local.get $p)) (call $tell (local.get $p) (i64.const 8))",
         "P = spawn(fun child/0), monitor(process, P), P ! 8",
     ),
     (
-        "a kill is told by a link",
+        "a link reports a kill",
         "(local.set $p (call $child)) (call $link (i64.const 4) (local.get $p)) (call $kill (local.get $p))",
         "P = spawn(fun child/0), link(P), exit(P, kill)",
     ),
     (
-        "who is linked five times is told once",
+        "five links notify once",
         "(local.set $p (call $child)) (call $link (i64.const 1) (local.get $p)) (call $link (i64.const 2) (local.get $p))
          (call $link (i64.const 3) (local.get $p)) (call $kill (local.get $p))",
         "P = spawn(fun child/0), link(P), link(P), link(P), exit(P, kill)",
     ),
     (
-        "who monitors three times is told three times",
+        "three monitors notify three times",
         "(local.set $p (call $child)) (call $monitor (local.get $p)) (call $monitor (local.get $p))
          (call $monitor (local.get $p)) (call $kill (local.get $p))",
         "P = spawn(fun child/0), [monitor(process, P) || _ <- [1, 2, 3]], exit(P, kill)",
@@ -157,7 +157,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// How long nothing has to come until a trace is over.
+/// A trace is over when nothing has arrived for so long.
 const SILENCE: u32 = 500;
 
 fn here(case: &str) -> String {
@@ -210,7 +210,7 @@ fn here(case: &str) -> String {
     outcome.stdout
 }
 
-/// A line for each case, or `None` without Erlang.
+/// The traces in Erlang, one per case, or `None` without Erlang.
 fn in_erlang() -> Option<Vec<String>> {
     let cases: Vec<_> = CASES.iter().map(|(_, _, erlang)| format!("fun() -> {erlang} end")).collect();
     let script = format!(
@@ -261,7 +261,7 @@ cases() -> [
 }
 
 #[test]
-fn processes_are_told_what_they_are_in_erlang() {
+fn processes_receive_the_same_as_in_erlang() {
     let Some(expected) = in_erlang() else {
         common::skip("there is no escript to compare with (Debian: erlang-base)");
         return;

@@ -1,20 +1,15 @@
-//! `lunatic::ext::*`, but for what the guarantees are about, which is in `guarantees.rs`, and wrong pointers, which are in
-//! `abi.rs`.
+//! `lunatic::ext::*`. The guarantees are in `guarantees.rs`, wrong pointers in `abi.rs`.
 
 mod common;
 
 use common::{SHORT_MESSAGE, guest, run, workers};
 
-/// Runs a guest at one worker and at three; it has to end well at each.
+/// Runs a guest with this body and `$short_message`, the bytes that a short message counts.
 fn passes(body: &str) {
-    for count in [1, 3] {
-        let short = format!("(func $short_message (result i64) (i64.const {SHORT_MESSAGE}))");
-        let outcome = run(workers(count), &guest(&(short + body)));
-        assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
-    }
+    common::passes(&format!("(func $short_message (result i64) (i64.const {SHORT_MESSAGE})) {body}"));
 }
 
-/// Runs a guest that traps, and says why.
+/// Runs a guest that traps. Returns the report.
 fn traps(body: &str, says: &str) {
     let outcome = run(workers(1), &guest(body));
     assert_eq!(outcome.status, 134, "{body}");
@@ -22,12 +17,12 @@ fn traps(body: &str, says: &str) {
 }
 
 #[test]
-fn there_is_a_version() {
+fn the_extensions_have_a_version() {
     passes(r#"(func (export "_start") (call $assert (i32.eq (call $ext_version) (i32.const 5))))"#);
 }
 
 #[test]
-fn a_process_tells_about_itself() {
+fn a_process_can_ask_about_itself() {
     passes(
         r#"
         (data (i32.const 1024) "child")
@@ -58,7 +53,7 @@ fn a_process_tells_about_itself() {
 }
 
 #[test]
-fn a_process_tells_about_others_whatever_they_do() {
+fn a_process_can_ask_about_others_in_any_state() {
     passes(
         r#"
         (data (i32.const 1024) "sleepwaitspin")
@@ -101,7 +96,7 @@ fn a_process_tells_about_others_whatever_they_do() {
             (call $ask (local.get $pid))
             (br_if $until (i64.lt_u (call $field (i32.const 3)) (i64.const 100000))))
           (call $assert (i64.eq (call $field (i32.const 0)) (i64.const 1)))
-          ;; Two who ask each other, one who is dead, and no one.
+          ;; Two processes that ask each other, a dead one, and one that never existed.
           (call $monitor (local.get $pid))
           (call $kill (local.get $pid))
           (call $assert (i32.le_u (call $info (local.get $pid) (i32.const 2048) (i32.const 80)) (i32.const 10)))
@@ -113,7 +108,7 @@ fn a_process_tells_about_others_whatever_they_do() {
 }
 
 #[test]
-fn two_who_ask_each_other_are_both_answered() {
+fn two_processes_that_ask_each_other_are_both_answered() {
     passes(
         r#"
         (data (i32.const 1024) "asks")
@@ -134,9 +129,9 @@ fn two_who_ask_each_other_are_both_answered() {
     );
 }
 
-/// No more is written than there is room for, and a name that does not fit is cut.
+/// Only as much is written as the buffer holds, and a name that does not fit is cut.
 #[test]
-fn what_does_not_fit_is_left_out() {
+fn information_that_does_not_fit_is_cut() {
     passes(
         r#"
         (data (i32.const 1024) "name")
@@ -154,14 +149,14 @@ fn what_does_not_fit_is_left_out() {
 }
 
 #[test]
-fn a_bounded_mailbox_drops_the_newest_and_its_owner_lives() {
+fn a_full_mailbox_can_drop_new_messages_instead_of_ending_its_process() {
     passes(
         r#"
         (data (i32.const 1024) "child")
         (func (export "child") (local $i i64)
           (call $mailbox_policy (i32.const 1))
           (call $send (i64.const 1) (i64.const 5))
-          ;; The signal that says that all have been sent is no message, and always arrives.
+          ;; The death that reports that all have been sent does not count as a message, and always arrives.
           (call $die_when_link_dies (i32.const 0))
           (call $assert (i32.eq (call $wait (i64.const 100) (i64.const 0)) (i32.const 9027)))
           (loop $until
@@ -206,7 +201,7 @@ fn a_bounded_mailbox_drops_the_newest_and_its_owner_lives() {
 }
 
 #[test]
-fn an_end_with_a_reason_is_the_first_processs_status_and_catch_does_not_catch_it() {
+fn an_exit_reason_is_the_exit_status_and_cannot_be_caught() {
     for (call, status) in [
         ("(call $exit_with (i64.const 0))", 0),
         ("(call $exit_with (i64.const 7))", 134),
@@ -249,9 +244,9 @@ fn wrong_use_traps() {
     }
 }
 
-/// Three that never stop, on one worker: each has turns, and the more urgent has more of them.
+/// Three processes that compute for ever on one worker: each gets turns, and one of higher priority gets more of them.
 #[test]
-fn the_more_urgent_has_more_turns_and_nobody_has_none() {
+fn higher_priority_gets_more_turns_and_no_process_starves() {
     let body = r#"
         (data (i32.const 1024) "lownormalhigh")
         (func $spin (loop $forever (br $forever)))
@@ -282,7 +277,7 @@ fn the_more_urgent_has_more_turns_and_nobody_has_none() {
 }
 
 #[test]
-fn a_process_is_no_more_urgent_than_it_may_be() {
+fn the_priority_of_a_process_is_limited() {
     passes(
         r#"
         (data (i32.const 1024) "child")

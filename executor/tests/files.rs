@@ -1,39 +1,32 @@
-//! Files through WASI: below the given directory, and nowhere else.
+//! Files through WASI: below the preopened directory, and nowhere else.
 
 mod common;
 
 use common::{run, workers};
 use lunatic_executor::PreopenedDir;
 
-/// Opens two paths and copies the first file to standard output; ends with status 40 + the errno of a step
-/// that fails where it should not.
+/// Opens two paths and copies the first file to standard output. Exits with 40 + the errno of a step that fails unexpectedly.
 const GUEST: &str = r#"(module
-  (import "wasi_snapshot_preview1" "path_open"
-    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "fd_prestat_dir_name" (func $name (param i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 1)
   (data (i32.const 100) "in.txt../secret/etc/passwdlink")
   (func $path (param i32 i32) (result i32)
-    (call $open (i32.const 3) (i32.const 1) (local.get 0) (local.get 1) (i32.const 0) (i64.const 2) (i64.const 0)
+    (call $path_open (i32.const 3) (i32.const 1) (local.get 0) (local.get 1) (i32.const 0) (i64.const 2) (i64.const 0)
       (i32.const 0) (i32.const 0)))
   (func $ok (param i32)
     (if (local.get 0) (then (call $exit (i32.add (i32.const 40) (local.get 0))))))
   (func $refused (param i32)
     (if (i32.eqz (local.get 0)) (then (call $exit (i32.const 1)))))
   (func (export "_start")
-    (call $ok (call $name (i32.const 3) (i32.const 300) (i32.const 4)))
+    (call $ok (call $fd_prestat_dir_name (i32.const 3) (i32.const 300) (i32.const 4)))
     (call $refused (call $path (i32.const 106) (i32.const 9)))
     (call $refused (call $path (i32.const 115) (i32.const 11)))
     (call $refused (call $path (i32.const 126) (i32.const 4)))
     (call $ok (call $path (i32.const 100) (i32.const 6)))
     (i32.store (i32.const 8) (i32.const 200))
     (i32.store (i32.const 12) (i32.const 50))
-    (call $ok (call $read (i32.load (i32.const 0)) (i32.const 8) (i32.const 1) (i32.const 16)))
+    (call $ok (call $fd_read (i32.load (i32.const 0)) (i32.const 8) (i32.const 1) (i32.const 16)))
     (i32.store (i32.const 12) (i32.load (i32.const 16)))
-    (call $ok (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 16)))))"#;
+    (call $ok (call $fd_write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 16)))))"#;
 
 #[test]
 fn a_guest_reads_below_its_directory_and_cannot_leave_it() {
@@ -51,37 +44,29 @@ fn a_guest_reads_below_its_directory_and_cannot_leave_it() {
 }
 
 #[test]
-fn without_a_directory_there_is_none() {
+fn without_a_preopened_directory_no_file_can_be_opened() {
     let outcome = run(workers(1), GUEST);
     assert_eq!(outcome.status, 40 + 8, "{}", outcome.stderr);
 }
 
-/// Opens what is named `f` in its directory for reading and writing, and goes on with `$main (descriptor)`. `$call` ends
-/// the program with 40 + an errno that is not 0.
+/// Opens `f` in its directory for reading and writing, and calls `$main (descriptor)`. `$call` exits with 40 + an errno that is
+/// not 0.
 fn with_open_file(body: &str) -> String {
     format!(
         r#"(module
-          (import "wasi_snapshot_preview1" "path_open"
-            (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_pread" (func $pread (param i32 i32 i32 i64 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_pwrite" (func $pwrite (param i32 i32 i32 i64 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_fdstat_get" (func $fdstat (param i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
           (memory (export "memory") 64)
           (data (i32.const 0) "f")
           (func $call (param i32) (if (local.get 0) (then (call $exit (i32.add (i32.const 40) (local.get 0))))))
           (func $assert (param i32) (if (i32.eqz (local.get 0)) (then unreachable)))
           (func $open_f (result i32)
-            (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)
+            (call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)
               (i64.const 0x46) (i64.const 0) (i32.const 0) (i32.const 32)))
           {body}
           (func (export "_start") (call $call (call $open_f)) (call $main (i32.load (i32.const 32)))))"#
     )
 }
 
-/// Runs a guest that has this directory.
+/// Runs a guest with this directory preopened.
 fn run_in(host: &std::path::Path, body: &str) -> common::Outcome {
     let mut config = workers(1);
     config.dirs.push(PreopenedDir { host: host.into(), guest: "data".into(), is_read_only: false });
@@ -94,7 +79,7 @@ fn one_call_moves_all_of_a_regular_file() {
     let path = directory.path().join("f");
     let content: Vec<u8> = (0..3_000_000u32).map(|index| (index / 7) as u8 & 0x7f).collect();
     std::fs::write(&path, &content).unwrap();
-    // Into two buffers, the second of which begins in the middle of a piece; then all of it at positions.
+    // Into two buffers, the second of which begins in the middle of a piece; then everything at explicit positions.
     let outcome = run_in(
         directory.path(),
         r#"
@@ -105,18 +90,18 @@ fn one_call_moves_all_of_a_regular_file() {
         (func $moved (param i32) (call $assert (i32.eq (i32.load (i32.const 96)) (local.get 0))))
         (func $main (param $fd i32)
           (call $buffers (i32.const 1500000) (i32.const 2000000))
-          (call $call (call $read (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
+          (call $call (call $fd_read (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
           (call $moved (i32.const 3000000))
-          (call $call (call $read (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
+          (call $call (call $fd_read (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
           (call $moved (i32.const 0))
           (call $buffers (i32.const 100) (i32.const 2999900))
-          (call $call (call $write (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
+          (call $call (call $fd_write (local.get $fd) (i32.const 64) (i32.const 2) (i32.const 96)))
           (call $moved (i32.const 3000000))
-          (call $call (call $pread (local.get $fd) (i32.const 64) (i32.const 2) (i64.const 3000000) (i32.const 96)))
+          (call $call (call $fd_pread (local.get $fd) (i32.const 64) (i32.const 2) (i64.const 3000000) (i32.const 96)))
           (call $moved (i32.const 3000000))
-          (call $call (call $pwrite (local.get $fd) (i32.const 64) (i32.const 2) (i64.const 6000000) (i32.const 96)))
+          (call $call (call $fd_pwrite (local.get $fd) (i32.const 64) (i32.const 2) (i64.const 6000000) (i32.const 96)))
           (call $moved (i32.const 3000000))
-          (call $call (call $write (i32.const 1) (i32.const 64) (i32.const 2) (i32.const 96)))
+          (call $call (call $fd_write (i32.const 1) (i32.const 64) (i32.const 2) (i32.const 96)))
           (call $moved (i32.const 3000000)))"#,
     );
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
@@ -130,14 +115,14 @@ fn one_call_moves_all_of_a_regular_file() {
 #[cfg(target_os = "linux")]
 fn a_device_is_not_a_regular_file() {
     const KIND: &str = r#"(func $main (param $fd i32)
-        (call $call (call $fdstat (local.get $fd) (i32.const 64)))
+        (call $call (call $fd_fdstat_get (local.get $fd) (i32.const 64)))
         (call $exit (i32.load8_u (i32.const 64))))"#;
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("f"), "").unwrap();
     assert_eq!(run_in(directory.path(), KIND).status, 4, "a regular file");
     let null = with_open_file(KIND).replace(r#""f""#, r#""null""#).replace(
-        "(call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1)",
-        "(call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 4)",
+        "(call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1)",
+        "(call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 4)",
     );
     let mut config = workers(1);
     config.dirs.push(PreopenedDir { host: "/dev".into(), guest: "dev".into(), is_read_only: false });
@@ -146,7 +131,7 @@ fn a_device_is_not_a_regular_file() {
 
 #[test]
 fn the_number_of_files_can_be_raised_and_lowered() {
-    /// Opens files until that fails, at most 6,000, and ends with how many hundreds there were.
+    /// Opens files until that fails, at most 6,000. Exits with the number of hundreds that were opened.
     const MANY: &str = r#"(func $main (param $fd i32) (local $count i32)
         (local.set $count (i32.const 1))
         (block $end (loop $next

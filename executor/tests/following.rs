@@ -1,5 +1,5 @@
-//! Processes that work with files go on where that was done, on threads that are not workers: whatever they can do
-//! elsewhere they can do there, and nobody else is held up.
+//! Processes continue on the threads that do their file work, which are not workers. They can do there what they can do on
+//! workers, and do not delay other processes.
 
 mod common;
 
@@ -11,8 +11,8 @@ use lunatic_executor::{PreopenedDir, RuntimeConfig};
 /// Numbers of workers.
 const COUNTS: [usize; 3] = [1, 2, 4];
 
-/// What the guests here use besides. A process that works begins with `$open`, which makes a file of its own, named by a
-/// letter of its identifier; then each `$work` is a write to it.
+/// Helpers of the guests here. A process that does file work begins with `$open`, which creates a file named by a letter of the
+/// process's identifier; each `$work` is a write to it.
 const FILES: &str = r#"
     (data (i32.const 1024) "fileworkspinblockmorefifo")
     (func $path (param $path i32) (param $length i32) (param $how i32) (param $rights i64) (result i32)
@@ -47,9 +47,7 @@ const FILES: &str = r#"
 const FILE: &str = "fil";
 
 fn with_files(body: &str) -> String {
-    let import = r#"(import "wasi_snapshot_preview1" "path_open"
-        (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))"#;
-    guest(&format!("{FILES} {body}")).replacen("(module", &format!("(module {import}"), 1)
+    guest(&format!("{FILES} {body}"))
 }
 
 fn below(directory: &Path, count: usize) -> RuntimeConfig {
@@ -63,7 +61,7 @@ fn run_below(directory: &Path, count: usize, body: &str) -> Outcome {
 }
 
 #[test]
-fn the_first_process_ends_where_it_works() {
+fn the_first_process_can_end_on_a_thread_for_files() {
     let directory = tempfile::tempdir().unwrap();
     for count in COUNTS {
         for _ in 0..20 {
@@ -82,7 +80,7 @@ fn the_first_process_ends_where_it_works() {
 }
 
 #[test]
-fn traps_are_traps_there() {
+fn traps_work_on_threads_for_files() {
     let directory = tempfile::tempdir().unwrap();
     let overflow = "(func $deep (result i32) (i32.add (i32.const 1) (call $deep)))";
     for (fault, says) in [
@@ -102,10 +100,10 @@ fn traps_are_traps_there() {
 }
 
 #[test]
-fn what_is_written_is_there_however_many_write() {
+fn all_writes_of_many_processes_arrive() {
     let directory = tempfile::tempdir().unwrap();
     for count in COUNTS {
-        // More than the threads for files, and than the letters: files are written by several.
+        // More processes than threads for files, and than letters: several write to the same file.
         let outcome = run_below(
             directory.path(),
             count,
@@ -123,9 +121,9 @@ fn what_is_written_is_there_however_many_write() {
     }
 }
 
-/// Ticks of 10 ms, none of which may be later than a second: this is for machines that have much else to do.
+/// Ticks of 10 ms. None may be late by more than a second, which allows for a busy machine.
 #[test]
-fn guarantee_37_ticks_come_beside_those_who_compute_and_those_who_work() {
+fn guarantee_37_ticks_come_beside_computing_processes_and_file_work() {
     let directory = tempfile::tempdir().unwrap();
     for count in COUNTS {
         let outcome = run_below(
@@ -148,9 +146,9 @@ fn guarantee_37_ticks_come_beside_those_who_compute_and_those_who_work() {
     }
 }
 
-/// Nothing but the process itself runs while it works, so all workers sleep: what it sets in its turns they must be told.
+/// Only this process runs, so all workers sleep while it does file work. A timer that it sets must wake them.
 #[test]
-fn a_timer_that_is_set_there_wakes_who_sleeps() {
+fn a_timer_set_on_a_thread_for_files_wakes_sleeping_workers() {
     let directory = tempfile::tempdir().unwrap();
     for count in COUNTS {
         let outcome = run_below(
@@ -169,11 +167,11 @@ fn a_timer_that_is_set_there_wakes_who_sleeps() {
     }
 }
 
-/// A job that never ends keeps its thread and nothing else: its process is gone at once when it is killed, and more such
-/// processes than may run on these threads keep none of the others from their work.
+/// A job that never ends keeps its thread and nothing else. Its process ends at once when it is killed, and more such processes
+/// than may run on these threads do not keep others from their file work.
 #[cfg(unix)]
 #[test]
-fn who_is_killed_during_its_work_is_gone_at_once() {
+fn a_process_killed_during_file_work_ends_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let fifo = std::process::Command::new("mkfifo").arg(directory.path().join("fifo")).status();
     assert!(fifo.unwrap().success());
@@ -184,7 +182,7 @@ fn who_is_killed_during_its_work_is_gone_at_once() {
             r#"(func (export "block") (local $fd i32)
                  (call $work_much (call $open))
                  (call $send (i64.const 1) (i64.const 5))
-                 ;; Nobody ever writes to it.
+                 ;; No process ever writes to it.
                  (local.set $fd (call $path (i32.const 1045) (i32.const 4) (i32.const 0) (i64.const 2)))
                  (i32.store (i32.const 72) (i32.const 2048))
                  (i32.store (i32.const 76) (i32.const 16))
@@ -197,7 +195,7 @@ fn who_is_killed_during_its_work_is_gone_at_once() {
                    (call $assert (i32.eqz (call $wait (i64.const 5) (i64.const -1))))
                    (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 8))))
                  (call $work_much (call $open))
-                 ;; Most of them have come to where they are blocked; who has not is killed before.
+                 ;; Most of them are blocked by now; the others are killed before that.
                  (call $sleep (i64.const 20))
                  (local.set $i (i32.const 0))
                  (loop $more
@@ -213,9 +211,9 @@ fn who_is_killed_during_its_work_is_gone_at_once() {
     }
 }
 
-/// A process that works is killed at any moment: in a turn, in its work, between the two.
+/// A process that does file work is killed at any moment: in a turn, in its work, or in between.
 #[test]
-fn who_works_can_be_killed_at_any_moment() {
+fn a_process_with_file_work_can_be_killed_at_any_moment() {
     let directory = tempfile::tempdir().unwrap();
     for count in COUNTS {
         let outcome = run_below(
@@ -237,9 +235,9 @@ fn who_works_can_be_killed_at_any_moment() {
     }
 }
 
-/// Looking at a process that works, and answering one that asks about it, is between two turns as ever.
+/// A process that does file work is inspected, and answers requests about itself, between two of its turns.
 #[test]
-fn who_works_can_be_asked_about_and_sends_and_receives() {
+fn a_process_with_file_work_can_be_inspected_and_sends_and_receives() {
     let directory = tempfile::tempdir().unwrap();
     for count in COUNTS {
         let outcome = run_below(

@@ -1,5 +1,5 @@
-//! What a guest makes the host keep has a bound, whatever it is: each test takes one way to fill the host's memory or its
-//! descriptors as far as it goes, and sees by what it ends.
+//! Everything that a guest makes the host keep is bounded. Each test uses one way to fill the host's memory or descriptors until a
+//! limit ends it, and checks which limit that is.
 
 mod common;
 
@@ -8,21 +8,21 @@ use std::net::UdpSocket;
 use common::{Outcome, guest, run, workers};
 use lunatic_executor::{PreopenedDir, RuntimeConfig};
 
-/// Bytes that a process here may have of memory, and that the host may keep for it.
+/// The bytes of memory that a process here may have, and that the host may keep for it.
 const MAX_MEMORY: u64 = 4 << 20;
 
 /// The limits that bound what a guest takes.
 fn limited() -> RuntimeConfig {
-    RuntimeConfig { max_memory: MAX_MEMORY, max_processes: 4.try_into().ok(), ..workers(2) }
+    workers(2).max_memory(MAX_MEMORY).max_processes(4.try_into().ok())
 }
 
-fn with(config: RuntimeConfig, imports: &str, body: &str) -> Outcome {
-    run(config, &guest(body).replacen("(module", &format!("(module {imports}"), 1))
+fn with(config: RuntimeConfig, body: &str) -> Outcome {
+    run(config, &guest(body))
 }
 
-/// Runs a guest whose first process goes on until a limit ends it by a trap, which says this.
-fn ends_by(config: RuntimeConfig, imports: &str, says: &str, body: &str) {
-    let outcome = with(config, imports, body);
+/// Runs a guest whose first process continues until it traps at a limit, with a message that contains `says`.
+fn ends_by(config: RuntimeConfig, says: &str, body: &str) {
+    let outcome = with(config, body);
     assert!(outcome.stderr.contains(says), "{says}: {}{}", outcome.stdout, outcome.stderr);
     assert_eq!(outcome.status, 134);
 }
@@ -30,10 +30,9 @@ fn ends_by(config: RuntimeConfig, imports: &str, says: &str, body: &str) {
 const OF_THIS_PROCESS: &str = "what the host keeps for this process would exceed its limit of 4194304 bytes";
 
 #[test]
-fn names_are_charged_to_the_process_that_puts_them() {
+fn names_are_charged_to_the_process_that_registers_them() {
     ends_by(
         limited(),
-        "",
         OF_THIS_PROCESS,
         r#"
         ;; Each name is another one, by its first bytes.
@@ -49,10 +48,9 @@ fn names_are_charged_to_the_process_that_puts_them() {
 }
 
 #[test]
-fn a_name_of_another_node_is_not_kept() {
+fn a_name_of_another_node_is_refused() {
     let outcome = with(
         limited(),
-        "",
         r#"
         (data (i32.const 1024) "name")
         (func (export "_start")
@@ -66,7 +64,6 @@ fn a_name_of_another_node_is_not_kept() {
 fn messages_in_timers_count_in_the_quota_when_their_process_has_ended() {
     let outcome = with(
         limited(),
-        "",
         r#"
         (data (i32.const 1024) "child")
         ;; Leaves three megabytes in a timer, and ends.
@@ -99,12 +96,11 @@ fn messages_in_timers_count_in_the_quota_when_their_process_has_ended() {
 #[test]
 fn exit_signals_count_like_messages() {
     for (config, says) in [
-        (RuntimeConfig { max_messages: Some(1000), ..limited() }, "more than 1000 messages"),
-        (RuntimeConfig { max_mailbox: Some(100_000), ..limited() }, "more than 100000 bytes of messages"),
+        (limited().max_messages(Some(1000)), "more than 1000 messages"),
+        (limited().max_mailbox(Some(100_000)), "more than 100000 bytes of messages"),
     ] {
         ends_by(
             config,
-            "",
             says,
             r#"
             (func (export "_start")
@@ -117,8 +113,7 @@ fn exit_signals_count_like_messages() {
 #[test]
 fn deaths_of_monitored_processes_count_like_messages() {
     ends_by(
-        RuntimeConfig { max_messages: Some(1000), ..limited() },
-        "",
+        limited().max_messages(Some(1000)),
         "more than 1000 messages",
         r#"(func (export "_start") (loop $forever (call $monitor (i64.const 123456789)) (br $forever)))"#,
     );
@@ -127,8 +122,7 @@ fn deaths_of_monitored_processes_count_like_messages() {
 #[test]
 fn a_supervisor_that_drops_messages_outlives_a_flood_of_exit_signals() {
     let outcome = with(
-        RuntimeConfig { max_messages: Some(100), ..limited() },
-        "",
+        limited().max_messages(Some(100)),
         r#"
         (data (i32.const 1024) "child")
         (func (export "child") (local $i i32)
@@ -153,7 +147,6 @@ fn a_supervisor_that_drops_messages_outlives_a_flood_of_exit_signals() {
 fn monitors_are_charged_to_the_process_that_makes_them() {
     ends_by(
         limited(),
-        "",
         OF_THIS_PROCESS,
         r#"
         (data (i32.const 1024) "idle")
@@ -165,10 +158,9 @@ fn monitors_are_charged_to_the_process_that_makes_them() {
 }
 
 #[test]
-fn monitors_that_were_stopped_are_not_charged_for() {
+fn stopped_monitors_are_not_charged() {
     let outcome = with(
         limited(),
-        "",
         r#"
         (data (i32.const 1024) "idle")
         (func (export "idle") (call $sleep (i64.const 1000000)))
@@ -185,10 +177,9 @@ fn monitors_that_were_stopped_are_not_charged_for() {
 }
 
 #[test]
-fn the_text_of_an_error_is_short_whatever_a_guest_asked_for() {
+fn the_text_of_an_error_is_cut() {
     let outcome = with(
         limited(),
-        "",
         r#"
         (func (export "_start") (local $i i32)
           (memory.fill (i32.const 1024) (i32.const 97) (i32.const 90000))
@@ -200,43 +191,40 @@ fn the_text_of_an_error_is_short_whatever_a_guest_asked_for() {
 }
 
 #[test]
-fn texts_of_configurations_are_charged_for() {
+fn texts_of_configurations_are_charged() {
     ends_by(
         limited(),
-        r#"(import "lunatic::wasi" "config_add_command_line_argument" (func $argument (param i64 i32 i32)))"#,
         OF_THIS_PROCESS,
         r#"
         (func (export "_start")
           (loop $forever
-            (call $argument (call $create_config) (i32.const 1024) (i32.const 100000))
+            (call $add_argument (call $create_config) (i32.const 1024) (i32.const 100000))
             (br $forever)))"#,
     );
 }
 
 #[test]
-fn a_configuration_that_children_have_is_charged_for_again_when_it_is_changed() {
+fn changing_a_shared_configuration_charges_a_copy() {
     ends_by(
-        RuntimeConfig { max_processes: 100.try_into().ok(), ..limited() },
-        r#"(import "lunatic::wasi" "config_add_command_line_argument" (func $argument (param i64 i32 i32)))"#,
+        limited().max_processes(100.try_into().ok()),
         OF_THIS_PROCESS,
         r#"
         (data (i32.const 1024) "idle")
         (func (export "idle") (call $sleep (i64.const 1000000)))
         (func (export "_start") (local $config i64)
           (local.set $config (call $create_config))
-          (call $argument (local.get $config) (i32.const 1024) (i32.const 100000))
+          (call $add_argument (local.get $config) (i32.const 1024) (i32.const 100000))
           (loop $forever
             (drop (call $spawn_with (i64.const 0) (local.get $config) (i32.const 1024) (i32.const 4)))
-            (call $argument (local.get $config) (i32.const 1024) (i32.const 1))
+            (call $add_argument (local.get $config) (i32.const 1024) (i32.const 1))
             (br $forever)))"#,
     );
 }
 
 #[test]
-fn patterns_of_forbidden_functions_are_short() {
+fn patterns_of_forbidden_functions_are_limited() {
     ends_by(
         limited(),
-        r#"(import "lunatic::ext::config" "forbid" (func $forbid (param i64 i32 i32)))"#,
         "a pattern of 100000 bytes is longer than 256",
         r#"
         (func (export "_start")
@@ -246,16 +234,11 @@ fn patterns_of_forbidden_functions_are_short() {
 }
 
 #[test]
-fn sockets_in_messages_count_for_the_process_that_has_opened_them() {
+fn sockets_in_messages_count_for_the_process_that_opened_them() {
     let port = UdpSocket::bind("127.0.0.1:0").unwrap();
     drop(port);
     let outcome = with(
-        RuntimeConfig { max_resources: Some(20), ..limited() },
-        r#"
-        (import "lunatic::networking" "udp_bind" (func $bind (param i32 i32 i32 i32 i32 i32) (result i32)))
-        (import "lunatic::message" "push_udp_socket" (func $push (param i64) (result i64)))
-        (import "lunatic::message" "take_udp_socket" (func $take (param i64) (result i64)))
-        (import "lunatic::networking" "drop_udp_socket" (func $drop (param i64)))"#,
+        limited().max_resources(Some(20)),
         r#"
         (data (i32.const 1024) "\7f\00\00\01")
         (data (i32.const 1032) "other")
@@ -263,16 +246,16 @@ fn sockets_in_messages_count_for_the_process_that_has_opened_them() {
         (func (export "other") (local $taken i32)
           (loop $more
             (drop (call $wait (i64.const 0) (i64.const -1)))
-            (drop (call $take (i64.const 0)))
+            (drop (call $take_udp_socket (i64.const 0)))
             (local.set $taken (i32.add (local.get $taken) (i32.const 1)))
             (if (i32.eq (local.get $taken) (i32.const 20)) (then (call $send (i64.const 1) (i64.const 5))))
             (br $more)))
         (func $open (result i32)
-          (call $bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048)))
+          (call $udp_bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048)))
         (func $open_and_send (param $to i64) (result i32)
           (if (call $open) (then (return (i32.const 0))))
           (call $create_data (i64.const 3) (i64.const 0))
-          (drop (call $push (i64.load (i32.const 2048))))
+          (drop (call $push_udp_socket (i64.load (i32.const 2048))))
           (drop (call $send_raw (local.get $to)))
           (i32.const 1))
         (func (export "_start") (local $opened i32) (local $other i64)
@@ -291,7 +274,7 @@ fn sockets_in_messages_count_for_the_process_that_has_opened_them() {
           (call $assert (i32.eq (local.get $opened) (i32.const 20)))
           ;; What it takes out of a message of its own, it had before.
           (drop (call $wait (i64.const 3) (i64.const 0)))
-          (call $drop (call $take (i64.const 0)))
+          (call $drop_udp_socket (call $take_udp_socket (i64.const 0)))
           (call $assert (i32.eqz (call $open)))
           ;; A message that is dropped closes what it carries.
           (drop (call $wait (i64.const 3) (i64.const 0)))
@@ -307,8 +290,7 @@ fn directories_of_configurations_are_counted() {
     std::fs::create_dir(directory.path().join("below")).unwrap();
     let dir = PreopenedDir { host: directory.path().into(), guest: "/data".into(), is_read_only: false };
     ends_by(
-        RuntimeConfig { dirs: vec![dir], max_resources: Some(8), ..limited() },
-        r#"(import "lunatic::wasi" "config_preopen_dir" (func $preopen (param i64 i32 i32)))"#,
+        limited().dirs(vec![dir]).max_resources(Some(8)),
         "this process has 8 descriptors open, as many as it may",
         r#"
         (data (i32.const 1024) "/data/below")
@@ -321,8 +303,8 @@ fn directories_of_configurations_are_counted() {
 }
 
 #[test]
-fn a_modules_code_is_charged_to_the_process_that_has_it_compiled_wherever_it_is() {
-    // A module that does nothing, of many functions.
+fn a_module_is_charged_to_the_process_that_compiled_it() {
+    // A module of many functions that do nothing.
     let module = wat::parse_str(format!(
         "(module (memory 1) {})",
         "(func (param i64) (result i64) (i64.mul (local.get 0) (i64.const 7)))".repeat(3_000)
@@ -332,7 +314,6 @@ fn a_modules_code_is_charged_to_the_process_that_has_it_compiled_wherever_it_is(
     let pages = (module.len() >> 16) + 3;
     let outcome = with(
         limited(),
-        "",
         &format!(
             r#"
             (data (i32.const 131072) "{bytes}")
@@ -362,10 +343,9 @@ fn a_modules_code_is_charged_to_the_process_that_has_it_compiled_wherever_it_is(
 }
 
 #[test]
-fn what_waits_in_mailboxes_counts_in_the_memory_of_all() {
+fn mailboxes_count_against_the_total_memory() {
     let outcome = with(
-        RuntimeConfig { max_total_memory: Some(2 << 20), max_memory: 64 << 20, ..limited() },
-        "",
+        limited().max_total_memory(Some(2 << 20)).max_memory(64 << 20),
         r#"
         (data (i32.const 1024) "child")
         (func (export "child") (call $sleep (i64.const 1000000)))
@@ -386,10 +366,9 @@ fn what_waits_in_mailboxes_counts_in_the_memory_of_all() {
 }
 
 #[test]
-fn a_timer_is_cancelled_by_the_process_that_has_set_it_and_by_no_other() {
+fn only_the_process_that_set_a_timer_can_cancel_it() {
     let outcome = with(
         limited(),
-        "",
         r#"
         (data (i32.const 1024) "other")
         (func (export "other")
@@ -411,10 +390,9 @@ fn a_timer_is_cancelled_by_the_process_that_has_set_it_and_by_no_other() {
 }
 
 #[test]
-fn a_large_message_that_is_copied_in_pieces_arrives_whole() {
+fn a_large_message_copied_in_pieces_arrives_whole() {
     let outcome = with(
-        RuntimeConfig { max_memory: 256 << 20, ..workers(1) },
-        "",
+        workers(1).max_memory(256 << 20),
         r#"
         (data (i32.const 1024) "ticks")
         ;; Something else to do meanwhile.
@@ -442,12 +420,9 @@ fn a_large_message_that_is_copied_in_pieces_arrives_whole() {
 }
 
 #[test]
-fn redirected_paths_are_charged_for_and_have_few_names() {
-    let import =
-        r#"(import "lunatic::ext::redirect" "to_process" (func $redirect (param i64 i32 i32 i32 i64 i64)))"#;
+fn redirected_paths_are_charged_and_limited() {
     ends_by(
         limited(),
-        import,
         "this process has too many redirected paths",
         r#"
         ;; Of 2,000 names.
@@ -455,11 +430,10 @@ fn redirected_paths_are_charged_for_and_have_few_names() {
           (loop $more
             (i32.store16 (i32.add (i32.const 1024) (i32.shl (local.get $i) (i32.const 1))) (i32.const 0x2f61))
             (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 2000))))
-          (call $redirect (call $create_config) (i32.const 0) (i32.const 1024) (i32.const 4000) (i64.const 1) (i64.const 0)))"#,
+          (call $ext::redirect::to_process (call $create_config) (i32.const 0) (i32.const 1024) (i32.const 4000) (i64.const 1) (i64.const 0)))"#,
     );
     ends_by(
         limited(),
-        import,
         OF_THIS_PROCESS,
         r#"
         (func (export "_start") (local $config i64) (local $i i32)
@@ -469,17 +443,16 @@ fn redirected_paths_are_charged_for_and_have_few_names() {
             (local.set $i (i32.const 0))
             (loop $more
               (i32.store8 (i32.const 1024) (i32.add (i32.const 48) (local.get $i)))
-              (call $redirect (local.get $config) (i32.const 0) (i32.const 1024) (i32.const 4000) (i64.const 1) (i64.const 0))
+              (call $ext::redirect::to_process (local.get $config) (i32.const 0) (i32.const 1024) (i32.const 4000) (i64.const 1) (i64.const 0))
               (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 40))))
             (br $forever)))"#,
     );
 }
 
 #[test]
-fn code_that_is_linked_again_without_some_functions_is_charged_for() {
+fn relinking_for_forbidden_functions_is_charged() {
     ends_by(
-        RuntimeConfig { max_processes: 2000.try_into().ok(), max_memory: 1 << 20, ..workers(2) },
-        r#"(import "lunatic::ext::config" "forbid" (func $forbid (param i64 i32 i32)))"#,
+        workers(2).max_processes(2000.try_into().ok()).max_memory(1 << 20),
         "what the host keeps for this process would exceed its limit of 1048576 bytes",
         r#"
         (data (i32.const 1024) "idle" "lunatic::networking::*")
@@ -495,21 +468,18 @@ fn code_that_is_linked_again_without_some_functions_is_charged_for() {
 }
 
 #[test]
-fn descriptors_that_ended_processes_left_in_messages_count_in_the_quota() {
+fn descriptors_in_messages_of_ended_processes_count_against_the_quota() {
     let outcome = with(
-        RuntimeConfig { max_resources: Some(10), ..limited() },
-        r#"
-        (import "lunatic::networking" "udp_bind" (func $bind (param i32 i32 i32 i32 i32 i32) (result i32)))
-        (import "lunatic::message" "push_udp_socket" (func $push (param i64) (result i64)))"#,
+        limited().max_resources(Some(10)),
         r#"
         (data (i32.const 1024) "\7f\00\00\01")
         (data (i32.const 1032) "child")
         ;; Leaves as many sockets as it may in its parent's mailbox, and ends.
         (func (export "child")
           (loop $more
-            (if (i32.eqz (call $bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))) (then
+            (if (i32.eqz (call $udp_bind (i32.const 4) (i32.const 1024) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))) (then
               (call $create_data (i64.const 3) (i64.const 0))
-              (drop (call $push (i64.load (i32.const 2048))))
+              (drop (call $push_udp_socket (i64.load (i32.const 2048))))
               (drop (call $send_raw (i64.const 1)))
               (br $more)))))
         (func (export "_start") (local $i i32) (local $sockets i32)

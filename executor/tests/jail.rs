@@ -1,9 +1,8 @@
-//! That a jail is one: a process that is in it tries what it should not be able to do, as native code that has got out of a
-//! guest would.
+//! A process in a jail tries what the jail should prevent, as native code that has escaped from a guest would.
 //!
-//! A jail is for good and for a whole process, which enters it before it has threads. So this file is a program of its
-//! own, without the test harness: it runs itself for each case, once in the jail and once outside, for whatever fails in there
-//! has to be possible out here; otherwise the case would prove nothing.
+//! A jail cannot be left and applies to a whole process, which enters it before it has other threads. So this file is a program of
+//! its own, without the test harness. It runs itself for each case, once in the jail and once outside: what fails inside has to
+//! succeed outside, or the case would prove nothing.
 
 #[path = "../../tests/src/skip.rs"]
 mod skipping;

@@ -1,16 +1,14 @@
-//! HOSTILE 34: processes are killed at any moment of what they do with things that all share. No lock stays taken, no name
-//! stays given.
+//! HOSTILE 34: processes are killed at any moment while they use the registry. No lock stays locked, and no name stays registered.
 
 mod common;
 
 use common::{guest, run, workers};
-use lunatic_executor::RuntimeConfig;
 
-/// Rounds for each number of workers.
+/// The rounds for each number of workers.
 const ROUNDS: u32 = 1000;
 
 #[test]
-fn who_is_killed_while_it_uses_the_registry_leaves_nothing() {
+fn a_process_killed_while_it_uses_the_registry_leaves_nothing() {
     let body = format!(
         r#"
         (data (i32.const 1024) "child" "name" "other" "idle")
@@ -41,7 +39,7 @@ fn who_is_killed_while_it_uses_the_registry_leaves_nothing() {
             (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))
             (call $assert (i32.eq (call $death_kind) (i32.const 3)))
             (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))
-            ;; Whoever had the name is dead, so nobody has it.
+            ;; The owner of the name is dead, so no process has it.
             (call $assert (i32.eq (call $get (i32.const 1029) (i32.const 4) (i32.const 2048) (i32.const 2056)) (i32.const 1)))
             (call $put (i32.const 1029) (i32.const 4) (i64.const 0) (call $me))
             (call $assert (i32.eqz (call $get (i32.const 1029) (i32.const 4) (i32.const 2048) (i32.const 2056))))
@@ -51,7 +49,7 @@ fn who_is_killed_while_it_uses_the_registry_leaves_nothing() {
         "#
     );
     for (count, slice) in [(1, 50), (2, 1000), (4, 50)] {
-        let outcome = run(RuntimeConfig { slice, ..workers(count) }, &guest(&body));
+        let outcome = run(workers(count).slice(slice), &guest(&body));
         assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
     }
 }

@@ -1,12 +1,12 @@
-//! Limits, permissions, reports and hostile arguments: one process pays, the others go on.
+//! Limits, permissions, reports and hostile arguments: they end one process, and the others continue.
 
 mod common;
 
 use common::{guest, run, workers};
 
-/// HOSTILE 17, for processes.
+/// HOSTILE 17, for processes. The scenario of guarantee 39 has the rest: here, the trap is reported.
 #[test]
-fn guarantee_39_a_memory_limit_ends_only_the_offender() {
+fn a_trap_at_the_memory_limit_is_reported_and_the_next_child_runs() {
     let outcome = run(
         workers(2),
         &guest(
@@ -52,7 +52,7 @@ fn a_module_larger_than_the_limit_is_reported_as_such() {
 }
 
 #[test]
-fn a_compute_limit_ends_a_spinner() {
+fn a_limit_of_reductions_ends_an_endless_loop() {
     let outcome = run(
         workers(1),
         &guest(
@@ -72,7 +72,7 @@ fn a_compute_limit_ends_a_spinner() {
 }
 
 #[test]
-fn a_flooded_mailbox_ends_its_owner_and_not_the_sender() {
+fn a_flooded_mailbox_ends_the_receiver_and_not_the_sender() {
     let outcome = run(
         workers(2),
         &guest(
@@ -125,7 +125,7 @@ fn a_childs_configuration_is_never_wider_than_its_parents() {
 }
 
 #[test]
-fn a_trap_is_one_readable_report_with_function_names() {
+fn a_trap_produces_one_report_with_function_names() {
     let outcome = run(
         workers(1),
         &guest(
@@ -143,7 +143,7 @@ fn a_trap_is_one_readable_report_with_function_names() {
 }
 
 #[test]
-fn the_guests_exit_status_is_the_commands() {
+fn the_exit_status_is_the_guests() {
     for status in [0, 1, 7, 255] {
         let outcome = run(
             workers(1),
@@ -154,7 +154,7 @@ fn the_guests_exit_status_is_the_commands() {
 }
 
 #[test]
-fn when_the_first_process_ends_the_others_do_and_output_is_written() {
+fn the_end_of_the_first_process_ends_the_others_and_writes_output() {
     let outcome = run(
         workers(2),
         &guest(
@@ -171,8 +171,8 @@ fn when_the_first_process_ends_the_others_do_and_output_is_written() {
     assert_eq!((outcome.status, outcome.stdout.as_str()), (0, "bye\n"));
 }
 
-/// Host functions that take pointers, called with one outside the memory: each ends its process with a report
-/// that says so, and nothing else happens.
+/// Host functions that take pointers are called with one outside the memory: each call ends its process with a report that says
+/// so, and has no other effect.
 #[test]
 fn hostile_pointers_end_the_process_that_passes_them() {
     const OUTSIDE: &str = "(i32.const -8)";
@@ -221,7 +221,7 @@ fn wasi_answers_bad_pointers_and_descriptors_with_errnos() {
 }
 
 #[test]
-fn wrong_identifiers_and_missing_messages_end_the_process() {
+fn invalid_identifiers_and_missing_messages_end_the_process() {
     for (call, says) in [
         ("(call $set_max_memory (i64.const 5) (i64.const 0))", "no configuration"),
         ("(drop (call $get_tag))", "no current message"),

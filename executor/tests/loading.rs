@@ -1,9 +1,9 @@
-//! Files that are no programs: each is refused with what is wrong, and nothing runs.
+//! Files that are not programs are refused with the reason, and nothing runs.
 
 mod common;
 
 use common::{guest, workers};
-use lunatic_executor::{LoadError, MAX_WORKERS, Runtime, RuntimeConfig, RuntimeError};
+use lunatic_executor::{LoadError, MAX_WORKERS, Runtime, RuntimeError};
 
 fn load(bytes: &[u8]) -> LoadError {
     match Runtime::new(workers(1)).unwrap().load(bytes) {
@@ -34,23 +34,23 @@ fn a_file_that_is_not_a_module_is_refused() {
 }
 
 #[test]
-fn a_module_without_a_start_is_no_program() {
+fn a_module_without_start_is_refused() {
     for wat in ["(module)", "(module (func (export \"_start\") (param i32)))"] {
         assert!(matches!(load(&wat::parse_str(wat).unwrap()), LoadError::NoStart));
     }
 }
 
 #[test]
-fn a_runtime_without_workers_or_time_is_none() {
+fn a_runtime_without_workers_or_slice_is_refused() {
     for count in [0, MAX_WORKERS + 1, usize::MAX] {
         assert!(matches!(Runtime::new(workers(count)), Err(RuntimeError::Workers)), "{count}");
     }
-    let config = RuntimeConfig { slice: 0, ..workers(1) };
+    let config = workers(1).slice(0);
     assert!(matches!(Runtime::new(config), Err(RuntimeError::EmptySlice)));
 }
 
 #[test]
-fn what_to_do_is_said_once() {
+fn an_error_gives_its_advice_once() {
     let wasm = wat::parse_str("(module (func (export \"_start\") (loop (br 0))))").unwrap();
     let prepared = lunatic_instrument::prepare(&wasm, &Default::default()).unwrap().bytes;
     let mark = prepared.windows(12).position(|bytes| bytes == b"lunatic.prep").unwrap();
@@ -66,12 +66,12 @@ fn what_to_do_is_said_once() {
 }
 
 #[test]
-fn a_prepared_module_is_verified_all_the_same() {
+fn a_prepared_module_is_verified_when_it_is_loaded() {
     let wasm = wat::parse_str(guest("(func (export \"_start\") (loop $l (br $l)))")).unwrap();
     let prepared = lunatic_instrument::prepare(&wasm, &Default::default()).unwrap().bytes;
     let runtime = Runtime::new(workers(1)).unwrap();
     assert!(runtime.load(&prepared).is_ok());
-    // Every single changed byte of the code either still verifies or is refused; none may panic.
+    // With any single byte of the code changed, the module is verified or refused. Nothing panics.
     let mut refused = 0;
     for index in (prepared.len() / 2..prepared.len()).step_by(17) {
         let mut changed = prepared.clone();

@@ -1,18 +1,18 @@
-//! Where processes' memories lie. Alone in its process: it reads that process's address space.
+//! Where the memories of processes are. The test is alone in its process, because it measures the address space of that process.
 #![cfg(target_os = "linux")]
 
 mod common;
 
 use common::{guest, run, workers};
 
-/// The largest the address space of this process has been, in bytes.
+/// The peak size of this process's address space, in bytes.
 fn peak_address_space() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// Runs 5,500 children at once that were given this limit, or (0) inherit their parent's.
+/// Runs 5,500 children at once with this memory limit, or (0) with their parent's.
 fn family(limit: u64) -> u64 {
     let body = format!(
         r#"
@@ -39,7 +39,7 @@ fn family(limit: u64) -> u64 {
     peak_address_space()
 }
 
-/// HOSTILE 20: more processes with a large memory than there are reservations for: the others' memories are pooled.
+/// HOSTILE 20: with more large memories than reservations, the remaining memories are pooled.
 #[test]
 fn large_memories_are_reserved_and_the_rest_pooled() {
     const GIB: u64 = 1 << 30;

@@ -1,4 +1,4 @@
-//! What becomes of output that cannot be written.
+//! Output that cannot be written.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write};
 use common::{Captured, guest, workers};
 use lunatic_executor::{Parts, Runtime};
 
-/// Takes this number of bytes, and then fails.
+/// A sink that accepts this number of bytes, and then fails.
 struct Full(usize);
 
 impl Write for Full {
@@ -25,7 +25,7 @@ impl Write for Full {
     }
 }
 
-/// How a guest ends whose standard output takes `room` bytes, and what it said on standard error.
+/// Runs a guest whose standard output accepts `room` bytes. Returns its status and its standard error.
 fn run(room: usize, body: &str) -> (i32, String) {
     let stderr = Captured::default();
     let parts = Parts { stdout: Box::new(Full(room)), stderr: Box::new(stderr.clone()), ..Parts::default() };
@@ -36,7 +36,7 @@ fn run(room: usize, body: &str) -> (i32, String) {
 }
 
 #[test]
-fn output_that_is_lost_without_its_writers_knowing_is_a_message_and_a_status() {
+fn output_lost_after_the_write_causes_a_message_and_status_1() {
     const HELLO: &str = r#"(data (i32.const 1024) "hello\n")
         (func (export "_start") (call $say (i32.const 1024) (i32.const 6)))"#;
     assert_eq!(run(6, HELLO), (0, String::new()));

@@ -1,23 +1,12 @@
-//! What children may do: in the network, and of all host functions. A child's permissions are never wider than its
-//! parent's (HOSTILE 32).
+//! Permissions of children for the network and for host functions. They are never wider than the parent's (HOSTILE 32).
 
 mod common;
 
 use common::{Outcome, guest, run, workers};
 use lunatic_executor::RuntimeConfig;
 
-/// What the guests here use besides the usual.
+/// Helpers of the guests here.
 const NETWORK: &str = r#"
-  (import "lunatic::ext::network" "restrict" (func $restrict (param i64 i32)))
-  (import "lunatic::ext::network" "allow" (func $allow (param i64 i32 i32 i32) (result i32)))
-  (import "lunatic::ext::config" "forbid" (func $forbid (param i64 i32 i32)))
-  (import "lunatic::process" "config_set_can_spawn_processes" (func $may_spawn (param i64 i32)))
-  (import "lunatic::process" "config_set_can_create_configs" (func $may_configure (param i64 i32)))
-  (import "lunatic::networking" "tcp_bind" (func $tcp_bind (param i32 i32 i32 i32 i32 i32) (result i32)))
-  (import "lunatic::networking" "udp_bind" (func $udp_bind (param i32 i32 i32 i32 i32 i32) (result i32)))
-  (import "lunatic::networking" "tcp_connect" (func $tcp_connect (param i32 i32 i32 i32 i32 i64 i32) (result i32)))
-  (import "lunatic::networking" "resolve" (func $resolve (param i32 i32 i64 i32) (result i32)))
-  (import "lunatic::ext::monitor" "start" (func $watch (param i64) (result i64)))
 "#;
 
 const BODY: &str = r#"
@@ -33,19 +22,19 @@ const BODY: &str = r#"
   ;; A configuration that may spawn and make others.
   (func $config (result i64) (local $config i64)
     (local.set $config (call $create_config))
-    (call $may_spawn (local.get $config) (i32.const 1))
-    (call $may_configure (local.get $config) (i32.const 1))
+    (call $set_can_spawn (local.get $config) (i32.const 1))
+    (call $set_can_create (local.get $config) (i32.const 1))
     (local.get $config))
   ;; Runs an export of five letters with a configuration, and how it ended: 0 well, 1 by a trap.
   (func $try (param $config i64) (param $name i32) (result i32)
     (call $assert (i32.eqz (call $spawn_raw (i64.const 0) (local.get $config) (i64.const -1) (local.get $name)
       (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 3072))))
-    (drop (call $watch (i64.load (i32.const 3072))))
+    (drop (call $monitor_start (i64.load (i32.const 3072))))
     (call $assert (i32.eq (call $wait (i64.const 0) (i64.const 60000)) (i32.const 2)))
     (call $death_kind))
 "#;
 
-/// How a process ended.
+/// Runs a guest. Returns how its first process ended.
 const WELL: u32 = 0;
 
 fn passes(config: RuntimeConfig, body: &str) -> Outcome {
@@ -58,7 +47,7 @@ fn passes(config: RuntimeConfig, body: &str) -> Outcome {
 }
 
 #[test]
-fn children_may_do_what_rules_allow_and_their_parents_may() {
+fn children_have_what_both_rules_and_parents_allow() {
     passes(
         workers(2),
         &format!(
@@ -66,10 +55,10 @@ fn children_may_do_what_rules_allow_and_their_parents_may() {
         (data (i32.const 2200) "binds" "deniy" "deepr" "calls")
         (func (export "binds") (call $assert (call $binds)))
         (func (export "deniy") (call $assert (i32.eqz (call $binds))))
-        ;; Whoever may not, may not allow it to others either.
+        ;; A process without a permission cannot give it to others.
         (func (export "deepr") (local $config i64)
           (local.set $config (call $config))
-          (call $assert (i32.eqz (call $allow (local.get $config) (i32.const 1) (i32.const 2064) (i32.const 11))))
+          (call $assert (i32.eqz (call $ext::network::allow (local.get $config) (i32.const 1) (i32.const 2064) (i32.const 11))))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2205)) (i32.const {WELL}))))
         ;; The other kinds are as they were, or restricted by their own rules.
         (func (export "calls")
@@ -82,16 +71,16 @@ fn children_may_do_what_rules_allow_and_their_parents_may() {
         (func (export "_start") (local $config i64)
           (local.set $config (call $config))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2200)) (i32.const {WELL})))
-          (call $restrict (local.get $config) (i32.const 1))
+          (call $ext::network::restrict (local.get $config) (i32.const 1))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2205)) (i32.const {WELL})))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2210)) (i32.const {WELL})))
-          (call $assert (i32.eq (call $allow (local.get $config) (i32.const 1) (i32.const 2080) (i32.const 7))
+          (call $assert (i32.eq (call $ext::network::allow (local.get $config) (i32.const 1) (i32.const 2080) (i32.const 7))
             (i32.const 1)))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2205)) (i32.const {WELL})))
-          (call $assert (i32.eqz (call $allow (local.get $config) (i32.const 1) (i32.const 2064) (i32.const 11))))
+          (call $assert (i32.eqz (call $ext::network::allow (local.get $config) (i32.const 1) (i32.const 2064) (i32.const 11))))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2200)) (i32.const {WELL})))
-          (call $assert (i32.eqz (call $allow (local.get $config) (i32.const 2) (i32.const 2144) (i32.const 9))))
-          (call $restrict (local.get $config) (i32.const 0))
+          (call $assert (i32.eqz (call $ext::network::allow (local.get $config) (i32.const 2) (i32.const 2144) (i32.const 9))))
+          (call $ext::network::restrict (local.get $config) (i32.const 0))
           (call $assert (i32.eq (call $try (local.get $config) (i32.const 2215)) (i32.const {WELL})))
           ;; The caller itself is what it was.
           (call $assert (call $binds)))
@@ -117,7 +106,7 @@ fn forbidden_functions_trap_and_others_do_not() {
         (func (export "other")
           (call $assert (i32.eqz (call $udp_bind (i32.const 4) (i32.const 2048) (i32.const 0) (i32.const 0)
             (i32.const 0) (i32.const 3072)))))
-        ;; Who may call nothing can compute.
+        ;; A process that may call no function can compute.
         (func (export "empty") (local $left i32)
           (local.set $left (i32.const 100000))
           (loop $next (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
@@ -148,8 +137,8 @@ fn forbidden_functions_trap_and_others_do_not() {
 }
 
 #[test]
-fn the_first_process_is_forbidden_what_the_command_says() {
-    let config = RuntimeConfig { forbidden: vec!["*::exists".into()], ..workers(1) };
+fn functions_forbidden_by_the_configuration_trap_in_the_first_process() {
+    let config = workers(1).forbidden(vec!["*::exists".into()]);
     let outcome = run(config, &guest(r#"(func (export "_start") (drop (call $exists (i64.const 1))))"#));
     assert_eq!(outcome.status, 134);
     assert!(outcome.stderr.contains("must not call lunatic::process::exists"), "{}", outcome.stderr);

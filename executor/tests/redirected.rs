@@ -1,4 +1,4 @@
-//! A redirected path by other names: links, directories that are linked, names that are to change.
+//! A redirected path is found under other names: through links, linked directories, and when names change.
 #![cfg(unix)]
 
 mod common;
@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use common::{guest, run, workers};
 use lunatic_executor::PreopenedDir;
 
-/// `$open (path, length, how) -> errno` with the descriptor at 64; `$writes` writes a line by what was opened.
+/// `$open (path, length, how) -> errno` stores the descriptor at 64; `$writes` writes a line to the opened file.
 const CHILD: &str = r#"
     (func $open (param $path i32) (param $length i32) (param $how i32) (result i32)
       (call $path_open (i32.const 3) (i32.const 1) (local.get $path) (local.get $length) (local.get $how)
@@ -41,38 +41,27 @@ const CHILD: &str = r#"
       (call $writes (i32.const 1230) (i32.const 10) (i32.const 8))
       (call $writes (i32.const 1250) (i32.const 6) (i32.const 9))
       ;; No other name for the file, nor for its directory, nor its name for another file.
-      (call $is_refused (call $rename (i32.const 3) (i32.const 1200) (i32.const 5)
+      (call $is_refused (call $path_rename (i32.const 3) (i32.const 1200) (i32.const 5)
         (i32.const 3) (i32.const 1260) (i32.const 5)))
-      (call $is_refused (call $rename (i32.const 3) (i32.const 1270) (i32.const 1)
+      (call $is_refused (call $path_rename (i32.const 3) (i32.const 1270) (i32.const 1)
         (i32.const 3) (i32.const 1260) (i32.const 5)))
-      (call $is_refused (call $rename (i32.const 3) (i32.const 1280) (i32.const 5)
+      (call $is_refused (call $path_rename (i32.const 3) (i32.const 1280) (i32.const 5)
         (i32.const 3) (i32.const 1200) (i32.const 5)))
-      (call $is_refused (call $rename (i32.const 3) (i32.const 1280) (i32.const 5)
+      (call $is_refused (call $path_rename (i32.const 3) (i32.const 1280) (i32.const 5)
         (i32.const 3) (i32.const 1250) (i32.const 6)))
       (call $is_refused (call $path_link (i32.const 3) (i32.const 0) (i32.const 1200) (i32.const 5)
         (i32.const 3) (i32.const 1260) (i32.const 5)))
       ;; Others are as they were.
-      (call $assert (i32.eqz (call $rename (i32.const 3) (i32.const 1280) (i32.const 5)
+      (call $assert (i32.eqz (call $path_rename (i32.const 3) (i32.const 1280) (i32.const 5)
         (i32.const 3) (i32.const 1260) (i32.const 5)))))
     (func (export "_start") (local $config i64)
       (local.set $config (call $create_config))
       (call $preopen (local.get $config) (i32.const 1130) (i32.const 1))
-      (call $assert (i32.eqz (call $to_file (local.get $config) (i32.const 0) (i32.const 1100) (i32.const 7)
+      (call $assert (i32.eqz (call $ext::redirect::to_file (local.get $config) (i32.const 0) (i32.const 1100) (i32.const 7)
         (i32.const 1110) (i32.const 11) (i32.const 64))))
       (call $die_when_link_dies (i32.const 1))
       (call $monitor (call $spawn_with (i64.const 1) (local.get $config) (i32.const 1024) (i32.const 5)))
       (drop (call $wait (i64.const 0) (i64.const -1))))"#;
-
-const IMPORTS: &str = r#"
-    (import "wasi_snapshot_preview1" "path_open"
-      (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "path_rename"
-      (func $rename (param i32 i32 i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "path_link"
-      (func $path_link (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
-    (import "lunatic::wasi" "config_preopen_dir" (func $preopen (param i64 i32 i32)))
-    (import "lunatic::ext::redirect" "to_file"
-      (func $to_file (param i64 i32 i32 i32 i32 i32 i32) (result i32)))"#;
 
 #[test]
 fn a_redirection_holds_for_every_name_of_a_file() {
@@ -87,7 +76,7 @@ fn a_redirection_holds_for_every_name_of_a_file() {
     symlink("d", at("d2")).unwrap();
     let mut config = workers(2);
     config.dirs.push(PreopenedDir { host: directory.path().into(), guest: "w".into(), is_read_only: false });
-    let text = guest(CHILD).replacen("(module", &format!("(module {IMPORTS}"), 1);
+    let text = guest(CHILD);
     let outcome = run(config, &text);
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     assert_eq!(fs::read_to_string(at("d/log")).unwrap(), "original");

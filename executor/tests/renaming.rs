@@ -1,4 +1,4 @@
-//! `path_rename` beside the system's own rename: slashes behind names, links, what is there already.
+//! `path_rename` compared with the system's own rename: trailing slashes, links, existing targets.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -10,7 +10,7 @@ use std::path::Path;
 use common::{run, workers};
 use lunatic_executor::PreopenedDir;
 
-/// Files, directories, and links to them, to rename.
+/// Creates files, directories, and links to them.
 fn make(at: &Path) {
     fs::write(at.join("file"), "file").unwrap();
     fs::write(at.join("other"), "other").unwrap();
@@ -23,7 +23,7 @@ fn make(at: &Path) {
     symlink("nothing", at.join("to-nothing")).unwrap();
 }
 
-/// What is below a directory: names, kinds, and contents.
+/// Lists a directory: names, kinds, and contents.
 fn listing(at: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(at).unwrap() {
@@ -42,17 +42,14 @@ fn listing(at: &Path) -> Vec<String> {
     found
 }
 
-/// The errno of a guest's rename.
+/// The errno of a rename by a guest.
 fn guest_renames(at: &Path, from: &str, to: &str) -> i32 {
     let guest = format!(
         r#"(module
-          (import "wasi_snapshot_preview1" "path_rename"
-            (func $rename (param i32 i32 i32 i32 i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
           (memory (export "memory") 1)
           (data (i32.const 0) "{from}")
           (data (i32.const 100) "{to}")
-          (func (export "_start") (call $exit (call $rename (i32.const 3) (i32.const 0) (i32.const {})
+          (func (export "_start") (call $exit (call $path_rename (i32.const 3) (i32.const 0) (i32.const {})
             (i32.const 3) (i32.const 100) (i32.const {})))))"#,
         from.len(),
         to.len()
@@ -62,9 +59,9 @@ fn guest_renames(at: &Path, from: &str, to: &str) -> i32 {
     run(config, &guest).status
 }
 
-/// The errno of the system's rename, as WASI has it.
+/// The errno of the system's rename, as a WASI number.
 fn system_renames(at: &Path, from: &str, to: &str) -> i32 {
-    // A path that is joined keeps the slash behind its name.
+    // Joining keeps the trailing slash of the path.
     match fs::rename(at.join(from), at.join(to)).map_err(|error| error.raw_os_error().unwrap()) {
         Ok(()) => 0,
         Err(libc::ENOENT) => 44,
@@ -77,7 +74,7 @@ fn system_renames(at: &Path, from: &str, to: &str) -> i32 {
 }
 
 #[test]
-fn a_slash_behind_a_name_means_to_rename_what_it_means_to_the_system() {
+fn rename_treats_trailing_slashes_as_the_system_does() {
     let names = ["file", "other", "dir", "empty", "full", "to-dir", "to-file", "to-nothing", "missing"];
     let slashes = ["", "/"];
     let forms: Vec<String> =
@@ -86,7 +83,7 @@ fn a_slash_behind_a_name_means_to_rename_what_it_means_to_the_system() {
         for to in
             forms.iter().map(String::as_str).chain(["new", "new/", "./new/", "missing/new/", "dir/new/"])
         {
-            // Both do the same with names that have no slash behind them.
+            // Both do the same with names that have no trailing slash.
             if !from.ends_with('/') && !to.ends_with('/') {
                 continue;
             }

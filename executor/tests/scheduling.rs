@@ -1,10 +1,10 @@
-//! Preemption: nobody starves, whatever the others do.
+//! Preemption: no process starves, whatever the others do.
 
 mod common;
 
 use common::{guest, run, start, workers};
 
-/// Four spinners and a process that ticks every 10 ms.
+/// Four processes that compute for ever, and one that ticks every 10 ms.
 fn spinners_and_ticker() -> String {
     guest(
         r#"
@@ -37,11 +37,11 @@ fn guarantee_37_a_ticker_keeps_ticking_among_spinners() {
     }
 }
 
-/// Round trips of an echo among one spinner for each worker, and how many of them may take longer than [`LONG`].
+/// Round trips of an echo beside one computing process per worker, and how many of them may take longer than [`LONG`].
 const TRIPS: usize = 400;
 const SLOW: usize = TRIPS / 100;
 
-/// A slice is a fraction of a millisecond; this is for machines that have much else to do.
+/// A slice is a fraction of a millisecond; this allows for a busy machine.
 const LONG: &str = "1000000000";
 
 #[test]
@@ -80,8 +80,8 @@ fn guarantee_37_an_echo_among_spinners_answers_soon() {
 }
 
 #[test]
-fn two_spinners_use_two_workers() {
-    // That both get to their end; what they use is measured from outside, by the test of the command.
+fn two_computing_processes_both_finish() {
+    // This checks that both finish. `cli/tests/load.rs` measures the processors that they use.
     let outcome = run(
         workers(2),
         &guest(
@@ -104,7 +104,7 @@ fn two_spinners_use_two_workers() {
 }
 
 #[test]
-fn a_killed_spinner_stops() {
+fn a_killed_endless_loop_stops() {
     let outcome = run(
         workers(1),
         &guest(
@@ -126,9 +126,9 @@ fn a_killed_spinner_stops() {
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
 }
 
-/// A receive that finds its message waiting does not suspend; the slice ends all the same.
+/// A receive whose message is already there does not suspend, but the slice ends nevertheless.
 #[test]
-fn who_reads_a_full_mailbox_starves_nobody_and_can_be_killed() {
+fn reading_a_full_mailbox_starves_no_process_and_can_be_killed() {
     let outcome = run(
         workers(1),
         &guest(
@@ -158,7 +158,7 @@ fn who_reads_a_full_mailbox_starves_nobody_and_can_be_killed() {
 }
 
 #[test]
-fn a_spinning_first_process_can_be_stopped_from_outside() {
+fn an_endless_loop_in_the_first_process_can_be_stopped() {
     let running = start(workers(2), &guest(r#"(func (export "_start") (loop $forever (br $forever)))"#));
     running.shutdown_handle.stop(lunatic_executor::ExitStatus(143));
     assert_eq!(running.ended.recv_timeout(common::PATIENCE), Ok(143));

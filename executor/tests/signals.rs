@@ -1,11 +1,11 @@
-//! What a person is told of ends that belong together. What processes are told of each other is in `guarantees.rs`.
+//! The report about a process that died through a link. What processes learn of each other is in `guarantees.rs`.
 
 mod common;
 
 use common::{guest, run, workers};
 
 #[test]
-fn the_first_process_says_whose_end_was_its_own() {
+fn the_report_names_the_process_whose_death_ended_the_first_one() {
     let outcome = run(
         workers(2),
         &guest(

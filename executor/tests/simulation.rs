@@ -1,5 +1,5 @@
-//! Whole guests on simulated timelines: they repeat themselves to the byte, differ from seed to seed, and find what
-//! real runs do not.
+//! Guests on simulated timelines: a seed repeats its run to the byte, seeds differ from each other, and they find bugs that real
+//! runs do not show.
 
 mod common;
 
@@ -13,7 +13,7 @@ use lunatic_executor::{
     Streams, WaitsFor,
 };
 
-/// Four children that work, sleep and draw random numbers, and tell their parent, which says who was first.
+/// Four children compute, sleep, draw random numbers and send to their parent, which prints who was first.
 const CHATTER: &str = r#"
     (data (i32.const 1024) "child")
     (func $random (result i64)
@@ -46,17 +46,17 @@ fn with(faults: &str, seed: u64) -> Simulation {
     Simulation { seed, faults: faults.parse().unwrap(), ..Simulation::default() }
 }
 
-/// Nothing but the program and the seed's slices.
+/// A simulation without faults: only the program and the slices of the seed.
 const CALM: &str = "jump=0,pause=0";
 
 #[test]
-fn a_seed_is_a_run_and_another_seed_another_one() {
+fn a_seed_repeats_its_run_and_another_seed_differs() {
     let guest = guest(CHATTER);
     let (once, again) = (Simulated::new(&guest), Simulated::new(&guest));
     let runs: Vec<Run> = (0..50).map(|seed| once.seed(seed)).collect();
     for (seed, run) in runs.iter().enumerate() {
         assert_eq!(run.outcome.ended, Ended::Exited(ExitStatus(0)), "{}", run.stderr);
-        // Compiled anew, and while the other engine's memories were used by other runs.
+        // With a new engine, while the memories of the first one are used by other runs.
         assert_eq!(again.seed(seed as u64), *run, "seed {seed}");
         assert!(runs[..seed].iter().all(|other| other.trace != run.trace && other.stdout != run.stdout));
     }
@@ -69,17 +69,17 @@ fn a_seed_is_a_run_and_another_seed_another_one() {
 }
 
 #[test]
-fn what_is_done_to_a_program_repeats_itself_too() {
+fn injected_faults_are_repeated() {
     let simulated = Simulated::new(&guest(CHATTER));
     for seed in 0..20 {
-        // Its parent waits for the rest of what it would have said.
+        // Its parent waits for the messages that it no longer sends.
         let simulation = with("kill=0.1,jump=0.1,pause=0.1", seed);
         assert_eq!(simulated.run(&simulation), simulated.run(&simulation));
     }
 }
 
 #[test]
-fn the_number_of_workers_is_part_of_the_timeline_and_not_the_machines() {
+fn simulated_workers_determine_the_timeline_and_threads_do_not() {
     let simulated = Simulated::new(&guest(CHATTER));
     let one = simulated.run(&Simulation { workers: 1, ..with(CALM, 0) });
     assert!(!one.trace.contains("worker 1"), "{}", one.trace);
@@ -88,8 +88,8 @@ fn the_number_of_workers_is_part_of_the_timeline_and_not_the_machines() {
     assert!((0..9).all(|worker| !four.trace.contains(&format!("worker {}", worker + 4))));
 }
 
-/// A request that is not answered within 200 ms is made again; before that, the mailbox is emptied, so that the late
-/// answer is not taken for the new one. What somebody else has sent meanwhile is lost.
+/// A request that is not answered within 200 ms is repeated. Before that, the mailbox is emptied, so that a late answer is not
+/// taken for the new one. The bug: a message that another process has sent meanwhile is lost.
 const EMPTIES_ITS_MAILBOX: &str = r#"
     (data (i32.const 1024) "answererworker")
     (func (export "answerer")
@@ -111,14 +111,14 @@ const EMPTIES_ITS_MAILBOX: &str = r#"
 "#;
 
 #[test]
-fn a_lost_message_that_real_runs_do_not_lose_is_found() {
+fn a_message_loss_that_real_runs_do_not_show_is_found() {
     let guest = guest(EMPTIES_ITS_MAILBOX);
     for count in [1, 2, 4] {
         for _ in 0..10 {
             assert_eq!(run(workers(count), &guest).status, 0);
         }
     }
-    // About one seed in 150 finds it.
+    // About one seed in 150 finds the bug.
     let (seed, run) = Simulated::new(&guest).sweep(0..2000, &Simulation::default()).expect("it is found");
     println!("found by seed {seed}:\n{}", run.trace);
     let Ended::Deadlock(stuck) = run.outcome.ended else { panic!("{:?}", run.outcome) };
@@ -127,7 +127,7 @@ fn a_lost_message_that_real_runs_do_not_lose_is_found() {
     assert_eq!((first.waits_for, &first.tags[..]), (WaitsFor::Message, &[2][..]));
 }
 
-/// Two processes that look whether there is a server, and spawn one if there is none.
+/// Two processes check whether a server is registered, and spawn one if not. The bug: both may spawn one.
 const LOOKS_AND_SPAWNS: &str = r#"
     (data (i32.const 1024) "clientserver")
     (func (export "server") (drop (call $wait (i64.const 0) (i64.const -1))))
@@ -147,7 +147,7 @@ const LOOKS_AND_SPAWNS: &str = r#"
 "#;
 
 #[test]
-fn a_look_that_is_out_of_date_is_found_without_any_lost_time() {
+fn a_check_then_act_race_is_found_without_pauses() {
     let guest = guest(LOOKS_AND_SPAWNS);
     assert_eq!(run(workers(1), &guest).status, 0);
     let (seed, run) = Simulated::new(&guest).sweep(0..1000, &with(CALM, 0)).expect("it is found");
@@ -157,7 +157,7 @@ fn a_look_that_is_out_of_date_is_found_without_any_lost_time() {
 }
 
 #[test]
-fn who_waits_for_each_other_waits_for_ever() {
+fn processes_that_wait_for_each_other_are_a_deadlock() {
     let simulated = Simulated::new(&guest(
         r#"
         (data (i32.const 1024) "polite")
@@ -199,7 +199,7 @@ fn a_run_ends_when_the_simulated_time_is_over() {
     }
 }
 
-/// Says how many of its twenty children have said that they lived.
+/// Prints how many of its twenty children have reported.
 const CENSUS: &str = r#"
     (data (i32.const 1024) "child")
     (func (export "child") (call $send (i64.const 1) (i64.const 9)))
@@ -219,14 +219,14 @@ const CENSUS: &str = r#"
 "#;
 
 #[test]
-fn kills_happen_as_often_as_asked_for_and_never_to_the_first_process() {
+fn kills_happen_with_their_probability_and_never_to_the_first_process() {
     let simulated = Simulated::new(&guest(CENSUS));
     let lived = |faults: &str, seed| {
         let run = simulated.run(&with(faults, seed));
         assert_eq!(run.outcome.ended, Ended::Exited(ExitStatus(0)), "{}", run.stderr);
         let killed =
             run.trace.lines().filter(|line| line.contains(" fault: ") && line.ends_with(" was killed"));
-        // Who has said that it lived may be killed at the end of its life.
+        // A child that has reported may be killed at the end of its life.
         assert!(killed.count() >= usize::from(20 - run.stdout[0]));
         run.stdout[0]
     };
@@ -236,8 +236,8 @@ fn kills_happen_as_often_as_asked_for_and_never_to_the_first_process() {
 }
 
 #[test]
-fn spawns_fail_as_often_as_asked_for() {
-    // Says which of 30 spawns failed.
+fn spawns_fail_with_their_probability() {
+    // Prints which of 30 spawns failed.
     let simulated = Simulated::new(&guest(
         r#"
         (data (i32.const 1024) "child")
@@ -258,7 +258,7 @@ fn spawns_fail_as_often_as_asked_for() {
 }
 
 #[test]
-fn blocking_work_takes_simulated_time_and_more_if_it_is_slow() {
+fn blocking_work_takes_simulated_time() {
     let simulated = Simulated::new(&guest(
         r#"
         (func (export "_start")
@@ -277,7 +277,7 @@ fn blocking_work_takes_simulated_time_and_more_if_it_is_slow() {
 }
 
 #[test]
-fn blocking_work_gets_on_while_all_workers_are_busy() {
+fn blocking_work_proceeds_while_all_workers_are_busy() {
     let simulated = Simulated::new(&guest(
         r#"
         (data (i32.const 1024) "spin")
@@ -296,23 +296,23 @@ fn blocking_work_gets_on_while_all_workers_are_busy() {
 }
 
 #[test]
-fn time_is_the_programs_own_unless_the_machine_stands_still() {
+fn simulated_time_advances_with_the_program() {
     let simulated = Simulated::new(&guest(r#"(func (export "_start") (call $sleep (i64.const 10)))"#));
     let time = |faults: &str, seed| simulated.run(&with(faults, seed)).outcome.time.as_micros();
     for seed in 0..100 {
-        // An idle machine may wake up a millisecond late.
+        // An idle machine may wake a millisecond late.
         assert!((10_000..11_100).contains(&time(CALM, seed)));
     }
     assert!((0..100).any(|seed| time("jump=0.5", seed) > 100_000));
-    // Of several workers, another one would notice in time.
+    // With several workers, another one would notice in time.
     let alone = |seed| Simulation { workers: 1, ..with("jump=0,pause=1", seed) };
     let times = (0..100).map(|seed| simulated.run(&alone(seed)).outcome.time.as_micros());
     assert!((20_000..120_000).contains(&times.max().unwrap()));
 }
 
 #[test]
-fn reads_are_cut_where_lines_end_and_not_where_the_bytes_came_from() {
-    // Says what each read returned, and a bar.
+fn reads_of_standard_input_end_at_line_ends() {
+    // Prints what each read returned, followed by a bar.
     let simulated = Simulated::new(&guest(
         r#"
         (data (i32.const 1024) "|")
@@ -354,7 +354,7 @@ fn the_date_and_the_bits_of_nans_are_the_same_everywhere() {
 
 #[test]
 fn a_sweep_stops_at_the_first_seed_that_fails() {
-    // Fails for about one seed in ten.
+    // About one seed in ten fails.
     let simulated = Simulated::new(&guest(
         r#"
         (func (export "_start")
@@ -372,11 +372,11 @@ fn a_sweep_stops_at_the_first_seed_that_fails() {
 }
 
 #[test]
-fn what_cannot_be_simulated_is_refused() {
+fn options_that_cannot_be_simulated_are_refused() {
     let dir = PreopenedDir { host: ".".into(), guest: "data".into(), is_read_only: false };
-    let files = RuntimeConfig { dirs: vec![dir], ..RuntimeConfig::default() };
+    let files = RuntimeConfig::default().dirs(vec![dir]);
     assert!(matches!(Simulator::new(files), Err(RuntimeError::SimulatedFiles)));
-    let unmetered = RuntimeConfig { unmetered: true, ..RuntimeConfig::default() };
+    let unmetered = RuntimeConfig::default().unmetered(true);
     assert!(matches!(Simulator::new(unmetered), Err(RuntimeError::SimulatedUnmetered)));
     let simulator = Simulator::new(RuntimeConfig::default()).unwrap();
     let program = simulator.load(&wat::parse_str(guest("(func (export \"_start\"))")).unwrap()).unwrap();
@@ -405,10 +405,10 @@ fn a_trace_that_cannot_be_written_is_an_error() {
     assert!(matches!(run, Err(RuntimeError::Trace(_))));
 }
 
-/// Seeds for each of the scenarios: 10,000 in all.
+/// The number of seeds for each scenario: 10,000 in all.
 const SEEDS: u64 = 10_000 / SCENARIOS.len() as u64;
 
-/// Half of the seeds with what the scenario's children may have done to them, half with what any machine does.
+/// Half of the seeds run with the faults of the scenario, half with what may happen on any machine.
 #[test]
 fn guarantees_hold_on_ten_thousand_timelines() {
     let started = Instant::now();
@@ -427,7 +427,7 @@ fn guarantees_hold_on_ten_thousand_timelines() {
     println!("{} seeds in {:?}", SEEDS * SCENARIOS.len() as u64, started.elapsed());
 }
 
-/// Those that run on real threads hold as well: whatever order a machine chooses, and however long it stands still.
+/// The scenarios for real threads hold on simulated timelines, too: in any order of turns, and however long a machine stands still.
 #[test]
 fn guarantees_of_real_threads_hold_on_simulated_timelines() {
     const SEEDS_OF_EACH: u64 = 220;

@@ -1,7 +1,6 @@
-//! Everything that processes can do to each other, at full load and for as long as one likes; then everything is back
-//! where it was.
+//! Processes do everything that they can do to each other, at full load. Afterwards, all resources are back where they were.
 //!
-//! It takes about 15 seconds. `LUNATIC_SOAK=SECONDS cargo test --test soak` goes on for so long.
+//! The test takes about 15 seconds; `LUNATIC_SOAK=SECONDS cargo test --test soak` makes it run for longer.
 
 mod common;
 
@@ -14,25 +13,25 @@ use common::soak::text;
 use common::{PATIENCE, run, workers};
 use lunatic_executor::{Ended, ExitStatus};
 
-/// Processes in a run.
+/// The number of processes in a run.
 const PROCESSES: u32 = 600;
 
-/// How long it takes if nothing else is asked for.
+/// The default duration.
 const SECONDS: u64 = 12;
 
-/// Runs after which what is kept for the next one (the allocator's arenas, cached stacks) has been made.
+/// After so many runs, everything that is kept for later runs exists (the allocator's arenas, cached stacks).
 const WARM_UP: u64 = 2;
 
-/// Mappings that the allocator may add after that, whatever the number of runs.
+/// The mappings that the allocator may add after that, independently of the number of runs.
 const MAPPINGS: usize = 64;
 
-/// Kibibytes that it may keep beyond what it kept then, whatever the number of runs.
+/// The KiB that the allocator may keep in addition after that, independently of the number of runs.
 const RESIDENT_KIB: u64 = 16 << 10;
 
-/// One test at a time, for one of them looks at the whole process.
+/// Lets one test run at a time, because one of them measures the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// What this process has of the machine.
+/// The resources of this process.
 #[derive(Debug)]
 struct Held {
     descriptors: usize,
@@ -55,7 +54,7 @@ impl Held {
 }
 
 impl Held {
-    /// Whether there is nothing more than before, but for what the allocator may keep.
+    /// Whether there is nothing more than before, except what the allocator may keep.
     fn is_back(&self, before: &Held) -> bool {
         self.descriptors <= before.descriptors
             && self.threads <= before.threads
@@ -71,7 +70,7 @@ fn soak(seed: u64) {
 }
 
 #[test]
-fn after_everything_everything_is_back() {
+fn resources_return_to_their_level_after_the_soak() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let seconds = std::env::var("LUNATIC_SOAK").map_or(SECONDS, |seconds| seconds.parse().unwrap());
     let start = Instant::now();
@@ -83,7 +82,7 @@ fn after_everything_everything_is_back() {
         seed += 1;
     }
     let mut after = Held::now();
-    // What a run had is given back a moment after its end is told, by threads that end themselves.
+    // Threads give back the resources of a run a moment after its end is reported.
     let ended = Instant::now();
     while !after.is_back(&before) && ended.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(50));

@@ -1,4 +1,4 @@
-//! `lunatic::sqlite`, called as no well-behaved guest would: HOSTILE 45, and what its functions promise.
+//! `lunatic::sqlite`: what its functions promise, and hostile use of them (HOSTILE 45).
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::simulated::Simulated;
 use common::{PATIENCE, run, start, workers};
 use lunatic_executor::{PreopenedDir, RuntimeConfig};
 
-/// What these guests import, and what they have:
+/// The helpers of these guests:
 ///
 /// - `$say (text, length)` writes to standard output, `$say_byte` a number below 128;
 /// - `$open (path, length) -> connection` exits with 90 if it fails;
@@ -16,34 +16,8 @@ use lunatic_executor::{PreopenedDir, RuntimeConfig};
 /// - `$child (name, length) -> pid` spawns an export and monitors it; `$wait (tag)` receives;
 /// - an allocator.
 ///
-/// Bytes below 1024 are the helpers', and from 64 KiB on the allocator's.
+/// The helpers use the bytes below 1024, the allocator those from 64 KiB on.
 const PRELUDE: &str = r#"
-  (import "lunatic::sqlite" "open" (func $open_raw (param i32 i32 i32) (result i64)))
-  (import "lunatic::sqlite" "query_prepare" (func $prepare (param i64 i32 i32) (result i64)))
-  (import "lunatic::sqlite" "execute" (func $execute (param i64 i32 i32) (result i32)))
-  (import "lunatic::sqlite" "bind_value" (func $bind (param i64 i32 i32)))
-  (import "lunatic::sqlite" "sqlite3_changes" (func $changes (param i64) (result i32)))
-  (import "lunatic::sqlite" "statement_reset" (func $reset (param i64)))
-  (import "lunatic::sqlite" "last_error" (func $last_error (param i64 i32) (result i32)))
-  (import "lunatic::sqlite" "sqlite3_finalize" (func $finalize (param i64)))
-  (import "lunatic::sqlite" "sqlite3_step" (func $step (param i64) (result i32)))
-  (import "lunatic::sqlite" "read_column" (func $read_column (param i64 i32 i32) (result i32)))
-  (import "lunatic::sqlite" "column_names" (func $column_names (param i64 i32) (result i32)))
-  (import "lunatic::sqlite" "read_row" (func $read_row (param i64 i32) (result i32)))
-  (import "lunatic::sqlite" "column_count" (func $column_count (param i64) (result i32)))
-  (import "lunatic::sqlite" "column_name" (func $column_name (param i64 i32 i32) (result i32)))
-  (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-  (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-  (import "lunatic::process" "kill" (func $kill (param i64)))
-  (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
-  (import "lunatic::message" "send" (func $send_raw (param i64) (result i32)))
-  (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
-  (import "lunatic::error" "string_size" (func $error_size (param i64) (result i32)))
-  (import "lunatic::error" "to_string" (func $error_text (param i64 i32)))
-  (import "lunatic::trap" "catch" (func $catch (param i32 i32) (result i32)))
-  (import "lunatic::ext::monitor" "start" (func $monitor (param i64) (result i64)))
-  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 3)
   (global $next (mut i32) (i32.const 65536))
   (func $say (param i32 i32)
@@ -54,15 +28,15 @@ const PRELUDE: &str = r#"
     (i32.store8 (i32.const 16) (local.get 0))
     (call $say (i32.const 16) (i32.const 1)))
   (func $open (param i32 i32) (result i64)
-    (if (i64.ne (call $open_raw (local.get 0) (local.get 1) (i32.const 24)) (i64.const 0)) (then (call $exit (i32.const 90))))
+    (if (i64.ne (call $sqlite::open (local.get 0) (local.get 1) (i32.const 24)) (i64.const 0)) (then (call $exit (i32.const 90))))
     (i64.load (i32.const 24)))
   (func $all (param i64 i32 i32) (local $code i32)
-    (local.set $code (call $execute (local.get 0) (local.get 1) (local.get 2)))
+    (local.set $code (call $sqlite::execute (local.get 0) (local.get 1) (local.get 2)))
     (if (local.get $code) (then (call $exit (i32.add (i32.const 100) (local.get $code))))))
   (func $child (param i32 i32) (result i64)
-    (if (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (local.get 0) (local.get 1) (i32.const 0) (i32.const 0) (i32.const 32))
+    (if (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (local.get 0) (local.get 1) (i32.const 0) (i32.const 0) (i32.const 32))
       (then (call $exit (i32.const 91))))
-    (drop (call $monitor (i64.load (i32.const 32))))
+    (drop (call $monitor_start (i64.load (i32.const 32))))
     (i64.load (i32.const 32)))
   (func $send (param i64)
     (call $create_data (i64.const 0) (i64.const 0))
@@ -70,7 +44,7 @@ const PRELUDE: &str = r#"
   (func $wait (result i32) (call $receive (i32.const 40) (i32.const 0) (i64.const -1)))
 "#;
 
-/// A bump allocator; the guest's `lunatic_alloc`.
+/// A bump allocator as the guest's `lunatic_alloc`.
 const ALLOCATOR: &str = r#"
   (func (export "lunatic_alloc") (param $size i32) (result i32)
     (global.get $next)
@@ -81,7 +55,7 @@ fn guest(body: &str) -> String {
     format!("(module {PRELUDE} {ALLOCATOR} {body})")
 }
 
-/// Texts in a guest's memory, and how the guest names them.
+/// Texts in a guest's memory.
 struct Texts(String, usize);
 
 impl Texts {
@@ -101,13 +75,13 @@ impl Texts {
     }
 }
 
-/// A guest that opens a database and runs statements; it says a code for each.
+/// A guest that opens a database and runs statements. It prints a code for each.
 fn executing(path: &str, statements: &[&str]) -> String {
     let mut texts = Texts::new();
     let path = texts.add(path);
     let calls: String = statements
         .iter()
-        .map(|sql| format!("(call $say_byte (call $execute (local.get $db) {}))\n", texts.add(sql)))
+        .map(|sql| format!("(call $say_byte (call $sqlite::execute (local.get $db) {}))\n", texts.add(sql)))
         .collect();
     let data = texts.0;
     guest(&format!(
@@ -122,7 +96,7 @@ fn codes(config: RuntimeConfig, path: &str, statements: &[&str]) -> Vec<u8> {
     outcome.stdout.into_bytes()
 }
 
-/// A run that says bytes.
+/// Runs a guest. Returns the bytes that it prints.
 fn bytes_of(config: RuntimeConfig, wat: &str) -> Vec<u8> {
     let running = start(config, wat);
     let status = running.ended.recv_timeout(PATIENCE).unwrap();
@@ -136,7 +110,7 @@ fn with_dir(host: &Path) -> RuntimeConfig {
     config
 }
 
-/// A guest whose `_start` is this, with a database in memory as `$db`.
+/// A guest with this `_start`, with a database in memory as `$db`.
 fn in_memory(texts: &Texts, start: &str) -> String {
     guest(&format!(
         r#"{} (func (export "_start") (local $db i64) (local $s i64) (local $at i32)
@@ -145,7 +119,7 @@ fn in_memory(texts: &Texts, start: &str) -> String {
     ))
 }
 
-/// How a guest says what one of the functions that give bytes has given.
+/// Code that calls a function that returns bytes, and prints them.
 fn give(call: &str) -> String {
     format!(
         "(local.set $at (call {call} (i32.const 512))) (call $say (local.get $at) (i32.load (i32.const 512)))\n"
@@ -162,7 +136,7 @@ const NOMEM: u8 = 7;
 const CANTOPEN: u8 = 14;
 const AUTH: u8 = 23;
 
-/// The types of the guests, for the real decoder.
+/// The types of the guests' crate, for the real decoder.
 mod types {
     use serde::{Deserialize, Serialize};
 
@@ -174,7 +148,7 @@ mod types {
     }
 
     #[derive(Serialize)]
-    #[allow(dead_code)] // Each stands for its number.
+    #[allow(dead_code)] // Unused variants keep the numbers of the others.
     pub(crate) enum BindValue {
         Null,
         Blob(Vec<u8>),
@@ -201,13 +175,13 @@ mod types {
 
 use types::{BindKey, BindValue, SqliteError, SqliteValue};
 
-/// Reads a value from the front of what was said.
+/// Decodes a value from the beginning of the output.
 fn take<T: serde::de::DeserializeOwned>(said: &mut &[u8]) -> T {
     bincode::deserialize_from(said).expect("the guest said one")
 }
 
 #[test]
-fn rows_travel_in_the_guests_encoding() {
+fn rows_are_encoded_as_guests_expect() {
     let list = vec![
         (BindKey::None, BindValue::Int(-5)),
         (BindKey::Numeric(2), BindValue::Text("two".into())),
@@ -218,17 +192,21 @@ fn rows_travel_in_the_guests_encoding() {
     let sql = texts
         .add("SELECT ? AS a, ?2 AS b, :three, @four, NULL, CAST(x'ff' AS TEXT) UNION ALL SELECT 1,2,3,4,5,6");
     let list = texts.add(bincode::serialize(&list).unwrap());
-    let step = "(call $say_byte (call $step (local.get $s)))";
+    let step = "(call $say_byte (call $sqlite::sqlite3_step (local.get $s)))";
     let start = [
-        format!("(local.set $s (call $prepare (local.get $db) {sql})) (call $bind (local.get $s) {list})"),
-        give("$read_row (local.get $s)"),
+        format!(
+            "(local.set $s (call $sqlite::query_prepare (local.get $db) {sql})) (call $sqlite::bind_value (local.get $s) {list})"
+        ),
+        give("$sqlite::read_row (local.get $s)"),
         step.into(),
-        give("$read_row (local.get $s)"),
-        give("$read_column (local.get $s) (i32.const 1)"),
-        give("$column_names (local.get $s)"),
-        "(call $say_byte (call $column_count (local.get $s)))".into(),
-        format!("{step} {step} (call $reset (local.get $s)) {step} (call $finalize (local.get $s))"),
-        give("$last_error (local.get $db)"),
+        give("$sqlite::read_row (local.get $s)"),
+        give("$sqlite::read_column (local.get $s) (i32.const 1)"),
+        give("$sqlite::column_names (local.get $s)"),
+        "(call $say_byte (call $sqlite::column_count (local.get $s)))".into(),
+        format!(
+            "{step} {step} (call $sqlite::statement_reset (local.get $s)) {step} (call $sqlite::sqlite3_finalize (local.get $s))"
+        ),
+        give("$sqlite::last_error (local.get $db)"),
     ];
     let said = bytes_of(workers(1), &in_memory(&texts, &start.concat()));
     let mut said = &said[..];
@@ -242,7 +220,7 @@ fn rows_travel_in_the_guests_encoding() {
         SqliteValue::Blob(vec![]),
         SqliteValue::Double(0.25),
         SqliteValue::Null,
-        // No text, for it is not UTF-8.
+        // This is not UTF-8, and therefore not text.
         SqliteValue::Blob(vec![255]),
     ];
     assert_eq!(row, meant);
@@ -254,30 +232,34 @@ fn rows_travel_in_the_guests_encoding() {
 }
 
 #[test]
-fn columns_are_those_of_the_table_as_it_is() {
+fn columns_follow_changes_of_the_table() {
     let mut texts = Texts::new();
     let make = texts.add("CREATE TABLE t (a); INSERT INTO t VALUES (1), (2)");
     let select = texts.add("SELECT * FROM t");
     let change = texts.add("ALTER TABLE t ADD COLUMN b");
-    let count = "(call $say_byte (call $column_count (local.get $s)))";
+    let count = "(call $say_byte (call $sqlite::column_count (local.get $s)))";
     let start = [
-        format!("(call $all (local.get $db) {make}) (call $say_byte (call $changes (local.get $db)))"),
-        format!("(local.set $s (call $prepare (local.get $db) {select})) {count}"),
-        format!("(call $all (local.get $db) {change}) (drop (call $step (local.get $s))) {count}"),
-        give("$column_name (local.get $s) (i32.const 1)"),
+        format!(
+            "(call $all (local.get $db) {make}) (call $say_byte (call $sqlite::sqlite3_changes (local.get $db)))"
+        ),
+        format!("(local.set $s (call $sqlite::query_prepare (local.get $db) {select})) {count}"),
+        format!(
+            "(call $all (local.get $db) {change}) (drop (call $sqlite::sqlite3_step (local.get $s))) {count}"
+        ),
+        give("$sqlite::column_name (local.get $s) (i32.const 1)"),
     ];
     assert_eq!(bytes_of(workers(1), &in_memory(&texts, &start.concat())), [2, 1, 2, b'b']);
 }
 
 #[test]
-fn errors_are_told() {
+fn errors_are_reported() {
     let mut texts = Texts::new();
     let make = texts.add("CREATE TABLE t (a UNIQUE); INSERT INTO t VALUES (1)");
     let again = texts.add("INSERT INTO t VALUES (1)");
     let start = [
         format!("(call $all (local.get $db) {make})"),
-        format!("(call $say_byte (call $execute (local.get $db) {again}))"),
-        give("$last_error (local.get $db)"),
+        format!("(call $say_byte (call $sqlite::execute (local.get $db) {again}))"),
+        give("$sqlite::last_error (local.get $db)"),
     ];
     let said = bytes_of(workers(1), &in_memory(&texts, &start.concat()));
     let mut said = &said[..];
@@ -288,11 +270,11 @@ fn errors_are_told() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_an_error_to_read() {
+fn opening_an_unusable_file_returns_an_error() {
     let mut texts = Texts::new();
     let path = texts.add("absent/app.db");
     let start = format!(
-        r#"(call $say_byte (i32.wrap_i64 (call $open_raw {path} (i32.const 24))))
+        r#"(call $say_byte (i32.wrap_i64 (call $sqlite::open {path} (i32.const 24))))
           (call $error_text (i64.load (i32.const 24)) (i32.const 600))
           (call $say (i32.const 600) (call $error_size (i64.load (i32.const 24))))"#
     );
@@ -300,7 +282,7 @@ fn what_cannot_be_opened_is_an_error_to_read() {
     assert_eq!(String::from_utf8_lossy(&said), "\u{1}SQLite: unable to open database file (code 14)");
 }
 
-/// A directory with a neighbour that a guest wants.
+/// A directory, beside another one that the guest must not reach.
 struct Nest {
     outside: tempfile::TempDir,
 }
@@ -317,7 +299,7 @@ impl Nest {
         self.outside.path().join("inside")
     }
 
-    /// All names in a directory.
+    /// The names in a directory.
     fn names(path: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(path).unwrap();
         let mut names: Vec<_> =
@@ -376,7 +358,7 @@ fn sql_reaches_no_other_files() {
         (&absolute, CANTOPEN),
         ("ATTACH '/1/x.db' AS f", CANTOPEN),
         ("ATTACH '/0/x.db' AS g", CANTOPEN),
-        // Names that SQLite would map into memory.
+        // SQLite would map files of these names into memory.
         ("ATTACH 'data/x.db-shm' AS h", CANTOPEN),
         ("VACUUM INTO '../x.db'", CANTOPEN),
         ("VACUUM INTO '/tmp/x.db'", CANTOPEN),
@@ -417,7 +399,7 @@ fn sql_reaches_no_other_files() {
 
 #[cfg(unix)]
 #[test]
-fn links_lead_nowhere() {
+fn links_out_of_a_directory_are_refused() {
     use std::os::unix::fs::symlink;
 
     let nest = Nest::new();
@@ -435,7 +417,7 @@ fn links_lead_nowhere() {
     assert_eq!(codes(with_dir(&nest.inside()), "data/other.db", &write), [OK]);
     let outcome = run(with_dir(&nest.inside()), &executing("data/same.db", &write));
     assert!(outcome.status == 90 || outcome.stdout.as_bytes() == [CANTOPEN], "not the last one: {outcome:?}");
-    // What SQLite opens beside a database is no link either.
+    // The files that SQLite opens beside a database must not be links, either.
     let journal = nest.inside().join("app.db-journal");
     assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &write), [OK]);
     symlink("../neighbour/secret", &journal).unwrap();
@@ -446,20 +428,20 @@ fn links_lead_nowhere() {
     assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &again), [CANTOPEN]);
     assert_eq!(std::fs::read(&secret).unwrap(), b"secret");
     assert_eq!(Nest::names(&nest.outside.path().join("neighbour")), ["secret"]);
-    // Inside, a directory may have two names.
+    // Within the directory, links are allowed.
     assert_eq!(codes(with_dir(&nest.inside()), "data/down/new.db", &write), [OK]);
     assert_eq!(Nest::names(&nest.inside().join("sub")), ["new.db"]);
 }
 
 #[test]
-fn without_directories_there_is_memory() {
+fn without_directories_databases_are_in_memory_only() {
     assert_eq!(codes(workers(1), "", &["CREATE TABLE t (a)", "ATTACH ':memory:' AS m"]), [OK, OK]);
     assert_eq!(codes(workers(1), ":memory:", &["CREATE TABLE t (a)", "ATTACH 'x.db' AS x"]), [OK, CANTOPEN]);
 }
 
 #[test]
-fn who_is_killed_while_a_statement_runs_is_gone_at_once() {
-    // More than there are threads: each has to be free again.
+fn a_process_killed_during_a_statement_ends_at_once() {
+    // More statements than threads: each thread has to become free again.
     const CHILDREN: u32 = 40;
     let mut texts = Texts::new();
     let (child, sql) = (texts.add("child"), texts.add(FOR_EVER));
@@ -470,7 +452,7 @@ fn who_is_killed_while_a_statement_runs_is_gone_at_once() {
           (local $db i64)
           (local.set $db (call $open {nothing}))
           (call $send (i64.const 1))
-          (drop (call $execute (local.get $db) {sql})))
+          (drop (call $sqlite::execute (local.get $db) {sql})))
         (func (export "_start") (local $left i32) (local $child i64)
           (local.set $left (i32.const {CHILDREN}))
           (loop $again
@@ -488,7 +470,7 @@ fn who_is_killed_while_a_statement_runs_is_gone_at_once() {
 }
 
 #[test]
-fn whoever_hears_of_a_death_finds_no_locks() {
+fn locks_are_free_when_a_death_is_seen() {
     let nest = Nest::new();
     let mut texts = Texts::new();
     let (child, path) = (texts.add("child"), texts.add("data/app.db"));
@@ -508,7 +490,7 @@ fn whoever_hears_of_a_death_finds_no_locks() {
             (if (i32.ne (call $wait) (i32.const 2)) (then (call $exit (i32.const 2))))
             (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
           (local.set $db (call $open {path}))
-          (call $say_byte (call $execute (local.get $db) {other})))"#,
+          (call $say_byte (call $sqlite::execute (local.get $db) {other})))"#,
         other = texts.add("CREATE TABLE other (a)"),
         data = "DATA"
     );
@@ -518,54 +500,54 @@ fn whoever_hears_of_a_death_finds_no_locks() {
     assert_eq!(bytes_of(config, &guest(&body)), [OK]);
 }
 
-/// A guest whose child does this with a database in memory; it says how the child's report ends.
+/// A guest whose child runs this with a database in memory. Returns the end of the child's report.
 fn ends_with(body: &str, texts: &Texts) -> String {
     let outcome = run(workers(1), &in_memory(texts, body));
-    assert_ne!(outcome.status, 0, "it goes on: {body}");
+    assert_ne!(outcome.status, 0, "the process continues: {body}");
     outcome.stderr
 }
 
 #[test]
-fn what_a_guest_gets_wrong_ends_it_alone() {
+fn invalid_arguments_end_only_the_calling_process() {
     let mut texts = Texts::new();
     let one = texts.add("SELECT ?1");
     let wrong = texts.add("SELEC 1");
     let huge = texts.add((1u64 << 60).to_le_bytes());
     let named = texts.add(bincode::serialize(&vec![(BindKey::String("x".into()), BindValue::Null)]).unwrap());
     let ninth = texts.add(bincode::serialize(&vec![(BindKey::Numeric(9), BindValue::Null)]).unwrap());
-    let prepare = format!("(local.set $s (call $prepare (local.get $db) {one}))");
+    let prepare = format!("(local.set $s (call $sqlite::query_prepare (local.get $db) {one}))");
     let cases = [
         (
-            "(drop (call $execute (i64.const 7) (i32.const 0) (i32.const 0)))".into(),
+            "(drop (call $sqlite::execute (i64.const 7) (i32.const 0) (i32.const 0)))".into(),
             "no connection with the identifier 7",
         ),
-        ("(drop (call $step (i64.const 7)))".into(), "no statement with the identifier 7"),
-        ("(call $finalize (i64.const -1))".into(), "no statement"),
-        ("(drop (call $last_error (i64.const 9) (i32.const 0)))".into(), "no connection"),
-        ("(drop (call $prepare (local.get $db) (i32.const -8) (i32.const 16)))".into(), "outside the memory"),
-        ("(drop (call $open_raw (i32.const 0) (i32.const 0) (i32.const -4)))".into(), "outside the memory"),
-        (format!("{prepare} (drop (call $read_row (local.get $s) (i32.const -3)))"), "outside the memory"),
-        (format!("{prepare} (call $bind (local.get $s) (i32.const 0) (i32.const -1))"), "outside the memory"),
-        (format!("{prepare} (call $bind (local.get $s) {huge})"), "malformed at byte 8"),
-        (format!("{prepare} (call $bind (local.get $s) (i32.const 0) (i32.const 3))"), "malformed at byte 0"),
-        (format!("{prepare} (call $bind (local.get $s) {named})"), "no parameter is named \"x\""),
-        (format!("{prepare} (call $bind (local.get $s) {ninth})"), "column index out of range (code 25)"),
+        ("(drop (call $sqlite::sqlite3_step (i64.const 7)))".into(), "no statement with the identifier 7"),
+        ("(call $sqlite::sqlite3_finalize (i64.const -1))".into(), "no statement"),
+        ("(drop (call $sqlite::last_error (i64.const 9) (i32.const 0)))".into(), "no connection"),
+        ("(drop (call $sqlite::query_prepare (local.get $db) (i32.const -8) (i32.const 16)))".into(), "outside the memory"),
+        ("(drop (call $sqlite::open (i32.const 0) (i32.const 0) (i32.const -4)))".into(), "outside the memory"),
+        (format!("{prepare} (drop (call $sqlite::read_row (local.get $s) (i32.const -3)))"), "outside the memory"),
+        (format!("{prepare} (call $sqlite::bind_value (local.get $s) (i32.const 0) (i32.const -1))"), "outside the memory"),
+        (format!("{prepare} (call $sqlite::bind_value (local.get $s) {huge})"), "malformed at byte 8"),
+        (format!("{prepare} (call $sqlite::bind_value (local.get $s) (i32.const 0) (i32.const 3))"), "malformed at byte 0"),
+        (format!("{prepare} (call $sqlite::bind_value (local.get $s) {named})"), "no parameter is named \"x\""),
+        (format!("{prepare} (call $sqlite::bind_value (local.get $s) {ninth})"), "column index out of range (code 25)"),
         (
-            format!("{prepare} (drop (call $read_column (local.get $s) (i32.const 1) (i32.const 0)))"),
+            format!("{prepare} (drop (call $sqlite::read_column (local.get $s) (i32.const 1) (i32.const 0)))"),
             "no column",
         ),
         (
-            format!("{prepare} (drop (call $column_name (local.get $s) (i32.const -1) (i32.const 0)))"),
+            format!("{prepare} (drop (call $sqlite::column_name (local.get $s) (i32.const -1) (i32.const 0)))"),
             "no column",
         ),
         (
-            format!("{prepare} (call $finalize (local.get $s)) (drop (call $step (local.get $s)))"),
+            format!("{prepare} (call $sqlite::sqlite3_finalize (local.get $s)) (drop (call $sqlite::sqlite3_step (local.get $s)))"),
             "no statement",
         ),
-        (format!("(drop (call $prepare (local.get $db) {wrong}))"), "near \"SELEC\": syntax error (code 1)"),
-        // A statement of nothing does nothing.
+        (format!("(drop (call $sqlite::query_prepare (local.get $db) {wrong}))"), "near \"SELEC\": syntax error (code 1)"),
+        // An empty statement does nothing.
         (
-            "(drop (call $step (call $prepare (local.get $db) (i32.const 0) (i32.const 0))))".into(),
+            "(drop (call $sqlite::sqlite3_step (call $sqlite::query_prepare (local.get $db) (i32.const 0) (i32.const 0))))".into(),
             "(code 21)",
         ),
     ];
@@ -576,7 +558,7 @@ fn what_a_guest_gets_wrong_ends_it_alone() {
 }
 
 #[test]
-fn a_guests_allocator_may_do_anything() {
+fn the_guests_allocator_may_call_any_function() {
     let cases = [
         ("", "does not export \"lunatic_alloc\""),
         (r#"(func (export "lunatic_alloc") (param i64) (result i32) (i32.const 0))"#, "does not export"),
@@ -586,17 +568,17 @@ fn a_guests_allocator_may_do_anything() {
             r#"(func (export "lunatic_alloc") (param i32) (result i32) (call $exit (i32.const 66)) (i32.const 0))"#,
             "",
         ),
-        // It may use what it allocates for.
+        // The allocator may itself call the function that it allocates for.
         (
-            r#"(func (export "lunatic_alloc") (param i32) (result i32) (call $finalize (i64.const 0))
-              (drop (call $execute (i64.const 0) (i32.const 0) (i32.const 0))) (call $exit (i32.const 67)) (i32.const 0))"#,
+            r#"(func (export "lunatic_alloc") (param i32) (result i32) (call $sqlite::sqlite3_finalize (i64.const 0))
+              (drop (call $sqlite::execute (i64.const 0) (i32.const 0) (i32.const 0))) (call $exit (i32.const 67)) (i32.const 0))"#,
             "",
         ),
     ];
     for (index, (allocator, said)) in cases.into_iter().enumerate() {
         let body = r#"(data (i32.const 1024) "SELECT 1") (func (export "_start") (local $s i64)
-              (local.set $s (call $prepare (call $open (i32.const 0) (i32.const 0)) (i32.const 1024) (i32.const 8)))
-              (drop (call $read_row (local.get $s) (i32.const 512))))"#;
+              (local.set $s (call $sqlite::query_prepare (call $open (i32.const 0) (i32.const 0)) (i32.const 1024) (i32.const 8)))
+              (drop (call $sqlite::read_row (local.get $s) (i32.const 512))))"#;
         let outcome = run(workers(1), &format!("(module {PRELUDE} {allocator} {body})"));
         assert_ne!(outcome.status, 0);
         assert!(outcome.stderr.contains(said), "{index}: {}", outcome.stderr);
@@ -608,31 +590,31 @@ fn a_guests_allocator_may_do_anything() {
 }
 
 #[test]
-fn an_allocator_may_take_its_time() {
+fn the_guests_allocator_may_be_preempted() {
     let allocator = r#"(func (export "lunatic_alloc") (param i32) (result i32) (local $left i32)
       (local.set $left (i32.const 100000))
       (loop $again (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
       (i32.const 700))"#;
     let body = r#"(data (i32.const 1024) "SELECT 1") (func (export "_start") (local $s i64)
-      (local.set $s (call $prepare (call $open (i32.const 0) (i32.const 0)) (i32.const 1024) (i32.const 8)))
-      (drop (call $step (local.get $s)))
-      (if (i32.ne (call $read_row (local.get $s) (i32.const 512)) (i32.const 700)) (then (call $exit (i32.const 1))))
+      (local.set $s (call $sqlite::query_prepare (call $open (i32.const 0) (i32.const 0)) (i32.const 1024) (i32.const 8)))
+      (drop (call $sqlite::sqlite3_step (local.get $s)))
+      (if (i32.ne (call $sqlite::read_row (local.get $s) (i32.const 512)) (i32.const 700)) (then (call $exit (i32.const 1))))
       (call $say (i32.const 700) (i32.load (i32.const 512))))"#;
-    let config = RuntimeConfig { slice: 1000, ..workers(2) };
+    let config = workers(2).slice(1000);
     let said = bytes_of(config, &format!("(module {PRELUDE} {allocator} {body})"));
     assert_eq!(bincode::deserialize::<Vec<SqliteValue>>(&said).unwrap(), [SqliteValue::Integer(1)]);
 }
 
 #[test]
-fn there_are_limits() {
+fn statements_and_connections_are_limited() {
     let mut texts = Texts::new();
     let one = texts.add("SELECT 1");
-    let some = RuntimeConfig { max_resources: Some(3), ..workers(1) };
+    let some = workers(1).max_resources(Some(3));
     let again =
         |call: &str| format!("(loop $again (drop {call}) (call $say_byte (i32.const 0)) (br $again))");
     let connections = again("(call $open (i32.const 0) (i32.const 0))");
-    let statements = again(&format!("(call $prepare (local.get $db) {one})"));
-    // One of the connections is there already.
+    let statements = again(&format!("(call $sqlite::query_prepare (local.get $db) {one})"));
+    // One of the connections is already open.
     for (body, said, count) in
         [(&connections, "too many connections", 2), (&statements, "too many statements", 3)]
     {
@@ -640,7 +622,7 @@ fn there_are_limits() {
         assert!(outcome.status != 0 && outcome.stderr.contains(said), "{}", outcome.stderr);
         assert_eq!(outcome.stdout.len(), count, "{said}");
     }
-    let small = RuntimeConfig { max_memory: 8 << 20, ..workers(1) };
+    let small = workers(1).max_memory(8 << 20);
     let statements = [
         "CREATE TABLE t (a)",
         "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) INSERT INTO t SELECT randomblob(9000) FROM n",
@@ -653,7 +635,7 @@ fn there_are_limits() {
 #[test]
 fn a_statement_ends_with_the_reductions_of_its_process() {
     const INTERRUPTED: u8 = 9;
-    let config = || RuntimeConfig { max_reductions: Some(10_000_000), ..workers(1) };
+    let config = || workers(1).max_reductions(Some(10_000_000));
     let outcome = run(config(), &executing("", &[FOR_EVER]));
     assert_eq!(outcome.stdout.as_bytes(), [INTERRUPTED], "{outcome:?}");
     let outcome = run(config(), &executing("", &[FOR_EVER, "SELECT 1"]));
@@ -669,7 +651,7 @@ fn endless_statements_do_not_keep_other_processes_from_a_database() {
         (func (export "child") (local $db i64)
           (local.set $db (call $open (i32.const 1000) (i32.const 0)))
           (call $say_byte (i32.const 7))
-          (drop (call $execute (local.get $db) {endless})))
+          (drop (call $sqlite::execute (local.get $db) {endless})))
         (func (export "_start") (local $db i64) (local $count i32)
           (loop $more
             (drop (call $child {child}))
@@ -677,7 +659,7 @@ fn endless_statements_do_not_keep_other_processes_from_a_database() {
           ;; Each is with its statement when it has slept.
           (call $sleep (i64.const 500))
           (local.set $db (call $open (i32.const 1000) (i32.const 0)))
-          (call $say_byte (call $execute (local.get $db) {short})))"#,
+          (call $say_byte (call $sqlite::execute (local.get $db) {short})))"#,
         data = texts.0
     );
     let said = bytes_of(workers(2), &guest(&body));
@@ -692,9 +674,11 @@ fn a_simulation_has_databases_in_memory_that_a_seed_decides() {
     let path = texts.add("data/app.db");
     let start = [
         format!("(call $all (local.get $db) {make})"),
-        format!("(local.set $s (call $prepare (local.get $db) {select})) (drop (call $step (local.get $s)))"),
-        give("$read_row (local.get $s)"),
-        format!("(call $say_byte (i32.wrap_i64 (call $open_raw {path} (i32.const 24))))"),
+        format!(
+            "(local.set $s (call $sqlite::query_prepare (local.get $db) {select})) (drop (call $sqlite::sqlite3_step (local.get $s)))"
+        ),
+        give("$sqlite::read_row (local.get $s)"),
+        format!("(call $say_byte (i32.wrap_i64 (call $sqlite::open {path} (i32.const 24))))"),
     ];
     let simulated = Simulated::new(&in_memory(&texts, &start.concat()));
     let [one, again, other] = [1, 1, 2].map(|seed| simulated.seed(seed));
@@ -707,7 +691,7 @@ fn a_simulation_has_databases_in_memory_that_a_seed_decides() {
 }
 
 #[test]
-fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
+fn fetching_rows_ahead_is_not_observable() {
     let mut texts = Texts::new();
     let make = texts.add(
         "CREATE TABLE t (a); WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 100) INSERT INTO t SELECT i FROM n",
@@ -716,18 +700,22 @@ fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
         texts.add("SELECT abs(CASE a WHEN 90 THEN -9223372036854775807 - 1 ELSE a END) FROM t WHERE a > ?");
     let two = texts.add("SELECT ? UNION ALL SELECT 2");
     let list = texts.add(bincode::serialize(&vec![(BindKey::None, BindValue::Int(0))]).unwrap());
-    let step = "(call $say_byte (call $step (local.get $s)))";
-    let read = give("$read_column (local.get $s) (i32.const 0)");
+    let step = "(call $say_byte (call $sqlite::sqlite3_step (local.get $s)))";
+    let read = give("$sqlite::read_column (local.get $s) (i32.const 0)");
     let some = format!("{}{read}", step.repeat(20));
-    // What has been fetched with the rows from the sixty-fourth on ends with the error at the ninetieth: it shows there.
+    // The rows from the sixty-fourth on are fetched together with the error at the ninetieth, which is reported only there.
     let start = [
         format!("(call $all (local.get $db) {make})"),
-        format!("(local.set $s (call $prepare (local.get $db) {select})) (call $bind (local.get $s) {list})"),
+        format!(
+            "(local.set $s (call $sqlite::query_prepare (local.get $db) {select})) (call $sqlite::bind_value (local.get $s) {list})"
+        ),
         some.clone(),
-        // It begins anew, and forgets what it had.
-        format!("(call $reset (local.get $s)) {some} (call $reset (local.get $s))"),
+        // The query begins again and drops the fetched rows.
+        format!(
+            "(call $sqlite::statement_reset (local.get $s)) {some} (call $sqlite::statement_reset (local.get $s))"
+        ),
         step.repeat(89),
-        give("$last_error (local.get $db)"),
+        give("$sqlite::last_error (local.get $db)"),
         read.clone(),
     ];
     let said = bytes_of(workers(2), &in_memory(&texts, &start.concat()));
@@ -745,16 +733,16 @@ fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
 
     let select = |rest: &str| {
         format!(
-            "(call $all (local.get $db) {make}) (local.set $s (call $prepare (local.get $db) {select})) (call $bind (local.get $s) {list}) {rest}"
+            "(call $all (local.get $db) {make}) (local.set $s (call $sqlite::query_prepare (local.get $db) {select})) (call $sqlite::bind_value (local.get $s) {list}) {rest}"
         )
     };
     let cases = [
         (step.repeat(90), "integer overflow (code 1)", 89),
-        (format!("{} (call $bind (local.get $s) {list})", step.repeat(2)), "(code 21)", 2),
-        // All of this query has been fetched, though its guest does not know.
+        (format!("{} (call $sqlite::bind_value (local.get $s) {list})", step.repeat(2)), "(code 21)", 2),
+        // All rows of this query have been fetched ahead of the guest.
         (
             format!(
-                "(local.set $s (call $prepare (local.get $db) {two})) {} (call $bind (local.get $s) {list})",
+                "(local.set $s (call $sqlite::query_prepare (local.get $db) {two})) {} (call $sqlite::bind_value (local.get $s) {list})",
                 step.repeat(2)
             ),
             "(code 21)",
@@ -769,37 +757,37 @@ fn a_query_that_is_ahead_of_its_guest_looks_as_if_it_were_not() {
 }
 
 #[test]
-fn what_writes_is_not_ahead_of_its_guest() {
+fn a_writing_statement_is_not_fetched_ahead() {
     let nest = Nest::new();
     let mut texts = Texts::new();
     let path = texts.add("data/app.db");
     let make = texts.add("CREATE TABLE t (a)");
     let insert = texts.add("INSERT INTO t VALUES (1), (2) RETURNING a");
     let write = texts.add("INSERT INTO t VALUES (3)");
-    let step = "(call $say_byte (call $step (local.get $s)))";
-    let other = format!("(call $say_byte (call $execute (local.get $other) {write}))");
+    let step = "(call $say_byte (call $sqlite::sqlite3_step (local.get $s)))";
+    let other = format!("(call $say_byte (call $sqlite::execute (local.get $other) {write}))");
     let body = format!(
         r#"{data} (func (export "_start") (local $db i64) (local $other i64) (local $s i64)
           (local.set $db (call $open {path}))
           (local.set $other (call $open {path}))
           (call $all (local.get $db) {make})
-          (local.set $s (call $prepare (local.get $db) {insert}))
+          (local.set $s (call $sqlite::query_prepare (local.get $db) {insert}))
           {step} {step} {other} {step} {other})"#,
         data = texts.0
     );
-    // It is written when the guest has come to the end, and not before.
+    // The write happens when the guest has stepped to the end, not before.
     assert_eq!(bytes_of(with_dir(&nest.inside()), &guest(&body)), [100, 100, 5, 101, OK]);
 }
 
 #[test]
 fn databases_are_closed_when_the_node_ends() {
     let nest = Nest::new();
-    // Whoever closes last writes to the file what is in the log, and removes the log.
+    // The last connection that is closed moves the log into the file and removes the log.
     let wal = ["PRAGMA journal_mode = WAL", "CREATE TABLE t (a)", "BEGIN", "INSERT INTO t VALUES (1)"];
     for _ in 0..10 {
         assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &wal), [OK; 4]);
         assert_eq!(Nest::names(&nest.inside()), ["app.db", "sub"]);
-        // What was not committed is not there: this fails if there is a row.
+        // Uncommitted rows are absent: this fails if there is a row.
         let none = "SELECT abs(-9223372036854775807 - 1) FROM t";
         assert_eq!(codes(with_dir(&nest.inside()), "data/app.db", &[none, "DROP TABLE t"]), [OK; 2]);
     }

@@ -1,4 +1,4 @@
-//! A node that is asked to stop: who is told, who has the last word, and that it stops.
+//! A node that is asked to stop: which process is notified, what it may still do, and that the node stops.
 
 mod common;
 
@@ -9,7 +9,7 @@ use lunatic_executor::{ExitStatus, GRACE, Runtime};
 
 const TERMINATED: ExitStatus = ExitStatus(143);
 
-/// Starts a guest and waits until it has said something.
+/// Starts a guest and waits for its first output.
 fn start_and_listen(count: usize, body: &str) -> Running {
     let running = start(workers(count), &guest(body));
     let started = Instant::now();
@@ -21,7 +21,7 @@ fn start_and_listen(count: usize, body: &str) -> Running {
 }
 
 #[test]
-fn before_anything_runs_there_is_no_one_to_ask() {
+fn a_request_to_stop_before_the_start_stops_the_node() {
     let runtime = Runtime::new(workers(1)).unwrap();
     let spin = wat::parse_str(guest(r#"(func (export "_start") (loop $forever (br $forever)))"#)).unwrap();
     let program = runtime.load(&spin).unwrap();
@@ -30,7 +30,7 @@ fn before_anything_runs_there_is_no_one_to_ask() {
 }
 
 #[test]
-fn what_is_said_on_the_way_out_is_heard() {
+fn output_during_the_stop_is_written() {
     for count in [1, 3] {
         let running = start_and_listen(
             count,
@@ -56,7 +56,7 @@ fn what_is_said_on_the_way_out_is_heard() {
 }
 
 #[test]
-fn whoever_does_not_care_ends_without_a_report() {
+fn a_process_that_does_not_trap_exits_ends_without_a_report() {
     for body in ["(call $sleep (i64.const 1000000))", "(loop $forever (br $forever))"] {
         let body = format!(
             r#"(data (i32.const 1024) "ready")
@@ -69,7 +69,7 @@ fn whoever_does_not_care_ends_without_a_report() {
     }
 }
 
-/// Catches every request and goes on.
+/// Catches every request to stop and continues.
 const STUBBORN: &str = r#"
     (data (i32.const 1024) "ready")
     (func (export "_start")
@@ -80,7 +80,7 @@ const STUBBORN: &str = r#"
         (br $forever)))"#;
 
 #[test]
-fn asking_twice_is_stopping() {
+fn the_second_request_stops_the_node() {
     let running = start_and_listen(1, STUBBORN);
     let started = Instant::now();
     running.shutdown_handle.ask(ExitStatus(130));
@@ -90,7 +90,7 @@ fn asking_twice_is_stopping() {
 }
 
 #[test]
-fn time_comes_to_an_end_for_whoever_goes_on() {
+fn a_process_that_continues_is_stopped_after_the_grace_period() {
     let running = start_and_listen(1, STUBBORN);
     let started = Instant::now();
     running.shutdown_handle.ask(TERMINATED);

@@ -1,4 +1,6 @@
-//! Tests as the library runs them: what is told of them, and when.
+//! Tests as the library runs them: the events, and their order.
+
+mod common;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -7,10 +9,10 @@ use lunatic_executor::{
     Runtime, RuntimeConfig, Selection, TestBinary, TestEvent, TestOptions, TestResult, Verdict,
 };
 
-/// Runs the tests of a module, so many at a time, and says what was told, a word for each event.
+/// Runs the tests of a module, `threads` at a time. Returns a word for each event.
 fn told(text: &str, threads: usize) -> Vec<String> {
-    let bytes = wat::parse_str(text).expect("the test's module is well-formed");
-    let config = RuntimeConfig { args: vec!["tests".into()], ..RuntimeConfig::default() };
+    let bytes = wat::parse_str(common::with_imports(text)).expect("the test's module is well-formed");
+    let config = RuntimeConfig::default().args(vec!["tests".into()]);
     let runtime = Runtime::new(config).expect("a runtime");
     let program = runtime.load(&bytes).expect("it loads");
     assert!(program.has_tests());
@@ -34,19 +36,18 @@ fn told(text: &str, threads: usize) -> Vec<String> {
 }
 
 const TESTS: &str = r##"(module
-    (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
     (func (export "#lunatic_test_slow") (call $sleep (i64.const 1500)))
     (func (export "#lunatic_test_fast"))
     (func (export "#lunatic_test_#ignore_no")))"##;
 
 #[test]
-fn one_at_a_time_they_come_in_order() {
+fn tests_run_one_at_a_time_in_order() {
     let expected = ["fast starts", "fast: Passed", "no starts", "no: Ignored", "slow starts", "slow: Passed"];
     assert_eq!(told(TESTS, 1), expected);
 }
 
 #[test]
-fn several_at_a_time_are_named_once_if_they_are_slow() {
+fn slow_tests_are_reported_once() {
     let told = told(TESTS, 2);
     assert_eq!(told.len(), 7, "{told:?}");
     assert_eq!(told[5..], ["slow is slow", "slow: Passed"], "{told:?}");
@@ -57,52 +58,38 @@ fn several_at_a_time_are_named_once_if_they_are_slow() {
     }
 }
 
-/// The first test starts a server in its node, and ends; the others connect to it.
+/// The first test starts a server in its node and ends. The others connect to it.
 #[test]
-fn what_a_test_leaves_running_lives_until_the_last_one_has_ended() {
+fn processes_of_a_test_live_until_the_last_test_has_ended() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let port = free.local_addr().expect("it is bound").port();
     drop(free);
     let text = format!(
         r##"(module
-          (import "lunatic::process" "spawn"
-            (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-          (import "lunatic::process" "process_id" (func $me (result i64)))
-          (import "lunatic::message" "create_data" (func $message (param i64 i64)))
-          (import "lunatic::message" "send" (func $send (param i64) (result i32)))
-          (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
-          (import "lunatic::networking" "tcp_bind"
-            (func $bind (param i32 i32 i32 i32 i32 i32) (result i32)))
-          (import "lunatic::networking" "tcp_accept" (func $accept (param i64 i32 i32) (result i32)))
-          (import "lunatic::networking" "tcp_connect"
-            (func $connect (param i32 i32 i32 i32 i32 i64 i32) (result i32)))
-          (import "lunatic::networking" "tcp_write_vectored"
-            (func $write (param i64 i32 i32 i32) (result i32)))
-          (import "lunatic::networking" "tcp_read" (func $read (param i64 i32 i32 i32) (result i32)))
           (memory (export "memory") 1)
           (data (i32.const 120) "\78\00\00\00\01\00\00\00")
           (data (i32.const 100) "server")
           (data (i32.const 140) "\7f\00\00\01")
           (func $well (param i32) (if (local.get 0) (then unreachable)))
           (func (export "server") (param $tells i64)
-            (call $well (call $bind (i32.const 4) (i32.const 140) (i32.const {port}) (i32.const 0) (i32.const 0)
+            (call $well (call $tcp_bind (i32.const 4) (i32.const 140) (i32.const {port}) (i32.const 0) (i32.const 0)
               (i32.const 64)))
-            (call $message (i64.const 1) (i64.const 0))
-            (drop (call $send (local.get $tells)))
+            (call $create_data (i64.const 1) (i64.const 0))
+            (drop (call $send_raw (local.get $tells)))
             (loop $next
-              (call $well (call $accept (i64.load (i32.const 64)) (i32.const 72) (i32.const 80)))
-              (call $well (call $write (i64.load (i32.const 72)) (i32.const 120) (i32.const 1) (i32.const 88)))
+              (call $well (call $tcp_accept (i64.load (i32.const 64)) (i32.const 72) (i32.const 80)))
+              (call $well (call $networking::tcp_write_vectored (i64.load (i32.const 72)) (i32.const 120) (i32.const 1) (i32.const 88)))
               (br $next)))
           (func $asks
-            (call $well (call $connect (i32.const 4) (i32.const 140) (i32.const {port}) (i32.const 0) (i32.const 0)
+            (call $well (call $tcp_connect (i32.const 4) (i32.const 140) (i32.const {port}) (i32.const 0) (i32.const 0)
               (i64.const -1) (i32.const 72)))
             ;; A connection alone could be the system's: it waits for a byte.
-            (call $well (call $read (i64.load (i32.const 72)) (i32.const 200) (i32.const 1) (i32.const 88)))
+            (call $well (call $tcp_read (i64.load (i32.const 72)) (i32.const 200) (i32.const 1) (i32.const 88)))
             (call $well (i64.ne (i64.load (i32.const 88)) (i64.const 1))))
           (func (export "#lunatic_test_a_server_is_started")
             (i32.store8 (i32.const 80) (i32.const 0x7e))
             (i64.store (i32.const 81) (call $me))
-            (call $well (call $spawn (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 100) (i32.const 6)
+            (call $well (call $spawn_raw (i64.const 0) (i64.const -1) (i64.const -1) (i32.const 100) (i32.const 6)
               (i32.const 80) (i32.const 17) (i32.const 64)))
             (drop (call $receive (i32.const 0) (i32.const 0) (i64.const -1)))
             (call $asks))

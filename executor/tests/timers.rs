@@ -1,18 +1,18 @@
-//! What timers leave behind. Alone in its process: it reads that process's memory.
+//! Memory of timers. The test is alone in its process, because it measures the memory of that process.
 #![cfg(target_os = "linux")]
 
 mod common;
 
 use common::{guest, run, workers};
 
-/// The most memory that this process has had resident, in bytes: what is given back at the end counts.
+/// The peak resident memory of this process, in bytes: memory that is given back only at the end counts.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
 }
 
-/// Sets so many timers for a process that is gone, each with a message of a kilobyte, in `milliseconds`.
+/// Sets `count` timers of `milliseconds` for a dead process, each with a message of a kilobyte.
 fn timers_to_the_dead(count: u32, milliseconds: u64) {
     let body = format!(
         r#"
@@ -33,7 +33,7 @@ fn timers_to_the_dead(count: u32, milliseconds: u64) {
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
 }
 
-/// A million messages of a kilobyte are a gigabyte; a tenth of one per cent of it is what may be left of them.
+/// A million messages of a kilobyte are a gigabyte; at most a thousandth of it may stay.
 #[test]
 fn guarantee_36_a_million_timers_to_the_dead_leave_memory_as_it_was() {
     for milliseconds in [0, 3_600_000] {

@@ -1,22 +1,21 @@
-//! HOSTILE 17 and 19: what all processes' memories may take together ends growing, and beginning, and nobody else.
+//! HOSTILE 17 and 19: at the limit of all memories together, no memory grows, no process begins, and running processes continue.
 
 mod common;
 
 use common::{guest, run, workers};
-use lunatic_executor::RuntimeConfig;
 
-/// Bytes of a page.
+/// The size of a page in bytes.
 const PAGE: u64 = 64 << 10;
 
-/// Runs a guest whose processes begin with two pages each, and may have so many together.
+/// Runs a guest whose processes begin with two pages each, and may have `pages` together.
 fn with_pages(pages: u64, count: usize, body: &str) {
-    let config = RuntimeConfig { max_total_memory: Some(pages * PAGE), ..workers(count) };
+    let config = workers(count).max_total_memory(Some(pages * PAGE));
     let outcome = run(config, &guest(body));
     assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
 }
 
 #[test]
-fn past_the_limit_of_all_a_memory_does_not_grow_and_a_process_does_not_begin() {
+fn at_the_total_limit_no_memory_grows_and_no_process_begins() {
     for count in [1, 4] {
         with_pages(
             7,
@@ -41,7 +40,7 @@ fn past_the_limit_of_all_a_memory_does_not_grow_and_a_process_does_not_begin() {
               (if (i32.ne (call $death_kind) (i32.const 6)) (then
                 (call $assert (i32.eq (call $death_kind) (i32.const 5)))
                 (call $assert (i64.eqz (call $death_code)))))
-              ;; Whoever hears of a death can have the memory.
+              ;; A process that sees a death can use the memory.
               (drop (call $monitor_start (local.get $first)))
               (call $kill (local.get $first))
               (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))
@@ -52,9 +51,9 @@ fn past_the_limit_of_all_a_memory_does_not_grow_and_a_process_does_not_begin() {
     }
 }
 
-/// A thousand that come and go, in room for four and their parent: nothing is counted twice, or for the dead.
+/// A thousand processes come and go within a limit of four and their parent: no memory is counted twice, or after its process.
 #[test]
-fn what_ended_is_not_counted() {
+fn memory_of_ended_processes_is_not_counted() {
     with_pages(
         10,
         2,

@@ -1,5 +1,4 @@
-//! Whatever valid module goes in, with every proposal on, compiling it is an error or a module; and whatever
-//! bytes, too. It never panics.
+//! Compiling any valid module, with every proposal on, or any bytes, returns an error or a module. It never panics.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -10,7 +9,7 @@ use lunatic_jit::{CompileError, Engine, EngineConfig, Linker, Module, Store, Sto
 static ENGINE: LazyLock<Engine> =
     LazyLock::new(|| Engine::new(EngineConfig::default()).expect("this machine is supported"));
 
-/// Little enough for a fuzzer's own memory limit.
+/// Small enough for the fuzzer's memory limit.
 const LIMITS: StoreLimits = StoreLimits { max_memory: 64 << 20, max_table_elements: 100_000, stack_size: None, total: None };
 
 fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
@@ -19,9 +18,9 @@ fuzz_target!(|input: (wasm_smith::Module, Vec<u8>)| {
     match Module::compile(&ENGINE, &module.to_bytes()) {
         // The generator has every proposal on.
         Err(CompileError::Unsupported { .. } | CompileError::Invalid { .. }) => {}
-        // A function that is out of all proportion may need more of a stack than there is.
+        // A huge function may need more stack than exists.
         Err(CompileError::Frame { .. }) => {}
-        // It has all the time there is, and nobody cancels it.
+        // The budget has no deadline and is not cancelled.
         Err(
             error @ (CompileError::Codegen(_) | CompileError::OverBudget(_) | CompileError::Cancelled),
         ) => panic!("{error}"),

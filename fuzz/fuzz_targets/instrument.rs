@@ -1,6 +1,6 @@
-//! Whatever valid module goes in, what comes out is valid, verifies, and is the same when it is done again.
+//! Preparing any valid module produces a valid module that passes the verifier and is unchanged when prepared again.
 //!
-//! `instrument/tests/smoke.rs` is the same property on a few hundred fixed inputs.
+//! `instrument/tests/smoke.rs` checks the same property on a few hundred fixed inputs.
 #![no_main]
 
 #[path = "../../instrument/tests/support/property.rs"]

@@ -1,6 +1,6 @@
-//! A prepared module that was edited, and whose mark is arbitrary, is refused or keeps what it says.
+//! An edited prepared module with an arbitrary marker is refused, or behaves as the verifier claims.
 //!
-//! `instrument/tests/smoke.rs` is the same property on a few hundred fixed inputs.
+//! `instrument/tests/smoke.rs` checks the same property on a few hundred fixed inputs.
 #![no_main]
 
 #[path = "../../instrument/tests/support/property.rs"]

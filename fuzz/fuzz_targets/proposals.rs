@@ -1,7 +1,7 @@
-//! What the engine of this project does not run yet, on another: a generated module of every proposal does prepared what
-//! it did before, and never more than the verifier claims between two charges.
+//! Proposals that this engine does not run yet, on another engine: a generated module behaves the same after preparing, and never
+//! does more work between two charges than the verifier claims.
 //!
-//! `instrument/tests/proposals.rs` is the same on V8, with modules written by hand and some hundred generated ones.
+//! `instrument/tests/proposals.rs` checks the same on V8, with hand-written and some hundred generated modules.
 #![no_main]
 
 #[path = "../../instrument/tests/support/listing.rs"]
@@ -25,7 +25,7 @@ use wasmtime::{
     Caller, Config, Engine, ExternType, Func, Instance, Module, Store, ThrownException, Trap, Val,
 };
 
-/// What a module may spend before it ends itself.
+/// The work after which a module ends itself.
 const FUEL: u32 = 2_000;
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
@@ -53,7 +53,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     }
 });
 
-/// Whether there was something to compare.
+/// Compares the runs. Returns whether there was something to compare.
 fn compare(input: &mut Unstructured<'_>) -> arbitrary::Result<bool> {
     let mut options = Options::default();
     options.max_charge = *input.choose(&[10_000, 50, 7, 1])?;
@@ -69,7 +69,7 @@ fn compare(input: &mut Unstructured<'_>) -> arbitrary::Result<bool> {
     for wasm in [&prepared, &counted_copy(&Listing::of(&prepared))] {
         let (seen, watched) = run(wasm, claim).expect("what is prepared is taken where the original is");
         assert_eq!(watched.observed.objection(), None, "claimed {claim:?}");
-        // Frames are larger in the one than in the other, so where the stack ends may differ.
+        // Frames have different sizes in the two modules, so the stack may overflow in different places.
         let until = |events: &[String]| events.iter().position(|event| event.ends_with(OVERFLOW));
         let end = [until(&expected), until(&seen)].into_iter().flatten().min();
         match end {
@@ -98,13 +98,13 @@ fn config() -> wasm_smith::Config {
     }
 }
 
-/// What can be observed of a run: how the start and the calls of all exports end, and the state at the end. `None` if the
-/// engine does not take the module.
+/// The observable behaviour of a run: the results of the start function and of all exports, and the final state. `None` if the
+/// engine refuses the module.
 fn run(wasm: &[u8], claim: Claim) -> Option<(Vec<String>, Watch)> {
     let module = Module::new(&ENGINE, wasm).ok()?;
     let mut store = Store::new(&ENGINE, Watch::new(claim));
     let charge = Func::wrap(&mut store, |mut caller: Caller<'_, Watch>, value: i32| {
-        // It ends by itself.
+        // The module ends itself.
         caller.data_mut().event(Event::of(value));
     });
     let imports: Vec<_> = module.imports().map(|_| charge.into()).collect();
@@ -123,7 +123,7 @@ fn run(wasm: &[u8], claim: Claim) -> Option<(Vec<String>, Watch)> {
     Some((events, store.into_data()))
 }
 
-/// Says whether to go on.
+/// Returns whether to continue.
 fn observe(
     store: &mut Store<Watch>,
     instance: Instance,

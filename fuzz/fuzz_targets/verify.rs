@@ -1,6 +1,6 @@
-//! Arbitrary bytes are refused or accepted, and never panic or hang.
+//! The verifier refuses or accepts arbitrary bytes, and never panics or hangs.
 //!
-//! `instrument/tests/smoke.rs` is the same property on a few hundred fixed inputs.
+//! `instrument/tests/smoke.rs` checks the same property on a few hundred fixed inputs.
 #![no_main]
 
 #[path = "../../instrument/tests/support/property.rs"]

@@ -1,4 +1,4 @@
-//! A guest that is talked with while it runs.
+//! A running guest with which a test exchanges lines.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::commands::{PATIENCE, command};
 
-/// See the module.
+/// A running guest.
 pub struct Talking {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -32,7 +32,7 @@ impl Talking {
     /// Waits for a line on its standard output.
     ///
     /// # Panics
-    /// If it is another one, with what the guest complains of.
+    /// If another line arrives. The panic message has the guest's standard error.
     pub fn expect(&mut self, line: &str) {
         let mut next = String::new();
         self.lines.read_line(&mut next).expect("it is text");
@@ -46,7 +46,7 @@ impl Talking {
         }
     }
 
-    /// Its standard input, once.
+    /// Takes the guest's standard input.
     ///
     /// # Panics
     /// If it was taken before.
@@ -54,10 +54,10 @@ impl Talking {
         self.child.stdin.take().expect("it is taken once")
     }
 
-    /// Where the command says first that it listens. Asked once.
+    /// Reads the address at which the command listens, which it prints first. Can be called once.
     ///
     /// # Panics
-    /// If it says something else.
+    /// If the command prints something else.
     pub fn address(&mut self) -> String {
         let mut complaints = BufReader::new(self.child.stderr.take().expect("it is piped"));
         let mut line = String::new();
@@ -67,15 +67,15 @@ impl Talking {
         address.unwrap_or_else(|| panic!("it does not say where: {line}")).to_owned()
     }
 
-    /// A connection to where it listens; asked once.
+    /// Connects to the address at which the command listens. Can be called once.
     ///
     /// # Panics
-    /// As [`Talking::address`], and if nobody answers.
+    /// As [`Talking::address`], and if the connection fails.
     pub fn connect(&mut self) -> TcpStream {
         TcpStream::connect(self.address()).expect("it listens")
     }
 
-    /// Waits for its end; its status.
+    /// Waits for the guest's end. Returns its status.
     ///
     /// # Panics
     /// If it cannot be waited for.

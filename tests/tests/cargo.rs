@@ -1,5 +1,5 @@
-//! `lunatic-exec` as cargo's runner: `cargo run`, `cargo test` and `cargo bench` in a guest's project, and the words of its
-//! tests beside libtest's own for the same tests on the host.
+//! `lunatic-exec` as Cargo's runner: `cargo run`, `cargo test` and `cargo bench` in a guest's project. Its test report is compared
+//! with libtest's own for the same tests on the host.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,10 +10,10 @@ use lunatic_tests::guests::{TARGET, cargo, install_target, test_binary};
 
 const PROJECT: &str = "tests/guests/tested";
 
-/// Seconds after which what should have ended is killed, so that a test fails instead of hanging. Building is included.
+/// After so many seconds, builds included, a command is killed, so that a test fails instead of hanging.
 const PATIENCE: &str = "600";
 
-/// Runs cargo in the project, with the runner that a user sets in `.cargo/config.toml`.
+/// Runs Cargo in the project, with the runner that a user sets in `.cargo/config.toml`.
 fn cargo_with_runner(arguments: &[&str], more: &[&str]) -> Output {
     install_target();
     let cargo = cargo(PROJECT, &[arguments, &["--target", TARGET]].concat());
@@ -84,8 +84,8 @@ fn unit_tests() -> &'static (PathBuf, PathBuf) {
     })
 }
 
-/// What is the same whoever runs the tests: not who panics in which thread, how long it takes, how many tests there are
-/// besides, and what the runtime and the host's harness add to a panic.
+/// The part of a report that does not depend on the runner: without thread names, times, the number of other tests, and what the
+/// runtime and the host's harness add to a panic.
 fn comparable(said: &str) -> String {
     let mut lines = Vec::new();
     for line in said.lines() {
@@ -108,9 +108,9 @@ fn comparable(said: &str) -> String {
 }
 
 #[test]
-fn what_is_said_of_tests_is_what_libtest_says() {
+fn the_report_of_tests_is_libtests() {
     let (guest, host) = unit_tests();
-    // Compiled once, and not for each set of flags.
+    // Compiled once instead of for each set of flags.
     let cache = tempfile::tempdir().expect("a temporary directory");
     let run = |program: &Path, before: &[&Path], flags: &str| {
         let mut command = Command::new("timeout");
@@ -159,7 +159,7 @@ fn what_is_said_of_tests_is_what_libtest_says() {
 }
 
 #[test]
-fn ordinary_tests_beside_others_are_run_as_they_are() {
+fn ordinary_tests_run_beside_lunatic_tests() {
     let binary = test_binary(PROJECT, &["--test", "mixed", "--target", TARGET], "mixed");
     let output =
         command("lunatic-exec").arg(binary).args(["--include-ignored", "--test-threads", "1"]).output();

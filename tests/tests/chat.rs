@@ -1,17 +1,18 @@
-//! The chat server of the examples, with several who talk to each other.
+//! The chat server of the examples with several clients.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
+use lunatic_tests::Killed;
 use lunatic_tests::commands::command;
 use lunatic_tests::guests::build;
 
-/// The server, killed in the end.
+/// The server. It is killed when dropped.
 struct Server {
-    child: Child,
+    _child: Killed,
     address: String,
 }
 
@@ -24,10 +25,10 @@ impl Server {
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where");
         let address = line.trim().strip_prefix("listening at ").expect("an address").to_owned();
-        Server { child, address }
+        Server { _child: Killed(child), address }
     }
 
-    /// Somebody who has said who they are.
+    /// A client that has sent its name.
     fn client(&self, name: &str) -> Client {
         let stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("more than none");
@@ -36,13 +37,6 @@ impl Server {
         client.types(name);
         assert!(client.line().starts_with(&format!("hello, {name}: /join ROOM")));
         client
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -55,7 +49,7 @@ impl Client {
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.0.read_line(&mut line).expect("somebody says something");
+        self.0.read_line(&mut line).expect("the server sends a line");
         line.trim_end().to_owned()
     }
 
@@ -66,7 +60,7 @@ impl Client {
 }
 
 #[test]
-fn who_is_in_a_room_hears_what_is_said_in_it() {
+fn messages_reach_the_members_of_a_room() {
     for workers in ["1", "2"] {
         let server = Server::start(workers);
         let [mut ada, mut bob, mut eve] = ["ada", "bob", "eve"].map(|name| server.client(name));
@@ -81,19 +75,19 @@ fn who_is_in_a_room_hears_what_is_said_in_it() {
         eve.hears("[screws] here are eve");
         bob.types("hello, größer world");
         ada.hears("[nails] bob: hello, größer world");
-        // Nobody hears what they say themselves, nor what is said elsewhere.
+        // A client gets neither its own messages nor those of other rooms.
         bob.types("/who");
         bob.hears("ada, bob");
         eve.types("/rooms");
         eve.hears("rooms: nails, screws");
         eve.types("/help");
         assert!(eve.line().contains("/join ROOM"));
-        // From one room to the other.
+        // A client moves from one room to the other.
         eve.types("/join nails");
         eve.hears("[nails] here are ada, bob, eve");
         ada.hears("[nails] eve enters");
         bob.hears("[nails] eve enters");
-        // One who leaves in order, one who is gone, and one who talks no text.
+        // A client that leaves properly, one that disconnects, and one that sends bytes that are not text.
         eve.types("/leave");
         ada.hears("[nails] eve leaves");
         bob.hears("[nails] eve leaves");
@@ -112,7 +106,7 @@ fn who_is_in_a_room_hears_what_is_said_in_it() {
 }
 
 #[test]
-fn many_talk_at_once() {
+fn many_clients_send_at_once() {
     const CLIENTS: usize = 40;
     for workers in ["1", "2"] {
         let server = Server::start(workers);
@@ -126,7 +120,7 @@ fn many_talk_at_once() {
             let mut heard = BTreeSet::new();
             while heard.len() < CLIENTS - 1 {
                 let line = client.line();
-                // Those who came later were announced first.
+                // The arrivals of later clients were announced first.
                 if let Some(from) = line.strip_suffix(": hello") {
                     assert!(heard.insert(from.to_owned()), "twice: {line}");
                 }

@@ -1,16 +1,16 @@
-//! What the documents say of the sources is true: the tests that they name exist, and README.md shows an example as it is.
+//! The documents match the sources: the tests and paths that they name exist, and README.md shows an example without changes.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lunatic_tests::guests::root;
 
 /// Documents whose tables name test functions.
 const DOCUMENTS: &[&str] = &["docs/guarantees.md", "docs/hostile.md"];
 
-/// All words of the Rust sources below a directory that are followed or preceded by what makes them a test's name: `fn NAME`,
-/// or a line of a macro that generates tests, `NAME` or `NAME => …`.
+/// The possible names of tests in the Rust sources below a directory: `fn NAME`, and the first word of each other line, because
+/// macros generate tests from lines such as `NAME` or `NAME => …`.
 fn names(directory: &Path, found: &mut BTreeSet<String>) {
     for path in
         fs::read_dir(directory).expect("the repository can be read").flatten().map(|entry| entry.path())
@@ -49,6 +49,45 @@ fn every_test_that_a_document_names_exists() {
         }
     }
     assert!(named > 100, "the tables were not found: {named} names");
+}
+
+/// The documents at the root and below `docs`.
+fn documents() -> Vec<PathBuf> {
+    let directories = [root().to_owned(), root().join("docs"), root().join("docs/architecture")];
+    let entries =
+        directories.iter().flat_map(|directory| fs::read_dir(directory).expect("it exists").flatten());
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+}
+
+#[test]
+fn every_path_that_a_document_names_exists() {
+    let folders: Vec<String> = fs::read_dir(root())
+        .expect("it exists")
+        .flatten()
+        .filter_map(|entry| Some(format!("{}/", entry.file_name().to_str()?)))
+        .collect();
+    let mut named = 0;
+    for document in documents() {
+        let text = fs::read_to_string(&document).expect("documents are UTF-8");
+        let quoted = text.split('`').skip(1).step_by(2);
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://") && !link.starts_with('#')) {
+            let path = document.parent().expect("a file").join(link.split('#').next().expect("a first part"));
+            assert!(path.exists(), "{}: the link {link} leads nowhere", document.display());
+            named += 1;
+        }
+        for path in quoted.filter(|path| folders.iter().any(|folder| path.starts_with(folder))) {
+            if !path.contains([' ', '*', ':', '…', '{']) && !path.starts_with("target/") {
+                assert!(
+                    root().join(path).exists(),
+                    "{} names {path}, which does not exist",
+                    document.display()
+                );
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 50, "the paths were not found: {named}");
 }
 
 #[test]

@@ -1,14 +1,15 @@
-//! What others published for Lunatic, run by the command: a server made with `submillisecond`, asked by Python and curl; the
-//! client `nightfly`, answered by Python; and `lunatic-log`.
+//! Published crates for Lunatic, run by the command: a server that uses `submillisecond`, with Python and curl as clients; the
+//! client `nightfly`, with a server in Python; and `lunatic-log`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use lunatic_tests::commands::{self, command, run, stderr, stdout};
+use lunatic_tests::Killed;
+use lunatic_tests::commands::{command, run, stderr, stdout};
 use lunatic_tests::guests::build;
 use lunatic_tests::skip;
 
@@ -17,15 +18,11 @@ fn guest() -> &'static Path {
     MODULE.get_or_init(|| build("tests/guests/web", "test-web"))
 }
 
-/// Where the guest has been compiled, once for all tests.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "ecosystem-cache"))
-}
+lunatic_tests::cache!("ecosystem");
 
-/// A child that says in one of its first lines where it listens, and is killed in the end.
+/// A server that prints its address in one of its first lines. It is killed when dropped.
 struct Server {
-    child: Child,
+    _child: Killed,
     port: String,
     log: Arc<Mutex<String>>,
 }
@@ -40,15 +37,15 @@ impl Server {
         let port = after.chars().take_while(char::is_ascii_digit).collect();
         let log = Arc::new(Mutex::new(String::new()));
         let kept = log.clone();
-        // It would stop at a full pipe.
+        // The server would stop at a full pipe.
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                let mut log = kept.lock().expect("nobody panics with it");
+                let mut log = kept.lock().expect("no thread panics with the lock");
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        Server { child, port, log }
+        Server { _child: Killed(child), port, log }
     }
 
     fn submillisecond(workers: &str) -> Server {
@@ -64,14 +61,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Runs a script with what each of them begins with.
+/// Runs a script after the common prelude.
 fn python(script: &str, args: &[&str]) -> Output {
     let mut limited = Command::new("timeout");
     limited.args(["60", "python3", "-c", &format!("{PRELUDE}{script}")]).args(args);
@@ -141,7 +131,7 @@ assert answer.status == 404, answer.status
 }
 
 #[test]
-fn a_connection_is_kept_and_bodies_of_any_size_arrive() {
+fn persistent_connections_transfer_bodies_of_any_size() {
     serves(
         r#"
 connection = connect()
@@ -168,7 +158,7 @@ assert connection.sock is own, "it was never closed"
 }
 
 #[test]
-fn requests_come_in_pieces_and_several_at_once() {
+fn requests_may_arrive_in_pieces_and_pipelined() {
     serves(
         r#"
 request = b"GET /hello/Ada/1 HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -185,7 +175,7 @@ assert answer.endswith(b"\r\n\r\n10000"), answer
 }
 
 #[test]
-fn bad_requests_and_handlers_that_fail_harm_nobody_else() {
+fn bad_requests_and_failing_handlers_affect_no_other_client() {
     serves(
         r#"
 kept = connect()
@@ -206,7 +196,7 @@ assert get("/") == (200, "Hello from a guest!")
     );
 }
 
-/// Each with a connection of its own, which it keeps; and slow ones among them, which delay nobody.
+/// Each client keeps a connection of its own. Slow ones among them delay no other.
 #[test]
 fn a_hundred_clients_are_served_at_once() {
     for workers in ["1", "2"] {
@@ -256,7 +246,7 @@ fn body(stream: &mut TcpStream) -> String {
     String::from_utf8(body).expect("it is text")
 }
 
-/// The process that serves an upgraded connection is another than the one that was asked.
+/// Another process than the one that got the request serves an upgraded connection.
 #[test]
 fn a_connection_becomes_a_web_socket() {
     serves(
@@ -282,7 +272,7 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=30) as st
 }
 
 #[test]
-fn curl_is_served() {
+fn curl_can_use_the_server() {
     let server = Server::submillisecond("2");
     let at = |path: &str| format!("http://127.0.0.1:{}{path}", server.port);
     let curl = |args: &[&str]| Command::new("curl").args(["-sS", "--max-time", "30"]).args(args).output();
@@ -299,7 +289,7 @@ fn curl_is_served() {
     assert!(stdout(&echoed) == sent[..100_000], "{}", stderr(&echoed));
 }
 
-/// What the framework logs comes from many processes, to the one that writes.
+/// Many processes log; one process writes the log.
 #[test]
 fn each_request_is_logged() {
     let server = Server::submillisecond("2");
@@ -308,15 +298,15 @@ fn each_request_is_logged() {
         stream.write_all(format!("GET /path/{number} HTTP/1.1\r\n\r\n").as_bytes()).expect("it listens");
         assert_eq!(body(&mut stream), (number + 1).to_string());
     }
-    // The log is written while the answers are on their way.
+    // The log may be written after the answer has arrived.
     for _ in 0..1000 {
-        let logged = server.log.lock().expect("nobody panics with it").lines().count();
+        let logged = server.log.lock().expect("no thread panics with the lock").lines().count();
         if logged == 50 {
             break;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let log = server.log.lock().expect("nobody panics with it");
+    let log = server.log.lock().expect("no thread panics with the lock");
     for number in 0..50 {
         assert!(log.contains(&format!(" /path/{number} ")), "{number}: {log}");
     }
@@ -339,7 +329,7 @@ fn a_subscriber_writes_what_is_logged() {
     }
 }
 
-/// A server with an answer for each case of the guest's.
+/// A server with an answer for each case of the guest.
 const PYTHONS: &str = r#"
 import gzip, http.server, time, zlib
 
@@ -404,7 +394,7 @@ fn pythons_server() -> Server {
 }
 
 #[test]
-fn nightfly_understands_what_pythons_server_answers() {
+fn nightfly_understands_answers_of_a_python_server() {
     let server = pythons_server();
     for workers in ["1", "2"] {
         let address = format!("127.0.0.1:{}", server.port);
@@ -414,9 +404,9 @@ fn nightfly_understands_what_pythons_server_answers() {
 }
 
 #[test]
-fn nightfly_tells_what_cannot_be_fetched() {
+fn nightfly_reports_failed_requests() {
     let server = pythons_server();
-    // Nobody listens; one who does and speaks no TLS; and a network that is not allowed.
+    // No listener; a listener that does not speak TLS; a network that is not allowed.
     let refused = "http://127.0.0.1:9/";
     let no_tls = format!("https://127.0.0.1:{}/", server.port);
     let denied = format!("http://127.0.0.1:{}/hello", server.port);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{self, command, run, stderr, stdout};
+use lunatic_tests::commands::{self, command, run, run_scenario, stderr, stdout};
 use lunatic_tests::guests::build;
 
 fn prepared(directory: &str, name: &str) -> PathBuf {
@@ -31,30 +31,15 @@ fn plain() -> &'static Path {
     MODULE.get_or_init(|| prepared("tests/guests/plain", "test-plain"))
 }
 
-/// Where the scenarios' program is compiled once, rather than for each of their runs; empty at first.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "guests-cache"))
-}
+lunatic_tests::cache!("guests");
 
 /// Runs a scenario on one worker and on two.
 fn scenario(name: &str) -> Vec<Output> {
-    let run_with = |workers: &&str| {
-        let output = run(&["--cache-dir", cache(), "--workers", workers], actors(), &[name]);
-        assert!(
-            output.status.success(),
-            "{name} on {workers} workers: {}{}",
-            stdout(&output),
-            stderr(&output)
-        );
-        assert_eq!(stdout(&output), format!("done: {name}\n"));
-        output
-    };
-    ["1", "2"].iter().map(run_with).collect()
+    run_scenario(&["--cache-dir", cache()], actors(), name)
 }
 
 #[test]
-fn what_children_write_goes_elsewhere() {
+fn output_of_children_can_be_redirected() {
     for workers in ["1", "2"] {
         let directory = tempfile::tempdir().unwrap();
         let dir = format!("{}::/", directory.path().display());
@@ -75,10 +60,10 @@ fn the_program_in_the_readme_runs() {
     }
 }
 
-/// HOSTILE 31 and 33: pipes without another end, devices without one, standard input that is silent.
+/// HOSTILE 31 and 33: pipes without another end, endless devices, silent standard input.
 #[cfg(target_os = "linux")]
 #[test]
-fn nothing_that_is_waited_for_holds_a_worker_up() {
+fn waiting_for_pipes_and_devices_does_not_hold_a_worker() {
     for workers in ["1", "2"] {
         let directory = tempfile::tempdir().unwrap();
         for name in ["in", "out"] {
@@ -91,7 +76,7 @@ fn nothing_that_is_waited_for_holds_a_worker_up() {
         limited.arg(commands::PATIENCE).arg(exec.get_program()).args(["--cache-dir", cache()]);
         limited.args(["--workers", workers, "--dir", &dir, "--dir", "/dev::dev:ro"]);
         limited.arg(actors()).arg("hostages");
-        // Open, and silent.
+        // Standard input that is open and silent.
         let silent = std::process::Command::new("sleep").arg("1000").stdout(Stdio::piped()).spawn();
         let mut silent = silent.unwrap();
         let output = limited.stdin(silent.stdout.take().unwrap()).output().unwrap();
@@ -132,7 +117,7 @@ fn a_childs_panic_is_reported_once_and_readably() {
 }
 
 #[test]
-fn databases_are_used_by_the_published_crate() {
+fn the_published_sqlite_crate_works() {
     for name in ["memory", "file", "errors", "refused"] {
         let directory = tempfile::tempdir().expect("a directory");
         let dir = format!("{}::data", directory.path().to_str().expect("a name in UTF-8"));
@@ -148,7 +133,7 @@ fn databases_are_used_by_the_published_crate() {
     );
 }
 
-/// Runs a scenario on a simulated timeline: what it wrote, and the trace.
+/// Runs a scenario on a simulated timeline. Returns its output and the trace.
 fn simulated(options: &[&str], seed: &str, name: &str) -> (Output, Vec<u8>) {
     let directory = tempfile::tempdir().expect("a directory");
     let trace = directory.path().join("trace");
@@ -158,11 +143,11 @@ fn simulated(options: &[&str], seed: &str, name: &str) -> (Output, Vec<u8>) {
 }
 
 #[test]
-fn a_seed_decides_all_that_a_program_does() {
+fn a_seed_determines_the_run_of_a_real_program() {
     let cache = tempfile::tempdir().expect("a directory");
     let options = ["--cache-dir", cache.path().to_str().expect("a name in UTF-8")];
     for name in ["links", "tasks", "supervisor"] {
-        // The first is compiled for it, the others come from the cache.
+        // The first run compiles the program, the others take it from the cache.
         let runs = ["1", "1", "2"].map(|seed| simulated(&options, seed, name));
         for (output, _) in &runs {
             assert_eq!(
@@ -179,9 +164,9 @@ fn a_seed_decides_all_that_a_program_does() {
     }
 }
 
-/// Without `timers`, which may set two a moment apart and expects no more than that between them.
+/// Without `timers`, which sets two timers and expects them to be only a moment apart.
 #[test]
-fn a_sweep_finds_nothing_in_what_is_right() {
+fn a_sweep_finds_no_failure_in_correct_programs() {
     let cache = tempfile::tempdir().expect("a directory");
     let cache = cache.path().to_str().expect("a name in UTF-8");
     for (seeds, names) in [
@@ -200,14 +185,14 @@ fn a_sweep_finds_nothing_in_what_is_right() {
 }
 
 #[test]
-fn a_program_from_the_cache_is_the_same_program() {
+fn a_program_from_the_cache_behaves_the_same() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let cache = directory.path().to_str().expect("a name in UTF-8");
     let fresh = run(&["--no-cache"], plain(), &["recurse"]);
     for _ in 0..2 {
         let output = run(&["--cache-dir", cache], plain(), &[]);
         assert_eq!((stdout(&output).as_str(), output.status.code()), ("Hello, world!\n", Some(0)));
-        // With the same frames, names and offsets.
+        // The backtrace has the same frames, names and offsets.
         let output = run(&["--cache-dir", cache], plain(), &["recurse"]);
         assert_eq!((output.status, stderr(&output)), (fresh.status, stderr(&fresh)));
     }
@@ -232,7 +217,7 @@ fn the_example_prints_a_thousand_sums() {
 }
 
 #[test]
-fn a_plain_program_runs_prepared_and_not() {
+fn a_plain_program_runs_prepared_and_unprepared() {
     let wasm = build("tests/guests/plain", "test-plain");
     for module in [plain(), &wasm] {
         let output = run(&[], module, &[]);
@@ -253,13 +238,13 @@ fn guests_of_older_versions_run() {
 }
 
 #[test]
-fn what_follows_the_module_is_the_guests() {
+fn arguments_after_the_module_are_passed_to_the_guest() {
     let output = run(&[], plain(), &["args", "--workers", "-x", ""]);
     assert_eq!(stdout(&output), "[\"--workers\", \"-x\", \"\"]\n");
 }
 
 #[test]
-fn the_environment_is_what_was_asked_for() {
+fn the_environment_has_the_requested_variables() {
     let output = command("lunatic-exec")
         .env("PASSED_ON", "yes")
         .env("NOT_PASSED_ON", "no")
@@ -291,7 +276,7 @@ fn a_stack_overflow_is_a_trap_with_a_report() {
 }
 
 #[test]
-fn a_trap_is_reported_with_the_lines_of_inlined_functions() {
+fn a_backtrace_has_the_lines_of_inlined_functions() {
     let wasm = build("tests/guests/lines", "test_lines");
     let module = prepared("tests/guests/lines", "test_lines");
     let cache = tempfile::tempdir().expect("a temporary directory");
@@ -315,12 +300,12 @@ fn a_trap_is_reported_with_the_lines_of_inlined_functions() {
         let is_inlined = shown[place].ends_with(" (inlined)");
         assert_eq!(is_inlined, function != "outer", "{fresh}");
     }
-    // Prepared by whom, compiled when, makes no difference.
+    // The same for all ways to prepare and compile the module.
     assert_eq!(report(&["--no-cache"], &wasm), fresh);
     for _ in 0..2 {
         assert_eq!(report(&["--cache-dir", cache], &module), fresh);
     }
-    // Nor does it that it is not prepared at all, but for the offsets.
+    // The same for an unprepared module, except for the offsets.
     let without_offsets = |report: &str| {
         let lines = report.lines().filter(|line| !line.contains("warning"));
         lines.map(|line| line.split(" (0x").next().expect("a part").to_owned()).collect::<Vec<_>>()
@@ -352,14 +337,14 @@ fn stdin_is_read_to_its_end() {
 }
 
 #[test]
-fn all_output_is_there_however_the_program_ends() {
+fn all_output_is_written_however_the_program_ends() {
     let output = run(&[], plain(), &["lines", "100000"]);
     let expected: String = (0..100_000).map(|line| format!("line {line}\n")).collect();
     assert!(stdout(&output) == expected, "{} bytes", output.stdout.len());
 }
 
 #[test]
-fn files_are_used_beneath_a_given_directory_only() {
+fn files_are_accessible_below_preopened_directories_only() {
     let directory = tempfile::tempdir().expect("a directory");
     let given = format!("{}::/data", directory.path().display());
     let output = run(&["--dir", &given], plain(), &["files", "/data"]);
@@ -379,7 +364,7 @@ fn files_are_used_beneath_a_given_directory_only() {
 }
 
 #[test]
-fn the_account_is_right_in_real_runs_and_a_sweep_finds_the_one_in_which_it_is_not() {
+fn a_sweep_finds_the_race_that_real_runs_do_not_show() {
     let module = prepared("examples/account", "account");
     for workers in ["1", "2"] {
         let output = run(&["--workers", workers], &module, &[]);

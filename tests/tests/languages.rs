@@ -8,29 +8,24 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
-use lunatic_tests::commands::{self, PATIENCE, command, run, stderr, stdout};
+use lunatic_tests::commands::{PATIENCE, command, run, stderr, stdout};
 use lunatic_tests::talking::Talking;
 use lunatic_tests::toolchains::{build, build_native};
 
-/// What the programs that are compared read; without an end of line at its end.
+/// The standard input of the compared programs. The last line has no line end.
 const INPUT: &str = "first\n\nthe third line: gr\u{fc}n";
 
-/// What they are given besides the directory.
+/// Their arguments after the directory.
 const WORDS: [&str; 3] = ["two words", "", "--option"];
 const VARIABLES: [(&str, &str); 2] = [("GREETING", "hello"), ("EMPTY", "")];
 
-/// The status that they end with.
+/// Their exit status.
 const STATUS: i32 = 7;
 
-/// Where modules are compiled once rather than for each of their runs; empty at first.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "languages-cache"))
-}
+lunatic_tests::cache!("languages");
 
-/// Gives a program its words and its input.
+/// Runs a program with its arguments and input.
 fn feed(mut program: Command, directory: &Path) -> Output {
     let input = tempfile::NamedTempFile::new().expect("a file");
     fs::write(&input, INPUT).expect("written");
@@ -41,16 +36,16 @@ fn feed(mut program: Command, directory: &Path) -> Output {
     output
 }
 
-/// What a program for this machine prints. It ends well.
+/// The output of a native program, which has to succeed.
 fn native(program: &Path) -> String {
     let directory = tempfile::tempdir().expect("a directory");
-    // Messages of errors are in the language of the environment.
+    // The language of error messages depends on the environment.
     let mut native = Command::new("timeout");
     native.env_clear().envs(VARIABLES).arg(PATIENCE).arg(program);
     expected(feed(native, directory.path()), directory.path())
 }
 
-/// What a guest prints. It ends well.
+/// The output of a guest, which has to succeed.
 fn guest(module: &Path) -> String {
     let directory = tempfile::tempdir().expect("a directory");
     let mut exec = Command::new("timeout");
@@ -65,22 +60,22 @@ fn guest(module: &Path) -> String {
     expected(feed(exec, directory.path()), directory.path())
 }
 
-/// What a program printed that did all it should, with another name for its directory.
+/// Checks the result of a program. Returns its output with the directory's name replaced.
 fn expected(output: Output, directory: &Path) -> String {
     assert_eq!(output.status.code(), Some(STATUS), "{}{}", stdout(&output), stderr(&output));
     assert_eq!(stderr(&output), "");
     stdout(&output).replace(directory.to_str().expect("a name in UTF-8"), "DIRECTORY")
 }
 
-/// A program does as a guest what it does without us.
+/// A program prints the same as a guest and as a native program.
 fn is_the_same_as_native(directory: &str) {
     let (module, program) = (build(directory), build_native(directory));
     let (native, guest) = (native(&program), guest(&module));
-    assert!(native.lines().count() > 20, "it says what it does: {native}");
+    assert!(native.lines().count() > 20, "the program prints too little: {native}");
     assert_eq!(guest, native);
 }
 
-/// A hundred processes add up what each is sent.
+/// A hundred processes add up the numbers that they receive.
 fn sums(directory: &str) {
     let module = build(directory);
     let expected: String = (0..100).map(|n| format!("Sum until {n}: {}\n", n * (n + 1) / 2)).collect();
@@ -111,7 +106,7 @@ fn a_program_in_cpp_does_what_it_does_natively() {
 
 #[test]
 #[ignore = "installs compilers (.ci/run toolchains)"]
-fn every_process_in_cpp_has_its_global_variables_made_once() {
+fn global_variables_in_cpp_are_constructed_once_per_process() {
     let module = build("tests/guests/languages/constructors");
     let output = run(&["--no-cache"], &module, &[]);
     let expected = "the first: made before 1\na child: made before 1\n\
@@ -125,10 +120,10 @@ fn a_program_in_go_does_what_it_does_natively() {
     is_the_same_as_native("tests/guests/languages/go");
 }
 
-/// Two connections, of which the first is silent while the second is served, and clocks beside both.
+/// Two connections, one of which is silent while the other is served, and a timer beside both.
 #[test]
 #[ignore = "installs compilers (.ci/run toolchains)"]
-fn a_server_in_go_waits_for_everything_at_once() {
+fn a_server_in_go_waits_for_several_events_at_once() {
     let module = build("tests/guests/languages/go-server");
     let mut server = Talking::start(&["--cache-dir", cache(), "--listen", "127.0.0.1:0"], &module, &[]);
     let address = server.address();
@@ -179,7 +174,7 @@ fn processes_in_zig_send_each_other_messages() {
 
 #[test]
 #[ignore = "installs compilers (.ci/run toolchains)"]
-fn a_program_in_assemblyscript_does_what_is_written_down() {
+fn a_program_in_assemblyscript_prints_the_expected_output() {
     let module = build("tests/guests/languages/assemblyscript");
     let expected = include_str!("../guests/languages/assemblyscript/expected.txt");
     assert_eq!(guest(&module), expected);
@@ -191,7 +186,7 @@ fn processes_in_assemblyscript_send_each_other_messages() {
     sums("examples/assemblyscript");
 }
 
-/// A parent in C has processes of all these languages sum up square numbers.
+/// A parent in C spawns processes in all these languages, which sum up square numbers.
 #[test]
 #[ignore = "installs compilers (.ci/run toolchains)"]
 fn processes_of_several_languages_send_each_other_messages() {

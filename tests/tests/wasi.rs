@@ -1,11 +1,11 @@
-//! WASI preview 1, function by function and error code by error code, by a guest that calls them as they are.
+//! WASI preview 1, function by function and error code by error code, with a guest that calls the raw functions.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use lunatic_tests::commands::{PATIENCE, cache as fresh_cache, command, run, stderr, stdout};
+use lunatic_tests::commands::{PATIENCE, command, run, stderr, stdout};
 use lunatic_tests::guests::build;
 use lunatic_tests::talking::Talking;
 
@@ -14,12 +14,9 @@ fn guest() -> &'static Path {
     MODULE.get_or_init(|| build("tests/guests/wasi", "test-wasi"))
 }
 
-fn cache() -> &'static str {
-    static CACHE: OnceLock<String> = OnceLock::new();
-    CACHE.get_or_init(|| fresh_cache(env!("CARGO_TARGET_TMPDIR"), "wasi-cache"))
-}
+lunatic_tests::cache!("wasi");
 
-/// The directories of a run: an empty one, and one that has something in it.
+/// The directories of a run: an empty one, and one with files.
 struct Dirs {
     _all: tempfile::TempDir,
     scratch: PathBuf,
@@ -47,7 +44,7 @@ impl Dirs {
     }
 }
 
-/// Runs a scenario with the options that it needs besides.
+/// Runs a scenario with further options.
 fn scenario_with(name: &str, options: &[&str]) {
     let output = run(&[&["--cache-dir", cache()], options].concat(), guest(), &[name]);
     assert!(output.status.success(), "{name}: {}{}", stdout(&output), stderr(&output));
@@ -57,7 +54,7 @@ fn scenario_with(name: &str, options: &[&str]) {
 fn scenario(name: &str) {
     let dirs = Dirs::new();
     scenario_with(name, &["--dir", &dirs.scratch(), "--dir", &dirs.other(), "--env", "NAME=value"]);
-    // Whatever it did, it was in there.
+    // Whatever the guest did was within its directory.
     assert_eq!(std::fs::read_to_string(dirs.other.join("file")).unwrap(), "content", "{name}");
     assert_eq!(std::fs::read_dir(&dirs.other).unwrap().count(), 2, "{name}");
     assert_eq!(std::fs::read_dir(dirs.scratch.parent().unwrap()).unwrap().count(), 3, "{name}");
@@ -97,7 +94,7 @@ lunatic_tests::scenarios! { scenario:
 /// HOSTILE 29.
 #[cfg(unix)]
 #[test]
-fn no_link_leads_out() {
+fn links_out_of_a_preopened_directory_are_refused() {
     use std::os::unix::fs::symlink;
 
     let dirs = Dirs::new();
@@ -113,10 +110,10 @@ fn no_link_leads_out() {
     assert_eq!(std::fs::read_to_string(secret).unwrap(), "secret");
 }
 
-/// HOSTILE 30. For a few seconds; `LUNATIC_RACE=SECONDS` has it go on for longer.
+/// HOSTILE 30. For a few seconds; `LUNATIC_RACE=SECONDS` makes it run for longer.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_link_that_changes_during_resolution_leads_nowhere() {
+fn a_link_exchanged_during_resolution_does_not_escape() {
     use std::os::unix::fs::{MetadataExt, symlink};
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -136,7 +133,7 @@ fn a_link_that_changes_during_resolution_leads_nowhere() {
         let mut all: Vec<_> = entries
             .map(|entry| {
                 let found = entry.metadata().unwrap();
-                // Another name for a file would count as well.
+                // Another name of a file outside would count as an escape, too.
                 (entry.file_name(), found.mtime_nsec(), found.mtime(), found.nlink(), found.len())
             })
             .collect();
@@ -177,20 +174,20 @@ fn a_link_that_changes_during_resolution_leads_nowhere() {
 /// HOSTILE 31.
 #[cfg(target_os = "linux")]
 #[test]
-fn devices_are_files_of_their_own_kind() {
+fn devices_have_their_own_file_type() {
     let dirs = Dirs::new();
     scenario_with("devices", &["--dir", &dirs.scratch(), "--dir", "/dev::dev:ro"]);
 }
 
-/// A scenario that is talked with.
+/// A scenario with which the test exchanges lines.
 fn talk(name: &str, options: &[&str]) -> Talking {
     Talking::start(&[&["--cache-dir", cache()], options].concat(), guest(), &[name])
 }
 
-/// With a terminal of its own, which Python makes; what is typed comes back as echo.
+/// With a terminal that Python creates. The input is echoed.
 #[cfg(target_os = "linux")]
 #[test]
-fn terminals_are_told_from_other_streams() {
+fn terminals_are_distinguished_from_other_streams() {
     let script = "import os, pty, sys\n\
         pid, terminal = pty.fork()\n\
         if pid == 0: os.execvp(sys.argv[1], sys.argv[1:])\n\
@@ -223,7 +220,7 @@ fn standard_input_is_polled() {
 }
 
 #[test]
-fn a_listener_is_given() {
+fn a_guest_accepts_from_a_preopened_listener() {
     let dirs = Dirs::new();
     let mut guest = talk("server", &["--dir", &dirs.scratch(), "--listen", "127.0.0.1:0"]);
     guest.expect("listening");
@@ -245,11 +242,11 @@ fn a_listener_is_given() {
 }
 
 #[test]
-fn a_listener_waits_for_who_does_not_ask() {
+fn accept_blocks_for_guests_that_do_not_check_the_flags() {
     let dirs = Dirs::new();
     let mut guest = talk("plain-server", &["--dir", &dirs.scratch(), "--listen", "127.0.0.1:0"]);
     guest.expect("listening");
-    // It has begun to wait by now, or does so later: nothing can come of a moment too few.
+    // If the guest begins to wait only after this pause, the test still passes.
     std::thread::sleep(std::time::Duration::from_millis(50));
     let mut stream = guest.connect();
     stream.write_all(b"question").unwrap();
@@ -264,7 +261,7 @@ fn a_listener_waits_for_who_does_not_ask() {
 /// HOSTILE 31.
 #[cfg(target_os = "linux")]
 #[test]
-fn named_pipes_are_waited_for() {
+fn named_pipes_can_be_waited_for() {
     let dirs = Dirs::new();
     for name in ["in", "out"] {
         assert!(Command::new("mkfifo").arg(dirs.scratch.join(name)).status().unwrap().success());
@@ -283,9 +280,9 @@ fn named_pipes_are_waited_for() {
     assert_eq!(guest.end(), Some(0));
 }
 
-/// The signal of an abort, as a shell would tell of it.
+/// The status for the signal of an abort, as a shell reports it.
 #[test]
-fn a_signal_that_is_raised_is_the_end() {
+fn raising_a_signal_ends_the_program() {
     let module = Path::new(env!("CARGO_TARGET_TMPDIR")).join("raises.wat");
     let text = r#"(module (import "wasi_snapshot_preview1" "proc_raise" (func $raise (param i32) (result i32)))
         (memory (export "memory") 1) (func (export "_start") (drop (call $raise (i32.const 6)))))"#;
@@ -293,9 +290,9 @@ fn a_signal_that_is_raised_is_the_end() {
     assert_eq!(run(&["--no-cache"], &module, &[]).status.code(), Some(134));
 }
 
-/// What the first version of WASI has otherwise: how `fd_seek` counts, and where a status and a subscription have what.
+/// Differences of the first version of WASI: how `fd_seek` counts, and the layouts of a file status and a subscription.
 #[test]
-fn old_binaries_have_the_first_version() {
+fn old_binaries_use_the_first_version_of_wasi() {
     let module = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unstable.wat");
     let text = r#"(module
         (import "wasi_unstable" "path_open"

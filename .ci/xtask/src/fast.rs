@@ -27,7 +27,7 @@ const SLOW: &[&str] = &[
     "load",
     "loading",
     "metrics",
-    "model",
+    "queue_model",
     "mutation",
     "signals",
     "simulation",

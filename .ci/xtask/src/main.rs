@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod fast;
+mod instructions;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,8 +17,10 @@ usage: cargo xtask TASK [ARGUMENT…]
   test-fast       formatting, and the tests that need little time and no network
   test            all tests of `cargo test`: no network beyond Rust packages and targets
   ci [STEP…]      all steps of CI, or the given ones (.ci/run)
-  bless           write the expected results of golden tests anew
+  bless           write golden files and the generated columns of executor/ABI.md anew
   layers          check that no crate or module uses one above it
+  instructions    count the instructions of a spawn, a message, a request and a write (needs valgrind)
+                  (OTHER…: beside those of other executables)
   publish-check   package every published crate, in dependency order, without building the packages
                   (--verify: build each package, too)";
 
@@ -31,7 +34,11 @@ fn main() -> ExitCode {
         Some("test-fast") => fast::run_all(),
         Some("test") => run(cargo().arg("test").args(&rest)),
         Some("ci") => run(Command::new(root().join(".ci/run")).args(&rest)),
-        Some("bless") => run(cargo().args(["test", "--package", "lunatic-instrument"]).env("BLESS", "1")),
+        Some("bless") => {
+            bless(&["lunatic-instrument", "--test", "golden"])
+                && bless(&["lunatic-host", "--lib", "the_table"])
+        }
+        Some("instructions") => instructions::count(&rest),
         Some("layers") => run(cargo().args(["test", "--quiet", "--workspace", "--test", "layering"])),
         Some("publish-check") => publish_check(rest.contains(&"--verify")),
         _ => {
@@ -41,6 +48,11 @@ fn main() -> ExitCode {
     };
     println!("{} after {} s", if passed { "passed" } else { "failed" }, started.elapsed().as_secs());
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs tests, selected by a package and further arguments, which then write the files that they otherwise compare with.
+fn bless(arguments: &[&str]) -> bool {
+    run(cargo().args(["test", "--quiet", "--package"]).args(arguments).env("BLESS", "1"))
 }
 
 /// Packages what would be published. Cargo finds the dependency order itself, and takes crates of this workspace that are

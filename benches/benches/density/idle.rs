@@ -1,5 +1,5 @@
-//! What a parked process takes, all included: the memory and the page tables of the whole program with so many
-//! processes, less those once the module is compiled, divided by their number; and how much of the processor they use.
+//! The complete memory of a parked process: the memory and the page tables of the whole program with the processes, minus those
+//! after the module was compiled, divided by the number of processes; and the processor time that they use.
 
 use std::io::Write;
 use std::sync::mpsc::{Sender, channel};
@@ -13,19 +13,19 @@ use super::{available, field, measured};
 /// Longer than spawning takes.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How long the processor is watched, in seconds.
+/// For how many seconds the processor is watched.
 const WATCH: u64 = 10;
 
-/// Bytes that a process may take, so that the machine is not asked for more than it has.
+/// The most bytes that a process may take, so that the machine's memory suffices.
 const TINY: u64 = 13 << 10;
 const RUST: u64 = 30 << 10;
 
-/// Says when the guest has said something.
+/// A sink that reports the first output of the guest.
 struct Bell(Sender<()>);
 
 impl Write for Bell {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        // If nobody waits any more it does not matter.
+        // If the receiver no longer waits, nothing has to be reported.
         let _ = self.0.send(());
         Ok(bytes.len())
     }
@@ -60,7 +60,7 @@ pub(crate) fn measure(kind: &str, count: u64) {
     let module = if kind == "tiny" { tiny_parker() } else { guest("actors") };
     let (sender, parked) = channel();
     let args = ["bench", "park", &count.to_string()].map(String::from).to_vec();
-    let config = RuntimeConfig { args, ..RuntimeConfig::default() };
+    let config = RuntimeConfig::default().args(args);
     let parts = Parts { stdout: Box::new(Bell(sender)), ..Parts::default() };
     let runtime = Runtime::with_parts(config, parts).expect("the runtime works on this machine");
     let program = runtime.load(&module).expect("the module is valid");
@@ -79,17 +79,16 @@ pub(crate) fn measure(kind: &str, count: u64) {
     println!("{resident} {tables} {} {processor}", after.saturating_sub(before[0]) / count);
 }
 
-/// Bytes in memory now: of the program, where a page that is mapped many times counts once, and of the tables that
-/// map them.
+/// The bytes in memory now: those of the program, where a page that is mapped several times counts once, and of its page tables.
 fn memory() -> [u64; 2] {
     let read = |file| std::fs::read_to_string(file).expect("this is Linux");
     [field(&read("/proc/self/smaps_rollup"), "Pss:"), field(&read("/proc/self/status"), "VmPTE:")]
 }
 
-/// Seconds that this program has had of the processors.
+/// The processor time of this program in seconds.
 fn processor_time() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
-    // Behind the name, which may hold anything, the 12th and 13th fields: in ticks, of which there are 100 a second.
+    // After the name, which may contain anything, fields 12 and 13: in ticks, a hundred per second.
     let fields = stat.rsplit_once(')').expect("a name in parentheses").1.split_whitespace();
     fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("a number") / 100.0).sum()
 }

@@ -1,10 +1,10 @@
-//! Many processes: what one takes that does nothing, what it costs that others live, and what a second worker brings.
+//! Many processes: the memory of an idle one, the cost of operations beside many others, and the gain of a second worker.
 //!
-//! `cargo bench -p lunatic-benches --bench density [-- [PART…] [PROCESSES]]`, with `idle`, `crowd` and `workers` for
-//! parts; all of them without. `PROCESSES` is how many hand-written ones live at most (default 100,000; a million takes
-//! about 11 GiB), and half as many Rust guests. Linux only: it reads `/proc`.
+//! `cargo bench -p lunatic-benches --bench density [-- [PART…] [PROCESSES]]`. The parts are `idle`, `crowd` and `workers`; all by
+//! default. `PROCESSES` is the largest number of hand-written processes (default 100,000; a million takes about 11 GiB), and
+//! twice the number of Rust guests. Linux only: it reads `/proc`.
 //!
-//! Each figure of memory is from a program of its own, since what one run has freed would be a present to the next.
+//! Each figure of memory is measured in a program of its own, because memory that one run has freed would serve the next.
 
 mod crowd;
 mod idle;
@@ -14,10 +14,10 @@ use std::process::Command;
 
 const PROCESSES: u64 = 100_000;
 
-/// The first argument of a program that this one has started to measure something.
+/// The first argument of a program that this one starts to measure something.
 const MEASURE: &str = "measure";
 
-/// Runs a measurement in a program of its own. Returns the numbers that it says, none if it fails.
+/// Runs a measurement in a program of its own. Returns the numbers that it prints, or none if it fails.
 fn measured(args: &[&str]) -> Vec<f64> {
     let program = std::env::current_exe().expect("it runs");
     let output = Command::new(program).arg(MEASURE).args(args).output().expect("it can be started");
@@ -34,7 +34,7 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Bytes that this machine still has, as the kernel guesses.
+/// The available memory of this machine in bytes, as the kernel estimates it.
 fn available() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").expect("this is Linux");
     field(&text, "MemAvailable:")

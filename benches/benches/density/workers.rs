@@ -1,6 +1,6 @@
-//! What a second worker brings to processes that have nothing to do with each other: they compute, spawn children, or
-//! answer each other in pairs. Runs with one worker and with two take turns; medians. The first row has no runtime in it:
-//! it is what the machine gives to two threads at that moment, and so the most that the others can reach.
+//! The gain of a second worker for independent processes: they compute, spawn children, or answer each other in pairs. Runs with one
+//! worker and with two take turns; medians. The first row is measured without the runtime: it is what the machine gives to two
+//! threads at that moment, and so the upper bound of the others.
 
 use std::time::Instant;
 
@@ -10,14 +10,14 @@ use super::median;
 
 const ROUNDS: usize = 7;
 
-/// What the guest does, and how often it does it in all.
+/// The guest's operation, and the total number of operations.
 const KINDS: [(&str, &str, u64); 3] = [
     ("processes that compute", "compute", 500_000_000),
     ("processes that spawn", "spawners", 200_000),
     ("pairs of processes", "pairs", 400_000),
 ];
 
-/// As the guest computes.
+/// The same computation as the guest's.
 const NATIVE_ROUNDS: u64 = 500_000_000;
 const MULTIPLIER: u64 = 6_364_136_223_846_793_005;
 
@@ -31,7 +31,7 @@ pub(crate) fn report() {
     }
 }
 
-/// Prints a row: the medians of what takes so many seconds with one worker or two, and of their ratios.
+/// Prints a row: the medians of the seconds with one worker and with two, and of their ratios.
 fn row(name: &str, seconds: impl Fn(usize) -> f64) {
     let mut figures = [const { Vec::new() }; 3];
     for _ in 0..ROUNDS {
@@ -42,7 +42,7 @@ fn row(name: &str, seconds: impl Fn(usize) -> f64) {
     println!("{name:<24}{one:>13.1}{two:>13.1}{ratio:>13.2}");
 }
 
-/// The seconds in which so many threads do a fixed piece of work together.
+/// The seconds in which `threads` threads do a fixed amount of work together.
 fn native(threads: usize) -> f64 {
     let start = Instant::now();
     std::thread::scope(|scope| {

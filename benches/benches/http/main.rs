@@ -1,9 +1,9 @@
-//! HTTP: hello to connections that stay, each a process, beside a server on bare mio, and Go's sockets where Go is
-//! installed.
+//! HTTP: a short answer to persistent connections with a process each, compared with a server on bare mio, and with Go's sockets if
+//! Go is installed.
 //!
-//! `cargo bench -p lunatic-benches --bench http [ROUNDS]`. The load is `wrk`, on one processor; the servers take turns on
-//! another (`taskset`). wrk itself stops at about as many requests a second as the fastest of them, so what counts is the
-//! processor time that the server takes for a request, and the 99th percentile of the time until the answer.
+//! `cargo bench -p lunatic-benches --bench http [ROUNDS]`. The load is `wrk` on one processor; the servers take turns on another
+//! (`taskset`). wrk reaches about as many requests per second as the fastest server, so the figures are the server's processor time
+//! per request, and the 99th percentile of the response time.
 
 use std::process::Command;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use lunatic_tests::guests::root;
 
 const ROUNDS: usize = 5;
 
-/// Connections at a time.
+/// The numbers of connections.
 const CONNECTIONS: [u32; 2] = [64, 1000];
 
-/// Seconds of load in a round.
+/// The seconds of load in a round.
 const SECONDS: u32 = 2;
 
-/// What a round of load says of a server.
+/// The figures of a server in a round.
 struct Load {
-    /// Processor time of the server for each request, in microseconds.
+    /// The processor time of the server per request, in microseconds.
     cpu_us: f64,
     p99_ms: f64,
     requests_per_second: f64,
 }
 
 fn main() {
-    // This program is the peer, too.
+    // With this argument, the program is the server on bare mio.
     if std::env::args().nth(1).as_deref() == Some(SERVE) {
         bare::serve().expect("it serves until it is killed");
         return;
@@ -80,7 +80,7 @@ fn main() {
     }
 }
 
-/// Go's sockets; says why where Go is not installed.
+/// The server in Go. Prints a message if Go is not installed.
 fn go() -> Result<Server, String> {
     let program = root().join("target").join("peers").join("http-go");
     let mut go = Command::new("go");
@@ -92,7 +92,7 @@ fn go() -> Result<Server, String> {
     }
 }
 
-/// Loads a server that takes its turn.
+/// Puts a server under load.
 fn load(server: &mut Server, connections: u32) -> Load {
     let before = server.cpu_time();
     let mut wrk = Command::new("taskset");
@@ -111,7 +111,7 @@ fn load(server: &mut Server, connections: u32) -> Load {
     }
 }
 
-/// The number before some words.
+/// The number in front of some words.
 fn number_before(said: &str, words: &str) -> Option<f64> {
     said.split_once(words)?.0.split_whitespace().last()?.parse().ok()
 }

@@ -1,7 +1,7 @@
-//! The same server on bare rustls: one thread, which waits for all connections with mio.
+//! The same server on bare rustls: one thread that waits for all connections with mio.
 //!
-//! That is the fairer ceiling. A thread for each connection would be made and ended for each handshake, and the kernel
-//! would switch between threads where this one goes from one connection to the next, as a worker does between processes.
+//! This is the fairer upper bound. With a thread per connection, a thread would be created for each handshake, and the kernel would
+//! switch between threads where this one goes to the next connection, as a worker goes to the next process.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Result, Write};
@@ -27,7 +27,7 @@ struct Connection {
     doing: Doing,
 }
 
-/// What a connection is at, and the bytes that are left.
+/// The state of a connection, with the remaining bytes.
 #[derive(Clone, Copy)]
 enum Doing {
     Listening,
@@ -84,7 +84,7 @@ impl Connection {
         Connection { stream, session, request: [0; 9], filled: 0, doing: Doing::Listening }
     }
 
-    /// Does what can be done without waiting; whether the connection is to stay.
+    /// Does what is possible without waiting. Returns whether the connection stays open.
     fn goes_on(&mut self, piece: &mut [u8]) -> Result<bool> {
         match self.work(piece) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
@@ -97,7 +97,7 @@ impl Connection {
         }
     }
 
-    /// Works until it would have to wait, which is an error, or until the other side has no more.
+    /// Works until it would block, which is an error, or until the peer has closed the connection.
     fn work(&mut self, piece: &mut [u8]) -> Result<()> {
         loop {
             self.send()?;
@@ -130,7 +130,7 @@ impl Connection {
         }
     }
 
-    /// Begins with the request, if it is all there.
+    /// Begins the request if it is complete.
     fn take_request(&mut self) {
         let [letter, number @ ..] = self.request;
         if self.filled == self.request.len() {

@@ -1,7 +1,7 @@
-//! The load: clients that shake hands in full each time, and clients that send and receive much.
+//! The load: clients that make a full handshake each time, and clients that transfer many bytes.
 //!
-//! They believe every server: to check a certificate costs a client as much as signing costs the server, and it is the
-//! server that is to be busy.
+//! The clients accept every certificate: checking it costs a client as much as signing costs the server, and the server should be
+//! the busy side.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -16,12 +16,12 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, Signa
 
 use super::PIECE;
 
-/// Clients that shake hands at a time.
+/// The number of clients that make handshakes at a time.
 const CLIENTS: u64 = 8;
 
 type Stream = StreamOwned<ClientConnection, TcpStream>;
 
-/// What clients need.
+/// The data of the clients.
 #[derive(Clone)]
 pub(crate) struct Load(Arc<ClientConfig>);
 
@@ -37,7 +37,7 @@ impl Load {
         Load(Arc::new(config))
     }
 
-    /// Connects, gets a byte and says good-bye, so often.
+    /// Connects, receives a byte and closes the connection, `count` times.
     pub(crate) fn handshakes(&self, address: &str, count: u64) {
         let left = AtomicU64::new(count);
         let is_left = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
@@ -58,7 +58,7 @@ impl Load {
         stream.read_exact(&mut [0]).expect("the server answers");
         stream.conn.send_close_notify();
         stream.flush().expect("the server takes a good-bye");
-        // The server's own. What is left of it may be the system's.
+        // Closed by the server. The system may still have data.
         match stream.read(&mut [0]) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
@@ -66,7 +66,7 @@ impl Load {
         }
     }
 
-    /// Has the server send so many bytes.
+    /// Receives `bytes` bytes from the server.
     pub(crate) fn receive(&self, address: &str, bytes: u64) {
         let mut stream = self.connect(address);
         request(&mut stream, b'd', bytes);
@@ -79,7 +79,7 @@ impl Load {
         }
     }
 
-    /// Sends the server so many bytes, and waits until it has them.
+    /// Sends `bytes` bytes to the server, and waits until it has received them.
     pub(crate) fn send(&self, address: &str, bytes: u64) {
         let mut stream = self.connect(address);
         request(&mut stream, b'u', bytes);
@@ -106,7 +106,7 @@ fn request(stream: &mut Stream, letter: u8, bytes: u64) {
     stream.write_all(&request).expect("the server takes a request");
 }
 
-/// Believes everyone.
+/// Accepts every certificate.
 #[derive(Debug)]
 struct Trust;
 

@@ -1,9 +1,8 @@
-//! TLS: full handshakes, and bytes in both directions, of a server with a process for each connection beside one on bare
-//! rustls.
+//! TLS: full handshakes, and bytes in both directions, of a server with a process per connection, compared with one on bare rustls.
 //!
-//! `cargo bench -p lunatic-benches --bench tls [ROUNDS]`. The load is this program, on one processor; the servers take turns
-//! on another (`taskset`). Where the load is the slower side, rates say nothing of a server, so what counts is the
-//! processor time that it takes, the kernel's part included.
+//! `cargo bench -p lunatic-benches --bench tls [ROUNDS]`. This program is the load, on one processor; the servers take turns on
+//! another (`taskset`). Where the load is the slower side, rates say nothing about a server, so the figure is the server's processor
+//! time, including the kernel's part.
 
 mod bare;
 mod load;
@@ -18,14 +17,14 @@ use load::Load;
 
 const ROUNDS: usize = 5;
 
-/// A record's worth: what is written and read at a time, on both sides.
+/// The size of a TLS record: what both sides write and read at a time.
 const PIECE: usize = 16 << 10;
 
-/// Handshakes and mebibytes in a round.
+/// The number of handshakes and of MiB in a round.
 const HANDSHAKES: u64 = 2_000;
 const MEBIBYTES: u64 = 256;
 
-/// What is measured.
+/// The benchmarks.
 struct Kind {
     name: &'static str,
     count: u64,
@@ -70,7 +69,7 @@ fn main() {
         "a second"
     );
     for kind in KINDS {
-        // Each as CPU time for one, and how many a second.
+        // Each as processor time for one, and as a rate per second.
         let mut figures = [const { (Vec::new(), Vec::new()) }; 2];
         for _ in 0..rounds {
             for (server, (cpu, rate)) in servers.iter().zip(&mut figures) {
@@ -95,7 +94,7 @@ fn main() {
     }
 }
 
-/// A directory with a certificate for localhost and its key, as `rcgen` makes them: ECDSA with P-256.
+/// A directory with a certificate for localhost and its key from `rcgen`: ECDSA with P-256.
 fn certificate() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("there is room for files");
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("there is randomness");

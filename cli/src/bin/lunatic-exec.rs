@@ -292,30 +292,29 @@ fn configuration(arguments: Arguments) -> Result<RuntimeConfig, Failure> {
         None => default_cache(COMMAND),
     };
     let memories = if arguments.reserve_memory { Memories::Reserved } else { Memories::ByLimit };
-    Ok(RuntimeConfig {
-        workers: arguments.workers.unwrap_or(defaults.workers),
-        slice: arguments.slice.map_or(defaults.slice, NonZeroU64::get),
-        max_memory: arguments.max_memory.unwrap_or(defaults.max_memory),
-        max_total_memory: arguments.max_total_memory,
-        max_mailbox: arguments.max_mailbox,
-        max_messages: arguments.max_messages,
-        max_processes: arguments.max_processes,
-        max_reductions: arguments.max_reductions,
-        max_resources: arguments.max_resources,
-        stack_size: arguments.stack_size.unwrap_or(defaults.stack_size),
-        args: guest_arguments(&arguments)?,
-        env: environment(&arguments)?,
-        dirs: directories(&arguments),
-        listeners: arguments.listeners.iter().map(listen).collect::<Result<_, _>>()?,
-        network: arguments.network.rules(),
-        forbidden: arguments.forbidden,
-        unmetered: arguments.unmetered,
-        memories,
-        untrusted: arguments.untrusted,
-        cache,
-        perf_map: arguments.perf_map,
-        ..defaults
-    })
+    let config = RuntimeConfig::default()
+        .workers(arguments.workers.unwrap_or(defaults.workers))
+        .slice(arguments.slice.map_or(defaults.slice, NonZeroU64::get))
+        .max_memory(arguments.max_memory.unwrap_or(defaults.max_memory))
+        .max_total_memory(arguments.max_total_memory)
+        .max_mailbox(arguments.max_mailbox)
+        .max_messages(arguments.max_messages)
+        .max_processes(arguments.max_processes)
+        .max_reductions(arguments.max_reductions)
+        .max_resources(arguments.max_resources)
+        .stack_size(arguments.stack_size.unwrap_or(defaults.stack_size))
+        .args(guest_arguments(&arguments)?)
+        .env(environment(&arguments)?)
+        .dirs(directories(&arguments))
+        .listeners(arguments.listeners.iter().map(listen).collect::<Result<_, _>>()?)
+        .network(arguments.network.rules())
+        .forbidden(arguments.forbidden)
+        .unmetered(arguments.unmetered)
+        .memories(memories)
+        .untrusted(arguments.untrusted)
+        .cache(cache)
+        .perf_map(arguments.perf_map);
+    Ok(config)
 }
 
 /// The program's name and its arguments. WASI's arguments are text: an argument with other bytes is refused, because the guest

@@ -8,9 +8,17 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+#[path = "../../../executor/tests/common/abi.rs"]
+pub(crate) mod abi;
+#[path = "../../../executor/tests/common/imports.rs"]
+mod imports;
+#[path = "../../../tests/src/killed.rs"]
+mod killed;
 #[path = "../../../tests/src/skip.rs"]
 mod skipping;
 
+#[allow(unused_imports)] // As above.
+pub(crate) use killed::Killed;
 #[allow(unused_imports)] // As above.
 pub(crate) use skipping::skip;
 
@@ -25,8 +33,9 @@ pub(crate) fn with_app(text: &str) -> TempDir {
     directory
 }
 
+/// A module as bytes. It may call host functions without importing them: see [`imports`].
 pub(crate) fn wasm(text: &str) -> Vec<u8> {
-    wat::parse_str(text).expect("the test's module is well-formed")
+    wat::parse_str(imports::with_imports(text)).expect("the test's module is well-formed")
 }
 
 /// A command, by the path of its program. It has no home directory, and so no cache unless the test names one.

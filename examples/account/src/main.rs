@@ -1,14 +1,14 @@
-//! A bug that hides: two tellers pay 100 into one account. Each asks for the balance and then says what the new one is,
-//! and what the other one has paid in between is lost.
+//! A rare race: two tellers pay 100 into one account. Each reads the balance and then sets a new one, so a payment between the two
+//! steps is lost.
 //!
-//! The second teller comes 200 ms after the first, who has long gone by then. Almost always: run this as often as you
-//! like, and there are 200 in the account. `lunatic-exec --seeds` finds a run in which there are 100.
+//! The second teller starts 200 ms after the first one, which has normally finished by then. However often you run this, the
+//! account has 200. `lunatic-exec --seeds` finds a run in which it has 100.
 
 use std::time::Duration;
 
 use lunatic::{Mailbox, Process, sleep};
 
-/// Asks an account to tell its balance to somebody, or to have another balance.
+/// Requests to the account: send the balance to a process, or set a new balance.
 type Account = Process<(Option<Process<u64>>, u64)>;
 
 #[lunatic::main]
@@ -24,7 +24,7 @@ fn main(mailbox: Mailbox<u64>) {
     assert_eq!(balance, paid);
 }
 
-/// The account: a balance, and whoever asks for it.
+/// The account: keeps a balance and handles requests.
 fn keep((): (), mailbox: Mailbox<(Option<Process<u64>>, u64)>) {
     let mut balance = 0;
     loop {
@@ -35,7 +35,7 @@ fn keep((): (), mailbox: Mailbox<(Option<Process<u64>>, u64)>) {
     }
 }
 
-/// A teller, who says how much was paid in.
+/// A teller: pays in, and reports the amount.
 fn pay_in((account, manager, delay_ms): (Account, Process<u64>, u64), mailbox: Mailbox<u64>) {
     sleep(Duration::from_millis(delay_ms));
     account.send((Some(mailbox.this()), 0));

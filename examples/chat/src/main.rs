@@ -1,4 +1,4 @@
-//! A chat server with rooms. Every room is a process, every connection is two, and one process knows all rooms.
+//! A chat server with rooms. Each room is a process, each connection is two, and one process knows all rooms.
 //!
 //! ```text
 //! connection ──room(name)──▶ Rooms ──starts──▶ Room
@@ -7,9 +7,9 @@
 //!     └──links──▶ writer ◀──what others say──────┘
 //! ```
 //!
-//! A connection that fails takes its writer along, and nobody else. Rooms forget whom they cannot reach any more.
+//! A failing connection ends its writer and no other process. Rooms remove members that they can no longer reach.
 //!
-//! Try it with `nc 127.0.0.1 4000`, twice. The argument is where to listen.
+//! Try it with `nc 127.0.0.1 4000`, twice. The argument is the address to listen at.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -33,7 +33,7 @@ fn main(_: Mailbox<()>) {
     }
 }
 
-/// Everyone's way to the rooms. They are made when somebody wants to join them.
+/// Finds rooms by name. A room is created when a client wants to join it.
 struct Rooms(BTreeMap<String, ProcessRef<Room>>);
 
 #[abstract_process]
@@ -47,7 +47,7 @@ impl Rooms {
     fn room(&mut self, name: String) -> ProcessRef<Room> {
         let known = self.0.get(&name).copied().filter(ProcessRef::is_alive);
         known.unwrap_or_else(|| {
-            // Not linked: a room that fails is made anew when it is wanted next.
+            // Not linked: a room that failed is created again when it is wanted next.
             let room = Room::start(name.clone()).expect("it always starts");
             self.0.insert(name, room);
             room
@@ -60,7 +60,7 @@ impl Rooms {
     }
 }
 
-/// A line to write, or the end.
+/// A line to write, or the end of the connection.
 type Out = Process<Option<String>>;
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ struct Member {
     out: Out,
 }
 
-/// Says what one member says to the others.
+/// Sends the messages of each member to the others.
 struct Room {
     name: String,
     members: Vec<Member>,
@@ -113,7 +113,7 @@ impl Room {
     }
 }
 
-/// Reads what a client types. It has a mailbox for answers only: what others say goes straight to its writer.
+/// Reads the lines of a client. Its mailbox is for answers only: messages of others go directly to its writer.
 fn connection((stream, rooms): (TcpStream, ProcessRef<Rooms>), _: Mailbox<()>) {
     let out = Process::spawn_link(stream.clone(), writer);
     let tell = |text: String| out.send(Some(text));
@@ -151,7 +151,7 @@ fn connection((stream, rooms): (TcpStream, ProcessRef<Rooms>), _: Mailbox<()>) {
     out.send(None);
 }
 
-/// Writes what it is sent, until the end or until nobody reads it.
+/// Writes the lines that it receives, until the end or until the client has disconnected.
 fn writer(mut stream: TcpStream, mailbox: Mailbox<Option<String>>) {
     while let Some(line) = mailbox.receive() {
         if stream.write_all(format!("{line}\n").as_bytes()).is_err() {

@@ -19,7 +19,7 @@
 //
 //	func main() {}
 //
-// A process that waits here waits with all its goroutines: what is to go on meanwhile is a process of its own.
+// A process that waits here waits with all its goroutines: use another process for work that should continue meanwhile.
 package lunatic
 
 import (
@@ -126,7 +126,7 @@ func Compile(wasm []byte) (Module, error) {
 	}
 }
 
-// Send sends the process a message. That it is gone is no error.
+// Send sends the process a message. Sending to a dead process is not an error.
 func (process Process) Send(message []byte) {
 	createData(noTag, int64(len(message)))
 	writeData(place(message))

@@ -1,7 +1,7 @@
 //! A thousand processes, each of which adds up a part of a vector.
 //!
-//! Every child is given an index and a copy of the vector, sums the numbers up to the index, and sends the result
-//! back to the parent, which prints them in order.
+//! Each child gets an index and a copy of the vector, sums the numbers up to the index, and sends the result to the parent, which
+//! prints the results in order.
 
 use lunatic::{Mailbox, Process};
 

@@ -23,6 +23,11 @@ pub struct Extensions {
 }
 
 impl Extensions {
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// The value of this type, if there is one.
     pub fn get<T: HostState>(&self) -> Option<&T> {
         self.values.iter().find_map(|value| (&**value as &dyn Any).downcast_ref())

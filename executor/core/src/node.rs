@@ -11,14 +11,15 @@ use lunatic_jit::{FuncIndex, TotalMemory};
 
 use crate::code::Code;
 use crate::config::ProcessConfig;
+use crate::extensions::Extensions;
 use crate::machine::Machine;
-use crate::metrics::Metrics;
 use crate::process::{
-    EntryPoint, Envelope, Process, ProcessId, ProcessTable, ProcessTableFull, ProcessTemplate, Relations,
-    Sent, Signal, SignalNode, SpawnParams, Unstarted,
+    EntryPoint, Envelope, Exits, PortHandle, Process, ProcessId, ProcessTable, ProcessTableFull,
+    ProcessTemplate, Relations, Sent, Signal, SignalNode, SpawnParams, Unstarted,
 };
 use crate::registry::Registry;
 use crate::total::Total;
+use lunatic_metrics::Metrics;
 use lunatic_resources::Permit;
 use lunatic_resources::{MemoryTotal, TimerCharge};
 use lunatic_scheduler::Clock;
@@ -80,6 +81,8 @@ pub struct Node {
     pub asked: AtomicBool,
     /// The exit status, once there is one.
     pub status: Status,
+    /// Who outside of the node is interested in the ends of processes.
+    pub exits: Exits,
 }
 
 /// Which of the standard streams are terminals: guests write to those differently.
@@ -178,6 +181,8 @@ pub struct Spawn {
     pub link: Option<i64>,
     /// Spreads processes over the table.
     pub hint: u32,
+    /// What host functions are to find for it from the beginning.
+    pub extensions: Option<Box<Extensions>>,
 }
 
 impl Node {
@@ -207,6 +212,7 @@ impl Node {
             outlives_first: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             status: Status::default(),
+            exits: Exits::default(),
         }
     }
 
@@ -260,9 +266,30 @@ impl Node {
         }
         process.prepare(
             spawn.entry,
-            SpawnParams { process: process.clone(), spawner: spawn.spawner, relations, place: spawn.place },
+            SpawnParams {
+                process: process.clone(),
+                spawner: spawn.spawner,
+                relations,
+                place: spawn.place,
+                extensions: spawn.extensions,
+            },
         );
         Ok(Unstarted::new(process))
+    }
+
+    /// Opens a port: a process whose messages the embedder takes. `template` says what it may keep; its code is not run.
+    ///
+    /// # Errors
+    /// When there are no identifiers left.
+    pub fn open_port(
+        &self,
+        template: Arc<ProcessTemplate>,
+        entry: EntryPoint,
+    ) -> Result<PortHandle, ProcessTableFull> {
+        let process = self.table.insert(0, |id| Arc::new(Process::new(id, template)))?;
+        let port = process.prepare_port(entry);
+        Unstarted::new(process).start();
+        Ok(port)
     }
 
     /// Sends a signal; gives it back when there is no such process.
@@ -304,6 +331,7 @@ impl Node {
             link: None,
             // The first slot of shard 1: process 1.
             hint: 1,
+            extensions: None,
         };
         let first = self.spawn(spawn).expect("the table is empty");
         let was_unset = self.first.set(first.id()).is_ok();
@@ -408,6 +436,7 @@ impl Node {
         self.scheduler().clear();
         self.timers.clear();
         self.deferred.clear();
+        self.exits.stop();
     }
 
     /// The node is over, unless it is to outlive its first process; the first status counts.

@@ -23,6 +23,42 @@ pub struct Declaration {
     cost: u64,
     arguments: [Argument; MAX_ARGUMENTS],
     count: usize,
+    needs: &'static [Permission],
+}
+
+/// What a process needs to have been allowed. The one place in which it is asked for is named with each: how a function
+/// answers without it is part of its contract, and differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// To spawn processes: asked where a request for a spawn is entered. Traps.
+    Spawn,
+    /// To compile modules: asked by the function, which answers with -1.
+    Compile,
+    /// To make configurations: asked by the function, which answers with -1.
+    Configs,
+    /// To connect to the address: asked of the network policy, for an error.
+    Connect,
+    /// To listen at the address, likewise.
+    Bind,
+    /// To ask for the address of the name, likewise.
+    Resolve,
+    /// To use the directory itself: asked where directories are looked up. Traps.
+    Directory,
+}
+
+impl Permission {
+    /// Its name in the table of host functions.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Permission::Spawn => "spawn",
+            Permission::Compile => "compile",
+            Permission::Configs => "configs",
+            Permission::Connect => "connect",
+            Permission::Bind => "bind",
+            Permission::Resolve => "resolve",
+            Permission::Directory => "the directory",
+        }
+    }
 }
 
 /// Ranges of memory that one function takes: pairs of pointer and length, and places for results.
@@ -80,7 +116,7 @@ impl Declaration {
     /// A declaration of a function that costs this number of reductions, without arguments yet.
     pub const fn costs(cost: u64) -> Declaration {
         let none = Argument::Place { at: 0, size: 0 };
-        Declaration { cost, arguments: [none; MAX_ARGUMENTS], count: 0 }
+        Declaration { cost, arguments: [none; MAX_ARGUMENTS], count: 0, needs: &[] }
     }
 
     /// Adds text or bytes: the parameter `at` is the pointer, the next one the length. More than `max` bytes are refused.
@@ -103,6 +139,24 @@ impl Declaration {
         self.with(Argument::Place { at, size })
     }
 
+    /// Says what a process needs to have been allowed.
+    pub const fn needs(mut self, permissions: &'static [Permission]) -> Declaration {
+        self.needs = permissions;
+        self
+    }
+
+    /// What a process needs to have been allowed.
+    pub fn permissions(&self) -> &'static [Permission] {
+        self.needs
+    }
+
+    /// What a call costs, as a formula of reductions for a person.
+    pub fn price(&self) -> String {
+        let ranges = self.arguments().iter().any(|argument| matches!(argument, Argument::Range { .. }));
+        let bytes = if ranges { format!(" + bytes/{BYTES_PER_REDUCTION}") } else { String::new() };
+        format!("{}{bytes}", self.cost)
+    }
+
     const fn with(mut self, argument: Argument) -> Declaration {
         self.arguments[self.count] = argument;
         self.count += 1;
@@ -110,7 +164,6 @@ impl Declaration {
     }
 
     /// Whether a call is charged for.
-    #[cfg(test)]
     pub fn costs_something(&self) -> bool {
         self.cost > 0
     }
@@ -203,9 +256,20 @@ impl<This: Declared> Check<ProcessData> for Before<This> {
 /// The host functions, each with its declaration.
 pub struct Host {
     linker: Linker<ProcessData>,
-    /// By module, name and number of parameters.
-    #[cfg(test)]
-    pub declared: Vec<(String, String, Declaration)>,
+    declared: Vec<Entry>,
+}
+
+/// A host function, as it was declared.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The module that guests import it from.
+    pub module: String,
+    /// Its name there.
+    pub name: String,
+    /// What a call costs, what its arguments are, and what it needs.
+    pub declaration: Declaration,
+    /// Whether a call may suspend the process. The type of the function's result says so, so that it cannot be forgotten.
+    pub may_wait: bool,
 }
 
 /// Registers a host function: where, under which module and name, with which declaration, and what it does.
@@ -243,11 +307,12 @@ impl Default for Host {
 impl Host {
     /// No functions yet.
     pub fn new() -> Host {
-        Host {
-            linker: Linker::new(),
-            #[cfg(test)]
-            declared: Vec::new(),
-        }
+        Host { linker: Linker::new(), declared: Vec::new() }
+    }
+
+    /// All functions that were declared, those of one name and several types once for each.
+    pub fn declared(&self) -> &[Entry] {
+        &self.declared
     }
 
     /// See [`func`].
@@ -257,7 +322,7 @@ impl Host {
         name: &str,
         f: impl IntoHostFunc<ProcessData, P, R>,
     ) {
-        self.note::<This>(module, name);
+        self.note::<This, P, R, _>(module, name, &f);
         self.linker.checked_func::<Before<This>, P, R>(module, name, f);
     }
 
@@ -268,13 +333,18 @@ impl Host {
         name: &str,
         f: impl IntoHostFunc<ProcessData, P, R>,
     ) {
+        self.note::<This, P, R, _>(module, name, &f);
         self.linker.checked_overload::<Before<This>, P, R>(module, name, f);
     }
 
-    #[cfg_attr(not(test), allow(clippy::unused_self, unused_variables))] // What is noted is for a test.
-    fn note<This: Declared>(&mut self, module: &str, name: &str) {
-        #[cfg(test)]
-        self.declared.push((module.into(), name.into(), This::DECLARATION));
+    fn note<This: Declared, P, R, F: IntoHostFunc<ProcessData, P, R>>(
+        &mut self,
+        module: &str,
+        name: &str,
+        _: &F,
+    ) {
+        let (module, name, declaration) = (module.into(), name.into(), This::DECLARATION);
+        self.declared.push(Entry { module, name, declaration, may_wait: F::MAY_SUSPEND });
     }
 
     /// All of them, as the engine takes them.

@@ -81,7 +81,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::abi::{Param, Row};
-    use super::declare::Argument;
+    use super::declare::{Argument, Entry};
     use super::*;
 
     /// What the table says of a function's pointers: where each is, and how many bytes it is to at least.
@@ -101,12 +101,9 @@ mod tests {
 
     #[test]
     fn each_pointer_and_length_of_the_table_is_declared() {
-        let declared = declared().declared;
+        let host = declared();
         for row in Row::all() {
-            let (_, _, declaration) = declared
-                .iter()
-                .find(|(module, name, _)| (module, name) == (&row.module, &row.name))
-                .unwrap_or_else(|| panic!("{} is not declared", row.signature()));
+            let declaration = find(&host, &row.module, &row.name).declaration;
             let arguments = declaration.arguments().iter().map(|argument| match *argument {
                 Argument::Range { at, .. } => (at, None),
                 Argument::Place { at, size } => (at, Some(size)),
@@ -114,6 +111,56 @@ mod tests {
             assert_eq!(arguments.collect::<Vec<_>>(), documented(&row), "{}", row.signature());
             assert!(declaration.costs_something(), "{}", row.signature());
         }
+    }
+
+    fn find<'a>(host: &'a Host, module: &str, name: &str) -> &'a Entry {
+        let is_it = |entry: &&Entry| entry.module == module && entry.name == name;
+        host.declared().iter().find(is_it).unwrap_or_else(|| panic!("{module}::{name} is not declared"))
+    }
+
+    /// The columns of the table that come from declarations: what a call costs, whether it waits, what it needs. With
+    /// BLESS=1 in the environment, they are written.
+    #[test]
+    fn the_table_says_what_is_declared() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../ABI.md");
+        let table = std::fs::read_to_string(path).unwrap();
+        let host = declared();
+        let mut module = "";
+        let mut expected = String::new();
+        for line in table.lines() {
+            if let Some(heading) = line.strip_prefix("## ") {
+                module = heading;
+            }
+            match line.strip_prefix("| `").and_then(|row| row.split_once('(')) {
+                Some((name, _)) if module.starts_with("lunatic::") => {
+                    expected += &row_of(line, find(&host, module, name));
+                }
+                _ => expected += line,
+            }
+            expected.push('\n');
+        }
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, &expected).unwrap();
+        } else {
+            assert!(
+                table == expected,
+                "executor/ABI.md says something else; BLESS=1 writes what is declared"
+            );
+        }
+    }
+
+    /// A row with the columns that are declared: function, since, cost, waits, needs, what.
+    fn row_of(line: &str, entry: &Entry) -> String {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", function, since, _, _, _, what, ""] = &cells[..] else { panic!("not six columns: {line}") };
+        let needs: Vec<_> = entry.declaration.permissions().iter().map(|needed| needed.name()).collect();
+        let waits = if entry.may_wait { "yes" } else { "" };
+        let cells = [*function, since, &entry.declaration.price(), waits, &needs.join(", "), what];
+        let text: String = cells
+            .iter()
+            .map(|cell| if cell.is_empty() { "| ".into() } else { format!("| {cell} ") })
+            .collect();
+        text + "|"
     }
 
     /// `module::name(i32, i64) -> i64` of all functions but WASI's.

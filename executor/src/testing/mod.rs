@@ -143,7 +143,7 @@ impl TestBinary {
     /// # Errors
     /// If there are ordinary tests as well and their harness does not say which.
     pub fn new(runtime: Runtime, program: &Program, bytes: &[u8]) -> Result<TestBinary, TestError> {
-        let template = runtime.into_blueprint();
+        let template = runtime.into_template();
         let tests = exported(program.code.module()).collect();
         let mut binary = TestBinary { template, program: program.clone(), tests };
         if program.start.is_some() && ordinary::has_harness(bytes) {

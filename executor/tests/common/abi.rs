@@ -1,4 +1,4 @@
-//! The table of host functions, `executor/ABI.md`, as the tests read it.
+//! Reads the table of host functions, `executor/ABI.md`, for tests.
 
 /// The table.
 const TABLE: &str = include_str!("../../ABI.md");
@@ -10,31 +10,31 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) params: Vec<Param>,
     pub(crate) result: Option<String>,
-    /// A version of Lunatic, or a plain number.
+    /// A version of Lunatic, or a plain number for a version of the extensions.
     pub(crate) since: String,
 }
 
-/// What an argument is.
+/// The kind of an argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Param {
-    /// A pointer to so many bytes.
+    /// A pointer to a result of this number of bytes.
     Place(u32),
-    /// A pointer to so many elements, of so many bytes each, as the next argument says.
+    /// A pointer to elements of this number of bytes. The next argument is the number of elements.
     Array(u32),
-    /// A pointer to text, as long as the next argument says.
+    /// A pointer to text. The next argument is its length.
     Text,
-    /// How many elements there are.
+    /// The number of elements.
     Length,
     /// Five arguments.
     Address,
-    /// Something that the process has.
+    /// The identifier of a resource of the process.
     Identifier(String),
     /// Any number of this type.
     Number(&'static str),
 }
 
 impl Row {
-    /// All of the table.
+    /// All rows of the table.
     pub(crate) fn all() -> Vec<Row> {
         let mut module = "";
         let mut rows = Vec::new();

@@ -1,7 +1,8 @@
-//! Runs a guest written as text and captures what it says.
+//! Runs guests written as text and captures their output.
 #![allow(dead_code)] // Each test file uses some of it.
 
 pub(crate) mod abi;
+mod imports;
 pub(crate) mod scenarios;
 pub(crate) mod simulated;
 #[path = "../../../tests/src/skip.rs"]
@@ -16,15 +17,17 @@ use std::time::Duration;
 use lunatic_executor::{Parts, Runtime, RuntimeConfig};
 
 #[allow(unused_imports)] // As above.
+pub(crate) use imports::with_imports;
+#[allow(unused_imports)] // As above.
 pub(crate) use skipping::skip;
 
 /// Longer than any test takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a message of a few bytes counts in its receiver's mailbox.
+/// The bytes that a short message counts in its receiver's mailbox.
 pub(crate) const SHORT_MESSAGE: u64 = 96;
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: i32,
@@ -32,7 +35,7 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// A sink that keeps everything.
+/// A sink that keeps all bytes.
 #[derive(Clone, Default)]
 pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -55,9 +58,9 @@ impl Write for Captured {
     }
 }
 
-/// A configuration for so many workers.
+/// A configuration with this number of workers.
 pub(crate) fn workers(workers: usize) -> RuntimeConfig {
-    RuntimeConfig { workers, args: vec!["guest".into()], ..RuntimeConfig::default() }
+    RuntimeConfig::default().workers(workers).args(vec!["guest".into()])
 }
 
 /// Runs a guest to its end.
@@ -72,7 +75,17 @@ pub(crate) fn run(config: RuntimeConfig, wat: &str) -> Outcome {
     }
 }
 
-/// A guest that runs.
+/// Runs a guest with this body on one worker and on three. It has to succeed on each. Returns the results.
+pub(crate) fn passes(body: &str) -> Vec<Outcome> {
+    let run_with = |count| {
+        let outcome = run(workers(count), &guest(body));
+        assert_eq!(outcome.status, 0, "{count} workers: {}{}", outcome.stdout, outcome.stderr);
+        outcome
+    };
+    [1, 3].map(run_with).into()
+}
+
+/// A running guest.
 pub(crate) struct Running {
     pub(crate) ended: Receiver<i32>,
     pub(crate) stdout: Captured,
@@ -82,7 +95,7 @@ pub(crate) struct Running {
 
 /// Starts a guest.
 pub(crate) fn start(config: RuntimeConfig, wat: &str) -> Running {
-    let wasm = wat::parse_str(wat).expect("the guest is valid text");
+    let wasm = wat::parse_str(with_imports(wat)).expect("the guest is valid text");
     let (stdout, stderr) = (Captured::default(), Captured::default());
     let parts =
         Parts { stdout: Box::new(stdout.clone()), stderr: Box::new(stderr.clone()), ..Parts::default() };
@@ -94,7 +107,7 @@ pub(crate) fn start(config: RuntimeConfig, wat: &str) -> Running {
     Running { ended, stdout, stderr, shutdown_handle }
 }
 
-/// The imports that guests in these tests use, a memory, and helpers:
+/// A guest with this body, the imports that it needs, a memory, and helpers:
 ///
 /// - `$say (text, length)` writes to standard output;
 /// - `$spawn (link, name, length) -> pid` spawns an export that takes no parameters;
@@ -103,94 +116,12 @@ pub(crate) fn start(config: RuntimeConfig, wat: &str) -> Running {
 /// - `$wait (tag, timeout) -> kind` receives; tag 0 is any;
 /// - `$assert (condition)` traps when it is 0.
 ///
-/// Bytes below 1024 are the helpers'; `body` may use those from 1024 on.
+/// The helpers use the bytes below 1024; `body` may use those from 1024 on.
 pub(crate) fn guest(body: &str) -> String {
-    format!("(module {PRELUDE} {body})")
+    with_imports(&format!("(module {HELPERS} {body})"))
 }
 
-const PRELUDE: &str = r#"
-  (import "lunatic::process" "spawn" (func $spawn_raw (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
-  (import "lunatic::process" "get_or_spawn" (func $get_or_spawn_raw (param i32 i32 i64 i64 i64 i32 i32 i32 i32 i32 i32) (result i32)))
-  (import "lunatic::process" "process_id" (func $me (result i64)))
-  (import "lunatic::process" "sleep_ms" (func $sleep (param i64)))
-  (import "lunatic::process" "die_when_link_dies" (func $die_when_link_dies (param i32)))
-  (import "lunatic::process" "link" (func $link (param i64 i64)))
-  (import "lunatic::process" "unlink" (func $unlink (param i64)))
-  (import "lunatic::process" "monitor" (func $monitor (param i64)))
-  (import "lunatic::process" "stop_monitoring" (func $stop_monitoring (param i64)))
-  (import "lunatic::process" "kill" (func $kill (param i64)))
-  (import "lunatic::process" "exists" (func $exists (param i64) (result i32)))
-  (import "lunatic::process" "create_config" (func $create_config (result i64)))
-  (import "lunatic::process" "config_set_max_memory" (func $set_max_memory (param i64 i64)))
-  (import "lunatic::process" "config_get_max_memory" (func $get_max_memory (param i64) (result i64)))
-  (import "lunatic::process" "config_set_max_fuel" (func $set_max_fuel (param i64 i64)))
-  (import "lunatic::process" "config_set_can_spawn_processes" (func $set_can_spawn (param i64 i32)))
-  (import "lunatic::process" "config_can_spawn_processes" (func $can_spawn (param i64) (result i32)))
-  (import "lunatic::process" "config_set_can_create_configs" (func $set_can_create (param i64 i32)))
-  (import "lunatic::process" "config_set_can_compile_modules" (func $set_can_compile (param i64 i32)))
-  (import "lunatic::process" "drop_config" (func $drop_config (param i64)))
-  (import "lunatic::process" "compile_module" (func $compile_module (param i32 i32 i32) (result i32)))
-  (import "lunatic::process" "drop_module" (func $drop_module (param i64)))
-  (import "lunatic::message" "create_data" (func $create_data (param i64 i64)))
-  (import "lunatic::message" "write_data" (func $write_data (param i32 i32) (result i32)))
-  (import "lunatic::message" "read_data" (func $read_data (param i32 i32) (result i32)))
-  (import "lunatic::message" "get_tag" (func $get_tag (result i64)))
-  (import "lunatic::message" "get_process_id" (func $get_process_id (result i64)))
-  (import "lunatic::message" "send" (func $send_raw (param i64) (result i32)))
-  (import "lunatic::message" "send_receive_skip_search" (func $request (param i64 i64 i64) (result i32)))
-  (import "lunatic::message" "receive" (func $receive (param i32 i32 i64) (result i32)))
-  (import "lunatic::error" "string_size" (func $error_size (param i64) (result i32)))
-  (import "lunatic::error" "to_string" (func $error_text (param i64 i32)))
-  (import "lunatic::error" "drop" (func $drop_error (param i64)))
-  (import "lunatic::message" "push_module" (func $push_module (param i64) (result i64)))
-  (import "lunatic::message" "take_module" (func $take_module (param i64) (result i64)))
-  (import "lunatic::registry" "put" (func $put (param i32 i32 i64 i64)))
-  (import "lunatic::registry" "get" (func $get (param i32 i32 i32 i32) (result i32)))
-  (import "lunatic::registry" "remove" (func $remove (param i32 i32)))
-  (import "lunatic::timer" "send_after" (func $send_after (param i64 i64) (result i64)))
-  (import "lunatic::timer" "cancel_timer" (func $cancel_timer (param i64) (result i32)))
-  (import "lunatic::trap" "catch" (func $catch (param i32 i32) (result i32)))
-  (import "lunatic::ext" "version" (func $ext_version (result i32)))
-  (import "lunatic::ext::death" "kind" (func $death_kind (result i32)))
-  (import "lunatic::ext::death" "code" (func $death_code (result i64)))
-  (import "lunatic::ext::death" "cause_kind" (func $death_cause_kind (result i32)))
-  (import "lunatic::ext::death" "cause_code" (func $death_cause_code (result i64)))
-  (import "lunatic::ext::death" "process" (func $death_process (result i64)))
-  (import "lunatic::ext::death" "reference" (func $death_reference (result i64)))
-  (import "lunatic::ext::exit" "exit" (func $exit_with (param i64)))
-  (import "lunatic::ext::exit" "signal" (func $exit_signal (param i64 i64)))
-  (import "lunatic::ext::alias" "create" (func $alias_create (param i32) (result i64)))
-  (import "lunatic::ext::alias" "drop" (func $alias_drop (param i64) (result i32)))
-  (import "lunatic::ext::alias" "send" (func $alias_send (param i64 i64)))
-  (import "lunatic::ext::mailbox" "set_policy" (func $mailbox_policy (param i32)))
-  (import "lunatic::ext::mailbox" "dropped" (func $mailbox_dropped (result i64)))
-  (import "lunatic::ext::mailbox" "length" (func $mailbox_length (result i64)))
-  (import "lunatic::ext::process" "info" (func $info (param i64 i32 i32) (result i32)))
-  (import "lunatic::ext::process" "set_priority" (func $set_priority (param i32) (result i32)))
-  (import "lunatic::ext::process" "name" (func $name (param i64 i32 i32) (result i32)))
-  (import "lunatic::ext::timer" "cancel" (func $timer_cancel (param i64) (result i64)))
-  (import "lunatic::ext::config" "set_max_processes" (func $set_max_processes (param i64 i64)))
-  (import "lunatic::ext::config" "get_max_processes" (func $get_max_processes (param i64) (result i64)))
-  (import "lunatic::ext::config" "processes" (func $count_processes (param i64) (result i64)))
-  (import "lunatic::ext::config" "set_max_mailbox" (func $set_max_mailbox (param i64 i64)))
-  (import "lunatic::ext::config" "get_max_mailbox" (func $get_max_mailbox (param i64) (result i64)))
-  (import "lunatic::ext::config" "set_max_messages" (func $set_max_messages (param i64 i64)))
-  (import "lunatic::ext::config" "get_max_messages" (func $get_max_messages (param i64) (result i64)))
-  (import "lunatic::ext::config" "set_max_reductions" (func $set_max_reductions (param i64 i64)))
-  (import "lunatic::ext::config" "get_max_reductions" (func $get_max_reductions (param i64) (result i64)))
-  (import "lunatic::ext::config" "set_max_priority" (func $set_max_priority (param i64 i64)))
-  (import "lunatic::ext::config" "get_max_priority" (func $get_max_priority (param i64) (result i64)))
-  (import "lunatic::ext::config" "set_max_resources" (func $set_max_resources (param i64 i64)))
-  (import "lunatic::ext::config" "get_max_resources" (func $get_max_resources (param i64) (result i64)))
-  (import "lunatic::ext::config" "set_stack_size" (func $set_stack_size (param i64 i64)))
-  (import "lunatic::ext::config" "get_stack_size" (func $get_stack_size (param i64) (result i64)))
-  (import "lunatic::ext::monitor" "start" (func $monitor_start (param i64) (result i64)))
-  (import "lunatic::ext::monitor" "stop" (func $monitor_stop (param i64 i64 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
-  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+const HELPERS: &str = r#"
   (memory (export "memory") 2)
 
   (func $assert (param i32) (if (i32.eqz (local.get 0)) (then (unreachable))))

@@ -1,9 +1,9 @@
-//! What a process may rely on, as guests: one for each guarantee, or a few that cannot be told apart.
+//! The guarantees of `docs/guarantees.md` as guests: one scenario for each, or for a few that belong together.
 //!
-//! A scenario's guest exits with 0 when the guarantee holds, traps when it does not, and hangs when a signal is
-//! lost. How often it tries is a parameter: real threads need thousands of rounds to meet a race, a simulation that
-//! chooses the schedule needs a few under each of many. Nothing depends on how much time passes, only on what
-//! happens before what: "nothing more arrives" is asked after something that comes later has arrived.
+//! A scenario's guest exits with 0 if the guarantee holds, traps if it does not, and hangs if a signal is lost. The number of
+//! rounds is a parameter: real threads need thousands of rounds to meet a race; a simulation, which chooses the schedule, needs a
+//! few under each of many seeds. Nothing depends on how much time passes, only on the order of events: a guest checks that nothing
+//! more arrives after a message that must arrive later.
 #![allow(dead_code)] // Each test file uses some of it.
 
 mod exits;
@@ -19,40 +19,40 @@ use super::guest;
 /// A guarantee as a guest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
-    /// The rows of the list of guarantees that it is about.
+    /// The rows of the list of guarantees that the scenario checks.
     pub(crate) rows: &'static [u8],
-    /// What holds; also the name of the test that runs it on real threads.
+    /// The name of the test that runs the scenario on real threads.
     pub(crate) name: &'static str,
-    /// Rounds that are worth it on real threads.
+    /// The number of rounds on real threads.
     pub(crate) rounds: u32,
-    /// The guest, but for imports and helpers.
+    /// The guest without imports and helpers.
     pub(crate) body: &'static str,
 }
 
 impl Scenario {
-    /// The guest's text, for so many rounds, at least 1.
+    /// The guest's text, for this number of rounds, at least 1.
     pub(crate) fn text(&self, rounds: u32) -> String {
         guest(&format!("(global $rounds i64 (i64.const {rounds})) {HELPERS} {}", self.body))
     }
 }
 
-/// All of them.
+/// All scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
     [order::ALL, exits::ALL, links::ALL, monitors::ALL, names::ALL, reasons::ALL, timers::ALL].concat()
 }
 
-/// Beside those of [`guest`]; the first process, which children report to, is process 1.
+/// Helpers beside those of [`guest`]. Children report to the first process, which is process 1.
 ///
-/// - `$rounds` how often to try;
+/// - `$rounds` is the number of rounds;
 /// - `$expect (tag)` receives the next message, which has to be data with that tag;
-/// - `$expect_death (tag)` the next message has to be the death of a linked process, known by that tag;
-/// - `$expect_down (pid)` the next message has to be the death of that monitored process;
-/// - `$assert_death (process, kind, code)` the current message says that about an end;
-/// - `$expect_nothing` the mailbox is empty;
-/// - `$park` waits for a message for ever; `$spin (n)` does nothing n times;
-/// - `$jostle` spawns a process that ends at once: it takes the place next in turn, so that whoever had it may run on
-///   another worker;
-/// - `$random (bound)` the next number of a fixed sequence.
+/// - `$expect_death (tag)` receives the next message, which has to be the death of a linked process with that tag;
+/// - `$expect_down (pid)` receives the next message, which has to be the death of that monitored process;
+/// - `$assert_death (process, kind, code)` checks the death that the current message reports;
+/// - `$expect_nothing` checks that the mailbox is empty;
+/// - `$park` waits for a message for ever; `$spin (n)` loops n times;
+/// - `$jostle` spawns a process that ends at once. It takes the worker's next turn, so that the process that would have had it may
+///   run on another worker;
+/// - `$random (bound)` returns the next number of a fixed sequence.
 pub(crate) const HELPERS: &str = r#"
   (func $expect (param $tag i64)
     (call $assert (i32.eqz (call $wait (i64.const 0) (i64.const -1))))

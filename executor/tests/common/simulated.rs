@@ -1,17 +1,17 @@
-//! Guests on simulated timelines: how to run them, and scenarios that have to hold whatever happens to them.
+//! Runs guests on simulated timelines, and has scenarios that must hold whatever faults are injected.
 #![allow(dead_code)] // Each test file uses some of it.
 
 use lunatic_executor::{Outcome, Program, RuntimeConfig, Script, Simulation, Simulator, Streams};
 
-use super::Captured;
+use super::{Captured, with_imports};
 
-/// A guest that can be run again and again.
+/// A loaded guest that can be run repeatedly.
 pub(crate) struct Simulated {
     simulator: Simulator,
     program: Program,
 }
 
-/// All that a run says.
+/// The complete result of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) outcome: Outcome,
@@ -23,18 +23,18 @@ pub(crate) struct Run {
 impl Simulated {
     /// Loads a guest written as text.
     pub(crate) fn new(wat: &str) -> Simulated {
-        let config = RuntimeConfig { args: vec!["guest".into()], ..RuntimeConfig::default() };
+        let config = RuntimeConfig::default().args(vec!["guest".into()]);
         let simulator = Simulator::new(config).unwrap();
-        let program = simulator.load(&wat::parse_str(wat).expect("the guest is valid text"));
+        let program = simulator.load(&wat::parse_str(with_imports(wat)).expect("the guest is valid text"));
         Simulated { simulator, program: program.unwrap_or_else(|error| panic!("{error}")) }
     }
 
-    /// Runs it once.
+    /// Runs the guest once.
     pub(crate) fn run(&self, simulation: &Simulation) -> Run {
         self.read(simulation, Script::default())
     }
 
-    /// Runs it once, with an input.
+    /// Runs the guest once with an input.
     pub(crate) fn read(&self, simulation: &Simulation, stdin: Script) -> Run {
         let [stdout, stderr, trace] = [(); 3].map(|()| Captured::default());
         let streams = Streams {
@@ -47,12 +47,12 @@ impl Simulated {
         Run { outcome, stdout: stdout.bytes(), stderr: stderr.text(), trace: trace.text() }
     }
 
-    /// Runs it with a seed.
+    /// Runs the guest with a seed.
     pub(crate) fn seed(&self, seed: u64) -> Run {
         self.run(&Simulation { seed, ..Simulation::default() })
     }
 
-    /// Runs it with all of these seeds; the first that fails, and all that it says.
+    /// Runs the guest with these seeds. Returns the first that fails, with its run.
     pub(crate) fn sweep(&self, seeds: std::ops::Range<u64>, simulation: &Simulation) -> Option<(u64, Run)> {
         let (program, stdin) = (&self.program, Script::default());
         let failed = self.simulator.sweep(program, seeds, simulation, &stdin, 2).unwrap();
@@ -64,18 +64,17 @@ impl Simulated {
     }
 }
 
-/// A guarantee as a guest that holds whatever is done to its children: they may be killed at any turn, and may not be
-/// spawned at all. It exits with 0 when the guarantee holds, traps when it does not, and waits for ever when a signal
-/// is lost.
+/// A guarantee as a guest that holds whatever happens to its children: they may be killed at any turn, and spawning them may fail.
+/// The guest exits with 0 if the guarantee holds, traps if it does not, and waits for ever if a signal is lost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
-    /// The rows of the list of guarantees that it is about.
+    /// The rows of the list of guarantees that the scenario checks.
     pub(crate) rows: &'static [u8],
-    /// What holds.
+    /// The guarantee.
     pub(crate) name: &'static str,
-    /// What is done to it.
+    /// The injected faults.
     pub(crate) faults: &'static str,
-    /// The guest, but for imports and helpers.
+    /// The guest without imports and helpers.
     pub(crate) body: &'static str,
 }
 
@@ -86,11 +85,11 @@ impl Scenario {
     }
 }
 
-/// Beside those of [`guest`](super::guest); the first process, which children report to, is process 1.
+/// Helpers beside those of [`guest`](super::guest). Children report to the first process, which is process 1.
 ///
-/// - `$try_spawn (link, name, length) -> pid` as `$spawn`; 0 if that fails;
-/// - `$random (bound)` a number below it; `$spin (n)` does nothing n times;
-/// - `$note (pid)` puts a process on the list at 4096; `$strike (pid)` takes it off: it has to be there.
+/// - `$try_spawn (link, name, length) -> pid` spawns like `$spawn`, and returns 0 if that fails;
+/// - `$random (bound)` returns a number below the bound; `$spin (n)` loops n times;
+/// - `$note (pid)` adds a process to the list at 4096; `$strike (pid)` removes it, and traps if it is not in the list.
 const HELPERS: &str = r#"
   (func $try_spawn (param $link i64) (param $name i32) (param $len i32) (result i64)
     (if (result i64) (call $spawn_raw (local.get $link) (i64.const -1) (i64.const -1) (local.get $name)
@@ -118,14 +117,14 @@ const HELPERS: &str = r#"
     (i64.store (local.get $at) (i64.load (i32.add (i32.const 4096) (i32.mul (i32.const 8) (global.get $noted))))))
 "#;
 
-/// Everything that may happen to a child.
+/// All faults that a child may meet.
 const ROUGH: &str = "kill=0.03,spawn=0.1";
 
-/// All of them.
+/// All scenarios.
 pub(crate) const SCENARIOS: [Scenario; 10] = [
     Scenario {
         rows: &[25, 26],
-        name: "every monitor is told once, of a death that was before it too",
+        name: "every monitor is notified once, also of a death that was before it",
         faults: ROUGH,
         body: r#"
         (data (i32.const 1024) "child")
@@ -190,7 +189,7 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
           (loop $next
             (call $send_value (i64.const 1) (local.get $tag) (local.get $i))
             (br_if $next (i64.lt_u (local.tee $i (i64.add (local.get $i) (i64.const 1))) (i64.const 20)))))
-        ;; For each tag, who sends with it, and the number that comes next.
+        ;; For each tag, the sender that uses it, and the next number.
         (func $who (param $tag i64) (result i32)
           (i32.add (i32.const 4096) (i32.mul (i32.const 16) (i32.wrap_i64 (local.get $tag)))))
         (func (export "_start") (local $i i64) (local $pid i64) (local $alive i32) (local $kind i32) (local $at i32)

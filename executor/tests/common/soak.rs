@@ -1,22 +1,22 @@
-//! A guest in which everything happens to everyone: what a soak runs.
+//! The guest of the soak: its processes do to each other everything that is possible.
 #![allow(dead_code)] // Each test file uses some of it.
 
 use super::guest;
 use super::scenarios::HELPERS;
 
-/// The guest's text. It is over after so many processes.
+/// The guest's text. It ends after this number of processes.
 pub(crate) fn text(seed: u64, processes: u32) -> String {
     guest(&format!(
         "(global $first i64 (i64.const {seed})) (global $processes i32 (i32.const {processes})) {HELPERS} {WORKER} {FIRST}"
     ))
 }
 
-/// A worker does a random number of random things. Each tells the first process of itself before anything else, and
-/// knows up to 16 others: its children, whom it hears of in messages, and who has one of eight names. It may learn of
-/// every worker so, and of itself, but never of the first process.
+/// A worker performs a random number of random actions. Each worker first reports itself to the first process. It knows up to 16
+/// other processes: its children, senders of messages, and the owners of eight names. It may learn of every worker, itself
+/// included, but never of the first process.
 ///
-/// What it does are functions of a table; what stands there more often is done more often. Once the name "over" has an
-/// owner, workers spawn no more and new ones return at once, so that they can all be killed.
+/// The actions are functions of a table; an action that is listed more often happens more often. Once the name "over" has an owner,
+/// workers spawn no more and new ones return at once, so that they can all be killed.
 const WORKER: &str = r#"
   (data (i32.const 1024) "workeroverf")
   (data (i32.const 1040) "w0")
@@ -156,11 +156,11 @@ const WORKER: &str = r#"
       (br_if $more (i64.gt_s (local.tee $left (i64.sub (local.get $left) (i64.const 1))) (i64.const 0)))))
 "#;
 
-/// The first process gives the workers 48 places among them, keeps these taken, monitors everyone who tells of itself,
-/// and kills one now and then. At the end it kills all, and waits until there is no one left, and it was told of each
-/// death exactly as often as it asked. Then their places are free, no one exists, and the names have no owners.
+/// The first process limits the workers to 48 at a time, keeps that number alive, monitors each worker that reports itself, and
+/// kills one now and then. At the end it kills all workers and waits until none is left. It checks that it received exactly one
+/// message per monitor, that the quota is free, that no worker exists, and that the names have no owners.
 ///
-/// Process identifiers are listed from 131072 on.
+/// Process identifiers are listed from address 131072 on.
 const FIRST: &str = r#"
   (global $told (mut i32) (i32.const 0))
   (global $dead (mut i32) (i32.const 0))

@@ -1,4 +1,4 @@
-//! What is tried. Each case can be done outside of the jail; inside, those that are allowed can.
+//! The cases. Each succeeds outside of the jail; inside, only the allowed ones do.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -11,20 +11,20 @@ use std::process::Command;
 
 use lunatic_executor::{Cache, JailError, NetworkRules, RuntimeConfig, enter_jail};
 
-/// Where the case is tried, and what was there before the jail.
+/// The surroundings of a case, made before the jail.
 pub(crate) struct Place {
     root: PathBuf,
-    /// A listener of this process, so that there is one to connect to.
+    /// A listener of this process to connect to.
     address: SocketAddr,
     parent: i32,
     _listener: TcpListener,
-    /// Another program's, as far as the case is concerned.
+    /// Belongs to another program, as far as the case is concerned.
     _server: UnixDatagram,
 }
 
 impl Place {
     pub(crate) fn new(root: &Path) -> Place {
-        // Made by whoever keeps native code, outside.
+        // The cache was created outside.
         Cache::open(root.join("cache"), 1 << 20).expect("it is ours");
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -47,15 +47,15 @@ pub(crate) struct Case {
     pub(crate) attempt: Attempt,
 }
 
-/// Anything.
+/// Everything is allowed.
 const ALL: NetworkRules = NetworkRules { connect: None, bind: None, resolve: None };
-/// Nothing.
+/// Nothing is allowed.
 const NONE: NetworkRules =
     NetworkRules { connect: Some(Vec::new()), bind: Some(Vec::new()), resolve: Some(Vec::new()) };
-/// To connect anywhere, and nothing else.
+/// Only connecting is allowed, to any address.
 const CONNECT: NetworkRules =
     NetworkRules { connect: None, bind: Some(Vec::new()), resolve: Some(Vec::new()) };
-/// To listen anywhere, and nothing else.
+/// Only listening is allowed, at any address.
 const BIND: NetworkRules = NetworkRules { connect: Some(Vec::new()), bind: None, resolve: Some(Vec::new()) };
 
 const fn allowed(name: &'static str, network: NetworkRules, attempt: Attempt) -> Case {
@@ -90,7 +90,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
     refused("reading_beside", NONE, |place| fs::read(place.at("beside/file")).map(drop)),
     refused("reading_beside_by_a_link", NONE, |place| {
-        // In a jail the link can be made, and does not lead anywhere.
+        // In a jail the link can be made, but not followed.
         std::os::unix::fs::symlink("../beside/file", place.at("given/link")).map_err(io::Error::other)?;
         fs::read(place.at("given/link")).map(drop)
     }),
@@ -151,19 +151,19 @@ pub(crate) const CASES: &[Case] = &[
         done(result)
     }),
     refused("forking", NONE, |_| {
-        // SAFETY: the process has one thread, and the child does nothing but end.
+        // SAFETY: the process has one thread, and the child only exits.
         match unsafe { libc::fork() } {
-            // SAFETY: it ends at once, with nothing called.
+            // SAFETY: this ends the process at once and calls nothing else.
             0 => unsafe { libc::_exit(0) },
             result => done(result),
         }
     }),
     refused("tracing", NONE, |_| {
-        // SAFETY: asks to be traced by the parent, which then gets nothing but what it gets anyway.
+        // SAFETY: asks to be traced by the parent, which only waits for this process; no memory is involved.
         done(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) } as i32)
     }),
     refused("signals_to_the_parent", NONE, |place| {
-        // SAFETY: signal 0 is no signal; whether one could be sent is all that is asked.
+        // SAFETY: signal 0 sends nothing; the call only checks whether a signal could be sent.
         done(unsafe { libc::kill(place.parent, 0) })
     }),
     refused("signals_to_a_thread_of_another", NONE, |place| {
@@ -171,18 +171,18 @@ pub(crate) const CASES: &[Case] = &[
         done(unsafe { libc::syscall(libc::SYS_tgkill, place.parent, place.parent, 0) } as i32)
     }),
     refused("memory_of_another", NONE, |place| {
-        // SAFETY: no bytes are to be copied, from no pieces to none.
+        // SAFETY: both lists of pieces are empty, so nothing is copied.
         let result =
             unsafe { libc::process_vm_readv(place.parent, std::ptr::null(), 0, std::ptr::null(), 0, 0) };
         done(result as i32)
     }),
     refused("a_namespace_of_its_own", NONE, |_| {
-        // SAFETY: numbers only. A copy of the table of descriptors is what anybody may have outside.
+        // SAFETY: the arguments are numbers; no memory is involved.
         done(unsafe { libc::unshare(libc::CLONE_FILES) })
     }),
     refused("limits_of_its_own", NONE, |_| {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: both are structures that live as long as the call.
+        // SAFETY: both pointers are to structures that live as long as the call.
         let asked = unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) };
         done(asked).map_err(io::Error::other)?;
         // SAFETY: as before.
@@ -190,13 +190,13 @@ pub(crate) const CASES: &[Case] = &[
     }),
     refused("a_ring_of_system_calls", NONE, |_| {
         let mut parameters = [0u8; 120];
-        // SAFETY: the parameters are 120 bytes of zeroes, as the call has it.
+        // SAFETY: the parameters are 120 bytes of zeroes, which is the size that the call reads.
         done(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) } as i32)
     }),
     refused("signals_by_a_descriptor", NONE, |place| {
         use std::os::fd::AsRawFd;
         let file = File::open(place.at("given/file")).map_err(io::Error::other)?;
-        // SAFETY: numbers only, of a descriptor that is open.
+        // SAFETY: the arguments are numbers, one of which is an open descriptor.
         done(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETOWN, place.parent) })
     }),
     // The network.
@@ -211,20 +211,20 @@ pub(crate) const CASES: &[Case] = &[
     allowed("datagrams", ALL, |_| UdpSocket::bind("127.0.0.1:0").map(drop)),
     refused("a_connection_by_sending", BIND, |place| {
         let SocketAddr::V4(address) = place.address else { unreachable!("it is bound to 127.0.0.1") };
-        // SAFETY: an address of zeroes is one; its family, port and host are set below.
+        // SAFETY: an address of zeroes is a valid value; its family, port and host are set below.
         let mut to: libc::sockaddr_in = unsafe { std::mem::zeroed() };
         to.sin_family = libc::AF_INET as u16;
         to.sin_port = address.port().to_be();
         to.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
-        // SAFETY: numbers only.
+        // SAFETY: the arguments are numbers; no memory is involved.
         let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
         done(socket).map_err(io::Error::other)?;
         let (to, size) = ((&raw const to).cast(), size_of_val(&to) as u32);
-        // SAFETY: one byte, and an address of this size, which live as long as the call.
+        // SAFETY: the pointers are to one byte and to an address of this size, which live as long as the call.
         done(unsafe { libc::sendto(socket, b"x".as_ptr().cast(), 1, libc::MSG_FASTOPEN, to, size) } as i32)
     }),
     refused("sockets_of_this_machine", ALL, |_| {
-        // SAFETY: numbers only.
+        // SAFETY: the arguments are numbers; no memory is involved.
         done(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0) })
     }),
     refused("a_datagram_to_a_server_of_this_machine", NONE, |place| send_to_server(place, libc::SOCK_DGRAM)),
@@ -237,10 +237,10 @@ pub(crate) const CASES: &[Case] = &[
     refused("listening_without_an_address_or_a_network", NONE, |_| listen_at_once()),
     allowed("listening_where_binding_is_allowed", BIND, |_| TcpListener::bind("127.0.0.1:0").map(drop)),
     refused("sockets_of_the_kernel", ALL, |_| {
-        // SAFETY: numbers only.
+        // SAFETY: the arguments are numbers; no memory is involved.
         done(unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0) })
     }),
-    // A kernel that refuses landlock: in a jail there is none. It is said, and not passed over.
+    // Within a jail, landlock itself is refused. Entering a second jail must report that, not ignore it.
     refused("entering_where_there_is_no_landlock", NONE, |_| {
         match enter_jail(&RuntimeConfig::default(), None) {
             Ok(()) => Ok(()),
@@ -248,47 +248,47 @@ pub(crate) const CASES: &[Case] = &[
             Err(error) => Err(io::Error::other(error)),
         }
     }),
-    // What was open before.
+    // Descriptors that were open before.
     allowed("writing_to_standard_error", NONE, |_| io::stderr().write_all(b"")),
 ];
 
-/// The error of a call that has returned this.
+/// The error of a call that has returned this value.
 fn done(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn set_times(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: the path is a C string that lives as long as the call; no times are now.
+    // SAFETY: the path is a C string that lives as long as the call; a null pointer as times means now.
     done(unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), std::ptr::null(), 0) })
 }
 
 fn pair(kind: i32) -> io::Result<[i32; 2]> {
     let mut pair = [0; 2];
-    // SAFETY: there is room for two descriptors.
+    // SAFETY: the array has space for two descriptors.
     done(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) })?;
     Ok(pair)
 }
 
-/// Sends from one of a pair to a socket that has a name.
+/// Sends from one socket of a pair to a named socket.
 fn send_to_server(place: &Place, kind: i32) -> io::Result<()> {
     let [from, _] = pair(kind)?;
-    // SAFETY: an address of zeroes is one; its family and path are set below.
+    // SAFETY: an address of zeroes is a valid value; its family and path are set below.
     let mut to: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     to.sun_family = libc::AF_UNIX as u16;
     for (to, from) in to.sun_path.iter_mut().zip(place.at("beside/socket").as_os_str().as_bytes()) {
         *to = *from as libc::c_char;
     }
     let (to, size) = ((&raw const to).cast(), size_of_val(&to) as u32);
-    // SAFETY: one byte, and an address of this size, which live as long as the call.
+    // SAFETY: the pointers are to one byte and to an address of this size, which live as long as the call.
     done(unsafe { libc::sendto(from, b"x".as_ptr().cast(), 1, 0, to, size) } as i32)
 }
 
-/// Listens with a socket that has no address.
+/// Listens with a socket that is not bound.
 fn listen_at_once() -> io::Result<()> {
-    // SAFETY: numbers only.
+    // SAFETY: the arguments are numbers; no memory is involved.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
     done(socket)?;
-    // SAFETY: numbers only.
+    // SAFETY: the arguments are numbers; no memory is involved.
     done(unsafe { libc::listen(socket, 1) })
 }

@@ -1,4 +1,4 @@
-//! Runs the cases, each in processes of its own.
+//! Runs each case in processes of its own.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -8,12 +8,12 @@ use lunatic_executor::{Cache, JailError, NetworkRules, PreopenedDir, RuntimeConf
 
 use super::cases::{CASES, Case, Place};
 
-/// What the variables are called that tell a process which case it tries, where, and whether in the jail.
+/// The environment variables that tell a process its case, its directory, and whether to enter the jail.
 const CASE: &str = "LUNATIC_JAIL_CASE";
 const PLACE: &str = "LUNATIC_JAIL_PLACE";
 const JAILED: &str = "LUNATIC_JAIL_JAILED";
 
-/// How a process ends: it could do it, it was refused, something else is wrong, there is no jail to be had.
+/// The exit statuses of a process: success, refused, another error, no jail on this kernel.
 const DONE: u8 = 0;
 const REFUSED: u8 = 10;
 const WRONG: u8 = 20;
@@ -23,7 +23,7 @@ pub(crate) fn main() {
     if let Ok(name) = std::env::var(CASE) {
         std::process::exit(i32::from(within(&name)));
     }
-    // Filters, as the harness has them.
+    // Filters, as the test harness has them.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let is_wanted = |case: &&Case| wanted.is_empty() || wanted.iter().any(|word| case.name.contains(word));
     let mut failed = 0;
@@ -42,7 +42,7 @@ pub(crate) fn main() {
     assert_eq!(failed, 0, "cases failed");
 }
 
-/// What is wrong with a case; nothing if there is no jail.
+/// Runs a case. Returns what is wrong with it, or nothing if there is no jail.
 fn check(case: &Case) -> Result<(), String> {
     let (outside, inside) = (run(case, false), run(case, true));
     let status = |output: &Output| output.status.code();
@@ -79,10 +79,10 @@ fn run(case: &Case, jailed: bool) -> Output {
     command.output().expect("it runs")
 }
 
-/// A case, in this process; what it ends with.
+/// Runs a case in this process. Returns its exit status.
 fn within(name: &str) -> u8 {
-    let case = CASES.iter().find(|case| case.name == name).expect("whoever starts this knows them");
-    let path = std::env::var_os(PLACE).expect("whoever starts this says where");
+    let case = CASES.iter().find(|case| case.name == name).expect("the parent passes a known case");
+    let path = std::env::var_os(PLACE).expect("the parent passes the directory");
     let place = Place::new(Path::new(&path));
     if std::env::var_os(JAILED).is_some() {
         match enter_jail(&config(&place, case.network.clone()), None) {
@@ -96,7 +96,7 @@ fn within(name: &str) -> u8 {
     }
     match (case.attempt)(&place) {
         Ok(()) => DONE,
-        // The last is landlock's word for a name in another directory, where the rights are not the same.
+        // Landlock returns the last one for a name in another directory with different rights.
         Err(error) if [libc::EPERM, libc::EACCES, libc::EXDEV].map(Some).contains(&error.raw_os_error()) => {
             REFUSED
         }
@@ -110,10 +110,8 @@ fn within(name: &str) -> u8 {
 fn config(place: &Place, network: NetworkRules) -> RuntimeConfig {
     let dir =
         |name: &str, is_read_only| PreopenedDir { host: place.at(name), guest: name.into(), is_read_only };
-    RuntimeConfig {
-        dirs: vec![dir("given", false), dir("read-only", true)],
-        network,
-        cache: Some(Arc::new(Cache::open(place.at("cache"), 1 << 20).expect("it is ours"))),
-        ..RuntimeConfig::default()
-    }
+    RuntimeConfig::default()
+        .dirs(vec![dir("given", false), dir("read-only", true)])
+        .network(network)
+        .cache(Some(Arc::new(Cache::open(place.at("cache"), 1 << 20).expect("it is ours"))))
 }

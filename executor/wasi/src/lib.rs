@@ -209,6 +209,15 @@ mod tests {
     }
 
     #[test]
+    fn each_function_costs_something() {
+        let mut host = Host::new();
+        register(&mut host);
+        let free: Vec<_> =
+            host.declared().iter().filter(|entry| !entry.declaration.costs_something()).collect();
+        assert!(free.is_empty(), "{free:?}");
+    }
+
+    #[test]
     fn the_versions_count_differently_where_a_seek_goes() {
         let whence = |version: Version| [0, 1, 2, 3].map(|whence| version.whence(-1, whence).ok());
         let (current, end) = (Some(SeekFrom::Current(-1)), Some(SeekFrom::End(-1)));

@@ -1,6 +1,6 @@
-//! A generated module behaves as in other engines, instrumented or not, suspended or not, whatever it is compiled for.
+//! A generated module behaves as in other engines: instrumented or not, suspended or not, with all options of compilation.
 //!
-//! `jit/tests/differential.rs` is the same property on some hundred fixed modules, without the second oracle.
+//! `jit/tests/differential.rs` checks the same property on some hundred fixed modules, without the second oracle.
 #![no_main]
 
 #[path = "../../../jit/tests/compare/mod.rs"]
@@ -28,7 +28,7 @@ fuzz_target!(|input: (u8, u64, &[u8])| {
     compare::compare(&ENGINE, &wasm, seed, oracles);
 });
 
-/// Whether a module uses the operators that round once there and twice here.
+/// Whether a module uses operators that round once in the other engine and twice here.
 fn has_fused(wasm: &[u8]) -> bool {
     let is_fused = |operator| {
         matches!(

@@ -1,5 +1,5 @@
-//! The second oracle: it knows all that this engine knows. It shares the code generator with it, so what the two agree
-//! on says little about that; the interpreter is for this.
+//! The second oracle: Wasmtime supports everything that this engine does. Both share the code generator, so an agreement says little
+//! about that; the interpreter is the oracle for it.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
         .wasm_relaxed_simd(true)
         .relaxed_simd_deterministic(true)
         .wasm_extended_const(true)
-        // As far from this engine's ways as can be: no optimisation, and no faults, whose handlers are process-wide.
+        // As different from this engine as possible: no optimisation, and no faults, whose handlers are process-wide.
         .cranelift_opt_level(OptLevel::None)
         .signals_based_traps(false)
         .max_wasm_stack(2 << 20);
@@ -67,7 +67,7 @@ fn value(value: Value) -> Val {
         Value::F32(bits) => Val::F32(bits),
         Value::F64(bits) => Val::F64(bits),
         Value::V128(bits) => Val::V128(bits.into()),
-        // The arguments that are made up are null.
+        // Generated reference arguments are null.
         Value::FuncRef(_) => Val::FuncRef(None),
         Value::ExternRef(_) => Val::ExternRef(None),
     }

@@ -1,7 +1,7 @@
 //! The specification suite as a command.
 //!
-//! Prints passed and failed directives per script, and in total on its last line. It fails on a failure that is
-//! not in the list of known ones, and on a listed one that passes.
+//! Prints the numbers of passed and failed directives per script, and the total on the last line. The command fails if a failure is
+//! not in the list of known failures, or if a listed one passes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

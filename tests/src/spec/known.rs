@@ -7,7 +7,7 @@ use super::{Mode, Outcome};
 
 const LIST: &str = include_str!("../../known-failures.txt");
 
-/// What is wrong with a run, given the list.
+/// The differences between a run and the list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Surprises {
     /// Failures that are not listed: script, line, message.
@@ -17,7 +17,7 @@ pub struct Surprises {
 }
 
 impl Surprises {
-    /// Whether everything was as listed.
+    /// Whether the run is as listed.
     pub fn is_empty(&self) -> bool {
         self.unlisted.is_empty() && self.passing.is_empty()
     }
@@ -51,7 +51,7 @@ fn compare_with(list: &str, mode: Mode, outcomes: &[Outcome]) -> Surprises {
     surprises
 }
 
-/// The place that a line of the list names, if it is about this mode.
+/// The place that a line of the list names, if it applies to this mode.
 fn entry(line: &str, mode: Mode) -> Option<&str> {
     let mut words = line.split_whitespace();
     let listed_mode = words.next().filter(|word| !word.starts_with('#'))?;

@@ -1,8 +1,8 @@
 //! The official specification suite, run on the engine.
 //!
-//! A [`Runner`] executes one `.wast` script; [`run_suite`] all scripts of a [`Suite`]. A directive passes or
-//! fails; what fails is compared with the list of known failures ([`known`]), where each has its reason: an
-//! unlisted failure and a listed pass are both errors.
+//! A [`Runner`] executes one `.wast` script, [`run_suite`] all scripts of a [`Suite`]. A directive passes or fails. Failures are
+//! compared with the list of known failures ([`known`]), which has a reason for each: an unlisted failure and a listed pass are
+//! both errors.
 
 pub mod known;
 mod relay;
@@ -24,17 +24,17 @@ pub use suites::Suite;
 /// How the suite's modules are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As they are.
+    /// Unchanged.
     Plain,
     /// Prepared by the instrumenter and verified.
     Instrumented,
     /// Prepared, verified, suspended at every single charge, and each time resumed on another thread.
     Yield,
-    /// As they are, compiled by one engine and loaded from the cache by another one.
+    /// Unchanged, compiled by one engine and loaded from the cache by another one.
     Cached,
-    /// As they are, with memories in guarded reservations.
+    /// Unchanged, with reserved memories.
     Reserved,
-    /// As they are, with addresses that are masked.
+    /// Unchanged, with masked addresses.
     Untrusted,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A directive that did not do what it should.
+/// A failed directive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The line of the directive, from 1.
@@ -78,14 +78,14 @@ pub struct Failure {
     pub message: String,
 }
 
-/// What became of one script.
+/// The result of one script.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// The suite and file name, `wasm-v1/br.wast`.
     pub name: String,
-    /// Directives that did what they should.
+    /// The number of passed directives.
     pub passed: usize,
-    /// Those that did not.
+    /// The failed ones.
     pub failures: Vec<Failure>,
     /// How often a call was suspended on one thread and resumed on another.
     pub moves: u64,
@@ -112,7 +112,7 @@ pub fn run_script(name: &str, source: &str, mode: Mode) -> Outcome {
         let span = directive.span();
         match runner.run(directive) {
             Ok(()) => outcome.passed += 1,
-            // The line is looked for here only: it takes reading the file up to it.
+            // The line number is computed for failures only, because that reads the file up to the line.
             Err(message) => {
                 outcome.failures.push(Failure { line: span.linecol_in(source).0 + 1, message });
             }
@@ -122,7 +122,7 @@ pub fn run_script(name: &str, source: &str, mode: Mode) -> Outcome {
     outcome
 }
 
-/// Runs every script of a suite, several at a time; the outcomes are in the order of the scripts' names.
+/// Runs every script of a suite, several at a time. The results are in the order of the scripts' names.
 pub fn run_suite(suite: Suite, mode: Mode) -> Vec<Outcome> {
     let files = suite.scripts();
     let next = AtomicUsize::new(0);

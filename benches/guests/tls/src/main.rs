@@ -1,5 +1,5 @@
-//! Bytes over TLS, from and to whoever connects: a process for each connection. A request is a letter and a number of
-//! bytes, eight of them, the lowest first: `d` gets so many, `u` sends so many and gets one byte.
+//! Bytes over TLS, from and to clients: a process per connection. A request is a letter and a number of bytes as eight bytes in
+//! little-endian order: `d` receives that number of bytes, `u` sends that number and receives one byte.
 
 use std::io::{Read, Result, Write};
 
@@ -22,7 +22,7 @@ fn main(_: Mailbox<()>) {
 
 fn serve(mut stream: TlsStream, _: Mailbox<()>) {
     let mut piece = vec![0; PIECE];
-    // Whoever breaks off ends the connection.
+    // A client that disconnects ends the process.
     while let Ok(()) = answer(&mut stream, &mut piece) {}
 }
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{Config, Engine, Instance, Module, Store, UpdateDeadline};
 
-/// How often the epoch advances and the guest yields to nobody.
+/// How often the epoch advances and the guest yields, although nothing else runs.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Fuel between two yields to nobody: about what is used in a tick.
+/// The fuel between two yields, although nothing else runs: about as much as the guest uses in a tick.
 const FUEL: u64 = 100_000;
 
 fn main() -> wasmtime::Result<()> {

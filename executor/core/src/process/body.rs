@@ -11,6 +11,7 @@ use lunatic_jit::{
 };
 
 use crate::config::ProcessConfig;
+use crate::extensions::Extensions;
 use crate::report::name_of_entry;
 use lunatic_resources::Permit;
 
@@ -18,8 +19,9 @@ use super::data::{Backlog, Next, ProcessData};
 use super::exit::{ExitReason, Limit};
 use super::fault_throttle::FaultThrottle;
 use super::info::{Info, RunState, Snapshot, Usage};
+use super::port::Port;
 use super::wait::Reason;
-use super::{Process, ProcessId, ProcessTemplate, Relations};
+use super::{Process, ProcessId, ProcessTemplate, Relations, WaitsFor};
 
 /// The function that a process is for.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub(super) struct Body {
 enum Stage {
     Starting(SpawnParams),
     Running(Running),
+    /// It runs no code: its messages are the embedder's.
+    Port(Box<Port>),
     /// There is no instance, for this reason; the data is kept to be taken apart.
     Failed(Store<ProcessData>, Option<ExitReason>),
 }
@@ -63,6 +67,8 @@ pub struct SpawnParams {
     pub relations: Relations,
     /// Its place in its configuration's quota, if that has one.
     pub place: Option<Permit>,
+    /// What host functions are to find for it from the beginning.
+    pub extensions: Option<Box<Extensions>>,
 }
 
 struct Running {
@@ -82,6 +88,32 @@ impl Body {
         }
     }
 
+    /// A body that runs no code.
+    pub(super) fn of_port(port: Port, entry: EntryPoint) -> Body {
+        Body {
+            stage: Some(Stage::Port(Box::new(port))),
+            entry,
+            throttle: FaultThrottle::default(),
+            relations: Relations::default(),
+        }
+    }
+
+    /// The data of a port; `None` if it is a process that runs code.
+    pub(super) fn port_mut(&mut self) -> Option<&mut ProcessData> {
+        match &mut self.stage {
+            Some(Stage::Port(port)) => Some(&mut port.data),
+            _ => None,
+        }
+    }
+
+    /// What the entry has returned, once it has.
+    pub(super) fn results(&self) -> Vec<Value> {
+        match &self.stage {
+            Some(Stage::Running(running)) => running.store.results().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn entry(&self) -> FuncIndex {
         self.entry.function
     }
@@ -94,6 +126,7 @@ impl Body {
     fn data_if_any(&mut self) -> Option<&mut ProcessData> {
         match self.stage.as_mut()? {
             Stage::Starting(_) => None,
+            Stage::Port(port) => Some(&mut port.data),
             Stage::Running(Running { store, .. }) | Stage::Failed(store, _) => Some(store.data_mut()),
         }
     }
@@ -151,7 +184,14 @@ impl Body {
 
     /// How the activation goes on, or `None` when it has to wait.
     pub(super) fn resolve(&mut self) -> Option<Resume> {
-        let Some(Stage::Running(running)) = &mut self.stage else { return Some(Resume::Continue) };
+        let running = match &mut self.stage {
+            Some(Stage::Running(running)) => running,
+            Some(Stage::Port(port)) => {
+                port.ring();
+                return None;
+            }
+            _ => return Some(Resume::Continue),
+        };
         loop {
             let finish = match running.store.data_mut().next() {
                 Next::Resume(how) => return Some(how),
@@ -177,6 +217,7 @@ impl Body {
             Stage::Running(running) => running,
             Stage::Failed(_, reason) => return Err(reason.take().expect("it ends by it, once")),
             Stage::Starting(_) => unreachable!("it is started at the beginning of its first turn"),
+            Stage::Port(_) => unreachable!("a port has nothing to go on with"),
         };
         let before = running.store.reductions();
         let mut progress = running.store.resume(how, slice);
@@ -210,6 +251,7 @@ impl Body {
         };
         let info = match self.stage.as_mut().expect("the stage is only away inside `start`") {
             Stage::Starting(params) => Info::at_first(&params.process, &params.relations),
+            Stage::Port(port) => port.data.info(RunState::Waits(WaitsFor::Message)),
             Stage::Running(Running { store, .. }) | Stage::Failed(store, _) => {
                 store.data().info(RunState::Runnable)
             }

@@ -25,10 +25,10 @@ use super::info::{RunState, Usage};
 use super::link::Relations;
 use super::mailbox::{Mailbox, Pattern, Search};
 use super::message::{Death, Envelope, Message, NO_TAG};
-use super::queue::Signals;
 use super::signal::{Signal, SignalNode};
 use super::wait::{Finish, Reason, Wait};
 use super::{Process, Sent};
+use lunatic_scheduler::Signals;
 
 /// What `receive` returns for each kind of message, and when time is up.
 const RECEIVED_DATA: u64 = 0;
@@ -129,7 +129,7 @@ pub struct ResourceTable<T> {
 impl ProcessData {
     /// The data of a process before its first turn.
     pub fn new(params: SpawnParams) -> ProcessData {
-        let SpawnParams { process, spawner, relations, place } = params;
+        let SpawnParams { process, spawner, relations, place, extensions } = params;
         ProcessData {
             wait: None,
             received: None,
@@ -146,7 +146,7 @@ impl ProcessData {
             configs: ResourceTable::new(),
             modules: ResourceTable::new(),
             errors: ResourceTable::new(),
-            extensions: Extensions::default(),
+            extensions: extensions.map(|extensions| *extensions).unwrap_or_default(),
             aliases: None,
             account: None,
             current_kept: None,

@@ -30,9 +30,9 @@ use super::body::Body;
 use super::data::Backlog;
 use super::exit::{ExitReason, Termination};
 use super::link::{Announcements, Relations};
-use super::queue::Signals;
 use super::signal::Signal;
-use super::{Process, ProcessId};
+use super::{Process, ProcessExit, ProcessId};
+use lunatic_scheduler::Signals;
 
 /// Names that are freed, or processes that are told, at a time: a fraction of a millisecond.
 const PORTION: usize = 512;
@@ -44,6 +44,8 @@ struct End {
     termination: Termination,
     /// The status of the node, if the process was the first.
     status: Option<i32>,
+    /// What is told outside of the node.
+    exit: Option<ProcessExit>,
     stage: Stage,
     /// What arrived after the process had its reason to end.
     late: Late,
@@ -68,14 +70,17 @@ impl Process {
     pub(super) fn end(&self, mut body: Option<Body>, reason: &ExitReason) {
         let late = self.inbox.close();
         let is_first = self.node().is_first(self.id);
+        let mut report = None;
         if let Some(body) = &body
             && (reason.is_reported() || (is_first && matches!(reason, ExitReason::LinkDied { .. })))
         {
             survive(|| {
-                let report = Report::new(self, body.entry());
-                self.node().report(report.text(reason));
+                let text = Report::new(self, body.entry()).text(reason);
+                self.node().report(text.clone());
+                report = Some(text);
             });
         }
+        let exit = self.exit_event(body.as_ref(), reason, report.as_ref());
         let unhandled = body.as_mut().and_then(Body::take_unhandled);
         let is_named = self.named.load(Ordering::Relaxed);
         // Most processes end alone: nobody is to be told or answered, and nothing takes long.
@@ -91,6 +96,9 @@ impl Process {
                 drop(body);
             });
             self.node().table.remove(self.id);
+            if let Some(exit) = exit {
+                self.node().exits.tell(self.id, exit);
+            }
             return;
         }
         let end = End {
@@ -98,6 +106,7 @@ impl Process {
             process: self.id,
             termination: reason.termination(),
             status: is_first.then(|| reason.status()),
+            exit,
             stage: Stage::Named(body),
             late: unhandled.into_iter().flatten().chain(late),
         };
@@ -141,6 +150,9 @@ impl End {
 
     fn tell(mut self, relations: Relations, left: usize) {
         self.node.table.remove(self.process);
+        if let Some(exit) = self.exit.take() {
+            self.node.exits.tell(self.process, exit);
+        }
         self.stage = Stage::Telling(relations.announcements(self.process, self.termination));
         if !self.tell_some(left) {
             self.go_on_later();

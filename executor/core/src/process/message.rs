@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use super::exit::Termination;
 use super::free_list;
 use super::id::ProcessId;
-use super::queue::Queued;
 use super::signal::{Signal, SignalNode};
+use lunatic_scheduler::Queued;
 
 /// What an entry in a mailbox costs besides its bytes, counted against the owner's limit.
 pub(super) const MESSAGE_OVERHEAD: usize = size_of::<Queued<Signal>>();
@@ -208,6 +208,11 @@ impl DataMessage {
     /// Where the next read begins; beyond the end it finds nothing.
     pub fn seek(&mut self, position: u64) {
         self.read = usize::try_from(position).unwrap_or(usize::MAX).min(self.data.len());
+    }
+
+    /// All of its bytes, wherever reading has come to.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data
     }
 
     /// Whether it has no bytes.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `id`, `table` | who a process is, who is alive |
 //! | `template` | what it shares with others of its kind |
-//! | `signal`, `queue` | what reaches a process; what orders it, and says whether the process is runnable: one atomic word |
+//! | `signal` | what reaches a process; the scheduler's `SignalQueue` orders it and says whether the process is runnable |
 //! | `inbox` | the queue, and how much may wait in it |
 //! | `message`, `mailbox` | what waits to be received |
 //! | `free_list` | envelopes that are written again |
@@ -20,6 +20,7 @@ mod body;
 mod data;
 mod end;
 mod exit;
+mod exit_event;
 mod fault_throttle;
 mod free_list;
 mod id;
@@ -28,8 +29,7 @@ mod info;
 mod link;
 mod mailbox;
 mod message;
-#[allow(unsafe_code)] // A list of senders that nobody locks; its header says why it is sound.
-mod queue;
+mod port;
 mod signal;
 mod table;
 mod template;
@@ -37,12 +37,6 @@ mod turn;
 mod wait;
 
 /// What [`queue`] is made of, which a model checker replaces by its own.
-mod sync {
-    pub(super) use std::sync::atomic::{AtomicPtr, Ordering};
-
-    pub(super) use lunatic_jit::prefetch;
-}
-
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -53,18 +47,20 @@ use crate::config::ProcessConfig;
 use crate::node::Node;
 use crate::report::Report;
 use lunatic_resources::Account;
-use lunatic_scheduler::{Priority, Task, Wake};
+use lunatic_scheduler::{Events, Priority, Step, Task, Wake};
 
 pub use alias::Use as AliasUse;
 pub use body::{EntryPoint, SpawnParams};
 pub use data::{ProcessData, ResourceTable, SEARCH_STEP};
 pub use exit::ExitReason;
+pub use exit_event::{ExitFuture, ExitKind, ExitObserver, ExitWatch, Exits, ProcessExit};
 pub use id::ProcessId;
 pub use info::{Info, RunState, Snapshot};
 pub use link::Relations;
+pub use lunatic_scheduler::Signals;
 pub use mailbox::{MAX_TAGS, Pattern, Tags};
 pub use message::{DataMessage, Death, Envelope, Message, NO_TAG};
-pub use queue::Signals;
+pub use port::{NoMessage, PortHandle, PortMessage};
 pub use signal::{Signal, SignalNode};
 pub use table::{ProcessTable, ProcessTableFull, SHARDS};
 pub use template::ProcessTemplate;
@@ -73,6 +69,7 @@ pub use wait::{Finish, Reason};
 
 use body::Body;
 use inbox::Inbox;
+use port::{Doorbell, Port};
 
 /// How often a worker yields to whoever looks, who is quick unless the machine is very busy.
 const MAX_YIELDS: u32 = 1000;
@@ -88,6 +85,8 @@ pub struct Process {
     priority: AtomicU8,
     /// Whether it may have names in the registry, so that most exits need not look.
     named: AtomicBool,
+    /// Whether somebody outside of the node waits for its end.
+    watched: AtomicBool,
     /// Somebody would like to look at it.
     wanted: AtomicBool,
     inbox: Inbox,
@@ -102,12 +101,12 @@ pub struct Process {
 /// A process that is prepared and that no run queue has yet. Signals reach it, and wait for its first turn. It is
 /// started when this is dropped, so that a spawner that fails meanwhile cannot leave it behind.
 #[must_use = "the process starts when this is dropped"]
-pub struct Unstarted(Arc<Process>);
+pub struct Unstarted(Option<Arc<Process>>);
 
 impl Unstarted {
     /// Of a process that has been prepared and that nothing has scheduled.
     pub fn new(process: Arc<Process>) -> Unstarted {
-        Unstarted(process)
+        Unstarted(Some(process))
     }
 
     /// Schedules it.
@@ -115,10 +114,25 @@ impl Unstarted {
         drop(self);
     }
 
+    /// Runs it on this thread instead of scheduling it, until it ends or waits for something; then it is as if it had been
+    /// scheduled from the beginning. It is not interrupted for others: the thread is not one that they share.
+    pub fn run_here(mut self) -> Arc<Process> {
+        let process = self.0.take().expect("only starting it takes the process out");
+        // As a worker that has just taken it out of a queue: nothing else runs it, and a wake while it runs is seen
+        // when it rests.
+        while let Step::Again = Task::run(&*process) {}
+        if !process.is_over() {
+            // It may have set a timer, of which workers that sleep have not heard.
+            let node = process.node();
+            node.scheduler().hasten(node.next_deadline());
+        }
+        process
+    }
+
     /// Ends it before its first instruction.
     pub fn abandon(self) {
         // It was not started, so nothing has ended it.
-        let _ = self.0.send(Signal::Kill);
+        let _ = self.send(Signal::Kill);
     }
 }
 
@@ -126,13 +140,16 @@ impl std::ops::Deref for Unstarted {
     type Target = Arc<Process>;
 
     fn deref(&self) -> &Arc<Process> {
-        &self.0
+        self.0.as_ref().expect("only starting it takes the process out")
     }
 }
 
 impl Drop for Unstarted {
     fn drop(&mut self) {
-        self.0.node().scheduler().schedule(self.0.clone());
+        if let Some(process) = self.0.take() {
+            let node = process.node().clone();
+            node.scheduler().schedule(process);
+        }
     }
 }
 
@@ -155,7 +172,7 @@ impl Wake for Process {
 
     fn prefetch(&self, hints: &[usize]) {
         self.prefetch_to_send();
-        hints.iter().copied().for_each(lunatic_jit::prefetch);
+        hints.iter().copied().for_each(lunatic_scheduler::prefetch);
     }
 }
 
@@ -166,6 +183,7 @@ impl Process {
             id,
             priority: AtomicU8::new(Priority::Normal as u8),
             named: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             inbox: Inbox::new(&template.config, template.node.total_memory.clone()),
             template,
@@ -224,15 +242,15 @@ impl Process {
 
     /// Has the processor fetch what its next turn will need, and its sender did not.
     fn prefetch(&self) {
-        lunatic_jit::prefetch((&raw const self.body).addr());
+        lunatic_scheduler::prefetch((&raw const self.body).addr());
         self.working_set.prefetch();
     }
 
     /// Has the processor fetch what sending to it looks at.
     pub fn prefetch_to_send(&self) {
-        lunatic_jit::prefetch((&raw const *self).addr());
-        lunatic_jit::prefetch((&raw const self.inbox).addr());
-        lunatic_jit::prefetch((&raw const self.working_set).addr());
+        lunatic_scheduler::prefetch((&raw const *self).addr());
+        lunatic_scheduler::prefetch((&raw const self.inbox).addr());
+        lunatic_scheduler::prefetch((&raw const self.working_set).addr());
     }
 
     /// How urgent it is, from when it is queued next. For its own worker alone.
@@ -254,6 +272,71 @@ impl Process {
         let report = Report::new(self, body.entry());
         let reason = body.wait_reason()?;
         Some((report.into_name(), reason.waits_for()?, reason.tags().to_vec()))
+    }
+
+    /// Has somebody outside of the node wait for its end. To be called before it is started.
+    pub fn watch(&self) -> Arc<ExitWatch> {
+        // Relaxed: it is called before the process is started, which orders it before the end.
+        self.watched.store(true, Ordering::Relaxed);
+        self.node().exits.watch(self.id)
+    }
+
+    /// What its end is to be told outside of the node, if anybody there wants to know.
+    fn exit_event(
+        &self,
+        body: Option<&Body>,
+        reason: &ExitReason,
+        report: Option<&String>,
+    ) -> Option<ProcessExit> {
+        let is_watched = self.watched.load(Ordering::Relaxed);
+        if !is_watched && !self.node().exits.is_observed() {
+            return None;
+        }
+        let results = match reason {
+            ExitReason::Normal if is_watched => body.map(Body::results).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        Some(ProcessExit {
+            process: self.id.to_guest(),
+            kind: ExitKind::from(reason),
+            results,
+            report: report.cloned(),
+        })
+    }
+
+    /// Makes it a port, before it is started. See [`PortHandle`].
+    pub fn prepare_port(self: &Arc<Self>, entry: EntryPoint) -> PortHandle {
+        let params = SpawnParams {
+            process: self.clone(),
+            spawner: None,
+            relations: Relations::default(),
+            place: None,
+            extensions: None,
+        };
+        let bell = Arc::<Doorbell>::default();
+        let mut data = ProcessData::new(params);
+        // The end of a process that it is linked to is no reason for a port to end.
+        data.die_when_link_dies = false;
+        *self.lock_body() = Some(Body::of_port(Port::new(data, bell.clone()), entry));
+        PortHandle::new(self.clone(), bell)
+    }
+
+    /// Looks at the data of a port.
+    fn with_port<R>(self: &Arc<Self>, look: impl FnOnce(&mut ProcessData) -> R) -> Result<R, NoMessage> {
+        let mut body = self.lock_body();
+        let data = body.as_mut().and_then(Body::port_mut).ok_or(NoMessage::Closed)?;
+        // What was sent is there, though the port may not have had its turn: a process that sends and then ends is heard
+        // before its end is. No worker handles signals while the body is locked.
+        data.take_in(self.inbox.queue().take_early());
+        if let Some(reason) = data.handle_signals(&mut u32::MAX.clone()) {
+            // It ends in its turn.
+            let again = match reason {
+                ExitReason::LimitExceeded(limit) => Signal::MailboxFull(limit),
+                _ => Signal::Kill,
+            };
+            let _ = self.send(again);
+        }
+        Ok(look(data))
     }
 
     /// Whether its end has begun.

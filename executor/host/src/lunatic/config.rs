@@ -14,7 +14,7 @@ use lunatic_resources::GuestDir;
 
 use crate::Capable;
 use crate::capabilities::MAX_ENTRIES;
-use crate::declare::{CALL, Host, LOOK, func, limits};
+use crate::declare::{CALL, Host, LOOK, Permission, func, limits};
 use lunatic_core::Fault;
 use lunatic_core::ProcessData;
 use lunatic_resources::sys;
@@ -29,7 +29,7 @@ const KIND: &str = "configuration";
 
 pub(crate) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::process";
-    func!(host, MODULE, "create_config", CALL, create_config);
+    func!(host, MODULE, "create_config", CALL.needs(&[Permission::Configs]), create_config);
     func!(host, MODULE, "drop_config", CALL, |guest: &mut Guest<'_>, id: u64| {
         guest.data_mut().configs.remove(KIND, id).map(drop)
     });
@@ -65,7 +65,13 @@ pub(crate) fn register(host: &mut Host) {
         CALL.range(1, limits::TEXT, "a text"),
         add_command_line_argument
     );
-    func!(host, WASI, "config_preopen_dir", CALL.range(1, limits::PATH, "a path"), preopen_dir);
+    func!(
+        host,
+        WASI,
+        "config_preopen_dir",
+        CALL.range(1, limits::PATH, "a path").needs(&[Permission::Directory]),
+        preopen_dir
+    );
 }
 
 /// Declares a setter, which sees the parent's configuration as well.

@@ -2,7 +2,7 @@
 
 use lunatic_jit::HostCall;
 
-use crate::declare::{CALL, HEAVY, Host, LOOK, func, limits, overload};
+use crate::declare::{CALL, HEAVY, Host, LOOK, Permission, func, limits, overload};
 use lunatic_core::Fault;
 use lunatic_core::node::NODE_ID;
 
@@ -33,7 +33,8 @@ pub(super) fn register(host: &mut Host) {
         HEAVY
             .range(3, limits::FUNCTION, "a function's name")
             .range(5, limits::PARAMETERS, "parameters")
-            .place(7, 8),
+            .place(7, 8)
+            .needs(&[Permission::Spawn]),
         spawn
     );
     func!(host, MODULE, "send", CALL, send);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lunatic_jit::{Cancellation, CompileError, Deadline, HostCall, RawValue};
 
-use crate::declare::{CALL, HEAVY, Host, func};
+use crate::declare::{CALL, HEAVY, Host, Permission, func};
 use lunatic_core::{Fault, HostState, Node};
 use lunatic_resources::Charge;
 
@@ -25,7 +25,13 @@ const NOT_PERMITTED: i32 = -1;
 
 pub(crate) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::process";
-    func!(host, MODULE, "compile_module", HEAVY.bytes(0).place(2, 8), compile_module);
+    func!(
+        host,
+        MODULE,
+        "compile_module",
+        HEAVY.bytes(0).place(2, 8).needs(&[Permission::Compile]),
+        compile_module
+    );
     func!(host, MODULE, "drop_module", CALL, |guest: &mut Guest<'_>, id: u64| {
         guest.data_mut().modules.remove("module", id).map(drop)
     });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use lunatic_jit::{FuncIndex, Module, Value};
 
 use crate::Capable;
-use crate::declare::{HEAVY, Host, func, limits};
+use crate::declare::{HEAVY, Host, Permission, func, limits};
 use lunatic_core::node::{NODE_ID, Spawn};
 use lunatic_core::process::{
     EntryPoint, ProcessData, ProcessId, ProcessTableFull, ProcessTemplate, SHARDS, Unstarted,
@@ -46,7 +46,8 @@ pub(super) fn register(host: &mut Host) {
         HEAVY
             .range(3, limits::FUNCTION, "a function's name")
             .range(5, limits::PARAMETERS, "parameters")
-            .place(7, 8),
+            .place(7, 8)
+            .needs(&[Permission::Spawn]),
         spawn
     );
     func!(
@@ -58,7 +59,8 @@ pub(super) fn register(host: &mut Host) {
             .range(5, limits::FUNCTION, "a function's name")
             .range(7, limits::PARAMETERS, "parameters")
             .place(9, 8)
-            .place(10, 8),
+            .place(10, 8)
+            .needs(&[Permission::Spawn]),
         get_or_spawn
     );
 }
@@ -264,6 +266,7 @@ impl Request {
             spawner: Some(data.process.clone()),
             link: (self.link != 0).then_some(self.link),
             hint: hint(data.id(), data.children),
+            extensions: None,
         };
         let child = match data.node().spawn(spawn) {
             Ok(child) => child,

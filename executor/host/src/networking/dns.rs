@@ -12,7 +12,7 @@ use lunatic_jit::HostCall;
 use crate::Capable;
 use crate::Guest;
 use crate::HasSockets;
-use crate::declare::{CALL, Host, SYSTEM_CALL, func, limits};
+use crate::declare::{CALL, Host, Permission, SYSTEM_CALL, func, limits};
 use crate::memory::{GuestMemory, parts};
 use crate::net;
 use lunatic_core::Fault;
@@ -36,7 +36,13 @@ const LOOK_UP: u64 = 2 << 10;
 type Found = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
 
 pub(super) fn register(host: &mut Host) {
-    func!(host, MODULE, "resolve", SYSTEM_CALL.range(0, limits::HOST, "a name").place(3, 8), resolve);
+    func!(
+        host,
+        MODULE,
+        "resolve",
+        SYSTEM_CALL.range(0, limits::HOST, "a name").place(3, 8).needs(&[Permission::Resolve]),
+        resolve
+    );
     func!(
         host,
         MODULE,

@@ -7,7 +7,7 @@ use lunatic_jit::HostCall;
 
 use crate::Capable;
 use crate::Guest;
-use crate::declare::{Host, SYSTEM_CALL, func};
+use crate::declare::{Host, Permission, SYSTEM_CALL, func};
 use crate::memory::{GuestMemory, parts};
 use crate::net;
 use lunatic_core::Fault;
@@ -23,8 +23,8 @@ use super::{Kind, MODULE, Operation, TCP_LISTENER, TCP_STREAM, answered, begin};
 pub(super) fn register(host: &mut Host) {
     stream::register::<TcpStream>(host, "tcp", "");
     stream::timeout::<TcpStream>(host, "peek_timeout", |timeouts| &timeouts.peek);
-    func!(host, MODULE, "tcp_bind", SYSTEM_CALL.place(5, 8), bind);
-    func!(host, MODULE, "tcp_connect", SYSTEM_CALL.place(6, 8), connect);
+    func!(host, MODULE, "tcp_bind", SYSTEM_CALL.place(5, 8).needs(&[Permission::Bind]), bind);
+    func!(host, MODULE, "tcp_connect", SYSTEM_CALL.place(6, 8).needs(&[Permission::Connect]), connect);
     func!(host, MODULE, "tcp_peek", SYSTEM_CALL.bytes(1).place(3, 8), peek);
     func!(
         host,

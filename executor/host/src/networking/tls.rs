@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 
 use crate::Capable;
 use crate::Guest;
-use crate::declare::{Host, SYSTEM_CALL, func, limits};
+use crate::declare::{Host, Permission, SYSTEM_CALL, func, limits};
 use crate::memory::{GuestMemory, parts};
 use crate::net;
 use lunatic_core::Fault;
@@ -43,18 +43,22 @@ pub(super) fn register(host: &mut Host) {
         host,
         MODULE,
         "tls_bind",
-        SYSTEM_CALL.place(5, 8).range(6, limits::PEM, "a certificate or key").range(
-            8,
-            limits::PEM,
-            "a certificate or key"
-        ),
+        SYSTEM_CALL
+            .place(5, 8)
+            .range(6, limits::PEM, "a certificate or key")
+            .range(8, limits::PEM, "a certificate or key")
+            .needs(&[Permission::Bind]),
         bind
     );
     func!(
         host,
         MODULE,
         "tls_connect",
-        SYSTEM_CALL.range(0, limits::HOST, "a name").place(4, 8).array(5, 8, u32::MAX, ""),
+        SYSTEM_CALL
+            .range(0, limits::HOST, "a name")
+            .place(4, 8)
+            .array(5, 8, u32::MAX, "")
+            .needs(&[Permission::Connect, Permission::Resolve]),
         connect
     );
 }

@@ -9,7 +9,7 @@ use lunatic_jit::HostCall;
 use crate::Capable;
 use crate::Guest;
 use crate::HasSockets;
-use crate::declare::{CALL, Host, SYSTEM_CALL, func};
+use crate::declare::{CALL, Host, Permission, SYSTEM_CALL, func};
 use crate::memory::{GuestMemory, parts};
 use lunatic_core::Fault;
 use lunatic_core::ProcessData;
@@ -25,10 +25,16 @@ use super::{FAILED, MODULE, Operation, UDP_SOCKET, answered, begin, failed};
 const FAILED_OTHERWISE: u32 = 2;
 
 pub(super) fn register(host: &mut Host) {
-    func!(host, MODULE, "udp_bind", SYSTEM_CALL.place(5, 8), bind);
-    func!(host, MODULE, "udp_connect", SYSTEM_CALL.place(7, 8), connect);
+    func!(host, MODULE, "udp_bind", SYSTEM_CALL.place(5, 8).needs(&[Permission::Bind]), bind);
+    func!(host, MODULE, "udp_connect", SYSTEM_CALL.place(7, 8).needs(&[Permission::Connect]), connect);
     func!(host, MODULE, "udp_send", SYSTEM_CALL.bytes(1).place(3, 8), send);
-    func!(host, MODULE, "udp_send_to", SYSTEM_CALL.bytes(1).place(8, 8), send_to);
+    func!(
+        host,
+        MODULE,
+        "udp_send_to",
+        SYSTEM_CALL.bytes(1).place(8, 8).needs(&[Permission::Connect]),
+        send_to
+    );
     func!(host, MODULE, "udp_receive", SYSTEM_CALL.bytes(1).place(3, 8), receive);
     func!(host, MODULE, "udp_receive_from", SYSTEM_CALL.bytes(1).place(3, 8).place(4, 8), receive_from);
     func!(host, MODULE, "udp_peer_addr", SYSTEM_CALL.place(1, 8), peer);

@@ -22,6 +22,30 @@ pub fn block_signals() {
     blocked.thread_block().expect("blocking a set of signals has no way to fail");
 }
 
+/// Does something with the same signals blocked on the calling thread, and then has it as it was.
+#[cfg(unix)]
+pub fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
+    use nix::sys::signal::SigSet;
+
+    /// Gives the thread its signals back, also if the work panics.
+    struct Restore(SigSet);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = self.0.thread_set_mask();
+        }
+    }
+    let before = SigSet::thread_get_mask().expect("asking for a set of signals has no way to fail");
+    let _restore = Restore(before);
+    block_signals();
+    work()
+}
+
+/// As on other systems, without signals to block.
+#[cfg(not(unix))]
+pub fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
 #[cfg(not(unix))]
 pub fn block_signals() {}
 

@@ -7,7 +7,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[3],
         name: "guarantee_03_a_message_sent_before_an_exit_arrives_before_it",
         rounds: 3_000,
-        // Whichever way the sender ends: it returns, exits, traps (rarely: that is reported), or kills itself.
+        // The sender ends in each way: it returns, exits, traps (rarely, because that is reported), or kills itself.
         body: r#"
         (data (i32.const 1024) "last")
         (func (export "last") (local $how i64)
@@ -36,10 +36,10 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[4],
-        name: "guarantee_04_what_is_sent_after_a_kill_never_runs",
+        name: "guarantee_04_a_message_sent_after_a_kill_is_never_processed",
         rounds: 3_000,
-        // The target answers what it gets. The kill meets it asleep, awake, or on its way; what is sent after it
-        // is never answered.
+        // The target answers each message. The kill arrives while it sleeps, runs, or is being woken; a message that is
+        // sent after the kill is never answered.
         body: r#"
         (data (i32.const 1024) "answer")
         (func (export "answer") (local $tag i64)
@@ -71,7 +71,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[16],
         name: "guarantee_16_an_abnormal_exit_kills_the_linked",
         rounds: 2_000,
-        // The child ends with a status or (rarely) a trap; its parent, which does not trap exits, ends with it.
+        // The child ends with a status or (rarely) a trap. Its parent, which does not trap exits, ends, too.
         body: r#"
         (data (i32.const 1024) "parentchild")
         (func (export "child") (local $how i64)
@@ -95,10 +95,10 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[17],
-        name: "guarantee_17_a_normal_exit_kills_no_one",
+        name: "guarantee_17_a_normal_exit_kills_no_process",
         rounds: 2_000,
-        // By returning and by exiting with 0; neither is a message either. The child's death is seen, so its link's
-        // is past.
+        // The child returns or exits with 0; neither sends a message. A monitor sees the child's death, so the
+        // notification of the link would have arrived before.
         body: r#"
         (data (i32.const 1024) "returnsexits")
         (func (export "returns"))
@@ -156,7 +156,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[20, 21],
-        name: "guarantee_20_and_21_a_kill_cannot_be_trapped_but_its_echo_can",
+        name: "guarantee_20_and_21_a_kill_cannot_be_trapped_but_its_notification_can",
         rounds: 2_000,
         body: r#"
         (data (i32.const 1024) "sturdy")
@@ -180,8 +180,8 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[22],
         name: "guarantee_22_of_two_exits_the_first_wins",
         rounds: 3_000,
-        // A child that ends normally is killed meanwhile, twice. It ends once, as one or the other: its link speaks
-        // if it was killed, before its monitor does, which always speaks, once.
+        // A child that ends normally is killed twice meanwhile. It ends once, in one way: its link notifies only if it
+        // was killed, and before its monitor, which notifies exactly once in any case.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")
@@ -212,7 +212,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[23],
         name: "guarantee_23_an_exit_racing_a_timeout_is_safe",
         rounds: 2_000,
-        // A child waits for a millisecond over and over, and is killed while it does, or when its time is up.
+        // A child waits for a millisecond repeatedly, and is killed while it waits, or when the timeout fires.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")
@@ -239,8 +239,8 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[32],
         name: "guarantee_32_a_pid_is_not_reused",
         rounds: 100_000,
-        // A slot of the table is used again, each time by a later generation: the guest keeps the last one that it
-        // saw of each slot. A process that lives keeps its identifier meanwhile.
+        // A slot of the process table is reused by a later generation each time: the guest keeps the last identifier of
+        // each slot. A living process keeps its identifier meanwhile.
         body: r#"
         (data (i32.const 1024) "childwitness")
         (func (export "child") (call $send (i64.const 1) (i64.const 5)))
@@ -265,7 +265,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[39],
         name: "guarantee_39_a_memory_limit_ends_only_the_offender",
         rounds: 300,
-        // Growing beyond the limit fails; whoever insists ends. A sibling with the same limit goes on.
+        // Growing beyond the limit fails, and the process exits. A sibling with the same limit continues.
         body: r#"
         (data (i32.const 1024) "growsibling")
         (func (export "grow")

@@ -5,9 +5,9 @@ use super::Scenario;
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         rows: &[11],
-        name: "guarantee_11_spawning_and_linking_is_one_step",
+        name: "guarantee_11_spawning_with_a_link_is_atomic",
         rounds: 4_000,
-        // The child ends at once, by a status or (rarely) a trap. The parent is always told, also if it is busy.
+        // The child ends at once, with a status or (rarely) a trap. The parent is always notified, even while it is busy.
         body: r#"
         (data (i32.const 1024) "exitstraps")
         (func (export "exits") (call $exit (i32.const 1)))
@@ -30,7 +30,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[12],
         name: "guarantee_12_a_link_is_bidirectional",
         rounds: 2_000,
-        // Either side is killed, whoever made the link; both end.
+        // Either side is killed, whichever made the link; both end.
         body: r#"
         (data (i32.const 1024) "parentchild")
         (func (export "child") (loop $forever (call $park) (br $forever)))
@@ -53,7 +53,7 @@ pub(super) const ALL: &[Scenario] = &[
             (call $monitor (local.get $child))
             (call $kill (select (local.get $parent) (local.get $child)
               (i64.eqz (i64.and (local.get $i) (i64.const 2)))))
-            ;; Who is killed tells its link first, which may be faster to tell us.
+            ;; The killed process notifies its link first, which may notify this process earlier.
             (call $assert (i32.eq (call $wait (i64.const 0) (i64.const -1)) (i32.const 2)))
             (if (i64.eq (call $get_process_id) (local.get $parent))
               (then (call $expect_down (local.get $child)))
@@ -68,7 +68,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[13],
         name: "guarantee_13_linking_again_is_idempotent",
         rounds: 1_000,
-        // Linked five times from one side and once from the other: one death, under the last tag; undone once, none.
+        // Linked five times by one side and once by the other: one death, with the last tag. After one unlink: none.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")
@@ -105,9 +105,9 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[14],
-        name: "guarantee_14_linking_to_a_dead_process_is_its_death",
+        name: "guarantee_14_linking_to_a_dead_process_notifies_the_caller",
         rounds: 1_000,
-        // Whoever wants deaths as messages gets one; whoever does not ends.
+        // A process that traps exits gets a message; one that does not ends.
         body: r#"
         (data (i32.const 1024) "nothinglinks")
         (func (export "nothing"))
@@ -136,11 +136,11 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[15],
-        name: "guarantee_15_after_unlink_a_death_is_nothing",
+        name: "guarantee_15_after_unlink_a_death_sends_no_message",
         rounds: 4_000,
-        // The child ends whenever it likes. A death that was there before the unlink may be a message; once that is
-        // taken out nothing more comes, although the child ends later for sure. Deaths of links come before those
-        // of monitors, so when the monitor has spoken, the link has had its say.
+        // The child ends at any moment. A death that arrived before the unlink may be a message. Once that is received,
+        // no other arrives, although the child ends later in any case. Links are notified before monitors, so after the
+        // monitor's message, none of the link can follow.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")
@@ -166,9 +166,9 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[15],
-        name: "guarantee_15_after_unlink_a_death_ends_no_one",
+        name: "guarantee_15_after_unlink_a_death_ends_no_process",
         rounds: 5_000,
-        // As above, where a death that counts would be the end: the child waits for the unlink to be over.
+        // As above, for a parent that a death would end: the child waits until the unlink has returned.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")
@@ -187,11 +187,11 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[12, 15],
-        name: "guarantee_12_and_15_linking_and_unlinking_at_once_leaves_a_whole_link_or_none",
+        name: "guarantee_12_and_15_concurrent_linking_and_unlinking_leaves_a_whole_link_or_none",
         rounds: 3_000,
-        // Two processes link and unlink each other with no regard for what the other does. At the end one unlinks
-        // and, when that must have arrived, links again: the link is whole, whatever came before, and each learns
-        // of the other's end.
+        // Two processes link and unlink each other, independently of what the other does. At the end, one unlinks and,
+        // when that must have arrived, links again. The link is complete, whatever came before: each is notified of the
+        // other's end.
         body: r#"
         (data (i32.const 1024) "partner")
         (func $quarrel (param $peer i64) (local $i i64)
@@ -239,9 +239,9 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[18],
-        name: "guarantee_18_whoever_traps_exits_gets_a_message_and_survives",
+        name: "guarantee_18_a_process_that_traps_exits_gets_a_message_and_survives",
         rounds: 2_000,
-        // The message carries the link's tag, however the other ends; a selective receive finds it by the tag.
+        // The message carries the link's tag, however the other ends. A selective receive finds it by the tag.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")

@@ -7,7 +7,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[24],
         name: "guarantee_24_a_monitor_is_one_way",
         rounds: 2_000,
-        // The watcher ends badly, the watched goes on.
+        // The monitoring process traps, the monitored one continues.
         body: r#"
         (data (i32.const 1024) "echowatcher")
         (func (export "echo")
@@ -36,7 +36,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[25],
         name: "guarantee_25_exactly_one_death_per_monitor",
         rounds: 3_000,
-        // Five monitors are five messages, also when the process ends between them.
+        // Five monitors produce five messages, even if the process ends between them.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child") (call $park))
@@ -62,7 +62,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[26],
-        name: "guarantee_26_monitoring_a_dead_process_is_its_death",
+        name: "guarantee_26_monitoring_a_dead_process_notifies_the_caller",
         rounds: 2_000,
         body: r#"
         (data (i32.const 1024) "child")
@@ -83,10 +83,10 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[27],
-        name: "guarantee_27_after_stop_monitoring_no_death_is_told",
+        name: "guarantee_27_after_stop_monitoring_no_death_message_arrives",
         rounds: 3_000,
-        // The child ends whenever it likes. What was told before may be there; after that is taken out, nothing
-        // comes. That the child is gone is known by a link, and a second monitor is told once, not twice.
+        // The child ends at any moment. A message from before the stop may be there; after it is received, no other
+        // arrives. A link shows that the child is gone, and a second monitor is notified once, not twice.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")

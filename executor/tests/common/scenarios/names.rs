@@ -7,7 +7,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[29, 30],
         name: "guarantee_29_and_30_names_are_free_when_a_death_is_seen",
         rounds: 3_000,
-        // Seen by a monitor or by a link, of a process that was killed or ended by itself; the dead get no names.
+        // A monitor or a link sees the death of a process that was killed or ended by itself. Dead processes get no names.
         body: r#"
         (data (i32.const 1024) "sleepername")
         (func (export "sleeper") (call $park) (call $exit (i32.const 1)))
@@ -39,7 +39,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[29],
         name: "guarantee_29_a_place_is_free_when_a_death_is_seen",
         rounds: 3_000,
-        // Two processes may live with a configuration; whoever sees one's end can spawn the next, every time.
+        // A configuration allows two processes. A process that sees the end of one can spawn the next, every time.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child") (call $park) (call $exit (i32.const 1)))
@@ -67,9 +67,9 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[31],
-        name: "guarantee_31_of_many_who_race_for_a_name_one_spawns",
+        name: "guarantee_31_of_many_processes_that_race_for_a_name_one_spawns",
         rounds: 1_000,
-        // A hundred in the first round, ten in each later one; the owner's end frees the name for the next.
+        // A hundred processes race in the first round, ten in each later one. The owner's end frees the name for the next.
         body: r#"
         (data (i32.const 1024) "racerserver")
         (func (export "server") (loop $forever (call $park) (br $forever)))

@@ -7,7 +7,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[1],
         name: "guarantee_01_signals_between_two_processes_keep_their_order",
         rounds: 20_000,
-        // Two children send numbers; each child's come in order, whatever the other does.
+        // Two children send numbers. Those of each child arrive in order, whatever the other does.
         body: r#"
         (data (i32.const 1024) "counter")
         (func (export "counter") (local $i i64) (local $tag i64)
@@ -36,7 +36,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[2],
         name: "guarantee_02_no_order_is_promised_across_senders",
         rounds: 3_000,
-        // Both arrive, once each, in whichever order: a relay may overtake a direct message, or not.
+        // Both messages arrive, once each, in either order: a relayed message may overtake a direct one.
         body: r#"
         (data (i32.const 1024) "relaydirect")
         (func (export "relay")
@@ -67,7 +67,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[5],
         name: "guarantee_05_sending_to_a_dead_process_is_no_error",
         rounds: 1_000,
-        // To one that is dying, one that is dead, and to numbers that were never a process.
+        // To a dying process, to a dead one, and to identifiers that never were a process.
         body: r#"
         (data (i32.const 1024) "nothing")
         (func (export "nothing"))
@@ -91,7 +91,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[6],
         name: "guarantee_06_receive_order_is_arrival_order",
         rounds: 20_000,
-        // Filled with a sequence of tags, drained, and compared with the same sequence.
+        // The mailbox is filled with a sequence of tags, drained, and compared with the sequence.
         body: r#"
         (func (export "_start") (local $i i64)
           (loop $fill
@@ -136,7 +136,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[8],
         name: "guarantee_08_a_timeout_of_0_polls",
         rounds: 1_000,
-        // A poll of an empty mailbox returns; one that finds what was sent before it does not come back empty.
+        // Polling an empty mailbox returns at once; polling after a message was sent returns the message.
         body: r#"
         (func (export "_start") (local $i i64)
           (loop $next
@@ -151,7 +151,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[9],
         name: "guarantee_09_a_timeout_consumes_nothing",
         rounds: 300,
-        // What did not match stays, and what comes late is delivered; a reply may also meet the timeout.
+        // Messages that do not match stay, and late ones are delivered. A reply may also race with the timeout.
         body: r#"
         (data (i32.const 1024) "late")
         (func (export "late")
@@ -173,7 +173,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[10],
-        name: "guarantee_10_a_request_is_answered_by_what_arrives_later",
+        name: "guarantee_10_a_request_considers_only_later_messages",
         rounds: 2_000,
         body: r#"
         (data (i32.const 1024) "echo")
@@ -206,7 +206,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[37],
         name: "guarantee_37_spinners_do_not_starve_an_echo",
         rounds: 20,
-        // It ends only if processes that never wait let others have their turn, whoever was first.
+        // This ends only if processes that never wait are preempted, whichever runs first.
         body: r#"
         (data (i32.const 1024) "spinecho")
         (func (export "spin") (loop $forever (br $forever)))
@@ -233,7 +233,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[38],
         name: "guarantee_38_no_shared_state",
         rounds: 500,
-        // Memory, globals and tables of a child are its own, also where it reuses those of one before it.
+        // Memory, globals and tables belong to one child, also where a recycled store is used.
         body: r#"
         (data (i32.const 1024) "writer")
         (global $g (mut i32) (i32.const 1))

@@ -1,5 +1,4 @@
-//! Ends with reasons, exit signals, monitors that are told apart, and aliases, which Lunatic's functions cannot say:
-//! rows 3, 18, 19, 20, 22, 27, 28, 33.
+//! Exit reasons, exit signals, distinct monitors, and aliases, which only the extensions have: rows 3, 18, 19, 20, 22, 27, 28, 33.
 
 use super::Scenario;
 
@@ -8,7 +7,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[3],
         name: "guarantee_03_a_message_sent_before_an_exit_signal_arrives_before_it",
         rounds: 3_000,
-        // The target gets exit signals as messages: whatever it is told, it is told in order.
+        // The target receives exit signals as messages, in order with all others.
         body: r#"
         (data (i32.const 1024) "target")
         (func (export "target") (local $i i64) (local $trips i64)
@@ -37,7 +36,8 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[18, 20],
         name: "guarantee_18_and_20_an_exit_signal_can_be_trapped_and_a_kill_cannot",
         rounds: 2_000,
-        // Whoever traps exits is told and goes on, until it is killed; of the others 0 ends none, anything else does.
+        // A process that traps exits is notified and continues until it is killed. Of the others, the reason 0 ends none,
+        // and any other reason does.
         body: r#"
         (data (i32.const 1024) "trapsdoes not")
         (func $answer
@@ -80,7 +80,8 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[22],
         name: "guarantee_22_of_two_exit_signals_the_first_is_the_reason",
         rounds: 3_000,
-        // Two signals of one sender, the first of which is the end, and one of another, whose order nobody promises.
+        // Two signals of one sender, the first of which ends the process, and one of another sender, whose order is
+        // unspecified.
         body: r#"
         (data (i32.const 1024) "targetrival")
         (func (export "target") (loop $forever (call $park) (br $forever)))
@@ -112,8 +113,8 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[27],
         name: "guarantee_27_a_stopped_monitor_is_silent_and_the_others_are_not",
         rounds: 3_000,
-        // One of three monitors is stopped while the process ends. What stopping says is what happened: it was in
-        // time and nothing comes, or the message is there, and with "flush" it is there no more.
+        // One of three monitors is stopped while the process ends. The result tells what happened: either it was in time
+        // and no message arrives, or the message is there, and "flush" has removed it.
         body: r#"
         (data (i32.const 1024) "child")
         (func (export "child")
@@ -153,7 +154,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[28],
         name: "guarantee_28_a_death_carries_its_reason",
         rounds: 200,
-        // Every way to end, seen by a monitor and by a link.
+        // Every way to end, as a monitor and as a link see it.
         body: r#"
         (data (i32.const 1024) "child")
         (func $recurse (param i32) (result i32)
@@ -203,7 +204,7 @@ pub(super) const ALL: &[Scenario] = &[
           (call $case (i64.const 5) (i32.const 2) (i64.const 6))
           (call $case (i64.const 6) (i32.const 2) (i64.const 9))
           (call $case (i64.const 7) (i32.const 2) (i64.const 10))
-          ;; Nobody, seen by a monitor and by a link.
+          ;; A process that never existed, as a monitor and a link see it.
           (call $monitor (i64.const 123456789))
           (call $expect_down (i64.const 123456789))
           (call $assert_death (i64.const 123456789) (i32.const 6) (i64.const 0))
@@ -214,7 +215,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[19, 28],
-        name: "guarantee_28_a_death_that_is_a_links_says_whose",
+        name: "guarantee_28_a_death_through_a_link_names_its_cause",
         rounds: 2_000,
         body: r#"
         (data (i32.const 1024) "parentchild")
@@ -237,10 +238,10 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         rows: &[19, 28],
-        name: "guarantee_19_and_28_what_began_it_is_passed_on_along_a_chain",
+        name: "guarantee_19_and_28_the_first_cause_is_passed_on_along_a_chain",
         rounds: 200,
-        // The child of a child of a child ends in every way. Each says whose end took it with it and how the first one
-        // ended, and the last of them says so by its link and by a monitor.
+        // The last process of a chain of three ends in every way. Each report names the process whose end ended this one,
+        // and how the first one ended. The top of the chain is checked by a link and by a monitor.
         body: r#"
         (data (i32.const 1024) "oldestmiddleyoung")
         (func (export "young") (local $how i64)
@@ -319,8 +320,8 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[33],
         name: "guarantee_33_a_late_reply_to_an_alias_is_not_delivered",
         rounds: 3_000,
-        // The caller gives up at some moment. Either it has the reply, or it never gets it: what a server does after
-        // the reply shows that the reply has been sent. An alias for one reply lets no second one in.
+        // The caller gives up at some moment. Either it has the reply, or it never gets it: a later message of the server
+        // shows that the reply has been sent. An alias for one reply accepts no second one.
         body: r#"
         (data (i32.const 1024) "server")
         (func (export "server") (local $alias i64)
@@ -354,7 +355,7 @@ pub(super) const ALL: &[Scenario] = &[
             (call $expect_nothing)
             (local.set $i (i64.add (local.get $i) (i64.const 1)))
             (br_if $next (i64.lt_u (local.get $i) (global.get $rounds))))
-          ;; To what is no alias, and to no one, is no error.
+          ;; Sending to an invalid alias, or to a process that does not exist, is not an error.
           (call $create_data (i64.const 5) (i64.const 0))
           (call $alias_send (call $me) (i64.const 0))
           (call $create_data (i64.const 5) (i64.const 0))

@@ -7,8 +7,8 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[34],
         name: "guarantee_34_a_timer_is_never_early",
         rounds: 10_000,
-        // A hundred at a time, of 0 to 15 ms, each with the reading of the clock that it must not fire before. Others
-        // sleep a millisecond over and over: each time, someone looks at what is due.
+        // A hundred timers at a time, of 0 to 15 ms, each with the time before which it must not fire. Other processes
+        // sleep for a millisecond repeatedly, so that due timers are checked each time.
         body: r#"
         (data (i32.const 1024) "ticker")
         (func (export "ticker") (loop $forever (call $sleep (i64.const 1)) (br $forever)))
@@ -56,7 +56,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[35],
         name: "guarantee_35_a_timer_fires_or_is_cancelled",
         rounds: 5_000,
-        // Cancelled as it fires: what the cancelling said is what happened, and it happened once.
+        // A timer is cancelled as it fires. The result of cancelling tells what happened, and it happened once.
         body: r#"
         (func (export "_start") (local $i i64) (local $timer i64) (local $fired i64)
           (loop $next
@@ -85,7 +85,7 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[35],
         name: "guarantee_35_cancelling_returns_the_remaining_time_or_that_it_fired",
         rounds: 3_000,
-        // No more is left than was asked for, and of a timer that is over nothing; what it says is what happened.
+        // The remaining time is at most the requested one, and nothing after the timer has fired.
         body: r#"
         (func (export "_start") (local $i i64) (local $timer i64) (local $left i64) (local $fired i64)
           (loop $next
@@ -115,7 +115,8 @@ pub(super) const ALL: &[Scenario] = &[
         rows: &[36],
         name: "guarantee_36_a_timer_to_a_dead_process_is_harmless",
         rounds: 5_000,
-        // To processes that end before it fires, while, and to one that never was; also by a setter that is gone.
+        // For processes that end before the timer fires or meanwhile, for one that never existed, and by a process that has
+        // ended.
         body: r#"
         (data (i32.const 1024) "sets")
         (func (export "sets")

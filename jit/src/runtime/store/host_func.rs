@@ -102,6 +102,8 @@ wasm_value! {
 pub trait HostResult {
     /// The WebAssembly result type.
     const TYPE: Option<ValType>;
+    /// Whether the function may suspend its caller.
+    const MAY_SUSPEND: bool = false;
     /// Stores the result in the first slot.
     fn store(self, slots: &mut [RawValue]) -> Result<HostCall<()>, HostError>;
 }
@@ -123,6 +125,7 @@ impl<V: WasmValue> HostResult for V {
 
 impl<R: HostResult> HostResult for HostCall<R> {
     const TYPE: Option<ValType> = R::TYPE;
+    const MAY_SUSPEND: bool = true;
     fn store(self, slots: &mut [RawValue]) -> Result<HostCall<()>, HostError> {
         match self {
             HostCall::Return(result) => result.store(slots),
@@ -133,6 +136,7 @@ impl<R: HostResult> HostResult for HostCall<R> {
 
 impl<R: HostResult, E: Into<HostError>> HostResult for Result<R, E> {
     const TYPE: Option<ValType> = R::TYPE;
+    const MAY_SUSPEND: bool = R::MAY_SUSPEND;
     fn store(self, slots: &mut [RawValue]) -> Result<HostCall<()>, HostError> {
         self.map_err(Into::into)?.store(slots)
     }
@@ -160,6 +164,9 @@ impl<T> Check<T> for Unchecked {
 /// A Rust closure that can be a host function: its first parameter is a [`Caller`], the others (up to twelve)
 /// are [`WasmValue`]s, and its result is a [`HostResult`].
 pub trait IntoHostFunc<T, P, R> {
+    /// Whether the function may suspend its caller: its result type says so.
+    const MAY_SUSPEND: bool;
+
     /// Returns the function with its type, to be called after a check.
     fn into_host_func<C: Check<T>>(self) -> HostFunc<T>;
 }
@@ -172,6 +179,8 @@ macro_rules! into_host_func {
             R: HostResult,
             $($p: WasmValue),*
         {
+            const MAY_SUSPEND: bool = R::MAY_SUSPEND;
+
             #[allow(non_snake_case, unused_mut, unused_variables)]
             fn into_host_func<Before: Check<T>>(self) -> HostFunc<T> {
                 /// The code that native code calls: one function for each host function, so that everything

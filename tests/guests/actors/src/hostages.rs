@@ -1,4 +1,4 @@
-//! Processes that wait for what never comes, or for what never ends, and one that goes on beside them.
+//! Processes that wait for events that never happen, or read without end, and one that continues beside them.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use lunatic::{Mailbox, MessageSignal, ProcessDiedSignal, sleep, spawn};
 
-/// How much later than asked for a tick may come. Nothing near it comes of a worker that is never held up; a machine that is
-/// busy with other tests has to have some.
+/// How late a tick may be. A worker that is never blocked is far below this; the margin is for a machine busy with other tests.
 const LATE: Duration = Duration::from_millis(1500);
 
-/// The directory "files" has a named pipe that nobody writes to, one that nobody reads; "dev" is the machine's devices.
+/// The directory "files" has a named pipe without a writer, and one without a reader. "dev" has the machine's devices.
 pub fn hostages(mailbox: Mailbox<()>) {
     let mailbox = mailbox.monitorable();
     let hostages: Vec<_> = (0..8u32)
@@ -32,10 +31,10 @@ pub fn hostages(mailbox: Mailbox<()>) {
         latest = latest.max(begun.elapsed().saturating_sub(wanted));
     }
     assert!(latest < LATE, "a tick came {latest:?} too late");
-    // Whoever is killed is gone, whatever it waits for.
+    // A killed process is gone, whatever it waits for.
     let begun = Instant::now();
     for hostage in &hostages {
-        assert!(hostage.is_alive(), "nobody was let go");
+        assert!(hostage.is_alive(), "a waiting process has ended");
         mailbox.monitor(*hostage);
         hostage.kill();
     }
@@ -51,7 +50,7 @@ fn read(path: &str) {
     while file.read(&mut bytes).unwrap() > 0 {}
 }
 
-/// Each piece is on the disk before the next.
+/// Syncs each piece to the disk before the next one.
 fn write_for_ever(number: u32) {
     let mut file = std::fs::File::create(format!("files/written.{number}")).unwrap();
     loop {

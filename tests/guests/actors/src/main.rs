@@ -1,4 +1,4 @@
-//! What the published `lunatic` crate offers, one scenario an invocation. A scenario that is wrong panics.
+//! Features of the published `lunatic` crate, one scenario per invocation. A failing scenario panics.
 
 mod hostages;
 mod redirects;
@@ -32,7 +32,7 @@ fn main(mailbox: Mailbox<u64>) {
         "panics" => supervision::panics(mailbox),
         "abstract-process" => supervision::abstract_process(mailbox),
         "supervisor" => supervision::supervisor(mailbox),
-        // SAFETY: nobody sends this process messages, only deaths arrive, which are of no type.
+        // SAFETY: no process sends messages to this one; only deaths arrive, which have no type.
         "hostages" => hostages::hostages(unsafe { Mailbox::new() }),
         "redirects" => redirects::redirects(mailbox),
         "panic-in-child" => panic_in_child(mailbox),
@@ -54,7 +54,7 @@ fn messages(mailbox: Mailbox<u64>) {
         assert_eq!(mailbox.receive(), sum);
     }
     assert!(child.is_alive());
-    // Sending to a process that has ended is no error.
+    // Sending to a process that has ended is not an error.
     let gone = spawn!(|| {});
     while gone.is_alive() {
         sleep(Duration::from_millis(1));
@@ -74,7 +74,7 @@ fn tags(mailbox: Mailbox<u64>) {
 }
 
 fn timeouts(mailbox: Mailbox<u64>) {
-    // A timeout of zero looks and does not wait.
+    // A timeout of zero polls.
     assert!(mailbox.receive_timeout(Duration::ZERO).unwrap_err().is_timed_out());
     let start = Instant::now();
     assert!(mailbox.receive_timeout(Duration::from_millis(30)).unwrap_err().is_timed_out());
@@ -88,7 +88,7 @@ fn timeouts(mailbox: Mailbox<u64>) {
 
 fn links(mailbox: Mailbox<u64>) {
     let mailbox = mailbox.catch_link_failure();
-    // A normal exit is no failure; an abnormal one becomes a message with the link's tag.
+    // A normal exit sends nothing; an abnormal one becomes a message with the link's tag.
     let _quiet = spawn_link!(|| {});
     let tag = Tag::new();
     Process::spawn_link_tag((), tag, |_, _: Mailbox<()>| panic!("on purpose"));
@@ -100,7 +100,7 @@ fn links(mailbox: Mailbox<u64>) {
 }
 
 fn link_kills(mailbox: Mailbox<u64>) {
-    // Middle is linked to a child that fails: it dies as well, before it could report.
+    // The middle process is linked to a child that fails: it dies as well, before it can report.
     let middle = Process::spawn(mailbox.this(), |parent: Process<u64>, mailbox: Mailbox<()>| {
         spawn_link!(|| panic!("on purpose"));
         mailbox.receive();
@@ -110,7 +110,7 @@ fn link_kills(mailbox: Mailbox<u64>) {
         sleep(Duration::from_millis(1));
     }
     assert!(mailbox.receive_timeout(Duration::ZERO).is_err());
-    // Unlinked in time, nothing happens.
+    // After an unlink in time, nothing happens.
     let child = Process::spawn_link((), |_, mailbox: Mailbox<()>| {
         mailbox.receive();
         panic!("on purpose");
@@ -152,7 +152,7 @@ fn configs(mailbox: Mailbox<u64>) {
         assert_eq!(std::env::args().collect::<Vec<_>>(), ["first"]);
         assert!(ProcessConfig::new().is_err());
         parent.send(1);
-        // Not allowed: the end of this process.
+        // This is not allowed and ends the process.
         spawn!(|| {});
         parent.send(2);
     });
@@ -162,7 +162,7 @@ fn configs(mailbox: Mailbox<u64>) {
     }
     assert!(mailbox.receive_timeout(Duration::ZERO).is_err());
 
-    // Out of fuel: it ends, though it never would by itself.
+    // Out of fuel, an endless loop ends.
     let mut config = ProcessConfig::new().expect("it is allowed");
     config.set_max_fuel(10);
     let spinner = Process::spawn_config(&config, (), |_, _: Mailbox<()>| spin());
@@ -202,7 +202,7 @@ fn kill(mailbox: Mailbox<u64>) {
     }
 }
 
-/// Four processes in an endless loop, and one that ticks.
+/// Four endless loops, and a process that ticks.
 fn ticks(mailbox: Mailbox<u64>) {
     for _ in 0..4 {
         spawn!(|| spin());
@@ -234,7 +234,7 @@ fn memory(mailbox: Mailbox<u64>) {
     assert!(quiet.is_alive());
 }
 
-/// The report of a trap goes to standard error; the parent goes on.
+/// The report of a trap goes to standard error; the parent continues.
 fn panic_in_child(mailbox: Mailbox<u64>) {
     let child = Process::spawn(mailbox.this(), |_: Process<u64>, _: Mailbox<()>| {
         panic!("a child's panic");

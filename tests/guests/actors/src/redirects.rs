@@ -1,4 +1,4 @@
-//! What children write goes elsewhere, and they do not see it.
+//! Redirected output of children, which is invisible to them.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use lunatic::net::TcpListener;
 use lunatic::{Mailbox, Process, ProcessConfig, Tag};
 
-/// What the host offers, as its table says.
+/// Host functions, as in the table of the ABI.
 ///
 /// # Safety
-/// Of all: pointers are to as many bytes as the lengths beside them say, or to one value where there is none.
+/// For all functions: a pointer must be to as many bytes as the length beside it says, or to one value if there is no length.
 mod host {
     #[link(wasm_import_module = "lunatic::ext::redirect")]
     unsafe extern "C" {
@@ -88,12 +88,12 @@ fn connect(to: SocketAddr) -> u64 {
     stream
 }
 
-/// The tag of what children say when they are done.
+/// The tag of the message of a child that is done.
 fn done() -> Tag {
     Tag::special(100).expect("it is one of those that are never given")
 }
 
-/// The messages with a tag, until they are as long as this together.
+/// Receives messages with a tag until they have this length together.
 fn received(tag: i64, length: usize) -> String {
     let mut all = Vec::new();
     while all.len() < length {
@@ -105,7 +105,7 @@ fn received(tag: i64, length: usize) -> String {
     String::from_utf8(all).expect("it is text")
 }
 
-/// The directory "/" is there, and may be changed.
+/// The directory "/" is preopened and writable.
 pub fn redirects(mailbox: Mailbox<u64>) {
     std::fs::create_dir("/logs").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -120,8 +120,8 @@ pub fn redirects(mailbox: Mailbox<u64>) {
     to_process(&config, PATH, "/logs/app.log", 102);
     let path = "logs//./sent.log";
     unsafe { host::to_tcp_stream(config.id() as u64, PATH, path.as_ptr(), path.len(), connection) };
-    // Only where the caller may write itself.
-    assert_eq!(to_file(&config, STDERR, "", "/logs"), 1, "a directory is no file");
+    // Only where the caller itself may write.
+    assert_eq!(to_file(&config, STDERR, "", "/logs"), 1, "a directory is not a file");
     assert_eq!(to_file(&config, STDERR, "", "elsewhere/file"), 1);
 
     let child = |name: &str| {
@@ -136,7 +136,7 @@ pub fn redirects(mailbox: Mailbox<u64>) {
     child("second");
     assert_eq!(mailbox.tag_receive(&[done()]), 1);
     let both = |what: &str| ["first", "second"].map(|name| format!("{name} {what}\n")).concat();
-    // Of the grandchildren too: they are spawned by a child, and write to its standard output.
+    // Also for grandchildren: a child spawns them, and they write to its standard output.
     let expected = both("out") + "grandchild\ngrandchild\n";
     let mut lines: Vec<_> = received(101, expected.len()).lines().map(str::to_owned).collect();
     let mut expected: Vec<_> = expected.lines().map(str::to_owned).collect();
@@ -147,7 +147,7 @@ pub fn redirects(mailbox: Mailbox<u64>) {
     let mut sent = vec![0; both("sent").len()];
     other_end.read_exact(&mut sent).unwrap();
     assert_eq!(String::from_utf8(sent).unwrap(), both("sent"));
-    // What is not redirected is where it seems to be, and what is, is not.
+    // A path that is not redirected leads to its file, and a redirected one does not.
     let mut names: Vec<_> =
         std::fs::read_dir("/logs").unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
@@ -156,23 +156,23 @@ pub fn redirects(mailbox: Mailbox<u64>) {
     read_only(mailbox);
 }
 
-/// What a child does.
+/// The entry of a child.
 fn write(name: &str) {
     println!("{name} out");
     eprintln!("{name} err");
     let mut log = std::fs::OpenOptions::new().append(true).create(true).open("/logs/app.log").unwrap();
-    assert_eq!(log.metadata().unwrap().len(), 0, "it is new to whoever opens it");
+    assert_eq!(log.metadata().unwrap().len(), 0, "it is empty when it is opened");
     writeln!(log, "{name} logged").unwrap();
     let end = log.metadata().unwrap().len();
     assert_eq!(end, name.len() as u64 + 8);
     assert_eq!(log.seek(SeekFrom::End(0)).unwrap(), end);
     log.sync_all().unwrap();
-    // From a directory, by another way.
+    // From a directory, by another path.
     let mut options = std::fs::OpenOptions::new();
     let options = options.read(true).write(true).create(true);
     let mut sent = options.open("/logs/../logs/sent.log").unwrap();
     writeln!(sent, "{name} sent").unwrap();
-    // That there is nothing to be read is to be seen at once, as of any file at its end.
+    // Reading returns at once, as at the end of any file.
     assert!(is_readable(&sent));
     assert_eq!(sent.read(&mut [0; 10]).unwrap_or(0), 0);
     std::fs::write("/logs/kept.log", format!("{name} kept\n")).unwrap();
@@ -206,7 +206,7 @@ fn read_only(mailbox: Mailbox<u64>) {
         assert!(std::fs::write("old/kept.log", "no").is_err());
         assert!(std::fs::remove_file("old/kept.log").is_err());
         assert!(std::fs::read_to_string("/logs/kept.log").is_err());
-        // Nor does it give away more than it has.
+        // A child cannot give away more than it has.
         let config = ProcessConfig::new().unwrap();
         unsafe { host::preopen_dir(config.id() as u64, "old".as_ptr(), 3, "new".as_ptr(), 3, 0) };
         Process::spawn_config(&config, parent, |parent: Process<u64>, _: Mailbox<()>| {

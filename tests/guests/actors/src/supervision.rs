@@ -1,4 +1,4 @@
-//! What stands on `lunatic::trap::catch`: caught panics, abstract processes and supervisors.
+//! Features that use `lunatic::trap::catch`: caught panics, abstract processes and supervisors.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub fn catch(mailbox: Mailbox<u64>) {
     let text = String::from("captured");
     assert_eq!(catch_panic(|| text.len()).unwrap(), 8);
     assert!(catch_panic(|| panic!("on purpose")).is_err());
-    // In each other, and with everything else that a process does inside: receiving, sleeping, spawning.
+    // Nested, with receiving, sleeping and spawning inside.
     let outer = catch_panic(|| {
         assert!(catch_panic(|| panic!("on purpose, inside")).is_err());
         let child = Process::spawn(mailbox.this(), |parent: Process<u64>, _: Mailbox<()>| {
@@ -26,14 +26,14 @@ pub fn catch(mailbox: Mailbox<u64>) {
         received
     });
     assert_eq!(outer.unwrap(), 17);
-    // Past the end of the guest's stack, again and again: nothing of it stays taken.
+    // Repeated overflows of the guest's stack: no part of it stays in use.
     for _ in 0..100 {
         assert!(catch_panic(|| deep(0)).is_err());
     }
     assert!(catch_panic(|| shallow_then_panic(&[7; 4096])).is_err());
 }
 
-/// Panics a thousand times below a frame of 16 KiB: sixteen times the stack, if it were lost each time.
+/// Panics a thousand times below a frame of 16 KiB: if it were lost each time, this would be sixteen times the stack.
 pub fn panics(_: Mailbox<u64>) {
     std::panic::set_hook(Box::new(|_| {}));
     for _ in 0..1000 {
@@ -53,7 +53,7 @@ fn shallow_then_panic<const SIZE: usize>(bytes: &[u8; SIZE]) -> u8 {
     copy[0]
 }
 
-/// Counts from where it is told to.
+/// Counts from a given number.
 struct Counter(u64);
 
 impl AbstractProcess for Counter {
@@ -136,7 +136,7 @@ pub fn supervisor(_: Mailbox<u64>) {
         assert_eq!(first.request(()), 11, "it was started anew");
         let before = second.request(());
         first.send("on purpose".to_owned());
-        // Only the one that failed is another process now.
+        // Only the failed child is a new process.
         let new = eventually(|| Some(one.children().0).filter(|new| *new != first));
         assert_eq!(new.request(()), 10);
         assert_eq!(second.request(()), before);

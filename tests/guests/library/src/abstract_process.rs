@@ -1,4 +1,4 @@
-//! Abstract processes, written with the macro: what they handle, how they begin and end.
+//! Abstract processes, written with the macro: handlers, start and end.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use lunatic::{Mailbox, ProcessConfig, ProcessName, Tag, abstract_process, sleep}
 
 use crate::eventually;
 
-/// A shop: messages, requests, and one that is answered when there is what was asked for.
+/// A shop: messages, requests, and a request that is answered later.
 struct Shop {
     stock: u64,
     waiting: Vec<(u64, DeferredResponse<String, Shop>)>,
@@ -20,7 +20,7 @@ impl Shop {
         if stock > 1000 {
             return Err(format!("{stock} are too many"));
         }
-        // One that comes to itself, after all this.
+        // A message to itself, after all others.
         config.self_ref().deliver(1);
         Ok(Shop { stock, waiting: Vec::new() })
     }
@@ -61,7 +61,7 @@ pub fn handlers() {
     assert_eq!(shop.stock(), 15);
     assert_eq!(shop.price(("nails".to_owned(), 3), [1.5, 0.25]), "3 nails: 4.75");
     assert_eq!(shop.buy(15), "15 sold");
-    // Three who wait, and are served one after the other.
+    // Three waiting processes are served one after the other.
     let customers: Vec<_> = [30, 20, 10]
         .into_iter()
         .map(|wanted| lunatic::spawn_link!(@task |shop, wanted| shop.buy(wanted)))
@@ -72,17 +72,17 @@ pub fn handlers() {
     let served: Vec<String> = customers.into_iter().map(|customer| customer.result()).collect();
     assert_eq!(served, ["30 sold", "20 sold", "10 sold"]);
     assert_eq!(shop.stock(), 0);
-    // In a task: who has not waited for an answer has it in its mailbox once it comes.
+    // In a task: an answer that was not waited for arrives in the mailbox.
     let hurried =
         lunatic::spawn_link!(@task |shop| shop.with_timeout(Duration::from_millis(20)).buy(1).is_err());
-    assert!(hurried.result(), "nobody delivers");
-    // The answer that comes too late is nobody's.
+    assert!(hurried.result(), "there is no delivery");
+    // A late answer is dropped.
     shop.deliver(2);
     assert_eq!(shop.stock(), 1);
     assert_eq!(Shop::start(1001), Err(StartupError::Custom("1001 are too many".to_owned())));
 }
 
-/// Tells how it ends, and which of its links did.
+/// Reports how it ends, and which of its links died.
 struct Witness {
     tell: lunatic::Process<u64>,
 }
@@ -150,7 +150,7 @@ pub fn lifecycle(mailbox: Mailbox<u64>) {
     assert_eq!(configured.environment("PATH".to_owned()), None);
     configured.kill();
     assert_eq!(mailbox.receive().unwrap_signal().0, tag);
-    // A reference to one that is gone: a message goes nowhere, a request waits as long as it may.
+    // A reference to a dead process: a message is dropped, a request waits until its timeout.
     configured.have_a_child_that_fails();
     assert!(configured.with_timeout(Duration::from_millis(10)).hesitate().is_err());
     let on_node = Witness::on_node(configured.node_id()).start(mailbox.this()).expect("it is this node");
@@ -160,7 +160,7 @@ pub fn lifecycle(mailbox: Mailbox<u64>) {
     assert_eq!(mailbox.receive().unwrap_message(), 100);
 }
 
-/// Messages that come later, or not at all if they are cancelled in time.
+/// Delayed messages, and cancelled ones, which do not arrive.
 pub fn delays() {
     let shop = Shop::link().start(0).expect("it starts");
     let late = shop.with_delay(Duration::from_millis(30)).deliver(10);

@@ -1,5 +1,5 @@
-//! The modules of the published `lunatic` crate that the guest `actors` leaves out, one scenario an invocation. A
-//! scenario that is wrong panics.
+//! The modules of the published `lunatic` crate that the guest `actors` does not use, one scenario per invocation. A failing
+//! scenario panics.
 
 mod abstract_process;
 mod messages;

@@ -1,4 +1,4 @@
-//! What is sent: in which form, to which mailbox, and what is no data.
+//! Messages: their encodings, mailboxes, and messages that are not data.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -63,7 +63,7 @@ pub fn serializers() {
     mailbox.this().send(time.clone());
     assert_eq!(mailbox.receive(), time);
 
-    // What is no such message is an error, and the mailbox goes on.
+    // An invalid message is an error, and the mailbox stays usable.
     // SAFETY: as above.
     let numbers: Mailbox<u64, Json> = unsafe { Mailbox::new() };
     let words: Process<String, Json> = unsafe { Process::new(numbers.this().node_id(), numbers.this().id()) };

@@ -20,7 +20,7 @@ fn other() -> Vec<u8> {
 /// What is spawned in the module that is loaded: it answers with a message that it puts together.
 #[unsafe(export_name = "add")]
 extern "C" fn add(parent: i64, small: i32, large: i64) {
-    // SAFETY: whoever spawns it says who its parent is.
+    // SAFETY: the spawning process passes the identifier of the parent.
     let parent: Process<u64> = unsafe { Process::new(host::node_id(), parent as u64) };
     parent.send(small as u64 + large as u64);
 }
@@ -33,7 +33,7 @@ pub fn modules(mailbox: Mailbox<u64>) {
     assert_eq!(mailbox.receive(), (1 << 40) + 2);
     eventually(|| (!spawned.is_alive()).then_some(()));
 
-    // Another process has it from a message. It spawns by it when this one has dropped its own.
+    // Another process receives it in a message, and spawns from it after this process has dropped its own.
     let spawner = Process::spawn_link((), |(), mailbox: Mailbox<(WasmModule, Process<u64>)>| {
         let (module, parent) = mailbox.receive();
         sleep(Duration::from_millis(10));
@@ -65,10 +65,10 @@ pub fn modules(mailbox: Mailbox<u64>) {
     eventually(|| (!spinner.is_alive()).then_some(()));
 }
 
-/// What is no module, or has no such function, is an error that says so.
+/// Bytes that are not a module, and missing functions, are errors.
 pub fn refused() {
     for bytes in [&b""[..], b"no module", &own()[..1000], &other()[..20]] {
-        let error = WasmModule::new(bytes).err().expect("it is no module");
+        let error = WasmModule::new(bytes).err().expect("it is not a module");
         assert!(matches!(error, LunaticError::Error(_)));
         assert!(!error.to_string().is_empty());
     }

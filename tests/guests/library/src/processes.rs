@@ -107,7 +107,7 @@ pub fn process_local(mailbox: Mailbox<u64>) {
 #[derive(ProcessName)]
 struct Derived;
 
-/// A name belongs to a process of a type: with another type, nobody has it.
+/// A name belongs to a process of a type: a look-up with another type does not find it.
 pub fn names(mailbox: Mailbox<u64>) {
     mailbox.this().register(&Derived);
     mailbox.this().register(&String::from("another"));
@@ -115,7 +115,7 @@ pub fn names(mailbox: Mailbox<u64>) {
     assert_eq!(Process::<u64>::lookup("another"), Some(mailbox.this()));
     assert!(Process::<String>::lookup("another").is_none());
     assert!(Process::<u64>::lookup("a third").is_none());
-    // Who registers later has it from then on.
+    // A later registration replaces the owner.
     let later = Process::spawn_link((), |(), mailbox: Mailbox<u64>| {
         mailbox.receive();
     });
@@ -125,7 +125,7 @@ pub fn names(mailbox: Mailbox<u64>) {
     assert_eq!(mailbox.receive(), 9);
 }
 
-/// Nobody reads them from inside; that they may be called with any name is all there is to see.
+/// The program cannot read metrics, so this only checks that the functions accept any name.
 pub fn metrics() {
     for name in ["requests", "", "a name with spaces, ünïcode", "requests"] {
         metrics::counter(name, 3);
@@ -153,6 +153,6 @@ pub fn one_node(mailbox: Mailbox<u64>) {
     distributed::spawn(node, -1, entry, 7).expect("it is this node");
     let error = distributed::spawn(node + 1, -1, entry, 7).expect_err("there is no such node");
     assert!(error.to_string().contains("node"), "{error}");
-    let error = distributed::lookup_nodes("name=another").expect_err("there is nobody to ask");
+    let error = distributed::lookup_nodes("name=another").expect_err("there is no control server");
     assert!(matches!(error, LunaticError::Error(_)), "{error}");
 }

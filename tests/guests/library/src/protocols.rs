@@ -55,7 +55,7 @@ pub fn protocols(mailbox: Mailbox<u64>) {
     assert_eq!((product.receive().1, sum.receive().1), (24, 10));
     assert_eq!(mailbox.receive(), 8);
 
-    // Whoever leaves before the end fails, and with it who is linked.
+    // A process that leaves the protocol early fails, and so does a linked one.
     let mailbox = mailbox.catch_link_failure();
     let leaves = Process::spawn_link((), |(), _: Protocol<Recv<u64, End>>| {});
     assert!(mailbox.receive().is_signal());

@@ -6,7 +6,7 @@ use lunatic::{ProcessConfig, abstract_process, spawn_link};
 
 use crate::eventually;
 
-/// Fails when it is told to. Its state shows whether it was started anew.
+/// Fails on request. Its state shows whether it was restarted.
 struct Child {
     count: u32,
 }
@@ -55,7 +55,7 @@ supervisor!(OneForOne);
 supervisor!(RestForOne);
 supervisor!(OneForAll);
 
-/// Lets the second of three fail: which are started anew depends on the strategy.
+/// Lets the second of three fail: the strategy decides which are restarted.
 macro_rules! second_fails {
     ($name:ident, $after:expr) => {
         let supervisor = $name::link().start(()).expect("it starts");

@@ -1,4 +1,4 @@
-//! The networking of the published `lunatic` crate, one scenario an invocation. A scenario that is wrong panics.
+//! The networking of the published `lunatic` crate, one scenario per invocation. A failing scenario panics.
 
 mod names;
 mod tcp;

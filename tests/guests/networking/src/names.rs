@@ -11,7 +11,7 @@ pub fn names() {
     let literal: Vec<_> = resolve("[2001:db8::1]:443").unwrap().collect();
     assert_eq!(literal, ["[2001:db8::1]:443".parse().unwrap()]);
     assert!(resolve("localhost").is_err(), "there is no port");
-    // Nobody has this name. Where there is no server to ask, that may take longer than it may.
+    // This name does not exist. Without a name server, the look-up may take until the timeout.
     let begun = Instant::now();
     assert!(resolve_timeout("nobody.invalid:80", Duration::from_millis(500)).is_err());
     assert!(begun.elapsed() < Duration::from_secs(5));

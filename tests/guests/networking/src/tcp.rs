@@ -156,13 +156,13 @@ pub fn timeouts() {
     assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
     client.set_read_timeout(None).unwrap();
     assert_eq!(client.read_timeout(), None);
-    // Nobody reads, so there is no room at last.
+    // The peer does not read, so the buffers become full.
     client.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
     assert_eq!(client.write_timeout(), Some(Duration::from_millis(50)));
     let block = vec![0; 1 << 20];
-    let error = (0..100).find_map(|_| client.write_all(&block).err()).expect("there is no endless room");
+    let error = (0..100).find_map(|_| client.write_all(&block).err()).expect("the buffers are finite");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    // Connecting takes no longer than it may, whether somebody answers with a no or nobody at all.
+    // Connecting takes no longer than the timeout, whether the peer refuses or does not answer.
     let begun = Instant::now();
     TcpStream::connect_timeout("192.0.2.1:9", Duration::from_millis(100)).unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(5));
@@ -195,7 +195,7 @@ pub fn errors() {
     assert!(refused.to_string().contains("refused"), "{refused}");
     let again = TcpListener::bind(address).unwrap();
     assert_eq!(again.local_addr().unwrap(), address);
-    // Who writes to someone who has left is told.
+    // Writing to a closed connection returns an error.
     let (mut client, server) = pair();
     drop(server);
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
@@ -242,7 +242,7 @@ pub fn killed(mailbox: Mailbox<u64>) {
             if let Ok((mut stream, _)) = listener.accept() {
                 parent.send(0);
                 let _ = stream.read(&mut [0]);
-                panic!("nobody sends");
+                panic!("no process sends");
             }
         });
         let MessageSignal::Message(port) = mailbox.receive() else { panic!("it sends its port first") };
@@ -263,7 +263,7 @@ pub fn killed(mailbox: Mailbox<u64>) {
     }
 }
 
-/// What is left of a stream in a message that nobody takes, or that is sent to nobody, is closed.
+/// A stream is closed if no process takes it from its message, or if the message is sent to a dead process.
 pub fn ends(mailbox: Mailbox<u64>) {
     let ended = spawn_link!(|| {});
     while ended.is_alive() {
@@ -281,8 +281,8 @@ pub fn ends(mailbox: Mailbox<u64>) {
     let _ = mailbox;
 }
 
-/// Far more connections than there are descriptors, one after the other: dropped, sent to who is gone, in messages that
-/// nobody reads, of processes that are killed or panic. All are closed.
+/// Far more connections than descriptors, one after the other: dropped, sent to dead processes, in messages that are not read, of
+/// processes that are killed or panic. All are closed.
 pub fn leaks(mailbox: Mailbox<u64>) {
     let mailbox = mailbox.monitorable();
     let (listener, address) = listen();
@@ -309,13 +309,13 @@ pub fn leaks(mailbox: Mailbox<u64>) {
             child.kill();
         }
         assert!(matches!(mailbox.receive(), MessageSignal::Signal(_)));
-        // The other end knows: nobody has it any more.
+        // The peer sees that the connection is closed.
         let mut client = client;
         assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
     }
 }
 
-/// Nobody answers at this port.
+/// A port without a listener.
 pub fn unanswered(port: &str) {
     let address = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
     let begun = Instant::now();
@@ -331,7 +331,7 @@ pub fn serve(port: &str) {
     loop {
         match listener.accept() {
             Ok((stream, _)) => drop(Process::spawn(stream, |stream, mailbox| {
-                // Who hangs up does no harm.
+                // A client that disconnects has no effect on others.
                 let _: Mailbox<()> = mailbox;
                 send_back_politely(stream);
             })),

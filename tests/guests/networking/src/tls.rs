@@ -18,7 +18,7 @@ fn listen(port: u16) -> (TlsListener, u16) {
     (listener, port)
 }
 
-/// Sends back what it gets, until there is no more; whoever breaks off does no harm.
+/// An echo server. A client that disconnects has no effect on others.
 fn send_back(mut stream: TlsStream, _: Mailbox<()>) {
     let mut buffer = [0; 10_000];
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
@@ -110,7 +110,7 @@ pub fn bulk(mailbox: Mailbox<u64>) {
     assert_eq!((read, mailbox.receive()), (SIZE, 1));
 }
 
-/// Whoever is not who it says it is, and whoever does not speak TLS.
+/// Peers with a wrong certificate, and peers that do not speak TLS.
 pub fn faults(mailbox: Mailbox<u64>) {
     let port = server(&mailbox);
     let unknown = TlsStream::connect("localhost", port).unwrap_err().to_string();
@@ -132,7 +132,7 @@ pub fn faults(mailbox: Mailbox<u64>) {
     let mut answer = [0; 4];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"well");
-    // What is no certificate, or not the key's.
+    // Invalid certificates, and a certificate of another key.
     let address = "127.0.0.1:0";
     for (certificate, key) in [("key.pem", "key.pem"), ("cert.pem", "cert.pem"), ("ca.pem", "key.pem")] {
         assert!(TlsListener::bind(address, file(certificate), file(key)).is_err(), "{certificate}, {key}");
@@ -154,7 +154,7 @@ pub fn timeouts(mailbox: Mailbox<u64>) {
     let mut answer = [0];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"!");
-    // Someone who listens and says nothing.
+    // A listener that sends nothing.
     let silent = lunatic::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = u32::from(silent.local_addr().unwrap().port());
     let error = TlsStream::connect_timeout("localhost", Duration::from_millis(50), port, vec![]).unwrap_err();

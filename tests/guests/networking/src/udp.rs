@@ -24,7 +24,7 @@ pub fn datagrams(mailbox: Mailbox<u64>) {
         let (count, from) = socket.recv_from(&mut buffer).unwrap();
         assert_eq!((&buffer[..count - 1], buffer[count - 1], from), (&b"hello"[..], number, server));
     }
-    assert!(socket.send(b"to whom?").is_err());
+    assert!(socket.send(b"not connected").is_err());
     socket.connect(server).unwrap();
     assert_eq!(socket.peer_addr().unwrap(), server);
     let clone = socket.try_clone().unwrap();
@@ -34,8 +34,8 @@ pub fn datagrams(mailbox: Mailbox<u64>) {
     }
 }
 
-/// Nobody is at the port that is sent to. That is told once, and then there is nothing to receive: a process that waits for
-/// it keeps nobody from anything.
+/// Datagrams to a port without a socket: the error is reported once, and then there is nothing to receive. A process that waits for
+/// that delays no other.
 pub fn refused(mailbox: Mailbox<u64>) {
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let waits = Process::spawn_link(
@@ -44,7 +44,7 @@ pub fn refused(mailbox: Mailbox<u64>) {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             socket.connect(std::net::SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
             socket.send(b"anyone?").unwrap();
-            // The answer comes while nobody waits for it.
+            // The answer arrives while no process waits for it.
             lunatic::sleep(std::time::Duration::from_millis(20));
             let error = socket.recv(&mut [0; 10]).unwrap_err().to_string();
             assert!(error.contains("refused"), "{error}");

@@ -1,4 +1,4 @@
-//! A plain WASI program that knows nothing of processes, one scenario an invocation.
+//! A plain WASI program without processes, one scenario per invocation.
 
 use std::io::{Read, Write};
 

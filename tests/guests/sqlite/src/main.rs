@@ -1,4 +1,4 @@
-//! What the published `lunatic` crate offers of SQLite, one scenario an invocation. A scenario that is wrong panics.
+//! SQLite through the published `lunatic` crate, one scenario per invocation. A failing scenario panics.
 
 use std::fmt::Debug;
 
@@ -27,7 +27,7 @@ fn is<T: PartialEq + Debug>(value: T, meant: T) {
     assert_eq!(value, meant);
 }
 
-/// All types of values, there and back; parameters by number and by name.
+/// Values of all types are written and read; parameters by number and by name.
 fn memory() {
     let client = open(":memory:");
     client.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, b)").unwrap();
@@ -62,7 +62,7 @@ fn memory() {
     is(large[0][0].as_blob().unwrap().len(), 3_000_000);
 }
 
-/// What a process writes another one reads, also after the first has ended.
+/// Another process reads what one has written, also after that has ended.
 fn file(mailbox: Mailbox<u64>) {
     let client = open("data/app.db");
     client.execute("PRAGMA journal_mode = WAL; CREATE TABLE t (a)").unwrap();
@@ -93,6 +93,6 @@ fn refused() {
     for path in ["app.db", "/etc/app.db", "data/../app.db"] {
         assert!(SqliteClient::connect(path).is_err(), "{path}");
     }
-    // The crate takes the first connection of a process to be its only one.
+    // The crate assumes that a process has one connection.
     is(open("").query("SELECT 1"), vec![vec![Value::Int64(1)]]);
 }

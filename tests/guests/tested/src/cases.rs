@@ -1,4 +1,4 @@
-//! A test of each kind. Built for the host, they are libtest's: what it says of them is what the runner has to say.
+//! A test of each kind. Built for the host, they run in libtest, whose report the runner has to match.
 
 // The macro takes a body of one panic for a value that has no use.
 #![allow(unused_braces, unreachable_code)]

@@ -1,4 +1,4 @@
-//! A project that is tested as any other: `cargo test`, with `lunatic-exec` for a runner.
+//! A project that is tested with `cargo test`, with `lunatic-exec` as the runner.
 
 #[cfg(test)]
 mod cases;

@@ -1,4 +1,4 @@
-//! A program that `cargo run` runs: it says what it was given.
+//! A program for `cargo run`: it prints its arguments.
 
 fn main() {
     println!("{:?}", std::env::args().skip(1).collect::<Vec<_>>());

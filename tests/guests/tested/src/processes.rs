@@ -1,4 +1,4 @@
-//! Tests that use what the runtime is for.
+//! Tests that use processes.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A program of the days of version 0.12: a process answers by a message, and an abstract process by a request, which waits
-//! for its answer by the host function of the old type.
+//! A program for version 0.12 of the crate: a process answers with a message, and an abstract process answers a request, which waits
+//! with the host function of the old type.
 
 use lunatic::process::{
     AbstractProcess, Message, MessageHandler, ProcessRef, Request, RequestHandler, StartProcess,

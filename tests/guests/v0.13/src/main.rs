@@ -1,4 +1,4 @@
-//! A program of the days of version 0.13: a process answers by a message, and an abstract process by a request.
+//! A program for version 0.13 of the crate: a process answers with a message, and an abstract process answers a request.
 
 use lunatic::ap::handlers::{Message, Request};
 use lunatic::ap::{AbstractProcess, Config, MessageHandler, RequestHandler, State};

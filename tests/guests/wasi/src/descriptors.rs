@@ -49,7 +49,7 @@ pub fn descriptors() {
         fails!(wasi::sock_send(fd, &from, 0), ERRNO_BADF);
         fails!(wasi::sock_shutdown(fd, wasi::SDFLAGS_RD), ERRNO_BADF);
     }
-    // A file is no directory.
+    // A file is not a directory.
     let file = open(DIR, "file", wasi::OFLAGS_CREAT);
     fails!(wasi::path_open(file, 0, "a", wasi::OFLAGS_CREAT, 0, 0, 0), ERRNO_NOTDIR);
     fails!(wasi::path_create_directory(file, "a"), ERRNO_NOTDIR);
@@ -84,7 +84,7 @@ pub fn renumber() {
     fails!(wasi::fd_renumber(to, from), ERRNO_BADF);
     works!(wasi::fd_renumber(to, to));
     assert_eq!(works!(wasi::fd_filestat_get(to)).ino, stat.ino);
-    // Onto a directory that was there from the beginning, which then is none any more.
+    // Onto a preopened directory, which is then not preopened any more.
     works!(wasi::fd_renumber(to, DIR));
     fails!(wasi::fd_prestat_get(DIR), ERRNO_BADF);
     fails!(wasi::path_open(DIR, 0, "from", 0, 0, 0, 0), ERRNO_NOTDIR);
@@ -108,7 +108,7 @@ pub fn preopens() {
     for stream in 0..3 {
         fails!(wasi::fd_prestat_get(stream), ERRNO_BADF);
     }
-    // What is opened below is none.
+    // A directory opened below it is not preopened.
     let again = crate::open_dir(DIR, ".");
     fails!(wasi::fd_prestat_get(again), ERRNO_BADF);
     let (one, other) = (works!(wasi::fd_fdstat_get(DIR)), works!(wasi::fd_fdstat_get(again)));
@@ -123,7 +123,7 @@ pub fn preopens() {
     works!(wasi::fd_fdstat_get(again));
 }
 
-/// There is a limit, and who meets it has neither created nor emptied anything.
+/// The number of files is limited, and an open beyond the limit neither creates nor empties a file.
 pub fn exhausted() {
     create(DIR, "file");
     let full = loop {

@@ -17,7 +17,7 @@ pub fn symlinks() {
     assert_eq!(works!(wasi::path_readlink(DIR, "link", buffer.as_mut_ptr(), 0)), 0);
     fails!(wasi::path_readlink(DIR, "target", buffer.as_mut_ptr(), 4), ERRNO_INVAL);
     fails!(wasi::path_readlink(DIR, "no", buffer.as_mut_ptr(), 4), ERRNO_NOENT);
-    // Followed only by who says so.
+    // Followed only with the flag.
     fails!(wasi::path_open(DIR, 0, "link", 0, 0, 0, 0), ERRNO_LOOP);
     works!(wasi::path_open(DIR, FOLLOW, "link", 0, 0, 0, 0));
     assert_eq!(works!(wasi::path_filestat_get(DIR, 0, "link")).filetype, wasi::FILETYPE_SYMBOLIC_LINK);
@@ -125,8 +125,8 @@ pub fn rename() {
     assert_eq!(works!(wasi::path_filestat_get(DIR, 0, "moved")).filetype, wasi::FILETYPE_SYMBOLIC_LINK);
 }
 
-/// The directory 4 has links that lead out of it, made by someone else: `up` to `..`, `out` to a file beside it, `absolute`
-/// to that file by its whole path, and `in`, which leads to a file in it by a way around.
+/// The directory 4 has links that the test made: `up` to `..`, `out` to a file beside it, `absolute` to that file by its absolute
+/// path, and `in`, which leads to a file within it through a path outside.
 pub fn escapes() {
     for dir in [READ_ONLY] {
         for path in

@@ -1,5 +1,5 @@
-//! Functions of WASI preview 1, called as they are, error code by error code. The first argument says which scenario. The
-//! directory 3 is empty at first and may be changed; 4, if it is there, may not, and has a file and a directory.
+//! Raw functions of WASI preview 1, error code by error code. The first argument is the scenario. Directory 3 is empty at first and
+//! writable. Directory 4, if it exists, is read-only and has a file and a directory.
 
 mod descriptors;
 mod directories;
@@ -13,12 +13,12 @@ mod strangers;
 mod streams;
 mod times;
 
-/// The directory that may be changed.
+/// The writable directory.
 pub const DIR: u32 = 3;
-/// The directory that may only be read.
+/// The read-only directory.
 pub const READ_ONLY: u32 = 4;
 
-/// All rights there are.
+/// All rights.
 pub const ALL: u64 = (1 << 30) - 1;
 
 /// Expects an error number.
@@ -55,7 +55,7 @@ pub fn open(dir: u32, path: &str, how: u16) -> u32 {
     works!(wasi::path_open(dir, 0, path, how, ALL, ALL, 0))
 }
 
-/// Opens a directory with the rights that the other one has.
+/// Opens a directory with all rights of its parent.
 pub fn open_dir(dir: u32, path: &str) -> u32 {
     let stat = works!(wasi::fd_fdstat_get(dir));
     let (base, inheriting) = (stat.fs_rights_base, stat.fs_rights_inheriting);
@@ -78,7 +78,7 @@ pub fn pread(fd: u32, bytes: &mut [u8], offset: u64) -> Result<usize, wasi::Errn
     unsafe { wasi::fd_pread(fd, &[wasi::Iovec { buf: bytes.as_mut_ptr(), buf_len: bytes.len() }], offset) }
 }
 
-/// The content of a file from where it is.
+/// The content of a file from its current position.
 pub fn rest(fd: u32) -> Vec<u8> {
     let (mut all, mut piece) = (Vec::new(), [0; 64]);
     loop {
@@ -131,6 +131,6 @@ fn main() {
         _ => panic!("no scenario {name}"),
     };
     scenario();
-    // Some have closed standard output.
+    // Some scenarios have closed standard output.
     let _ = write(1, format!("done: {name}\n").as_bytes());
 }

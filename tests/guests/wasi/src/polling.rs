@@ -49,11 +49,11 @@ pub fn polling() {
     assert_eq!(poll(&[]).err(), Some(wasi::ERRNO_INVAL));
     let many = vec![timeout(1, 1); 5000];
     assert_eq!(poll(&many).err(), Some(wasi::ERRNO_INVAL));
-    // Files are always ready; more than one may be told.
+    // Files are always ready; several may be reported.
     let file = open(DIR, "file", wasi::OFLAGS_CREAT);
     assert_eq!(told(&[readable(1, file), timeout(2, 60_000), writable(3, file)]), [(1, FINE), (3, FINE)]);
     assert_eq!(told(&[writable(1, 1), writable(2, 2), timeout(3, 60_000)]), [(1, FINE), (2, FINE)]);
-    // What is wrong with one is told of that one.
+    // An error of one subscription is reported for that one.
     assert_eq!(told(&[readable(1, 99), timeout(2, 60_000)]), [(1, wasi::ERRNO_BADF)]);
     assert_eq!(told(&[readable(1, 1)]), [(1, wasi::ERRNO_BADF)], "it cannot be read");
     assert_eq!(told(&[writable(1, 0)]), [(1, wasi::ERRNO_BADF)]);

@@ -1,4 +1,4 @@
-//! A name that leads in at one moment and out at the next, while everything is done through it that a path can be given to.
+//! A name leads into the directory at one moment and out of it at the next, while all functions that take a path use it.
 
 use std::time::{Duration, Instant};
 
@@ -6,8 +6,8 @@ use crate::{ALL, DIR, fails, rest, works, write};
 
 const FOLLOW: u32 = wasi::LOOKUPFLAGS_SYMLINK_FOLLOW;
 
-/// The directory has `x`, which is a directory or a symbolic link that leads out, by turns. In either place are `secret`,
-/// which says where it is, and `victim`. The second argument says for how many seconds.
+/// The directory has `x`, which is alternately a directory and a symbolic link that leads out. Both places have `secret`, which
+/// contains the place's name, and `victim`. The second argument is the number of seconds.
 pub fn race() {
     let seconds = std::env::args().nth(2).and_then(|seconds| seconds.parse().ok()).expect("seconds");
     let (end, mut inside, mut refused) = (Instant::now() + Duration::from_secs(seconds), 0u64, 0u64);

@@ -23,7 +23,7 @@ fn send(fd: u32, bytes: &[u8]) -> Result<usize, wasi::Errno> {
 pub fn server() {
     let stat = works!(wasi::fd_fdstat_get(LISTENER));
     assert_eq!(stat.fs_filetype, wasi::FILETYPE_SOCKET_STREAM);
-    // Who looks is told that it does not wait, and it does not.
+    // The flags report a non-blocking descriptor, and it does not block.
     assert_eq!(stat.fs_flags, wasi::FDFLAGS_NONBLOCK);
     fails!(wasi::sock_accept(LISTENER, 0), ERRNO_AGAIN);
     assert_eq!(works!(wasi::fd_filestat_get(LISTENER)).filetype, wasi::FILETYPE_SOCKET_STREAM);
@@ -53,7 +53,7 @@ pub fn server() {
     bytes.fill(0);
     assert_eq!(read(connection, &mut bytes), Ok(5));
     assert_eq!(&bytes[..5], b"hello");
-    // Nothing more yet: who does not wait is told so, and so is who polls.
+    // No more data yet: a non-blocking read and a poll report that.
     works!(wasi::fd_fdstat_set_flags(connection, wasi::FDFLAGS_NONBLOCK));
     assert_eq!(receive(connection, &mut bytes, 0), Err(wasi::ERRNO_AGAIN));
     let told = poll(&[readable(1, connection), writable(2, connection), timeout(3, 60_000)]).unwrap();
@@ -100,7 +100,7 @@ pub fn plain_server() {
 
     let listener = unsafe { std::net::TcpListener::from_raw_fd(LISTENER as i32) };
     println!("listening");
-    let (mut stream, _) = listener.accept().expect("it waits until someone comes");
+    let (mut stream, _) = listener.accept().expect("it blocks until a client connects");
     let mut question = String::new();
     stream.read_to_string(&mut question).expect("it waits until all is there");
     stream.write_all(question.to_uppercase().as_bytes()).expect("it is read");

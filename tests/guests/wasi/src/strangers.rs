@@ -1,4 +1,4 @@
-//! Every function with every pointer outside of the memory: `FAULT`, and nothing else happens.
+//! Every function with every pointer outside the memory returns `FAULT` and has no other effect.
 
 use crate::{DIR, open, works};
 

@@ -1,4 +1,4 @@
-//! The standard streams, and what is found by a name and is no file.
+//! The standard streams, pipes and devices.
 
 use crate::polling::{poll, readable, timeout};
 use crate::{DIR, READ_ONLY, fails, read, works, write};
@@ -67,7 +67,7 @@ pub fn fifo() {
         0
     ));
     assert_eq!(works!(wasi::fd_fdstat_get(pipe)).fs_filetype, wasi::FILETYPE_UNKNOWN);
-    // There is no writer yet: that is no end.
+    // No writer yet: that is not the end of the file.
     works!(wasi::fd_fdstat_set_flags(pipe, wasi::FDFLAGS_NONBLOCK));
     let mut bytes = [0; 10];
     assert_eq!(read(pipe, &mut bytes), Err(wasi::ERRNO_AGAIN));
@@ -82,7 +82,7 @@ pub fn fifo() {
     assert_eq!((told.len(), told[0].userdata), (1, 1));
     assert_eq!(read(pipe, &mut bytes), Ok(4));
     assert_eq!(read(pipe, &mut bytes), Ok(0), "now it has ended");
-    // Nobody reads the other one yet.
+    // The other pipe has no reader yet.
     let rights = wasi::RIGHTS_FD_WRITE;
     fails!(wasi::path_open(DIR, 0, "out", 0, rights, 0, wasi::FDFLAGS_NONBLOCK), ERRNO_NXIO);
     println!("writing");
@@ -90,7 +90,7 @@ pub fn fifo() {
     let mut written = 0;
     let content = vec![b'x'; 300_000];
     while written < content.len() {
-        written += write(out, &content[written..]).expect("someone reads");
+        written += write(out, &content[written..]).expect("there is a reader");
     }
     works!(wasi::fd_close(out));
 }
@@ -99,7 +99,7 @@ pub fn fifo() {
 pub fn devices() {
     let zero = works!(wasi::path_open(READ_ONLY, 0, "zero", 0, wasi::RIGHTS_FD_READ, 0, 0));
     let mut bytes = vec![1; 3 << 20];
-    let count = read(zero, &mut bytes).expect("there is no end to it");
+    let count = read(zero, &mut bytes).expect("the device is endless");
     assert!(count > 0 && bytes[..count].iter().all(|byte| *byte == 0));
     assert_eq!(
         works!(wasi::path_filestat_get(READ_ONLY, 0, "zero")).filetype,

@@ -70,7 +70,7 @@ pub fn clocks() {
     }
     works!(wasi::random_get(bytes.as_mut_ptr(), 0));
     works!(wasi::sched_yield());
-    // Signals that do nothing, that cannot be done, and that are none.
+    // Signals without effect, unsupported ones, and invalid numbers.
     works!(wasi::proc_raise(wasi::SIGNAL_NONE));
     works!(wasi::proc_raise(wasi::SIGNAL_CHLD));
     fails!(wasi::proc_raise(wasi::SIGNAL_STOP), ERRNO_NOTSUP);

@@ -1,4 +1,4 @@
-//! Requests made with `nightfly`: a client is a process, and makes one request after the other for all who have it.
+//! Requests with `nightfly`: a client is a process, and makes the requests of all its users one after the other.
 
 use std::time::Duration;
 

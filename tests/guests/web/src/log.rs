@@ -22,6 +22,6 @@ pub fn log() {
         });
         let () = task.result();
     }
-    // Nobody is told when a line is written: the last are, some time before this.
+    // The program is not notified when a line is written; this is long enough for the last ones.
     lunatic::sleep(Duration::from_millis(200));
 }

@@ -10,13 +10,13 @@ use loom::thread;
 
 /// What the queue is made of; here, the checker's.
 mod sync {
-    pub(super) use loom::sync::atomic::{AtomicPtr, Ordering};
+    pub(super) use loom::sync::atomic::{AtomicUsize, Ordering};
 
     pub(super) fn prefetch(_: usize) {}
 }
 
 #[allow(dead_code, unreachable_pub)] // The crate uses all of it, and shows some.
-#[path = "../src/process/queue.rs"]
+#[path = "../src/signal_queue.rs"]
 mod queue;
 
 use queue::{Queued, SignalQueue};
@@ -205,5 +205,70 @@ fn guarantee_30_a_name_is_noted_before_the_end_or_not_given() {
         let is_over = queue.is_closed();
         let was_seen = termination.join().unwrap();
         assert!(is_over || was_seen, "the name would outlive its owner");
+    });
+}
+
+/// A process whose signals are also handled by a thread outside, under the lock that a turn holds.
+struct Port {
+    queue: SignalQueue<Cell<u32>>,
+    queued: AtomicUsize,
+    handled: loom::sync::Mutex<Vec<u32>>,
+}
+
+impl Port {
+    fn send(&self, content: u32) {
+        if self.queue.push(signal(content)).is_ok_and(|has_to_be_queued| has_to_be_queued) {
+            assert_eq!(self.queued.fetch_add(1, Ordering::AcqRel), 0, "it is in one queue at most");
+        }
+    }
+
+    /// As a worker does it, if the process is in its queue.
+    fn run(&self) {
+        if self.queued.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return;
+        }
+        loop {
+            let mut handled = self.handled.lock().unwrap();
+            handled.extend(self.queue.take().map(|queued| queued.content.get()));
+            drop(handled);
+            if self.queue.rest() {
+                return;
+            }
+        }
+    }
+
+    /// As the thread outside does it.
+    fn look(&self) {
+        let mut handled = self.handled.lock().unwrap();
+        handled.extend(self.queue.take_early().map(|queued| queued.content.get()));
+    }
+}
+
+/// A thread outside takes what has arrived, while a sender sends and a worker has the process or is about to.
+#[test]
+fn signals_that_are_taken_early_are_handled_once_in_order_and_the_process_rests_afterwards() {
+    loom::model(|| {
+        let queue = SignalQueue::new();
+        drop(queue.take());
+        assert!(queue.rest());
+        let (queued, handled) = (AtomicUsize::new(0), loom::sync::Mutex::default());
+        let port = Arc::new(Port { queue, queued, handled });
+        let (sender, outside) = (port.clone(), port.clone());
+        let sending = thread::spawn(move || {
+            sender.send(1);
+            sender.send(2);
+            sender.run();
+        });
+        let looking = thread::spawn(move || {
+            outside.look();
+            outside.look();
+        });
+        sending.join().unwrap();
+        looking.join().unwrap();
+        port.run();
+        assert_eq!(*port.handled.lock().unwrap(), [1, 2]);
+        assert!(port.queue.is_idle(), "it rests");
+        port.look();
+        assert!(port.queue.is_idle(), "looking at one that rests changes nothing");
     });
 }

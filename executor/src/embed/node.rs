@@ -1,0 +1,485 @@
+//! A node in a program of somebody's own.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use lunatic_core::Extensions;
+use lunatic_core::config::ProcessConfig;
+use lunatic_core::node::{Node as CoreNode, Spawn, Terminals};
+use lunatic_core::process::{
+    EntryPoint, ExitObserver, Process, ProcessExit, ProcessTableFull, ProcessTemplate, Signal, Unstarted,
+};
+use lunatic_host::{Host, Services};
+use lunatic_jit::{Cache, FuncIndex, Value};
+use lunatic_resources::{Quota, QuotaExceeded, sys};
+use lunatic_scheduler::{Clock, Entropy, SystemClock, SystemEntropy};
+use lunatic_stdio::{Input, Output, Script};
+
+use crate::config::RuntimeConfig;
+use crate::error::{LoadError, RuntimeError};
+use crate::program::Program;
+use crate::runtime::{NodeTemplate, StandardStreams, settle, start_workers};
+
+use super::handle::send;
+use super::{Ended, Engine, EngineBuilder, Mailbox, ProcessHandle, Sandbox};
+
+/// Processes, and the threads that run them. Cheap to clone; when the last clone is dropped, its processes are ended and
+/// its threads have stopped.
+#[derive(Clone)]
+pub struct Node {
+    running: Arc<Running>,
+}
+
+struct Running {
+    node: Arc<CoreNode>,
+    engine: Engine,
+    workers: Mutex<Vec<JoinHandle<()>>>,
+    /// What ports may keep.
+    ports: Arc<ProcessConfig>,
+}
+
+/// How a node is built. Made by [`Node::builder`].
+#[must_use]
+pub struct NodeBuilder {
+    engine: Option<Engine>,
+    own_engine: EngineBuilder,
+    config: RuntimeConfig,
+    max_mailbox: u64,
+    clock: Box<dyn Clock>,
+    entropy: Box<dyn Entropy>,
+    stdin: Script,
+    stdout: Option<Box<dyn Write + Send>>,
+    stderr: Option<Box<dyn Write + Send>>,
+    on_exit: Option<ExitObserver>,
+}
+
+/// A function of a program in a sandbox. Cheap to clone.
+#[derive(Clone)]
+pub struct Function {
+    running: Arc<Running>,
+    template: Arc<ProcessTemplate>,
+    function: FuncIndex,
+    name: Arc<str>,
+}
+
+/// What a node has at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Processes that live, mailboxes among them.
+    pub processes: usize,
+    /// Sockets that are open.
+    pub sockets: usize,
+    /// Bytes that count against [`NodeBuilder::max_total_memory`]; 0 if there is no such limit.
+    pub total_memory: u64,
+}
+
+/// A process, as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// Its identifier, as guests know it.
+    pub id: u64,
+    /// Its registered name, or the function that it was spawned with.
+    pub name: Option<String>,
+    /// Bytes of its linear memory, when it was last suspended.
+    pub memory: u64,
+    /// Reductions that it had used, when it was last suspended.
+    pub reductions: u64,
+    /// Messages that wait for it.
+    pub messages: u64,
+    /// The function that it is in.
+    pub current_function: Option<String>,
+}
+
+/// Why a process was not spawned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The program exports no function of this name.
+    #[error("the program exports no function \"{0}\"")]
+    NoFunction(String),
+    /// The arguments do not fit the function's type.
+    #[error("the function \"{name}\" has the type {expected}, which the arguments do not fit")]
+    WrongArguments {
+        /// The function.
+        name: String,
+        /// Its type.
+        expected: String,
+    },
+    /// The sandbox cannot be set up: a directory cannot be opened, or a pattern fits no function.
+    #[error(transparent)]
+    Sandbox(#[from] RuntimeError),
+    /// The program was loaded by another engine than the node's.
+    #[error("the program was loaded by another engine than the node's")]
+    OtherEngine,
+    /// The sandbox's limit on processes is reached.
+    #[error(transparent)]
+    TooMany(#[from] QuotaExceeded),
+    /// There are no identifiers left.
+    #[error(transparent)]
+    TableFull(#[from] ProcessTableFull),
+}
+
+/// Why a call has no results.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The process was not spawned.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The process did not end normally.
+    #[error("the process ended without a result: {:?}", .0.kind)]
+    Exit(Arc<ProcessExit>),
+    /// A host function has made the call, and the process waits for something. A worker must not wait, so the process
+    /// was killed. Spawn it instead, and have it send its result.
+    #[error("a call that a host function makes cannot wait")]
+    Waits,
+}
+
+impl Node {
+    /// A node with the defaults: a worker for each processor, no limits, output thrown away, nothing to read.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder {
+            engine: None,
+            own_engine: Engine::builder(),
+            config: RuntimeConfig::default(),
+            max_mailbox: 64 << 20,
+            clock: Box::new(SystemClock::default()),
+            entropy: Box::new(SystemEntropy),
+            stdin: Script::default(),
+            stdout: None,
+            stderr: None,
+            on_exit: None,
+        }
+    }
+
+    /// The engine, which other nodes may share.
+    pub fn engine(&self) -> &Engine {
+        &self.running.engine
+    }
+
+    /// Loads a program, as [`Engine::load`] does.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub fn load(&self, wasm: &[u8]) -> Result<Program, LoadError> {
+        self.running.engine.load(wasm)
+    }
+
+    /// A function of a program in a sandbox, for calling or spawning it more than once.
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    pub fn function(
+        &self,
+        program: &Program,
+        export: &str,
+        sandbox: &Sandbox,
+    ) -> Result<Function, SpawnError> {
+        let Running { node, engine, .. } = &*self.running;
+        if !program.is_of(&engine.loader) {
+            return Err(SpawnError::OtherEngine);
+        }
+        let function = program.code.module().exported_function(export);
+        let function = function.ok_or_else(|| SpawnError::NoFunction(export.to_owned()))?;
+        let config = sandbox.config(&engine.loader.functions, engine.loader.max_stack())?;
+        let template = Arc::new(ProcessTemplate {
+            node: node.clone(),
+            code: config.capabilities.restrict(&program.code),
+            config: Arc::new(config),
+        });
+        Ok(Function { running: self.running.clone(), template, function, name: export.into() })
+    }
+
+    /// Spawns a process that runs an exported function.
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    pub fn spawn(
+        &self,
+        program: &Program,
+        export: &str,
+        args: &[Value],
+        sandbox: &Sandbox,
+    ) -> Result<ProcessHandle, SpawnError> {
+        self.function(program, export, sandbox)?.spawn(args)
+    }
+
+    /// Calls an exported function in a process of its own, on this thread, and returns its results. See
+    /// [`Function::call`].
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call(
+        &self,
+        program: &Program,
+        export: &str,
+        args: &[Value],
+        sandbox: &Sandbox,
+    ) -> Result<Vec<Value>, CallError> {
+        self.function(program, export, sandbox)?.call(args)
+    }
+
+    /// Opens a mailbox, to which processes can send.
+    ///
+    /// # Errors
+    /// When there are no identifiers left.
+    pub fn mailbox(&self) -> Result<Mailbox, SpawnError> {
+        let (code, entry) = self.running.engine.port();
+        let (node, config) = (self.running.node.clone(), self.running.ports.clone());
+        let template = Arc::new(ProcessTemplate { node, code, config });
+        Ok(Mailbox::new(self.running.node.open_port(template, entry)?))
+    }
+
+    /// Sends a message to a process, by its identifier.
+    ///
+    /// # Errors
+    /// [`Ended`] if there is no such process.
+    pub fn send(&self, process: u64, tag: i64, bytes: &[u8]) -> Result<(), Ended> {
+        send(&self.running.node, process, tag, bytes)
+    }
+
+    /// What the node has at the moment.
+    pub fn statistics(&self) -> Statistics {
+        let node = &self.running.node;
+        Statistics {
+            processes: node.table.len(),
+            sockets: Services::of(node).net().sockets(),
+            total_memory: node.total_memory.as_ref().map_or(0, |total| total.used()),
+        }
+    }
+
+    /// The processes that live, by their identifiers. Each is looked at between two of its turns.
+    pub fn processes(&self) -> Vec<ProcessInfo> {
+        let mut processes = self.running.node.table.all();
+        processes.sort_unstable_by_key(|process| process.id());
+        processes.iter().filter_map(|process| self.info(process)).collect()
+    }
+
+    fn info(&self, process: &Process) -> Option<ProcessInfo> {
+        /// How often a process that runs is tried to be looked at.
+        const ATTEMPTS: u32 = 10_000;
+        let registered = self.running.node.registry.lock().name_of(process.id()).map(ToOwned::to_owned);
+        let found = process.snapshot(ATTEMPTS)?;
+        Some(ProcessInfo {
+            id: process.id().to_guest(),
+            name: registered.or(found.entry),
+            memory: found.info.usage.memory,
+            reductions: found.info.usage.reductions,
+            messages: found.info.messages,
+            current_function: found.frames.first().and_then(|frame| frame.name.clone()),
+        })
+    }
+}
+
+impl Function {
+    /// Spawns a process that runs it with these arguments.
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    pub fn spawn(&self, args: &[Value]) -> Result<ProcessHandle, SpawnError> {
+        self.spawn_with(args, Extensions::default())
+    }
+
+    /// As [`Function::spawn`], with state that host functions find for the process.
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    pub fn spawn_with(&self, args: &[Value], state: Extensions) -> Result<ProcessHandle, SpawnError> {
+        let process = self.enter(args, state)?;
+        let handle = ProcessHandle::new((*process).clone(), process.watch());
+        process.start();
+        Ok(handle)
+    }
+
+    /// Calls it in a process of its own and returns its results.
+    ///
+    /// The process runs on this thread until it ends or waits for something; what it does after a wait, workers do. So a
+    /// call that does not wait takes no other thread. Blocks until the process has ended. While guest code runs,
+    /// signals are blocked on this thread. A host function may call too, as long as the process does not wait.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call(&self, args: &[Value]) -> Result<Vec<Value>, CallError> {
+        self.call_with(args, Extensions::default())
+    }
+
+    /// As [`Function::call`], with state that host functions find for the process.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn call_with(&self, args: &[Value], state: Extensions) -> Result<Vec<Value>, CallError> {
+        let process = self.enter(args, state)?;
+        let watch = process.watch();
+        let process = sys::with_signals_blocked(|| process.run_here());
+        if lunatic_scheduler::is_worker() && watch.get().is_none() {
+            // The workers that would go on with it may all be waiting here.
+            let _ = process.send(Signal::Kill);
+            return Err(CallError::Waits);
+        }
+        let exit = watch.wait();
+        if exit.kind.is_normal() {
+            Ok(Arc::try_unwrap(exit).map_or_else(|exit| exit.results.clone(), |exit| exit.results))
+        } else {
+            Err(CallError::Exit(exit))
+        }
+    }
+
+    /// What a process is made of. A limit on processes is each process's own, so one that has such a limit does not share
+    /// its configuration with others of the same function.
+    fn own_template(&self) -> Arc<ProcessTemplate> {
+        if self.template.config.quota.is_none() {
+            return self.template.clone();
+        }
+        let ProcessTemplate { node, code, config } = &*self.template;
+        let config = Arc::new(config.for_another_node());
+        Arc::new(ProcessTemplate { node: node.clone(), code: code.clone(), config })
+    }
+
+    fn enter(&self, args: &[Value], state: Extensions) -> Result<Unstarted, SpawnError> {
+        let expected = self.template.code.module().function_type(self.function);
+        if !expected.params.iter().copied().eq(args.iter().map(Value::ty)) {
+            let (name, expected) = (self.name.to_string(), expected.to_string());
+            return Err(SpawnError::WrongArguments { name, expected });
+        }
+        let template = self.own_template();
+        let place = template.config.quota.as_ref().map(Quota::take).transpose()?;
+        let spawn = Spawn {
+            template,
+            entry: EntryPoint { function: self.function, args: args.into() },
+            place,
+            spawner: None,
+            link: None,
+            hint: std::process::id(),
+            extensions: (!state.is_empty()).then(|| Box::new(state)),
+        };
+        Ok(self.running.node.spawn(spawn)?)
+    }
+}
+
+impl NodeBuilder {
+    /// Shares an engine, with its host functions and its programs. Without one, the node has an engine of its own.
+    pub fn engine(mut self, engine: &Engine) -> NodeBuilder {
+        self.engine = Some(engine.clone());
+        self
+    }
+
+    /// Declares host functions in the node's own engine; see [`EngineBuilder::host`].
+    pub fn host(mut self, declare: impl FnOnce(&mut Host)) -> NodeBuilder {
+        self.own_engine = self.own_engine.host(declare);
+        self
+    }
+
+    /// The cache of the node's own engine; see [`EngineBuilder::cache`].
+    pub fn cache(mut self, cache: Arc<Cache>) -> NodeBuilder {
+        self.own_engine = self.own_engine.cache(cache);
+        self
+    }
+
+    /// Worker threads, from 1 to 1,024. Default: one for each processor.
+    pub fn workers(mut self, workers: usize) -> NodeBuilder {
+        self.config = self.config.workers(workers);
+        self
+    }
+
+    /// Reductions that a process may use before the next one has its turn. Default: 100,000, a fraction of a millisecond.
+    pub fn slice(mut self, reductions: u64) -> NodeBuilder {
+        self.config = self.config.slice(reductions);
+        self
+    }
+
+    /// Bytes that all processes may have together.
+    pub fn max_total_memory(mut self, bytes: u64) -> NodeBuilder {
+        self.config = self.config.max_total_memory(Some(bytes));
+        self
+    }
+
+    /// Bytes of messages that may wait in a [`Mailbox`], after which it is closed. Default: 64 MiB.
+    pub fn max_mailbox(mut self, bytes: u64) -> NodeBuilder {
+        self.max_mailbox = bytes;
+        self
+    }
+
+    /// What processes take for the time.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> NodeBuilder {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Where guests' random numbers come from.
+    pub fn entropy(mut self, entropy: impl Entropy + 'static) -> NodeBuilder {
+        self.entropy = Box::new(entropy);
+        self
+    }
+
+    /// What processes read from standard input. Default: nothing.
+    pub fn stdin(mut self, script: Script) -> NodeBuilder {
+        self.stdin = script;
+        self
+    }
+
+    /// Where standard output goes; a thread writes it. Default: nowhere.
+    pub fn stdout(mut self, sink: impl Write + Send + 'static) -> NodeBuilder {
+        self.stdout = Some(Box::new(sink));
+        self
+    }
+
+    /// Where standard error and reports of crashes go; a thread writes it. Default: nowhere.
+    pub fn stderr(mut self, sink: impl Write + Send + 'static) -> NodeBuilder {
+        self.stderr = Some(Box::new(sink));
+        self
+    }
+
+    /// Calls this at the end of each process, crash or not, on the thread that ends it. It must not block.
+    pub fn on_exit(mut self, observer: impl Fn(&ProcessExit) + Send + Sync + 'static) -> NodeBuilder {
+        self.on_exit = Some(Box::new(observer));
+        self
+    }
+
+    /// Starts the node.
+    ///
+    /// # Errors
+    /// See [`RuntimeError`].
+    pub fn build(self) -> Result<Node, RuntimeError> {
+        let engine = self.engine.map_or_else(|| self.own_engine.build(), Ok)?;
+        let streams = StandardStreams {
+            stdin: Input::replayed(self.stdin),
+            stdout: output("stdout", self.stdout)?,
+            stderr: output("stderr", self.stderr)?,
+            terminals: Terminals::default(),
+        };
+        let ports = ProcessConfig { max_mailbox: Some(self.max_mailbox), ..Sandbox::new().config(&[], 0)? };
+        let ports = Arc::new(ports);
+        let template = NodeTemplate::of(&self.config, engine.loader.clone(), ports.clone())?;
+        let (node, workers) = template.build(self.clock, self.entropy, streams)?.into_parts();
+        if let Some(observer) = self.on_exit {
+            node.exits.observe(observer);
+        }
+        let workers = Mutex::new(start_workers(workers)?);
+        Ok(Node { running: Arc::new(Running { node, engine, workers, ports }) })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.node.scheduler().stop();
+        let workers = std::mem::take(self.workers.get_mut().unwrap_or_else(PoisonError::into_inner));
+        for worker in workers {
+            // An observer may have had the last clone: its thread is one of those that end.
+            if worker.thread().id() != std::thread::current().id() {
+                // A worker that panicked is our bug; the panic has been printed.
+                let _ = worker.join();
+            }
+        }
+        settle(&self.node);
+    }
+}
+
+fn output(name: &str, sink: Option<Box<dyn Write + Send>>) -> std::io::Result<Output> {
+    match sink {
+        Some(sink) => Output::start(name, sink),
+        None => Ok(Output::immediate(Box::new(std::io::sink()))),
+    }
+}
