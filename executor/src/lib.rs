@@ -19,6 +19,7 @@
 mod config;
 pub mod embed;
 mod error;
+mod inspect;
 #[cfg(feature = "jail")]
 mod jail;
 mod metrics;
@@ -34,11 +35,11 @@ mod runtime_tests;
 
 pub use config::{MAX_WORKERS, PreopenedDir, RuntimeConfig};
 pub use error::{LoadError, RuntimeError};
+pub use inspect::Inspector;
 #[cfg(feature = "jail")]
 pub use jail::{JailError, enter_jail};
 pub use lunatic_core::code::Memories;
 pub use lunatic_core::config::{MAX_STACK, MIN_STACK};
-pub use lunatic_core::inspect::Inspector;
 pub use lunatic_core::node::ExitStatus;
 pub use lunatic_host::capabilities::forbidden::fits;
 pub use lunatic_host::{func, overload};

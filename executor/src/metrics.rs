@@ -17,8 +17,8 @@ use mio::{Events, Interest, Poll, Token};
 
 use lunatic_core::node::Node;
 
-use lunatic_core::metrics::one;
 use lunatic_host::Services;
+use lunatic_metrics::one;
 
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 64;

@@ -29,9 +29,9 @@ use lunatic_scheduler::{Clock, SystemClock};
 
 use crate::config::{MAX_WORKERS, RuntimeConfig, first_process};
 use crate::error::{LoadError, RuntimeError};
+use crate::inspect::Inspector;
 use crate::metrics::MetricsServer;
 use crate::program::{Loader, Program};
-use lunatic_core::inspect::Inspector;
 use lunatic_core::node::{self, Backend, Due, ExitStatus, Node, Terminals};
 use lunatic_core::process::Signal;
 use lunatic_resources::sys;

@@ -341,6 +341,59 @@ fn by_default_a_process_may_use_nothing_but_itself() {
     assert_eq!(call("prestat", &Sandbox::new().dir(dir.path(), "/")).unwrap(), [Value::I32(0)]);
 }
 
+#[test]
+fn a_limit_on_processes_is_each_process_and_its_childrens_own() {
+    let (node, program) = node_and_plugin();
+    let sleeper = node.function(&program, "sleeper", &Sandbox::new().spawn(0)).unwrap();
+    let all: Vec<_> = (0..10).map(|_| sleeper.spawn(&[Value::I64(1 << 40)]).unwrap()).collect();
+    assert_eq!(node.statistics().processes, 10);
+    all.iter().for_each(|process| process.kill());
+}
+
+#[test]
+fn a_host_function_may_call_other_programs_of_its_node() {
+    // Set once the node is there: a function that returns, one that traps, one that waits.
+    static OTHERS: std::sync::OnceLock<[lunatic_executor::embed::Function; 3]> = std::sync::OnceLock::new();
+    let node = Node::builder()
+        .workers(1)
+        .host(|host| {
+            func!(host, "app", "other", CALL, |_: &mut Guest<'_>, number: i32| {
+                let [add, trap, wait] = OTHERS.get().expect("they were set");
+                let added = add.call(&[Value::I32(number), Value::I32(1)]);
+                let is_right = added.is_ok_and(|results| results == [Value::I32(number + 1)])
+                    && matches!(trap.call(&[]), Err(CallError::Exit(_)))
+                    && matches!(wait.call(&[Value::I64(1)]), Err(CallError::Waits));
+                u32::from(is_right)
+            });
+        })
+        .build()
+        .unwrap();
+    let caller = node
+        .load(&wasm(
+            r#"(module
+              (import "app" "other" (func $other (param i32) (result i32)))
+              (memory (export "memory") 1)
+              (func (export "run") (result i32) (local $i i32) (local $sum i32)
+                (loop $more
+                  (local.set $sum (i32.add (local.get $sum) (call $other (local.get $i))))
+                  (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 100))))
+                ;; A trap after nested calls is still this process's own.
+                (if (i32.ne (local.get $sum) (i32.const 100)) (then (unreachable)))
+                (i32.load (i32.const 65532)))
+              (func (export "trap") (drop (call $other (i32.const 1))) (unreachable)))"#,
+        ))
+        .unwrap();
+    let plugin = node.load(&wasm(PLUGIN)).unwrap();
+    let functions = ["add", "trap", "sleeper"].map(|name| node.function(&plugin, name, &Sandbox::new()).unwrap());
+    assert!(OTHERS.set(functions).is_ok());
+    let sandbox = Sandbox::new();
+    let process = node.spawn(&caller, "run", &[], &sandbox).unwrap();
+    assert_eq!(process.wait_for(PATIENCE).map(|exit| exit.results.clone()), Some(vec![Value::I32(0)]));
+    let trap = node.spawn(&caller, "trap", &[], &sandbox).unwrap();
+    let exit = trap.wait_for(PATIENCE).unwrap();
+    assert!(exit.report.as_ref().is_some_and(|report| report.contains("unreachable")), "{exit:?}");
+}
+
 /// Polls a future on this thread, which sleeps in between.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);

@@ -14,10 +14,11 @@ use crate::runtime::{
 };
 
 impl Engine {
-    /// An engine for the machine it runs on.
+    /// Creates an engine for this machine.
     ///
     /// # Errors
-    /// When Cranelift has no back end for it. An engine without a compiler (the crate's feature `compiler`) has no error.
+    /// Returns an error if Cranelift does not support the machine. Without the crate's feature `compiler`,
+    /// there is no error.
     pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
         #[cfg(feature = "compiler")]
         {
@@ -31,18 +32,18 @@ impl Engine {
 
 #[cfg(feature = "compiler")]
 impl Module {
-    /// Validates and compiles a module, with the default options.
+    /// Validates and compiles a module with the default options.
     ///
     /// # Errors
-    /// See [`CompileError`]; offsets are into `wasm`.
+    /// See [`CompileError`]. Offsets are into `wasm`.
     pub fn compile(engine: &Engine, wasm: &[u8]) -> Result<Module, CompileError> {
         Module::compile_with(engine, wasm, CompileOptions::default())
     }
 
-    /// As [`Module::compile`], with other options.
+    /// Compiles a module as [`Module::compile`] does, with other options.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Module::compile`].
     pub fn compile_with(
         engine: &Engine,
         wasm: &[u8],
@@ -51,10 +52,10 @@ impl Module {
         Module::compile_within(engine, wasm, options, &Budget::default())
     }
 
-    /// As [`Module::compile_with`], within a budget.
+    /// Compiles a module as [`Module::compile_with`] does, within a budget.
     ///
     /// # Errors
-    /// As there, [`CompileError::OverBudget`] and [`CompileError::Cancelled`] among them.
+    /// As [`Module::compile`], including [`CompileError::OverBudget`] and [`CompileError::Cancelled`].
     pub fn compile_within(
         engine: &Engine,
         wasm: &[u8],

@@ -75,7 +75,7 @@ pub use runtime::store::{
 };
 pub use runtime::sys::page_faults;
 pub use runtime::vm::memory_budget::TotalMemory;
-/// Hints for the processor, which the executor gives. They are no part of the stable interface.
+/// Hints for the processor, for the executor. Not part of the stable interface.
 #[doc(hidden)]
 pub use runtime::{perf::prefetch::prefetch, perf::working_set::WorkingSet};
 

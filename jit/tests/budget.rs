@@ -1,4 +1,4 @@
-//! Compiling is work that can be limited and stopped.
+//! Compilation can be limited and stopped.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ fn engine() -> Engine {
     Engine::new(EngineConfig::default()).unwrap()
 }
 
-/// A module of so many functions, large enough for several threads.
+/// A module with this number of functions, large enough for several threads.
 fn functions(count: usize) -> Vec<u8> {
     let body = "(local.set 0 (i32.div_u (i32.const 77777) (local.get 0)))".repeat(20);
     let function = format!("(func (param i32) (result i32) {body} (local.get 0))");
@@ -33,13 +33,13 @@ fn a_cancelled_compilation_stops() {
         (compiling.join().unwrap(), cancelled.elapsed())
     });
     assert!(matches!(result, Err(CompileError::Cancelled)), "{result:?}");
-    // All of it takes many seconds; this is generous for a machine that is busy with something else.
+    // Compiling all of it takes many seconds. The limit is generous, for a busy machine.
     assert!(waited < Duration::from_secs(5), "{waited:?}");
 }
 
 /// HOSTILE 15.
 #[test]
-fn a_deadline_is_kept() {
+fn compilation_stops_at_its_deadline() {
     let budget = Budget { deadline: Some(Deadline::new(|| true)), ..Budget::default() };
     let error =
         Module::compile_within(&engine(), &functions(1), CompileOptions::default(), &budget).unwrap_err();
@@ -59,9 +59,10 @@ fn the_size_of_the_code_is_limited() {
     }
 }
 
-/// What a module takes beside its code, it takes as long as it is loaded: names, data, tables and their contents.
+/// What a module takes in addition to its code, as long as it is loaded: names, data, tables and their
+/// contents.
 #[test]
-fn the_size_of_what_is_kept_beside_the_code_is_limited() {
+fn the_size_of_data_other_than_code_is_limited() {
     let engine = engine();
     let items = "$f ".repeat(100_000);
     let expressions = "(ref.null func) ".repeat(100_000);
@@ -87,7 +88,7 @@ fn the_size_of_what_is_kept_beside_the_code_is_limited() {
     }
 }
 
-/// Null entries are the same for all: a table of ten million of them, declared in a few bytes, is no memory.
+/// A table of ten million null entries, declared in a few bytes, takes no memory.
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "nothing tells how much is resident")]
 fn tables_of_nulls_take_no_memory() {
@@ -101,14 +102,15 @@ fn tables_of_nulls_take_no_memory() {
     let linked: Vec<_> = (0..20)
         .map(|_| Linker::<()>::new().link(&Module::compile(&engine, &wasm).unwrap()).unwrap())
         .collect();
-    // Twenty times 80 MB would be 1.6 GB. What other tests of this file take meanwhile is less than a quarter of it.
+    // Twenty times 80 MB would be 1.6 GB. Other tests of this file take less than a quarter of that at the
+    // same time.
     let took = resident().saturating_sub(before);
     assert!(took < 400 << 20, "{took} bytes");
     assert!(linked.iter().all(|linked| linked.host_bytes() < 100_000));
 }
 
 #[test]
-fn the_first_error_in_the_file_is_the_one_reported() {
+fn the_first_error_in_the_module_is_reported() {
     let bad = "(func (result i32) (i64.const 0))";
     let good = "(func (param i32) (local.set 0 (i32.add (local.get 0) (i32.const 77777))))".repeat(2_000);
     let text = format!("(module {good} {bad} {good} {bad} {good})");

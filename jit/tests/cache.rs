@@ -1,4 +1,4 @@
-//! Code from the cache does what freshly compiled code does, and nothing that lies in the directory can change that.
+//! Code from the cache does what freshly compiled code does, and nothing in the directory can change that.
 
 #![cfg(unix)]
 
@@ -13,8 +13,8 @@ use lunatic_jit::{
 };
 use tempfile::TempDir;
 
-/// Direct calls, indirect calls by short and by long types, a host function, memory, data, globals, a start function,
-/// and traps.
+/// Direct calls, indirect calls by short and by long types, a host function, memory, data, globals, a start
+/// function, and traps.
 const EVERYTHING: &str = r#"(module $everything
     (type $short (func (param i32) (result i32)))
     (type $long (func (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
@@ -39,14 +39,14 @@ const EVERYTHING: &str = r#"(module $everything
             (i32.const 5) (i32.const 6) (i32.const 7) (i32.const 8) (i32.const 9) (local.get 0)))
     (func (export "ceil") (param f64) (result f64) (f64.ceil (local.get 0))))"#;
 
-struct Place {
+struct TestCache {
     directory: TempDir,
     engine: Engine,
 }
 
-impl Place {
-    fn new() -> Place {
-        Place { directory: tempfile::tempdir().unwrap(), engine: engine() }
+impl TestCache {
+    fn new() -> TestCache {
+        TestCache { directory: tempfile::tempdir().unwrap(), engine: engine() }
     }
 
     fn cache(&self) -> Cache {
@@ -57,7 +57,7 @@ impl Place {
         CacheKey::new(&self.engine, CompileOptions::default(), &[wasm])
     }
 
-    /// Compiles a module into the cache; gives its key and its file.
+    /// Compiles a module into the cache, and returns its key and its file.
     fn fill(&self, wasm: &[u8]) -> (CacheKey, PathBuf) {
         let key = self.key(wasm);
         self.cache().compile(&self.engine, &key, wasm, &Budget::default()).unwrap();
@@ -81,7 +81,7 @@ fn tiny(number: i32) -> Vec<u8> {
     wat::parse_str(format!("(module (func (export \"f\") (result i32) (i32.const {number})))")).unwrap()
 }
 
-/// Runs all that a module of [`EVERYTHING`] does; what it says, in words.
+/// Calls all exports of a module of [`EVERYTHING`], and returns the outcomes as text.
 fn run(engine: &Engine, module: &Module) -> Vec<String> {
     let mut linker = Linker::<()>::new();
     linker.func("host", "twice", |_: &mut lunatic_jit::Caller<'_, ()>, n: i32| n * 2);
@@ -112,20 +112,20 @@ fn run(engine: &Engine, module: &Module) -> Vec<String> {
 
 #[test]
 fn code_from_the_cache_does_the_same() {
-    let place = Place::new();
+    let test = TestCache::new();
     let wasm = everything();
-    let fresh = Module::compile(&place.engine, &wasm).unwrap();
-    let expected = run(&place.engine, &fresh);
+    let fresh = Module::compile(&test.engine, &wasm).unwrap();
+    let expected = run(&test.engine, &fresh);
     assert_eq!(expected[0], "[I32(168)]");
     assert_eq!((&*expected[1], &*expected[3], &*expected[5]), ("[I32(42)]", "[I32(42)]", "[I32(9)]"));
     assert!(expected[2].starts_with("indirect call type mismatch"), "{expected:?}");
-    let (key, _) = place.fill(&wasm);
+    let (key, _) = test.fill(&wasm);
 
     // Another engine, in which the long types have other numbers.
     let other = engine();
     let long = "(module (type (func (param f32 f32 f32 f32 f32 f32 f32 f32 f32 f32 f32))))";
     let _occupant = Module::compile(&other, &wat::parse_str(long).unwrap()).unwrap();
-    let cached = place.cache().get(&other, &key).expect("it is there");
+    let cached = test.cache().get(&other, &key).expect("it is there");
     assert_eq!(run(&other, &cached), expected);
     assert_eq!(
         format!("{:?}", cached.exports().collect::<Vec<_>>()),
@@ -136,136 +136,136 @@ fn code_from_the_cache_does_the_same() {
 }
 
 #[test]
-fn long_types_are_told_apart_across_modules_of_one_engine() {
-    let place = Place::new();
+fn long_types_are_distinguished_across_modules_of_one_engine() {
+    let test = TestCache::new();
     let wasm = everything();
-    let (key, _) = place.fill(&wasm);
-    let cached = place.cache().get(&place.engine, &key).unwrap();
-    let fresh = Module::compile(&place.engine, &wasm).unwrap();
-    assert_eq!(run(&place.engine, &cached), run(&place.engine, &fresh));
+    let (key, _) = test.fill(&wasm);
+    let cached = test.cache().get(&test.engine, &key).unwrap();
+    let fresh = Module::compile(&test.engine, &wasm).unwrap();
+    assert_eq!(run(&test.engine, &cached), run(&test.engine, &fresh));
 }
 
 #[test]
 fn a_truncated_entry_is_a_miss_at_every_length_and_is_removed() {
-    let place = Place::new();
-    let (key, file) = place.fill(&tiny(1));
+    let test = TestCache::new();
+    let (key, file) = test.fill(&tiny(1));
     let whole = fs::read(&file).unwrap();
     for length in 0..whole.len() {
         fs::write(&file, &whole[..length]).unwrap();
-        assert!(place.cache().get(&place.engine, &key).is_none(), "{length}");
+        assert!(test.cache().get(&test.engine, &key).is_none(), "{length}");
         assert!(!file.exists(), "{length}");
     }
     fs::write(&file, [&whole[..], b"x"].concat()).unwrap();
-    assert!(place.cache().get(&place.engine, &key).is_none(), "too long");
+    assert!(test.cache().get(&test.engine, &key).is_none(), "too long");
     fs::write(&file, &whole).unwrap();
-    assert!(place.cache().get(&place.engine, &key).is_some(), "whole again");
+    assert!(test.cache().get(&test.engine, &key).is_some(), "whole again");
 }
 
 #[test]
-fn a_damaged_entry_is_a_miss_wherever_the_damage_is() {
-    let place = Place::new();
-    let (key, file) = place.fill(&tiny(1));
+fn an_entry_damaged_anywhere_is_a_miss() {
+    let test = TestCache::new();
+    let (key, file) = test.fill(&tiny(1));
     let whole = fs::read(&file).unwrap();
     for at in 0..whole.len() {
         for bit in [1, 0x80] {
             let mut damaged = whole.clone();
             damaged[at] ^= bit;
             fs::write(&file, &damaged).unwrap();
-            assert!(place.cache().get(&place.engine, &key).is_none(), "byte {at}");
+            assert!(test.cache().get(&test.engine, &key).is_none(), "byte {at}");
         }
     }
 }
 
 #[test]
 fn an_entry_under_another_name_is_a_miss() {
-    let place = Place::new();
-    let (_, file) = place.fill(&tiny(1));
-    let key = place.key(&tiny(2));
-    fs::copy(file, place.directory.path().join(format!("{key}.code"))).unwrap();
-    assert!(place.cache().get(&place.engine, &key).is_none());
+    let test = TestCache::new();
+    let (_, file) = test.fill(&tiny(1));
+    let key = test.key(&tiny(2));
+    fs::copy(file, test.directory.path().join(format!("{key}.code"))).unwrap();
+    assert!(test.cache().get(&test.engine, &key).is_none());
 }
 
 #[test]
 fn writers_of_the_same_entry_do_not_disturb_readers() {
-    let place = Place::new();
+    let test = TestCache::new();
     let wasm = everything();
-    let expected = run(&place.engine, &Module::compile(&place.engine, &wasm).unwrap());
-    let key = place.key(&wasm);
+    let expected = run(&test.engine, &Module::compile(&test.engine, &wasm).unwrap());
+    let key = test.key(&wasm);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let cache = place.cache();
+                let cache = test.cache();
                 for _ in 0..10 {
-                    cache.compile(&place.engine, &key, &wasm, &Budget::default()).unwrap();
-                    let module = cache.get(&place.engine, &key).expect("it is there from the first time on");
-                    assert_eq!(run(&place.engine, &module), expected);
+                    cache.compile(&test.engine, &key, &wasm, &Budget::default()).unwrap();
+                    let module = cache.get(&test.engine, &key).expect("it is there from the first time on");
+                    assert_eq!(run(&test.engine, &module), expected);
                 }
             });
         }
     });
-    assert_eq!(place.files(), 1, "one entry, and nothing unfinished");
+    assert_eq!(test.files(), 1, "one entry, and nothing unfinished");
 }
 
 #[test]
-fn what_was_not_used_for_longest_goes_first() {
-    let place = Place::new();
-    let filled: Vec<_> = (0..4).map(|number| place.fill(&tiny(number))).collect();
+fn the_least_recently_used_entry_is_evicted_first() {
+    let test = TestCache::new();
+    let filled: Vec<_> = (0..4).map(|number| test.fill(&tiny(number))).collect();
     let day = Duration::from_secs(24 * 3600);
     for (days, (_, file)) in [4, 3, 2, 1].into_iter().zip(&filled) {
         fs::File::open(file).unwrap().set_modified(SystemTime::now() - day * days).unwrap();
     }
-    // The oldest is used, and so is not the oldest any more.
-    assert!(place.cache().get(&place.engine, &filled[0].0).is_some());
-    let foreign = place.directory.path().join("notes.txt");
+    // The oldest entry is used, so it is not the least recently used one any more.
+    assert!(test.cache().get(&test.engine, &filled[0].0).is_some());
+    let foreign = test.directory.path().join("notes.txt");
     fs::write(&foreign, [0; 100_000]).unwrap();
-    let abandoned = place.directory.path().join(".unfinished-x");
+    let abandoned = test.directory.path().join(".unfinished-x");
     fs::write(&abandoned, "").unwrap();
     fs::File::open(&abandoned).unwrap().set_modified(SystemTime::now() - day).unwrap();
 
-    // Three small files of two blocks each.
-    let small = Cache::open(place.directory.path(), 3 * 8192).unwrap();
-    small.compile(&place.engine, &place.key(&tiny(9)), &tiny(9), &Budget::default()).unwrap();
+    // The size of three small files of two blocks each.
+    let small = Cache::open(test.directory.path(), 3 * 8192).unwrap();
+    small.compile(&test.engine, &test.key(&tiny(9)), &tiny(9), &Budget::default()).unwrap();
     let left: Vec<bool> = filled.iter().map(|(_, file)| file.exists()).collect();
     assert_eq!(left, [true, false, false, true]);
     assert!(foreign.exists() && !abandoned.exists());
 }
 
 #[test]
-fn what_is_larger_than_the_cache_is_not_kept() {
-    let place = Place::new();
-    let cache = Cache::open(place.directory.path(), 100).unwrap();
-    cache.compile(&place.engine, &place.key(&tiny(1)), &tiny(1), &Budget::default()).unwrap();
-    assert_eq!(place.files(), 0);
+fn an_entry_larger_than_the_cache_is_not_kept() {
+    let test = TestCache::new();
+    let cache = Cache::open(test.directory.path(), 100).unwrap();
+    cache.compile(&test.engine, &test.key(&tiny(1)), &tiny(1), &Budget::default()).unwrap();
+    assert_eq!(test.files(), 0);
 }
 
 #[test]
 fn a_directory_that_others_can_write_to_is_refused() {
-    let place = Place::new();
+    let test = TestCache::new();
     for mode in [0o777, 0o720, 0o702] {
-        fs::set_permissions(place.directory.path(), fs::Permissions::from_mode(mode)).unwrap();
-        let refused = Cache::open(place.directory.path(), 1).unwrap_err();
+        fs::set_permissions(test.directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let refused = Cache::open(test.directory.path(), 1).unwrap_err();
         assert!(matches!(refused, CacheError::NotPrivate { .. }), "{refused}");
     }
     let file = tempfile::NamedTempFile::new().unwrap();
     assert!(matches!(Cache::open(file.path(), 1), Err(CacheError::Io { .. })));
 }
 
-/// Only root can make a directory that somebody else owns.
+/// Only root can create a directory that another user owns.
 #[test]
-fn a_directory_of_somebody_else_is_refused() {
-    let place = Place::new();
-    if std::os::unix::fs::chown(place.directory.path(), Some(12345), None).is_ok() {
-        let refused = Cache::open(place.directory.path(), 1).unwrap_err();
+fn a_directory_of_another_user_is_refused() {
+    let test = TestCache::new();
+    if std::os::unix::fs::chown(test.directory.path(), Some(12345), None).is_ok() {
+        let refused = Cache::open(test.directory.path(), 1).unwrap_err();
         assert!(matches!(refused, CacheError::NotPrivate { .. }), "{refused}");
     }
 }
 
 #[test]
-fn what_is_made_is_for_its_owner_alone() {
-    let place = Place::new();
-    let path = place.directory.path().join("deep/cache");
+fn created_files_are_private() {
+    let test = TestCache::new();
+    let path = test.directory.path().join("deep/cache");
     let cache = Cache::open(&path, Cache::DEFAULT_LIMIT).unwrap();
-    cache.compile(&place.engine, &place.key(&tiny(1)), &tiny(1), &Budget::default()).unwrap();
+    cache.compile(&test.engine, &test.key(&tiny(1)), &tiny(1), &Budget::default()).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o700);
     for file in fs::read_dir(&path).unwrap() {
@@ -275,38 +275,38 @@ fn what_is_made_is_for_its_owner_alone() {
 
 #[test]
 fn an_entry_that_others_could_have_written_is_not_used() {
-    let place = Place::new();
-    let (key, file) = place.fill(&tiny(1));
+    let test = TestCache::new();
+    let (key, file) = test.fill(&tiny(1));
     fs::set_permissions(&file, fs::Permissions::from_mode(0o620)).unwrap();
-    assert!(place.cache().get(&place.engine, &key).is_none());
+    assert!(test.cache().get(&test.engine, &key).is_none());
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    assert!(place.cache().get(&place.engine, &key).is_some());
-    // Nor a link to one, nor what is no file.
-    let elsewhere = place.directory.path().join("elsewhere");
+    assert!(test.cache().get(&test.engine, &key).is_some());
+    // Nor a symbolic link to an entry, nor a directory.
+    let elsewhere = test.directory.path().join("elsewhere");
     fs::rename(&file, &elsewhere).unwrap();
     symlink(&elsewhere, &file).unwrap();
-    assert!(place.cache().get(&place.engine, &key).is_none());
+    assert!(test.cache().get(&test.engine, &key).is_none());
     fs::create_dir(&file).unwrap_or_default();
-    assert!(place.cache().get(&place.engine, &key).is_none());
+    assert!(test.cache().get(&test.engine, &key).is_none());
 }
 
 #[test]
-fn a_cache_that_is_gone_costs_nothing_but_time() {
-    let place = Place::new();
-    let cache = place.cache();
-    fs::remove_dir_all(place.directory.path()).unwrap();
-    let key = place.key(&tiny(1));
-    assert!(cache.get(&place.engine, &key).is_none());
-    cache.compile(&place.engine, &key, &tiny(1), &Budget::default()).unwrap();
+fn a_removed_cache_only_causes_recompilation() {
+    let test = TestCache::new();
+    let cache = test.cache();
+    fs::remove_dir_all(test.directory.path()).unwrap();
+    let key = test.key(&tiny(1));
+    assert!(cache.get(&test.engine, &key).is_none());
+    cache.compile(&test.engine, &key, &tiny(1), &Budget::default()).unwrap();
 }
 
 #[test]
 fn a_stack_overflow_in_cached_code_is_a_trap() {
-    let place = Place::new();
+    let test = TestCache::new();
     let wasm = wat::parse_str("(module (func $f (export \"f\") (call $f)))").unwrap();
-    let (key, _) = place.fill(&wasm);
-    let module = place.cache().get(&place.engine, &key).unwrap();
-    let mut store = Store::new(&place.engine, (), StoreLimits::default());
+    let (key, _) = test.fill(&wasm);
+    let module = test.cache().get(&test.engine, &key).unwrap();
+    let mut store = Store::new(&test.engine, (), StoreLimits::default());
     let instance = store.instantiate(&Linker::new().link(&module).unwrap()).unwrap();
     let trap = store.call(instance, module.exported_function("f").unwrap(), &[]).unwrap_err();
     assert!(matches!(trap.kind, TrapKind::StackOverflow), "{trap}");

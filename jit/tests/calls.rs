@@ -40,7 +40,7 @@ fn guest(wat: &str) -> Guest<()> {
 }
 
 #[test]
-fn values_of_every_type_go_in_and_out() {
+fn values_of_every_type_are_passed_and_returned() {
     let mut guest = guest(
         r#"(module (func (export "turn") (param i32 i64 f32 f64) (result f64 f32 i64 i32)
             local.get 3 local.get 2 local.get 1 local.get 0))"#,
@@ -65,13 +65,13 @@ fn a_trap_has_a_backtrace_with_function_names() {
     let names: Vec<_> = trap.backtrace.iter().map(|frame| frame.name.as_deref().unwrap_or("?")).collect();
     assert_eq!(names, ["innermost", "middle", "outer"]);
     assert!(trap.backtrace.iter().all(|frame| frame.offset.is_some()), "{:?}", trap.backtrace);
-    // The store is as good as before.
+    // The store is usable after the traps.
     assert!(guest.call("run", &[Value::I32(65532)]).is_ok());
 }
 
 /// HOSTILE 11.
 #[test]
-fn a_stack_overflow_is_a_trap_and_the_host_lives() {
+fn a_stack_overflow_is_a_trap_and_the_host_continues() {
     let mut guest = guest(
         r#"(module
             (func $deep (export "deep") (param i64) (result i64)
@@ -86,7 +86,7 @@ fn a_stack_overflow_is_a_trap_and_the_host_lives() {
 
 /// HOSTILE 12.
 #[test]
-fn a_host_call_near_the_end_of_the_stack_has_the_workers_stack() {
+fn a_host_call_near_the_end_of_the_stack_runs_on_the_workers_stack() {
     let mut linker = Linker::<u64>::new();
     linker.func("host", "use_stack", |caller: &mut Caller<'_, u64>| {
         // More than a whole process stack.
@@ -103,7 +103,7 @@ fn a_host_call_near_the_end_of_the_stack_has_the_workers_stack() {
 }
 
 #[test]
-fn host_functions_take_and_give_values_and_memory() {
+fn host_functions_take_and_return_values_and_access_memory() {
     let mut linker = Linker::<Vec<String>>::new();
     linker.func("host", "log", |caller: &mut Caller<'_, Vec<String>>, at: u32, length: u32| -> u64 {
         let (memory, data) = caller.memory_and_data().expect("it exports one");
@@ -120,9 +120,9 @@ fn host_functions_take_and_give_values_and_memory() {
     assert_eq!(guest.store.data(), &["hello"]);
 }
 
-/// HOSTILE 35, as far as the engine goes.
+/// HOSTILE 35, the part that concerns the engine.
 #[test]
-fn an_error_and_a_panic_of_a_host_function_end_the_call_only() {
+fn errors_and_panics_of_host_functions_end_only_the_call() {
     let mut linker = Linker::<()>::new();
     linker.func("host", "fail", |_: &mut Caller<'_, ()>| -> Result<(), HostError> { Err("no".into()) });
     linker.func("host", "panic", |_: &mut Caller<'_, ()>| -> () { panic!("out of order") });
@@ -142,7 +142,7 @@ fn an_error_and_a_panic_of_a_host_function_end_the_call_only() {
 }
 
 #[test]
-fn a_host_function_may_suspend_and_be_answered_later() {
+fn a_suspended_host_function_gets_its_result_later() {
     let mut linker = Linker::<u32>::new();
     linker.func("host", "ask", |caller: &mut Caller<'_, u32>, question: u32| -> HostCall<u32> {
         *caller.data_mut() = question;
@@ -191,9 +191,9 @@ fn memory_grows_across_slots_and_stops_at_the_limit() {
     assert_eq!(guest.store.memory_size(), 100 * 65536);
 }
 
-/// HOSTILE 43; `hostile.rs` has more of it.
+/// HOSTILE 43; `hostile.rs` has more tests of it.
 #[test]
-fn a_recycled_memory_holds_nothing_of_its_last_owner() {
+fn a_recycled_memory_contains_nothing_of_its_previous_owner() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let wat = r#"(module
         (memory 4)
@@ -218,7 +218,7 @@ fn a_recycled_memory_holds_nothing_of_its_last_owner() {
 }
 
 #[test]
-fn a_table_is_shared_until_it_is_changed() {
+fn a_table_is_shared_until_it_is_written() {
     let wat = r#"(module
         (type $number (func (result i32)))
         (table 4 funcref)
@@ -263,9 +263,9 @@ fn all_missing_imports_are_reported() {
 }
 
 #[test]
-fn more_results_than_registers() {
+fn a_function_returns_more_results_than_there_are_registers() {
     for count in [1, 7, 8, 9, 15, 16, 17, 1000] {
-        // Of all types in turn, so that each kind of register runs out; then through a direct and an indirect call.
+        // Of all types in turn, so that each kind of register runs out, and by a direct and an indirect call.
         let types = ["i32", "f64", "i64", "f32"].into_iter().cycle().take(count).collect::<Vec<_>>();
         let constants: Vec<_> =
             types.iter().enumerate().map(|(i, ty)| format!("({ty}.const {})", i + 1)).collect();

@@ -1,5 +1,5 @@
-//! Some hundred generated modules behave here as they do in an interpreter, instrumented or not. The fuzz
-//! target `differential` looks for more.
+//! About a hundred generated modules behave as in an interpreter, whether they are prepared or not. The fuzz
+//! target `differential` tries more.
 
 mod compare;
 
@@ -9,7 +9,7 @@ use compare::{Oracle, Random, Taste, compare, engine, generate, interpreter};
 
 const MODULES: u64 = 250;
 
-/// Bytes of entropy for a module; what lies beyond them the generator fills with its defaults.
+/// Bytes of entropy for a module. Beyond them, the generator uses its defaults.
 const ENTROPY: usize = 16 << 10;
 
 #[test]
@@ -21,9 +21,9 @@ fn generated_modules_behave_as_in_an_interpreter() {
         let bytes: Vec<u8> = (0..ENTROPY / 8).flat_map(|_| random.next().to_le_bytes()).collect();
         let taste = Taste { tame: seed % 2 == 0, relaxed: false };
         let Ok(wasm) = generate(&mut arbitrary::Unstructured::new(&bytes), taste) else { continue };
-        // Shown only if it fails.
+        // Shown only on failure.
         println!("seed {seed}, {} bytes", wasm.len());
-        // Without an oracle, the plain and the prepared module are compared.
+        // Without an oracle, the original and the prepared module are compared.
         let oracles: &[Oracle] = if taste.tame { &[] } else { &[interpreter::runs] };
         compared += compare(&engine, &wasm, seed, oracles);
         used.count(&wasm);
@@ -34,7 +34,8 @@ fn generated_modules_behave_as_in_an_interpreter() {
     assert!(modules.min(vectors).min(tail_calls).min(memories) >= 50, "the modules use too little: {used:?}");
 }
 
-/// How many modules use what; without a look, a setting of the generator that has no effect would not be noticed.
+/// The number of modules that use each feature. Without it, a setting of the generator that has no effect
+/// would go unnoticed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Used {
     modules: usize,

@@ -1,5 +1,5 @@
-//! Guests that mean harm, by the rows of the list of hostile input that no other test has: the others say in their
-//! comments which row they are about.
+//! Hostile guests, by the rows of docs/hostile.md that no other test covers. The other tests name their row
+//! in a comment.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn compile(engine: &Engine, wat: &str, options: CompileOptions) -> Module {
     Module::compile_with(engine, &wat::parse_str(wat).unwrap(), options).unwrap()
 }
 
-/// One instance in a store of its own.
+/// An instance in a store of its own.
 struct Process {
     store: Store<()>,
     instance: Instance,
@@ -43,8 +43,8 @@ impl Process {
 /// What a guest would read that gets the stack, the memory or the table of another one.
 const SECRET: i64 = 0x5ec2_e75e_c2e7_5ec2;
 
-/// Leaves secrets wherever a guest can: on a deep stack, in memory that it had from the start and that it grew (twice,
-/// so that a pooled one moves), in a table, in globals.
+/// Leaves secrets wherever a guest can: on a deep stack, in memory that it had from the start and that it has
+/// grown (twice, so that a pooled one moves), in a table, and in globals.
 fn leaver() -> String {
     let locals: String = (0..40).map(|_| "(local i64)").collect();
     let set: String = (1..41).map(|i| format!("(local.set {i} (i64.const {SECRET}))")).collect();
@@ -70,7 +70,7 @@ fn leaver() -> String {
     )
 }
 
-/// Looks for them in what it never wrote.
+/// Looks for secrets in everything that it has never written.
 fn finder() -> String {
     let locals: String = (0..100).map(|_| "(local i64)".to_owned()).collect();
     let or: String = (1..101).map(|i| format!("(local.get {i}) (i64.or)")).collect();
@@ -102,10 +102,10 @@ fn finder() -> String {
     )
 }
 
-/// HOSTILE 43: whoever gets the stack or the memory of a process that has ended finds nothing in it, whether little of
-/// it was used, which is zeroed, or much, which is given back.
+/// HOSTILE 43: the next owner of a process's stack or memory finds nothing in it, whether little of it was
+/// used, which is zeroed, or much, which is given back.
 #[test]
-fn nothing_is_left_of_a_process_for_the_next() {
+fn the_next_process_finds_no_data_of_the_previous_one() {
     let engine = engine();
     for options in all_options() {
         let leaver = compile(&engine, &leaver(), options);
@@ -127,8 +127,8 @@ fn nothing_is_left_of_a_process_for_the_next() {
     }
 }
 
-/// HOSTILE 17: a guest that grows its memory for ever gets what it may have, then -1, and goes on; a second memory is
-/// counted with the first.
+/// HOSTILE 17: a guest that grows its memory without end gets what its limit allows, then -1, and continues.
+/// A second memory counts towards the same limit.
 #[test]
 fn a_memory_bomb_ends_at_the_limit() {
     let wat = r#"(module (memory $a 1) (memory $b 1)
@@ -158,7 +158,7 @@ fn a_memory_bomb_ends_at_the_limit() {
     }
 }
 
-/// HOSTILE 18: as for memories, all tables together.
+/// HOSTILE 18: the same for all tables together.
 #[test]
 fn a_table_bomb_ends_at_the_limit() {
     let wat = r#"(module (table $a 1 funcref) (table $b 1 externref)
@@ -180,10 +180,10 @@ fn a_table_bomb_ends_at_the_limit() {
     assert_eq!(process.call("use", &[]).unwrap(), [Value::I32(991)]);
 }
 
-/// HOSTILE 18: segments that overlap a thousandfold are written one by one, into what the memory has; one that does not
-/// fit is a trap of that instance.
+/// HOSTILE 18: a thousand segments that overlap are written one by one, into memory that exists. A segment
+/// that does not fit traps.
 #[test]
-fn a_bomb_of_data_segments_writes_what_the_memory_has() {
+fn data_segments_write_no_more_than_the_memory() {
     let engine = engine();
     let full = format!("(data (i32.const 0) \"{}\")", "x".repeat(65_536)).repeat(500);
     let module = compile(&engine, &format!("(module (memory 1) {full})"), CompileOptions::default());
@@ -197,7 +197,7 @@ fn a_bomb_of_data_segments_writes_what_the_memory_has() {
     assert!(matches!(trap.kind, TrapKind::MemoryOutOfBounds), "{trap}");
 }
 
-/// Bodies that are small for what a compiler makes of them.
+/// Small bodies that are large for a compiler.
 fn blow_ups() -> Vec<(&'static str, String)> {
     let locals = |count: usize| "(local i64)".repeat(count);
     let sum = |count: usize| -> String { (0..count).map(|i| format!("(local.get {i}) i64.add ")).collect() };
@@ -207,13 +207,13 @@ fn blow_ups() -> Vec<(&'static str, String)> {
     let change: String =
         (0..1000).map(|i| format!("(local.set {i} (i64.add (local.get {i}) (i64.const {i})))")).collect();
     vec![
-        // Every local is carried around every loop.
+        // Every local is passed around every loop.
         ("locals and nested loops", format!("{} {} ", locals(1000), nested(1000, &change))),
         (
             "locals and loops in a row",
             format!("{} {}", locals(1000), nested(1, &sum_of(&sum(1000))).repeat(300)),
         ),
-        // All values live at once.
+        // All values are live at the same time.
         (
             "live values",
             format!(
@@ -243,9 +243,9 @@ fn sum_of(sum: &str) -> String {
     format!("(i64.const 0) {sum} drop")
 }
 
-/// HOSTILE 15: a single body, which no deadline interrupts, is refused or compiled in a time that can be waited for.
+/// HOSTILE 15: a single body, which no deadline interrupts, is refused or compiled in an acceptable time.
 #[test]
-fn a_single_function_cannot_take_for_ever() {
+fn a_single_function_compiles_in_bounded_time() {
     for (what, body) in blow_ups() {
         let wasm = wat::parse_str(format!("(module (func {body}))")).unwrap();
         let started = Instant::now();
@@ -259,5 +259,5 @@ fn a_single_function_cannot_take_for_ever() {
     }
 }
 
-/// Of a debug build on a machine that is busy with something else.
+/// Of a debug build on a busy machine.
 const LONGEST: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! A store that is used again is as a new one to the guest and to its embedder, whatever the one before has done, and
+//! A recycled store is like a new one to the guest and to the embedder, whatever the previous one did, and
 //! however it ended.
 
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use lunatic_jit::{
     MemoryLayout, Module, Progress, RawValue, Resume, Store, StoreLimits, TotalMemory, Value,
 };
 
-/// Each `f…` leaves something of another kind behind; `state` folds all that a guest can see of itself into a number.
+/// Each `f…` leaves something of another kind behind. `state` folds everything that a guest can observe of
+/// itself into a number.
 const GUEST: &str = r#"(module
     (import "h" "wait" (func $wait))
     (import "h" "call_back" (func $call_back))
@@ -78,10 +79,11 @@ const GUEST: &str = r#"(module
 
 const WAYS: usize = 16;
 
-/// Of these, those that change a table, which a store is not used again after, or may move the memory.
+/// Of these, the functions that change a table, after which a store is not recycled, or that may move the
+/// memory.
 const MOVING: [usize; 5] = [3, 4, 7, 8, 15];
 
-/// So many stores of a module are made new at a time, when so many have ended.
+/// The instances of a module that are renewed at a time, once this number has ended.
 const AT_A_TIME: usize = 8;
 
 fn linker() -> Linker<Arc<()>> {
@@ -100,7 +102,7 @@ fn linker() -> Linker<Arc<()>> {
 }
 
 fn linked(engine: &Engine, text: &str, memory: MemoryLayout) -> Linked<Arc<()>> {
-    // Charges, so that a loop without an end can be left.
+    // With charges, so that an infinite loop can be left.
     let wasm =
         lunatic_instrument::prepare(&wat::parse_str(text).unwrap(), &Default::default()).unwrap().bytes;
     let options = CompileOptions { memory, untrusted: false };
@@ -111,7 +113,7 @@ fn engine() -> Engine {
     Engine::new(EngineConfig { stack_size: 128 << 10, ..EngineConfig::default() }).unwrap()
 }
 
-/// A store with the instance that it was made with.
+/// A store with the instance that it was created with.
 struct Guest {
     store: Store<Arc<()>>,
     instance: Instance,
@@ -137,37 +139,37 @@ impl Guest {
         self.store.call(self.instance, self.module.exported_function("state").unwrap(), &[]).unwrap()
     }
 
-    /// Where its memory is.
+    /// Returns the address of its memory.
     fn address(&mut self) -> usize {
         self.store.memory_and_data(self.instance).unwrap().0.as_ptr().addr()
     }
 }
 
-/// So many stores as there are guests.
+/// Creates more stores than are renewed at a time.
 fn guests(linked: &Linked<Arc<()>>, data: &Arc<()>) -> Vec<Guest> {
     (0..AT_A_TIME).map(|_| Guest::new(linked, data)).collect()
 }
 
-/// Runs a function in several stores for as long as it runs by itself, and drops them, wherever that is. Where their
-/// memories were.
+/// Runs a function in several stores as long as it runs by itself, and drops them at that point. Returns the
+/// addresses of their memories.
 fn leave(linked: &Linked<Arc<()>>, function: &str, data: &Arc<()>) -> Vec<usize> {
     let mut guests = guests(linked, data);
     let addresses = guests.iter_mut().map(Guest::address).collect();
     for guest in &mut guests {
         guest.begin(function);
-        // Without an end, or to the end of its stack.
+        // Without an end, or to the end of the stack.
         (0..5).any(|_| !matches!(guest.resume(), Progress::Yielded));
     }
     addresses
 }
 
 #[test]
-fn whatever_a_store_has_done_the_next_one_is_new() {
+fn a_recycled_store_is_new_after_any_use() {
     for layout in [MemoryLayout::Pooled, MemoryLayout::Reserved] {
         let engine = engine();
         // Without an image of its data, and with one.
         let large = GUEST.replace("\"data\"", &format!("\"{}\"", "data".repeat(3000)));
-        // With a memory that can grow where it is.
+        // With a memory that can grow in place.
         let roomy = GUEST.replace("1 40)", "9 40)");
         for (text, size) in [(GUEST, 65_536), (&large, 65_536), (&roomy, 9 * 65_536)] {
             let linked = linked(&engine, text, layout);
@@ -199,7 +201,7 @@ fn whatever_a_store_has_done_the_next_one_is_new() {
 }
 
 #[test]
-fn the_last_ones_backtrace_results_debts_and_waiting_call_are_gone() {
+fn a_recycled_store_has_no_backtrace_results_or_debt_of_the_previous_one() {
     let engine = engine();
     let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
     let data = Arc::new(());
@@ -207,13 +209,13 @@ fn the_last_ones_backtrace_results_debts_and_waiting_call_are_gone() {
         leave(&linked, way, &data);
         for mut guest in guests(&linked, &data) {
             assert!(guest.store.backtrace().is_empty() && guest.store.results().is_empty());
-            // It would ask for a result if there were a host call to answer.
+            // It would ask for a result if a host call were suspended.
             guest.begin("f0");
             assert!(matches!(guest.resume(), Progress::Returned));
         }
         leave(&linked, way, &data);
         for mut guest in guests(&linked, &data) {
-            // Its first slice is a whole one: nothing is owed.
+            // Its first slice is a whole one: no debt remains.
             guest.begin("f12");
             assert!(matches!(guest.resume(), Progress::Yielded));
             assert!(guest.store.reductions() >= 10_000, "{}", guest.store.reductions());
@@ -222,7 +224,7 @@ fn the_last_ones_backtrace_results_debts_and_waiting_call_are_gone() {
 }
 
 #[test]
-fn limits_are_those_of_the_store_and_not_of_the_one_before() {
+fn a_recycled_store_has_its_own_limits() {
     let engine = engine();
     let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
     let data = Arc::new(());
@@ -255,7 +257,7 @@ fn limits_are_those_of_the_store_and_not_of_the_one_before() {
     drop(stores);
     let (mut store, instance) = with(&roomy);
     let grow = linked.module().exported_function("f8").unwrap();
-    // Thirty pages are too many, so the store behind them traps.
+    // Thirty pages exceed the limit, so the store after the growth traps.
     assert!(store.call(instance.unwrap(), grow, &[]).is_err());
     assert_eq!(total.used(), 1 << 16);
     drop(store);
@@ -263,7 +265,7 @@ fn limits_are_those_of_the_store_and_not_of_the_one_before() {
 }
 
 #[test]
-fn a_store_that_has_got_another_instance_is_no_spare() {
+fn a_store_with_a_second_instance_is_not_recycled() {
     let engine = engine();
     let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
     let data = Arc::new(());
@@ -272,7 +274,7 @@ fn a_store_that_has_got_another_instance_is_no_spare() {
         assert_eq!(instance.unwrap().index(), 0);
         assert_eq!(store.instantiate(&linked).unwrap().index(), 1);
     }
-    // Nor is one whose instance others could lead to.
+    // Nor is a store recycled whose instance others could refer to.
     for _ in 0..3 {
         let (mut store, instance) = Store::with_instance(&linked, data.clone(), StoreLimits::default());
         let export = store.export(instance.unwrap(), "memory").unwrap();
@@ -283,7 +285,7 @@ fn a_store_that_has_got_another_instance_is_no_spare() {
 }
 
 #[test]
-fn stores_are_taken_and_left_by_many_threads() {
+fn many_threads_take_and_drop_stores() {
     let engine = engine();
     let linked = linked(&engine, GUEST, MemoryLayout::Pooled);
     let data = Arc::new(());
@@ -298,7 +300,7 @@ fn stores_are_taken_and_left_by_many_threads() {
                 for round in 0..60 {
                     leave(linked, &format!("f{}", (round + seed) % 8), data);
                     for (number, mut guest) in guests(linked, data).into_iter().enumerate() {
-                        // Most look first and most end here; some do neither.
+                        // Most stores run first, and most end on this thread; some do neither.
                         if number % 3 != 0 {
                             assert_eq!(guest.state(), *expected);
                         }

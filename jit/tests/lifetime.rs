@@ -1,4 +1,4 @@
-//! A module goes away as a whole: code, tables and type numbers, with the last thing that uses it.
+//! A module is unloaded as a whole: code, tables and type numbers, with its last user.
 
 #![cfg(target_os = "linux")]
 
@@ -10,14 +10,14 @@ use lunatic_jit::{
     StoreLimits, Value,
 };
 
-/// These tests look at the whole process, so they run one after the other.
+/// These tests observe the whole process, so they run one after the other.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn engine() -> Engine {
     Engine::new(EngineConfig::default()).unwrap()
 }
 
-/// How many mappings are executable and without a file: code of modules.
+/// Returns the number of mappings that are executable and have no file: code of modules.
 fn code_mappings() -> usize {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let is_code = |line: &&str| {
@@ -31,13 +31,13 @@ fn mappings() -> usize {
     fs::read_to_string("/proc/self/maps").unwrap().lines().count()
 }
 
-/// Pages that are in memory.
+/// Returns the number of resident pages.
 fn resident() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     statm.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// A tiny module with a type that the engine has to number, and which is different each time.
+/// A tiny module with a type that the engine has to number, different for each number.
 fn tiny(number: usize) -> Vec<u8> {
     let types = (0..10).map(|bit| if number >> bit & 1 == 0 { "i32 " } else { "i64 " }).collect::<String>();
     wat::parse_str(format!(
@@ -68,7 +68,7 @@ fn code_is_unmapped_with_its_last_user() {
         let instance = store.instantiate(linked).unwrap();
         (store, instance)
     });
-    // With others that have ended and are kept, and one that ends when there is nobody left to keep it for.
+    // With others that have ended and are pooled, and one that ends when its free list is gone.
     last_user(|_, linked| {
         let stores: Vec<_> =
             (0..100).map(|_| Store::with_instance(linked, (), StoreLimits::default())).collect();
@@ -90,7 +90,7 @@ fn last_user(make: impl Fn(&Engine, &Linked<()>) -> (Store<()>, Instance)) {
     drop((module, clone));
     let (mut store, instance) = make(&engine, &linked);
     drop(linked);
-    // The instance alone keeps it, and a call that has begun and does not end.
+    // Only the instance keeps it alive, and a call that has begun and does not end.
     store.begin(instance, function, &[]).unwrap();
     assert_eq!(code_mappings(), before + 1);
     drop(store);
@@ -98,7 +98,7 @@ fn last_user(make: impl Fn(&Engine, &Linked<()>) -> (Store<()>, Instance)) {
 }
 
 #[test]
-fn a_modules_number_is_its_own() {
+fn module_ids_are_unique() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let engine = engine();
     let ids: Vec<_> = (0..100).map(|_| Module::compile(&engine, &tiny(0)).unwrap().id()).collect();
@@ -106,7 +106,7 @@ fn a_modules_number_is_its_own() {
 }
 
 #[test]
-fn thousands_of_modules_leave_nothing() {
+fn thousands_of_modules_leak_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     load_and_unload(5_000);
 }
@@ -114,12 +114,12 @@ fn thousands_of_modules_leave_nothing() {
 /// `cargo test --release -p lunatic-jit --test lifetime -- --ignored --nocapture`
 #[test]
 #[ignore = "takes minutes"]
-fn a_million_modules_leave_nothing() {
+fn a_million_modules_leak_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     load_and_unload(1_000_000);
 }
 
-/// Half of them are compiled, half come from the cache; all are run.
+/// Half of the modules are compiled, half come from the cache. All are run.
 fn load_and_unload(cycles: usize) {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::open(directory.path(), Cache::DEFAULT_LIMIT).unwrap();
@@ -143,7 +143,7 @@ fn load_and_unload(cycles: usize) {
         let results = store.call(instance.unwrap(), module.exported_function("f").unwrap(), &[]).unwrap();
         assert_eq!(results, [Value::I32((number / 2 % modules.len() * 16) as i32)]);
     };
-    // What the first ones leave in pools and in the allocator is kept for the others.
+    // What the first modules leave in pools and in the allocator is reused by the others.
     (0..cycles / 10).for_each(cycle);
     let (mappings_before, resident_before) = (mappings(), resident());
     (0..cycles).for_each(cycle);

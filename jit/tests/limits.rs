@@ -1,4 +1,4 @@
-//! Modules that ask for too much get an error, or what they ask for; never a panic, and never all memory.
+//! Modules that ask for too much get an error, or what they ask for: never a panic, and never all memory.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ fn compile(wat: &str) -> Result<Module, CompileError> {
     Module::compile(&engine(), &wat::parse_str(wat).unwrap())
 }
 
-/// What the engine says to a module that it refuses; it has to say where.
+/// Returns the error for a module that is refused, which has to say where.
 fn refusal(wat: &str) -> String {
     match compile(wat).unwrap_err() {
         CompileError::Unsupported { what, offset } => {
@@ -39,7 +39,7 @@ fn repeated(count: usize, item: impl Fn(usize) -> String) -> String {
 
 /// HOSTILE 18.
 #[test]
-fn tables_and_memories_are_limited_before_they_are_made() {
+fn tables_and_memories_are_checked_before_allocation() {
     let refused = refusal("(module (table 4000000000 funcref))");
     assert!(refused.contains("table"), "{refused}");
     let many = repeated(3, |_| "(table 9000000 funcref)".into());
@@ -54,7 +54,7 @@ fn tables_and_memories_are_limited_before_they_are_made() {
     assert_eq!(refusal(&format!("(module {imported})")), "more than 32 memories");
 }
 
-/// HOSTILE 17 and 18: at the start. `hostile.rs` has what grows.
+/// HOSTILE 17 and 18: at the start. `hostile.rs` tests growth.
 #[test]
 fn a_store_refuses_what_is_beyond_its_limits() {
     let engine = engine();
@@ -82,9 +82,9 @@ fn a_store_refuses_what_is_beyond_its_limits() {
     }
 }
 
-/// HOSTILE 17: several stores have their memories from one limit, until they are dropped.
+/// HOSTILE 17: several stores share a limit on their memories, until they are dropped.
 #[test]
-fn stores_have_their_memories_from_one_limit() {
+fn stores_share_a_memory_limit() {
     let engine = engine();
     let total = TotalMemory::new(5 << 16);
     let limits = StoreLimits { total: Some(total.clone()), ..StoreLimits::default() };
@@ -112,7 +112,7 @@ fn stores_have_their_memories_from_one_limit() {
 
 /// HOSTILE 14 and 18.
 #[test]
-fn many_of_everything_is_refused_with_the_place() {
+fn exceeded_limits_are_reported_with_their_offset() {
     let cases = [
         repeated(50_001, |_| "(global i32 (i32.const 0))".into()),
         repeated(50_001, |_| r#"(import "m" "g" (global i32))"#.into()),
@@ -129,9 +129,9 @@ fn many_of_everything_is_refused_with_the_place() {
     }
 }
 
-/// HOSTILE 14 and 18: just as many.
+/// HOSTILE 14 and 18: the largest numbers that are allowed.
 #[test]
-fn as_many_as_are_allowed_work() {
+fn the_largest_allowed_numbers_work() {
     let mut body = repeated(10_000, |i| format!(r#"(import "m" "f{i}" (func))"#));
     body += &repeated(49_999, |_| "(global i32 (i32.const 0))".into());
     body += r#"(global (export "last") i64 (i64.const 7)) (memory 1)"#;

@@ -1,4 +1,5 @@
-//! Where a memory lies is not to be seen: pooled or reserved, trusted or not, the same accesses work and trap.
+//! Where a memory lies cannot be observed: the same accesses work and trap in pooled and reserved memories,
+//! trusted and untrusted.
 
 use std::sync::Mutex;
 
@@ -39,7 +40,7 @@ impl Guest {
         Guest { store, instance, module }
     }
 
-    /// The bits of the result; `None` for an access out of bounds.
+    /// Returns the bits of the result; `None` for an access out of bounds.
     fn call(&mut self, name: &str, argument: u32) -> Option<Vec<Value>> {
         let function = self.module.exported_function(name).unwrap();
         match self.store.call(self.instance, function, &[Value::I32(argument as i32)]) {
@@ -54,7 +55,7 @@ impl Guest {
 }
 
 #[test]
-fn the_same_accesses_trap_wherever_the_memory_lies() {
+fn the_same_accesses_trap_in_every_memory_layout() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     for options in all_options() {
         let mut guest = Guest::new(&engine, ACCESSES, options);
@@ -87,7 +88,7 @@ fn the_same_accesses_trap_wherever_the_memory_lies() {
 
 /// HOSTILE 43.
 #[test]
-fn a_reserved_memory_is_new_to_its_next_owner_and_is_given_back() {
+fn a_reserved_memory_is_zeroed_and_given_back() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Reserved, untrusted: false };
     let _alone = MAPPINGS.lock().unwrap();
@@ -100,14 +101,14 @@ fn a_reserved_memory_is_new_to_its_next_owner_and_is_given_back() {
         guest.call("put", 65_000).unwrap();
         guest.call("put", 100_000).unwrap();
     }
-    // Other tests have some at the same time, and some are kept for the next.
+    // Other tests have some at the same time, and some are kept for later.
     assert!(mappings() < before + 50, "{before} mappings before, {} after", mappings());
 }
 
-/// Held by tests that count reservations or make very many.
+/// Held by tests that count reservations or create very many.
 static MAPPINGS: Mutex<()> = Mutex::new(());
 
-/// Mappings as large as reservations.
+/// Returns the number of mappings as large as reservations.
 fn mappings() -> usize {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let size = |line: &str| {
@@ -117,7 +118,7 @@ fn mappings() -> usize {
     maps.lines().filter(|line| size(line) > Some(1 << 30)).count()
 }
 
-/// HOSTILE 20: reservations run out with an error, and pooled memories go on.
+/// HOSTILE 20: when reservations run out, there is an error, and pooled memories still work.
 #[test]
 fn reservations_end_with_an_error() {
     let _alone = MAPPINGS.lock().unwrap();
@@ -134,7 +135,7 @@ fn reservations_end_with_an_error() {
     };
     assert!(matches!(error, InstantiateError::Exhausted(_)), "{error}");
     assert!(!engine.can_reserve());
-    // The same store goes on with a pooled memory, and what failed is not counted.
+    // The same store continues with a pooled memory, and the failed one is not counted.
     let pooled = Linker::new().link(&Module::compile(&engine, &wasm).unwrap()).unwrap();
     let before = store.memory_size();
     store.instantiate(&pooled).unwrap();

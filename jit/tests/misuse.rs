@@ -1,4 +1,4 @@
-//! Whatever safe code of an embedder does with a store, the worst that it gets is a panic.
+//! Whatever the safe code of an embedder does with a store, the worst outcome is a panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -31,7 +31,7 @@ fn panics(f: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(f)).is_err()
 }
 
-/// Two instances of it share their function records; `own` tells them apart.
+/// Two of its instances share their function records. `own` tells them apart.
 const GIVER: &str = r#"(module
     (global $own (mut i32) (i32.const 0))
     (global (export "held") funcref (ref.func $read))
@@ -50,7 +50,7 @@ const TAKER: &str = r#"(module
         (call_indirect $t (type $read) (i32.const 0))))"#;
 
 #[test]
-fn a_reference_given_to_another_instance_runs_in_its_own() {
+fn a_reference_passed_to_another_instance_runs_in_its_own() {
     let engine = engine();
     let (giver, taker) = (compile(&engine, GIVER), compile(&engine, TAKER));
     let mut store = store(&engine);
@@ -95,7 +95,7 @@ fn a_table_of_shared_records_may_be_imported() {
 }
 
 #[test]
-fn a_function_of_another_store_is_a_number_at_most() {
+fn a_function_of_another_store_is_only_a_number() {
     let engine = engine();
     let (giver, taker) = (compile(&engine, GIVER), compile(&engine, TAKER));
     let given = {
@@ -121,7 +121,7 @@ fn a_module_of_another_engine_is_refused() {
 }
 
 #[test]
-fn resuming_other_than_it_was_left_panics_and_changes_nothing() {
+fn resuming_with_the_wrong_kind_panics_and_changes_nothing() {
     let engine = engine();
     let module = compile(
         &engine,
@@ -154,7 +154,7 @@ fn resuming_other_than_it_was_left_panics_and_changes_nothing() {
     assert!(panics(|| drop(store.resume(value(), 1))), "it is over");
     assert!(panics(|| drop(store.resume(error(), 1))), "it is over");
 
-    // A trap while suspended, then a new call: nothing of the old one is left.
+    // A trap while suspended, then a new call: nothing of the old call remains.
     store.begin(instance, run, &[]).unwrap();
     assert!(matches!(store.resume(Resume::Continue, 1), Progress::Yielded));
     assert!(matches!(store.resume(Resume::Continue, 1), Progress::Suspended));
@@ -182,7 +182,7 @@ fn a_host_function_cannot_make_up_references() {
 }
 
 #[test]
-fn the_reserved_namespace_supplies_one_thing_only() {
+fn the_reserved_namespace_has_one_import() {
     let engine = engine();
     let link = |import: &str| {
         let module = compile(&engine, &format!("(module {METERING} {import})"));
@@ -205,7 +205,7 @@ fn the_reserved_namespace_supplies_one_thing_only() {
 }
 
 #[test]
-fn a_module_that_abuses_its_counter_hurts_itself_only() {
+fn a_module_that_abuses_its_counter_affects_only_itself() {
     let engine = engine();
     let module = compile(
         &engine,
@@ -255,8 +255,8 @@ fn a_host_function_may_run_another_store_and_both_trap_properly() {
     assert!(matches!(trap.kind, TrapKind::MemoryOutOfBounds), "{trap}");
 }
 
-/// The one kind takes and returns the counter in registers, the other does not: a call between them would mix up
-/// their arguments.
+/// Metered functions take and return the counter in registers, and unmetered ones do not: a call between them
+/// would mix up their arguments.
 #[test]
 fn metered_and_unmetered_functions_cannot_call_each_other() {
     let engine = Engine::new(EngineConfig::default()).unwrap();

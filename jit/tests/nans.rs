@@ -1,15 +1,17 @@
-//! The bits of NaNs: the same for every operation of an engine that is told so, whatever the processor would make.
+//! The bits of NaNs: with canonical NaNs they are the same for every operation, whatever the processor would
+//! produce.
 
 use lunatic_jit::{Engine, EngineConfig, Linker, Module, Store, StoreLimits, Value};
 
 const CANONICAL_32: u32 = 0x7fc0_0000;
 const CANONICAL_64: u64 = 0x7ff8_0000_0000_0000;
 
-/// Bits that no processor makes by itself: a signalling NaN with a payload, and a quiet one with the sign set.
+/// Bits that no processor produces by itself: a signalling NaN with a payload, and a quiet one with the sign
+/// set.
 const ODD_32: [u32; 2] = [0x7fa0_1234, 0xffc0_4321];
 const ODD_64: [u64; 2] = [0x7ff4_0000_0000_1234, 0xfff8_0000_0000_4321];
 
-/// The bits of what an operation makes of two arguments, the second of which it may not take.
+/// Returns the bits of the result of an operation on two arguments, of which it may ignore the second.
 fn call(canonical_nans: bool, code: &str, args: &[Value; 2]) -> Value {
     let engine = EngineConfig { canonical_nans, ..EngineConfig::default() };
     let engine = Engine::new(engine).expect("this machine is supported");
@@ -27,7 +29,7 @@ fn call(canonical_nans: bool, code: &str, args: &[Value; 2]) -> Value {
 }
 
 #[test]
-fn arithmetic_makes_one_nan() {
+fn arithmetic_produces_the_canonical_nan() {
     for operator in ["add", "sub", "mul", "div", "min", "max"] {
         for odd in ODD_32 {
             let code = format!("(f32.{operator} (local.get 0) (local.get 1))");
@@ -51,17 +53,18 @@ fn arithmetic_makes_one_nan() {
 }
 
 #[test]
-fn what_is_no_arithmetic_keeps_its_bits() {
-    // Moving a value and changing its sign are defined to the bit.
+fn operators_other_than_arithmetic_preserve_nan_bits() {
+    // The specification defines the bits of a value that is moved, or whose sign is changed.
     let args = ODD_64.map(Value::F64);
     assert_eq!(call(true, "(local.get 0)", &args), args[0]);
     assert_eq!(call(true, "(f64.neg (local.get 0))", &args), Value::F64(ODD_64[0] | 1 << 63));
 }
 
-/// Without the option the processor decides; if it made the same NaN, the tests above would test nothing.
+/// Without the option, the processor decides. If it produced the same NaN, the tests above would test
+/// nothing.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn without_it_the_bits_are_the_processors() {
+fn without_canonical_nans_the_bits_are_the_processors() {
     let code = "(f64.div (local.get 0) (local.get 1))";
     let zeros = [Value::F64(0), Value::F64(0)];
     assert_ne!(call(false, code, &zeros), Value::F64(CANONICAL_64));

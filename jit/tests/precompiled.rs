@@ -1,4 +1,4 @@
-//! Modules that were compiled to bytes do what freshly compiled modules do, and bytes that do not fit are refused.
+//! Precompiled modules do what freshly compiled modules do, and bytes that do not fit are refused.
 
 use lunatic_jit::{
     Budget, Caller, CompileOptions, Engine, EngineConfig, Linker, MemoryLayout, Module, PrecompiledError,
@@ -38,7 +38,7 @@ fn load(engine: &Engine, bytes: &[u8]) -> Result<Module, PrecompiledError> {
     unsafe { Module::from_precompiled(engine, bytes) }
 }
 
-/// What the exports of the guest do, in words.
+/// Calls the exports of the guest, and returns the outcomes as text.
 fn run(engine: &Engine, module: &Module) -> Vec<String> {
     let mut linker = Linker::<()>::new();
     linker.func("host", "twice", |_: &mut Caller<'_, ()>, n: i32| n * 2);
@@ -66,7 +66,7 @@ fn precompiled_code_does_what_compiled_code_does() {
             let wasm = wat::parse_str(GUEST).expect("it is valid");
             let compiled = Module::compile_with(&compiling, &wasm, options).expect("it is supported");
             let bytes = precompile(&compiling, options);
-            // Another engine, which numbers the long types otherwise.
+            // Another engine, which assigns other numbers to the long types.
             let running = engine(EngineConfig::default());
             let other = "(module (type (func (param f32 f32 f32 f32 f32 f32 f32 f32 f32 f32 f32))))";
             let _other =

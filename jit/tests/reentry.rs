@@ -1,5 +1,6 @@
-//! A host function calls the guest back: its traps come back to the host function, and whatever else a call does
-//! (yield, suspend, move, be dropped, call back again) it does there too.
+//! A host function calls the guest back. Traps of the nested call are reported to the host function, and
+//! everything else that a call can do (yield, suspend, move, be dropped, call back again) works in the nested
+//! call too.
 
 mod metered;
 
@@ -9,10 +10,10 @@ use lunatic_jit::{
 };
 use metered::{CHARGE, METERING};
 
-/// What `catch` answers for a call that trapped.
+/// The result of `catch` for a call that trapped.
 const CAUGHT: u64 = 1000;
 
-/// Trap kinds that have been caught, in order.
+/// The kinds of trap that were caught, in order.
 type Caught = Vec<String>;
 
 /// The error that `h.raise` raises, and that `catch` does not catch.
@@ -62,7 +63,7 @@ fn linker() -> Linker<Caught> {
             }))
         })
     });
-    // A call that is asked for and not waited for must not come back at the next suspension.
+    // A call that is requested but not waited for must not run at the next suspension.
     linker.func("h", "forget", |caller: &mut Caller<'_, Caught>| {
         let function = caller.module().exported_function("f0").unwrap();
         let _: HostCall<()> = caller.call_guest(function, &[], |_, _| panic!("it is not made"));
@@ -94,7 +95,7 @@ fn call(body: &str) -> (Result<Vec<Value>, TrapKind>, Caught) {
     let run = module.exported_function("run").unwrap();
     let result = store.call(instance, run, &[]).map_err(|trap| trap.kind);
     let caught = store.data().clone();
-    // Whatever happened, the store is as good as before.
+    // The store is usable after every outcome.
     if let Some(after) = module.exported_function("after") {
         assert_eq!(store.call(instance, after, &[]).unwrap(), [Value::I64(42)]);
     }
@@ -109,7 +110,7 @@ fn returns(body: &str) -> i64 {
 }
 
 #[test]
-fn every_kind_of_trap_comes_back_to_the_host_function() {
+fn every_kind_of_trap_is_reported_to_the_completion() {
     let kinds = [
         ("unreachable", "unreachable"),
         ("(i64.load (i32.const -1))", "out of bounds memory access"),
@@ -139,7 +140,7 @@ fn every_kind_of_trap_comes_back_to_the_host_function() {
 }
 
 #[test]
-fn results_arrive_and_several_calls_follow_each_other() {
+fn a_host_function_makes_several_calls_and_gets_their_results() {
     let body = r#"(global $n (mut i64) (i64.const 0))
         (func (export "f0") (result i64) CHARGE
             (global.set $n (i64.add (global.get $n) (i64.const 1))) (global.get $n))
@@ -151,7 +152,7 @@ fn results_arrive_and_several_calls_follow_each_other() {
 }
 
 #[test]
-fn an_error_that_is_not_caught_goes_through_every_call() {
+fn an_uncaught_error_ends_every_nested_call() {
     let body = r#"(func (export "f1") (result i64) CHARGE (call $raise) (i64.const 0))
         (func (export "f0") (result i64) CHARGE (call $catch (i64.const 1)))
         (func (export "after") (result i64) CHARGE (i64.const 42))
@@ -162,7 +163,7 @@ fn an_error_that_is_not_caught_goes_through_every_call() {
 }
 
 #[test]
-fn a_panic_of_the_completion_ends_the_guest_only() {
+fn a_panic_of_a_completion_ends_only_the_guest() {
     let body = r#"(func (export "f0") (result i64) CHARGE (i64.const 42))
         (func (export "after") (result i64) CHARGE (i64.const 42))
         (func (export "run") (result i64) CHARGE (call $panic_later) (i64.const 0))"#;
@@ -170,10 +171,10 @@ fn a_panic_of_the_completion_ends_the_guest_only() {
     assert!(matches!(result, Err(TrapKind::Host(error)) if error.to_string().contains("in the completion")));
 }
 
-/// Each call catches one in itself until there is no more: the innermost one's request is a stack overflow, which
-/// its own `catch` sees.
+/// Each call catches one nested in it, until the limit: the innermost request is a stack overflow, which its
+/// own `catch` reports.
 #[test]
-fn calls_in_calls_have_an_end() {
+fn nested_calls_are_limited_in_depth() {
     let body = r#"(global $depth (mut i64) (i64.const 0))
         (func (export "f0") (result i64) CHARGE
             (global.set $depth (i64.add (global.get $depth) (i64.const 1)))
@@ -186,7 +187,7 @@ fn calls_in_calls_have_an_end() {
 }
 
 #[test]
-fn a_call_in_a_call_yields_suspends_moves_and_goes_on() {
+fn a_nested_call_yields_suspends_moves_and_continues() {
     let body = r#"
         (func $count (export "f1") (result i64) (local $n i64) CHARGE
             (loop $again CHARGE
@@ -233,7 +234,7 @@ fn a_call_in_a_call_yields_suspends_moves_and_goes_on() {
 }
 
 #[test]
-fn a_store_with_calls_in_calls_can_be_dropped_anywhere() {
+fn a_store_with_nested_calls_can_be_dropped_at_any_point() {
     let body = r#"(func (export "f1") (result i64) CHARGE (loop $again CHARGE (br $again)) (i64.const 0))
         (func (export "f0") (result i64) CHARGE (call $catch (i64.const 1)))
         (func (export "run") (result i64) CHARGE (call $catch (i64.const 0)))"#;
@@ -247,7 +248,7 @@ fn a_store_with_calls_in_calls_can_be_dropped_anywhere() {
 }
 
 #[test]
-fn a_failed_suspension_inside_is_caught_outside() {
+fn a_failed_suspension_in_a_nested_call_is_caught_by_the_outer_one() {
     let body = r#"(func (export "f0") (result i64) CHARGE (call $wait))
         (func (export "run") (result i64) CHARGE (call $catch (i64.const 0)))"#;
     // `Store::call` fails every suspension.
@@ -257,7 +258,7 @@ fn a_failed_suspension_inside_is_caught_outside() {
 }
 
 #[test]
-fn a_caught_trap_costs_the_rest_of_the_slice_and_no_more() {
+fn a_caught_trap_costs_only_the_rest_of_the_slice() {
     let body = r#"(func (export "f0") (result i64) CHARGE unreachable)
         (func (export "run") (result i64) CHARGE (drop (call $catch (i64.const 0)))
             (loop $again CHARGE (br $again)) (i64.const 0))"#;
@@ -271,9 +272,9 @@ fn a_caught_trap_costs_the_rest_of_the_slice_and_no_more() {
     assert!((2000..2020).contains(&store.reductions()));
 }
 
-/// A guest that keeps a stack in its memory, as LLVM's do, does not lose what a trapped call had taken of it.
+/// A guest with a stack in its memory, as LLVM's have, does not lose what a trapped call had taken of it.
 #[test]
-fn a_caught_trap_gives_the_guests_own_stack_back() {
+fn a_caught_trap_restores_the_guests_stack_pointer() {
     let run = |name: &str| {
         let body = format!(
             r#"(global ${name} (mut i32) (i32.const 4096))
@@ -291,10 +292,10 @@ fn a_caught_trap_gives_the_guests_own_stack_back() {
     assert_eq!(run("other"), 4096 - 64 - 16, "other globals stay as the trap left them");
 }
 
-/// HOSTILE 27: while a call waits, the guest grows the memory in another, which waits too and ends on another thread. The
-/// memory has moved; the first call finds it where it is and as long as it is, and no longer.
+/// HOSTILE 27: while a call waits, the guest grows the memory in a nested call, which waits too and ends on
+/// another thread. The memory has moved. The first call finds it at its new address, with its new length.
 #[test]
-fn a_memory_that_grew_during_a_suspension_is_found_again() {
+fn a_memory_that_grew_during_a_suspension_is_reloaded() {
     let body = r#"(memory (export "memory") 1 100)
         (func (export "f0") (result i64) CHARGE
             (drop (memory.grow (i32.const 40)))
@@ -313,7 +314,7 @@ fn a_memory_that_grew_during_a_suspension_is_found_again() {
         store.begin(instance, function, &[Value::I32(at)]).unwrap();
         let mut how = Resume::Continue;
         let ended = loop {
-            // Each time by a thread of its own.
+            // Each time on a new thread.
             let progress;
             (store, progress) = std::thread::spawn(move || {
                 let progress = store.resume(how, 10);

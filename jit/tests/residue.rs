@@ -1,4 +1,5 @@
-//! A memory is new to its owner, whatever was done in its slot before: by whom, on which threads, and to which pages.
+//! A memory is new to its owner, whatever was done in its slot before: by which owner, on which threads, and
+//! to which pages.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -10,7 +11,8 @@ use lunatic_jit::{
     Value,
 };
 
-/// `put` writes a word, `get` reads one; `grow` adds pages. Its data is in the pages of [`DATA`], if it has some.
+/// `put` writes a word, `get` reads one, and `grow` adds pages. The data, if there is any, is in the pages of
+/// [`DATA`].
 fn text(has_data: bool) -> String {
     let bytes = "\\11".repeat((PAGE * (DATA.end - DATA.start)) as usize);
     let data = if has_data {
@@ -30,7 +32,7 @@ const FUNCTIONS: &str = r#"
     (func (export "get") (param i32) (result i64) (i64.load (local.get 0))))"#;
 
 const PAGE: u64 = 4096;
-/// Of these pages before it grows. It stays in its slot when it does.
+/// The number of these pages before the memory grows, which it does in its slot.
 const SMALL: u64 = 9 * 16;
 
 struct Guest {
@@ -67,7 +69,7 @@ impl Guest {
     }
 }
 
-/// A sequence of numbers that a seed decides.
+/// A sequence of numbers determined by a seed.
 struct Random(u64);
 
 impl Random {
@@ -79,14 +81,14 @@ impl Random {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that does what it is given, so that it has a history.
+/// A thread that runs jobs, so that it has a history.
 fn helper() -> Sender<Job> {
     let (jobs, given) = channel::<Job>();
     thread::spawn(move || given.into_iter().for_each(|job| job()));
     jobs
 }
 
-/// Runs something with a guest on another thread, and gives the guest back or drops it there.
+/// Runs a closure with a guest on another thread, and returns the guest or drops it there.
 fn elsewhere(
     helper: &Sender<Job>,
     mut guest: Guest,
@@ -102,10 +104,10 @@ fn elsewhere(
     answered.recv().unwrap()
 }
 
-/// Most owners touch the same pages, as processes of one program do, so most are given back without asking the system
-/// what they touched. The others touch anything, grow, move between threads, or end on another one.
+/// Most owners touch the same pages, as processes of one program do, so most slots are given back without
+/// asking the system. The others touch random pages, grow, move between threads, or end on another one.
 #[test]
-fn nothing_is_left_for_the_next_owner() {
+fn no_data_remains_for_the_next_owner() {
     owners_of_memories(false, false);
 }
 
@@ -115,17 +117,17 @@ fn the_next_owner_finds_the_modules_data() {
     owners_of_memories(true, false);
 }
 
-/// The same where not only the slot is the one that another had, but the store with all that is in it.
+/// The same for whole stores that are recycled.
 #[test]
-fn nothing_is_left_in_a_store_that_is_used_again() {
+fn no_data_remains_in_a_recycled_store() {
     owners_of_memories(false, true);
     owners_of_memories(true, true);
 }
 
-/// Stores that are used again and again on another thread than the one that takes and drops them: the one that takes them
-/// has no fault meanwhile, and so must not believe that it knows their pages.
+/// Stores that are used on another thread than the one that takes and drops them. The latter has no page
+/// fault meanwhile, and must not conclude that it knows the pages.
 #[test]
-fn nothing_is_left_by_a_thread_that_had_a_store_before() {
+fn no_data_remains_from_a_thread_that_used_the_store_before() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: false };
     let module = Module::compile_with(&engine, &wat::parse_str(text(false)).unwrap(), options).unwrap();
@@ -134,7 +136,7 @@ fn nothing_is_left_by_a_thread_that_had_a_store_before() {
     for round in 0..100 {
         let new = || Guest::new(&engine, &linked, false, true);
         let mut guests: Vec<Guest> = (0..8).map(|_| new()).collect();
-        // Another page each time, which the last one to have it has not touched.
+        // Another page each time, which the previous owner has not touched.
         let (last, page) = ((round + 49) % 50, round % 50);
         guests = guests
             .into_iter()
@@ -150,10 +152,11 @@ fn nothing_is_left_by_a_thread_that_had_a_store_before() {
     }
 }
 
-/// The other way round: stores that are taken and used on one thread, and dropped, and so renewed, on another. The thread
-/// that renews them has no fault between two renewals, and must not conclude that their users had none.
+/// The reverse: stores that are taken and used on one thread, and dropped, and so renewed, on another. The
+/// thread that renews them has no page fault between two renewals, and must not conclude that their users had
+/// none.
 #[test]
-fn nothing_is_left_in_a_store_that_another_thread_has_renewed() {
+fn no_data_remains_in_a_store_renewed_by_another_thread() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Pooled, untrusted: false };
     let module = Module::compile_with(&engine, &wat::parse_str(text(false)).unwrap(), options).unwrap();
@@ -181,13 +184,13 @@ fn owners_of_memories(has_data: bool, is_kept: bool) {
     let (first, second) = (helper(), helper());
     for seed in 0..4 {
         let mut random = Random(seed);
-        // What was written lately in a slot, where something could be left. Looking at other pages would make them
-        // resident, and then there would be nothing to be remembered.
+        // The pages that were written recently in a slot, where data could remain. Reading other pages would
+        // make them resident, and nothing would be remembered.
         let mut written_in = HashMap::new();
         for round in 0..4000 {
             let mut guest = Guest::new(&engine, &linked, has_data, is_kept);
             let written = written_in.entry(guest.address()).or_insert([3; 4]);
-            // Now and then it does nothing here at all, whatever it does on another thread.
+            // Sometimes it does nothing on this thread, whatever it does on another.
             if random.below(4) > 0 {
                 written.iter().filter(|&&page| page < SMALL).for_each(|&page| guest.assert_new(page));
                 for page in [3, 4, 30] {
@@ -211,12 +214,12 @@ fn owners_of_memories(has_data: bool, is_kept: bool) {
                 }
                 2 => elsewhere(&first, guest, true, put),
                 3 => elsewhere(&second, guest, false, put),
-                // There and back, and the last thing that happens is here.
+                // There and back, and the last access is on this thread.
                 4 => elsewhere(&second, guest, true, put).map(|mut guest| {
                     guest.call("put", 3 * PAGE);
                     guest
                 }),
-                // By the host, on another thread, without the guest's running there.
+                // By the host on another thread; the guest does not run there.
                 5 => elsewhere(&first, guest, true, move |guest| {
                     let (memory, ()) = guest.store.memory_and_data(guest.instance).unwrap();
                     memory[(page * PAGE) as usize] = 1;

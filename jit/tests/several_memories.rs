@@ -1,4 +1,5 @@
-//! Several memories in a module: each is its own, bulk operations go between them, and one may be imported twice.
+//! Several memories in a module: each has its own bytes, bulk operations work between them, and one may be
+//! imported twice.
 
 use lunatic_jit::{
     CompileOptions, Engine, EngineConfig, Instance, Linker, MemoryLayout, Module, Store, StoreLimits, Trap,
@@ -80,10 +81,10 @@ fn each_memory_has_its_own_bytes_length_and_limit() {
 }
 
 #[test]
-fn bulk_operations_between_memories_check_each_against_its_own_length() {
+fn bulk_operations_check_each_memory_against_its_own_length() {
     for options in all_options() {
         let mut guest = guest(options);
-        // More than a chunk, overlapping in numbers only.
+        // More than a chunk, with ranges that overlap only as numbers.
         guest.call("fill_b", &[0, 9, 131_072]).unwrap();
         guest.call("b_to_a", &[1, 65_000, 65_535]).unwrap();
         assert_eq!(guest.call("a", &[0]).unwrap(), [Value::I32(0x61)]);

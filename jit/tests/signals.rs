@@ -1,5 +1,5 @@
-//! Faults that are not the guest's are none of the engine's business. Alone in its process: signal handlers are
-//! the process's.
+//! Faults that are not the guest's are passed on. In a test binary of its own, because signal handlers belong
+//! to the process.
 #![cfg(unix)]
 
 use std::process::Command;
@@ -9,10 +9,10 @@ use lunatic_jit::{
     Caller, CompileOptions, Engine, EngineConfig, Linker, MemoryLayout, Module, Store, StoreLimits, TrapKind,
 };
 
-/// Set in the processes that the tests start.
+/// Set in the child processes of the tests.
 const ROLE: &str = "LUNATIC_JIT_SIGNAL_ROLE";
 
-/// What runs executables, if they do not run by themselves.
+/// The program that runs executables, if the system cannot.
 const RUNNER: &str = "LUNATIC_TEST_RUNNER";
 
 static SEEN: AtomicUsize = AtomicUsize::new(0);
@@ -22,11 +22,11 @@ extern "C" fn count(_: libc::c_int) {
 }
 
 fn raise() {
-    // SAFETY: whoever handles the signal returns or ends the process.
+    // SAFETY: the handler of the signal returns, or ends the process.
     unsafe { libc::raise(libc::SIGILL) };
 }
 
-/// A guest that traps, before and after its host function raises the signal that traps are made of.
+/// A guest that traps, before and after its host function raises the signal that traps use.
 fn run_guest() {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let wat = r#"(module (import "h" "raise" (func $raise)) (func (export "trap") unreachable)
@@ -42,14 +42,14 @@ fn run_guest() {
     }
 }
 
-/// Runs the named test of this file again in a process of its own; its exit status, and what it wrote.
+/// Runs a test of this file in a child process, and returns its output.
 fn again(test: &str) -> std::process::Output {
     again_as(test, "child")
 }
 
 fn again_as(test: &str, role: &str) -> std::process::Output {
     let this = std::env::current_exe().unwrap().into_os_string();
-    // An emulator's arguments, where the system cannot run the executable by itself.
+    // The arguments of an emulator, if the system cannot run the executable.
     let runner = std::env::var(RUNNER).unwrap_or_default();
     let mut command = runner.split_whitespace().map(Into::into).chain([this]);
     Command::new(command.next().unwrap())
@@ -65,7 +65,7 @@ fn is_child() -> bool {
 }
 
 #[test]
-fn an_earlier_handler_gets_what_is_not_the_guests_and_guests_still_trap() {
+fn a_previous_handler_gets_other_faults_and_guests_still_trap() {
     if is_child() {
         // SAFETY: the handler only counts.
         unsafe { libc::signal(libc::SIGILL, count as *const () as libc::sighandler_t) };
@@ -73,23 +73,23 @@ fn an_earlier_handler_gets_what_is_not_the_guests_and_guests_still_trap() {
         assert_eq!(SEEN.load(Ordering::Relaxed), 2);
         return;
     }
-    let output = again("an_earlier_handler_gets_what_is_not_the_guests_and_guests_still_trap");
+    let output = again("a_previous_handler_gets_other_faults_and_guests_still_trap");
     assert!(output.status.success(), "{output:?}");
 }
 
 /// HOSTILE 36.
 #[test]
-fn without_one_the_process_ends_by_the_signal() {
+fn without_a_previous_handler_the_signal_ends_the_process() {
     use std::os::unix::process::ExitStatusExt;
     if is_child() {
         return run_guest();
     }
-    let output = again("without_one_the_process_ends_by_the_signal");
+    let output = again("without_a_previous_handler_the_signal_ends_the_process");
     assert_eq!(output.status.signal(), Some(libc::SIGILL), "{output:?}");
 }
 
-/// A guest whose host function reads an address that is not mapped, or one of the guest's own guarded memory. Both are
-/// addresses that guests' faults are about; the code is not a guest's.
+/// A guest whose host function reads an unmapped address, or one in the guest's own guarded memory. A guest's
+/// fault may have either address, but here the code is not a guest's.
 fn run_wild(guarded: bool) {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let options = CompileOptions { memory: MemoryLayout::Reserved, untrusted: true };
@@ -102,7 +102,7 @@ fn run_wild(guarded: bool) {
         let guarded = *caller.data();
         let memory = caller.memory().unwrap();
         let behind = if guarded { memory.as_ptr_range().end } else { std::ptr::without_provenance(8) };
-        // SAFETY: it is not: this is the host's bug that must not pass for the guest's.
+        // SAFETY: none. This is the bug of a host that must not be taken for the guest's.
         let byte = unsafe { behind.read_volatile() };
         byte.into()
     });
@@ -115,10 +115,10 @@ fn run_wild(guarded: bool) {
     let _ = call("wild");
 }
 
-/// Written by the child just before it does wrong.
+/// Written by the child just before the bad access.
 const REACHED: &str = "the guest's own fault was a trap";
 
-/// HOSTILE 36: it aborts, and is never turned into a trap.
+/// HOSTILE 36: the process aborts; the fault is never turned into a trap.
 #[test]
 fn a_host_functions_wild_access_ends_the_process() {
     use std::os::unix::process::ExitStatusExt;

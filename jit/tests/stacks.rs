@@ -1,4 +1,5 @@
-//! Functions and the stacks that they run on: large functions run, and what cannot run is refused by name.
+//! Functions and their stacks: functions with large frames run, and a function that could never run is
+//! refused with its name.
 
 use lunatic_instrument::{Options, prepare};
 use lunatic_jit::{CompileError, Engine, EngineConfig, Linker, Module, Store, StoreLimits, TrapKind, Value};
@@ -22,7 +23,7 @@ fn run(engine: &Engine, wasm: &[u8], stack_size: Option<usize>, argument: i32) -
     result.map(|results| results[0]).map_err(|trap| trap.kind)
 }
 
-/// Locals that are changed under many conditions, as in an interpreter's main function.
+/// Locals that are changed under many conditions, as in the main function of an interpreter.
 fn changes(locals: u32, conditions: u32) -> String {
     let change = |condition: u32| -> String {
         let next = |local| local % locals + 1;
@@ -41,7 +42,7 @@ fn changes(locals: u32, conditions: u32) -> String {
     )
 }
 
-/// What [`changes`] computes.
+/// Computes what [`changes`] computes.
 fn changed(locals: usize, conditions: u32, argument: i32) -> i32 {
     let mut values = vec![0i32; locals + 1];
     for condition in 0..conditions {
@@ -56,7 +57,7 @@ fn changed(locals: usize, conditions: u32, argument: i32) -> i32 {
 }
 
 #[test]
-fn functions_that_are_large_in_proportion_to_their_code_run() {
+fn functions_with_large_frames_for_their_code_run() {
     let engine = engine(0);
     let body = |code: String| {
         format!(
@@ -81,10 +82,10 @@ fn functions_that_are_large_in_proportion_to_their_code_run() {
     }
 }
 
-/// Two kilobytes of nested loops that change many locals cannot be compiled well in any time, and done hastily they need a
-/// slot for each of a hundred thousand values.
+/// Two kilobytes of nested loops that change many locals cannot be optimised in any reasonable time, and
+/// baseline code needs a slot for each of a hundred thousand values.
 #[test]
-fn a_function_whose_frame_fits_no_stack_is_refused_by_name() {
+fn a_function_whose_frame_fits_no_stack_is_refused_with_its_name() {
     let (locals, depth) = (300, 300);
     let change: String =
         (0..locals).map(|i| format!("(local.set {i} (i32.add (local.get {i}) (i32.const {i})))")).collect();
@@ -98,24 +99,24 @@ fn a_function_whose_frame_fits_no_stack_is_refused_by_name() {
     let error = Module::compile(&engine(0), &wasm).unwrap_err();
     let message = error.to_string();
     let CompileError::Frame { function, name, frame, most } = error else { panic!("{message}") };
-    // Preparing has made it function 3.
+    // In the prepared module, it is function 3.
     assert_eq!((function, name.as_deref()), (2, Some("nested")));
     assert!(frame > most && most < 256 << 10 && most > 200 << 10, "{frame} {most}");
     assert!(message.starts_with(&format!("function 2 (nested) needs a frame of {frame} bytes")), "{message}");
-    // On a stack that is large enough, it runs.
+    // On a large enough stack, it runs.
     let large = engine(8 << 20);
     assert!(matches!(run(&large, &wasm, Some(8 << 20), 7), Ok(Value::I32(_))));
     assert!(matches!(run(&large, &wasm, None, 7), Err(TrapKind::StackOverflow)));
 }
 
 #[test]
-fn a_store_has_the_stack_that_it_asks_for() {
+fn a_store_gets_the_stack_size_that_it_asks_for() {
     const DEEP: &str = r#"(module (func $deep (export "run") (param i32) (result i32)
         (if (i32.eqz (local.get 0)) (then (return (i32.const 0))))
         (i32.add (call $deep (i32.sub (local.get 0) (i32.const 1))) (i32.const 1))))"#;
     let engine = engine(4 << 20);
     let wasm = prepared(DEEP);
-    // The smallest depth that is too much.
+    // The smallest depth that overflows.
     let depth = |stack_size| {
         let (mut works, mut fails) = (0, 2_000_000);
         while works + 1 < fails {

@@ -1,4 +1,4 @@
-//! A metered guest can be suspended in the middle of anything, resumed on another thread, and dropped there.
+//! A metered guest can be suspended at any point, resumed on another thread, and dropped there.
 
 mod metered;
 
@@ -22,7 +22,7 @@ fn engine() -> Engine {
 }
 
 #[test]
-fn an_infinite_loop_yields_moves_to_another_thread_and_dies_there() {
+fn an_infinite_loop_yields_moves_to_another_thread_and_is_dropped_there() {
     let engine = engine();
     let body = r#"(func $spin (export "spin") (loop $again CHARGE (br $again)))"#;
     let (module, mut store, instance) = start(&engine, body, &Linker::new());
@@ -46,8 +46,9 @@ fn an_infinite_loop_yields_moves_to_another_thread_and_dies_there() {
 }
 
 #[test]
-fn a_yield_clobbers_nothing() {
-    // Twelve integers and six floats that stay live across the yield, in a loop whose result depends on all.
+fn a_yield_preserves_all_registers() {
+    // Twelve integers and six floats that are live across the yield, in a loop whose result depends on all of
+    // them.
     let mut body = String::from(r#"(func (export "mix") (param $n i64) (result i64)"#);
     for i in 0..12 {
         body += &format!("(local $i{i} i64)");
@@ -85,7 +86,7 @@ fn a_yield_clobbers_nothing() {
 }
 
 #[test]
-fn the_count_is_exact_across_calls() {
+fn reductions_are_counted_exactly_across_calls() {
     let body = r#"
         (func $leaf CHARGE)
         (func (export "run") (param $n i32)
@@ -97,7 +98,7 @@ fn the_count_is_exact_across_calls() {
     let (module, mut store, instance) = start(&engine, body, &Linker::new());
     let run = module.exported_function("run").unwrap();
     store.call(instance, run, &[Value::I32(1000)]).unwrap();
-    // 10 at entry, and 10 for the loop and each of two leaves, a thousand times.
+    // 10 at entry, and a thousand times 10 for the loop and for each of two leaf functions.
     assert_eq!(store.reductions(), 10 + 30 * 1000);
     store.call_in_slices(instance, run, &[Value::I32(1000)], 7).unwrap();
     assert_eq!(store.reductions(), 2 * (10 + 30 * 1000));
@@ -120,7 +121,7 @@ fn a_host_function_charges_for_its_work() {
 }
 
 #[test]
-fn a_bulk_operation_yields_on_its_way() {
+fn a_bulk_operation_yields_between_chunks() {
     let body = r#"
         (memory 64)
         (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 4194304)))
@@ -141,8 +142,9 @@ fn a_bulk_operation_yields_on_its_way() {
 }
 
 #[test]
-fn short_bulk_operations_are_charged_as_long_ones_are() {
-    // A function of three reductions, and what a byte in 64 costs; sizes on both sides of where another routine begins.
+fn short_bulk_operations_cost_the_same_per_byte_as_long_ones() {
+    // A function of three reductions, and one reduction for 64 bytes; sizes on both sides of where another
+    // routine takes over.
     for count in [0, 63, 64, 6400, 65_535, 65_536, 65_537, 131_072] {
         for operation in [
             "(memory.fill (i32.const 0) (i32.const 1) (local.get 0))",
@@ -154,7 +156,7 @@ fn short_bulk_operations_are_charged_as_long_ones_are() {
             let (module, mut store, instance) = start(&engine, &body, &Linker::new());
             let run = module.exported_function("run").unwrap();
             store.begin(instance, run, &[Value::I32(count)]).unwrap();
-            // A slice of no reductions is used up by any work, and stays so: a yield for each chunk.
+            // A slice of no reductions is used up by any work, and stays used up: a yield for each chunk.
             let mut yields = 0;
             while let Progress::Yielded = store.resume(Resume::Continue, 0) {
                 yields += 1;
@@ -175,7 +177,7 @@ fn a_loop_of_short_bulk_operations_yields() {
     store.begin(instance, module.exported_function("run").unwrap(), &[]).unwrap();
     for turn in 1..=5 {
         assert!(matches!(store.resume(Resume::Continue, 10_000), Progress::Yielded));
-        // What a slice was overrun by is missing from the next.
+        // The overshoot of a slice is subtracted from the next.
         assert_eq!(store.reductions(), (turn * 10_000_u64).next_multiple_of(1024));
     }
 }
@@ -199,7 +201,7 @@ fn a_trap_after_a_yield_on_another_thread_is_still_a_trap() {
 }
 
 #[test]
-fn ten_thousand_suspended_guests_leave_nothing_behind() {
+fn ten_thousand_suspended_guests_leak_nothing() {
     let engine = engine();
     let body = r#"(memory 1) (func (export "spin") (loop $again CHARGE (br $again)))"#;
     let (module, first, _) = start(&engine, body, &Linker::new());
@@ -221,13 +223,14 @@ fn ten_thousand_suspended_guests_leave_nothing_behind() {
     }
 }
 
-/// Resident memory of this process. One round of the test above touches about 40 MiB.
+/// Returns the resident memory of this process. One round of the test above touches about 40 MiB.
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
 
-/// The counter is in a register when the fault happens. What was used since it was last stored must not be free.
+/// The counter is in a register when the fault happens. What was used since it was last stored must not be
+/// free.
 #[test]
 fn a_trap_costs_the_whole_slice() {
     let engine = engine();
@@ -239,7 +242,7 @@ fn a_trap_costs_the_whole_slice() {
     assert_eq!(store.reductions(), 1000);
 }
 
-/// What a bulk operation did in slices of `slice` reductions: how often it yielded, and its results.
+/// Runs a bulk operation in slices of `slice` reductions. Returns the number of yields, and the results.
 fn in_slices(body: &str, slice: u64) -> (usize, Vec<Value>) {
     let engine = engine();
     let (module, mut store, instance) = start(&engine, body, &Linker::new());
@@ -254,10 +257,10 @@ fn in_slices(body: &str, slice: u64) -> (usize, Vec<Value>) {
     unreachable!("it ends before that")
 }
 
-/// Each of these moves eight megabytes. A chunk of 64 KiB costs 1024 reductions, and more than that is never done in a
-/// slice of 1000.
+/// Each of these moves eight megabytes. A chunk of 64 KiB costs 1024 reductions, so a slice of 1000 never
+/// does more than one.
 #[test]
-fn bulk_operations_on_tables_and_data_yield_on_their_way() {
+fn bulk_operations_on_tables_and_data_yield_between_chunks() {
     const ENTRIES: usize = 1 << 20;
     let items = "$f ".repeat(ENTRIES);
     let full = |name: &str| {
@@ -345,8 +348,8 @@ fn a_table_copied_within_itself_in_chunks_keeps_its_order() {
     }
 }
 
-/// Data that lies too far apart to be shared is copied for each instance. Its first slices pay for that, so a process that spawns many
-/// such instances delays others by one copy at most.
+/// Data that is too scattered to be shared is copied for each instance. The first slices of the instance pay
+/// for that, so a process that spawns many of them delays others by one copy at most.
 #[test]
 fn the_first_slices_pay_for_data_that_was_copied() {
     let engine = engine();
@@ -360,7 +363,7 @@ fn the_first_slices_pay_for_data_that_was_copied() {
     let wat = format!("(module {METERING} {body})").replace("CHARGE", CHARGE);
     let module = Module::compile(&engine, &wat::parse_str(wat).unwrap()).unwrap();
     let linked = Linker::new().link(&module).unwrap();
-    // The second time, the store is a spare one.
+    // The second time, the store is a recycled one.
     for _ in 0..2 {
         let (mut store, instance) = Store::with_instance(&linked, (), StoreLimits::default());
         store.begin(instance.unwrap(), module.exported_function("run").unwrap(), &[]).unwrap();
@@ -368,16 +371,16 @@ fn the_first_slices_pay_for_data_that_was_copied() {
         while let Progress::Yielded = store.resume(Resume::Continue, 1000) {
             yields += 1;
         }
-        // Two megabytes, and 64 bytes for a reduction, are 32,768 reductions. Until they are paid for, it yields at each
-        // charge.
+        // Two megabytes, at 64 bytes a reduction, are 32,768 reductions. Until these are paid, it yields at
+        // each charge.
         assert_eq!(yields, 33);
         assert_eq!(store.reductions(), 600, "what it did itself is all that it has used");
     }
 }
 
-/// An embedder can give a guest that has much new memory shorter slices: touching it is not charged.
+/// An embedder can grant shorter slices to a guest with much new memory, because touching it is not charged.
 #[test]
-fn a_memory_that_grows_by_much_ends_the_slice() {
+fn growing_a_memory_by_megabytes_ends_the_slice() {
     let grow = |pages: u32| {
         format!(
             r#"(memory 1) (func (export "run") (result i32) CHARGE (drop (memory.grow (i32.const {pages})))

@@ -1,4 +1,4 @@
-//! Tail calls take no stack, whatever they call, and keep the count of reductions.
+//! Tail calls take no stack, whatever they call, and reductions stay counted.
 
 mod metered;
 
@@ -8,7 +8,7 @@ use lunatic_jit::{
 };
 use metered::{CHARGE, METERING};
 
-/// Even a frame of one word for each of these would be far more than a stack.
+/// Even with a frame of one word for each, the frames would be far larger than a stack.
 const DEPTH: i64 = 1_000_000;
 
 fn engine() -> Engine {
@@ -28,8 +28,8 @@ fn start<T: Send + 'static>(
     (module, store, instance)
 }
 
-/// Functions that call each other with few and many parameters, so that some are passed on the stack and its place
-/// for them changes with every call; vectors among them, which want it aligned.
+/// Functions that call each other with few and many parameters, so that some are passed on the stack and the
+/// room for them changes with every call; with vectors, which need it aligned.
 const DEEP: &str = r#"
     (type $many (func (param i64 i64 i64 i64 i64 i64 i64 i64 i64 v128 f64 i64) (result i64)))
     (table funcref (elem $few $many))
@@ -47,7 +47,7 @@ const DEEP: &str = r#"
                 (i64.add (i64x2.extract_lane 1 (local.get 9)) (i64.trunc_f64_s (local.get 10)))))))"#;
 
 #[test]
-fn a_million_calls_deep_take_no_stack() {
+fn a_million_tail_calls_take_no_stack() {
     let engine = engine();
     let (module, mut store, instance) = start(&engine, DEEP, &Linker::new(), ());
     let few = module.exported_function("few").unwrap();
@@ -61,7 +61,7 @@ fn a_million_calls_deep_take_no_stack() {
 }
 
 #[test]
-fn a_suspended_tail_call_has_the_callers_of_its_caller_behind_it() {
+fn the_backtrace_of_a_tail_call_continues_with_its_callers_caller() {
     let engine = engine();
     let body = r#"
         (func $outer (export "outer") (drop (call $middle)))
@@ -81,7 +81,7 @@ fn a_suspended_tail_call_has_the_callers_of_its_caller_behind_it() {
 }
 
 #[test]
-fn a_host_function_is_called_in_the_place_of_its_caller() {
+fn a_tail_call_of_a_host_function_replaces_its_caller() {
     let engine = engine();
     let mut linker = Linker::<u32>::new();
     linker.func("h", "add", |caller: &mut Caller<'_, u32>, a: u64, b: u64| -> u64 {
@@ -118,7 +118,7 @@ fn a_host_function_is_called_in_the_place_of_its_caller() {
     assert_eq!(store.reductions(), 2 * 10 * (1 + 2 * 1000));
 
     store.begin(instance, module.exported_function("wait").unwrap(), &[]).unwrap();
-    // Slices of 0 have left a debt behind.
+    // The slices of 0 have left a debt.
     assert!(matches!(store.resume(Resume::Continue, 1_000_000), Progress::Suspended));
     assert!(matches!(store.resume(Resume::Return(RawValue::from(77)), 100), Progress::Returned));
     assert_eq!(store.results(), [Value::I64(77)]);
@@ -140,7 +140,7 @@ fn the_charge_itself_may_be_a_tail_call() {
 }
 
 #[test]
-fn a_function_of_another_instance_is_called_in_the_place_of_its_caller() {
+fn a_tail_call_of_another_instance_replaces_its_caller() {
     let engine = engine();
     let compile = |body: &str| {
         let wat = format!("(module {METERING} {body})").replace("CHARGE", CHARGE);

@@ -1,5 +1,5 @@
-//! Vectors where the specification's suite does not look: at the borders, across a yield, at the edges of every kind
-//! of memory; and that relaxed operators do what they are said to do here.
+//! Vectors where the specification's tests do not look: at the borders, across a yield, at the edges of every
+//! kind of memory. And relaxed operators do what this engine says they do.
 
 mod metered;
 
@@ -9,7 +9,7 @@ use lunatic_jit::{
 };
 use metered::{CHARGE, METERING};
 
-/// Every byte is another.
+/// All bytes differ.
 const DISTINCT: u128 = 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100;
 
 struct Guest {
@@ -39,7 +39,7 @@ fn guest(body: &str) -> Guest {
 }
 
 #[test]
-fn host_functions_take_and_give_vectors() {
+fn host_functions_take_and_return_vectors() {
     let mut linker = Linker::<()>::new();
     linker.func("h", "turn", |_: &mut Caller<'_, ()>, first: u32, vector: u128, last: u64| -> u128 {
         vector.swap_bytes() ^ u128::from(first) ^ u128::from(last) << 64
@@ -61,8 +61,8 @@ fn host_functions_take_and_give_vectors() {
 }
 
 #[test]
-fn a_yield_keeps_all_of_every_vector() {
-    // More vectors than there are registers, all live across a yield in a loop whose result depends on each.
+fn a_yield_preserves_all_bits_of_vectors() {
+    // More vectors than there are registers, all live across a yield, in a loop whose result depends on each.
     const COUNT: usize = 40;
     let locals = (0..COUNT).map(|i| format!("(local $v{i} v128)")).collect::<String>();
     let start = (0..COUNT)
@@ -89,7 +89,7 @@ fn a_yield_keeps_all_of_every_vector() {
     }
 }
 
-/// Every access of a vector: its operator, its bytes, and whether it stores.
+/// Every vector access: its operator, its size in bytes, and whether it stores.
 const ACCESSES: [(&str, u32, bool); 22] = [
     ("v128.load", 16, false),
     ("v128.store", 16, true),
@@ -123,7 +123,7 @@ fn access(operator: &str, stores: bool, offset: u64) -> String {
 }
 
 #[test]
-fn accesses_of_vectors_are_guarded_wherever_the_memory_lies() {
+fn vector_accesses_are_checked_in_every_memory_layout() {
     let mut body = String::from(r#"(memory 1 1)"#);
     for (operator, _, stores) in ACCESSES {
         for offset in [0, 65_000, 0xffff_ffff] {
@@ -165,7 +165,7 @@ fn accesses_of_vectors_are_guarded_wherever_the_memory_lies() {
     }
 }
 
-/// Relaxed operators, and the strict expression over `$a`, `$b` and `$c` that each is here.
+/// Relaxed operators, and the strict expression over `$a`, `$b` and `$c` that each is equivalent to here.
 const RELAXED: [(&str, &str, usize); 20] = [
     ("i8x16.relaxed_swizzle", "(i8x16.swizzle A B)", 2),
     ("i32x4.relaxed_trunc_f32x4_s", "(i32x4.trunc_sat_f32x4_s A)", 1),
@@ -187,7 +187,7 @@ const RELAXED: [(&str, &str, usize); 20] = [
     ("i16x8.relaxed_q15mulr_s", "(i16x8.q15mulr_sat_s A B)", 2),
     (
         "i16x8.relaxed_dot_i8x16_i7x16_s",
-        // The even lanes and the odd ones, each sign-extended where it lies.
+        // The even lanes and the odd ones, each sign-extended in place.
         "(i16x8.add
             (i16x8.mul (i16x8.shr_s (i16x8.shl A (i32.const 8)) (i32.const 8))
                        (i16x8.shr_s (i16x8.shl B (i32.const 8)) (i32.const 8)))
@@ -201,8 +201,8 @@ const RELAXED: [(&str, &str, usize); 20] = [
     ),
 ];
 
-/// Vectors with something that a relaxed operator could go wrong about: NaN, infinities, both zeros, numbers out of
-/// range, lowest numbers, indices out of range; and what a small generator gives.
+/// Vectors that a relaxed operator could treat differently: NaN, infinities, both zeros, numbers out of
+/// range, lowest numbers, indices out of range; and random ones.
 fn interesting() -> Vec<u128> {
     let floats =
         |lanes: [f32; 4]| lanes.iter().rev().fold(0, |all, lane| all << 32 | u128::from(lane.to_bits()));
@@ -216,7 +216,7 @@ fn interesting() -> Vec<u128> {
         u128::from_ne_bytes([0x7f; 16]),
         floats([f32::NAN, -0.0, 0.0, f32::INFINITY]),
         floats([-1.5, 3e9, -3e9, 5e9]),
-        // Rounded once and twice, a product and a sum of these differ.
+        // Whether the intermediate result is rounded makes a difference for a product and a sum of these.
         floats([1.0 + f32::EPSILON, 1.0 - f32::EPSILON, 16_777_217.0, 0.1]),
         doubles([f64::NAN, -0.0]),
         doubles([-3e9, 5e9]),

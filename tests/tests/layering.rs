@@ -1,126 +1,168 @@
-//! The crates use each other in one direction.
+//! The direction of dependency between the crates, and where `unsafe` may be.
 //!
-//! Cargo forbids circles of dependencies, but accepts any other edge. The table lists which crates of this workspace each crate may
-//! use. Development dependencies are not restricted.
+//! Cargo refuses circles, and nothing else: a crate could come to depend on any crate below it. This is the list of what
+//! each crate may know. A new edge needs a reason, which belongs in ARCHITECTURE.md.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use lunatic_tests::guests::root;
 
-/// The directory of each crate, and the crates of this workspace that it may depend on.
-const LAYERS: &[(&str, &[&str])] = &[
+/// Each crate's folder and the crates of ours that it may depend on, lowest first.
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("instrument", &[]),
-    ("jit", &["lunatic-instrument"]),
+    ("jit", &["instrument"]),
     ("executor/resources", &[]),
-    ("executor/scheduler", &["lunatic-resources"]),
-    ("executor/net", &["lunatic-resources", "lunatic-scheduler"]),
-    ("executor/stdio", &["lunatic-resources"]),
-    ("executor/sqlite", &["lunatic-resources"]),
-    ("executor/core", &["lunatic-jit", "lunatic-resources", "lunatic-scheduler", "lunatic-stdio"]),
-    (
-        "executor/host",
-        &[CORE, "lunatic-jit", "lunatic-net", "lunatic-resources", "lunatic-scheduler", "lunatic-sqlite"],
-    ),
-    (
-        "executor/wasi",
-        &[
-            CORE,
-            HOST,
-            "lunatic-jit",
-            "lunatic-net",
-            "lunatic-resources",
-            "lunatic-scheduler",
-            "lunatic-stdio",
-        ],
-    ),
-    ("executor/simulation", &[CORE, "lunatic-jit", "lunatic-scheduler", "lunatic-stdio"]),
+    ("executor/metrics", &["resources"]),
+    ("executor/scheduler", &["resources"]),
+    ("executor/net", &["resources", "scheduler"]),
+    ("executor/stdio", &["resources"]),
+    ("executor/sqlite", &["resources"]),
+    ("executor/core", &["jit", "resources", "metrics", "scheduler", "stdio"]),
+    ("executor/host", &["jit", "resources", "metrics", "scheduler", "net", "sqlite", "core"]),
+    ("executor/wasi", &["jit", "resources", "scheduler", "net", "stdio", "core", "host"]),
+    ("executor/simulation", &["scheduler", "stdio", "core"]),
     (
         "executor",
         &[
-            "lunatic-instrument",
-            "lunatic-jit",
-            "lunatic-resources",
-            "lunatic-scheduler",
-            "lunatic-net",
-            "lunatic-stdio",
-            CORE,
-            HOST,
-            "lunatic-wasi",
-            "lunatic-simulation",
+            "instrument",
+            "jit",
+            "resources",
+            "metrics",
+            "scheduler",
+            "net",
+            "stdio",
+            "core",
+            "host",
+            "wasi",
+            "simulation",
         ],
     ),
-    ("cli", &["lunatic-instrument", "lunatic-executor"]),
+    ("cli", &["instrument", "executor"]),
 ];
 
-const CORE: &str = "lunatic-core";
-const HOST: &str = "lunatic-host";
+/// Crates that need neither Cranelift, nor SQLite, nor TLS, so that their tests are built in seconds.
+const LIGHT: [&str; 5] =
+    ["executor/resources", "executor/metrics", "executor/scheduler", "executor/net", "executor/stdio"];
 
-/// The crates of this workspace among the dependencies in a manifest.
-fn dependencies(manifest: &str) -> Vec<String> {
-    let mut shipped = false;
-    let mut found = Vec::new();
-    for line in manifest.lines() {
-        if line.starts_with('[') {
-            shipped = line.contains("dependencies]") && !line.contains("dev-dependencies");
-        } else if shipped && line.starts_with("lunatic-") {
-            let name = line.split(['.', ' ', '=']).next().expect("a split has a first part");
-            found.push(name.to_owned());
-        }
+/// Files in which `unsafe` may be, outside of `jit`, which has a test of its own.
+const UNSAFE: [&str; 3] = [
+    "executor/scheduler/src/prefetch.rs",
+    "executor/scheduler/src/signal_queue.rs",
+    "executor/sqlite/src/ffi/",
+];
+
+/// Lines of a crate's sources without their tests, above which it is to be split: about 6,000.
+const MAX_LINES: usize = 6_400;
+
+/// The dependencies of a crate that are not for its tests.
+fn dependencies(folder: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = text.parse().unwrap();
+    let of = |table: &toml::Table| match table.get("dependencies") {
+        Some(toml::Value::Table(dependencies)) => dependencies.keys().cloned().collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    let mut all: BTreeSet<String> = of(&manifest).into_iter().collect();
+    if let Some(toml::Value::Table(targets)) = manifest.get("target") {
+        all.extend(targets.values().filter_map(toml::Value::as_table).flat_map(of));
     }
-    found
+    all
 }
 
-/// The edges of a manifest that the table does not allow.
-fn forbidden(manifest: &str, allowed: &[&str]) -> Vec<String> {
-    dependencies(manifest).into_iter().filter(|name| !allowed.contains(&name.as_str())).collect()
+fn ours(folder: &str) -> BTreeSet<String> {
+    let name = |dependency: String| dependency.strip_prefix("lunatic-").map(String::from);
+    dependencies(folder).into_iter().filter_map(name).collect()
 }
 
 #[test]
-fn crates_depend_on_lower_layers_only() {
-    for (directory, allowed) in LAYERS {
-        let manifest = root().join(directory).join("Cargo.toml");
-        let manifest = std::fs::read_to_string(&manifest).expect("each crate of the table has a manifest");
-        assert_eq!(
-            forbidden(&manifest, allowed),
-            [""; 0],
-            "{directory} depends on crates that it must not use"
+fn each_crate_knows_only_crates_below_it() {
+    for (folder, allowed) in MAY_USE {
+        let used = ours(folder);
+        let beyond: Vec<_> = used.iter().filter(|name| !allowed.contains(&name.as_str())).collect();
+        assert!(beyond.is_empty(), "{folder} must not depend on {beyond:?}");
+        let superfluous: Vec<_> = allowed.iter().filter(|name| !used.contains(**name)).collect();
+        assert!(
+            superfluous.is_empty(),
+            "{folder} may depend on {superfluous:?} and does not: shorten the list"
         );
     }
 }
 
 #[test]
-fn every_published_crate_is_in_the_table() {
-    let mut manifests = BTreeSet::new();
-    collect(root(), 2, &mut manifests);
-    assert!(manifests.len() >= LAYERS.len(), "the crates were not found: {manifests:?}");
-    for directory in manifests {
-        let listed = LAYERS.iter().any(|(listed, _)| *listed == directory);
-        assert!(listed, "{directory} is not in the table of layers");
+fn the_list_goes_from_below_to_above() {
+    let mut below: Vec<&str> = Vec::new();
+    for (folder, allowed) in MAY_USE {
+        assert!(allowed.iter().all(|name| below.contains(name)), "{folder} comes before what it uses");
+        below.push(folder.rsplit('/').next().unwrap());
     }
 }
 
 #[test]
-fn a_planted_edge_is_found() {
-    let manifest =
-        "[dependencies]\nlunatic-jit.workspace = true\n\n[dev-dependencies]\nlunatic-cli.workspace = true\n";
-    assert_eq!(forbidden(manifest, &["lunatic-instrument"]), ["lunatic-jit"]);
-    let of_one_target = "[target.'cfg(unix)'.dependencies]\nlunatic-host = { path = \"../host\" }\n";
-    assert_eq!(forbidden(of_one_target, &[]), ["lunatic-host"]);
+fn light_crates_build_without_the_heavy_libraries() {
+    for folder in LIGHT {
+        let manifest = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        let heavy = ["cranelift-codegen", "libsqlite3-sys", "lunatic-jit", "lunatic-sqlite"];
+        assert!(heavy.iter().all(|name| !dependencies(folder).contains(*name)), "{folder}");
+        let rustls = manifest.lines().find(|line| line.starts_with("rustls"));
+        assert!(rustls.is_none_or(|line| line.contains("optional = true")), "{folder}");
+    }
 }
 
-/// The directories of the published packages below a directory, relative to the root.
-fn collect(directory: &Path, depth: usize, manifests: &mut BTreeSet<String>) {
-    let entries = std::fs::read_dir(directory).expect("the repository can be read").flatten();
-    for path in entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !path.ends_with("target")) {
-        if let Ok(manifest) = std::fs::read_to_string(path.join("Cargo.toml"))
-            && manifest.contains("publish.workspace = true")
-        {
-            let relative = path.strip_prefix(root()).expect("it is below the root");
-            manifests.insert(relative.display().to_string());
+#[test]
+fn production_code_has_no_peer_of_ours_in_its_path() {
+    for (folder, _) in MAY_USE {
+        let used = dependencies(folder);
+        for peer in ["wasmtime", "wasmer", "wasmi", "tokio"] {
+            assert!(!used.contains(peer), "{folder} depends on {peer}");
         }
-        if depth > 1 {
-            collect(&path, depth - 1, manifests);
+    }
+}
+
+/// The sources of a crate, without those of crates in folders below.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    fn collect(directory: &Path, found: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+                found.push((name, std::fs::read_to_string(&path).unwrap()));
+            }
         }
+    }
+    let mut found = Vec::new();
+    collect(&root().join(folder).join("src"), &mut found);
+    found
+}
+
+#[test]
+fn unsafe_code_is_where_it_may_be() {
+    for (folder, _) in MAY_USE.into_iter().filter(|(folder, _)| *folder != "jit") {
+        for (name, text) in sources(folder) {
+            let code = text.lines().map(|line| line.split("//").next().unwrap_or(line));
+            let is_unsafe = code.into_iter().any(|line| {
+                line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl")
+            });
+            assert!(!is_unsafe || UNSAFE.iter().any(|place| name.starts_with(place)), "{name}");
+        }
+        let has_places = UNSAFE.iter().any(|place| place.starts_with(&format!("{folder}/src")));
+        let root_file = format!("{folder}/src/lib.rs");
+        let text = sources(folder).into_iter().find(|(name, _)| *name == root_file).map(|(_, text)| text);
+        let level = if has_places { "#![deny(unsafe_code)]" } else { "#![forbid(unsafe_code)]" };
+        assert!(text.is_some_and(|text| text.contains(level)), "{root_file} says {level}");
+    }
+}
+
+#[test]
+fn no_crate_of_the_executor_is_larger_than_it_may_be() {
+    for (folder, _) in MAY_USE.into_iter().filter(|(folder, _)| folder.starts_with("executor")) {
+        let of_file = |(name, text): &(String, String)| {
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+            if name.ends_with("tests.rs") { 0 } else { code.lines().count() }
+        };
+        let lines: usize = sources(folder).iter().map(of_file).sum();
+        assert!(lines <= MAX_LINES, "{folder} has {lines} lines");
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod fast;
+mod instructions;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -18,6 +19,8 @@ usage: cargo xtask TASK [ARGUMENT…]
   ci [STEP…]      all steps of CI, or the given ones (.ci/run)
   bless           write golden files and the generated columns of executor/ABI.md anew
   layers          check that no crate or module uses one above it
+  instructions    count the instructions of a spawn, a message, a request and a write (needs valgrind)
+                  (OTHER…: beside those of other executables)
   publish-check   package every published crate, in dependency order, without building the packages
                   (--verify: build each package, too)";
 
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
             bless(&["lunatic-instrument", "--test", "golden"])
                 && bless(&["lunatic-host", "--lib", "the_table"])
         }
+        Some("instructions") => instructions::count(&rest),
         Some("layers") => run(cargo().args(["test", "--quiet", "--workspace", "--test", "layering"])),
         Some("publish-check") => publish_check(rest.contains(&"--verify")),
         _ => {

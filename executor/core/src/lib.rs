@@ -9,20 +9,18 @@
 //! | [`extensions`] | state of host functions in a process, by type |
 //! | [`machine`] | the seam for simulation |
 //! | [`fault`] | what a guest does wrong |
-//! | [`registry`], [`metrics`], [`inspect`], [`report`] | names, measurements, views for operators, reports of crashes |
+//! | [`registry`], [`report`] | names, reports of crashes |
 //!
 //! The core names no host function, no socket, no database and no simulator. It is an internal crate of
 //! `lunatic-executor`: its interface may change with every release.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod code;
 pub mod config;
 pub mod extensions;
 pub mod fault;
-pub mod inspect;
 pub mod machine;
-pub mod metrics;
 pub mod node;
 pub mod process;
 pub mod registry;

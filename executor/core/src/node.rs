@@ -13,13 +13,13 @@ use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::extensions::Extensions;
 use crate::machine::Machine;
-use crate::metrics::Metrics;
 use crate::process::{
     EntryPoint, Envelope, Exits, PortHandle, Process, ProcessId, ProcessTable, ProcessTableFull,
     ProcessTemplate, Relations, Sent, Signal, SignalNode, SpawnParams, Unstarted,
 };
 use crate::registry::Registry;
 use crate::total::Total;
+use lunatic_metrics::Metrics;
 use lunatic_resources::Permit;
 use lunatic_resources::{MemoryTotal, TimerCharge};
 use lunatic_scheduler::Clock;

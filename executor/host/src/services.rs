@@ -72,7 +72,7 @@ impl Services {
 
     /// Opens the network over a reactor, or one that has no sockets. To be called once, before there are processes.
     pub fn open_network(&self, registry: Option<mio::Registry>) -> Arc<Net> {
-        self.net.get_or_init(|| Arc::new(Net::new(registry, lunatic_jit::prefetch))).clone()
+        self.net.get_or_init(|| Arc::new(Net::new(registry))).clone()
     }
 
     /// The network.

@@ -26,6 +26,7 @@ mod source;
 mod sources;
 mod stream;
 mod tcp;
+#[cfg(feature = "tls")]
 mod tls;
 mod udp;
 
@@ -44,6 +45,7 @@ pub use socket::TryIo;
 pub use source::{Direction, Source};
 pub use stream::{Stream, Timeout, Timeouts};
 pub use tcp::{GivenListener, TcpListener, TcpStream};
+#[cfg(feature = "tls")]
 pub use tls::{TlsListener, TlsStream, client_config};
 pub use udp::UdpSocket;
 
@@ -61,19 +63,16 @@ pub struct Net {
     is_short: AtomicBool,
     /// Threads that look names up.
     pub resolvers: BlockingPool,
-    /// Has the processor fetch what is at an address.
-    prefetch: fn(usize),
 }
 
 impl Net {
-    /// A network over a reactor, or none. `prefetch` has the processor fetch what is at an address; it is a hint.
-    pub fn new(registry: Option<mio::Registry>, prefetch: fn(usize)) -> Net {
+    /// A network over a reactor, or none.
+    pub fn new(registry: Option<mio::Registry>) -> Net {
         Net {
             registry,
             sources: Sources::default(),
             is_short: AtomicBool::new(false),
             resolvers: BlockingPool::new(RESOLVER_THREADS),
-            prefetch,
         }
     }
 
@@ -120,7 +119,7 @@ impl Descriptors for Net {
     /// With many connections nothing of one that has been silent for a while is in a cache. What one step needs for all of
     /// them is fetched at once, before any of them takes it.
     fn ready(&self, ready: &[ReadinessEvent]) {
-        let sources = self.sources.get_all(ready.iter().map(|ready| ready.token), self.prefetch);
+        let sources = self.sources.get_all(ready.iter().map(|ready| ready.token));
         let mut told = SmallVec::<[Waiter; 16]>::new();
         for (source, ready) in sources.iter().zip(ready) {
             // A socket that was closed meanwhile is nobody's.

@@ -134,7 +134,8 @@ impl Source {
         }
     }
 
-    /// It may be ready, for another reason than the reactor's ready.
+    /// It may be ready, for another reason than the reactor's events.
+    #[cfg(any(test, feature = "tls"))] // What is buffered by TLS is ready though the descriptor is not.
     pub(super) fn ready(&self, readiness: Readiness) {
         let mut told: SmallVec<[Waiter; 2]> = SmallVec::new();
         self.change(readiness, &mut told);

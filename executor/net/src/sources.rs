@@ -48,12 +48,11 @@ impl Sources {
     pub(super) fn get_all(
         &self,
         tokens: impl Iterator<Item = u64> + Clone,
-        prefetch: fn(usize),
     ) -> SmallVec<[Option<Arc<Source>>; 16]> {
         let slots = self.lock();
         // To take one is to count it, which waits for it to be fetched.
         tokens.clone().filter_map(|token| slots.find(token)).for_each(|source| {
-            prefetch(Arc::as_ptr(source).addr());
+            lunatic_scheduler::prefetch(Arc::as_ptr(source).addr());
         });
         tokens.map(|token| slots.find(token).cloned()).collect()
     }
@@ -100,7 +99,7 @@ mod tests {
     #[test]
     fn a_token_is_not_given_twice() {
         let sources = Sources::default();
-        let is_there = |token| sources.get_all(std::iter::once(token), |_| {})[0].is_some();
+        let is_there = |token| sources.get_all(std::iter::once(token))[0].is_some();
         let first = sources.add(Arc::default());
         assert!(is_there(first));
         sources.remove(first);

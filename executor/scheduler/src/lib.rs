@@ -29,7 +29,7 @@
 //! - No worker blocks except in [`Idle::sleep`]. Tasks that run on other threads ([`Files`]) may find them blocking between
 //!   two turns, and not within one.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod blocking;
 mod clock;
@@ -37,8 +37,12 @@ mod deadlines;
 mod entropy;
 mod handoff;
 mod idle;
+#[allow(unsafe_code)] // One instruction.
+mod prefetch;
 mod reactor;
 mod run_queue;
+#[allow(unsafe_code)] // A list of senders without a lock; its header says why it is sound.
+mod signal_queue;
 mod timers;
 mod wake;
 mod worker;
@@ -46,10 +50,12 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-/// What [`idle`] is made of, which a model checker replaces by its own.
+/// What [`idle`] and [`signal_queue`] are made of, which a model checker replaces by its own.
 mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
     pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
+
+    pub(super) use crate::prefetch::prefetch;
 }
 
 use std::cell::RefCell;
@@ -63,7 +69,9 @@ pub use blocking::{BlockingPool, Job};
 pub use clock::{Clock, SimulatedClock, SystemClock};
 pub use entropy::{Entropy, Rng, SeededEntropy, SystemEntropy};
 pub use handoff::{Files, Work, keep};
+pub use prefetch::prefetch;
 pub use reactor::{Readiness, ReadinessEvent};
+pub use signal_queue::{Queued, SignalQueue, Signals};
 pub use timers::{TimerId, Timers};
 pub use wake::{Waiter, Wake};
 pub use worker::{Driven, Worker};
@@ -152,6 +160,11 @@ thread_local! {
     /// The queue of the worker that this thread drives. Host functions run on a worker's stack from beginning
     /// to end, so it is the right one for as long as they look at it; nothing keeps it across a suspension.
     static CURRENT: RefCell<Option<Rc<RunQueue>>> = const { RefCell::new(None) };
+}
+
+/// Whether the thread that calls is a worker of some scheduler, which must not block.
+pub fn is_worker() -> bool {
+    CURRENT.with_borrow(Option::is_some) || blocking::is_pool_thread()
 }
 
 impl Scheduler {

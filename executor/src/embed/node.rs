@@ -8,7 +8,7 @@ use lunatic_core::Extensions;
 use lunatic_core::config::ProcessConfig;
 use lunatic_core::node::{Node as CoreNode, Spawn, Terminals};
 use lunatic_core::process::{
-    EntryPoint, ExitObserver, Process, ProcessExit, ProcessTableFull, ProcessTemplate, Unstarted,
+    EntryPoint, ExitObserver, Process, ProcessExit, ProcessTableFull, ProcessTemplate, Signal, Unstarted,
 };
 use lunatic_host::{Host, Services};
 use lunatic_jit::{Cache, FuncIndex, Value};
@@ -132,6 +132,10 @@ pub enum CallError {
     /// The process did not end normally.
     #[error("the process ended without a result: {:?}", .0.kind)]
     Exit(Arc<ProcessExit>),
+    /// A host function has made the call, and the process waits for something. A worker must not wait, so the process
+    /// was killed. Spawn it instead, and have it send its result.
+    #[error("a call that a host function makes cannot wait")]
+    Waits,
 }
 
 impl Node {
@@ -294,7 +298,7 @@ impl Function {
     ///
     /// The process runs on this thread until it ends or waits for something; what it does after a wait, workers do. So a
     /// call that does not wait takes no other thread. Blocks until the process has ended. While guest code runs,
-    /// signals are blocked on this thread.
+    /// signals are blocked on this thread. A host function may call too, as long as the process does not wait.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -309,7 +313,12 @@ impl Function {
     pub fn call_with(&self, args: &[Value], state: Extensions) -> Result<Vec<Value>, CallError> {
         let process = self.enter(args, state)?;
         let watch = process.watch();
-        sys::with_signals_blocked(|| process.run_here());
+        let process = sys::with_signals_blocked(|| process.run_here());
+        if lunatic_scheduler::is_worker() && watch.get().is_none() {
+            // The workers that would go on with it may all be waiting here.
+            let _ = process.send(Signal::Kill);
+            return Err(CallError::Waits);
+        }
         let exit = watch.wait();
         if exit.kind.is_normal() {
             Ok(Arc::try_unwrap(exit).map_or_else(|exit| exit.results.clone(), |exit| exit.results))
@@ -318,15 +327,27 @@ impl Function {
         }
     }
 
+    /// What a process is made of. A limit on processes is each process's own, so one that has such a limit does not share
+    /// its configuration with others of the same function.
+    fn own_template(&self) -> Arc<ProcessTemplate> {
+        if self.template.config.quota.is_none() {
+            return self.template.clone();
+        }
+        let ProcessTemplate { node, code, config } = &*self.template;
+        let config = Arc::new(config.for_another_node());
+        Arc::new(ProcessTemplate { node: node.clone(), code: code.clone(), config })
+    }
+
     fn enter(&self, args: &[Value], state: Extensions) -> Result<Unstarted, SpawnError> {
         let expected = self.template.code.module().function_type(self.function);
         if !expected.params.iter().copied().eq(args.iter().map(Value::ty)) {
             let (name, expected) = (self.name.to_string(), expected.to_string());
             return Err(SpawnError::WrongArguments { name, expected });
         }
-        let place = self.template.config.quota.as_ref().map(Quota::take).transpose()?;
+        let template = self.own_template();
+        let place = template.config.quota.as_ref().map(Quota::take).transpose()?;
         let spawn = Spawn {
-            template: self.template.clone(),
+            template,
             entry: EntryPoint { function: self.function, args: args.into() },
             place,
             spawner: None,

@@ -1,4 +1,4 @@
-//! Entries as files: found, written whole, and the oldest removed.
+//! The files of a cache: found, written as a whole, and evicted.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -10,17 +10,17 @@ use crate::runtime::sys::private;
 
 use super::{CacheError, CacheKey};
 
-/// What the name of an entry ends with, and what that of one begins with that is being written.
+/// The suffix of an entry's name, and the prefix of the name of an entry that is being written.
 const SUFFIX: &str = ".code";
 const UNFINISHED: &str = ".unfinished-";
 
-/// After this long, whoever was writing it is gone.
+/// After this time, the process that was writing an entry is assumed to be gone.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// What a file takes at least, however short it is.
+/// The least space that a file takes.
 const BLOCK: u64 = 4096;
 
-/// See the module.
+/// The directory of a cache.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
@@ -28,44 +28,46 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// A private directory, made if it is missing.
+    /// Opens a private directory, and creates it if it is missing.
     pub(super) fn open(path: &Path, limit: u64) -> Result<Directory, CacheError> {
         let failed = |source| CacheError::Io { path: path.into(), source };
         if !private::make_directory(path).map_err(failed)? {
             return Err(CacheError::NotPrivate { path: path.into() });
         }
-        // Absolute, so that it stays the same directory.
+        // Absolute, so that it stays the same directory if the working directory changes.
         let path = path.canonicalize().map_err(failed)?;
         Ok(Directory { path, limit })
     }
 
-    /// Where it is, absolute.
+    /// Returns the absolute path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file of an entry, if nobody else can have written it.
+    /// Returns the file of an entry, if no other user can have written it.
     pub(super) fn find(&self, key: &CacheKey) -> Option<File> {
         private::open(&self.name(key)).ok()
     }
 
     /// Notes that an entry was used.
     pub(super) fn touch(&self, file: &File) {
-        // If not, it is removed too early, and made again.
+        // If this fails, the entry is evicted too early, and compiled again.
         let _ = file.set_modified(SystemTime::now());
     }
 
-    /// Removes an entry. If somebody has just replaced it by a better one, that is made again.
+    /// Removes an entry. If another process has just replaced it by a valid one, that one is compiled again.
     pub(super) fn remove(&self, key: &CacheKey) {
         let _ = fs::remove_file(self.name(key));
     }
 
-    /// Adds an entry, given in parts, and makes room for it. Its file, unless it is too large to be kept.
+    /// Adds an entry, given in parts, and evicts others. Returns its file, or `None` if the entry is too
+    /// large to be kept.
     pub(super) fn insert(&self, key: &CacheKey, parts: &[&[u8]]) -> io::Result<Option<File>> {
         if parts.iter().map(|part| part.len() as u64).sum::<u64>() > self.limit {
             return Ok(None);
         }
-        // Private by default, and gone if anything fails. Not synced: what a crash leaves behind, the checksum finds.
+        // The file is private by default, and removed if anything fails. It is not synced: the checksum finds
+        // what a crash leaves behind.
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.path)?;
         for part in parts {
             file.write_all(part)?;
@@ -75,7 +77,7 @@ impl Directory {
         Ok(Some(file))
     }
 
-    /// Removes the entries that were not used for longest, until the others fit the limit.
+    /// Removes the least recently used entries, until the others fit the limit.
     fn evict(&self) -> io::Result<()> {
         let now = SystemTime::now();
         let mut entries = Vec::new();
@@ -87,7 +89,7 @@ impl Directory {
             if is_entry(&name) {
                 entries.push((used, metadata.len().next_multiple_of(BLOCK), path));
             } else if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) && age > ABANDONED {
-                // It may be gone already: others evict too.
+                // Another process may have evicted the file already.
                 let _ = fs::remove_file(path);
             }
         }
@@ -108,7 +110,7 @@ impl Directory {
     }
 }
 
-/// Whether a file is one of ours: nothing else is ever touched.
+/// Whether a file is an entry. No other file is ever touched.
 fn is_entry(name: &OsStr) -> bool {
     let digits = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
     digits.is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))

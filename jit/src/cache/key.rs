@@ -1,4 +1,4 @@
-//! Under what an entry is found.
+//! The keys of a cache.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::environ::options::CompileOptions;
 use crate::runtime::engine::Engine;
 use crate::runtime::sys::page_size;
 
-/// Under what native code is found: a hash of all that it depends on.
+/// The key of compiled code: a hash of everything that the code depends on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CacheKey {
     hash: [u8; 32],
@@ -15,8 +15,9 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
-    /// The key of what this engine makes of some input with these options. `parts` are the input and everything else that decides what
-    /// is compiled, such as how it is prepared; the engine adds all that it knows of itself.
+    /// Creates the key of what this engine compiles from some input with these options. `parts` are the input
+    /// and everything else that decides what is compiled, such as how the input is prepared. The engine adds
+    /// what it depends on itself.
     pub fn new(engine: &Engine, options: CompileOptions, parts: &[&[u8]]) -> CacheKey {
         let mut hasher = blake3::Hasher::new();
         let compiler = engine.compiler().description();
@@ -39,7 +40,7 @@ impl CacheKey {
     }
 }
 
-/// In hexadecimal digits, as its entry is called.
+/// Shows the key in hexadecimal digits, as in the name of its entry.
 impl fmt::Display for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.hash.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -58,7 +59,7 @@ mod tests {
     use crate::EngineConfig;
 
     #[test]
-    fn what_is_different_has_another_key() {
+    fn different_inputs_options_and_engines_have_different_keys() {
         let engine = Engine::new(EngineConfig::default()).expect("the engine works here");
         let with = |options, parts: &[&[u8]]| CacheKey::new(&engine, options, parts).to_string();
         let key = |parts: &[&[u8]]| with(CompileOptions::default(), parts);

@@ -1,17 +1,17 @@
-//! A cache of native code, in a directory of this machine and this user.
+//! A cache of compiled code, in a directory of this machine and this user.
 //!
-//! **What is trusted.** Native code does what it likes, so an entry is used only if nobody but this user can have put
-//! it there: directory and file belong to the user and are writable by no one else. A file in which an *input* brings
-//! native code along does not exist: the cache finds its entries by itself, by the hash of the input.
+//! **What is trusted.** Native code can do anything, so an entry is used only if no other user can have
+//! written it: the directory and the file belong to this user and are writable by no other. An input cannot
+//! bring native code with it: the cache finds entries itself, by the hash of the input.
 //!
-//! **What a key stands for.** The input's content, this engine and its compiler in this very version, the flags and
-//! the processor's features, and whatever its user adds. An entry is only written after the module was validated and
-//! compiled here (and verified, where its user verifies), so finding it says that all of this was done before, with
-//! this result.
+//! **What a key stands for.** The content of the input, the exact version of this engine and its compiler,
+//! the flags, the processor features, and what the embedder adds. An entry is only written after the module
+//! was validated and compiled here (and verified, if the embedder verifies modules). So an entry proves that
+//! all of this was done before, with this result.
 //!
-//! **What can go wrong.** Files appear whole, by renaming, so writers do not get into each other's way, and readers
-//! see an entry or none. What is truncated or damaged anyway does not match its checksum: it is removed, and the
-//! module compiled again. A cache that cannot be written costs time and nothing else.
+//! **What can go wrong.** Files appear as a whole, by renaming, so writers do not disturb each other, and
+//! readers see a complete entry or none. An entry that is truncated or damaged does not match its checksum:
+//! it is removed, and the module is compiled again. A cache that cannot be written costs only time.
 
 mod directory;
 mod key;
@@ -33,50 +33,51 @@ pub use key::CacheKey;
 
 use directory::Directory;
 
-/// See the module.
+/// A cache of compiled code.
 #[derive(Debug)]
 pub struct Cache {
     directory: Directory,
 }
 
-/// Why a directory cannot be a cache.
+/// The error of opening a cache.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// It cannot be made or looked at.
+    /// The directory cannot be created or read.
     #[error("the cache {} cannot be used: {source}", path.display())]
     Io {
-        /// Which.
+        /// The path of the cache.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// Others could put code there.
+    /// Another user could write to the directory.
     #[error("the cache {} is not used: it must belong to you, and be writable by no one else", path.display())]
     NotPrivate {
-        /// Which.
+        /// The path of the cache.
         path: PathBuf,
     },
 }
 
 impl Cache {
-    /// Bytes that a cache may take where nobody says otherwise.
+    /// The default limit, in bytes.
     pub const DEFAULT_LIMIT: u64 = 512 << 20;
 
-    /// The cache in this directory, which is made if it is missing. Beyond `limit` bytes, the entries that were not
-    /// used for longest are removed.
+    /// Opens the cache in this directory, and creates the directory if it is missing. Beyond `limit` bytes,
+    /// the least recently used entries are evicted.
     ///
     /// # Errors
-    /// When the directory cannot be made, belongs to somebody else, or is writable by others.
+    /// Returns an error if the directory cannot be created, belongs to another user, or is writable by
+    /// others.
     pub fn open(path: impl AsRef<Path>, limit: u64) -> Result<Cache, CacheError> {
         Ok(Cache { directory: Directory::open(path.as_ref(), limit)? })
     }
 
-    /// Where it is, absolute.
+    /// Returns the absolute path of the cache.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The module of this key, if it is there. Nothing is compiled.
+    /// Returns the module with this key, if the cache has it. Nothing is compiled.
     pub fn get(&self, engine: &Engine, key: &CacheKey) -> Option<Module> {
         let file = self.directory.find(key)?;
         let size = file.metadata().ok()?.len();
@@ -97,10 +98,10 @@ impl Cache {
         module.map(|inner| Module { inner: Arc::new(inner) })
     }
 
-    /// Compiles a module, and keeps it under this key.
+    /// Compiles a module, and keeps it with this key.
     ///
     /// # Errors
-    /// As for [`Module::compile_within`]. That it cannot be kept is no error.
+    /// As [`Module::compile_within`]. It is not an error if the module cannot be kept.
     pub fn compile(
         &self,
         engine: &Engine,
@@ -112,7 +113,7 @@ impl Cache {
         let sections = debug::extract(wasm);
         let written = entry::write(key.bytes(), &declarations::extract(wasm, &info), &sections, &artifact);
         let parts = written.parts(&artifact, &sections);
-        // If it fails, whoever comes next compiles again.
+        // If this fails, the module is compiled again the next time.
         let debug = match self.directory.insert(key, &parts) {
             Ok(Some(file)) => written.debug.into_info(file),
             _ => DebugInfo::in_memory(sections),

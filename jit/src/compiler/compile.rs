@@ -1,4 +1,4 @@
-//! From bytes to code: parse, validate, translate in parallel, link.
+//! From the bytes of a module to an artifact: parse, validate, translate in parallel, link.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::environ::module_info::{ModuleInfo, name_proposal, read_section};
 use crate::environ::options::CompileOptions;
 use crate::environ::vm_layout::{VmFuncRef, VmOffsets};
 
-/// Below this many bytes of function bodies a second thread costs more than it saves.
+/// Below this number of bytes of function bodies, a second thread costs more than it saves.
 const PARALLEL_FROM: usize = 16 << 10;
 
 /// Compiles a module, within a budget.
@@ -64,7 +64,7 @@ fn parse<'a>(wasm: &'a [u8], budget: &Budget) -> Result<(ModuleInfo, Vec<Functio
     let mut info = ModuleInfo::default();
     let mut bodies = Vec::new();
     let mut parser = Parser::new(0);
-    // The parser itself reads some encodings differently with a feature on.
+    // The parser itself reads some encodings differently depending on the features.
     parser.set_features(FEATURES);
     for payload in parser.parse_all(wasm) {
         let payload = payload?;
@@ -83,13 +83,14 @@ fn parse<'a>(wasm: &'a [u8], budget: &Budget) -> Result<(ModuleInfo, Vec<Functio
     Ok((info, bodies))
 }
 
-/// What becomes one piece of code. [`CodeLayout`] says in which order they are.
+/// What becomes one compiled function. [`CodeLayout`](crate::environ::code_layout::CodeLayout) defines their
+/// order.
 enum CompileTask<'a> {
     Body(FunctionInput<'a>),
-    /// For an imported function.
+    /// For this imported function.
     HostTrampoline(u32),
     YieldStub,
-    /// For a type.
+    /// For this type.
     EntryTrampoline(u32),
 }
 
@@ -110,7 +111,7 @@ impl CompileTask<'_> {
     }
 }
 
-/// Compiles all pieces, on several threads; stops soon after the first failure.
+/// Compiles all functions, on several threads. Stops soon after the first failure.
 fn compile_all(
     module: ModuleEnvironment<'_>,
     tasks: Vec<CompileTask<'_>>,
@@ -125,23 +126,24 @@ fn compile_all(
     };
     std::thread::scope(|scope| {
         for _ in 1..threads.min(work.tasks.len()) {
-            // A thread that is not to be had is done without: this one works too.
+            // If a thread cannot be started, the others do its work.
             let _ = std::thread::Builder::new().spawn_scoped(scope, || work.run(module, budget));
         }
         work.run(module, budget);
     });
-    // In order, so that the first error in the file is the one reported: pieces are taken in order, so all before
-    // it have been finished.
+    // In order, so that the first error in the module is reported. Tasks are taken in order, so all tasks
+    // before the failed one are finished.
     let slots = work.tasks.into_iter().map(|slot| slot.into_inner().expect("no panic while it is held"));
     slots.map(Slot::result).collect()
 }
 
-/// What the compiling threads share.
+/// The state that the compiling threads share.
 struct Work<'a> {
     tasks: Vec<Mutex<Slot<'a>>>,
-    /// The next piece to take. Relaxed, as the others: they only hand out numbers; the mutexes order the data.
+    /// The next task. Relaxed, as the other atomics: they only hand out numbers, and the mutexes order the
+    /// data.
     next: AtomicUsize,
-    /// Bytes of code so far.
+    /// The bytes of code so far.
     code: AtomicUsize,
     failed: AtomicBool,
 }
@@ -191,7 +193,7 @@ impl Work<'_> {
         translator: &mut BodyTranslator,
         budget: &Budget,
     ) -> Result<CompiledFunction, CompileError> {
-        // Before the first one too: a module may have waited for its turn.
+        // Before the first task too: the module may have waited in a queue.
         budget.check(0)?;
         let code = task.compile(module, translator)?;
         let before = self.code.fetch_add(code.size(), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! One compiled function or trampoline, not yet placed.
+//! A compiled function or trampoline, not placed yet.
 
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::control::ControlPlane;
@@ -11,22 +11,23 @@ use crate::environ::routine::Routine;
 use crate::environ::tables::FunctionTables;
 use crate::environ::trap_code::TrapCode;
 
-/// The namespace of symbols whose value is the number of a type; those of namespace 0 are pieces of code.
+/// The namespace of symbols whose value is the number of a type. The symbols of namespace 0 are compiled
+/// functions.
 pub(crate) const TYPE_SYMBOLS: u32 = 1;
 
-/// See the module.
+/// The code of a function, and what the linker needs.
 pub(crate) struct CompiledFunction {
     pub(super) bytes: Vec<u8>,
     pub(super) alignment: u32,
     pub(super) relocations: Vec<Relocation>,
     pub(super) traps: Vec<(u32, TrapCode)>,
-    /// Code offset and source offset, sorted.
+    /// Pairs of a code offset and a source offset, sorted.
     pub(super) sources: Vec<(u32, u32)>,
-    /// Bytes of stack that a call takes, beneath what the caller has pushed.
+    /// The bytes of stack that a call takes, below what the caller has pushed.
     pub(crate) frame: u32,
 }
 
-/// A reference in a piece to something outside.
+/// A reference to something outside of the function.
 pub(super) struct Relocation {
     pub(super) offset: u32,
     pub(super) kind: Reloc,
@@ -34,11 +35,11 @@ pub(super) struct Relocation {
     pub(super) addend: i64,
 }
 
-/// What is referred to.
+/// What a relocation refers to.
 pub(super) enum Target {
-    /// Another piece, by its number.
+    /// Another compiled function, by its index.
     Function(u32),
-    /// An offset in this piece.
+    /// An offset in this function.
     Own(u32),
     Routine(Routine),
     /// The number of a type of the module.
@@ -68,12 +69,12 @@ impl CompiledFunction {
         })
     }
 
-    /// What the tables of its module say of it.
+    /// Returns the function's entries for the tables of its module.
     pub(super) fn tables(&self) -> FunctionTables<'_> {
         FunctionTables { size: self.bytes.len(), traps: &self.traps, sources: &self.sources }
     }
 
-    /// Bytes of code.
+    /// Returns the bytes of code.
     pub(crate) fn size(&self) -> usize {
         self.bytes.len()
     }
@@ -101,7 +102,7 @@ fn relocation(function: &Function, found: &FinalizedMachReloc) -> Result<Relocat
     Ok(Relocation { offset: found.offset, kind: found.kind, target, addend: found.addend })
 }
 
-/// The routine that stands in for a library call of Cranelift, if there is one.
+/// Returns the routine that replaces a library call of Cranelift, if there is one.
 fn routine_for(call: LibCall) -> Option<Routine> {
     Some(match call {
         LibCall::CeilF32 => Routine::CeilF32,

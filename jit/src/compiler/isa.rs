@@ -3,7 +3,7 @@
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 
-/// Code generation for this machine, for code that the runtime can run.
+/// Returns the code generator for this machine, with the settings that the runtime relies on.
 pub(super) fn native(
     optimisation: &str,
     register_allocator: &str,
@@ -15,17 +15,17 @@ pub(super) fn native(
     set("regalloc_algorithm", register_allocator)?;
     // Backtraces follow frame pointers.
     set("preserve_frame_pointers", "true")?;
-    // Prologues compare with the activation's limit instead.
+    // Prologues compare the stack pointer with the activation's limit instead.
     set("enable_probestack", "false")?;
     set("unwind_info", "false")?;
-    // Results beyond the registers go to an area in the caller's frame.
+    // Results that do not fit registers are returned in an area of the caller's frame.
     set("enable_multi_ret_implicit_sret", "true")?;
     set("enable_nan_canonicalization", if canonical_nans { "true" } else { "false" })?;
     set("is_pic", "false")?;
     set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
     let mut builder = cranelift_native::builder()?;
     if cfg!(target_arch = "aarch64") {
-        // Behind a masked address the architecture wants a barrier, so that the mask itself is not guessed.
+        // On this architecture, a masked address needs a barrier, so that the mask itself is not predicted.
         cranelift_codegen::settings::Configurable::enable(&mut builder, "use_csdb")
             .map_err(|error| error.to_string())?;
     }

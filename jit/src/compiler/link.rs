@@ -1,7 +1,7 @@
-//! Places the pieces of a module one behind the other, and connects them.
+//! Places the compiled functions of a module one behind the other, and resolves the references between them.
 //!
-//! References between pieces are relative and done with here. Numbers that only the loading process knows stay
-//! open: see [`Fixup`].
+//! References between functions are relative, and resolved here. Numbers that only the loading process knows
+//! are left open: see [`Fixup`].
 
 use cranelift_codegen::binemit::Reloc;
 
@@ -10,14 +10,15 @@ use crate::environ::artifact::{Artifact, Fixup, FixupValue};
 use crate::environ::error::{CompileError, unsupported};
 use crate::environ::tables::TableBuilder;
 
-/// Functions start at a cache line's half, so that the alignment of a hot loop does not depend on its neighbours.
+/// Functions begin at half of a cache line, so that the alignment of a hot loop does not depend on other
+/// functions.
 const FUNCTION_ALIGNMENT: u32 = 32;
 
-/// Bytes of native code that a module may have. On x86-64 a call reaches 2 GiB, and offsets are 32 bits; on aarch64
-/// a call reaches 128 MiB, and there is no second kind of call for what is further away.
+/// The largest native code of a module in bytes. On x86-64 a call reaches 2 GiB, and offsets have 32 bits. On
+/// aarch64 a call reaches 128 MiB, and there is no other kind of call.
 pub(crate) const MAX_CODE: usize = if cfg!(target_arch = "aarch64") { 127 << 20 } else { 1 << 30 };
 
-/// Links the pieces of a module; they refer to each other by their index.
+/// Links compiled functions, which refer to each other by their index.
 pub(crate) fn link(functions: &[CompiledFunction]) -> Result<Artifact, CompileError> {
     let (starts, size) = place(functions);
     if size > MAX_CODE {
@@ -37,21 +38,21 @@ pub(crate) fn link(functions: &[CompiledFunction]) -> Result<Artifact, CompileEr
     Ok(Artifact { code, tables: tables.bytes(), counts: tables.counts(), fixups })
 }
 
-/// Where each piece starts, and the size of all.
+/// Returns where each function starts, and the size of all.
 fn place(functions: &[CompiledFunction]) -> (Vec<u32>, usize) {
     let mut end: usize = 0;
     let mut starts = Vec::with_capacity(functions.len());
     for function in functions {
         let start = end.next_multiple_of(FUNCTION_ALIGNMENT.max(function.alignment) as usize);
-        // What does not fit 32 bits is refused as a whole.
+        // Too large a module is refused as a whole, so a truncated start is never used.
         starts.push(start as u32);
         end = start + function.bytes.len();
     }
     (starts, end)
 }
 
-/// Resolves a relocation of the piece at `start`, or leaves a fixup; `None` if it is of a kind that we do not know,
-/// or does not reach its target.
+/// Resolves a relocation of the function at `start`, or leaves a fixup. Returns `None` if the kind of
+/// relocation is not known, or if it does not reach its target.
 fn resolve(
     code: &mut [u8],
     starts: &[u32],
@@ -81,7 +82,7 @@ fn fix_later(fixups: &mut Vec<Fixup>, at: u32, relocation: &Relocation, value: F
     is_known.then(|| fixups.push(Fixup { offset: at, value }))
 }
 
-/// The instruction with its target set: a distance in words, in the lowest 26 bits.
+/// Returns the instruction with its target set: a distance in words, in the lowest 26 bits.
 fn branch_of_26_bits(instruction: [u8; 4], distance: i64) -> Option<[u8; 4]> {
     let words = distance >> 2;
     let reaches = (-(1 << 25)..1 << 25).contains(&words) && distance.trailing_zeros() >= 2;
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_branch_reaches_128_mebibytes_both_ways() {
+    fn aarch64_branches_reach_128_mebibytes_both_ways() {
         let call = 0x9400_0000u32.to_le_bytes();
         assert_eq!(branch_of_26_bits(call, 8), Some(0x9400_0002u32.to_le_bytes()));
         assert_eq!(branch_of_26_bits(call, -4), Some(0x97ff_ffffu32.to_le_bytes()));

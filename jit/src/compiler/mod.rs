@@ -1,7 +1,12 @@
 //! Compiles modules to native code with Cranelift.
 //!
-//! `compile` validates a module and translates its functions in parallel, each by `translate`; `function` takes a function
-//! from Cranelift; `link` places the functions one behind the other in an artifact. Nothing here is loaded or run.
+//! * `compile` validates a module and compiles its functions in parallel.
+//! * `translate` turns a function body into Cranelift's IR.
+//! * `compiled_function` takes a function from Cranelift.
+//! * `link` places the functions in an artifact.
+//! * `isa` has the settings of code generation.
+//!
+//! Nothing here is loaded or run.
 
 mod compile;
 mod compiled_function;
@@ -22,14 +27,17 @@ use crate::environ::target::Target;
 /// The compiler for the machine that it runs on.
 pub(crate) struct NativeCompiler {
     isa: OwnedTargetIsa,
-    /// For functions that are compiled in a time that is about linear in their size or not at all.
+    /// For functions that could take too long otherwise: without optimisation, in a time about linear in
+    /// their size.
     baseline_isa: OwnedTargetIsa,
     target: Target,
 }
 
 impl NativeCompiler {
+    /// Creates the compiler for this machine.
+    ///
     /// # Errors
-    /// When Cranelift has no back end for this machine.
+    /// Returns an error if Cranelift does not support the machine.
     pub(crate) fn new(canonical_nans: bool) -> Result<NativeCompiler, String> {
         let isa = isa::native("speed", "backtracking", canonical_nans)?;
         let baseline_isa = isa::native("none", "single_pass", canonical_nans)?;

@@ -6,7 +6,7 @@
 use super::routine::Routine;
 use super::tables::TableCounts;
 
-/// See the module.
+/// Compiled code that is not loaded.
 pub(crate) struct Artifact {
     pub(crate) code: Vec<u8>,
     /// The [tables](super::tables) that describe the code.
@@ -29,6 +29,6 @@ pub(crate) struct Fixup {
 pub(crate) enum FixupValue {
     /// The address of a routine that compiled code calls where the processor lacks an instruction.
     Routine(Routine),
-    /// The engine's number of one of the module's types, by its index.
+    /// The engine's number of a type of the module, given by the type's index.
     TypeNumber(u32),
 }

@@ -1,7 +1,7 @@
-//! What compiling a module may take.
+//! Limits on compiling a module.
 //!
-//! Guests compile modules too, so compilation is work that somebody pays for, and that somebody may want to stop. It
-//! is asked between functions; what a single function may ask for is limited where it is translated.
+//! Guests compile modules too, so compilation is work that has an owner, who may want to stop it. A budget is
+//! checked between functions. The work for a single function is limited where it is translated.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::environ::error::CompileError;
 
-/// See the module. The default allows what the engine is able to.
+/// Limits on a compilation. The default allows everything that the engine is able to do.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    /// Threads that compile, the calling one among them. Default: as many as there are processors.
+    /// The number of threads that compile, including the calling one. Default: the number of processors.
     pub threads: usize,
-    /// Bytes of native code that may come out.
+    /// The largest amount of native code, in bytes.
     pub max_code: usize,
-    /// Bytes that the module may take beside its native code, once it is linked: as much as
-    /// [`Linked::host_bytes`](crate::Linked::host_bytes) says, without the code.
+    /// The largest amount of other data that the linked module takes, in bytes:
+    /// [`Linked::host_bytes`](crate::Linked::host_bytes) without the code.
     pub max_data: usize,
-    /// When it has to be done.
+    /// When the compilation has to be done.
     pub deadline: Option<Deadline>,
-    /// What stops it from outside.
+    /// Stops the compilation from outside.
     pub cancellation: Cancellation,
 }
 
@@ -38,20 +38,20 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Whether a module may take this number of bytes beside its code.
+    /// Checks the number of bytes that a module takes in addition to its code.
     pub(crate) fn check_data(&self, bytes: usize) -> Result<(), CompileError> {
         if bytes > self.max_data { Err(CompileError::OverBudget("memory")) } else { Ok(()) }
     }
 
-    /// Whether to go on, with so many bytes of native code made so far.
+    /// Checks the bytes of native code that were generated so far, and the time.
     pub(crate) fn check(&self, code: usize) -> Result<(), CompileError> {
         if code > self.max_code { Err(CompileError::OverBudget("native code")) } else { self.check_time() }
     }
 
-    /// Whether there is time left for what is done before compiling.
+    /// Checks the time. For work that is done before compiling.
     ///
     /// # Errors
-    /// As compiling has them: it was cancelled, or the deadline has passed.
+    /// Returns the error with which compiling would end: it was cancelled, or the deadline has passed.
     pub fn check_time(&self) -> Result<(), CompileError> {
         if self.cancellation.is_cancelled() {
             Err(CompileError::Cancelled)
@@ -63,12 +63,13 @@ impl Budget {
     }
 }
 
-/// The end of a compilation's time, by whatever clock its owner has. Its clones are one deadline.
+/// The end of a compilation's time, by any clock. Clones are the same deadline.
 #[derive(Clone)]
 pub struct Deadline(Arc<dyn Fn() -> bool + Send + Sync>);
 
 impl Deadline {
-    /// One that has passed as soon as this says so. It is asked from all threads that compile, after each function.
+    /// Creates a deadline that has passed once `has_passed` returns true. It is called from all compiling
+    /// threads, after each function.
     pub fn new(has_passed: impl Fn() -> bool + Send + Sync + 'static) -> Deadline {
         Deadline(Arc::new(has_passed))
     }
@@ -84,18 +85,18 @@ impl fmt::Debug for Deadline {
     }
 }
 
-/// A flag that stops a compilation. Its clones are one flag.
+/// A flag that stops a compilation. Clones are the same flag.
 #[derive(Clone, Debug, Default)]
 pub struct Cancellation(Arc<AtomicBool>);
 
 impl Cancellation {
-    /// Stops it, soon.
+    /// Stops the compilation soon.
     pub fn cancel(&self) {
-        // Relaxed: nothing else is told by it.
+        // Relaxed: the flag publishes no other data.
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was stopped.
+    /// Whether the compilation was stopped.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

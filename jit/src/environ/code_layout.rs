@@ -3,7 +3,7 @@
 
 use super::module_info::ModuleInfo;
 
-/// Where in a module's code image each kind of code is.
+/// The index of each kind of compiled function in a module's code.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CodeLayout {
     defined: u32,
@@ -16,7 +16,8 @@ impl CodeLayout {
         CodeLayout { defined: info.functions.len() as u32 - imported, imported }
     }
 
-    /// The code to call for a function: its own, or an import's host trampoline.
+    /// Returns the compiled function to call for a WebAssembly function: its body, or the host trampoline of
+    /// an import.
     pub(crate) fn function(self, function: u32) -> u32 {
         match function.checked_sub(self.imported) {
             Some(defined) => defined,
@@ -24,7 +25,7 @@ impl CodeLayout {
         }
     }
 
-    /// The function that a piece of code is the body of.
+    /// Returns the WebAssembly function whose body a compiled function is; `None` for a trampoline.
     pub(crate) fn wasm_function(self, compiled: u32) -> Option<u32> {
         (compiled < self.defined).then_some(compiled + self.imported)
     }
@@ -33,7 +34,7 @@ impl CodeLayout {
         self.defined + self.imported
     }
 
-    /// An entry trampoline, by its number in [`EntryTrampolines`].
+    /// Returns an entry trampoline, by its number in [`EntryTrampolines`](super::entry_trampolines::EntryTrampolines).
     pub(crate) fn entry(self, trampoline: u32) -> u32 {
         self.yield_stub() + 1 + trampoline
     }

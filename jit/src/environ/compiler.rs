@@ -22,10 +22,10 @@ pub(crate) trait Compiler: Send + Sync {
         max_frame: u32,
     ) -> Result<(ModuleInfo, Artifact), CompileError>;
 
-    /// The machine that code is compiled for.
+    /// Returns the machine that code is compiled for.
     fn target(&self) -> &Target;
 
-    /// The compiler, its version and all of its settings: two compilers with the same description compile a module to
-    /// the same code.
+    /// Returns the compiler, its version and all of its settings. Two compilers with the same description
+    /// compile a module to the same code.
     fn description(&self) -> String;
 }

@@ -12,7 +12,7 @@ pub(crate) struct ConstExpr {
 #[derive(Clone, Copy, Debug)]
 enum ConstOp {
     Push(u64),
-    /// Two halves: as one number they would double the size of all operations.
+    /// In two halves: a single 128-bit number would double the size of every operation.
     PushVector {
         low: u64,
         high: u64,
@@ -27,8 +27,8 @@ enum ConstOp {
     I64Mul,
 }
 
-/// The constant expression of an item of an element segment. There may be millions of them, in as many bytes of a module, so
-/// they are small: nothing but these is a reference.
+/// The constant expression of an item of an element segment. A module may have millions of items in as many
+/// bytes, so the type is small. No other expressions are references.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RefExpr {
     Null,
@@ -49,7 +49,7 @@ impl RefExpr {
         })
     }
 
-    /// The reference, as a table holds it.
+    /// Returns the reference as a table holds it.
     pub(crate) fn evaluate(self, scope: &dyn ConstScope) -> u64 {
         match self {
             RefExpr::Null => 0,
@@ -59,11 +59,11 @@ impl RefExpr {
     }
 }
 
-/// What a constant expression may refer to.
+/// The items that a constant expression may refer to.
 pub(crate) trait ConstScope {
-    /// The value of a global.
+    /// Returns the value of a global.
     fn global(&self, index: u32) -> RawValue;
-    /// The reference to a function, as a table would hold it.
+    /// Returns the reference to a function, as a table holds it.
     fn function(&self, index: u32) -> u64;
 }
 
@@ -98,7 +98,7 @@ impl ConstExpr {
         Ok(ConstExpr { ops })
     }
 
-    /// The expression's value.
+    /// Returns the value of the expression.
     pub(crate) fn evaluate(&self, scope: &dyn ConstScope) -> RawValue {
         let mut stack: Vec<RawValue> = Vec::with_capacity(2);
         for op in &self.ops {

@@ -1,11 +1,11 @@
-//! What a module declares, in the form in which it is kept beside its code.
+//! The declarations of a module in the form in which they are kept with its code.
 //!
-//! These are the module's own sections, as they are, without the code and without custom sections but the names
-//! (debug sections are kept apart: see [`crate::debug`]). They
-//! are read by the same reader as a whole module is; nothing is validated, because the module was when it was compiled.
+//! They are the module's own sections, without the code and without custom sections except the names (debug
+//! sections are kept separately: see [`debug`](crate::runtime::debug)). The reader is the same as for a whole
+//! module. Nothing is validated again: the module was valid when it was compiled.
 //!
-//! A frame is the section's number, its length in 32 bits, and its content. It is not a WebAssembly module: that would
-//! need a code section.
+//! A frame is a section's number, its length in 32 bits, and its content. The frames are not a WebAssembly
+//! module, which would need a code section.
 
 use wasmparser::{BinaryReader, Parser, Payload, SectionLimited};
 
@@ -14,11 +14,11 @@ use crate::environ::features::FEATURES;
 use crate::environ::module_info::{ModuleInfo, NAMES, read_section};
 use crate::environ::names::Names;
 
-/// The number of custom sections; only the names are kept.
+/// The section number of custom sections. Only the names are kept.
 const CUSTOM: u8 = 0;
 
-/// The imports that a module declares: module and name. What is not a module, or malformed, declares as many as can be
-/// read.
+/// Returns the imports that a module declares: module name and field name. For bytes that are malformed, or
+/// not a module, it returns the imports that can be read.
 pub fn declared_imports(wasm: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     let sections = Parser::new(0).parse_all(wasm).map_while(Result::ok).filter_map(|payload| match payload {
         Payload::ImportSection(imports) => Some(imports),
@@ -28,13 +28,14 @@ pub fn declared_imports(wasm: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     imports.map(|import| (import.module, import.name))
 }
 
-/// What compiling found out: the function with the largest frame, and its size.
+/// The number of a frame with a result of compiling: the function with the largest stack frame, and the size
+/// of that.
 const LARGEST_FRAME: u8 = 0xff;
 
-/// The mark of a prepared module.
+/// The number of a frame that marks a prepared module.
 const PREPARED: u8 = 0xfe;
 
-/// The declarations of a valid module, and what else of its shape is not in its code.
+/// Returns the declarations of a valid module, and the parts of its information that are not in its code.
 pub(crate) fn extract(wasm: &[u8], info: &ModuleInfo) -> Vec<u8> {
     let mut frames = Vec::new();
     if let Some((function, size)) = info.largest_frame {
@@ -65,7 +66,7 @@ fn push(frames: &mut Vec<u8>, number: u8, content: &[u8]) {
     frames.extend_from_slice(content);
 }
 
-/// Reads declarations again; `None` if they are malformed.
+/// Reads declarations; `None` if they are malformed.
 pub(crate) fn read(mut frames: &[u8]) -> Option<ModuleInfo> {
     let mut info = ModuleInfo::default();
     while let Some((&number, rest)) = frames.split_first() {
@@ -110,7 +111,7 @@ fn read_frame(info: &mut ModuleInfo, number: u8, content: &[u8]) -> Result<(), C
             }
             9 => Payload::ElementSection(SectionLimited::new(reader)?),
             11 => Payload::DataSection(SectionLimited::new(reader)?),
-            // A count of data segments, and what is of no interest to the engine.
+            // The number of data segments, and sections that the engine does not need.
             _ => return Ok(()),
         },
     )

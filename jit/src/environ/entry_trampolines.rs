@@ -1,22 +1,23 @@
-//! Which functions can be called from outside, and by which trampoline.
+//! The functions that can be called from outside, and their trampolines.
 //!
-//! An embedder can name exported functions and the start function, and no others: a `Func` from a table or a global
-//! can be passed on, but not called. So only their types need an entry trampoline, each type one. Most types of a
-//! module are those of internal functions, and trampolines for them were most of its compile time.
+//! An embedder can call exported functions and the start function, and no others: a `Func` from a table or a
+//! global can be passed as a value, but not called. So only the types of these functions need an entry
+//! trampoline, one for each type. Most types of a module belong to internal functions; trampolines for them
+//! would be most of its compile time.
 
 use std::collections::HashMap;
 
 use crate::environ::module_info::{Item, ModuleInfo};
 
-/// No trampoline's number.
+/// Stands for "no trampoline".
 const NONE: u32 = u32::MAX;
 
-/// See the module.
+/// The entry trampolines of a module.
 #[derive(Debug)]
 pub(crate) struct EntryTrampolines {
-    /// For each trampoline, a type index that stands for its type.
+    /// A type index for each trampoline.
     types: Vec<u32>,
-    /// The trampoline of each type index; [`NONE`] for those that no function has which can be called.
+    /// The trampoline of each type index, or [`NONE`] if no function of the type can be called.
     trampolines: Box<[u32]>,
 }
 
@@ -40,12 +41,12 @@ impl EntryTrampolines {
         entries
     }
 
-    /// A type index for each trampoline, in order.
+    /// Returns a type index for each trampoline, in order.
     pub(crate) fn types(&self) -> &[u32] {
         &self.types
     }
 
-    /// The trampoline for a type index; none if no function of it can be called.
+    /// Returns the trampoline for a type index; `None` if no function of the type can be called.
     pub(crate) fn trampoline(&self, type_index: u32) -> Option<u32> {
         self.trampolines.get(type_index as usize).copied().filter(|&trampoline| trampoline != NONE)
     }

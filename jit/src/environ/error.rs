@@ -1,47 +1,47 @@
-//! Errors of compiling a module, or of reading what it declares. They are the module's fault, and are found before
-//! anything runs.
+//! Errors of compiling a module, or of reading its declarations. They are the module's fault, and are found
+//! before anything runs.
 
-/// Why a module cannot be compiled.
+/// The error of compiling a module.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The bytes are not a valid module.
     #[error("{message} (at offset 0x{offset:x})")]
     Invalid {
-        /// What the validator found.
+        /// The validator's message.
         message: String,
-        /// Where in the file, in bytes.
+        /// The offset in the module, in bytes.
         offset: u64,
     },
-    /// The module is valid, but uses something this engine refuses.
+    /// The module is valid, but uses something that this engine does not support.
     #[error("{what} is not supported (at offset 0x{offset:x})")]
     Unsupported {
-        /// The feature's name.
+        /// What is not supported.
         what: String,
-        /// Where in the file, in bytes.
+        /// The offset in the module, in bytes.
         offset: u64,
     },
-    /// A function's frame does not fit a stack, so it could never be called.
+    /// The frame of a function does not fit a stack, so the function could never be called.
     #[error(
         "function {function}{} needs a frame of {frame} bytes, and a stack has room for {most}: give the program a larger stack, or make the function smaller",
         .name.as_ref().map(|name| format!(" ({})", name.escape_debug())).unwrap_or_default()
     )]
     Frame {
-        /// The function's index in its module.
+        /// The index of the function in its module.
         function: u32,
-        /// Its demangled name, where the module names it.
+        /// The demangled name of the function, if the module's name section has it.
         name: Option<String>,
-        /// Bytes of its frame.
+        /// The size of its frame, in bytes.
         frame: u32,
-        /// Bytes that a frame may have, with the largest stack that the engine has.
+        /// The size that a frame may have on the engine's largest stack, in bytes.
         most: u32,
     },
-    /// It would take more than the [`Budget`](crate::Budget) allows.
+    /// Compiling the module would exceed its [`Budget`](crate::Budget).
     #[error("compiling it takes more {0} than is allowed")]
     OverBudget(&'static str),
-    /// It was [cancelled](crate::Cancellation).
+    /// The compilation was [cancelled](crate::Cancellation).
     #[error("compiling it was cancelled")]
     Cancelled,
-    /// The code generator failed; this is a bug of ours, reported instead of aborting.
+    /// The code generator failed, which is a bug of this engine, or the system refused memory for the code.
     #[error("code generation failed: {0}")]
     Codegen(String),
 }

@@ -1,9 +1,9 @@
-//! The WebAssembly proposals that this engine runs.
+//! The WebAssembly proposals that this engine supports.
 
 use wasmparser::WasmFeatures;
 
-/// WebAssembly 2.0 (with SIMD), and of what came later: tail calls, extended constant expressions, relaxed SIMD,
-/// several memories, and the overlong table index of `call_indirect` that LLVM writes.
+/// WebAssembly 2.0 with SIMD, and of later proposals: tail calls, extended constant expressions, relaxed
+/// SIMD, several memories, and the overlong table index of `call_indirect` that LLVM writes.
 pub const FEATURES: WasmFeatures = WasmFeatures::WASM2
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::EXTENDED_CONST)

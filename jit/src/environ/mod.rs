@@ -1,7 +1,8 @@
-//! What a module declares and what its compiled code looks like: the vocabulary that the compiler and the runtime share.
+//! What a module declares and what its compiled code looks like: the vocabulary that the compiler and the
+//! runtime share.
 //!
-//! Nothing here generates code, maps memory or runs anything, and nothing here depends on Cranelift. The compiler fills
-//! these types, the runtime reads them, and neither names the other:
+//! Nothing here generates code, maps memory or runs anything, and nothing here depends on Cranelift. The
+//! compiler fills these types, the runtime reads them, and neither names the other:
 //!
 //! ```text
 //!              ┌─ compiler ─┐
@@ -9,12 +10,14 @@
 //!              └─ runtime ──┘
 //! ```
 //!
-//! * `info`, `types`, `names`, `const_expr`, `value`: the declarations of a module.
+//! * `module_info`, `type_registry`, `names`, `const_expr`, `value`, `features`: what a module declares.
 //! * `declarations`, `outline`: declarations that are read without compiling the module.
-//! * `entries`, `code_layout`, `vm_layout`: where compiled code and the runtime expect things to be.
-//! * `artifact`, `tables`, `trap_code`, `routine`: compiled code that is not loaded yet.
-//! * `target`, `fingerprint`: what compiled code depends on.
+//! * `entry_trampolines`, `code_layout`, `vm_layout`: where compiled code and the runtime expect things to
+//!   be.
+//! * `artifact`, `tables`, `trap_code`, `routine`: compiled code that is not loaded.
+//! * `options`, `budget`, `target`, `fingerprint`: what a compilation depends on.
 //! * `compiler`: the interface between an engine and a compiler.
+//! * `error`: errors of all of these.
 
 pub(crate) mod artifact;
 pub(crate) mod budget;

@@ -1,7 +1,7 @@
-//! What a module declares: everything of its sections but the code.
+//! The declarations of a module: all of its sections except the code.
 //!
-//! The parser's types end here; the rooms behind (translation, instances) know only these. A shape is filled
-//! section by section while the validator walks along, so indices in it are valid by the time it is complete.
+//! The parser's types end here: translation and instances know only the types of this file. A [`ModuleInfo`]
+//! is filled section by section while the validator proceeds, so its indices are valid once it is complete.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,27 +18,28 @@ use crate::environ::value::{ExternType, FuncType, GlobalType, Limits, TableType,
 /// The custom section that names functions.
 pub(crate) const NAMES: &str = "name";
 
-/// Types that a module may declare: an entry trampoline may be compiled for each.
+/// The types that a module may declare: an entry trampoline may be compiled for each.
 const MAX_TYPES: usize = 10_000;
 
-/// Functions that a module may import: a host trampoline is compiled for each.
+/// The functions that a module may import: a host trampoline is compiled for each.
 const MAX_IMPORTED_FUNCTIONS: usize = 10_000;
 
-/// Globals that a module may have: every instance has a cell for each, which no limit of the store counts.
+/// The globals that a module may have: every instance has a cell for each, which no limit of the store
+/// counts.
 const MAX_GLOBALS: usize = 50_000;
 
-/// Tables that a module may have, for the same reason.
+/// The tables that a module may have, for the same reason.
 const MAX_TABLES: usize = 1_000;
 
-/// Memories that a module may have: even an empty one takes a slot of the engine's pool, which no limit of the store
-/// counts.
+/// The memories that a module may have: even an empty one takes a slot of the engine's pool, which no limit
+/// of the store counts.
 const MAX_MEMORIES: usize = 32;
 
-/// Entries that a module's tables may start with, all together: their image is made once, when it is linked, and
-/// a store's limit is asked only then.
+/// The initial entries of all tables of a module: their image is created once, when the module is linked, and
+/// only later checked against a store's limit.
 const MAX_TABLE_ENTRIES: u64 = 10_000_000;
 
-/// Where an import comes from, and which item of its index space it fills.
+/// The names of an import, and the item of its index space that it fills.
 #[derive(Debug)]
 pub(crate) struct Import {
     pub(crate) module: String,
@@ -55,14 +56,14 @@ pub(crate) enum Item {
     Global(u32),
 }
 
-/// A defined global and how it starts; imported ones have no initialiser.
+/// A global and its initialiser; an imported global has none.
 #[derive(Debug)]
 pub(crate) struct GlobalDecl {
     pub(crate) ty: GlobalType,
     pub(crate) init: Option<ConstExpr>,
 }
 
-/// A table, its type and what its entries start as (null where `None`).
+/// A table, and the initial value of its entries (null if `None`).
 #[derive(Debug)]
 pub(crate) struct TableDecl {
     pub(crate) ty: TableType,
@@ -72,11 +73,11 @@ pub(crate) struct TableDecl {
 /// When a segment is applied.
 #[derive(Debug)]
 pub(crate) enum SegmentMode {
-    /// At instantiation, to the memory or table of this index.
+    /// At instantiation, to the memory or table with this index.
     Active(u32, ConstExpr),
     /// By `memory.init` or `table.init`.
     Passive,
-    /// Never: it only declares functions as referenceable.
+    /// Never: the segment only declares functions as referenceable.
     Declared,
 }
 
@@ -89,16 +90,16 @@ pub(crate) struct ElementSegment {
 #[derive(Debug)]
 pub(crate) struct DataSegment {
     pub(crate) mode: SegmentMode,
-    /// Where in [`ModuleInfo::data_bytes`].
+    /// The range of [`ModuleInfo::data_bytes`].
     pub(crate) bytes: Range<usize>,
 }
 
-/// Everything a module declares but its code.
+/// Everything that a module declares, except its code.
 #[derive(Debug, Default)]
 pub(crate) struct ModuleInfo {
     pub(crate) types: Vec<FuncType>,
     pub(crate) imports: Vec<Import>,
-    /// Type index of every function, imported ones first.
+    /// The type index of every function, imported ones first.
     pub(crate) functions: Vec<u32>,
     pub(crate) imported_functions: u32,
     pub(crate) tables: Vec<TableDecl>,
@@ -109,7 +110,7 @@ pub(crate) struct ModuleInfo {
     pub(crate) imported_globals: u32,
     pub(crate) exports: Vec<(String, Item)>,
     pub(crate) export_names: HashMap<String, usize>,
-    /// The first export of each function that is exported.
+    /// The first export of each exported function.
     exported_functions: HashMap<u32, usize>,
     /// The memory exported as `memory`, which host functions work on.
     pub(crate) main_memory: Option<u32>,
@@ -118,26 +119,26 @@ pub(crate) struct ModuleInfo {
     pub(crate) data: Vec<DataSegment>,
     pub(crate) data_bytes: Vec<u8>,
     pub(crate) names: Names,
-    /// Whether it is a prepared module, to which the import of the function that charges was added.
+    /// Whether the module was prepared: the import of the charge function was added to it.
     pub(crate) is_prepared: bool,
-    /// The function whose frame is the largest, and its bytes.
+    /// The function with the largest frame, and the size of that in bytes.
     pub(crate) largest_frame: Option<(u32, u32)>,
-    /// The reserved import of an instrumented module: the function that charges.
+    /// The reserved import of a prepared module: the charge function.
     pub(crate) charge_function: Option<u32>,
 }
 
 impl ModuleInfo {
-    /// The type of a function.
+    /// Returns the type of a function.
     pub(crate) fn function_type(&self, function: u32) -> &FuncType {
         &self.types[self.functions[function as usize] as usize]
     }
 
-    /// Bytes of the host's memory that it takes, and that the tables' images will take; about, for it leaves out what
-    /// allocations cost.
+    /// Returns approximately the bytes of host memory that it takes, including the images of its tables,
+    /// without the overhead of allocations.
     pub(crate) fn host_bytes(&self) -> usize {
         let type_values = |ty: &FuncType| size_of_val(&*ty.params) + size_of_val(&*ty.results);
         let import_names = |import: &Import| import.module.len() + import.name.len();
-        // Each is in the list and in the map.
+        // Each name is in the list and in the map.
         let export_names = |(name, _): &(String, Item)| 2 * (name.len() + size_of::<(String, Item)>());
         let items: usize = self.elements.iter().map(|element| size_of_val(&*element.items)).sum();
         let references =
@@ -167,17 +168,18 @@ impl ModuleInfo {
         }
     }
 
-    /// The exported item of this name.
+    /// Returns the exported item with this name.
     pub(crate) fn export(&self, name: &str) -> Option<Item> {
         self.export_names.get(name).map(|&index| self.exports[index].1)
     }
 
-    /// Whether an import is the one that the engine itself supplies.
+    /// Whether an import is supplied by the engine itself.
     pub(crate) fn is_reserved(&self, import: &Import) -> bool {
         self.is_reserved_item(import.item)
     }
 
-    /// By item, not by name: a second import of the same name is an ordinary one, which somebody has to supply.
+    /// Compares the item, not the name: a second import of the same name is an ordinary import, for which a
+    /// host function is needed.
     fn is_reserved_item(&self, item: Item) -> bool {
         self.charge_function.is_some_and(|charge| item == Item::Func(charge))
     }
@@ -256,8 +258,8 @@ impl ModuleInfo {
         at_most(MAX_GLOBALS, self.globals.len(), "globals", offset)
     }
 
-    /// Finds the function that charges. A module that imports it with another type is not metered: its import then is an
-    /// ordinary one, which nobody supplies.
+    /// Finds the charge function. If a module imports it with another type, the module is not metered, and
+    /// the import is an ordinary one, for which there is no host function.
     fn recognise_charges(&mut self) {
         let is_named =
             |import: &&Import| import.module == abi::METERING_MODULE && import.name == abi::CHARGE_FUNCTION;
@@ -315,7 +317,8 @@ impl ModuleInfo {
                 ExternalKind::Global => Item::Global(export.index),
                 ExternalKind::Tag => return Err(unsupported("an exception tag", offset)),
             };
-            // The counter has no cell: it lives in a register while code runs, and is the exporting module's.
+            // The counter has no cell: it is in a register while code runs, and belongs to the exporting
+            // module.
             if self.is_reserved_item(item) {
                 return Err(unsupported("an export of the reserved charge", offset));
             }
@@ -376,14 +379,14 @@ impl ModuleInfo {
         Ok(())
     }
 
-    /// The index that a function has in the module that was prepared, where this is a prepared one: preparing adds the import
-    /// that charges behind the others.
+    /// Returns the index of a function in the original module: preparing a module adds the charge function
+    /// after the other imports.
     pub(crate) fn original_index(&self, function: u32) -> u32 {
         let is_moved = self.is_prepared && self.charge_function.is_some_and(|charge| function > charge);
         function - u32::from(is_moved)
     }
 
-    /// Whether a function's frame fits where there is room for `most` bytes.
+    /// Checks that the frame of a function is not larger than `most` bytes.
     pub(crate) fn check_frame(&self, function: u32, frame: u32, most: u32) -> Parsed {
         if frame <= most {
             return Ok(());
@@ -392,17 +395,17 @@ impl ModuleInfo {
         Err(CompileError::Frame { function: self.original_index(function), name, frame, most })
     }
 
-    /// The demangled name of a function, where the module names it; cut where it is long.
+    /// Returns the demangled name of a function, if the module names it. Long names are shortened.
     pub(crate) fn function_name(&self, function: u32) -> Option<String> {
         self.names.get(function).map(names::demangled)
     }
 
-    /// The name under which a function is exported, the first if there are several.
+    /// Returns the name under which a function is exported; the first, if there are several.
     pub(crate) fn name_of_export(&self, function: u32) -> Option<&str> {
         self.exported_functions.get(&function).map(|&index| &*self.exports[index].0)
     }
 
-    /// The global in which the guest keeps the pointer of its own stack: one that is named so, and could be one.
+    /// Returns the global that holds the guest's own stack pointer: it has the name and the type of one.
     pub(crate) fn stack_pointer(&self) -> Option<u32> {
         let global = self.names.stack_pointer()?;
         let is_defined = global >= self.imported_globals;
@@ -411,7 +414,7 @@ impl ModuleInfo {
     }
 }
 
-/// Names the proposal that an invalid module would be valid with.
+/// Names the proposal with which an invalid module would be valid.
 pub(crate) fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
     let CompileError::Invalid { message, offset } = error else { return error };
     match refused_proposal(wasm, FEATURES) {
@@ -423,7 +426,7 @@ pub(crate) fn name_proposal(wasm: &[u8], error: CompileError) -> CompileError {
     }
 }
 
-/// Takes what a section declares.
+/// Reads the declarations of a section.
 pub(crate) fn read_section(info: &mut ModuleInfo, payload: Payload<'_>) -> Result<(), CompileError> {
     match payload {
         Payload::TypeSection(section) => info.read_types(section),
@@ -457,7 +460,7 @@ fn at_most(limit: usize, count: usize, what: &str, offset: u64) -> Parsed {
     if count > limit { Err(unsupported(&format!("more than {limit} {what}"), offset)) } else { Ok(()) }
 }
 
-/// The names of a wide arc of types are shared; this is the one place that decides which the engine takes.
+/// Converts a type of the parser's. The only place that decides which types the engine supports.
 pub(crate) fn val_type(ty: wasmparser::ValType, offset: u64) -> Result<ValType, CompileError> {
     Ok(match ty {
         wasmparser::ValType::I32 => ValType::I32,

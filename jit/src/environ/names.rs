@@ -1,4 +1,4 @@
-//! What a module's name section says: names of functions, for backtraces and profilers, and which global is the
+//! The name section of a module: names of functions, for backtraces and profilers, and the global that is the
 //! guest's own stack pointer.
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use wasmparser::{BinaryReader, Name, NameSectionReader};
 
-/// The content of the name section, read when a name is first asked for: most modules run without.
+/// The content of the name section. It is parsed when a name is first needed: most modules run without.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     section: Vec<u8>,
@@ -15,27 +15,27 @@ pub(crate) struct Names {
     stack_pointer: OnceLock<Option<u32>>,
 }
 
-/// How LLVM's linker names the global in which code keeps the end of the stack that it has in linear memory
+/// The name that LLVM's linker gives to the global with the end of the stack in linear memory
 /// (tool-conventions, "C stack").
 const STACK_POINTER: &str = "__stack_pointer";
 
 impl Names {
-    /// Of the content of a name section.
+    /// Keeps the content of a name section.
     pub(crate) fn new(section: &[u8]) -> Names {
         Names { section: section.into(), ..Names::default() }
     }
 
-    /// Bytes that it takes, with the names once they are read.
+    /// Returns the bytes that it takes, including the names once they are parsed.
     pub(crate) fn host_bytes(&self) -> usize {
         2 * self.section.len()
     }
 
-    /// The name of a function as it stands there.
+    /// Returns the name of a function as it is in the section.
     pub(crate) fn get(&self, function: u32) -> Option<&str> {
         self.names.get_or_init(|| read(&self.section)).get(&function).map(|name| &**name)
     }
 
-    /// The global that is named as a stack pointer. It may not exist: the section is only advice.
+    /// Returns the global that is named as a stack pointer. It may not exist: the section is not validated.
     pub(crate) fn stack_pointer(&self) -> Option<u32> {
         *self.stack_pointer.get_or_init(|| {
             let globals = sections(&self.section).filter_map(|names| match names {
@@ -48,16 +48,17 @@ impl Names {
     }
 }
 
-/// Bytes of a name at most, when it is demangled. A few bytes may stand for a megabyte, since parts of a name may refer to
-/// other parts.
+/// The largest length of a demangled name in bytes. A few mangled bytes may stand for a megabyte, because
+/// parts of a name may refer to other parts.
 const MAX_NAME: usize = 400;
 
-/// A name as it is shown: demangled if it is one of Rust's, and cut where it is long.
+/// Returns a name as it is shown: demangled if it is a Rust name, and shortened if it is long.
 pub(crate) fn demangled(name: &str) -> String {
     shortened(format_args!("{:#}", rustc_demangle::demangle(name)), MAX_NAME)
 }
 
-/// A text that ends with an ellipsis where it would exceed its limit in bytes. It is never made any longer.
+/// Returns a text that ends with an ellipsis if it would exceed `most` bytes. No longer text is created on
+/// the way.
 pub(crate) fn shortened(text: impl Display, most: usize) -> String {
     let mut shortened = Shortened { text: String::new(), most };
     if write!(shortened, "{text}").is_err() {
@@ -66,7 +67,7 @@ pub(crate) fn shortened(text: impl Display, most: usize) -> String {
     shortened.text
 }
 
-/// Takes text until there is enough, and fails then.
+/// Accepts text up to a limit, and fails beyond it.
 struct Shortened {
     text: String,
     most: usize,
@@ -80,7 +81,7 @@ impl fmt::Write for Shortened {
     }
 }
 
-/// The parts of a name section. It is advice: where it is malformed, the rest of it is ignored.
+/// Returns the parts of a name section. From the first malformed part on, the section is ignored.
 fn sections(section: &[u8]) -> impl Iterator<Item = Name<'_>> {
     NameSectionReader::new(BinaryReader::new(section, 0)).map_while(Result::ok)
 }
@@ -99,8 +100,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_of_a_megabyte_is_cut_before_it_is_made() {
-        // Tuples of the tuple before, twice: forty of them would be a terabyte.
+    fn long_demangled_names_are_truncated_while_demangling() {
+        // Each tuple contains the previous one twice: forty of them would be a terabyte.
         let mut name = String::from("_RIC1aTuuE");
         let mut before = 4;
         for _ in 0..40 {
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(demangled("_ZN4core3fmt5write17h0123456789abcdefE"), "core::fmt::write");
     }
 
-    /// A number as mangled names have them.
+    /// Returns a number as mangled names encode it.
     fn base_62(number: usize) -> String {
         const DIGITS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
         let Some(mut number) = number.checked_sub(1) else { return "_".into() };

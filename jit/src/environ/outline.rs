@@ -1,7 +1,7 @@
-//! What a module declares before its code: what can be said of it before anything is compiled.
+//! The declarations of a module before its code: what is known before anything is compiled.
 //!
-//! A large module takes a minute to compile, and whether its imports exist is in its first kilobytes. So they are looked
-//! at first. Only sections that come before the code are read and validated.
+//! A large module may take a minute to compile, but whether its imports exist is known from its first
+//! kilobytes. Only sections before the code are read and validated.
 
 use wasmparser::{Parser, Payload, Validator};
 
@@ -10,16 +10,17 @@ use crate::environ::features::FEATURES;
 use crate::environ::module_info::{ModuleInfo, name_proposal, read_section};
 use crate::environ::value::ExternType;
 
-/// See the module.
+/// The declarations of a module that come before its code.
 pub struct Outline {
     pub(crate) info: ModuleInfo,
 }
 
 impl Outline {
-    /// The outline of a module.
+    /// Reads the outline of a module.
     ///
     /// # Errors
-    /// When it is not valid, or asks for what this engine refuses, as far as that is known before its code is looked at.
+    /// Returns an error if the module is invalid, or uses something that this engine does not support, as far
+    /// as that is known before its code.
     pub fn read(wasm: &[u8]) -> Result<Outline, CompileError> {
         if Parser::is_component(wasm) {
             return Err(CompileError::Invalid { message: "a component".into(), offset: 0 });
@@ -27,12 +28,12 @@ impl Outline {
         read(wasm).map(|info| Outline { info }).map_err(|error| name_proposal(wasm, error))
     }
 
-    /// The exports: name and type.
+    /// Returns the exports: name and type.
     pub fn exports(&self) -> impl Iterator<Item = (&str, ExternType)> {
         self.info.exports.iter().map(|(name, item)| (&**name, self.info.item_type(*item)))
     }
 
-    /// The type of the export of this name.
+    /// Returns the type of the export with this name.
     pub fn export(&self, name: &str) -> Option<ExternType> {
         self.info.export(name).map(|item| self.info.item_type(item))
     }

@@ -27,7 +27,7 @@ impl Routine {
         Routine::NearestF64,
     ];
 
-    /// The routine with this number.
+    /// Returns the routine with this number.
     pub(crate) fn from_number(number: u32) -> Option<Routine> {
         Routine::ALL.get(number as usize).copied()
     }

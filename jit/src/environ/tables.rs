@@ -1,19 +1,19 @@
-//! What is where in a module's code: functions, traps, and the operators that instructions come from.
+//! Tables that describe a module's code: functions, traps, and the operators that instructions come from.
 //!
-//! Tables are bytes that lie behind the code, in memory as in a file, so that nothing has to be read or copied before
-//! code from the cache can run:
+//! Tables are bytes that follow the code, in memory as in a file, so nothing has to be parsed or copied
+//! before code from the cache can run:
 //!
 //! ```text
-//! starts │ ends │ source runs │ traps │ trap codes │ sources
-//! one u32 for each piece      │ u32   │ u8         │ u8
+//! starts │ ends │ source runs   │ traps │ trap codes │ sources
+//! one u32 for each function     │ u32   │ u8         │ u8
 //! ```
 //!
-//! Traps are looked up by the fault handler, so they are sorted arrays. Sources are looked up when a backtrace is
-//! printed, and there are many: they are kept as differences, a few bits each, one run for every piece.
+//! The fault handler looks up traps, so they are sorted arrays. Sources are looked up when a backtrace is
+//! printed, and there are many: they are stored as differences, a few bits each, in a run for each function.
 
 use super::trap_code::TrapCode;
 
-/// How much of each there is.
+/// The lengths of the tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableCounts {
     pub(crate) functions: u32,
@@ -22,18 +22,18 @@ pub(crate) struct TableCounts {
     pub(crate) sources: u32,
 }
 
-/// What the tables say of one piece of code.
+/// The entries of one compiled function.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FunctionTables<'a> {
     /// Bytes of code.
     pub(crate) size: usize,
     /// The offset of each instruction that traps, sorted.
     pub(crate) traps: &'a [(u32, TrapCode)],
-    /// Code offset and source offset, sorted.
+    /// Pairs of a code offset and a source offset, sorted.
     pub(crate) sources: &'a [(u32, u32)],
 }
 
-/// Tables as they are made.
+/// Builds the tables.
 #[derive(Debug, Default)]
 pub(crate) struct TableBuilder {
     starts: Vec<u32>,
@@ -44,18 +44,18 @@ pub(crate) struct TableBuilder {
     sources: Vec<u8>,
 }
 
-/// Tables as they are read.
+/// Tables in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tables<'a> {
-    /// Where each piece of code starts and ends, in order.
+    /// Where each function starts and ends, in order.
     starts: Words<'a>,
     ends: Words<'a>,
-    /// Where the run of each piece starts in `sources`.
+    /// Where the run of each function starts in `sources`.
     source_runs: Words<'a>,
-    /// Where instructions are that trap, sorted, and for each the number of its trap code.
+    /// The offsets of instructions that trap, sorted, and the trap code of each.
     traps: Words<'a>,
     trap_codes: &'a [u8],
-    /// Runs of pairs: how much further in the code, how much further in the module's bytes.
+    /// Runs of pairs of differences: of the code offset, and of the offset in the module's bytes.
     sources: &'a [u8],
 }
 
@@ -67,14 +67,14 @@ fn word(word: &[u8; 4]) -> u32 {
 }
 
 impl TableCounts {
-    /// Bytes of the tables.
+    /// Returns the bytes of the tables.
     pub(crate) fn size(self) -> usize {
         12 * self.functions as usize + 5 * self.traps as usize + self.sources as usize
     }
 }
 
 impl TableBuilder {
-    /// Appends a piece that lies behind all others.
+    /// Appends a function that is behind all others.
     pub(crate) fn push(&mut self, start: u32, function: FunctionTables<'_>) {
         self.starts.push(start);
         self.ends.push(start + function.size as u32);
@@ -98,7 +98,7 @@ impl TableBuilder {
         }
     }
 
-    /// The tables as bytes.
+    /// Returns the tables as bytes.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let words = [&self.starts, &self.ends, &self.source_runs, &self.traps].into_iter().flatten();
         let mut bytes = Vec::with_capacity(self.counts().size());
@@ -110,7 +110,7 @@ impl TableBuilder {
 }
 
 impl<'a> Tables<'a> {
-    /// The tables in these bytes; `None` if there are not as many.
+    /// Returns the tables in these bytes; `None` if there are too few.
     pub(crate) fn new(bytes: &'a [u8], counts: TableCounts) -> Option<Tables<'a>> {
         let functions = counts.functions as usize;
         let words = 3 * functions + counts.traps as usize;
@@ -122,24 +122,24 @@ impl<'a> Tables<'a> {
         Some(Tables { starts, ends, source_runs, traps: &words[3 * functions..], trap_codes, sources })
     }
 
-    /// Where a piece starts and ends.
+    /// Returns where a function starts and ends.
     pub(crate) fn function(&self, function: u32) -> (u32, u32) {
         (word(&self.starts[function as usize]), word(&self.ends[function as usize]))
     }
 
-    /// The trap that the instruction at this offset raises.
+    /// Returns the trap that the instruction at this offset raises.
     pub(crate) fn trap_at(&self, offset: u32) -> Option<TrapCode> {
         let index = self.traps.binary_search_by_key(&offset, word).ok()?;
         TrapCode::from_number(self.trap_codes[index])
     }
 
-    /// The piece that an offset lies in.
+    /// Returns the function that contains an offset.
     pub(crate) fn function_at(&self, offset: u32) -> Option<u32> {
         let index = self.starts.partition_point(|start| word(start) <= offset).checked_sub(1)?;
         (offset < word(&self.ends[index])).then_some(index as u32)
     }
 
-    /// The offset in the module's bytes of the operator that an offset belongs to.
+    /// Returns the offset in the module's bytes of the operator that a code offset belongs to.
     pub(crate) fn source_at(&self, offset: u32) -> Option<u32> {
         let function = self.function_at(offset)? as usize;
         let offset = offset - word(&self.starts[function]);
@@ -159,7 +159,7 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// Small differences of either sign as small numbers.
+/// Maps small differences of either sign to small numbers.
 fn zigzag(difference: i32) -> u32 {
     ((difference << 1) ^ (difference >> 31)) as u32
 }
@@ -168,7 +168,7 @@ fn unzigzag(number: u32) -> i32 {
     (number >> 1) as i32 ^ -((number & 1) as i32)
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that there are more.
+/// Writes seven bits in each byte, the lowest first. The eighth bit says that more follow.
 fn write_number(bytes: &mut Vec<u8>, mut number: u32) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
@@ -197,7 +197,7 @@ mod tests {
     const TRAPS: &[(u32, TrapCode)] = &[(3, TrapCode::StackOverflow), (7, TrapCode::TypeMismatch)];
 
     #[test]
-    fn what_was_pushed_is_found() {
+    fn lookups_return_what_was_pushed() {
         let mut builder = TableBuilder::default();
         let function = |size, sources| FunctionTables { size, traps: TRAPS, sources };
         builder.push(0, function(10, &[(2, 100), (4, 5_000_000), (8, 101)]));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_they_were_written() {
+    fn variable_length_numbers_round_trip() {
         for difference in [0, 1, -1, 63, -64, 64, i32::MAX, i32::MIN] {
             let mut bytes = Vec::new();
             write_number(&mut bytes, zigzag(difference));

@@ -30,7 +30,7 @@ impl TrapCode {
         TrapCode::BadConversionToInteger,
     ];
 
-    /// The trap with this number.
+    /// Returns the trap with this number.
     pub(crate) fn from_number(number: u8) -> Option<TrapCode> {
         TrapCode::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }

@@ -1,10 +1,10 @@
 //! The numbers by which native code compares function types.
 //!
-//! A type of few values is its own number: its parameters and results as octal digits, and a bit that says whether
-//! its functions hand on the counter of reductions: those that do cannot be called by those that do not. Such a number is the same in
-//! every engine, so it stands in the code as it is, also in code from the cache, and nobody has to remember it. Types
-//! of more than [`MAX_DIGITS`] values are numbered by the engine for as long as a module uses them; code gets their
-//! numbers when it is loaded.
+//! A type with few values is its own number: its parameters and results as octal digits, and a bit that says
+//! whether its functions pass the counter of reductions on, because functions that do cannot be called by
+//! functions that do not. Such a number is the same in every engine, so it is an immediate in the code, also
+//! in code from the cache, and no table has to remember it. A type with more values than fit [`MAX_DIGITS`]
+//! is numbered by the engine as long as a module uses it. Code gets these numbers when it is loaded.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,19 +12,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::environ::value::{FuncType, ValType};
 
-/// Octal digits in a number that leave its highest bit free: nine values, and what separates results from parameters.
+/// The octal digits that leave the highest bit of a number free: nine values, and the separator between
+/// parameters and results.
 const MAX_DIGITS: usize = 10;
 
-/// The bit that tells numbers which the engine gave out from those that a type has by itself.
+/// The bit of numbers that the engine has assigned.
 const NUMBERED: u32 = 1 << 31;
 
 /// The bit of the types of metered modules.
 const METERED: u32 = 1 << 30;
 
-/// The number of a type that is its own.
+/// Returns the number of a type that is its own number.
 ///
-/// No two types have the same: no digit of a value is 0, so a 0 within the number is what separates results from
-/// parameters, and where there is none, there are no parameters.
+/// Numbers are unique: no digit of a value is 0, so a 0 within the number separates the parameters from the
+/// results, and without one, there are no parameters.
 pub(crate) fn own_number(ty: &FuncType, metered: bool) -> Option<u32> {
     if ty.params.len() + ty.results.len() + 1 > MAX_DIGITS {
         return None;
@@ -49,7 +50,7 @@ fn digit(ty: &ValType) -> u32 {
     }
 }
 
-/// The numbers that an engine has given out.
+/// The numbers that an engine has assigned.
 #[derive(Debug, Default)]
 pub(crate) struct TypeRegistry {
     interner: Mutex<TypeInterner>,
@@ -57,24 +58,24 @@ pub(crate) struct TypeRegistry {
 
 #[derive(Debug, Default)]
 struct TypeInterner {
-    /// The number of each type in use, and by how many it is used.
+    /// The number of each type in use, and the number of its uses.
     types: HashMap<FuncType, (u32, usize)>,
     /// Numbers that were given back.
     free: Vec<u32>,
 }
 
-/// The numbers of a module's types. Given back on drop: by then no code compares with them any more, and no function
-/// record holds one, because both belong to the module.
+/// The numbers of a module's types. They are given back on drop: no code compares with them and no function
+/// record holds one any more, because both belong to the module.
 #[derive(Debug)]
 pub(crate) struct ModuleTypes {
     numbers: Vec<u32>,
-    /// Those of them that the engine gave out, once for each time.
+    /// The types whose numbers the engine has assigned, once for each use.
     taken: Vec<FuncType>,
     from: Arc<TypeRegistry>,
 }
 
 impl TypeRegistry {
-    /// The numbers of these types of a module.
+    /// Returns the numbers of a module's types.
     pub(crate) fn take(self: &Arc<Self>, types: &[FuncType], metered: bool) -> ModuleTypes {
         let mut interner = self.lock();
         let mut taken = Vec::new();
@@ -89,7 +90,7 @@ impl TypeRegistry {
     }
 
     fn lock(&self) -> MutexGuard<'_, TypeInterner> {
-        // Nothing in here panics between two changes that belong together.
+        // No operation panics between two changes that belong together.
         self.interner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -99,7 +100,7 @@ impl TypeInterner {
         let fresh = NUMBERED | self.types.len() as u32;
         let (number, uses) = match self.types.entry(ty.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
-            // Without a free one, the numbers in use are those from 0 on.
+            // Without a free number, the numbers in use are those from 0 on.
             Entry::Vacant(entry) => entry.insert((self.free.pop().unwrap_or(fresh), 0)),
         };
         *uses += 1;
@@ -117,7 +118,7 @@ impl TypeInterner {
 }
 
 impl ModuleTypes {
-    /// The number of each of the module's types.
+    /// Returns the number of each of the module's types.
     pub(crate) fn numbers(&self) -> &[u32] {
         &self.numbers
     }
@@ -148,7 +149,7 @@ mod tests {
         ValType::V128,
     ];
 
-    /// All lists of so many types.
+    /// Returns all lists of this number of types.
     fn lists(length: usize) -> Vec<Vec<ValType>> {
         (0..length).fold(vec![Vec::new()], |lists, _| {
             let longer = lists.iter().flat_map(|list| ALL.map(|ty| [&list[..], &[ty]].concat()));
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_short_types_are_their_own_number() {
+    fn only_types_with_few_values_are_their_own_number() {
         let of =
             |params, results| FuncType::new(vec![ValType::ExternRef; params], vec![ValType::I32; results]);
         assert!(own_number(&of(9, 0), false).is_some_and(|number| number < NUMBERED));
@@ -191,7 +192,7 @@ mod tests {
         let second = numbers.take(&[long(10), long(12)], false);
         assert_eq!(second.numbers()[0], ten);
         drop(first);
-        // The number of the eleven is free, that of the ten is not.
+        // The number of the type with eleven values is free, that of the type with ten is not.
         let third = numbers.take(&[long(13), long(14), long(10)], false);
         let all: HashSet<u32> = second.numbers().iter().chain(third.numbers()).copied().collect();
         assert_eq!((all.len(), third.numbers()[2]), (4, ten));

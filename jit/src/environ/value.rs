@@ -35,7 +35,7 @@ impl fmt::Display for ValType {
     }
 }
 
-/// A WebAssembly value. Floats are carried as bits, so that a NaN survives the trip.
+/// A WebAssembly value. Floats are held as bits, so that NaNs are preserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
     /// A 32-bit integer.
@@ -48,14 +48,14 @@ pub enum Value {
     F64(u64),
     /// A vector: lane 0 is in the lowest bits.
     V128(u128),
-    /// A function of some instance in the same store, or null.
+    /// A function of an instance in the same store, or null.
     FuncRef(Option<Func>),
-    /// A host reference, or null. The engine only carries the number.
+    /// A host reference, or null. The engine does not interpret the number.
     ExternRef(Option<u32>),
 }
 
 impl Value {
-    /// The type of this value.
+    /// Returns the type of this value.
     pub fn ty(&self) -> ValType {
         match self {
             Value::I32(_) => ValType::I32,
@@ -69,8 +69,8 @@ impl Value {
     }
 }
 
-/// A function of an instance in a store. It is a pair of numbers, not an address: one that is given to another
-/// store, or outlives its own, names some other function or none, and that is all.
+/// A function of an instance in a store. It is a pair of numbers, not an address: in another store, or after
+/// its own is dropped, it names another function or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Func {
     pub(crate) instance: u32,
@@ -87,7 +87,7 @@ pub struct FuncType {
 }
 
 impl FuncType {
-    /// A function type.
+    /// Creates a function type.
     pub fn new(params: impl Into<Box<[ValType]>>, results: impl Into<Box<[ValType]>>) -> FuncType {
         FuncType { params: params.into(), results: results.into() }
     }
@@ -153,8 +153,8 @@ impl fmt::Display for ExternType {
     }
 }
 
-/// One argument or result as it crosses the border between native code and the host: 16 bytes, so that every
-/// value type fits, the low half first.
+/// An argument or result as it is passed between native code and the host: 16 bytes, so that every type of
+/// value fits, with the low half first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(16))]
 pub struct RawValue {
@@ -171,12 +171,12 @@ impl From<u64> for RawValue {
 }
 
 impl RawValue {
-    /// A value of 128 bits.
+    /// Creates a value of 128 bits.
     pub fn wide(bits: u128) -> RawValue {
         RawValue { low: bits as u64, high: (bits >> 64) as u64 }
     }
 
-    /// All 128 bits.
+    /// Returns all 128 bits.
     pub fn bits(self) -> u128 {
         u128::from(self.high) << 64 | u128::from(self.low)
     }

@@ -1,7 +1,7 @@
-//! The memory that native code reads: one [`VmRuntime`] per store, one vm context per instance.
+//! The memory that native code reads: a [`VmRuntime`] for each store, and a vm context for each instance.
 //!
-//! Compiled code and Rust agree on these layouts, so they change together and only here. All offsets are
-//! computed from the `repr(C)` structs below or by [`VmOffsets`].
+//! Compiled code and Rust agree on these layouts, so they are defined only here. All offsets are computed
+//! from the `repr(C)` structs below or by [`VmOffsets`].
 //!
 //! ```text
 //! vm context of an instance                       VmRuntime of its store
@@ -17,10 +17,10 @@
 //!      imported globals:  [*16 bytes]
 //! ```
 //!
-//! A function record whose context is null belongs to "the instance that calls it": that is what lets all
-//! instances of a module share one array of records, and one table image that points at them. Such records
-//! never leave their instance: one that uses them has no imports but host functions, and before anything of it
-//! is exported, or one of its functions given to another, it gets records of its own (`own_records`).
+//! A function record whose context is null belongs to the instance that calls it. So all instances of a
+//! module share one array of records, and one table image that points to them. Such records never leave their
+//! instance: an instance that uses them imports only host functions, and before it exports anything, or one
+//! of its functions is given to another instance, it gets records of its own (`own_records`).
 
 use std::mem::offset_of;
 
@@ -29,37 +29,37 @@ use crate::environ::module_info::ModuleInfo;
 /// Bytes of a WebAssembly page.
 pub(crate) const PAGE: u64 = 64 << 10;
 
-/// Bytes behind the 4 GiB that an index reaches, for the constant offset and the size of an access.
+/// The bytes behind the 4 GiB that an index reaches, for the constant offset and the size of an access.
 pub(crate) const GUARD: u64 = 2 << 30;
 
-/// Bytes of address space that a reserved memory takes.
+/// The address space that a reserved memory takes, in bytes.
 pub(crate) const RESERVATION: u64 = (4 << 30) + GUARD;
 
-/// Bytes that a bulk operation moves between two charges.
+/// The bytes that a bulk operation moves between two charges.
 pub(crate) const CHUNK: u64 = 64 << 10;
 
-/// Bytes of bulk work that cost one reduction.
+/// The bytes of bulk work that cost one reduction.
 pub(crate) const BYTES_PER_REDUCTION: u64 = 64;
 
 /// What a store shares with the native code of all its instances.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct VmRuntime {
-    /// Reductions left of the running slice. Guest functions hand the counter on in registers, as an argument and
-    /// a result, so this is up to date only while code outside of guest functions runs: host functions, routines,
-    /// the scheduler. After a fault it is not.
+    /// The reductions left of the running slice. Guest functions pass the counter on in registers, as an
+    /// argument and a result, so this field is up to date only while code outside of guest functions runs:
+    /// host functions, routines, the scheduler. After a fault it is not.
     pub(crate) reductions: i64,
-    /// The frame pointer of the trampoline or stub through which native code was left: where a backtrace of a
-    /// suspended activation begins.
+    /// The frame pointer of the trampoline or stub through which native code was left. The backtrace of a
+    /// suspended activation begins there.
     pub(crate) exit_frame: usize,
     /// The routines that native code calls, in the order of [`Builtin`].
     pub(crate) builtins: *const usize,
-    /// The running activation's way out; see `activation`.
+    /// What the running activation suspends through; see `runtime::vm::activation`.
     pub(crate) yielder: usize,
-    /// The whole store; those who know its type follow this.
+    /// The address of the whole store, for code that knows its type.
     pub(crate) store: usize,
-    /// Whether the host function that runs has asked for a call of the guest. What it asked for lies far away; this is
-    /// looked at after every host call.
+    /// Whether the running host function has requested a call of the guest. Apart from the request itself,
+    /// because it is read after every host call.
     pub(crate) has_request: bool,
 }
 
@@ -69,7 +69,7 @@ impl VmRuntime {
     pub(crate) const BUILTINS: i32 = offset_of!(VmRuntime, builtins) as i32;
 }
 
-/// Something of the runtime's that only the runtime knows the type of.
+/// A type of the runtime's that compiled code does not know.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Opaque {
@@ -82,14 +82,14 @@ pub(crate) struct Opaque {
 pub(crate) struct VmContextHead {
     pub(crate) runtime: *mut VmRuntime,
     pub(crate) functions: *const VmFuncRef,
-    /// The lowest address that a guest frame of the store's activation may reach. Every prologue reads it, so it is
-    /// here and not behind a pointer; `Store::begin` writes it into all contexts of the store.
+    /// The lowest address that a guest frame of the store's activation may reach. Every prologue reads it, so
+    /// there is no pointer in between. `Store::begin` writes it to all contexts of the store.
     pub(crate) stack_limit: usize,
-    /// The runtime's record of the instance. Compiled code does not look behind this pointer.
+    /// The runtime's record of the instance, which compiled code does not access.
     pub(crate) instance: *mut Opaque,
 }
 
-// What follows the head has cells of 16 bytes, which vector globals need aligned.
+// Cells of 16 bytes follow the head, and vector globals need them aligned.
 const _: () = assert!(size_of::<VmContextHead>().is_multiple_of(16));
 
 impl VmContextHead {
@@ -112,8 +112,8 @@ impl VmMemory {
     pub(crate) const LENGTH: i32 = offset_of!(VmMemory, length) as i32;
 }
 
-/// A table as native code sees it: entries are 8 bytes, 0 is null. A function entry is the address of its
-/// [`VmFuncRef`], a host reference is its number plus one.
+/// A table as native code sees it. Entries have 8 bytes, and 0 is null. A function entry is the address of
+/// its [`VmFuncRef`]; a host reference is its number plus one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VmTable {
@@ -127,13 +127,13 @@ impl VmTable {
     pub(crate) const LENGTH: i32 = offset_of!(VmTable, length) as i32;
 }
 
-/// A function that may be called from elsewhere than by its index.
+/// A function that may be called by other means than its index.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VmFuncRef {
     /// Native code in the engine's internal calling convention.
     pub(crate) code: *const u8,
-    /// The context it runs in; null for the caller's own.
+    /// The context that it runs in; null for the caller's own.
     pub(crate) context: *mut VmContextHead,
     /// The engine's number of its type.
     pub(crate) type_id: u32,
@@ -146,7 +146,7 @@ impl VmFuncRef {
     pub(crate) const TYPE_ID: i32 = offset_of!(VmFuncRef, type_id) as i32;
 }
 
-/// The routines that native code calls by their place in [`VmRuntime::builtins`].
+/// The routines that native code calls, by their index in [`VmRuntime::builtins`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Builtin {
@@ -175,7 +175,7 @@ impl Builtin {
     }
 }
 
-/// Where the variable part of a module's vm contexts lies. Byte offsets.
+/// The byte offsets of the variable part of a module's vm contexts.
 #[derive(Clone, Debug)]
 pub(crate) struct VmOffsets {
     imported_memories: u32,
@@ -190,7 +190,7 @@ pub(crate) struct VmOffsets {
     size: u32,
 }
 
-/// Where an item of a context is: in it, or behind a pointer in it.
+/// Where an item of a context is: in the context, or behind a pointer in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ItemLocation {
     Inline(i32),
@@ -220,7 +220,7 @@ impl VmOffsets {
         }
     }
 
-    /// The size of a whole context; a multiple of 16.
+    /// Returns the size of a context, a multiple of 16.
     pub(crate) fn size(&self) -> usize {
         self.size as usize
     }

@@ -1,4 +1,4 @@
-//! The engine: what all modules of a runtime share.
+//! [`Engine`]: what all modules of a host share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use crate::runtime::pool_capacity::PoolCapacity;
 use crate::runtime::vm::memory::MemoryPool;
 use crate::runtime::vm::stack::{StackPool, Stacks};
 
-/// How code is generated and run; fixed for an [`Engine`].
+/// How code is generated and run. Fixed for an [`Engine`].
 #[derive(Clone, Copy, Debug)]
 pub struct EngineConfig {
-    /// Bytes of native stack of an activation whose store does not ask for another size, rounded up to pages. Default: 256
-    /// KiB; at least 64 KiB.
+    /// The bytes of native stack of a call, unless its store [asks for another
+    /// size](crate::StoreLimits::stack_size). Rounded up to whole pages. Default: 256 KiB. Minimum: 64 KiB.
     pub stack_size: usize,
-    /// Bytes of native stack that a store may [ask for](crate::StoreLimits::stack_size), and that every function's frame
-    /// has to fit. Default, and at least: `stack_size`.
+    /// The largest native stack that a store may [ask for](crate::StoreLimits::stack_size), in bytes. The
+    /// frame of every function has to fit it. Default and minimum: `stack_size`.
     pub max_stack_size: usize,
-    /// Gives every NaN that arithmetic makes the same bits. Without it they are the processor's, and may differ between
-    /// processors and between versions of the compiler: for runs that are to be repeated exactly. It costs a
-    /// comparison and a selection behind each floating-point operation.
+    /// Gives every NaN that arithmetic produces the same bits, for runs that are to be repeated exactly.
+    /// Otherwise the bits are the processor's, and may differ between processors and between versions of the
+    /// compiler. Costs a comparison and a selection for each floating-point operation.
     pub canonical_nans: bool,
 }
 
@@ -31,7 +31,7 @@ impl Default for EngineConfig {
     }
 }
 
-/// A compiler for this machine, and the pools that instances draw on. Cheap to clone.
+/// A compiler for this machine, and the pools that instances use. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<EngineInner>,
@@ -44,17 +44,17 @@ struct EngineInner {
     types: Arc<TypeRegistry>,
     stacks: Stacks,
     memories: Arc<MemoryPool>,
-    /// For spare stores.
+    /// The number of pooled instances that may be added.
     pool_capacity: Arc<PoolCapacity>,
 }
 
-/// Why an engine cannot run on this machine.
+/// This machine is not supported.
 #[derive(Debug, thiserror::Error)]
 #[error("this machine is not supported: {0}")]
 pub struct EngineError(pub(crate) String);
 
 impl Engine {
-    /// An engine that compiles with this compiler.
+    /// Creates an engine with this compiler.
     pub(crate) fn with_compiler(
         config: EngineConfig,
         #[cfg(feature = "compiler")] compiler: Box<dyn Compiler>,
@@ -72,12 +72,12 @@ impl Engine {
         Engine { inner: Arc::new(inner) }
     }
 
-    /// Whether a memory can have a reservation now: there are so many of them, and so much address space.
+    /// Whether a memory can have a reservation now: their number and the address space are limited.
     pub fn can_reserve(&self) -> bool {
         self.inner.memories.can_reserve()
     }
 
-    /// Whether the two are one engine.
+    /// Whether the two are the same engine.
     pub(crate) fn is(&self, other: &Engine) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
@@ -87,27 +87,28 @@ impl Engine {
         &*self.inner.compiler
     }
 
-    /// Whether its code gives every NaN that arithmetic makes the same bits.
+    /// Whether its code gives every NaN that arithmetic produces the same bits.
     pub(crate) fn has_canonical_nans(&self) -> bool {
         self.inner.canonical_nans
     }
 
-    /// The stacks that most stores have.
+    /// Returns the stacks of the default size.
     pub(crate) fn stacks(&self) -> &Arc<StackPool> {
-        self.inner.stacks.usual()
+        self.inner.stacks.default_pool()
     }
 
-    /// Whether a store that asks for this size gets the stacks that most have; false may be wrong.
+    /// Whether a store that asks for this size gets a stack of the default size. May return false although it
+    /// does.
     pub(crate) fn is_default_stack(&self, size: Option<usize>) -> bool {
         size.is_none_or(|size| self.inner.stacks.is_default(size))
     }
 
-    /// Those of a store that asks for another size.
+    /// Returns the stacks for a store that asks for another size.
     pub(crate) fn stacks_of_size(&self, size: Option<usize>) -> Option<Arc<StackPool>> {
         self.inner.stacks.of_size(size?)
     }
 
-    /// Bytes that a function's frame may have.
+    /// Returns the size that a function's frame may have.
     pub(crate) fn max_frame(&self) -> u32 {
         self.inner.stacks.max_frame()
     }
@@ -120,7 +121,7 @@ impl Engine {
         &self.inner.memories
     }
 
-    /// The numbers of function types.
+    /// Returns the numbers of function types.
     pub(crate) fn types(&self) -> &Arc<TypeRegistry> {
         &self.inner.types
     }

@@ -13,11 +13,11 @@ use crate::environ::trap_code::TrapCode;
 use crate::environ::value::ExternType;
 use crate::runtime::debug::{DebugInfo, Source};
 
-/// An error that a host function raises: it ends the guest's activation as [`TrapKind::Host`], and whoever runs
-/// the store may downcast it.
+/// An error that a host function raises. It ends the guest's activation as [`TrapKind::Host`], and the
+/// embedder may downcast it.
 pub type HostError = Box<dyn Error + Send + Sync + 'static>;
 
-/// Why a module cannot be linked: every import that could not be resolved, not just the first.
+/// The error of linking a module. It lists every import that could not be resolved, not only the first.
 #[derive(Debug)]
 pub struct LinkError {
     /// All unresolved imports in declaration order.
@@ -27,19 +27,19 @@ pub struct LinkError {
 /// An import that could not be resolved.
 #[derive(Debug, Clone)]
 pub struct MissingImport {
-    /// The import's module name.
+    /// The module name of the import.
     pub module: String,
-    /// The import's field name.
+    /// The field name of the import.
     pub name: String,
-    /// What the module expects.
+    /// The type that the module expects.
     pub expected: ExternType,
-    /// What is there instead, where something of that name exists with another type; a host function may have several.
+    /// The types of the host functions with this name, which all differ from the expected one.
     pub found: Vec<ExternType>,
-    /// Where nothing has that name: module and field name of what may have been meant.
+    /// A similar name, if no host function has this one: module and field name.
     pub nearest: Option<(String, String)>,
 }
 
-/// Imports that the message names, and bytes that it shows of a name. [`LinkError::missing`] has all of them.
+/// The imports that the message shows, and the bytes of each name. [`LinkError::missing`] has all of them.
 const MAX_SHOWN: usize = 10;
 const MAX_IMPORT_NAME: usize = 100;
 
@@ -77,23 +77,23 @@ impl MissingImport {
 
 impl Error for LinkError {}
 
-/// Why an instance could not be created.
+/// The error of creating an instance.
 #[derive(Debug, thiserror::Error)]
 pub enum InstantiateError {
-    /// An import is missing or of another type.
+    /// An import is missing or has another type.
     #[error(transparent)]
     Link(#[from] LinkError),
     /// The store's limits do not allow it.
     #[error("{0}")]
     Limit(String),
-    /// The host has no more memory, address space for a reservation, or stacks.
+    /// The host has no memory, address space for a reservation, or stack left.
     #[error("{0}")]
     Exhausted(String),
-    /// It would import functions of a metered module into an unmetered one, or the other way round: the one kind
-    /// hands the counter of reductions on in a register, and the other does not know of it.
+    /// The instance would import functions of a metered module into an unmetered one, or the reverse. Metered
+    /// functions pass the counter of reductions in a register, and unmetered ones do not.
     #[error("a metered and an unmetered module cannot call each other")]
     Metering,
-    /// Its code relies on a memory in a reservation, and the one to import is pooled.
+    /// The code relies on a memory in a reservation, and the imported memory is pooled.
     #[error("a module compiled for a reserved memory cannot import a pooled one")]
     MemoryLayout,
     /// An active segment does not fit, or an initialiser trapped.
@@ -101,7 +101,7 @@ pub enum InstantiateError {
     Trap(#[from] Box<Trap>),
 }
 
-/// Why a guest's activation ended early.
+/// The reason why a guest's activation ended early.
 #[derive(Debug)]
 pub struct Trap {
     /// The reason.
@@ -111,7 +111,7 @@ pub struct Trap {
 }
 
 impl Trap {
-    /// One that happened outside of guest code.
+    /// A trap that happened outside of guest code.
     pub(crate) fn host(error: HostError) -> Trap {
         Trap { kind: TrapKind::Host(error), backtrace: Vec::new() }
     }
@@ -122,23 +122,23 @@ impl Trap {
 pub enum TrapKind {
     /// `unreachable` was executed.
     Unreachable,
-    /// A load, store or bulk memory operation outside its memory.
+    /// A load, store or bulk memory operation accessed an address outside of its memory.
     MemoryOutOfBounds,
-    /// A table access outside its table.
+    /// A table operation accessed an index outside of its table.
     TableOutOfBounds,
-    /// `call_indirect` with an index outside its table.
+    /// `call_indirect` was executed with an index outside of its table.
     UndefinedElement,
-    /// `call_indirect` of a null entry.
+    /// `call_indirect` was executed with the index of a null entry.
     UninitializedElement,
-    /// `call_indirect` of a function of another type.
+    /// `call_indirect` was executed with the index of a function of another type.
     IndirectCallTypeMismatch,
-    /// A division by zero.
+    /// A division by zero was executed.
     IntegerDivisionByZero,
-    /// A division or conversion whose result does not fit.
+    /// The result of a division or conversion does not fit its type.
     IntegerOverflow,
-    /// A conversion of NaN to an integer.
+    /// A NaN was converted to an integer.
     InvalidConversionToInteger,
-    /// The process's stack is used up.
+    /// The call needs more stack than the store has.
     StackOverflow,
     /// A host function raised an error.
     Host(HostError),
@@ -190,17 +190,17 @@ impl Error for Trap {}
 /// One guest frame of a backtrace.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// The function's index in its module, or in the one that was prepared.
+    /// The function's index in the module. For a prepared module, the index in the original module.
     pub function: u32,
-    /// The function's demangled name, where the module names it.
+    /// The function's demangled name, if the module's name section has it.
     pub name: Option<String>,
     /// The offset of the instruction in the module's bytes.
     pub offset: Option<u32>,
-    /// What can say more, if the module has debug sections.
+    /// The module's debug sections, if it has any.
     pub(crate) debug: Option<Arc<DebugInfo>>,
 }
 
-/// Frames are equal that are of the same place; what is known of it follows from that.
+/// Frames are equal if they are at the same place; everything else follows from the place.
 impl PartialEq for Frame {
     fn eq(&self, other: &Frame) -> bool {
         (self.function, &self.name, self.offset) == (other.function, &other.name, other.offset)
@@ -210,8 +210,8 @@ impl PartialEq for Frame {
 impl Eq for Frame {}
 
 impl Frame {
-    /// The offset of the instruction in the bytes of the module that was prepared; [the same](Frame::offset) of a module
-    /// that was not.
+    /// Returns the offset of the instruction in the bytes of the original module, if this one was prepared;
+    /// [the same](Frame::offset) otherwise.
     pub fn original_offset(&self) -> Option<u32> {
         match &self.debug {
             Some(debug) => debug.original_offset(self.offset?),
@@ -219,10 +219,10 @@ impl Frame {
         }
     }
 
-    /// Where in its sources this is, by the module's DWARF: the functions that were inlined here, innermost first,
-    /// and last the frame's own. Empty if that is not known.
+    /// Returns the source locations of the frame by the module's DWARF: the functions that were inlined at
+    /// this place, innermost first, and the frame's own function last. Empty if they are not known.
     ///
-    /// The first time that it is asked of a module, it may take some hundredths of a second.
+    /// The first call for a module may take some hundredths of a second.
     pub fn sources(&self) -> Arc<[Source]> {
         match (&self.debug, self.offset) {
             (Some(debug), Some(offset)) => debug.sources(offset),
@@ -230,7 +230,8 @@ impl Frame {
         }
     }
 
-    /// The frame as it is shown: a line for each of its [sources](Frame::sources), or one without.
+    /// Returns the frame as text: a line for each of its [sources](Frame::sources), or one line if there are
+    /// none.
     pub fn lines(&self) -> Vec<String> {
         let sources = self.sources();
         let (own, inlined) = match sources.split_last() {
@@ -241,7 +242,7 @@ impl Frame {
             let function = source.function.as_deref().unwrap_or("<unknown>");
             format!("{function}{source} (inlined)")
         });
-        // The name section's is the one that is shown where there is no DWARF.
+        // Prefer the name of the name section: it is what is shown without DWARF.
         let mut last = match self.name.as_ref().or(own.function.as_ref()) {
             Some(name) => format!("{name}{own}"),
             None => format!("<function {}>{own}", self.function),
@@ -253,7 +254,7 @@ impl Frame {
     }
 }
 
-/// Its [lines](Frame::lines).
+/// Shows the frame's [lines](Frame::lines).
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.lines().join("\n"))

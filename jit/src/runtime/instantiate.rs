@@ -1,9 +1,9 @@
-//! Making instances.
+//! Creates instances.
 //!
-//! There are two ways to the same result. A *linked* module (host functions only) takes the short one: its
-//! template says what everything starts as. A module that imports from other instances takes the long one,
-//! segment by segment in the order of the specification, so that what an earlier segment has written to a
-//! shared memory or table stays written when a later one traps.
+//! There are two ways with the same result. For a *linked* module, which imports only host functions, the
+//! template contains the initial state. A module that imports from other instances is initialised segment by
+//! segment, in the order of the specification: what one segment has written to a shared memory or table stays
+//! written if a later one traps.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::runtime::vm::memory::Memory;
 use crate::runtime::vm::table::{Table, TableImage};
 use crate::runtime::vm::template::Template;
 
-/// What an import is given.
+/// What an import is resolved to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ResolvedImport {
     Func(VmFuncRef),
@@ -29,7 +29,7 @@ pub(crate) enum ResolvedImport {
     Global(*mut RawValue),
 }
 
-/// An instance of a linked module.
+/// Creates an instance of a linked module.
 pub(crate) fn from_template(
     core: NonNull<StoreCore>,
     module: &Arc<LoadedModule>,
@@ -40,7 +40,7 @@ pub(crate) fn from_template(
     let mut instance = new_instance(core, module, Records::Shared(records.clone()));
     let pool = module.engine.memories();
     let image = if module.is_reserved() { None } else { template.image(&module.info, pool) };
-    // Without the image, if that is not to be had for this one.
+    // Without the image, if no slot of the image is available.
     let imaged = image.is_some_and(|image| add_memories(&mut instance, Some(image)).is_ok());
     if !imaged {
         add_memories(&mut instance, None)
@@ -51,18 +51,19 @@ pub(crate) fn from_template(
         add_table(&mut instance, index as u32, image.clone());
     }
     let copied = fill(&mut instance, module, template);
-    // SAFETY: the store is the caller's, and nothing of it runs. The instance's reference covers other memory.
+    // SAFETY: the store belongs to the caller, and nothing of it runs. The instance's reference covers other
+    // memory.
     charge(unsafe { &mut *core.as_ptr() }, copied);
     Ok(instance)
 }
 
-/// Has the store's first slices pay for what was copied for its instance.
+/// Charges the store's first slices for what was copied for its instance.
 pub(crate) fn charge(core: &mut StoreCore, bytes: u64) {
     core.runtime.reductions = core.runtime.reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
 }
 
-/// Writes what an instance of a linked module starts with, over what is as new already: data that is no image, and
-/// globals. Returns how many bytes were copied.
+/// Writes the initial state of a linked module's instance over an instance that is otherwise new: globals,
+/// and data that is not part of an image. Returns the number of bytes that were copied.
 pub(crate) fn fill(instance: &mut InstanceData, module: &LoadedModule, template: &Template) -> u64 {
     let mut copied = 0;
     if !instance.memories.first().is_some_and(Memory::is_imaged) {
@@ -73,7 +74,7 @@ pub(crate) fn fill(instance: &mut InstanceData, module: &LoadedModule, template:
         }
     }
     for (index, global) in module.info.globals.iter().enumerate() {
-        // The reserved counter, the only imported global, has no cell.
+        // The reserved counter, which is the only imported global, has no cell.
         if global.init.is_some() {
             // SAFETY: a defined global's cell lies in the context.
             unsafe { instance.global(index as u32).write(template.globals[index]) };
@@ -82,8 +83,8 @@ pub(crate) fn fill(instance: &mut InstanceData, module: &LoadedModule, template:
     copied
 }
 
-/// An instance whose imports are supplied by others of the store, one for each import, of the right types. The
-/// reserved imports are supplied by nobody.
+/// Creates an instance whose imports are resolved to other instances of the store: one for each import, of
+/// the right types, and `None` for the reserved imports.
 pub(crate) fn from_imports(
     core: NonNull<StoreCore>,
     module: &Arc<LoadedModule>,
@@ -112,13 +113,14 @@ pub(crate) fn from_imports(
     }
     match apply_segments(&mut instance) {
         Ok(()) => Ok(instance),
-        // What it has written to shared tables may refer to its functions: the instance has to stay.
+        // What the instance has written to shared tables may refer to its functions, so the instance has to
+        // stay.
         Err(kind) => Err((trap(kind), Some(instance))),
     }
 }
 
 fn reserve(core: NonNull<StoreCore>, bytes: u64, entries: u64) -> Result<(), InstantiateError> {
-    // SAFETY: the store is the caller's, and nothing of it runs.
+    // SAFETY: the store belongs to the caller, and nothing of it runs.
     let core = unsafe { &mut *core.as_ptr() };
     core.note_thread();
     core.memory.charge(bytes).map_err(|no_room| InstantiateError::Limit(no_room.to_string()))?;
@@ -132,14 +134,14 @@ fn reserve(core: NonNull<StoreCore>, bytes: u64, entries: u64) -> Result<(), Ins
 
 /// Undoes [`reserve`].
 fn give_back(core: NonNull<StoreCore>, bytes: u64, entries: u64) {
-    // SAFETY: the store is the caller's, and nothing of it runs.
+    // SAFETY: the store belongs to the caller, and nothing of it runs.
     let core = unsafe { &mut *core.as_ptr() };
     core.memory.give_back(bytes);
     core.table_used -= entries;
 }
 
 fn new_instance(core: NonNull<StoreCore>, module: &Arc<LoadedModule>, records: Records) -> OwnedInstance {
-    // SAFETY: the store is the caller's, and nothing of it runs.
+    // SAFETY: the store belongs to the caller, and nothing of it runs.
     let index = unsafe { (*core.as_ptr()).instances.len() } as u32;
     InstanceData::create(module.clone(), core, index, records)
 }
@@ -148,14 +150,15 @@ fn defined<V>(all: &[V], imported: u32) -> impl Iterator<Item = &V> {
     all.iter().skip(imported as usize)
 }
 
-/// Adds those that it defines. An image is for a module that has one memory.
+/// Adds the memories that the module defines. Only a module with a single memory has an image.
 fn add_memories(
     instance: &mut InstanceData,
     image: Option<&Arc<MemoryImage>>,
 ) -> Result<(), InstantiateError> {
     let module = instance.module.clone();
     let imported = module.info.imported_memories as usize;
-    // Exact: a vector that grows has room for four at once, and there is a process for every connection.
+    // Exact, because a vector that grows gets capacity for four, and there may be a process for every
+    // connection.
     instance.memories.reserve_exact(module.info.memories.len() - imported);
     for (index, &limits) in module.info.memories.iter().enumerate().skip(imported) {
         let memory = add_memory(instance, index as u32, limits, image);

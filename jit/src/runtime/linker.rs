@@ -11,7 +11,7 @@ use crate::runtime::store::{Check, HostFunc, IntoHostFunc, Linked, Unchecked, un
 
 /// The host functions that a module may import, by module and field name.
 pub struct Linker<T> {
-    /// Under a name there is one at least, and no two of one type.
+    /// Each name has at least one function, and no two of the same type.
     functions: HashMap<String, HashMap<String, Vec<HostFunc<T>>>>,
 }
 
@@ -22,16 +22,16 @@ impl<T: 'static> Default for Linker<T> {
 }
 
 impl<T: 'static> Linker<T> {
-    /// A linker that knows nothing.
+    /// Creates a linker without host functions.
     pub fn new() -> Linker<T> {
         Linker { functions: HashMap::new() }
     }
 
-    /// Declares a host function; a later one of the same name replaces it, and all that were declared beside it.
+    /// Declares a host function. It replaces all functions with the same name.
     ///
     /// # Panics
-    /// When it takes or returns function references (by a [`WasmValue`] or [`HostResult`] of the embedder's):
-    /// they are addresses, which safe code must not make up.
+    /// Panics if the function takes or returns function references (by a [`WasmValue`](crate::WasmValue) or [`HostResult`](crate::HostResult) of
+    /// the embedder's): they are addresses, which safe code must not make up.
     pub fn func<P, R>(&mut self, module: &str, name: &str, f: impl IntoHostFunc<T, P, R>) -> &mut Self {
         self.checked_func::<Unchecked, P, R>(module, name, f)
     }
@@ -50,8 +50,9 @@ impl<T: 'static> Linker<T> {
         self
     }
 
-    /// Declares a host function beside those of the same name and of other types: what a name means may have changed, and
-    /// modules that were built before have the old type. One of the same type is replaced.
+    /// Declares a host function in addition to those with the same name and other types: the meaning of a
+    /// name may have changed, and modules that were built before have the old type. A function of the same
+    /// type is replaced.
     ///
     /// # Panics
     /// As [`Linker::func`].
@@ -85,7 +86,7 @@ impl<T: 'static> Linker<T> {
         !self.get(module, name).is_empty()
     }
 
-    /// All that are declared, by module and field name, in no order.
+    /// Returns all functions by module and field name, in no particular order.
     pub fn functions(&self) -> impl Iterator<Item = (&str, &str, &FuncType)> {
         self.functions.iter().flat_map(|(module, functions)| {
             functions.iter().flat_map(move |(name, functions)| {
@@ -97,14 +98,15 @@ impl<T: 'static> Linker<T> {
     /// Resolves all imports of a module.
     ///
     /// # Errors
-    /// Every import that is missing or has another type, with the name that may have been meant. Imports of memories,
-    /// tables and globals are always missing here (the reserved counter excepted): a process owns what it uses.
+    /// Returns every import that is missing or has another type, with a similar name if there is one. Imports
+    /// of memories, tables and globals are always missing (except the reserved counter): a process owns what
+    /// it uses.
     pub fn link(&self, module: &Module) -> Result<Linked<T>, LinkError> {
         Linked::resolve(module, |module, name| self.get(module, name))
             .map_err(|error| self.with_suggestions(error))
     }
 
-    /// The error with the names that may have been meant.
+    /// Adds similar names to an error.
     fn with_suggestions(&self, mut error: LinkError) -> LinkError {
         let names: Vec<_> = self.functions().map(|(module, name, _)| (module, name)).collect();
         let unknown = error.missing.iter_mut().filter(|import| import.found.is_empty());
@@ -129,7 +131,7 @@ impl<T: 'static> Linker<T> {
     }
 }
 
-/// Unknown imports for which a near name is looked for: each is compared with all names there are.
+/// The unknown imports for which a similar name is looked for: each is compared with all names.
 const MAX_SUGGESTIONS: usize = 32;
 
 fn of_values<T: 'static, C: Check<T>, P, R>(

@@ -25,20 +25,20 @@ pub(crate) struct LoadedModule {
     pub(crate) code: CodeImage,
     layout: CodeLayout,
     entries: EntryTrampolines,
-    /// Where the code of each trampoline of `entries` is.
+    /// The address of each entry trampoline's code.
     entry_points: Box<[usize]>,
     debug: Option<Arc<DebugInfo>>,
     pub(crate) options: CompileOptions,
 }
 
-/// Which module: a number that no other module of this process has, or will have.
+/// The number of a module, which no other module of this process has or will have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModuleId(u64);
 
 impl ModuleId {
     fn next() -> ModuleId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        // Relaxed: only that no number comes twice matters.
+        // Relaxed: only uniqueness matters.
         ModuleId(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -50,7 +50,7 @@ impl fmt::Display for ModuleId {
 }
 
 impl LoadedModule {
-    /// Loads code that was just compiled, or read from a file. The declarations and the code fit each other.
+    /// Loads code that was just compiled, or read from a file. The declarations and the code belong together.
     pub(crate) fn load(
         engine: &Engine,
         info: ModuleInfo,
@@ -96,21 +96,21 @@ impl LoadedModule {
         self.info.charge_function.is_some()
     }
 
-    /// Whether the code takes it for granted that memories are guarded by their reservations.
+    /// Whether the code relies on memories being guarded by their reservations.
     pub(crate) fn is_reserved(&self) -> bool {
         self.options.memory == MemoryLayout::Reserved
     }
 
-    /// The record of a function that runs in `context`.
+    /// Returns the record of a function that runs in `context`.
     pub(crate) fn record(&self, function: u32, context: *mut VmContextHead) -> VmFuncRef {
         let type_id = self.types.numbers()[self.info.functions[function as usize] as usize];
         VmFuncRef { code: self.code.address(self.layout.function(function)), context, type_id }
     }
 
-    /// The code that enters a function from outside.
+    /// Returns the code that enters a function from outside.
     ///
     /// # Panics
-    /// When it is not one that can be entered: neither exported nor the start function.
+    /// Panics if the function cannot be entered: it is neither exported nor the start function.
     pub(crate) fn entry(&self, function: u32) -> *const u8 {
         let trampoline = self.entries.trampoline(self.info.functions[function as usize]);
         let trampoline =
@@ -118,12 +118,12 @@ impl LoadedModule {
         self.entry_points[trampoline as usize] as *const u8
     }
 
-    /// The function that a piece of its code is the body of.
+    /// Returns the WebAssembly function whose body a compiled function is; `None` for a trampoline.
     pub(crate) fn wasm_function(&self, compiled: u32) -> Option<u32> {
         self.layout.wasm_function(compiled)
     }
 
-    /// The guest frame that a code address belongs to.
+    /// Returns the guest frame that a code address belongs to.
     pub(crate) fn frame_at(&self, pc: usize) -> Option<Frame> {
         let function = self.wasm_function(self.code.function_at(pc)?)?;
         let (name, offset) = (self.info.function_name(function), self.code.source_at(pc));
@@ -132,6 +132,6 @@ impl LoadedModule {
     }
 }
 
-/// A function of a module, resolved once.
+/// A function of a module. Look it up once, and call it many times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FuncIndex(pub(crate) u32);

@@ -1,16 +1,17 @@
-//! The name that may have been meant by one that nobody has.
+//! Finds a similar name for one that does not exist.
 //!
-//! Names are compared by how many characters have to be inserted, left out or exchanged to make one of the other. First
-//! within the namespace that was named; then among all, whole names and the same name elsewhere: a namespace may be
-//! mistaken too.
+//! Names are compared by the number of characters to insert, remove or replace to turn one into the other.
+//! First, names of the same namespace are compared; then all names as a whole, and the same name in other
+//! namespaces, because the namespace may be wrong too.
 
-/// A host function's names: of its module, and of its field.
+/// The names of a host function: of its module, and of its field.
 type Names<'a> = (&'a str, &'a str);
 
-/// Bytes of a name that is looked at. What no host function comes near to needs no comparison.
+/// The longest name that is compared, in bytes. Host functions have shorter names.
 const MAX_LENGTH: usize = 128;
 
-/// The nearest of these names, if one is near; of several the first in the order of the alphabet.
+/// Returns the most similar of these names, if one is similar; the first in alphabetical order if there are
+/// several.
 pub fn nearest<'a>((module, name): Names<'_>, known: &[Names<'a>]) -> Option<Names<'a>> {
     if module.len().max(name.len()) > MAX_LENGTH {
         return None;
@@ -32,12 +33,12 @@ pub fn nearest<'a>((module, name): Names<'_>, known: &[Names<'a>]) -> Option<Nam
     })
 }
 
-/// How far away a name may be: a third of its length, and one at least.
+/// Returns the largest distance that counts as similar: a third of the name's length, and at least one.
 fn limit(name: &str) -> usize {
     name.len().max(3) / 3
 }
 
-/// Levenshtein's distance, row by row.
+/// Returns the Levenshtein distance, computed row by row.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_are_counted_in_characters() {
+    fn edit_distances_count_characters() {
         for (a, b, expected) in [
             ("", "", 0),
             ("a", "", 1),
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_near_name_is_in_the_namespace_or_elsewhere_or_nowhere() {
+    fn similar_names_are_found_in_the_namespace_first() {
         let known = [("a::one", "send"), ("a::one", "sleep_ms"), ("a::two", "sleep"), ("a::two", "receive")];
         let of = |module, name| nearest((module, name), &known);
         assert_eq!(of("a::one", "sleeep_ms"), Some(("a::one", "sleep_ms")));

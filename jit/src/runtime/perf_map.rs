@@ -1,4 +1,4 @@
-//! Tells a profiler which addresses are which function, in the format that Linux's perf reads.
+//! Describes compiled functions for profilers, in the format that Linux's perf reads.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ impl Module {
     /// Writes a line for each function and trampoline: start and size in hexadecimal digits, and a name.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Returns the errors of `out`.
     pub fn write_perf_map(&self, out: &mut dyn Write) -> io::Result<()> {
         let code = &self.inner.code;
         let mut lines = String::new();
@@ -29,7 +29,7 @@ impl Module {
     }
 }
 
-/// A guest chooses its names: none may end its line and begin another one.
+/// Escapes line breaks: a guest chooses its names, and must not add lines.
 fn in_one_line(name: &str) -> String {
     let mut line = String::with_capacity(name.len());
     for character in name.chars() {
@@ -61,7 +61,8 @@ mod tests {
         let lines: Vec<Vec<&str>> = map.lines().map(|line| line.splitn(3, ' ').collect()).collect();
         let names: Vec<&str> = lines.iter().map(|line| line[2]).collect();
         let trampoline = "<trampoline>";
-        // Behind the functions: the import's, the yield's, and the entry for the exported type.
+        // After the functions: the trampoline of the import, the yield stub, and the entry trampoline for the
+        // exported type.
         assert_eq!(
             names,
             ["app::main", "evil\\ndead 1 fake", "<function 3>", trampoline, trampoline, trampoline]

@@ -1,13 +1,14 @@
-//! Compiled modules as bytes: compiled by one program, and run by another that may have no compiler.
+//! Precompiled modules: compiled to bytes by one program, and run by another, which may have no compiler.
 //!
 //! ```text
 //! magic 8 │ length of the identity 4 │ identity │ entry, as in the cache │ checksum of all before 4
 //! ```
 //!
-//! The identity says, line by line, what the code was compiled by and for. A program that loads it compares each line
-//! with its own: the sources of this engine, the architecture and operating system, the page size, the compile options,
-//! and every processor feature that the code may use. The checksum finds accidents. Neither is a proof against malice:
-//! whoever can change the bytes can make the host run any code. See [`Module::from_precompiled`].
+//! The identity lists, in lines, what the code was compiled by and for. A program that loads the module
+//! compares each line with its own: the sources of this engine, the architecture and operating system, the
+//! page size, the compile options, and every processor feature that the code may use. The checksum finds
+//! accidents. Neither protects against malice: bytes that an attacker can change make the host run any code.
+//! See [`Module::from_precompiled`].
 
 use std::sync::Arc;
 
@@ -23,22 +24,22 @@ use crate::runtime::sys::page_size;
 
 const MAGIC: &[u8; 8] = b"lunatic\x01";
 
-/// The key of the entry: precompiled code is not found by a key.
+/// The key of the entry. Precompiled modules are not found by key.
 const NO_KEY: [u8; 32] = [0; 32];
 
-/// Why precompiled code cannot be used.
+/// Why a precompiled module cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrecompiledError {
     /// The bytes are not precompiled code, or they are damaged.
     #[error("the bytes are not a precompiled module, or are damaged")]
     Malformed,
-    /// The code was compiled by or for something else.
+    /// The module was compiled by another version, for another machine, or with other settings.
     #[error("the module was compiled for `{found}`, and this engine needs `{expected}`: compile it again")]
     Identity {
         /// What this engine needs.
         expected: String,
-        /// What the code was compiled for.
+        /// What the module was compiled for.
         found: String,
     },
     /// The code may use an instruction that this processor lacks.
@@ -46,21 +47,22 @@ pub enum PrecompiledError {
         "the module was compiled for a processor with `{0}`, which this one lacks: compile it on this machine"
     )]
     Processor(String),
-    /// The code does not fit this engine: a function needs a larger stack, or there is no memory for the code.
+    /// The engine cannot load the module: a function needs a larger stack, or there is no memory for the
+    /// code.
     #[error("the module cannot be loaded: {0}")]
     Load(#[from] crate::environ::error::CompileError),
 }
 
 impl Module {
-    /// Loads a module that [`Engine::precompile`] has compiled. It needs no compiler.
+    /// Loads a module that [`Engine::precompile`] has compiled. No compiler is needed.
     ///
     /// # Errors
-    /// When the bytes are damaged, or were compiled by another version of this crate, for another machine, or with other
-    /// settings than the engine's.
+    /// Returns an error if the bytes are damaged, or were compiled by another version of this crate, for
+    /// another machine, or with settings that differ from the engine's.
     ///
     /// # Safety
-    /// The bytes are what [`Engine::precompile`] has returned, unchanged. They contain native code, which is run as it
-    /// is: nothing in them is verified, and the checksum finds accidents only.
+    /// The bytes must be what [`Engine::precompile`] has returned, unchanged. They contain native code that
+    /// is run as it is. Nothing in them is verified, and the checksum finds only accidents.
     pub unsafe fn from_precompiled(engine: &Engine, bytes: &[u8]) -> Result<Module, PrecompiledError> {
         let (identity, entry) = split(bytes).ok_or(PrecompiledError::Malformed)?;
         let options = check(engine, identity)?;
@@ -78,7 +80,8 @@ impl Module {
 
 #[cfg(feature = "compiler")]
 impl Engine {
-    /// Compiles a module to bytes that [`Module::from_precompiled`] loads, on this machine or on one that is like it.
+    /// Compiles a module to bytes that [`Module::from_precompiled`] loads, on this machine or on one with the
+    /// same system and at least the same processor features.
     ///
     /// # Errors
     /// As [`Module::compile_within`].
@@ -103,7 +106,7 @@ impl Engine {
     }
 }
 
-/// The identity and the entry, if the bytes are whole.
+/// Returns the identity and the entry, if the bytes are undamaged.
 fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (rest, checksum) = bytes.split_last_chunk::<4>()?;
     if crc32fast::hash(rest) != u32::from_le_bytes(*checksum) {
@@ -115,7 +118,7 @@ fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((str::from_utf8(identity).ok()?, entry))
 }
 
-/// The lines that have to be equal, in this order.
+/// Returns the lines that must be equal, in their order.
 fn settings(canonical_nans: bool) -> [String; 5] {
     [
         format!("sources {}", SOURCES.join(" ")),
@@ -141,7 +144,7 @@ fn identity(target: &Target, options: CompileOptions) -> String {
     lines.join("\n")
 }
 
-/// Compares an identity with the engine's own; the options that the code was compiled with.
+/// Compares an identity with the engine's own, and returns the options that the module was compiled with.
 fn check(engine: &Engine, identity: &str) -> Result<CompileOptions, PrecompiledError> {
     let mut lines = identity.lines();
     for expected in settings(engine.has_canonical_nans()) {
@@ -169,7 +172,7 @@ fn check(engine: &Engine, identity: &str) -> Result<CompileOptions, PrecompiledE
     Ok(CompileOptions { memory, untrusted })
 }
 
-/// Whether this processor has what Cranelift calls by this name. Names that are not known here count as missing.
+/// Whether this processor has a feature, by Cranelift's name for it. Unknown names count as missing.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 fn has_feature(name: &str) -> bool {
     use std::arch::is_x86_feature_detected as has;
@@ -207,14 +210,14 @@ fn has_feature(name: &str) -> bool {
         "has_fp16" => has!("fp16"),
         "has_dotprod" => has!("dotprod"),
         "has_i8mm" => has!("i8mm"),
-        // Instructions that every processor executes, as hints where it knows nothing of them.
+        // Executed by every processor; older ones treat them as hints.
         "use_csdb" | "use_bti" => true,
         "sign_return_address" | "sign_return_address_all" | "sign_return_address_with_bkey" => has!("paca"),
         _ => false,
     }
 }
 
-/// No other architecture is known to run precompiled code.
+/// Precompiled modules are not supported on other architectures.
 #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 fn has_feature(_: &str) -> bool {
     false

@@ -1,11 +1,12 @@
-//! One module on this engine and on others: what can be observed of it has to be the same.
+//! Runs one module on this engine and on others: what can be observed of it has to be the same.
 //!
 //! A run is a list of [`Event`]s: the start, a call of each exported function with seeded arguments, then the
-//! exported globals and memories. The state is kept over traps, as the specification asks for. A run ends at a
-//! stack overflow, which is the one thing that engines may decide differently. Some modules have one run, others
-//! one for each function: then what a function has spent is there again for the next.
+//! exported globals and memories. The state is kept after traps, as the specification requires. A run ends at
+//! a stack overflow, which engines may decide differently. Some modules have one run, others one for each
+//! function, so that each function has all of the fuel.
 //!
-//! The interpreter is the oracle of the tests. The fuzz target `differential` uses this file too, and a second one.
+//! The interpreter is the oracle of the tests. The fuzz target `differential` uses this file too, with a
+//! second oracle.
 
 use std::sync::OnceLock;
 
@@ -15,13 +16,13 @@ use lunatic_jit::{
 };
 use wasm_smith::Config;
 
-/// What wasm-smith's modules may spend before they end themselves.
+/// The fuel of wasm-smith's modules, which end when it is used up.
 const FUEL: u32 = 2_000;
 
-/// Bytes of a generated memory: a few pages are enough to be wrong about.
+/// The size of a generated memory: a few pages are enough to find mistakes.
 const MAX_MEMORY: u64 = 1 << 20;
 
-/// Something that can be observed of a run.
+/// An observation of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
     /// Instantiation and the start function.
@@ -52,7 +53,7 @@ pub(crate) enum Seen {
     Reference,
 }
 
-/// The reasons of a trap that both engines tell apart.
+/// The reasons of a trap that both engines distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Unreachable,
@@ -66,7 +67,7 @@ pub(crate) enum Kind {
     StackOverflow,
 }
 
-/// What to observe of one instance, in this order: engines list exports differently.
+/// What to observe of one instance, in this order: engines list exports in different orders.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) calls: Vec<Call>,
@@ -74,17 +75,17 @@ pub(crate) struct Plan {
     pub(crate) memories: Vec<String>,
 }
 
-/// A function to call, and with what.
+/// A function to call, and its arguments.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) args: Vec<Value>,
 }
 
-/// Another engine: what is seen of a module there, in an instance for each plan.
+/// Another engine: it returns what is observed of a module, in an instance for each plan.
 pub(crate) type Oracle = fn(&[u8], &[Plan]) -> Vec<Run>;
 
-/// What is seen of one instance.
+/// The observations of one instance.
 pub(crate) type Run = Vec<Event>;
 
 /// A small generator of seeded numbers (SplitMix64).
@@ -99,7 +100,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number that is often near one of the edges where mistakes live.
+    /// Returns a number that is often near a boundary.
     fn edgy(&mut self) -> u64 {
         const EDGES: [u64; 8] = [0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 1 << 63, u64::MAX, 1 << 52];
         match self.next() % 4 {
@@ -122,21 +123,21 @@ impl Random {
     }
 }
 
-/// Which modules to generate.
+/// The kinds of modules to generate.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Taste {
-    /// Operators are guarded so that they do not trap: without that, most functions end at one of their first.
-    /// wasmi 2.0 is no oracle for these: it answers 0 for the guard of a divisor that is 0, in
-    /// `memory.size (select (i32.const 1) (local.get 0) (i32.eqz (local.get 0))) i32.div_u`.
+    /// Operators are guarded so that they do not trap: without that, most functions end at one of their first
+    /// operators. wasmi 2.0 cannot be the oracle of these: it returns 0 for the guard of a divisor that is 0,
+    /// in `memory.size (select (i32.const 1) (local.get 0) (i32.eqz (local.get 0))) i32.div_u`.
     pub(crate) tame: bool,
-    /// With relaxed SIMD, of which the interpreter has another opinion than this engine.
+    /// With relaxed SIMD, where the interpreter and this engine differ.
     pub(crate) relaxed: bool,
 }
 
-/// A generated module that the engines take and that ends: what this engine supports, and nothing imported.
+/// Generates a module that the engines support and that ends. It imports nothing.
 pub(crate) fn generate(bytes: &mut arbitrary::Unstructured<'_>, taste: Taste) -> arbitrary::Result<Vec<u8>> {
     let mut module = wasm_smith::Module::new(config(taste), bytes)?;
-    // It fails where an exported global would have to hold the fuel; there is none.
+    // Fails if an exported global would have to hold the fuel, which does not happen.
     let _ = module.ensure_termination(FUEL);
     Ok(module.to_bytes())
 }
@@ -164,7 +165,8 @@ fn config(taste: Taste) -> Config {
         gc_enabled: false,
         compact_imports_enabled: false,
         memory64_enabled: false,
-        // The interpreter rounds a relaxed multiplication and addition once, this engine twice; both are right.
+        // The interpreter rounds a relaxed multiplication and addition once, this engine twice; both are
+        // allowed.
         relaxed_simd_enabled: taste.relaxed,
         simd_enabled: true,
         tail_call_enabled: true,
@@ -175,9 +177,9 @@ fn config(taste: Taste) -> Config {
     }
 }
 
-/// Compares this engine with others on a module, and on what the instrumenter makes of it, which is suspended often;
-/// both compiled with options that depend on the seed, and in as many instances. Returns how many events were
-/// compared.
+/// Compares this engine with others on a module, and on its prepared form, which is suspended often. Both are
+/// compiled with options that depend on the seed, and run in the same number of instances. Returns the number
+/// of compared events.
 pub(crate) fn compare(engine: &Engine, wasm: &[u8], seed: u64, oracles: &[Oracle]) -> usize {
     let mut choices = Random(seed);
     let module = Module::compile_with(engine, wasm, options(&mut choices))
@@ -202,7 +204,7 @@ fn options(choices: &mut Random) -> CompileOptions {
     CompileOptions { memory, untrusted: choice & 2 != 0 }
 }
 
-/// An engine whose stack is deep enough for what the fuel allows.
+/// Creates an engine whose stack is deep enough for what the fuel allows.
 pub(crate) fn engine() -> Engine {
     Engine::new(EngineConfig { stack_size: 8 << 20, ..EngineConfig::default() })
         .expect("this machine is supported")
@@ -258,7 +260,7 @@ fn runs(engine: &Engine, module: &Module, plans: &[Plan], slice: u64) -> Vec<Run
     plans.iter().map(|plan| run(engine, module, plan, slice)).collect()
 }
 
-/// A run on this engine.
+/// Runs a plan on this engine.
 fn run(engine: &Engine, module: &Module, plan: &Plan, slice: u64) -> Run {
     let mut store = Store::new(engine, (), StoreLimits::default());
     let linked = Linker::new().link(module).expect("nothing is imported");
@@ -290,9 +292,9 @@ fn run(engine: &Engine, module: &Module, plan: &Plan, slice: u64) -> Run {
     events
 }
 
-/// The bytes of an exported memory, whatever its name: through an instance that imports it.
+/// Returns the bytes of an exported memory of any name, through an instance that imports it.
 fn memory(engine: &Engine, store: &mut Store<()>, export: Export) -> Vec<u8> {
-    // Code for pooled memories may be given reserved ones, not the other way round.
+    // Code for pooled memories can import reserved ones, not the reverse.
     let reader = READER.get_or_init(|| {
         let wasm = wat::parse_str(r#"(module (import "m" "m" (memory 0)) (export "memory" (memory 0)))"#);
         Module::compile(engine, &wasm.expect("it is valid")).expect("as above")
@@ -301,7 +303,7 @@ fn memory(engine: &Engine, store: &mut Store<()>, export: Export) -> Vec<u8> {
     store.memory_and_data(reader).expect("it has one").0.to_vec()
 }
 
-/// It serves all modules of the one engine that a process compares.
+/// One for all modules: a process compares on one engine.
 static READER: OnceLock<Module> = OnceLock::new();
 
 fn seen(value: Value) -> Seen {
@@ -331,7 +333,7 @@ fn kind(trap: &Trap) -> Kind {
     }
 }
 
-/// The other opinion: wasmi.
+/// The other oracle: wasmi.
 pub(crate) mod interpreter {
     use lunatic_jit::Value;
     use wasmi::errors::ErrorKind;
@@ -341,7 +343,7 @@ pub(crate) mod interpreter {
 
     pub(crate) fn runs(wasm: &[u8], plans: &[Plan]) -> Vec<Run> {
         let mut config = Config::default();
-        // The fuel bounds the depth; the interpreter's own limit would come sooner.
+        // The fuel limits the depth; the interpreter's own limit must not be reached before.
         config.set_max_recursion_depth(100_000).set_max_stack_height(64 << 20);
         let engine = Engine::new(&config);
         let module = Module::new(&engine, wasm).expect("the interpreter takes what was generated");
@@ -415,7 +417,7 @@ pub(crate) mod interpreter {
             Some(TrapCode::IntegerOverflow) => Kind::Overflow,
             Some(TrapCode::BadConversionToInteger) => Kind::Conversion,
             Some(TrapCode::StackOverflow) => Kind::StackOverflow,
-            // An active element segment that does not fit is no trap to the interpreter.
+            // The interpreter does not report an active element segment that does not fit as a trap.
             None if matches!(error.kind(), ErrorKind::Instantiation(_)) => Kind::Table,
             _ => panic!("the interpreter fails otherwise: {error}"),
         }

@@ -1,4 +1,4 @@
-//! The import and the charge of an instrumented module, by hand: what the instrumenter would insert.
+//! The import and the charge of a prepared module, written by hand as the instrumenter inserts them.
 
 pub(crate) const METERING: &str = r#"(import "lunatic::metering" "charge" (func $charge (param i32)))"#;
 

@@ -18,8 +18,9 @@ fn main() -> io::Result<()> {
         ["copy", from, to] => copy(from, to),
         ["walk", directory] => walk(Path::new(directory)).map(|(files, bytes)| println!("{files} {bytes}")),
         ["lines"] => lines().map(|(lines, bytes)| println!("{lines} {bytes}")),
-        ["write", to] => write(File::create(to)?),
-        ["print"] => write(io::stdout().lock()),
+        ["write", to] => write(File::create(to)?, WRITES),
+        ["print"] => write(io::stdout().lock(), WRITES),
+        ["print", count] => write(io::stdout().lock(), count.parse().expect("a number of lines")),
         _ => panic!("unknown: {args:?}"),
     }
 }
@@ -59,8 +60,8 @@ fn lines() -> io::Result<(u64, u64)> {
     Ok((lines, bytes))
 }
 
-fn write(mut to: impl Write) -> io::Result<()> {
-    for _ in 0..WRITES {
+fn write(mut to: impl Write, lines: u32) -> io::Result<()> {
+    for _ in 0..lines {
         to.write_all(LINE)?;
     }
     Ok(())

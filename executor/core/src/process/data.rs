@@ -25,10 +25,10 @@ use super::info::{RunState, Usage};
 use super::link::Relations;
 use super::mailbox::{Mailbox, Pattern, Search};
 use super::message::{Death, Envelope, Message, NO_TAG};
-use super::queue::Signals;
 use super::signal::{Signal, SignalNode};
 use super::wait::{Finish, Reason, Wait};
 use super::{Process, Sent};
+use lunatic_scheduler::Signals;
 
 /// What `receive` returns for each kind of message, and when time is up.
 const RECEIVED_DATA: u64 = 0;

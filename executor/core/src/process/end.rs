@@ -30,9 +30,9 @@ use super::body::Body;
 use super::data::Backlog;
 use super::exit::{ExitReason, Termination};
 use super::link::{Announcements, Relations};
-use super::queue::Signals;
 use super::signal::Signal;
 use super::{Process, ProcessExit, ProcessId};
+use lunatic_scheduler::Signals;
 
 /// Names that are freed, or processes that are told, at a time: a fraction of a millisecond.
 const PORTION: usize = 512;

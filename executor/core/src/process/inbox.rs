@@ -18,8 +18,8 @@ use crate::config::ProcessConfig;
 
 use super::exit::Limit;
 use super::message::MESSAGE_OVERHEAD;
-use super::queue::{SignalQueue, Signals};
 use super::signal::{Signal, SignalNode};
+use lunatic_scheduler::{SignalQueue, Signals};
 
 /// Bytes of waiting messages from which on senders are asked to let the receiver run: about as many as a worker's cache
 /// has room for. A few senders would otherwise fill memory with what the receiver then finds cold.
@@ -327,7 +327,6 @@ impl Drop for Inbox {
 mod tests {
     use super::super::id::ProcessId;
     use super::super::message::{DataMessage, Envelope, Message};
-    use super::super::queue::Queued;
     use super::*;
     use crate::config::tests::everything;
 
@@ -503,43 +502,5 @@ mod tests {
             inbox.push(message(1)).map_err(|signal_node| signal_node.content),
             Err(Signal::Message(_))
         ));
-    }
-
-    #[test]
-    fn a_signal_that_arrives_meanwhile_keeps_a_process_from_resting() {
-        let queue = SignalQueue::new();
-        assert!(queue.push(Queued::new(1)).is_ok_and(|queue_it| !queue_it), "its spawner queues it");
-        assert!(queue.push(Queued::new(2)).is_ok_and(|queue_it| !queue_it));
-        let taken: Vec<i32> = queue.take().map(|queued| queued.content).collect();
-        assert_eq!(taken, [1, 2]);
-        assert!(!queue.has_arrived());
-        assert!(
-            queue.push(Queued::new(3)).is_ok_and(|queue_it| !queue_it),
-            "the worker that has it will see it"
-        );
-        assert!(queue.has_arrived() && !queue.rest());
-        assert_eq!(queue.take().count(), 1);
-        assert!(queue.rest() && queue.is_idle());
-        assert!(queue.push(Queued::new(4)).is_ok_and(|queue_it| queue_it));
-        assert!(queue.push(Queued::new(5)).is_ok_and(|queue_it| !queue_it), "it is queued once");
-    }
-
-    #[test]
-    fn what_goes_back_to_a_queue_keeps_its_signals() {
-        let queue = SignalQueue::new();
-        drop(queue.take());
-        assert!(queue.push(Queued::new(1)).is_ok());
-        queue.again();
-        assert!(queue.push(Queued::new(2)).is_ok_and(|queue_it| !queue_it));
-        assert_eq!(queue.take().count(), 2);
-    }
-
-    #[test]
-    fn nothing_leaves_the_end() {
-        let queue = SignalQueue::new();
-        assert!(queue.push(Queued::new("late")).is_ok());
-        assert_eq!(queue.close().count(), 1);
-        assert!(queue.is_closed() && !queue.is_idle());
-        assert_eq!(queue.push(Queued::new("later")).map_err(|queued| queued.content), Err("later"));
     }
 }

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use super::exit::Termination;
 use super::free_list;
 use super::id::ProcessId;
-use super::queue::Queued;
 use super::signal::{Signal, SignalNode};
+use lunatic_scheduler::Queued;
 
 /// What an entry in a mailbox costs besides its bytes, counted against the owner's limit.
 pub(super) const MESSAGE_OVERHEAD: usize = size_of::<Queued<Signal>>();

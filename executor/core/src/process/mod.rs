@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `id`, `table` | who a process is, who is alive |
 //! | `template` | what it shares with others of its kind |
-//! | `signal`, `queue` | what reaches a process; what orders it, and says whether the process is runnable: one atomic word |
+//! | `signal` | what reaches a process; the scheduler's `SignalQueue` orders it and says whether the process is runnable |
 //! | `inbox` | the queue, and how much may wait in it |
 //! | `message`, `mailbox` | what waits to be received |
 //! | `free_list` | envelopes that are written again |
@@ -30,8 +30,6 @@ mod link;
 mod mailbox;
 mod message;
 mod port;
-#[allow(unsafe_code)] // A list of senders that nobody locks; its header says why it is sound.
-mod queue;
 mod signal;
 mod table;
 mod template;
@@ -39,12 +37,6 @@ mod turn;
 mod wait;
 
 /// What [`queue`] is made of, which a model checker replaces by its own.
-mod sync {
-    pub(super) use std::sync::atomic::{AtomicPtr, Ordering};
-
-    pub(super) use lunatic_jit::prefetch;
-}
-
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -65,10 +57,10 @@ pub use exit_event::{ExitFuture, ExitKind, ExitObserver, ExitWatch, Exits, Proce
 pub use id::ProcessId;
 pub use info::{Info, RunState, Snapshot};
 pub use link::Relations;
+pub use lunatic_scheduler::Signals;
 pub use mailbox::{MAX_TAGS, Pattern, Tags};
 pub use message::{DataMessage, Death, Envelope, Message, NO_TAG};
 pub use port::{NoMessage, PortHandle, PortMessage};
-pub use queue::Signals;
 pub use signal::{Signal, SignalNode};
 pub use table::{ProcessTable, ProcessTableFull, SHARDS};
 pub use template::ProcessTemplate;
@@ -180,7 +172,7 @@ impl Wake for Process {
 
     fn prefetch(&self, hints: &[usize]) {
         self.prefetch_to_send();
-        hints.iter().copied().for_each(lunatic_jit::prefetch);
+        hints.iter().copied().for_each(lunatic_scheduler::prefetch);
     }
 }
 
@@ -250,15 +242,15 @@ impl Process {
 
     /// Has the processor fetch what its next turn will need, and its sender did not.
     fn prefetch(&self) {
-        lunatic_jit::prefetch((&raw const self.body).addr());
+        lunatic_scheduler::prefetch((&raw const self.body).addr());
         self.working_set.prefetch();
     }
 
     /// Has the processor fetch what sending to it looks at.
     pub fn prefetch_to_send(&self) {
-        lunatic_jit::prefetch((&raw const *self).addr());
-        lunatic_jit::prefetch((&raw const self.inbox).addr());
-        lunatic_jit::prefetch((&raw const self.working_set).addr());
+        lunatic_scheduler::prefetch((&raw const *self).addr());
+        lunatic_scheduler::prefetch((&raw const self.inbox).addr());
+        lunatic_scheduler::prefetch((&raw const self.working_set).addr());
     }
 
     /// How urgent it is, from when it is queued next. For its own worker alone.

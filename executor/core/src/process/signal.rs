@@ -9,8 +9,8 @@ use super::exit::{Cause, Limit, Termination};
 use super::id::ProcessId;
 use super::info::Info;
 use super::message::{Envelope, Message};
-use super::queue::Queued;
 use super::wait::Finish;
+use lunatic_scheduler::Queued;
 
 /// A signal with its place in a queue: what is pushed. A message is in one from its sender's first byte to its
 /// receiver's last, so it is allocated once and never copied.

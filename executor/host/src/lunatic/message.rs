@@ -20,7 +20,9 @@ use lunatic_core::process::{
 use super::process::deadline;
 use crate::Guest;
 use crate::memory::{GuestMemory, parts};
-use crate::networking::{Kind, TCP_STREAM, TLS_STREAM, UDP_SOCKET};
+#[cfg(feature = "tls")]
+use crate::networking::TLS_STREAM;
+use crate::networking::{Kind, TCP_STREAM, UDP_SOCKET};
 
 /// The timeout that never comes.
 const FOREVER: u64 = u64::MAX;
@@ -52,10 +54,13 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "take_tcp_stream", CALL, |guest: &mut Guest<'_>, index| take(
         guest, index, TCP_STREAM
     ));
-    func!(host, MODULE, "push_tls_stream", CALL, |guest: &mut Guest<'_>, id| push(guest, id, TLS_STREAM));
-    func!(host, MODULE, "take_tls_stream", CALL, |guest: &mut Guest<'_>, index| take(
-        guest, index, TLS_STREAM
-    ));
+    #[cfg(feature = "tls")]
+    {
+        func!(host, MODULE, "push_tls_stream", CALL, |guest: &mut Guest<'_>, id| push(guest, id, TLS_STREAM));
+        func!(host, MODULE, "take_tls_stream", CALL, |guest: &mut Guest<'_>, index| take(
+            guest, index, TLS_STREAM
+        ));
+    }
     func!(host, MODULE, "push_udp_socket", CALL, |guest: &mut Guest<'_>, id| push(guest, id, UDP_SOCKET));
     func!(host, MODULE, "take_udp_socket", CALL, |guest: &mut Guest<'_>, index| take(
         guest, index, UDP_SOCKET

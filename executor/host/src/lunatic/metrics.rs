@@ -3,7 +3,7 @@
 
 use crate::declare::{CALL, Host, func, limits};
 use lunatic_core::Fault;
-use lunatic_core::metrics::{Introducer, Update};
+use lunatic_metrics::{Introducer, Update};
 
 use crate::Guest;
 use crate::memory::parts;

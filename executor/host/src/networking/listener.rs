@@ -14,12 +14,16 @@ use crate::memory::{GuestMemory, parts};
 use crate::net;
 use lunatic_core::Fault;
 use lunatic_core::ProcessData;
-use lunatic_net::{Action, Net, Source, TcpListener, TcpStream, TlsListener, TlsStream, TryIo};
+use lunatic_net::{Action, Net, Source, TcpListener, TcpStream, TryIo};
+#[cfg(feature = "tls")]
+use lunatic_net::{TlsListener, TlsStream};
 
+#[cfg(feature = "tls")]
+use super::TLS_LISTENER;
 use super::address::AddrIn;
 use super::dns::{self, answer_address};
 use super::stream::{Known, enter_stream};
-use super::{Kind, MODULE, Operation, TCP_LISTENER, TLS_LISTENER, answered, begin, enter, too_many};
+use super::{Kind, MODULE, Operation, TCP_LISTENER, answered, begin, enter, too_many};
 
 /// A kind of listener that processes know by numbers.
 trait Listens: Send + Sync + Sized + 'static {
@@ -57,11 +61,13 @@ macro_rules! listens {
 }
 
 listens!(TcpListener, TcpStream, TCP_LISTENER);
+#[cfg(feature = "tls")]
 listens!(TlsListener, TlsStream, TLS_LISTENER);
 
 /// Declares what both kinds have.
 pub(super) fn register(host: &mut Host) {
     register_kind::<TcpListener>(host, "tcp");
+    #[cfg(feature = "tls")]
     register_kind::<TlsListener>(host, "tls");
 }
 

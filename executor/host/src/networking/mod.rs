@@ -17,6 +17,7 @@ mod listener;
 mod stream;
 mod table;
 mod tcp;
+#[cfg(feature = "tls")]
 mod tls;
 mod udp;
 
@@ -29,7 +30,9 @@ use lunatic_jit::{HostCall, RawValue};
 use crate::declare::Host;
 use lunatic_core::ProcessData;
 use lunatic_core::{Fault, HostState};
-use lunatic_net::{Source, Stream, TcpListener, TcpStream, TlsListener, TlsStream, TryIo, UdpSocket};
+use lunatic_net::{Source, Stream, TcpListener, TcpStream, TryIo, UdpSocket};
+#[cfg(feature = "tls")]
+use lunatic_net::{TlsListener, TlsStream};
 
 use crate::Guest;
 use crate::memory::{GuestMemory, parts};
@@ -56,7 +59,9 @@ pub struct Sockets {
     pub(super) tcp_streams: Table<Arc<TcpStream>>,
     pub(super) addresses: Table<Addresses>,
     pub(super) tcp_listeners: Table<Arc<TcpListener>>,
+    #[cfg(feature = "tls")]
     pub(super) tls_listeners: Table<Arc<TlsListener>>,
+    #[cfg(feature = "tls")]
     pub(super) tls_streams: Table<Arc<TlsStream>>,
     pub(super) udp_sockets: Table<Arc<UdpSocket>>,
 }
@@ -71,12 +76,14 @@ pub(crate) struct Kind<T> {
 
 pub(super) const TCP_STREAM: Kind<TcpStream> =
     Kind { name: "TCP stream", table: |sockets| &mut sockets.tcp_streams, source: TcpStream::source };
+#[cfg(feature = "tls")]
 pub(super) const TLS_STREAM: Kind<TlsStream> =
     Kind { name: "TLS stream", table: |sockets| &mut sockets.tls_streams, source: TlsStream::source };
 pub(super) const UDP_SOCKET: Kind<UdpSocket> =
     Kind { name: "UDP socket", table: |sockets| &mut sockets.udp_sockets, source: UdpSocket::source };
 const TCP_LISTENER: Kind<TcpListener> =
     Kind { name: "TCP listener", table: |sockets| &mut sockets.tcp_listeners, source: TcpListener::source };
+#[cfg(feature = "tls")]
 const TLS_LISTENER: Kind<TlsListener> =
     Kind { name: "TLS listener", table: |sockets| &mut sockets.tls_listeners, source: TlsListener::source };
 
@@ -84,6 +91,7 @@ pub(super) fn register(host: &mut Host) {
     dns::register(host);
     listener::register(host);
     tcp::register(host);
+    #[cfg(feature = "tls")]
     tls::register(host);
     udp::register(host);
 }

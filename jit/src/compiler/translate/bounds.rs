@@ -1,18 +1,20 @@
-//! The guard of every access to linear memory. This file is the sandbox: nothing else computes such an address.
+//! Checks every access to linear memory. This file guards the sandbox: nothing else computes an address in a
+//! memory.
 //!
-//! An access of `size` bytes at `index + offset` is allowed if `index + offset + size <= length`, all in 64 bits
-//! without wrap-around: `index` is below 2³², `offset` too, `size` is at most 16.
+//! An access of `size` bytes at `index + offset` is allowed if `index + offset + size <= length`, computed in
+//! 64 bits without wrapping: `index` and `offset` are below 2³², and `size` is at most 16.
 //!
-//! **A pooled memory** shares a mapping with others, with no guard between them, so the check is explicit: a compare
-//! and a trap. Where the memory is at least `offset + size` bytes long from the start, and memories never shrink,
-//! `index > length - (offset + size)` says the same: its right side is the same for all indices, so that loops keep
-//! it in a register. An access whose index has been checked for as many bytes, on every way here, is not checked
-//! again ([`CheckedIndices`]). In untrusted code the address itself depends on the comparison (a conditional move that no
-//! processor predicts), and becomes one of the first page, which is never mapped.
+//! **A pooled memory** shares a mapping with others, without a guard between them, so the check is explicit:
+//! a comparison and a trap. If the memory is at least `offset + size` bytes long from the start, `index >
+//! length - (offset + size)` is equivalent, because memories never shrink. The right side is the same for all
+//! indices, so a loop keeps it in a register. An access whose index was checked for as many bytes on every
+//! path is not checked again ([`CheckedIndices`]). In untrusted code the address itself depends on the
+//! comparison, by a conditional move, which processors do not predict: outside of the memory, it is an
+//! address in the first page, which is never mapped.
 //!
-//! **A reserved memory** begins a reservation of [`RESERVATION`] bytes, of which only its own are accessible. An index
-//! and an offset below [`GUARD`] cannot get beyond that, so the access is made and faults. Larger offsets are checked
-//! as above.
+//! **A reserved memory** is the beginning of a reservation of [`RESERVATION`] bytes, of which only the memory
+//! is accessible. An index and an offset below [`GUARD`] cannot leave the reservation, so the access needs no
+//! check: it faults. Larger offsets are checked as above.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, TrapCode, Value, types};
@@ -22,24 +24,24 @@ use wasmparser::MemArg;
 use super::environment::{Environment, MemoryValues};
 use crate::environ::vm_layout::{GUARD, PAGE, RESERVATION};
 
-/// The largest access in bytes.
+/// The size of the largest access in bytes.
 const MAX_SIZE: u64 = 16;
 
 const _: () = assert!(RESERVATION >= (1 << 32) + GUARD, "every index and every unchecked access fit");
 
-/// Checks that are remembered at a time. Only the latest are worth it, and looking them up is linear.
+/// The checks that are remembered at a time. Only the latest are useful, and the search is linear.
 const MAX_KNOWN: usize = 16;
 
-/// An address that has passed the check, with the rest of the offset that fits the instruction.
+/// An address that has passed the check, and the rest of the offset, which fits the instruction.
 pub(crate) struct Checked {
     pub(crate) address: Value,
     pub(crate) offset: i32,
-    /// Whether the access itself is the check, and faults.
+    /// Whether the access itself is the check, and may fault.
     pub(crate) faults: bool,
 }
 
-/// Which indices have been checked on every way to the present place, and for how many bytes after them. It stays
-/// true whatever runs in between, since a value of SSA does not change and a memory does not shrink.
+/// The indices that were checked on every path to the current position, and for how many bytes. What is known
+/// stays true: an SSA value does not change, and a memory does not shrink.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CheckedIndices(Vec<(u32, Value, u64)>);
 
@@ -57,7 +59,7 @@ impl CheckedIndices {
     }
 }
 
-/// Checks an access of `size` bytes and returns its address, or traps.
+/// Checks an access of `size` bytes: returns its address, or traps.
 pub(crate) fn check(
     environment: &mut Environment<'_>,
     builder: &mut FunctionBuilder<'_>,
@@ -70,7 +72,7 @@ pub(crate) fn check(
     };
     debug_assert!(u64::from(size) <= MAX_SIZE);
     let MemoryValues { base, length } = environment.memory(builder, memory);
-    // No overflow: a 32-bit index, a 32-bit offset and a size of at most 16 stay below 2³³ + 16.
+    // Cannot overflow: a 32-bit index, a 32-bit offset and a size of at most 16 are below 2³³ + 16.
     let bytes = memarg.offset + u64::from(size);
     let wide = builder.ins().uextend(types::I64, index);
     let address = builder.ins().iadd(base, wide);
@@ -93,16 +95,16 @@ pub(crate) fn check(
     with_offset(builder, address, memarg.offset, false)
 }
 
-/// The addresses of ranges of `count` bytes that begin at the given indices of memories, to be used only where `outside`
-/// is zero: all ranges are inside of their memories then.
+/// The addresses of ranges of `count` bytes that begin at given indices of memories. They may be used only if
+/// `outside` is zero, which means that all ranges are inside of their memories.
 pub(crate) struct Ranges<const N: usize> {
     pub(crate) addresses: [Value; N],
     pub(crate) count: Value,
     pub(crate) outside: Value,
 }
 
-/// Checks ranges; indices and the count are 32 bits wide, extended to 64. In untrusted code, what is speculated about
-/// ranges that are not inside is about none, at address 0.
+/// Checks ranges. Indices and the count have 32 bits, extended to 64. In untrusted code, speculation on
+/// ranges that are not inside uses an empty range at address 0.
 pub(crate) fn check_ranges<const N: usize>(
     environment: &Environment<'_>,
     builder: &mut FunctionBuilder<'_>,
@@ -126,7 +128,7 @@ pub(crate) fn check_ranges<const N: usize>(
     Ranges { addresses: addresses.map(&mut masked), count: masked(count), outside }
 }
 
-/// Whether `index + bytes` is beyond the length.
+/// Computes whether `index + bytes` is beyond the length.
 fn is_outside(
     environment: &Environment<'_>,
     builder: &mut FunctionBuilder<'_>,

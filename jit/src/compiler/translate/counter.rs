@@ -1,10 +1,11 @@
-//! The counter of reductions in one function of a metered module.
+//! The counter of reductions in a function of a metered module.
 //!
-//! It comes in as an argument, goes into every call and comes back from it, and is returned. So a call or return costs
-//! nothing, and the runtime's memory holds the counter only while code outside of guest functions runs. In between it is
-//! in one of two places, which [`FunctionTranslator::enter`](super::function::FunctionTranslator) chooses: an SSA
-//! variable, so that a charge is a compare and a subtraction in registers; or a slot of the stack, so that it takes a
-//! register during charges only.
+//! The counter is an argument of the function, is passed to every call and returned by it, and is a result of
+//! the function. So calls and returns cost nothing, and the counter is in the runtime's memory only while
+//! code outside of guest functions runs. Within the function it is in one of two places, chosen by
+//! [`FunctionTranslator::enter`](super::function::FunctionTranslator): in an SSA variable, so that a charge
+//! is a comparison and a subtraction in registers; or in a slot of the stack, so that it needs a register
+//! only during charges.
 
 use cranelift_codegen::ir::{
     InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Value, types,
@@ -14,7 +15,7 @@ use cranelift_frontend::{FunctionBuilder, Variable};
 #[derive(Clone, Copy)]
 pub(super) struct Counter {
     location: CounterLocation,
-    /// What a charge set it to last.
+    /// The value that a charge has set last.
     last_set: Option<Value>,
 }
 
@@ -25,12 +26,12 @@ enum CounterLocation {
 }
 
 impl Counter {
-    /// In a variable.
+    /// Creates a counter in a variable.
     pub(super) fn in_variable(builder: &mut FunctionBuilder<'_>) -> Counter {
         Counter { location: CounterLocation::Variable(builder.declare_var(types::I64)), last_set: None }
     }
 
-    /// In a slot, to be accessed with these flags.
+    /// Creates a counter in a slot, which is accessed with these flags.
     pub(super) fn in_slot(builder: &mut FunctionBuilder<'_>, flags: MemFlagsData) -> Counter {
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, types::I64.bytes(), 3);
         Counter {
@@ -49,20 +50,20 @@ impl Counter {
         }
     }
 
-    /// What it was set to in this very block, with no call since.
+    /// Returns the value if it was set in the current block, with no call since.
     fn just_set(&self, builder: &FunctionBuilder<'_>) -> Option<Value> {
         let function = &builder.func;
         let inst = function.dfg.value_def(self.last_set?).inst()?;
         self.last_set.filter(|_| function.layout.inst_block(inst) == builder.current_block())
     }
 
-    /// Sets it, as a charge does.
+    /// Sets the counter after a charge.
     pub(super) fn set(&mut self, builder: &mut FunctionBuilder<'_>, value: Value) {
         self.take(builder, value);
         self.last_set = Some(value);
     }
 
-    /// Takes it over from whoever had it.
+    /// Takes the counter over from other code.
     pub(super) fn take(&mut self, builder: &mut FunctionBuilder<'_>, value: Value) {
         self.last_set = None;
         match self.location {

@@ -1,10 +1,11 @@
-//! How native code reaches what is outside the function: the vm context, memories, tables, globals, routines.
+//! How native code accesses what is outside of the function: the vm context, memories, tables, globals,
+//! routines.
 //!
-//! Loads of things that a call may change (globals, tables, further memories) are ordinary loads in alias regions
-//! of their own, so that Cranelift merges them between calls and never across one; and to Cranelift a yield is a
-//! call. The base and length of the first memory are needed too often for that: they are kept in variables, loaded
-//! on entry and again after every real call. A yield changes neither, since only its own process can grow a memory.
-//! The base of a reserved memory never changes at all.
+//! Loads of values that a call may change (globals, tables, further memories) are ordinary loads, in alias
+//! regions of their own: Cranelift merges them between calls, and never across one. To Cranelift, a yield is
+//! a call. The base and length of the first memory are needed too often for that: they are in variables,
+//! loaded on entry and after every real call. A yield does not change them, since only the process itself can
+//! grow its memory. The base of a reserved memory never changes.
 
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::function::FunctionStencil;
@@ -28,9 +29,9 @@ use crate::environ::vm_layout::{
 #[derive(Clone, Copy)]
 pub(crate) struct ModuleEnvironment<'m> {
     pub(crate) isa: &'m dyn TargetIsa,
-    /// The same, without the passes whose time may explode.
+    /// The baseline code generator, without passes whose time may explode.
     pub(crate) baseline_isa: &'m dyn TargetIsa,
-    /// Bytes that a function's frame may have: what fits a stack.
+    /// The size that a function's frame may have: what fits a stack.
     pub(crate) max_frame: u32,
     pub(crate) info: &'m ModuleInfo,
     pub(crate) offsets: &'m VmOffsets,
@@ -38,7 +39,7 @@ pub(crate) struct ModuleEnvironment<'m> {
 }
 
 impl ModuleEnvironment<'_> {
-    /// Whether the module's functions hand the counter of reductions to each other.
+    /// Whether the module's functions pass the counter of reductions to each other.
     pub(crate) fn is_metered(&self) -> bool {
         self.info.charge_function.is_some()
     }
@@ -49,10 +50,10 @@ impl ModuleEnvironment<'_> {
     }
 }
 
-/// The alias regions: nothing in one overlaps anything in another.
+/// The alias regions. They do not overlap.
 #[derive(Clone, Copy)]
 pub(crate) struct Regions {
-    /// The vm context and the tables' and memories' descriptions.
+    /// The vm context, and the descriptors of tables and memories.
     pub(crate) context: AliasRegion,
     /// Linear memory.
     pub(crate) memory: AliasRegion,
@@ -92,22 +93,22 @@ pub(crate) fn constant(region: AliasRegion) -> MemFlagsData {
     trusted(region).with_readonly().with_can_move()
 }
 
-/// A memory's base address and its length in bytes, as they are now.
+/// The current base address of a memory, and its length in bytes.
 pub(crate) struct MemoryValues {
     pub(crate) base: Value,
     pub(crate) length: Value,
 }
 
-/// One function's access to its surroundings.
+/// A function's access to what is outside of it.
 pub(crate) struct Environment<'m> {
     pub(crate) module: ModuleEnvironment<'m>,
     pub(crate) context: Value,
     pub(crate) regions: Regions,
-    /// Base and length of memory 0, if there is one and guest code is being translated.
+    /// The base and length of memory 0, if there is one and guest code is being translated.
     main_memory: Option<(Variable, Variable)>,
-    /// Where the memory is, loaded after every call.
+    /// The loads of base and length that were made after calls.
     reloads: Vec<Value>,
-    /// Which accesses need no check any more.
+    /// The accesses that need no check.
     pub(crate) known: CheckedIndices,
     builtin_signatures: [Option<SigRef>; Builtin::COUNT],
     functions: std::collections::HashMap<u32, FuncRef>,
@@ -129,26 +130,26 @@ impl<'m> Environment<'m> {
         }
     }
 
-    /// The store's runtime. It never changes, but whoever needs it is about to leave guest code: the load stays where
-    /// it is, and does not take a register from a loop around it.
+    /// Loads the store's runtime. It never changes, but it is needed where guest code is about to be left, so
+    /// the load is not hoisted: it must not take a register from a surrounding loop.
     pub(crate) fn runtime(&self, builder: &mut FunctionBuilder<'_>) -> Value {
         let flags = trusted(self.regions.context);
         builder.ins().load(types::I64, flags, self.context, VmContextHead::RUNTIME)
     }
 
-    /// The counter as whoever ran outside of guest functions has left it.
+    /// Loads the counter that code outside of guest functions has stored.
     pub(crate) fn load_counter(&self, builder: &mut FunctionBuilder<'_>) -> Value {
         let runtime = self.runtime(builder);
         builder.ins().load(types::I64, trusted(self.regions.counter), runtime, VmRuntime::REDUCTIONS)
     }
 
-    /// Makes the counter visible to code outside of guest functions.
+    /// Stores the counter for code outside of guest functions.
     pub(crate) fn store_counter(&self, builder: &mut FunctionBuilder<'_>, counter: Value) {
         let runtime = self.runtime(builder);
         builder.ins().store(trusted(self.regions.counter), counter, runtime, VmRuntime::REDUCTIONS);
     }
 
-    /// The address of a descriptor or cell, and the offset to use with it.
+    /// Returns the address of a descriptor or cell, and the offset to use with it.
     pub(crate) fn locate(&self, builder: &mut FunctionBuilder<'_>, location: ItemLocation) -> (Value, i32) {
         match location {
             ItemLocation::Inline(offset) => (self.context, offset),
@@ -167,7 +168,7 @@ impl<'m> Environment<'m> {
         }
     }
 
-    /// Takes over what a call may have changed.
+    /// Reloads base and length of memory 0, which a call may have changed.
     pub(crate) fn load_main_memory(&mut self, builder: &mut FunctionBuilder<'_>) {
         if let Some((base, length)) = self.main_memory {
             let loaded = self.load_memory(builder, 0);
@@ -177,8 +178,7 @@ impl<'m> Environment<'m> {
         }
     }
 
-    /// Removes the loads that were made in case the code behind them accesses memory, which it does not: Cranelift
-    /// keeps every load that it may not move.
+    /// Removes reloads whose values are not used. Cranelift keeps every load that it may not move.
     pub(crate) fn remove_unused_loads(&mut self, function: &mut Function) {
         let FunctionStencil { dfg, layout, .. } = &mut function.stencil;
         let mut used = SecondaryMap::with_capacity(dfg.num_values());
@@ -193,7 +193,7 @@ impl<'m> Environment<'m> {
         }
     }
 
-    /// Base and length of a memory.
+    /// Returns base and length of a memory.
     pub(crate) fn memory(&self, builder: &mut FunctionBuilder<'_>, memory: u32) -> MemoryValues {
         match self.main_memory {
             Some((base, length)) if memory == 0 => {
@@ -211,14 +211,14 @@ impl<'m> Environment<'m> {
         MemoryValues { base: load(base, VmMemory::BASE), length: load(changing, VmMemory::LENGTH) }
     }
 
-    /// The address of the record of a function.
+    /// Returns the address of the record of a function.
     pub(crate) fn function_record(&self, builder: &mut FunctionBuilder<'_>, function: u32) -> Value {
         let flags = constant(self.regions.context);
         let records = builder.ins().load(types::I64, flags, self.context, VmContextHead::FUNCTIONS);
         builder.ins().iadd_imm_u(records, i64::from(function) * i64::from(VmFuncRef::SIZE))
     }
 
-    /// The code and context to call for a record. A null context means this instance's own.
+    /// Returns the code and context to call for a record. A null context means the instance's own.
     pub(crate) fn callee(&self, builder: &mut FunctionBuilder<'_>, record: Value) -> (Value, Value) {
         let flags = trusted(self.regions.table).with_readonly();
         let code = builder.ins().load(types::I64, flags, record, VmFuncRef::CODE);
@@ -227,7 +227,7 @@ impl<'m> Environment<'m> {
         (code, context)
     }
 
-    /// A reference to a function of this module, for a direct call.
+    /// Returns a reference to a function of this module, for a direct call.
     pub(crate) fn direct(&mut self, builder: &mut FunctionBuilder<'_>, function: u32) -> FuncRef {
         let (info, metered) = (self.module.info, self.module.is_metered());
         *self.functions.entry(function).or_insert_with(|| {
@@ -245,7 +245,7 @@ impl<'m> Environment<'m> {
             .or_insert_with(|| builder.import_signature(super::guest_signature(ty, metered)))
     }
 
-    /// Calls a routine with the vm context before the given arguments.
+    /// Calls a routine with the vm context and the given arguments.
     pub(crate) fn call_builtin(
         &mut self,
         builder: &mut FunctionBuilder<'_>,
@@ -257,7 +257,7 @@ impl<'m> Environment<'m> {
         self.call_leaf(builder, builtin, &all)
     }
 
-    /// Calls a routine with the given arguments.
+    /// Calls a routine with the given arguments only.
     pub(crate) fn call_leaf(
         &mut self,
         builder: &mut FunctionBuilder<'_>,
@@ -277,7 +277,7 @@ impl<'m> Environment<'m> {
     }
 }
 
-/// Declares a reference to code of this module: `index` is the number of a definition in the code image.
+/// Declares a reference to code of this module, by the index of the compiled function.
 pub(crate) fn import_code(builder: &mut FunctionBuilder<'_>, index: u32, signature: Signature) -> FuncRef {
     let signature = builder.import_signature(signature);
     let name = builder
@@ -291,7 +291,8 @@ pub(crate) fn import_code(builder: &mut FunctionBuilder<'_>, index: u32, signatu
     })
 }
 
-/// Parameter types (the vm context first, but for those of bytes) and result of each routine; `vm::libcalls` defines them.
+/// Returns the parameter types of each routine (the vm context is the first, except for routines on bytes)
+/// and its result type. `runtime::vm::libcalls` defines the routines.
 fn builtin_type(builtin: Builtin) -> (&'static [Type], Option<Type>) {
     use types::{I32, I64};
     match builtin {

@@ -1,4 +1,4 @@
-//! One function body: validated and translated in the same pass, then compiled.
+//! Translates and compiles one function body. Validation and translation are one pass.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -18,45 +18,48 @@ use crate::environ::error::{CompileError, unsupported};
 use crate::environ::module_info::{ModuleInfo, val_type};
 use crate::environ::vm_layout::{Builtin, VmContextHead};
 
-/// Values that a function's translation may define. WebAssembly is denser than what becomes of it: a call of two
-/// bytes defines a thousand values, and a few kilobytes would take all memory.
+/// The values that a function's translation may define. WebAssembly is denser than its translation: a call of
+/// two bytes may define a thousand values, and a few kilobytes would take all memory.
 const MAX_VALUES: usize = 1 << 20;
 
-/// Operands in lists (arguments of calls, branches and blocks) that a function's translation may have, likewise.
+/// The operands in lists (arguments of calls, branches and blocks) of a function's translation, for the same
+/// reason.
 const MAX_OPERANDS: usize = 1 << 22;
 
-/// Block parameters (a local that is changed, at each place where control flow meets) that a function may have for each
-/// four bytes of its body, if they are more than [`FEW_PARAMS`]. Beyond it the function is a bomb: two hundred locals in
-/// two hundred nested loops are three kilobytes, 40,000 parameters and six seconds.
+/// The bytes of a function's body for each block parameter (a local that is changed, at each place where
+/// control flow meets), if there are more than [`FEW_PARAMS`]. With fewer bytes, the function is a
+/// compilation bomb: two hundred locals in two hundred nested loops are three kilobytes, 40,000 parameters
+/// and six seconds.
 const BYTES_PER_PARAM: usize = 4;
 
-/// Block parameters that any function may have. Real programs have functions with more, in hundreds of kilobytes (Yosys,
-/// CRuby, Clang).
+/// The block parameters that any function may have. Real programs have functions with more, in hundreds of
+/// kilobytes (Yosys, CRuby, Clang).
 const FEW_PARAMS: usize = 1 << 14;
 
-/// How much work the better register allocator may have, see [`allocation_work`]. A function at 9/10 of this limit took 18
-/// seconds, which no deadline interrupts; but it had a megabyte of code.
+/// The work that the optimising register allocator may have; see [`allocation_work`]. A function at 9/10 of
+/// this limit took 18 seconds, which no deadline interrupts, but it had a megabyte of code.
 const MAX_ALLOCATION_WORK: usize = 1 << 26;
 
-/// Blocks beyond which a function is compiled hastily if its frame is small then: the time for each of them grows with
-/// their number. 40,000 took 3 seconds.
+/// With more blocks, a function is compiled by the baseline if its frame is small then: the time for each
+/// block grows with their number. 40,000 blocks took 3 seconds.
 const MANY_BLOCKS: usize = 1 << 16;
 
-/// Blocks beyond which it is compiled hastily in any case: 100,000 took 6 to 13 seconds, 160,000 took 44.
+/// With more blocks, a function is compiled by the baseline in any case: 100,000 took 6 to 13 seconds,
+/// 160,000 took 44.
 const MAX_BLOCKS: usize = 1 << 17;
 
-/// Bytes of a frame that are small for a function of [`MANY_BLOCKS`].
+/// A frame that is small for a function of [`MANY_BLOCKS`], in bytes.
 const SMALL_FRAME: u32 = 4 << 10;
 
 /// A function body to compile.
 pub(crate) struct FunctionInput<'a> {
-    /// The function's index in its module.
+    /// The index of the function in its module.
     pub(crate) index: u32,
     pub(crate) body: FunctionBody<'a>,
     pub(crate) validator: FuncToValidate<ValidatorResources>,
 }
 
-/// Compiles function bodies one after the other, keeping its allocations.
+/// Compiles function bodies one after the other, and reuses its allocations.
 #[derive(Default)]
 pub(crate) struct BodyTranslator {
     builder_context: FunctionBuilderContext,
@@ -133,9 +136,10 @@ impl BodyTranslator {
     }
 }
 
-/// Generates code for the function in the context, whose body has this size: as good as it can be in a time that is in
-/// proportion, else hastily: not optimised, and registers allocated in a single pass. A hasty function takes tens of
-/// milliseconds, but has a slot in its frame for almost every value.
+/// Generates code for the function in the context, whose body has this size. The code is optimised if that
+/// takes a time in proportion to the size, and otherwise compiled by the baseline: not optimised, with
+/// registers allocated in a single pass. Baseline code takes tens of milliseconds, but its frame has a slot
+/// for almost every value.
 fn generate(
     module: ModuleEnvironment<'_>,
     context: &mut Context,
@@ -146,7 +150,7 @@ fn generate(
         return CompiledFunction::generate(module.baseline_isa, context);
     }
     if blocks > MANY_BLOCKS {
-        // What is compiled is changed on the way.
+        // Compiling changes the function.
         let function = context.func.clone();
         let code = CompiledFunction::generate(module.baseline_isa, context)?;
         if code.frame <= SMALL_FRAME {
@@ -158,15 +162,16 @@ fn generate(
     CompiledFunction::generate(module.isa, context)
 }
 
-/// Whether allocating its registers well might take for ever.
+/// Whether optimised register allocation may take too long.
 fn explodes(function: &Function, size: usize) -> bool {
     let params = || function.layout.blocks().map(|block| function.dfg.num_block_params(block));
     let all: usize = params().sum();
     (all > FEW_PARAMS && all > size / BYTES_PER_PARAM) || allocation_work(params()) > MAX_ALLOCATION_WORK
 }
 
-/// What the better register allocator has to do for blocks with so many parameters, in units of some 0.4 microseconds: its
-/// time was measured to be in proportion to their number, and to what is live beside each of them.
+/// Estimates the work of the optimising register allocator for blocks with these numbers of parameters, in
+/// units of about 0.4 microseconds. Its time was measured to be proportional to their number, and to the
+/// values that are live at the same time as each.
 fn allocation_work(params: impl Iterator<Item = usize>) -> usize {
     params.map(|params| params.saturating_mul(params + 90)).fold(0, usize::saturating_add)
 }
@@ -201,8 +206,9 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
             FunctionTranslator { builder, environment, stacks, locals: Vec::new(), counter: None };
         let mut params = &params[1..];
         if let Some(charge) = module.info.charge_function {
-            // Where every access has a compare besides, a loop has no register to spare, and what it spills otherwise
-            // costs more than a charge that goes to the stack and back. A call would only fetch it from there.
+            // In pooled code, where every access has a comparison, a loop has no register to spare: what it
+            // would spill costs more than a charge that loads and stores the counter. In a loop with calls,
+            // the counter would be loaded for the calls anyway.
             let mut counter = if !module.is_reserved() && has_leaf_loop(body, charge) {
                 Counter::in_slot(&mut translator.builder, trusted(translator.environment.regions.counter))
             } else {
@@ -255,19 +261,19 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         }
     }
 
-    /// The counter as an argument of a call or a result; none in an unmetered module.
+    /// Returns the counter as an argument of a call or as a result; `None` in an unmetered module.
     fn counter(&mut self) -> Option<Value> {
         self.counter.map(|counter| counter.get(&mut self.builder))
     }
 
-    /// Takes the counter over from whoever had it.
+    /// Takes the counter over from other code.
     fn take_counter(&mut self, value: Value) {
         if let Some(counter) = &mut self.counter {
             counter.take(&mut self.builder, value);
         }
     }
 
-    /// Makes the counter visible to code outside of guest functions, which runs next.
+    /// Stores the counter for code outside of guest functions, which runs next.
     fn store_counter(&mut self) {
         if let Some(value) = self.counter() {
             self.environment.store_counter(&mut self.builder, value);
@@ -282,7 +288,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         }
     }
 
-    /// The charge's cold side: suspends at the stub, and clobbers no register.
+    /// The cold side of a charge: suspends in the yield stub, which clobbers no register.
     fn yield_now(&mut self) {
         self.store_counter();
         let module = self.environment.module;
@@ -295,8 +301,8 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         self.load_counter();
     }
 
-    /// The arguments of a call of a guest function in `context`: the topmost `params` values after what every
-    /// guest function takes.
+    /// Returns the arguments of a call of a guest function in `context`: what every guest function takes,
+    /// then the topmost `params` values.
     pub(crate) fn call_args(&mut self, context: Value, params: usize) -> Vec<Value> {
         let mut args = vec![context];
         args.extend(self.counter());
@@ -304,8 +310,8 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         args
     }
 
-    /// Takes over what a call of a guest function gives back, in place of its `params` arguments: the counter, the
-    /// results, and where the memory is by now.
+    /// Takes over what a guest function returns, in place of its `params` arguments: the counter, the
+    /// results, and base and length of the memory.
     pub(crate) fn after_call(&mut self, call: Inst, params: usize) {
         let mut results = self.builder.inst_results(call).to_vec();
         if self.counter.is_some() {
@@ -324,7 +330,7 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         self.builder.ins().return_(&results);
     }
 
-    /// Calls a routine that may charge, yield or change memories and tables.
+    /// Calls a routine that may charge, yield, or change memories and tables.
     pub(crate) fn call_builtin(&mut self, builtin: Builtin, args: &[Value]) -> Option<Value> {
         self.store_counter();
         let result = self.environment.call_builtin(&mut self.builder, builtin, args);
@@ -335,17 +341,17 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         result
     }
 
-    /// Calls a routine that knows nothing of the counter and of contexts.
+    /// Calls a routine that uses neither the counter nor the context.
     pub(crate) fn call_leaf(&mut self, builtin: Builtin, args: &[Value]) {
         self.environment.call_leaf(&mut self.builder, builtin, args);
     }
 
-    /// Counts so many reductions (of 64 bits, fewer than 2⁶³) down, and suspends if that uses up the slice; in an
-    /// unmetered module, does nothing.
+    /// Subtracts reductions (a 64-bit number below 2⁶³) from the counter, and suspends if that uses up the
+    /// slice. Does nothing in an unmetered module.
     pub(crate) fn charge(&mut self, reductions: Value) {
         let Some(before) = self.counter() else { return };
-        // The same as whether less than nothing is left, since the counter is far from overflowing; so the difference is
-        // needed but once.
+        // Equivalent to a negative difference, since the counter is far from overflowing, but needs the
+        // difference only once.
         let is_used_up = self.builder.ins().icmp(IntCC::SignedLessThan, before, reductions);
         let left = self.builder.ins().isub(before, reductions);
         if let Some(counter) = &mut self.counter {
@@ -362,15 +368,16 @@ impl<'a, 'm> FunctionTranslator<'a, 'm> {
         self.builder.switch_to_block(done);
     }
 
-    /// Arguments for a jump that carries the topmost values.
+    /// Returns the arguments of a jump that carries the topmost values.
     pub(crate) fn branch_args(&self, count: usize) -> Vec<BlockArg> {
         self.stacks.branch_args(count)
     }
 }
 
-/// Whether there is a loop that calls nothing but this. What cannot be read is reported when it is translated.
+/// Whether there is a loop that calls nothing except the charge function. Malformed bodies are reported when
+/// they are translated.
 fn has_leaf_loop(body: &FunctionBody<'_>, charge_function: u32) -> bool {
-    // For each construct around the next operator, whether it is a loop without a call so far.
+    // For each construct around the next operator: whether it is a loop without a call so far.
     let mut around = Vec::new();
     for operator in body.get_operators_reader().into_iter().flatten() {
         match operator {
@@ -390,7 +397,7 @@ fn too_large(info: &ModuleInfo, function: u32, offset: u64) -> CompileError {
     unsupported(&format!("code as large as that of function {}", info.original_index(function)), offset)
 }
 
-/// Lets the prologue compare the stack pointer with the running activation's limit.
+/// Makes the prologue compare the stack pointer with the running activation's limit.
 fn declare_stack_limit(function: &mut Function) {
     let flags = cranelift_codegen::ir::MemFlagsData::trusted().with_readonly();
     let flags = function.dfg.mem_flags.insert_unchecked(flags);

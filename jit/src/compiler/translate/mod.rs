@@ -1,10 +1,14 @@
-//! WebAssembly to Cranelift IR.
+//! Translates WebAssembly to Cranelift's IR.
 //!
-//! `function` drives one function body operator by operator, with the operand and control stack of `stack`;
-//! `operators` holds one file per family; `environment` knows how native code reaches the vm context, and
-//! `bounds` is the one place that guards a memory access: a mistake there is a hole in the sandbox; `counter` is what a
-//! charge is made of.
-//! `trampoline` builds the code at the borders: Rust to guest, guest to host function, guest to yield.
+//! * `function` translates a function body, operator by operator, with the operand and control stacks of
+//!   `stack`.
+//! * `operators` has a file for each family of operators.
+//! * `environment` knows how native code accesses the vm context.
+//! * `bounds` is the only place that checks memory accesses: a mistake there is a hole in the sandbox.
+//! * `counter` holds the counter of reductions.
+//! * `trampoline` builds the code at the borders: from Rust to a guest, from a guest to a host function, from
+//!   a guest to a yield.
+//! * `type_number` compares function types.
 
 mod bounds;
 mod counter;
@@ -25,11 +29,12 @@ pub(crate) use environment::ModuleEnvironment;
 pub(crate) use function::{BodyTranslator, FunctionInput};
 pub(crate) use trampoline::{entry_trampoline, host_trampoline, yield_stub};
 
-/// The convention of guest functions: as many results in registers as there are, and tail calls.
+/// The calling convention of guest functions: it allows tail calls, and returns as many results in registers
+/// as possible.
 pub(crate) const GUEST_CONVENTION: CallConv = CallConv::Tail;
 
-/// The Cranelift type that carries a WebAssembly value. References are pointers or numbers, 0 is null. A vector is
-/// always carried as sixteen bytes; operators on other lanes cast it (`operators::simd`).
+/// Returns the Cranelift type of a WebAssembly value. References are pointers or numbers, and 0 is null. A
+/// vector is always sixteen bytes; operators on other lanes cast it (`operators::simd`).
 pub(crate) fn clif_type(ty: ValType) -> Type {
     match ty {
         ValType::I32 => types::I32,
@@ -40,10 +45,10 @@ pub(crate) fn clif_type(ty: ValType) -> Type {
     }
 }
 
-/// The signature of a guest function: the vm context comes first. In a metered module the counter of reductions
-/// is the next parameter and the first result, so that it stays in a register from function to function. The
-/// functions of a metered and of an unmetered module therefore cannot call each other: their types are numbered
-/// apart, and the one is no import of the other.
+/// Returns the signature of a guest function. The vm context is the first parameter. In a metered module, the
+/// counter of reductions is the next parameter and the first result, so that it stays in a register from
+/// function to function. So functions of a metered and of an unmetered module cannot call each other: their
+/// types have different numbers, and neither can import the other.
 pub(crate) fn guest_signature(ty: &FuncType, metered: bool) -> Signature {
     let mut signature = Signature::new(GUEST_CONVENTION);
     signature.params.push(AbiParam::special(types::I64, cranelift_codegen::ir::ArgumentPurpose::VMContext));
@@ -56,7 +61,7 @@ pub(crate) fn guest_signature(ty: &FuncType, metered: bool) -> Signature {
     signature
 }
 
-/// The signature of a Rust routine that native code calls.
+/// Returns the signature of a Rust routine that native code calls.
 pub(crate) fn native_signature(isa: &dyn TargetIsa, params: &[Type], result: Option<Type>) -> Signature {
     let mut signature = Signature::new(isa.default_call_conv());
     signature.params.extend(params.iter().map(|&ty| AbiParam::new(ty)));
@@ -77,7 +82,7 @@ pub(crate) mod trap {
     pub(crate) const TYPE_MISMATCH: Clif = Clif::unwrap_user(TrapCode::TypeMismatch as u8);
 }
 
-/// The trap that a code of Cranelift's stands for.
+/// Returns the trap for a trap code of Cranelift.
 pub(crate) fn trap_code(code: cranelift_codegen::ir::TrapCode) -> TrapCode {
     use cranelift_codegen::ir::TrapCode as Clif;
     match code {

@@ -5,35 +5,35 @@ use cranelift_frontend::FunctionBuilder;
 
 use super::bounds::CheckedIndices;
 
-/// What kind of construct a control frame is.
+/// The kind of a construct on the control stack.
 #[derive(Debug)]
 pub(crate) enum FrameKind {
     /// `block`, and the function body itself.
     Block,
-    /// `loop`, with the block that a branch to it goes to.
+    /// `loop`, with the block that a branch to it targets.
     Loop { header: Block },
-    /// `if`, with the block of its false side and the parameters it starts with, until `else` takes them.
+    /// `if`, with the block of its `else` side and the parameters of that, until `else` takes them.
     If { otherwise: Option<(Block, Vec<Value>)> },
 }
 
-/// A construct whose `end` is still to come.
+/// A construct whose `end` has not been read yet.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: FrameKind,
-    /// Where it goes on after its `end`; the block's parameters are the construct's results.
+    /// The block after its `end`. The parameters of the block are the results of the construct.
     pub(crate) exit: Block,
     pub(crate) params: usize,
     pub(crate) results: usize,
-    /// Height of the operand stack beneath its parameters.
+    /// The height of the operand stack below its parameters.
     pub(crate) height: usize,
     /// Whether anything branches to `exit`.
     pub(crate) exit_used: bool,
-    /// What was known at its beginning, which every way into and out of it has passed.
+    /// The checks at its beginning, which every path into and out of it has passed.
     pub(crate) known: CheckedIndices,
 }
 
 impl Frame {
-    /// How many values a branch to this frame carries.
+    /// Returns the number of values that a branch to this frame carries.
     pub(crate) fn branch_arity(&self) -> usize {
         match self.kind {
             FrameKind::Loop { .. } => self.params,
@@ -41,7 +41,7 @@ impl Frame {
         }
     }
 
-    /// Where a branch to this frame goes.
+    /// Returns the target of a branch to this frame.
     pub(crate) fn branch_target(&mut self) -> Block {
         match self.kind {
             FrameKind::Loop { header } => header,
@@ -53,13 +53,13 @@ impl Frame {
     }
 }
 
-/// Both stacks, and whether the code being read can be reached.
+/// Both stacks, and whether the code being read is reachable.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
     pub(crate) values: Vec<Value>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) unreachable: bool,
-    /// How many constructs have been opened inside unreachable code.
+    /// The number of constructs that were opened in unreachable code.
     pub(crate) skipped: usize,
 }
 
@@ -90,7 +90,7 @@ impl Stacks {
         (first, second, third)
     }
 
-    /// The topmost `count` values, lowest first.
+    /// Returns the topmost `count` values, lowest first.
     pub(crate) fn top(&self, count: usize) -> &[Value] {
         &self.values[self.values.len() - count..]
     }
@@ -99,13 +99,13 @@ impl Stacks {
         self.values.truncate(self.values.len() - count);
     }
 
-    /// The frame that a branch of this depth goes to.
+    /// Returns the frame that a branch of this depth targets.
     pub(crate) fn frame(&mut self, depth: u32) -> &mut Frame {
         let index = self.frames.len() - 1 - depth as usize;
         &mut self.frames[index]
     }
 
-    /// The arguments of a jump that carries the topmost `count` values.
+    /// Returns the arguments of a jump that carries the topmost `count` values.
     pub(crate) fn branch_args(&self, count: usize) -> Vec<BlockArg> {
         self.top(count).iter().map(|&value| BlockArg::Value(value)).collect()
     }

@@ -1,14 +1,14 @@
-//! The code at the borders.
+//! Code at the borders between guest and host.
 //!
-//! * An *entry trampoline* per function type: called by Rust on a fresh stack with an array of arguments, it
-//!   calls guest code and stores the results in the same array.
-//! * A *host trampoline* per imported function: called by guest code, it lays the arguments out in an array on
-//!   the process's stack and calls the `HostCall` routine, which overwrites them with the results.
+//! * An *entry trampoline* for each function type: called by Rust on a fresh stack with an array of
+//!   arguments, it calls guest code and stores the results in the same array.
+//! * A *host trampoline* for each imported function: called by guest code, it stores the arguments in an
+//!   array on the process's stack and calls the `HostCall` routine, which overwrites them with the results.
 //! * The *yield stub* of a module: it preserves every register and calls the `Yield` routine.
 //!
 //! The latter two record their frame pointer, so that the stack of a suspended process can be walked. None of
-//! them checks the stack limit: their frames, and those of the Rust routines they call, fit the reserve that is
-//! kept beneath it (see `vm::stack`).
+//! them checks the stack limit: their frames, and those of the Rust routines that they call, fit the reserve
+//! below it (see `runtime::vm::stack`).
 
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{
@@ -24,7 +24,7 @@ use crate::environ::error::CompileError;
 use crate::environ::value::FuncType;
 use crate::environ::vm_layout::{Builtin, VmRuntime};
 
-/// Bytes of an argument slot; see [`RawValue`](crate::RawValue).
+/// The size of an argument slot; see [`RawValue`](crate::RawValue).
 const SLOT: i32 = 16;
 
 /// `extern "C" fn(context, code, slots)`.
@@ -100,7 +100,7 @@ pub(crate) fn yield_stub_signature() -> Signature {
     signature
 }
 
-/// The counter as code outside of guest functions has left it; none in an unmetered module.
+/// Loads the counter that code outside of guest functions has stored; `None` in an unmetered module.
 fn load_counter(builder: &mut FunctionBuilder<'_>, environment: &Environment<'_>) -> Option<Value> {
     environment.module.is_metered().then(|| environment.load_counter(builder))
 }

@@ -1,4 +1,4 @@
-//! How an indirect call knows the number of the type it expects: see [`crate::types`].
+//! The number of the type that an indirect call expects: see [`crate::environ::type_registry`].
 
 use cranelift_codegen::ir::{
     ExternalName, GlobalValueData, InstBuilder, UserExternalName, Value, types as ir_types,
@@ -9,8 +9,8 @@ use crate::compiler::compiled_function::TYPE_SYMBOLS;
 use crate::environ::module_info::ModuleInfo;
 use crate::environ::type_registry::own_number;
 
-/// The number that functions of a type have in their records: an immediate where it is the same everywhere, else
-/// one that is filled in when the code is loaded.
+/// Returns the number that functions of a type have in their records: an immediate if it is the same in every
+/// engine, and otherwise a number that is filled in when the code is loaded.
 pub(super) fn type_number(builder: &mut FunctionBuilder<'_>, info: &ModuleInfo, type_index: u32) -> Value {
     if let Some(number) = own_number(&info.types[type_index as usize], info.charge_function.is_some()) {
         return builder.ins().iconst(ir_types::I32, i64::from(number));

@@ -1,7 +1,7 @@
-//! The format of an entry.
+//! The file format of a compiled module: an entry of the cache, and the main part of a precompiled module.
 //!
 //! ```text
-//! magic 8 │ key 32 │ bytes of code 8 │ pieces, traps, sources, fixups, declarations, debug sections 4 each
+//! magic 8 │ key 32 │ bytes of code 8 │ functions, traps, sources, fixups, declarations, debug sections 4 each
 //!     │ checksum of the debug sections 4 │ checksum 4
 //! image: code │ up to a page │ tables
 //! fixups: 12 each
@@ -9,12 +9,13 @@
 //! debug sections
 //! ```
 //!
-//! The checksum is over all the rest but the debug sections, which are as large as all of it together and are not
-//! read before a backtrace is shown; then, their own is compared. It finds accidents, and is no proof against malice, which the directory's
-//! rights keep away. Numbers are little-endian. All behind the header goes from the file straight to the memory where
-//! the code will run; nothing of it is read before, but for the fixups and the [declarations](crate::declarations).
+//! The checksum covers everything except the debug sections. These are as large as the rest together, are not
+//! read before a backtrace is shown, and have a checksum of their own. Checksums find accidents. They do not
+//! protect against malice; the permissions of the directory do. Numbers are little-endian. What follows the
+//! header is read from the file straight into the memory where the code will run. Nothing of it is parsed
+//! before, except the fixups and the [declarations](crate::environ::declarations).
 //!
-//! Other versions of the format need no number here: the key depends on this source.
+//! The format needs no version number: the key depends on this source.
 
 use std::fs::File;
 use std::io::Read;
@@ -33,7 +34,7 @@ const MAGIC: &[u8; 8] = b"lunatic\0";
 /// Bytes of a key.
 const KEY: usize = 32;
 
-/// Where the numbers are, and the checksum of what comes before it and behind it.
+/// The offsets of the lengths, and of the checksum of what comes before and after it.
 const CODE_AT: usize = 40;
 const COUNTS_AT: usize = 48;
 const CHECKSUM_AT: usize = 76;
@@ -41,34 +42,34 @@ const HEADER: usize = 80;
 
 const FIXUP: usize = 12;
 
-/// The bytes of an entry that are in no artifact.
+/// The bytes of an entry that are not in the artifact.
 #[cfg(feature = "compiler")]
 pub(crate) struct EntryParts {
     header: Vec<u8>,
-    /// Between the code and the tables.
+    /// The bytes between the code and the tables.
     padding: Vec<u8>,
-    /// What is behind the image.
+    /// The bytes after the image.
     behind: Vec<u8>,
-    /// Where behind all of that the debug sections go.
+    /// Where the debug sections follow.
     pub(crate) debug: DebugRange,
 }
 
 #[cfg(feature = "compiler")]
 impl EntryParts {
-    /// The entry, in parts.
+    /// Returns the entry in parts.
     pub(crate) fn parts<'a>(&'a self, artifact: &'a Artifact, debug_sections: &'a [u8]) -> [&'a [u8]; 6] {
         [&self.header, &artifact.code, &self.padding, &artifact.tables, &self.behind, debug_sections]
     }
 }
 
-/// An entry that was read, as far as that is done at once.
+/// An entry without its debug sections, as it was read.
 pub(crate) struct Entry<D> {
     pub(crate) declarations: D,
     pub(crate) code: UnloadedCode,
     pub(crate) debug: DebugRange,
 }
 
-/// Where in an entry the debug sections are.
+/// The range of an entry that contains the debug sections.
 #[derive(Clone, Copy)]
 pub(crate) struct DebugRange {
     at: u64,
@@ -77,13 +78,14 @@ pub(crate) struct DebugRange {
 }
 
 impl DebugRange {
-    /// The debug sections of an entry that is in memory; `None` if there are none, or they are damaged.
+    /// Returns the debug sections of an entry in memory; `None` if there are none, or if they are damaged.
     pub(crate) fn within(self, entry: &[u8]) -> Option<Arc<DebugInfo>> {
         let bytes = entry.get(usize::try_from(self.at).ok()?..)?.get(..self.length as usize)?;
         if crc32fast::hash(bytes) == self.checksum { DebugInfo::in_memory(bytes.to_vec()) } else { None }
     }
 
-    /// They themselves, in the entry's file; `None` if there are none.
+    /// Returns the debug sections, to be read from the entry's file when they are needed; `None` if there are
+    /// none.
     pub(crate) fn into_info(self, file: File) -> Option<Arc<DebugInfo>> {
         let DebugRange { at, length, checksum } = self;
         if length == 0 {
@@ -94,7 +96,7 @@ impl DebugRange {
     }
 }
 
-/// Describes an artifact as an entry, with its key.
+/// Describes an artifact as an entry with this key.
 #[cfg(feature = "compiler")]
 pub(crate) fn write(
     key: &[u8; KEY],
@@ -125,8 +127,8 @@ pub(crate) fn write(
     EntryParts { header, padding, behind, debug }
 }
 
-/// Reads an entry of `size` bytes but for its debug sections, and its declarations by the given function. `None` if it
-/// is not the key's, or not whole.
+/// Reads an entry of `size` bytes without its debug sections. `declarations` reads the declarations. `None`
+/// if the entry has another key, or is damaged.
 pub(crate) fn read<D>(
     source: &mut impl Read,
     size: u64,
@@ -141,7 +143,7 @@ pub(crate) fn read<D>(
     let [functions, traps, sources, fixups, length, debug, debug_checksum] = counts.map(u32::from_le_bytes);
     let layout = ImageLayout { code, tables: TableCounts { functions, traps, sources } };
     let behind = fixups as usize * FIXUP + length as usize;
-    // Before there is memory for it. That `code` is no larger than the file keeps the sums from overflowing.
+    // Checked before memory is allocated. `code` is no larger than the file, so the sums cannot overflow.
     let is_ours = header[..8] == *MAGIC && header[8..CODE_AT] == *key && code as u64 <= size;
     let at = (HEADER + layout.size() + behind) as u64;
     if !is_ours || size != at + u64::from(debug) {

@@ -1,4 +1,4 @@
-//! Memory for code: writable first, executable then, never both.
+//! Memory for code: first writable, then executable, never both.
 //!
 //! ```text
 //! code, executable │ up to a page │ tables, readable
@@ -15,7 +15,7 @@ use crate::environ::tables::{TableCounts, Tables};
 use crate::environ::trap_code::TrapCode;
 use crate::runtime::sys::{Mapping, page_size};
 
-/// Where in an image what is.
+/// The sizes of an image's parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ImageLayout {
     /// Bytes of code.
@@ -24,12 +24,12 @@ pub(crate) struct ImageLayout {
 }
 
 impl ImageLayout {
-    /// Where the tables start: on a page of their own, which is not executable.
+    /// Returns the offset of the tables, which begin on a page of their own that is not executable.
     pub(crate) fn tables_at(self) -> usize {
         self.code.next_multiple_of(page_size())
     }
 
-    /// Bytes of the whole.
+    /// Returns the size of the image.
     pub(crate) fn size(self) -> usize {
         self.tables_at() + self.tables.size()
     }
@@ -39,18 +39,19 @@ impl ImageLayout {
 pub(crate) struct ImageBuffer {
     mapping: Mapping,
     pub(crate) layout: ImageLayout,
-    /// Bytes behind the image, of whoever writes it.
+    /// Additional bytes after the image, for what is read together with it.
     behind: usize,
 }
 
 impl ImageBuffer {
-    /// Room for an image and so many bytes behind it, which are gone when it is loaded. Zeroed.
+    /// Allocates a zeroed image, with this number of additional bytes after it. Loading the image removes
+    /// them.
     pub(crate) fn new(layout: ImageLayout, behind: usize) -> io::Result<ImageBuffer> {
         let mapping = Mapping::populated((layout.size() + behind).max(1))?;
         Ok(ImageBuffer { mapping, layout, behind })
     }
 
-    /// An image with the code and the tables of an artifact.
+    /// Copies the code and the tables of an artifact into an image.
     #[cfg(feature = "compiler")]
     pub(super) fn of(artifact: &Artifact) -> io::Result<ImageBuffer> {
         let layout = ImageLayout { code: artifact.code.len(), tables: artifact.counts };
@@ -63,7 +64,8 @@ impl ImageBuffer {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         let size = self.layout.size() + self.behind;
-        // SAFETY: the mapping is this buffer's own, readable and at least as large; it lives as long as the borrow.
+        // SAFETY: the mapping belongs to this buffer, is readable and at least as large, and lives as long as
+        // the borrow.
         unsafe { std::slice::from_raw_parts(self.mapping.address() as *const u8, size) }
     }
 
@@ -82,15 +84,15 @@ pub(crate) struct CodeImage {
 }
 
 impl CodeImage {
-    /// Bytes of code and tables.
+    /// Returns the bytes of code and tables.
     pub(crate) fn image_size(&self) -> usize {
         self.layout.size()
     }
 
-    /// Fills in what only this process knows, and makes the code executable.
+    /// Fills in the numbers that depend on this process, and makes the code executable.
     ///
     /// # Errors
-    /// When the system refuses, or a fixup is outside the code.
+    /// Returns an error if the system refuses, or if a fixup is outside of the code.
     pub(crate) fn load(code: UnloadedCode, type_numbers: &[u32]) -> io::Result<CodeImage> {
         let UnloadedCode { mut buffer, fixups } = code;
         let layout = buffer.layout;
@@ -112,40 +114,40 @@ impl CodeImage {
         Ok(CodeImage { mapping, layout })
     }
 
-    /// The address of a piece of code.
+    /// Returns the address of a compiled function.
     pub(crate) fn address(&self, function: u32) -> *const u8 {
         (self.mapping.address() + self.tables().function(function).0 as usize) as *const u8
     }
 
-    /// The bytes of a piece of code.
+    /// Returns the size of a compiled function in bytes.
     pub(crate) fn size(&self, function: u32) -> usize {
         let (start, end) = self.tables().function(function);
         end.saturating_sub(start) as usize
     }
 
-    /// How many pieces there are.
+    /// Returns the number of compiled functions.
     pub(crate) fn functions(&self) -> u32 {
         self.layout.tables.functions
     }
 
-    /// The trap that the instruction at this address raises.
+    /// Returns the trap that the instruction at this address raises.
     pub(crate) fn trap_at(&self, pc: usize) -> Option<TrapCode> {
         self.tables().trap_at(self.offset_of(pc)?)
     }
 
-    /// The piece of code that an address lies in.
+    /// Returns the compiled function that contains an address.
     pub(crate) fn function_at(&self, pc: usize) -> Option<u32> {
         self.tables().function_at(self.offset_of(pc)?)
     }
 
-    /// The offset in the module's bytes of the operator that an address belongs to.
+    /// Returns the offset in the module's bytes of the operator that an address belongs to.
     pub(crate) fn source_at(&self, pc: usize) -> Option<u32> {
         self.tables().source_at(self.offset_of(pc)?)
     }
 
     fn tables(&self) -> Tables<'_> {
         let (at, size) = (self.mapping.address() + self.layout.tables_at(), self.layout.tables.size());
-        // SAFETY: the tables lie in the image's own mapping, which is readable and never written any more.
+        // SAFETY: the tables are in the image's own mapping, which is readable and never written again.
         let bytes = unsafe { std::slice::from_raw_parts(at as *const u8, size) };
         Tables::new(bytes, self.layout.tables).expect("the layout has room for them")
     }

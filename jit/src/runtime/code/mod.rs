@@ -27,7 +27,7 @@ use crate::environ::artifact::Fixup;
 
 pub(crate) use image::{CodeImage, ImageBuffer, ImageLayout};
 
-/// Code in the memory where it is going to run, still writable and without the numbers that depend on the process.
+/// Code in the memory where it will run, still writable, and without the numbers that depend on the process.
 pub(crate) struct UnloadedCode {
     pub(crate) buffer: ImageBuffer,
     pub(crate) fixups: Vec<Fixup>,
@@ -35,7 +35,7 @@ pub(crate) struct UnloadedCode {
 
 #[cfg(feature = "compiler")]
 impl UnloadedCode {
-    /// The code of an artifact.
+    /// Copies the code of an artifact.
     pub(crate) fn of(artifact: Artifact) -> std::io::Result<UnloadedCode> {
         Ok(UnloadedCode { buffer: ImageBuffer::of(&artifact)?, fixups: artifact.fixups })
     }

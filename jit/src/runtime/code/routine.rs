@@ -17,7 +17,7 @@ macro_rules! addresses {
     };
 }
 
-/// The address of a routine in this process.
+/// Returns the address of a routine in this process.
 pub(super) fn address(routine: Routine) -> usize {
     addresses! { routine,
         CeilF32(f32) = f32::ceil;

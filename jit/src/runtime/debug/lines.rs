@@ -1,4 +1,4 @@
-//! From an address to lines and functions.
+//! Looks up lines and functions of an address.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use super::read_budget::{ReadBudget, Reader};
 use super::sections::Sections;
 use crate::environ::names::shortened;
 
-/// Functions that are shown of a chain of inlined ones.
+/// The functions of a chain of inlined ones that are shown.
 const MAX_CHAIN: usize = 32;
 
-/// Bytes that are shown of a name or a path.
+/// The bytes of a name or a path that are shown.
 const MAX_NAME: usize = 1024;
 
-/// Bytes of a mangled name that are looked at: a short one can be a very long name already.
+/// The bytes of a mangled name that are examined: even a short one may be a very long name.
 const MAX_MANGLED: usize = 4096;
 
-/// The debug sections of a module, parsed as far as anybody wanted to know.
+/// The debug sections of a module, parsed as far as they were needed.
 pub(super) struct Lines {
     sections: Arc<Sections>,
     context: Context<Reader>,
@@ -37,7 +37,7 @@ impl Lines {
         Some(Lines { sections, context, budget })
     }
 
-    /// The chain of functions at an offset of the module, as far as it is known.
+    /// Returns the chain of functions at an offset of the module, as far as it is known.
     pub(super) fn find(&self, offset: u32) -> Vec<Source> {
         self.budget.begin();
         let mut sources = Vec::new();
@@ -46,7 +46,7 @@ impl Lines {
         sources
     }
 
-    /// Whether nothing more can be found.
+    /// Whether the budget is used up, so that nothing more can be found.
     pub(super) fn is_used_up(&self) -> bool {
         self.budget.left() == 0
     }
@@ -55,7 +55,7 @@ impl Lines {
         let Some(address) = self.sections.address(offset) else { return Ok(()) };
         let mut frames = self.context.find_frames(address.into()).skip_all_loads()?;
         while let Some(frame) = frames.next()? {
-            // The last one is the function that was compiled: it is not left out.
+            // The last function is the one that was compiled: it is never left out.
             sources.truncate(MAX_CHAIN - 1);
             sources.push(self.source(&frame)?);
         }
@@ -66,7 +66,7 @@ impl Lines {
         let function = frame.function.as_ref().map(|name| self.demangle(&name.raw_name()?)).transpose()?;
         let location = frame.location.as_ref();
         let file = location.and_then(|location| location.file).map(|file| shortened(file, MAX_NAME));
-        // Zero says that there is none.
+        // Zero stands for "not known".
         let number = |number: Option<u32>| number.filter(|&number| number > 0);
         let line = number(location.and_then(|location| location.line));
         let column = number(location.and_then(|location| location.column));

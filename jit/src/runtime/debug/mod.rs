@@ -1,15 +1,16 @@
-//! Which line of which file a guest's instruction comes from, by the DWARF of its module.
+//! Finds the source line of a guest's instruction by the DWARF of its module.
 //!
-//! **When.** Nothing of it is looked at before somebody wants to see a frame: not when a module is compiled or
-//! loaded, and never in the fault handler. Until then the sections lie where they cost least ([`SectionStorage`]).
+//! **When.** Nothing is read before a frame is shown: not when a module is compiled or loaded, and never in
+//! the fault handler. Until then the sections are kept where they cost least ([`SectionStorage`]).
 //!
-//! **What is trusted.** Nothing: the sections are a guest's, and advice. The [`reader`](budget) that they are read
-//! with bounds time, memory and stack for a module's whole life; when it is used up, what was found stays, and
-//! further frames are shown as if there were no DWARF. The libraries, [gimli] and [addr2line], answer malformed input
-//! with errors.
+//! **What is trusted.** Nothing: the sections are a guest's, and not validated. The [reader](read_budget)
+//! limits time, memory and stack for the whole life of a module. When the budget is used up, what was found
+//! stays, and further frames are shown as if there were no DWARF. The libraries, [gimli] and [addr2line],
+//! return errors for malformed input.
 //!
-//! **What an address is.** DWARF counts from where the content of the code section begins. In a prepared module it
-//! speaks of the code as it was before, which [`original_offset`](lunatic_instrument::original_offset) knows.
+//! **What an address is.** DWARF counts from the beginning of the code section's content. In a prepared
+//! module, DWARF describes the original code; [`original_offset`](lunatic_instrument::original_offset) maps
+//! to it.
 
 mod lines;
 mod read_budget;
@@ -26,15 +27,15 @@ use sections::Sections;
 #[cfg(feature = "compiler")]
 pub(crate) use sections::extract;
 
-/// Sources whose answers are kept, all together: a guest that traps over and over does so in few places.
+/// The sources that are kept for all offsets together: a guest that traps repeatedly does so in few places.
 const MAX_KEPT: usize = 4096;
 
-/// Where in its sources an instruction is: one function of a chain of inlined ones.
+/// A location in the source code: one function of a chain of inlined ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// The function's demangled name.
     pub function: Option<String>,
-    /// The path of the file, as the compiler saw it.
+    /// The path of the file, as the compiler has recorded it.
     pub file: Option<String>,
     /// The line, from 1.
     pub line: Option<u32>,
@@ -42,7 +43,7 @@ pub struct Source {
     pub column: Option<u32>,
 }
 
-/// ` at FILE:LINE:COLUMN`, or as much of it as there is.
+/// Shows ` at FILE:LINE:COLUMN`, or the parts that are known.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(file) = &self.file else { return Ok(()) };
@@ -53,20 +54,21 @@ impl fmt::Display for Source {
     }
 }
 
-/// Where the debug sections of a module are until somebody asks.
+/// Where the debug sections of a module are kept until they are needed.
 #[derive(Debug)]
 pub(crate) enum SectionStorage {
-    /// Here: those of a module that is in no file of ours.
+    /// In memory, for a module that is in no file of the cache.
     Memory(Vec<u8>),
-    /// In the module's entry of the cache. The file is open, so that they are there even when the entry is removed.
+    /// In the module's entry of the cache. The file stays open, so that the sections are available even if
+    /// the entry is removed.
     File {
-        /// The entry.
+        /// The file of the entry.
         file: File,
-        /// Where in it.
+        /// Their offset in the file.
         at: u64,
-        /// How many bytes.
+        /// Their length in bytes.
         length: u32,
-        /// Their checksum, which nobody has compared yet.
+        /// Their checksum, which has not been compared yet.
         checksum: u32,
     },
 }
@@ -89,17 +91,17 @@ impl SectionStorage {
     }
 }
 
-/// What a module's debug sections say, read when it is first asked.
+/// The debug sections of a module, parsed when they are first needed.
 pub(crate) struct DebugInfo {
     state: Mutex<State>,
 }
 
 struct State {
     stored: Option<SectionStorage>,
-    /// What was read of it.
+    /// The sections, once they were read.
     sections: Option<Arc<Sections>>,
     lines: LineState,
-    /// Answers by offset, and how many sources they are.
+    /// The sources of each offset that was looked up, and the number of all sources.
     found: HashMap<u32, Arc<[Source]>>,
     kept: usize,
 }
@@ -107,12 +109,12 @@ struct State {
 enum LineState {
     Unread,
     Read(Box<Lines>),
-    /// Malformed, or more than we are willing to read.
+    /// Malformed, or beyond the budget.
     Over,
 }
 
 impl DebugInfo {
-    /// Of sections in memory, as [`extract`] gives them; `None` if there are none.
+    /// Keeps sections in memory, as [`extract`] returns them; `None` if there are none.
     pub(crate) fn in_memory(sections: Vec<u8>) -> Option<Arc<DebugInfo>> {
         if sections.is_empty() { None } else { Some(DebugInfo::new(SectionStorage::Memory(sections))) }
     }
@@ -123,16 +125,17 @@ impl DebugInfo {
         Arc::new(DebugInfo { state: Mutex::new(state) })
     }
 
-    /// The offset, in the module that was prepared, of the operator at this offset of the module; the same if it was not.
+    /// Returns the offset, in the original module, of the operator at this offset of a prepared one; the same
+    /// offset if the module was not prepared.
     pub(crate) fn original_offset(&self, offset: u32) -> Option<u32> {
         // As below.
         self.state.lock().unwrap_or_else(PoisonError::into_inner).sections()?.original(offset)
     }
 
-    /// Where in its sources the operator at this offset of the module is: innermost first, the function that was
-    /// compiled last. Empty if that is not known.
+    /// Returns the source locations of the operator at this offset of the module: innermost first, and the
+    /// function that was compiled last. Empty if they are not known.
     pub(crate) fn sources(&self, offset: u32) -> Arc<[Source]> {
-        // A panic while it was held left nothing half done that matters.
+        // A panic while the lock was held leaves nothing inconsistent that matters.
         self.state.lock().unwrap_or_else(PoisonError::into_inner).sources(offset)
     }
 }
@@ -144,7 +147,7 @@ impl State {
         }
         let sources: Arc<[Source]> = self.find(offset).into();
         if self.kept + sources.len() <= MAX_KEPT {
-            // What is empty is counted too.
+            // An empty answer counts too.
             self.kept += sources.len().max(1);
             self.found.insert(offset, sources.clone());
         }
@@ -166,14 +169,14 @@ impl State {
         let LineState::Read(lines) = &self.lines else { return Vec::new() };
         let sources = lines.find(offset);
         if lines.is_used_up() {
-            // With it goes the memory that it has taken, but for the sections.
+            // This frees the memory that parsing has taken, except the sections.
             self.lines = LineState::Over;
         }
         sources
     }
 }
 
-/// The same whether it was read or not, so that frames are.
+/// The same whether it was read or not, so that equal frames are shown equally.
 impl fmt::Debug for DebugInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DebugInfo").finish_non_exhaustive()

@@ -1,10 +1,10 @@
-//! The reader that DWARF is read with: one that can be used up.
+//! A reader for DWARF whose work is limited.
 //!
-//! A few bytes of DWARF can ask for a lot of work: a list of ranges or a line program that a million entries refer
-//! to, a string that a million files are in, entries nested a million deep, which the library follows by recursion.
-//! All of that is reading, over and over. So reading is counted: a read is a step, and so are every few bytes of a
-//! string. Every allocation follows a read and is of constant size, but for strings, so steps bound memory too.
-//! And a read fails that is too far down the stack from where the lookup began.
+//! A few bytes of DWARF can ask for a lot of work: a list of ranges or a line program that a million entries
+//! refer to, a string that is in a million files, or entries nested a million deep, which the library follows
+//! by recursion. All of that is repeated reading. So reads are counted: a read is a step, and so are every
+//! few bytes of a string. Every allocation follows a read and, except for strings, has a constant size, so
+//! steps limit memory too. And a read fails if it is too far down the stack from where the lookup began.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,46 +14,47 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use gimli::{EndianReader, LittleEndian, ReaderOffsetId};
 
-/// Steps for all of a module's life: so many, and one for each byte of its sections. A program of whose sections nearly
-/// everything is looked at takes one for every four bytes.
+/// The steps for the whole life of a module, in addition to one for each byte of its sections. A program of
+/// which nearly everything is looked up takes one step for every four bytes.
 const STEPS: u64 = 1_000_000;
 
-/// Steps that no module gets more than. A step may allocate 24 bytes, so this is some 200 MB at worst, and given back
-/// when the steps are used up; half a second.
+/// The largest number of steps for any module. A step may allocate 24 bytes, so this is about 200 MB at
+/// worst, which are freed when the steps are used up; and half a second.
 const MAX_STEPS: u64 = 8_000_000;
 
-/// Bytes of a string that are one step.
+/// The bytes of a string that are one step.
 const BYTES_A_STEP: usize = 8;
 
-/// How far the stack may grow while something is looked up. Inlined functions nest some ten deep, at less than 1 KiB.
+/// How far the stack may grow during a lookup. Inlined functions nest about ten deep, with less than 1 KiB
+/// each.
 const MAX_STACK: usize = 256 << 10;
 
 /// What may still be read. Relaxed: its users hold a lock.
 #[derive(Debug)]
 pub(super) struct ReadBudget {
     steps: AtomicU64,
-    /// An address on the stack, where the lookup began.
+    /// An address on the stack where the lookup began.
     stack: AtomicUsize,
 }
 
 impl ReadBudget {
-    /// For sections of so many bytes.
+    /// Creates a budget for sections of this number of bytes.
     pub(super) fn new(bytes: usize) -> ReadBudget {
         let steps = MAX_STEPS.min(STEPS + bytes as u64);
         ReadBudget { steps: AtomicU64::new(steps), stack: AtomicUsize::new(here()) }
     }
 
-    /// Begins a lookup at this depth of the stack.
+    /// Begins a lookup at the present depth of the stack.
     pub(super) fn begin(&self) {
         self.stack.store(here(), Ordering::Relaxed);
     }
 
-    /// The steps that are left.
+    /// Returns the steps that are left.
     pub(super) fn left(&self) -> u64 {
         self.steps.load(Ordering::Relaxed)
     }
 
-    /// Pays for a step and so many bytes of a string.
+    /// Takes a step, and the steps for this number of bytes of a string.
     pub(super) fn take(&self, bytes: usize) -> gimli::Result<()> {
         let is_deep = self.stack.load(Ordering::Relaxed).abs_diff(here()) > MAX_STACK;
         let steps = 1 + (bytes / BYTES_A_STEP) as u64;
@@ -63,13 +64,13 @@ impl ReadBudget {
     }
 }
 
-/// About where the stack is.
+/// Returns an address near the top of the stack.
 fn here() -> usize {
     let local = 0_u8;
     std::ptr::from_ref(&local).addr()
 }
 
-/// Bytes of a section that are read within an allowance.
+/// The bytes of a section, read within a budget.
 #[derive(Clone)]
 pub(super) struct Reader {
     bytes: EndianReader<LittleEndian, Arc<[u8]>>,
@@ -124,7 +125,7 @@ impl gimli::Reader for Reader {
 
     fn find(&self, byte: u8) -> gimli::Result<usize> {
         let found = self.bytes.find(byte);
-        // What is not found was looked for in all of it.
+        // If it is not found, all of the string was searched.
         self.budget.take(*found.as_ref().unwrap_or(&self.bytes.len()))?;
         found
     }

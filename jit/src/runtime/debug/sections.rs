@@ -1,11 +1,11 @@
-//! The debug sections of a module, as they are kept beside it.
+//! The debug sections of a module in the form in which they are kept.
 //!
 //! ```text
 //! where the code section's content begins 4 │ for each section: number 1, length 4, content
 //! ```
 //!
-//! A section's number is its index in [`DEBUG_SECTIONS`]; the map of a prepared module comes after those, and then where its
-//! code began before it was prepared.
+//! A section's number is its index in [`DEBUG_SECTIONS`]. After those come the offset map of a prepared
+//! module, and where the original code began.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,10 +20,12 @@ const COUNT: usize = DEBUG_SECTIONS.len();
 const MAP: usize = COUNT;
 const ORIGINAL_START: usize = COUNT + 1;
 
-/// Bytes that are kept of a module, all sections together. Those of a large program are some ten million.
+/// The bytes that are kept of a module, for all sections together. Those of a large program are some ten
+/// million.
 const MAX_BYTES: usize = 128 << 20;
 
-/// The debug sections of a module; nothing if it has none that lines could be found with, or too many bytes of them.
+/// Returns the debug sections of a module. Empty if they are too large, or if lines cannot be found with
+/// them.
 pub(crate) fn extract(wasm: &[u8]) -> Vec<u8> {
     let mut code_start = 0;
     let mut plain: [Option<&[u8]>; COUNT + 2] = [None; COUNT + 2];
@@ -46,12 +48,12 @@ pub(crate) fn extract(wasm: &[u8]) -> Vec<u8> {
             _ => {}
         }
     }
-    // Those that speak of other code are of use only with the map.
+    // Sections that describe the original code are of use only with the offset map.
     let mut sections = if kept[MAP].is_some() { kept } else { plain };
     let is_too_large = |sections: &[Option<&[u8]>]| {
         sections.iter().flatten().map(|section| section.len()).sum::<usize>() > MAX_BYTES
     };
-    // Without lines, offsets can be told still.
+    // Without lines, original offsets can still be found.
     if !matches!(sections, [Some(_info), Some(_abbreviations), ..]) || is_too_large(&sections) {
         sections[..MAP].fill(None);
     }
@@ -75,25 +77,25 @@ fn number(name: &str, prefix: &str) -> Option<usize> {
     DEBUG_SECTIONS.iter().position(|section| *section == name)
 }
 
-/// Sections that were read again.
+/// The parsed form of what [`extract`] returns.
 pub(super) struct Sections {
     pub(super) bytes: Arc<[u8]>,
     code_start: u32,
-    /// Where in `bytes` each is; empty for those that are missing.
+    /// The range of each section in `bytes`; empty if it is missing.
     ranges: [Range<usize>; COUNT],
     map: Option<Map>,
 }
 
-/// Where code was before it was prepared.
+/// The offset map to the original code.
 struct Map {
     range: Range<usize>,
     index: OffsetIndex,
-    /// Where its code section's content began.
+    /// Where the content of the original code section began.
     start: Option<u32>,
 }
 
 impl Sections {
-    /// Of what [`extract`] has given.
+    /// Parses what [`extract`] has returned.
     pub(super) fn new(bytes: Arc<[u8]>) -> Option<Sections> {
         let code_start = u32::from_le_bytes(*bytes.first_chunk()?);
         let mut ranges = [const { 0..0 }; COUNT];
@@ -118,12 +120,12 @@ impl Sections {
         Some(Sections { bytes, code_start, ranges, map })
     }
 
-    /// Where a section is, by its name as the standard has it.
+    /// Returns the range of a section, by its standard name.
     pub(super) fn range(&self, name: &str) -> Range<usize> {
         number(name, PLAIN_DEBUG_PREFIX).map_or(0..0, |number| self.ranges[number].clone())
     }
 
-    /// The address, in the sense of these sections, of the operator at this offset of the module.
+    /// Returns the address, as these sections use it, of the operator at this offset of the module.
     pub(super) fn address(&self, offset: u32) -> Option<u32> {
         let offset = offset.checked_sub(self.code_start)?;
         match &self.map {
@@ -132,7 +134,8 @@ impl Sections {
         }
     }
 
-    /// The offset, in the module that was prepared, of the operator at this offset of the module; the same if it was not.
+    /// Returns the offset, in the original module, of the operator at this offset of a prepared one; the same
+    /// offset if the module was not prepared.
     pub(super) fn original(&self, offset: u32) -> Option<u32> {
         let Some(map) = &self.map else { return Some(offset) };
         map.start?.checked_add(self.address(offset)?)

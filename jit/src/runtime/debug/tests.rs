@@ -1,4 +1,4 @@
-//! Debug sections made by hand: good ones, damaged ones, and such as are meant to hurt.
+//! Hand-made debug sections: valid, damaged and hostile ones.
 
 use std::time::Instant;
 
@@ -10,11 +10,11 @@ use super::{DebugInfo, Source};
 /// Names and contents.
 type Sections = Vec<(&'static str, Vec<u8>)>;
 
-/// Where the code section begins in these modules, and the address there of what is looked up.
+/// Where the code section begins in these modules, and the address in it that is looked up.
 const CODE_START: u32 = 100;
 const PLACE: u32 = 24;
 
-/// The sections as [`extract`] gives them.
+/// Returns sections as [`extract`] does.
 fn stored(sections: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = CODE_START.to_le_bytes().to_vec();
     for (name, content) in sections {
@@ -56,7 +56,7 @@ fn good() -> Sections {
     ]
 }
 
-/// A unit's header, version 4, and what follows it, with the first abbreviations of the section.
+/// A unit header, version 4, followed by entries. The abbreviations are the first in their section.
 fn unit(entries: &[u8]) -> Vec<u8> {
     let mut unit = (entries.len() as u32 + 7).to_le_bytes().to_vec();
     unit.extend([4, 0, 0, 0, 0, 0, 4]);
@@ -144,24 +144,24 @@ fn sources(stored: Vec<u8>, address: u32) -> Vec<String> {
 }
 
 #[test]
-fn inlined_functions_are_told_apart() {
+fn inlined_functions_are_distinguished() {
     let stored = stored(&good());
     let found = sources(stored.clone(), PLACE);
     assert_eq!(found, ["app::inner at /src/main.rs:3:5", "outer at /src/main.rs:11:7"]);
     assert_eq!(sources(stored.clone(), 19), ["outer at /src/main.rs:10:1"]);
-    // A line of which no column is known.
+    // A line without a known column.
     assert_eq!(sources(stored.clone(), 30), ["outer at /src/main.rs:12"]);
     assert!(sources(stored.clone(), 9).is_empty() && sources(stored, 40).is_empty());
 }
 
 #[test]
-fn an_offset_before_the_code_is_nowhere() {
+fn an_offset_before_the_code_has_no_source() {
     let info = DebugInfo::in_memory(stored(&good())).expect("there are some");
     assert!(info.sources(CODE_START - 1).is_empty() && info.sources(u32::MAX).is_empty());
 }
 
 #[test]
-fn damaged_sections_are_no_more_than_useless() {
+fn damaged_sections_give_no_or_partial_sources() {
     let mut useful = 0;
     let whole = good();
     for number in 0..whole.len() {
@@ -170,7 +170,7 @@ fn damaged_sections_are_no_more_than_useless() {
             cut[number].1.truncate(length);
             useful += usize::from(!sources(stored(&cut), PLACE).is_empty());
         }
-        // Every bit of it, and then some bytes at a time.
+        // Every bit, and then some bytes at a time.
         for bit in 0..8 * whole[number].1.len() {
             let mut flipped = whole.clone();
             flipped[number].1[bit / 8] ^= 1 << (bit % 8);
@@ -190,39 +190,39 @@ fn damaged_sections_are_no_more_than_useless() {
         useful += usize::from(!sources(stored(&noisy), PLACE).is_empty());
     }
     assert!(useful > 1_000, "what is whole is still used: {useful}");
-    // The frames around the sections too.
+    // Damage to the frames around the sections too.
     let stored = stored(&good());
     for length in 1..stored.len() {
         let _ = sources(stored[..length].to_vec(), PLACE);
     }
 }
 
-/// A unit and a function in it, both of the addresses 0 to 100.
+/// A unit with a function, both with the addresses 0 to 100.
 fn function() -> Vec<u8> {
     [[1, 0, 0, 0, 0, 100, 0, 0, 0], [2, 0, 0, 0, 0, 100, 0, 0, 0]].concat()
 }
 
-/// Asks for a place in sections that are meant to hurt, and for another; gives what was found at first.
+/// Looks up two addresses in hostile sections, and returns what was found for the first.
 fn endure(sections: &[(&str, Vec<u8>)]) -> Vec<Source> {
     let began = Instant::now();
     let info = DebugInfo::in_memory(stored(sections)).expect("there are some");
     let found = info.sources(CODE_START + PLACE);
     let again = info.sources(CODE_START + PLACE + 1);
     assert!(again.len() <= 32, "{}", again.len());
-    // Steps are counted; this is for what they may have missed, on a slow machine in a debug build.
+    // Steps are counted. This is for work that they do not count, on a slow machine in a debug build.
     assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
     found.to_vec()
 }
 
 #[test]
-fn functions_nested_without_end_do_not_overflow_the_stack() {
+fn deeply_nested_functions_do_not_overflow_the_stack() {
     let entries = [function(), vec![5; 3_000_000]].concat();
     let sections = [("debug_info", unit(&entries)), ("debug_abbrev", abbreviations())];
     assert!(endure(&sections).is_empty());
-    // As many as are reasonable are followed, and not all shown.
+    // A reasonable number is followed, and not all of it shown.
     let ranges = [[20, 0, 0, 0, 30, 0, 0, 0], [0; 8]].concat();
     let entries = [function(), [3, 0, 0, 0, 0].repeat(50)].concat();
-    // An end for each of the entries that have children.
+    // An end for each of the entries with children.
     let entries = [entries, vec![0; 52]].concat();
     let sections =
         [("debug_info", unit(&entries)), ("debug_abbrev", abbreviations()), ("debug_ranges", ranges)];
@@ -230,7 +230,7 @@ fn functions_nested_without_end_do_not_overflow_the_stack() {
 }
 
 #[test]
-fn a_list_that_everybody_refers_to_is_not_read_by_everybody() {
+fn shared_range_lists_are_read_within_the_budget() {
     // Each of a hundred thousand functions has a hundred thousand ranges.
     let count = 100_000;
     let ranges = [[1, 0, 0, 0, 2, 0, 0, 0].repeat(count), vec![0; 8]].concat();
@@ -241,7 +241,7 @@ fn a_list_that_everybody_refers_to_is_not_read_by_everybody() {
 }
 
 #[test]
-fn a_line_program_or_string_that_everybody_refers_to_neither() {
+fn shared_line_programs_and_strings_are_read_within_the_budget() {
     let units = unit(&[4, 0, 0, 0, 0, 0, 0, 0, 0]).repeat(20_000);
     // Special opcodes: a row each.
     let rows = [vec![0, 5, 2, 0, 0, 0, 0], vec![0x83; 100_000], vec![0, 1, 1]].concat();
@@ -265,10 +265,10 @@ fn a_line_program_or_string_that_everybody_refers_to_neither() {
 }
 
 #[test]
-fn names_are_shown_as_far_as_they_are_reasonable() {
+fn long_names_and_chains_are_truncated() {
     let mut sections = good();
     let name = b"outer";
-    // In version 4 strings are where they are used: the name goes where there is room.
+    // In version 4, strings are stored where they are used, so the name goes where there is room.
     let info = &mut sections.iter_mut().find(|section| section.0 == "debug_info").expect("written").1;
     let at = info.windows(name.len()).position(|window| window == name).expect("written");
     info.splice(at..at + name.len(), vec![b'o'; 100_000]);

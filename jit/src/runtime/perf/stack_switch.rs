@@ -1,7 +1,8 @@
-//! Calling host functions on the stack of the worker that runs an activation.
+//! Calls host functions on the stack of the worker that runs an activation.
 //!
-//! It is what `Exit::on_parent_stack` does, for the one call that is made several times for each message: no closure is
-//! written to memory to be read on the other side, nor a result on the way back, and the function is called directly.
+//! It does what `Exit::on_parent_stack` does, for the call that is made several times for each message: no
+//! closure is written to memory for the other side to read, nor a result on the way back, and the function is
+//! called directly.
 
 use crate::environ::value::RawValue;
 use crate::runtime::vm::activation::Exit;
@@ -10,7 +11,8 @@ use crate::runtime::vm::libcalls::{Context, Dispatched, HostEntry};
 /// Calls a host function on the worker's stack.
 ///
 /// # Safety
-/// The exit is the running activation's, and the rest as [`HostCode`](crate::runtime::vm::libcalls::HostCode) says.
+/// `exit` is the running activation's. Otherwise as [`HostCode`](crate::runtime::vm::libcalls::HostCode)
+/// requires.
 #[cfg(all(target_arch = "x86_64", unix, not(any(miri, address_sanitizer, feature = "plain"))))]
 #[inline]
 pub(crate) unsafe fn call(
@@ -19,18 +21,19 @@ pub(crate) unsafe fn call(
     context: Context,
     slots: *mut RawValue,
 ) -> Dispatched {
-    // SAFETY: an exit is a word, the worker's stack pointer at the moment of the switch (a test holds that); what lies
-    // beneath it is free. The function does not unwind.
+    // SAFETY: an exit is one word, the worker's stack pointer at the moment of the switch (a test checks
+    // this, and the version of corosensei is pinned). The memory below it is free. The function does not
+    // unwind.
     unsafe {
         let stack = exit.cast::<usize>().read() & !15;
         switch_and_call(entry.function, context, slots, stack, entry.call)
     }
 }
 
-/// The first three arguments are the function's and stay in their registers.
+/// Switches stacks and calls. The first three arguments are the function's, and stay in their registers.
 ///
 /// # Safety
-/// As [`call`] has it.
+/// As for [`call`].
 #[cfg(all(target_arch = "x86_64", unix, not(any(miri, address_sanitizer, feature = "plain"))))]
 #[unsafe(naked)]
 unsafe extern "C" fn switch_and_call(
@@ -40,7 +43,7 @@ unsafe extern "C" fn switch_and_call(
     stack: usize,
     call: crate::runtime::vm::libcalls::HostCode,
 ) -> Dispatched {
-    // The directives are for debuggers and backtraces, which find the process's frames behind this one.
+    // The directives let debuggers and backtraces find the process's frames behind this one.
     core::arch::naked_asm!(
         ".cfi_startproc",
         "push rbp",
@@ -58,7 +61,7 @@ unsafe extern "C" fn switch_and_call(
     )
 }
 
-/// Calls a host function on the worker's stack.
+/// Calls a host function on the worker's stack: the plain path.
 ///
 /// # Safety
 /// As above.
@@ -72,7 +75,7 @@ pub(crate) unsafe fn call(
 ) -> Dispatched {
     let (entry, context, slots) = (&raw const *entry as usize, context as usize, slots as usize);
     let run = move || {
-        // SAFETY: by the contract; the entry is borrowed for longer than this call.
+        // SAFETY: by the contract. The entry is borrowed for longer than this call.
         unsafe {
             let entry = &*(entry as *const HostEntry);
             (entry.call)(entry.function, context as Context, slots as *mut RawValue)
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
     use crate::runtime::vm::activation::Leave;
 
-    /// Where the frame of whoever calls this is, or beneath it.
+    /// Returns an address in the caller's frame, or below it.
     #[inline(never)]
     fn here() -> usize {
         let local = 0u8;
@@ -98,10 +101,10 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "it changes stacks")]
-    fn an_exit_is_the_stack_pointer_of_whoever_resumed() {
+    fn a_yielder_is_the_stack_pointer_of_the_resuming_thread() {
         let mut coroutine = Coroutine::<(), Leave, Leave>::new(|exit, ()| {
             for _ in 0..2 {
-                // SAFETY: it is as large as a word, which the test is about.
+                // SAFETY: an exit is at least a word in size, as the test asserts.
                 let stack = unsafe { (exit as *const Exit).cast::<usize>().read() };
                 let beneath = exit.on_parent_stack(here);
                 assert!(beneath < stack && stack - beneath < 4096, "{beneath:x} is just beneath {stack:x}");
@@ -110,7 +113,7 @@ mod tests {
             Leave::Returned
         });
         assert!(matches!(coroutine.resume(()), CoroutineResult::Yield(_)));
-        // Resumed from deeper, it is another one.
+        // Resumed from deeper on the stack, the pointer is another one.
         let deeper = std::hint::black_box([0u8; 8192]);
         assert!(matches!(coroutine.resume(()), CoroutineResult::Yield(_)));
         assert!(matches!(coroutine.resume(()), CoroutineResult::Return(Leave::Returned)));

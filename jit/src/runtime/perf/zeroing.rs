@@ -1,14 +1,14 @@
 //! Zeroes memory that is mostly zero already.
 
-/// Zeroes pages of which little was written: what is zero already is only read. A page of a process that has ended is in
-/// no near cache, and to write a line there costs twice, when it comes and when it goes.
+/// Zeroes pages of which little was written. What is zero already is only read: a page of a process that has
+/// ended is in no near cache, and writing a line costs twice, when it is fetched and when it is evicted.
 pub(crate) fn zero(pages: &mut [u64]) {
     if cfg!(feature = "plain") {
         return pages.fill(0);
     }
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has what it is compiled for.
+        // SAFETY: the processor was just found to have AVX2.
         return unsafe { zero_wide(pages) };
     }
     zero_parts(pages);
@@ -26,7 +26,7 @@ unsafe fn zero_wide(pages: &mut [u64]) {
 
 #[inline(always)]
 fn zero_parts(pages: &mut [u64]) {
-    /// Words that are looked at together: two lines.
+    /// Words that are examined together: two cache lines.
     const PART: usize = 16;
     let (parts, rest) = pages.as_chunks_mut::<PART>();
     for part in parts {
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_was_written_is_zeroed() {
+    fn all_written_words_are_zeroed() {
         let mut pages = vec![0u64; 2 * 512 + 5];
         let step = if cfg!(miri) { 97 } else { 1 };
         for at in (0..pages.len()).step_by(step) {

@@ -27,7 +27,7 @@ pub(super) const MAX_DEPTH: usize = 64;
 pub enum Progress {
     /// The slice is used up. Resume with [`Resume::Continue`].
     Yielded,
-    /// A host function returned [`HostCall::Suspend`](crate::HostCall::Suspend). Resume with its result.
+    /// A host function returned [`HostCall::Suspend`]. Resume with its result.
     Suspended,
     /// The function returned. Its results are in [`Store::results`].
     Returned,

@@ -2,8 +2,9 @@
 //!
 //! The system layer knows nothing of stores and modules: it calls the function that it was given.
 
-/// Decides about a fault: `None` if it is not the guest's, else the registers with which the interrupted thread goes on.
-/// It runs in a signal handler, so it allocates nothing and takes no lock.
+/// Decides about a fault. Returns `None` if the fault is not the guest's, and otherwise the registers with
+/// which the interrupted thread continues. Runs in a signal handler, so it allocates nothing and takes no
+/// lock.
 pub(crate) type FaultHandler = fn(FaultContext) -> Option<corosensei::trap::TrapHandlerRegs>;
 
 /// A fault as the system reports it.
@@ -13,6 +14,6 @@ pub(crate) struct FaultContext {
     pub(crate) sp: usize,
     /// The frame pointer.
     pub(crate) frame: usize,
-    /// What could not be accessed, if that is what the fault was.
+    /// The address that could not be accessed, if the fault was an access.
     pub(crate) access: Option<usize>,
 }

@@ -1,6 +1,6 @@
-//! What takes the system's place under miri, which has no page tables and no faults: mappings are allocations, always
-//! accessible, and nothing in them can be executed. Enough to compile a module, to make instances, and to call the
-//! routines that native code would call.
+//! Replaces the system under miri, which has no page tables and no faults. Mappings are allocations, always
+//! accessible, and nothing in them can be executed. That is enough to compile a module, to create instances,
+//! and to call the routines that native code calls.
 
 use super::Reset;
 
@@ -25,7 +25,7 @@ impl Mapping {
     pub(crate) fn new(size: usize) -> io::Result<Mapping> {
         let size = size.next_multiple_of(page_size());
         let allocated = Layout::from_size_align(size, page_size()).map_err(io::Error::other)?;
-        // SAFETY: a mapping has a page at least.
+        // SAFETY: a mapping has at least one page.
         let memory = unsafe { alloc_zeroed(allocated) };
         Ok(Mapping { address: memory.expose_provenance(), size, allocated })
     }
@@ -39,7 +39,7 @@ impl Mapping {
     }
 
     /// # Safety
-    /// None is needed.
+    /// None: it does nothing.
     pub(crate) unsafe fn of_pages(_: usize, _: usize) -> Option<Mapping> {
         None
     }
@@ -79,7 +79,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: allocated so by `new`, and its owner is gone.
+        // SAFETY: allocated by `new` with this layout, and dropped once.
         unsafe { dealloc(std::ptr::with_exposed_provenance_mut(self.address), self.allocated) };
     }
 }
@@ -96,7 +96,7 @@ pub(crate) unsafe fn reset(address: usize, size: usize) -> Reset {
     Reset::ZeroedAll
 }
 
-/// Nobody counts them.
+/// Page faults are not counted.
 pub fn page_faults() -> Option<u64> {
     None
 }
@@ -113,6 +113,6 @@ pub(crate) mod fault {
 /// # Safety
 /// As for [`reset`].
 pub(crate) unsafe fn discard(address: usize, size: usize) -> Reset {
-    // SAFETY: passed on.
+    // SAFETY: by the contract of this function.
     unsafe { reset(address, size) }
 }

@@ -1,11 +1,11 @@
-//! Where the system has no files without a name, and does not tell which pages are a process's own: every memory is
-//! filled by copying.
+//! For systems without anonymous files, or which do not report the pages that belong to a process: every
+//! memory is filled by copying.
 
 use std::io;
 
 use super::Mapping;
 
-/// There are none.
+/// Cannot be created.
 #[derive(Debug)]
 pub(crate) enum Backing {}
 
@@ -23,7 +23,7 @@ impl Backing {
     }
 }
 
-/// It is not known.
+/// The pages are not known.
 pub(crate) fn own_pages(_: usize, _: usize, _: impl FnMut(usize, usize)) -> bool {
     false
 }

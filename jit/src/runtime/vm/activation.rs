@@ -1,10 +1,10 @@
-//! One call into the guest, on a stack of its own: it can be left in the middle, taken up by another thread, or
-//! dropped where it stands.
+//! One call into the guest, on a stack of its own. It can be left in the middle, continued by another thread,
+//! or dropped.
 //!
-//! **The invariant of the process stack:** no frame on it owns anything that must be dropped, none uses
-//! thread-local state, and none keeps an address of the thread it runs on across a suspension. That is why an
-//! activation may be dropped without unwinding, and resumed anywhere. On it live: the closure below, guest
-//! frames, trampolines, and the routines of `libcalls`.
+//! **The invariant of the process stack:** no frame on it owns a value that must be dropped, uses
+//! thread-local state, or keeps an address of its thread across a suspension. So an activation can be dropped
+//! without unwinding, and resumed on any thread. On the stack are the closure below, guest frames,
+//! trampolines, and the routines of `libcalls`.
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
@@ -14,51 +14,51 @@ use crate::environ::vm_layout::{VmContextHead, VmRuntime};
 /// Why native code was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leave {
-    /// The slice is used up. It goes on when resumed.
+    /// The slice is used up. The activation can be resumed.
     Yield,
-    /// A host function suspends. It goes on when resumed, with the result in place.
+    /// A host function suspends. The activation can be resumed once the result is in place.
     Host,
-    /// A host function raised an error. It is never resumed.
+    /// A host function raised an error. The activation is never resumed.
     Raised,
     /// The guest function returned.
     Returned,
-    /// A hardware fault, already recorded.
+    /// A hardware fault, which the fault handler has recorded.
     Faulted,
 }
 
-/// The way out of a running activation.
+/// What a running activation suspends through.
 pub(crate) type Exit = Yielder<(), Leave>;
 
 /// The type of an entry trampoline.
 ///
 /// # Safety
-/// It is the trampoline for the code's type, and there is a slot for each argument and result.
+/// The trampoline is the one for the code's type, and there is a slot for each argument and result.
 type Entry = unsafe extern "C" fn(*mut VmContextHead, *const u8, *mut crate::environ::value::RawValue);
 
-/// What to call.
+/// The function to call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     /// The entry trampoline of the function's type.
     pub(crate) entry: *const u8,
     pub(crate) context: *mut VmContextHead,
     pub(crate) code: *const u8,
-    /// Arguments, then results.
+    /// The arguments, and after the call the results.
     pub(crate) slots: *mut crate::environ::value::RawValue,
     pub(crate) runtime: *mut VmRuntime,
 }
 
 /// A call into the guest that has not ended.
 pub(crate) struct Activation {
-    /// Always there, but for the moment of its drop.
+    /// `None` only during drop.
     coroutine: Option<Coroutine<(), Leave, Leave, CallStack>>,
 }
 
 impl Activation {
-    /// Prepares a call; nothing runs before [`Activation::resume`].
+    /// Prepares a call. Nothing runs before [`Activation::resume`].
     ///
     /// # Safety
-    /// All pointers of the target are valid until the activation is dropped, the entry trampoline is the one for the
-    /// code's type, and a stack that is lent exists until then and is lent to no one else.
+    /// All pointers of the target are valid until the activation is dropped, the entry trampoline is the one
+    /// for the code's type, and a lent stack exists until then and is lent to no other activation.
     pub(crate) unsafe fn new(stack: CallStack, target: Target) -> Activation {
         let body = move |exit: &Exit, ()| {
             // SAFETY: an entry trampoline has this type.
@@ -81,7 +81,7 @@ impl Activation {
         }
     }
 
-    /// How a fault handler gets back to whoever resumed.
+    /// Returns how a fault handler gets back to the caller of `resume`.
     pub(crate) fn trap_handler(&self) -> corosensei::trap::CoroutineTrapHandler<Leave> {
         self.coroutine.as_ref().expect("it is taken only by drop").trap_handler()
     }
@@ -96,7 +96,8 @@ impl Drop for Activation {
     fn drop(&mut self) {
         if let Some(mut coroutine) = self.coroutine.take() {
             if coroutine.started() && !coroutine.done() {
-                // SAFETY: nothing on the stack needs to be dropped: the invariant at the head of this file.
+                // SAFETY: no value on the stack needs to be dropped: see the invariant at the head of this
+                // file.
                 unsafe { coroutine.force_reset() };
             }
             drop(coroutine);

@@ -1,13 +1,13 @@
-//! What the memories of a module's instances begin with, in memory once for all of them.
+//! Initial images: what the memories of a module's instances begin with, in memory once for all of them.
 //!
-//! Most of a program's data is never written: names, tables of methods, messages. Copied into each instance, it would be
-//! most of what a small process takes (four of the six pages of an idle Rust guest). So the slots of a module are cut from
-//! mappings of a file that has the data at every slot, privately: a page that is only read is the file's, and one that is
-//! written becomes the instance's own. A mapping has hundreds of slots, as those of [`Slots`] have, so this takes no
-//! mapping for each process.
+//! Most of a program's data is never written: names, method tables, messages. Copied into each instance, it
+//! would be most of what a small process takes (four of the six pages of an idle Rust guest). So the slots of
+//! a module are cut from private mappings of a file that contains the data at every slot. A page that is only
+//! read is the file's; a page that is written becomes the instance's own. A mapping has hundreds of slots, as
+//! those of [`Slots`] do, so processes do not need a mapping each.
 //!
-//! The file fills as slots are used for the first time. What a guest reads beyond its data takes a page of the file as
-//! well, but not more than one slab of them, however many instances there are.
+//! The file is filled as slots are used for the first time. A page that a guest reads beyond its data takes a
+//! page of the file too, but in one slab at most, however many instances there are.
 //!
 //! A free slot reads as the image: its own pages are restored when it is given back.
 
@@ -20,48 +20,49 @@ use super::slots::{Slot, Slots};
 use crate::environ::vm_layout::PAGE;
 use crate::runtime::sys::{Backing, Reset, Resident, page_size};
 
-/// Bytes of data from the first to the last: more is copied, as it would be written for every slot of the file, which
-/// then has fewer than eight. A web server with its dictionaries has more than a megabyte, and copying that for each
-/// request costs ten times what the request does. Eight megabytes take a worker some milliseconds.
+/// The largest span of data, in bytes from the first to the last. Larger data is copied: it would be written
+/// to every slot of the file, which would then have fewer than eight. A web server with its dictionaries has
+/// more than a megabyte, and copying that for each request costs ten times what the request does. Writing
+/// eight megabytes takes a worker a few milliseconds.
 const MAX_CONTENT: usize = 8 << 20;
 
-/// Bytes of a file that are data.
+/// The largest amount of data in a file, in bytes.
 const MAX_FILE: usize = 64 << 20;
 
-/// Bytes of a slot: a larger memory that outgrows it would have to be copied, as the pages of a file cannot be
-/// [moved](super::memory) to where there is none behind them.
+/// The largest slot, in bytes. A larger memory that outgrows its slot would have to be copied, because pages
+/// of a file cannot be [moved](super::memory).
 const MAX_SLOT: usize = 16 << 20;
 
-/// Images that an engine has at a time. Each has a descriptor; modules beyond it copy their data.
+/// The images that an engine has at a time. Each takes a file descriptor. Further modules copy their data.
 const MAX_IMAGES: usize = 256;
 
-/// Images of an engine, and the free slots of all of them that may be resident.
+/// The images of an engine, and the number of their free slots that may be resident.
 #[derive(Debug, Default)]
 pub(crate) struct Images {
     count: AtomicUsize,
     warm: Arc<AtomicUsize>,
 }
 
-/// See the module.
+/// An initial image and its slots.
 #[derive(Debug)]
 pub(crate) struct MemoryImage {
     slots: Slots<Option<Resident>>,
     slot_size: usize,
-    /// Whole pages, and where they are in a memory.
+    /// Whole pages of data, and their offset in a memory.
     content: Box<[u8]>,
     start: usize,
     backing: Backing,
-    /// Bytes of the file whose slots have the content. A slab is only added when all slots of those before are used, so
-    /// they are used in order.
+    /// The bytes of the file whose slots have the content. A slab is only added when all slots before it are
+    /// in use, so slots are used in order.
     filled: AtomicUsize,
-    /// Held by who fills more.
+    /// Held while the file is filled.
     filling: Mutex<()>,
     images: Arc<Images>,
 }
 
 impl Images {
-    /// An image for memories with this data, in slots of this size of slabs of that; `None` if it is not worth it, or not
-    /// to be had.
+    /// Creates an image for memories with this data, in slots of `slot_size` bytes of slabs of `slab_size`.
+    /// `None` if an image is not worth while, or cannot be created.
     pub(crate) fn add<'a>(
         self: &Arc<Self>,
         slot_size: usize,
@@ -69,7 +70,7 @@ impl Images {
         data: impl Iterator<Item = (usize, &'a [u8])> + Clone,
     ) -> Option<MemoryImage> {
         let pages = span(data.clone().map(|(start, bytes)| start..start + bytes.len()))?;
-        // A single page is most likely one that is written.
+        // A single page is most likely written.
         if pages.len() <= page_size() || pages.len() > MAX_CONTENT || slot_size > slab_size.min(MAX_SLOT) {
             return None;
         }
@@ -78,7 +79,7 @@ impl Images {
             content[start - pages.start..][..bytes.len()].copy_from_slice(bytes);
         }
         let slots = (slab_size / slot_size).min(MAX_FILE / pages.len());
-        // Relaxed: it only counts.
+        // Relaxed: the counter orders no other memory accesses.
         if self.count.fetch_add(1, Ordering::Relaxed) >= MAX_IMAGES {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return None;
@@ -107,24 +108,24 @@ impl Drop for MemoryImage {
 }
 
 impl MemoryImage {
-    /// A slot that reads as the image, and which of its pages are its own, if that is known.
+    /// Takes a slot that reads as the image, with its own resident pages if they are known.
     pub(crate) fn take(&self) -> io::Result<(Slot, Option<Resident>)> {
         let (slot, known) = self.slots.take_from(|size| self.backing.map(size))?;
         if let Err(error) = self.fill(slot.offset()) {
-            // It was never used; whoever takes it next tries again.
+            // The slot was never used: the next caller tries again.
             self.slots.give(slot, |_| None);
             return Err(error);
         }
         Ok((slot, known.flatten()))
     }
 
-    /// Takes a slot back that `clean` makes new, told whether it may stay resident.
+    /// Takes a slot back. `clean` resets it, and is told whether the slot may stay resident.
     pub(crate) fn give(&self, slot: Slot, clean: impl FnOnce(bool) -> Reset) {
         let address = slot.address();
         self.slots.give(slot, |keep| self.complete(address, clean(keep)));
     }
 
-    /// Has a slot that was reset like this read as the image. Which of its pages are its own, if that is known.
+    /// Makes a slot that was reset read as the image. Returns its own resident pages if they are known.
     pub(super) fn complete(&self, address: usize, reset: Reset) -> Option<Resident> {
         match reset {
             Reset::Zeroed(resident) => {
@@ -143,13 +144,14 @@ impl MemoryImage {
         self.slot_size
     }
 
-    /// Sees to it that the file has the content at the slot of this offset.
+    /// Fills the file up to the slot at this offset.
     fn fill(&self, offset: usize) -> io::Result<()> {
-        // Acquire and release: who sees the number sees what was written before.
+        // Acquire, with the release below: a thread that sees the number sees the content that was written
+        // before.
         if offset < self.filled.load(Ordering::Acquire) {
             return Ok(());
         }
-        // Nothing panics while it is held, and it has nothing in it.
+        // The mutex guards no data, so a panic leaves nothing inconsistent.
         let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut filled = self.filled.load(Ordering::Acquire);
         while filled <= offset {
@@ -160,26 +162,26 @@ impl MemoryImage {
         Ok(())
     }
 
-    /// Writes what belongs to a zeroed part of a slot: so many bytes from its start, and how many. The slot is the
-    /// caller's, and it may be any that is large enough.
+    /// Writes the image's content to a zeroed part of a slot, given by its offset and its size. The slot
+    /// belongs to the caller, and may be any slot that is large enough.
     pub(super) fn restore(&self, address: usize, (start, size): (usize, usize)) {
         let from = start.max(self.start);
         let to = (start + size).min(self.start + self.content.len());
         if let Some(content) = self.content.get(from.wrapping_sub(self.start)..to.wrapping_sub(self.start)) {
             let target = std::ptr::with_exposed_provenance_mut::<u8>(address + from);
-            // SAFETY: the part is in the slot, which is the caller's and which nobody else uses.
+            // SAFETY: the part is in the slot, which belongs to the caller and is not used by anything else.
             unsafe { target.copy_from_nonoverlapping(content.as_ptr(), content.len()) };
         }
     }
 }
 
-/// The whole pages from the first to the last byte of these ranges.
+/// Returns the whole pages from the first to the last byte of these ranges.
 fn span(ranges: impl Iterator<Item = Range<usize>>) -> Option<Range<usize>> {
     let whole = ranges.filter(|range| !range.is_empty());
     let whole = whole.reduce(|all, range| all.start.min(range.start)..all.end.max(range.end))?;
     let page = page_size();
     let end = whole.end.next_multiple_of(page);
-    // A memory is whole pages of WebAssembly's, and those are pages of the system's.
+    // A memory is a whole number of WebAssembly pages, and each of those a whole number of the system's.
     debug_assert!((PAGE as usize).is_multiple_of(page));
     Some(whole.start / page * page..end)
 }
@@ -192,7 +194,7 @@ mod tests {
     const SLOT: usize = 1 << 16;
 
     fn bytes(slot: &mut Slot) -> &mut [u8] {
-        // SAFETY: it is on loan to the test, and borrowed.
+        // SAFETY: the slot is on loan to the test, and borrowed.
         unsafe { std::slice::from_raw_parts_mut(slot.address() as *mut u8, SLOT) }
     }
 
@@ -208,11 +210,11 @@ mod tests {
         expected
     }
 
-    /// As a memory does that is given back.
+    /// Resets a slot as a memory does that is given back.
     fn clean(slot: &Slot) -> impl FnOnce(bool) -> Reset + use<> {
         let address = slot.address();
         move |keep| {
-            // SAFETY: the slot is the test's.
+            // SAFETY: the slot belongs to the test.
             unsafe {
                 if keep {
                     crate::runtime::sys::reset(address, SLOT)
@@ -226,11 +228,11 @@ mod tests {
     #[test]
     #[cfg_attr(not(target_os = "linux"), ignore = "there are no images")]
     #[cfg_attr(miri, ignore = "there are no images")]
-    fn every_slot_reads_as_the_image_whatever_was_written_to_it() {
+    fn every_slot_reads_as_the_image_after_any_writes() {
         let images = Arc::default();
         let image = image(&images);
         for round in 0..5 {
-            // More than a slab has.
+            // More slots than a slab has.
             let mut taken: Vec<Slot> = (0..10).map(|_| image.take().unwrap().0).collect();
             for (number, slot) in taken.iter_mut().enumerate() {
                 assert!(*bytes(slot) == *expected(), "slot {number} of round {round}");
@@ -251,7 +253,7 @@ mod tests {
     #[test]
     #[cfg_attr(not(target_os = "linux"), ignore = "there are no images")]
     #[cfg_attr(miri, ignore = "there are no images")]
-    fn what_is_zeroed_without_being_told_apart_is_restored() {
+    fn a_slot_that_was_zeroed_as_a_whole_is_restored() {
         let images = Arc::default();
         let image = image(&images);
         let (mut slot, _) = image.take().unwrap();
@@ -263,15 +265,15 @@ mod tests {
     #[test]
     #[cfg_attr(not(target_os = "linux"), ignore = "there are no images")]
     #[cfg_attr(miri, ignore = "there are no images")]
-    fn megabytes_of_data_are_shared_as_well() {
+    fn megabytes_of_data_are_shared() {
         let images: Arc<Images> = Arc::default();
         let data = vec![7; 3 << 20];
         let image = images.add(4 << 20, 256 << 20, [(1 << 20, &data[..])].into_iter()).unwrap();
-        // More than the file has slots.
+        // More slots than the file has.
         let taken: Vec<Slot> = (0..25).map(|_| image.take().unwrap().0).collect();
         for slot in &taken {
             let ends = [(1 << 20) - 1, 1 << 20, (4 << 20) - 1];
-            // SAFETY: it is on loan to the test, and nobody writes.
+            // SAFETY: the slot is on loan to the test, and nothing writes to it.
             let read = ends.map(|at| unsafe { *((slot.address() + at) as *const u8) });
             assert_eq!(read, [0, 7, 7]);
         }
@@ -284,7 +286,7 @@ mod tests {
     #[test]
     #[cfg_attr(not(target_os = "linux"), ignore = "there are no images")]
     #[cfg_attr(miri, ignore = "there are no images")]
-    fn there_is_a_limit_and_small_or_scattered_data_has_none() {
+    fn images_are_limited_and_not_made_for_small_or_scattered_data() {
         let images: Arc<Images> = Arc::default();
         let all: Vec<MemoryImage> = (0..MAX_IMAGES).map(|_| image(&images)).collect();
         let data = [(0, &[1; 8192][..])];

@@ -26,44 +26,45 @@ use crate::runtime::error::{Frame, HostError};
 use crate::runtime::loaded_module::LoadedModule;
 use crate::runtime::perf::residency::Faults;
 
-/// What a store is, but for its data. It never moves: native code and its instances point into it.
+/// The content of a store without the embedder's data. It never moves: native code and instances point into
+/// it.
 ///
-/// What each turn of a process needs is in the first two lines, and at the end, where the embedder's data follows: a
-/// process that has a turn after a thousand others finds none of this in the cache.
+/// The fields that each turn of a process needs are in the first two cache lines, and at the end, where the
+/// embedder's data follows: a process that runs after a thousand others finds none of its lines in the cache.
 #[repr(C)]
 pub(crate) struct StoreCore {
     pub(crate) runtime: VmRuntime,
     pub(crate) activation: Option<Activation>,
-    /// How a fault handler gets back to whoever resumed the activation.
+    /// How a fault handler gets back to the caller of `resume`.
     pub(crate) trap_handler: Cell<Option<CoroutineTrapHandler<Leave>>>,
-    /// Lowest and highest address of the activation's stack.
+    /// The lowest and the highest address of the activation's stack.
     pub(crate) stack_range: Cell<(usize, usize)>,
-    /// The lowest address that a guest frame of the activation may reach, as every context has it.
+    /// The lowest address that a guest frame of the activation may reach. Every context has a copy.
     pub(crate) stack_limit: usize,
-    /// Arguments, then results, of the activation.
+    /// The arguments of the activation, then its results.
     pub(crate) slots: Vec<RawValue>,
     /// The error that a host function has raised.
     pub(crate) host_error: Option<HostError>,
-    /// Table entries in use, and how many there may be.
+    /// The table entries in use, and their limit.
     pub(crate) table_used: u64,
     pub(crate) max_table_elements: u64,
-    /// The stack that calls run on, with this store in its [home](super::stack). None if there was none to be had, or
-    /// the store does not fit.
+    /// The stack that calls run on and that this store lies in. `None` if no stack was available, or if the
+    /// store does not fit.
     pub(crate) own_stack: Option<PooledStack>,
-    /// Whether a call has it. Those that are made from that one have stacks of their own.
+    /// Whether a call runs on the store's own stack. Calls nested in that call have stacks of their own.
     pub(crate) is_own_stack_lent: bool,
-    /// Has what follows begin with a line, but for the two words that a turn does not need.
+    /// Padding, so that the fields after the next two, which a turn does not need, begin a cache line.
     pub(crate) _apart: [u64; 2],
     pub(crate) memory: MemoryBudget,
-    /// Where the result of a suspended host call goes; on the activation's stack.
+    /// Where the result of a suspended host call is written, on the activation's stack.
     pub(crate) host_result: *mut RawValue,
-    /// The thread that used it last; see [`residency`](crate::runtime::perf::residency).
+    /// The thread that used the store last; see [`residency`](crate::runtime::perf::residency).
     pub(crate) thread: u64,
-    /// Changes only while nothing runs. A process has one.
+    /// Changes only while nothing runs. The store of a process has one instance.
     pub(crate) instances: SmallVec<[OwnedInstance; 1]>,
 }
 
-// Elsewhere it is a matter of speed only.
+// On other targets, the offsets matter for speed only.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 const _: () = assert!(
     std::mem::offset_of!(StoreCore, trap_handler) == 128
@@ -71,7 +72,8 @@ const _: () = assert!(
 );
 
 impl StoreCore {
-    /// To be called before a thread uses the store's memories: they are told when it is another one than before.
+    /// Must be called before a thread uses the store's memories. Tells the memories if it is another thread
+    /// than before.
     #[inline]
     pub(crate) fn note_thread(&mut self) {
         let thread = thread::number();
@@ -80,7 +82,7 @@ impl StoreCore {
         }
     }
 
-    /// The thread that calls takes a store that has rested.
+    /// The calling thread takes a store that was pooled.
     pub(crate) fn take(&mut self) {
         self.thread = thread::number();
         self.memories().for_each(Memory::take);
@@ -95,20 +97,20 @@ impl StoreCore {
         self.instances.iter_mut().flat_map(|instance| &mut instance.memories)
     }
 
-    /// Keeps the error that a host function has raised until the guest is left.
+    /// Keeps the error that a host function has raised until native code is left.
     #[cold]
     pub(crate) fn raise(&mut self, error: HostError) -> Dispatched {
         self.host_error = Some(error);
         Dispatched::Raised
     }
 
-    /// Makes this the activation that is to run.
+    /// Makes this the activation that runs next.
     pub(crate) fn set_activation(&mut self, activation: Activation) {
         self.trap_handler.set(Some(activation.trap_handler()));
         self.activation = Some(activation);
     }
 
-    /// The home's stack for a call, unless another one has it.
+    /// Lends the store's own stack to a call, unless a call has it already.
     pub(crate) fn lend_own_stack(&mut self) -> Option<LentStack> {
         if self.is_own_stack_lent {
             return None;
@@ -118,12 +120,12 @@ impl StoreCore {
         Some(lent)
     }
 
-    /// Room in the home, if there is some left and nothing runs there.
+    /// Returns room in the store's own stack, if there is some left and nothing runs on it.
     fn carve(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         if self.is_own_stack_lent { None } else { self.own_stack.as_mut()?.carve(layout) }
     }
 
-    /// Tells all contexts how deep the stack of the activation that is to run may get.
+    /// Sets the limit of the activation's stack in all contexts.
     pub(crate) fn set_stack_limit(&mut self, limit: usize) {
         self.stack_limit = limit;
         for instance in &self.instances {
@@ -143,20 +145,20 @@ impl StoreCore {
         }
     }
 
-    /// The frames that code addresses belong to; those outside of guest code are left out.
+    /// Returns the frames that code addresses belong to, without those outside of guest code.
     pub(crate) fn frames(&self, pcs: impl Iterator<Item = usize>) -> Vec<Frame> {
         pcs.filter_map(|pc| self.instances.iter().find_map(|instance| instance.module.frame_at(pc))).collect()
     }
 
-    /// Bytes from the bottom to the top of the activation's stack.
+    /// Returns the addresses of the activation's stack.
     pub(crate) fn stack(&self) -> std::ops::Range<usize> {
         let (low, high) = self.stack_range.get();
         low..high
     }
 }
 
-// SAFETY: a record is immutable once its array is built; what its pointers lead to is owned by a module (code)
-// or by the store that alone may follow them (context).
+// SAFETY: a record is immutable once its array is built. Its code belongs to a module, and its context to the
+// only store that follows the pointer.
 unsafe impl Send for VmFuncRef {}
 // SAFETY: as above.
 unsafe impl Sync for VmFuncRef {}
@@ -164,9 +166,9 @@ unsafe impl Sync for VmFuncRef {}
 /// The function records of an instance.
 #[derive(Clone, Debug)]
 pub(crate) enum Records {
-    /// Those of all instances of a linked module; their contexts are null.
+    /// The records of all instances of a linked module. Their contexts are null.
     Shared(Arc<[VmFuncRef]>),
-    /// This instance's own, which may be called from other instances.
+    /// The instance's own records, which other instances may call.
     Own(Box<[VmFuncRef]>),
 }
 
@@ -179,27 +181,27 @@ impl Records {
     }
 }
 
-/// An imported memory or table: where it is defined.
+/// The definition of an imported memory or table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Imported {
     pub(crate) instance: NonNull<InstanceData>,
     pub(crate) index: u32,
 }
 
-/// An instance. What host calls need comes first, as in [`StoreCore`].
+/// An instance. The fields that host calls need come first, as in [`StoreCore`].
 #[repr(C)]
 pub(crate) struct InstanceData {
     pub(crate) module: Arc<LoadedModule>,
     pub(crate) core: NonNull<StoreCore>,
-    /// The host functions of its imports, in order; the store keeps them. Dangling where it has none.
+    /// The host functions of its imports, in order. The store keeps them alive. Dangling if there are none.
     pub(crate) hosts: *const HostEntry,
-    /// The memory that it exports as `memory`; null if it exports none.
+    /// The memory that the instance exports as `memory`; null if it exports none.
     pub(crate) main_memory: *const VmMemory,
-    /// The cell of the global in which the guest keeps its own stack's pointer; null if none is known.
+    /// The cell of the global that holds the guest's own stack pointer; null if it is not known.
     pub(crate) stack_pointer: *const RawValue,
-    /// The vm context, in the same allocation as this.
+    /// The vm context, in the same allocation as the instance.
     context: NonNull<u8>,
-    /// Its place in the store.
+    /// The number of the instance in its store.
     pub(crate) index: u32,
     pub(crate) memories: Vec<Memory>,
     pub(crate) tables: Vec<Table>,
@@ -211,14 +213,14 @@ pub(crate) struct InstanceData {
 }
 
 impl InstanceData {
-    /// An instance with zeroed globals and no memories and tables yet. It must not move afterwards.
+    /// Creates an instance with zeroed globals, and no memories and tables yet. It must not move afterwards.
     pub(crate) fn create(
         module: Arc<LoadedModule>,
         core: NonNull<StoreCore>,
         index: u32,
         records: Records,
     ) -> OwnedInstance {
-        // SAFETY: the core outlives its instances, and nobody holds a reference to it meanwhile.
+        // SAFETY: the core outlives its instances, and no reference to it exists here.
         let carve = |layout| unsafe { (*core.as_ptr()).carve(layout) };
         let instance = OwnedInstance::new(module.offsets.size(), carve, |context| InstanceData {
             core,
@@ -249,12 +251,12 @@ impl InstanceData {
         instance
     }
 
-    /// The vm context.
+    /// Returns the vm context.
     pub(crate) fn context(&self) -> *mut VmContextHead {
         self.context.as_ptr().cast()
     }
 
-    /// The address of something at a byte offset of the context.
+    /// Returns the address at a byte offset of the context.
     fn at(&self, offset: i32) -> *mut u8 {
         debug_assert!((offset as usize) < self.module.offsets.size());
         // SAFETY: offsets come from this module's layout, which the context was allocated with.
@@ -264,7 +266,7 @@ impl InstanceData {
     fn locate(&self, location: ItemLocation) -> *mut u8 {
         match location {
             ItemLocation::Inline(offset) => self.at(offset),
-            // SAFETY: imported items' pointers are written when the instance is made.
+            // SAFETY: the pointers of imported items are written when the instance is created.
             ItemLocation::Pointer(offset) => unsafe { self.at(offset).cast::<*mut u8>().read() },
         }
     }
@@ -286,52 +288,54 @@ impl InstanceData {
         self.locate(self.module.offsets.table(index)).cast()
     }
 
-    /// The cell of a global.
+    /// Returns the cell of a global.
     pub(crate) fn global(&self, index: u32) -> *mut RawValue {
         self.locate(self.module.offsets.global(index)).cast()
     }
 
-    /// The bytes of the exported memory, found as native code finds them: what describes the memory is in the context,
-    /// which is in the cache when native code runs.
+    /// Returns the bytes of the memory exported as `memory`. Found as native code finds them, through the
+    /// descriptor in the context, which is in the cache while native code runs.
     pub(crate) fn main_memory_bytes(&mut self) -> Option<&mut [u8]> {
-        // SAFETY: null, or in the context of an instance of the store. It says where the memory is, mapped over its
-        // length; that is borrowed with the instance, and so is its store, through which alone another instance that
-        // has it can be reached.
+        // SAFETY: the pointer is null, or leads to a descriptor in the context of an instance of the store.
+        // The memory is mapped over the length in the descriptor. It is borrowed together with the instance,
+        // and so is the store, which is the only way to another instance that imports the memory.
         unsafe {
             let VmMemory { base, length } = *self.main_memory.as_ref()?;
             Some(std::slice::from_raw_parts_mut(base, length as usize))
         }
     }
 
-    /// Where the guest's own stack ends in its memory, if it has one that is known.
+    /// Returns the address of the end of the guest's own stack in its memory, if the stack pointer is known.
     #[inline]
     pub(crate) fn stack_top(&self) -> Option<usize> {
-        // SAFETY: nothing runs; null, or in the context of an instance of the store.
+        // SAFETY: nothing runs, and the pointers are null or lead into the context of an instance of the
+        // store.
         unsafe {
             let (memory, pointer) = (self.main_memory.as_ref()?, self.stack_pointer.as_ref()?);
             Some(memory.base.addr() + pointer.low as u32 as usize)
         }
     }
 
-    /// The memory of this index, wherever it is defined.
+    /// Returns the memory with this index, which may be defined by another instance.
     pub(crate) fn memory(&mut self, index: u32) -> &mut Memory {
-        // SAFETY: this instance is borrowed, and so is its store, through which alone another can be reached.
+        // SAFETY: this instance is borrowed, and so is its store, which is the only way to other instances.
         unsafe { &mut *InstanceData::memory_at(self, index) }
     }
 
-    /// The table of this index, wherever it is defined.
+    /// Returns the table with this index, which may be defined by another instance.
     pub(crate) fn table(&mut self, index: u32) -> &mut Table {
         // SAFETY: as for memories.
         unsafe { &mut *InstanceData::table_at(self, index) }
     }
 
-    /// The address of the memory of this index, wherever it is defined. No reference to an instance is held on the
-    /// way: imports may lead back to where they came from.
+    /// Returns the address of the memory with this index, which may be defined by another instance. No
+    /// reference to an instance is held on the way: imports may lead back to the instance that they started
+    /// from.
     ///
     /// # Safety
-    /// The instance exists, and nobody holds a mutable reference to it or to its store's instances.
+    /// The instance exists, and there is no mutable reference to it or to another instance of its store.
     pub(crate) unsafe fn memory_at(this: *mut InstanceData, index: u32) -> *mut Memory {
-        // SAFETY: by the contract; exporting instances live as long as the store.
+        // SAFETY: by the contract. Exporting instances live as long as the store.
         unsafe {
             let module = Arc::as_ptr(&(*this).module);
             match index.checked_sub((*module).info.imported_memories) {
@@ -344,12 +348,12 @@ impl InstanceData {
         }
     }
 
-    /// The address of the table of this index, as for memories.
+    /// Returns the address of the table with this index, as for memories.
     ///
     /// # Safety
     /// As for [`InstanceData::memory_at`].
     pub(crate) unsafe fn table_at(this: *mut InstanceData, index: u32) -> *mut Table {
-        // SAFETY: by the contract; exporting instances live as long as the store.
+        // SAFETY: by the contract. Exporting instances live as long as the store.
         unsafe {
             let module = Arc::as_ptr(&(*this).module);
             match index.checked_sub((*module).info.imported_tables) {
@@ -362,13 +366,13 @@ impl InstanceData {
         }
     }
 
-    /// The bytes of a data segment, none once it is dropped.
+    /// Returns the bytes of a data segment; none once it is dropped.
     pub(crate) fn data_range(&self, segment: u32) -> std::ops::Range<usize> {
         let data = &self.module.info.data[segment as usize];
         if self.dropped_data.contains(segment, &data.mode) { 0..0 } else { data.bytes.clone() }
     }
 
-    /// The number of entries of an element segment, none once it is dropped.
+    /// Returns the number of entries of an element segment; 0 once it is dropped.
     pub(crate) fn element_count(&self, segment: u32) -> u64 {
         let element = &self.module.info.elements[segment as usize];
         if self.dropped_elements.contains(segment, &element.mode) { 0 } else { element.items.len() as u64 }
@@ -382,7 +386,7 @@ impl InstanceData {
         self.dropped_elements.0.insert(segment);
     }
 
-    /// Evaluates the entries of an element segment from `start` into `entries`; the range is in bounds.
+    /// Evaluates the entries of an element segment from `start` into `entries`. The range is in bounds.
     pub(crate) fn element_values(&self, segment: u32, start: u64, entries: &mut [u64]) {
         let items = &self.module.info.elements[segment as usize].items[start as usize..];
         for (entry, item) in entries.iter_mut().zip(items) {
@@ -390,8 +394,8 @@ impl InstanceData {
         }
     }
 
-    /// Bytes of its memories' slots, if it is worth while to [renew](InstanceData::renew) it: what it was made of is still
-    /// there, and no other instance leads to it.
+    /// Returns the bytes of its memories' slots if it can be [renewed](InstanceData::renew): its slots are
+    /// those that it was created with, its tables are unchanged, and no other instance refers to it.
     pub(crate) fn slots(&self) -> Option<usize> {
         if !matches!(self.records, Records::Shared(_)) || !self.tables.iter().all(Table::is_unchanged) {
             return None;
@@ -400,8 +404,9 @@ impl InstanceData {
         self.memories.iter().zip(declared).map(|(memory, limits)| memory.first_slot(limits.min * PAGE)).sum()
     }
 
-    /// Makes it as it was when it was new, but for what [`fill`](crate::runtime::instantiate::fill) writes. It has its
-    /// [slots](InstanceData::slots) still, nothing of its store runs, or has since these faults were counted.
+    /// Makes the instance as it was when it was created, except for what
+    /// [`fill`](crate::runtime::instantiate::fill) writes. It still has its [slots](InstanceData::slots), and
+    /// nothing of its store runs, or has run since `faults` were counted.
     pub(crate) fn renew(&mut self, faults: Faults) {
         self.dropped_data.0.clear();
         self.dropped_elements.0.clear();
@@ -411,29 +416,30 @@ impl InstanceData {
         }
     }
 
-    /// The record of a function.
+    /// Returns the record of a function.
     pub(crate) fn record(&self, function: u32) -> *const VmFuncRef {
         &raw const self.records.as_slice()[function as usize]
     }
 
-    /// The function whose record this is the address of; `None` if it is not one of this instance's.
+    /// Returns the function whose record has this address; `None` if it is not a record of this instance.
     pub(crate) fn function_of(&self, reference: u64) -> Option<u32> {
         let records = self.records.as_slice();
         let index = reference.checked_sub(records.as_ptr() as u64)? / VmFuncRef::SIZE as u64;
         (index < records.len() as u64).then_some(index as u32)
     }
 
-    /// Gives the instance records of its own, before a reference to one of them can get to another instance: in
-    /// a shared record, "the caller's own context" would then be the wrong one.
+    /// Gives the instance records of its own, before another instance can get a reference to one of them. In
+    /// a shared record, a null context means "the caller's own", which would then be the wrong instance.
     ///
-    /// Nothing of the store may be active: native frames would keep references to the shared records.
+    /// No activation of the store may exist: native frames would keep references to the shared records.
     pub(crate) fn own_records(&mut self) {
         let Records::Shared(shared) = self.records.clone() else { return };
         let context = self.context();
         let own: Box<[VmFuncRef]> = shared.iter().map(|&record| VmFuncRef { context, ..record }).collect();
         let moved = |reference: u64| match reference {
             0 => 0,
-            // Only its own functions: an instance with shared records imports nothing that could hold others.
+            // Only references to its own functions: an instance with shared records imports nothing that
+            // could hold others.
             _ => own.as_ptr() as u64 + (reference - shared.as_ptr() as u64),
         };
         let module = self.module.clone();
@@ -466,24 +472,25 @@ impl ConstScope for InstanceData {
     }
 }
 
-/// The address of an item. The pointers that this gives for one item are all good at the same time, as those made from
-/// references would not be.
+/// Returns the address of an item. All pointers to one item are valid at the same time, which they would not
+/// be if they were made from references.
 fn item_at<T>(items: &mut Vec<T>, index: u32) -> *mut T {
     assert!((index as usize) < items.len(), "the module was validated");
-    // SAFETY: the item is there. A vector's own pointer is not made from a reference to the content.
+    // SAFETY: the item exists. The vector's pointer is not derived from a reference to its content.
     unsafe { items.as_mut_ptr().add(index as usize) }
 }
 
-/// An instance that its store owns. No `Box`, which would claim that nobody else leads there: native code and other
-/// instances hold the address, and it is to stay good for them however often the owner moves.
+/// An instance, owned by its store. It is not a `Box`, which would claim to be the only pointer to its
+/// content: native code and other instances hold the address, which must stay valid when the owner moves.
 pub(crate) struct OwnedInstance {
     address: NonNull<InstanceData>,
-    /// It is in its store's home, which goes as a whole.
-    is_at_home: bool,
+    /// Whether the instance lies in its store's own stack, which is given back as a whole.
+    is_in_stack: bool,
 }
 
 impl OwnedInstance {
-    /// Makes an instance beside a zeroed context of so many bytes, in the room that `carve` finds or in its own.
+    /// Creates an instance next to a zeroed context of this size, in the room that `carve` returns or in an
+    /// allocation.
     fn new(
         context_size: usize,
         carve: impl FnOnce(Layout) -> Option<NonNull<u8>>,
@@ -496,23 +503,24 @@ impl OwnedInstance {
             let address = unsafe { alloc(layout) };
             NonNull::new(address).unwrap_or_else(|| handle_alloc_error(layout))
         });
-        // SAFETY: both lie in the room, by its layout.
+        // SAFETY: the layout has room for both.
         unsafe {
             let (instance, context) = (address.cast::<InstanceData>(), address.add(offset));
             context.write_bytes(0, context_size);
             instance.write(make(context));
-            OwnedInstance { address: instance, is_at_home: carved.is_some() }
+            OwnedInstance { address: instance, is_in_stack: carved.is_some() }
         }
     }
 
-    /// The layout of both, and where the context lies in it.
+    /// Returns the layout of an instance with its context, and the offset of the context.
     fn layout(context_size: usize) -> (Layout, usize) {
         let context = Layout::from_size_align(context_size, 16);
         let both = context.and_then(|context| Layout::new::<InstanceData>().extend(context));
         both.expect("a context is far smaller than the address space")
     }
 
-    /// Where it is, for as long as its owner lives. Whoever uses it must see to it that nobody holds a reference.
+    /// Returns the address, which is valid as long as the owner lives. No reference to the instance may exist
+    /// where it is used.
     pub(crate) fn address(&self) -> NonNull<InstanceData> {
         self.address
     }
@@ -522,8 +530,8 @@ impl Deref for OwnedInstance {
     type Target = InstanceData;
 
     fn deref(&self) -> &InstanceData {
-        // SAFETY: it exists as long as its owner, who is borrowed. What runs meanwhile and has the address, native
-        // code and its routines, runs only while the store that owns it all is not borrowed.
+        // SAFETY: the instance exists as long as its owner, which is borrowed. Native code and its routines
+        // have the address too, but run only while the store that owns the instance is not borrowed.
         unsafe { self.address.as_ref() }
     }
 }
@@ -538,17 +546,18 @@ impl DerefMut for OwnedInstance {
 impl Drop for OwnedInstance {
     fn drop(&mut self) {
         let (layout, _) = OwnedInstance::layout(self.module.offsets.size());
-        // SAFETY: made by `new` with this layout, and dropped once. The context outlives what describes itself in it.
+        // SAFETY: allocated by `new` with this layout, and dropped once. The context outlives the memories
+        // and tables, which describe themselves in it.
         unsafe {
             self.address.drop_in_place();
-            if !self.is_at_home {
+            if !self.is_in_stack {
                 dealloc(self.address.as_ptr().cast(), layout);
             }
         }
     }
 }
 
-/// Which segments are dropped. As long as none is dropped explicitly, those that are not passive count as such.
+/// The segments that were dropped. Segments that are not passive count as dropped from the start.
 #[derive(Debug, Default)]
 struct Dropped(BTreeSet<u32>);
 

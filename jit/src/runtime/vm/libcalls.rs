@@ -1,18 +1,21 @@
-//! The routines that native code calls: host functions, the yield, and what is too rare or too large to inline.
+//! The routines that native code calls: host functions, the yield, and what is too rare or too large to
+//! inline.
 //!
-//! All run on the process's stack, so they obey its invariant (see `activation`): they own nothing while they
-//! may suspend, and whatever allocates, locks or calls foreign code goes to the worker's stack by
-//! [`on_worker_stack`], where a panic is caught. None may unwind.
+//! All of them run on the process's stack and obey its invariant (see `activation`): they own nothing while
+//! they may suspend. What allocates, locks or calls foreign code runs on the worker's stack
+//! ([`on_worker_stack`]), where panics are caught. No routine may unwind.
 //!
-//! **References.** What a context leads to is shared: with native code, which is stopped in the routine; with the
-//! embedder, which is stopped in `Store::run` and holds pointers only; with other contexts, since an imported memory or
-//! table is another instance's, and two of a routine's operands may be one. So the ways in ([`runtime`], [`instance`],
-//! [`core`]) are raw pointers, of which fields are used in place, and no reference to a whole runtime, instance or store
-//! is held. A reference to a memory or table ([`memory`], [`table`]) ends before the next is made, and before
-//! [`suspend`] and [`on_worker_stack`]. The worker's closures take nothing but the context's address and numbers.
+//! **References.** What a context leads to is shared: with native code, which is stopped in the routine; with
+//! the embedder, which is stopped in `Store::run` and holds only pointers; and with other contexts, because
+//! an imported memory or table belongs to another instance, and two operands of a routine may be the same
+//! one. So [`runtime`], [`instance`] and [`core`](fn@core) return raw pointers, whose fields are used in place, and
+//! there is no reference to a whole runtime, instance or store. A reference to a memory or table ([`memory`],
+//! [`table`](fn@table)) ends before the next one is created, and before [`suspend`] and [`on_worker_stack`]. Closures
+//! for the worker's stack capture only the context's address and numbers.
 //!
-//! Bulk operations check their bounds first, then work in chunks and charge for each, so that a large one
-//! yields on its way and leaves a consistent state whenever it does. Their result is 0, or 1 for "out of bounds".
+//! Bulk operations check their bounds first. They then work in chunks and charge for each, so that a large
+//! operation yields on its way and leaves a consistent state whenever it does. Their result is 0, or 1 for
+//! "out of bounds".
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -25,36 +28,39 @@ use crate::environ::vm_layout::PAGE;
 use crate::environ::vm_layout::{BYTES_PER_REDUCTION, Builtin, CHUNK, VmContextHead, VmRuntime};
 use crate::runtime::perf::stack_switch;
 
-/// Entries of tables, likewise.
+/// Table entries that a bulk operation moves between two charges.
 const CHUNK_ENTRIES: usize = CHUNK as usize / size_of::<u64>();
 
-/// Bytes by which a memory grows that end the slice: each of their pages costs much when it is first touched, which the
-/// embedder may have to consider when it gives out slices.
+/// A memory that grows by this number of bytes ends the slice: each of its pages is expensive when it is
+/// first touched, which the embedder may take into account when it grants slices.
 const MUCH_MEMORY: u64 = 4 << 20;
 
-/// What runs a host function, on the worker's stack, and catches its panics.
+/// Runs a host function on the worker's stack, and catches its panics.
 ///
 /// # Safety
-/// `function` is its own. The context's store is one that the function was made for, its guest is stopped in this call of
-/// the context's instance, and `slots` hold a value for each parameter and room for a result.
+/// `function` is the function that the code was generated for. The context's store is one that the function
+/// was made for, its guest is stopped in this call of the context's instance, and `slots` hold a value for
+/// each parameter and have room for a result.
 pub(crate) type HostCode =
     unsafe extern "C" fn(function: *const (), context: Context, slots: *mut RawValue) -> Dispatched;
 
-/// How native code gets to a host function. An instance has the address of those of its imports, in order.
+/// How native code calls a host function. An instance has the address of the entries of its imports, in
+/// order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HostEntry {
-    /// The code.
+    /// The code to call.
     pub(crate) call: HostCode,
-    /// What it is given.
+    /// Its first argument.
     pub(crate) function: *const (),
 }
 
-// SAFETY: what it leads to is Send and Sync, as host functions are, and kept by whoever has the entry.
+// SAFETY: the pointer leads to a host function, which is Send and Sync, and which is kept alive by the owner
+// of the entry.
 unsafe impl Send for HostEntry {}
 // SAFETY: as above.
 unsafe impl Sync for HostEntry {}
 
-/// What the host function wants.
+/// The outcome of a host function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) enum Dispatched {
@@ -94,10 +100,10 @@ impl Builtins {
     }
 }
 
-/// What native code passes to every routine.
+/// The vm context, which native code passes to every routine.
 pub(crate) type Context = *mut VmContextHead;
 
-/// The runtime of the context's store.
+/// Returns the runtime of the context's store.
 ///
 /// # Safety
 /// The context is the one that native code passed.
@@ -106,7 +112,7 @@ unsafe fn runtime(context: Context) -> *mut VmRuntime {
     unsafe { (*context).runtime }
 }
 
-/// The context's instance.
+/// Returns the context's instance.
 ///
 /// # Safety
 /// As for [`runtime`].
@@ -115,7 +121,7 @@ unsafe fn instance(context: Context) -> *mut InstanceData {
     unsafe { (*context).instance.cast() }
 }
 
-/// The context's store.
+/// Returns the core of the context's store.
 ///
 /// # Safety
 /// As for [`runtime`].
@@ -124,30 +130,30 @@ unsafe fn core(context: Context) -> *mut StoreCore {
     unsafe { (*instance(context)).core.as_ptr() }
 }
 
-/// A memory of the context's instance.
+/// Returns a memory of the context's instance.
 ///
 /// # Safety
-/// As for [`runtime`]; and there is no other reference to a memory of the store until this one ends.
+/// As for [`runtime`]; and no other reference to a memory of the store exists until this one ends.
 unsafe fn memory<'a>(context: Context, index: u32) -> &'a mut Memory {
     // SAFETY: by the contract and the rule at the head of this file.
     unsafe { &mut *InstanceData::memory_at(instance(context), index) }
 }
 
-/// A table of the context's instance.
+/// Returns a table of the context's instance.
 ///
 /// # Safety
-/// As for [`runtime`]; and there is no other reference to a table of the store until this one ends.
+/// As for [`runtime`]; and no other reference to a table of the store exists until this one ends.
 unsafe fn table<'a>(context: Context, index: u32) -> &'a mut table::Table {
     // SAFETY: by the contract and the rule at the head of this file.
     unsafe { &mut *InstanceData::table_at(instance(context), index) }
 }
 
-/// Leaves native code; returns when the activation is resumed, maybe on another thread.
+/// Leaves native code. Returns when the activation is resumed, which may happen on another thread.
 ///
 /// # Safety
 /// As for [`runtime`].
 unsafe fn suspend(context: Context, leave: Leave) {
-    // SAFETY: the running activation has set it; an `Exit` lives at the base of its stack.
+    // SAFETY: the running activation has set the pointer. An `Exit` lives at the base of its stack.
     let exit = unsafe { &*((*runtime(context)).yielder as *const Exit) };
     exit.suspend(leave);
 }
@@ -158,9 +164,9 @@ unsafe fn suspend(context: Context, leave: Leave) {
 /// As for [`runtime`].
 unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Send) -> Option<R> {
     let caught = || catch_unwind(AssertUnwindSafe(f)).ok();
-    // The tests of this file call routines outside of any activation.
+    // The tests of this file call routines without an activation.
     #[cfg(test)]
-    // SAFETY: passed on.
+    // SAFETY: by the contract of this function.
     if unsafe { (*runtime(context)).yielder } == 0 {
         return caught();
     }
@@ -174,10 +180,10 @@ unsafe fn on_worker_stack<R: Send>(context: Context, f: impl FnOnce() -> R + Sen
 /// # Safety
 /// As for [`runtime`].
 unsafe fn charge_bytes(context: Context, bytes: u64) {
-    // SAFETY: passed on.
+    // SAFETY: by the contract of this function.
     unsafe {
         let (runtime, metered) = (runtime(context), (*instance(context)).module.is_metered());
-        // Saturating: a module that nobody has verified may charge whatever it likes.
+        // Saturating: an unverified module may charge any amount.
         (*runtime).reductions = (*runtime).reductions.saturating_sub_unsigned(bytes / BYTES_PER_REDUCTION);
         if metered && (*runtime).reductions < 0 {
             yield_in_routine(context);
@@ -190,9 +196,10 @@ unsafe fn charge_bytes(context: Context, bytes: u64) {
 /// # Safety
 /// As for [`runtime`].
 unsafe fn yield_in_routine(context: Context) {
-    // SAFETY: passed on.
+    // SAFETY: by the contract of this function.
     unsafe {
-        // The guest frame that called has not recorded itself: there is no backtrace to be had from here.
+        // The guest frame that called this routine has not recorded itself, so no backtrace can be made from
+        // here.
         (*runtime(context)).exit_frame = 0;
         suspend(context, Leave::Yield);
     }
@@ -201,10 +208,10 @@ unsafe fn yield_in_routine(context: Context) {
 /// Calls the host function of an import; `slots` hold the arguments, then the result.
 ///
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawValue) {
-    // SAFETY: native code passes its own context, and slots for every argument and result. The store has set the
-    // instance's entries, of which this import has one.
+    // SAFETY: native code passes its own context, and slots for every argument and result. The store has set
+    // the entries of the instance's imports, and `import` is one of them.
     unsafe {
         let entry = &*(*instance(context)).hosts.add(import as usize);
         match call_host(context, entry, slots) {
@@ -220,7 +227,7 @@ unsafe extern "C" fn host_call(context: Context, import: u32, slots: *mut RawVal
 /// As for [`HostCode`].
 #[inline]
 unsafe fn call_host(context: Context, entry: &HostEntry, slots: *mut RawValue) -> Dispatched {
-    // SAFETY: passed on; the running activation has set its exit.
+    // SAFETY: by the contract. The running activation has set its exit.
     unsafe {
         // As in `on_worker_stack`.
         #[cfg(test)]
@@ -231,14 +238,15 @@ unsafe fn call_host(context: Context, entry: &HostEntry, slots: *mut RawValue) -
     }
 }
 
-/// Leaves native code as a host function wants it. Apart from [`host_call`], which has less to save without it, and ends
-/// with it: each frame that a guest is resumed in costs a return that the processor has not foreseen.
+/// Leaves native code as a host function has requested. A function of its own: without it, [`host_call`]
+/// saves fewer registers. `host_call` ends with it, because each frame that a guest is resumed in costs a
+/// mispredicted return.
 ///
 /// # Safety
 /// As for [`host_call`].
 #[inline(never)]
 unsafe extern "C" fn leave(context: Context, slots: *mut RawValue, wanted: Dispatched) {
-    // SAFETY: passed on.
+    // SAFETY: by the contract of this function.
     unsafe {
         if wanted == Dispatched::Suspend {
             (*core(context)).host_result = slots;
@@ -246,29 +254,29 @@ unsafe extern "C" fn leave(context: Context, slots: *mut RawValue, wanted: Dispa
         }
         suspend(context, Leave::Raised);
     }
-    // Resuming it would return to a guest whose call never happened.
+    // Resuming would return to a guest whose call has no result.
     std::process::abort();
 }
 
 /// The slice is used up.
 ///
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn yield_now(context: Context) {
     // SAFETY: native code passes its own context.
     unsafe { suspend(context, Leave::Yield) };
 }
 
-/// Grows a memory by `delta` pages: its old size in pages, or -1.
+/// Grows a memory by `delta` pages. Returns the old size in pages, or -1.
 ///
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u64 {
     let address = context as usize;
     let grow = move || {
         let context = address as Context;
-        // SAFETY: native code passes its own context, and is stopped meanwhile. The store's reference is not held while
-        // the memory's is used, which lies elsewhere.
+        // SAFETY: native code passes its own context, and is stopped meanwhile. No reference to the store
+        // exists while the memory's is used.
         unsafe {
             let memory = self::memory(context, memory);
             let (old, bytes) = (memory.length(), delta * PAGE);
@@ -300,9 +308,9 @@ fn fits(start: u64, count: u64, length: u64) -> bool {
 }
 
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn memory_fill(context: Context, memory: u32, start: u64, byte: u32, count: u64) -> u32 {
-    // SAFETY: native code passes its own context; the base is derived again after every suspension.
+    // SAFETY: native code passes its own context. The base is read again after every suspension.
     unsafe {
         if !fits(start, count, self::memory(context, memory).length()) {
             return 1;
@@ -320,7 +328,7 @@ unsafe extern "C" fn memory_fill(context: Context, memory: u32, start: u64, byte
 }
 
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn memory_copy(
     context: Context,
     to: u32,
@@ -329,14 +337,15 @@ unsafe extern "C" fn memory_copy(
     source: u64,
     count: u64,
 ) -> u32 {
-    // SAFETY: native code passes its own context; the bases are derived again after every suspension.
+    // SAFETY: native code passes its own context. The bases are read again after every suspension.
     unsafe {
         let inside = fits(target, count, memory(context, to).length())
             && fits(source, count, memory(context, from).length());
         if !inside {
             return 1;
         }
-        // Overlapping ranges: never overwrite what is still to be read.
+        // For overlapping ranges: copy from the end if the target is behind the source, so that nothing is
+        // overwritten before it is read.
         let backwards = target > source;
         let mut done = 0;
         while done < count {
@@ -355,7 +364,7 @@ unsafe extern "C" fn memory_copy(
 /// Copies bytes between memories, or within one.
 ///
 /// # Safety
-/// Native code alone calls it, with ranges that it has checked.
+/// Only native code calls it, with ranges that it has checked.
 unsafe extern "C" fn copy_bytes(to: *mut u8, from: *const u8, count: usize) {
     // SAFETY: by the contract. The ranges may overlap.
     unsafe { std::ptr::copy(from, to, count) };
@@ -364,14 +373,14 @@ unsafe extern "C" fn copy_bytes(to: *mut u8, from: *const u8, count: usize) {
 /// Fills bytes of a memory.
 ///
 /// # Safety
-/// Native code alone calls it, with a range that it has checked.
+/// Only native code calls it, with a range that it has checked.
 unsafe extern "C" fn fill_bytes(to: *mut u8, byte: u32, count: usize) {
     // SAFETY: by the contract.
     unsafe { to.write_bytes(byte as u8, count) };
 }
 
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn memory_init(
     context: Context,
     memory: u32,
@@ -380,8 +389,8 @@ unsafe extern "C" fn memory_init(
     source: u64,
     count: u64,
 ) -> u32 {
-    // SAFETY: native code passes its own context. The module is counted by the instance, and its data never changes; where
-    // the memory is, is asked again after every suspension.
+    // SAFETY: native code passes its own context. The instance keeps the module alive, and its data never
+    // changes. The memory's address is read again after every suspension.
     unsafe {
         let info = &(*std::sync::Arc::as_ptr(&(*instance(context)).module)).info;
         let data = &info.data_bytes[(*instance(context)).data_range(segment)];
@@ -401,7 +410,7 @@ unsafe extern "C" fn memory_init(
 }
 
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn data_drop(context: Context, segment: u32) {
     let address = context as usize;
     // SAFETY: native code passes its own context, and is stopped meanwhile.
@@ -413,7 +422,7 @@ unsafe extern "C" fn data_drop(context: Context, segment: u32) {
 }
 
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn table_set(context: Context, table: u32, index: u64, value: u64) -> u32 {
     // SAFETY: native code passes its own context, which is stopped meanwhile.
     let set = move |context, at: u64, _| unsafe {
@@ -423,13 +432,13 @@ unsafe extern "C" fn table_set(context: Context, table: u32, index: u64, value: 
     unsafe { change_table(context, table, index, 1, set) }
 }
 
-/// Grows a table by `delta` entries: its old size, or -1.
+/// Grows a table by `delta` entries. Returns the old size, or -1.
 ///
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value: u64) -> u64 {
-    // SAFETY: native code passes its own context, which is stopped meanwhile. The store's reference is not held while the
-    // table's is used, which lies elsewhere.
+    // SAFETY: native code passes its own context, and is stopped meanwhile. No reference to the store exists
+    // while the table's is used.
     unsafe {
         let Some(length) = self::table(context, table).grown(delta) else { return u64::MAX };
         if !(*core(context)).charge_table(delta) {
@@ -442,7 +451,7 @@ unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value:
         let old = length - delta;
         if delta > 0 {
             self::table(context, table).extend(delta);
-            // They are null as yet.
+            // The new entries are null already.
             if value != 0 {
                 table_fill(context, table, old, value, delta);
             } else {
@@ -454,7 +463,7 @@ unsafe extern "C" fn table_grow(context: Context, table: u32, delta: u64, value:
 }
 
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn table_fill(context: Context, table: u32, start: u64, value: u64, count: u64) -> u32 {
     let fill = move |context, at: u64, size: usize| {
         // SAFETY: native code passes its own context, which is stopped meanwhile.
@@ -466,7 +475,7 @@ unsafe extern "C" fn table_fill(context: Context, table: u32, start: u64, value:
 }
 
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn table_copy(
     context: Context,
     to: u32,
@@ -480,7 +489,7 @@ unsafe extern "C" fn table_copy(
         if !fits(source, count, table(context, from).length()) {
             return 1;
         }
-        // Overlapping ranges: never overwrite what is still to be read.
+        // For overlapping ranges, as in `memory_copy`.
         let backwards = target > source;
         change_table(context, to, target, count, move |context, done, size| {
             let at = if backwards { count - done - size as u64 } else { done };
@@ -489,12 +498,12 @@ unsafe extern "C" fn table_copy(
     }
 }
 
-/// Copies entries that are there, from a table to another or to itself, whatever the two are called.
+/// Copies existing entries between tables, or within one: two indices may name the same table.
 ///
 /// # Safety
 /// As for [`runtime`].
 unsafe fn copy_entries(context: Context, to: u32, from: u32, target: usize, source: usize, count: usize) {
-    // SAFETY: by the contract. Two tables are two objects: neither's entries are the other's to change.
+    // SAFETY: by the contract. If the tables differ, their entries do not overlap.
     unsafe {
         let (to, from) =
             (InstanceData::table_at(instance(context), to), InstanceData::table_at(instance(context), from));
@@ -507,7 +516,7 @@ unsafe fn copy_entries(context: Context, to: u32, from: u32, target: usize, sour
 }
 
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn table_init(
     context: Context,
     table: u32,
@@ -516,8 +525,8 @@ unsafe extern "C" fn table_init(
     source: u64,
     count: u64,
 ) -> u32 {
-    // SAFETY: native code passes its own context. The instance's reference covers its numbers and records; the
-    // entries lie elsewhere.
+    // SAFETY: native code passes its own context. The instance is only read, and the table's entries lie
+    // elsewhere.
     unsafe {
         if !fits(source, count, (*instance(context)).element_count(segment)) {
             return 1;
@@ -530,7 +539,7 @@ unsafe extern "C" fn table_init(
 }
 
 /// # Safety
-/// Native code alone calls it, with its own context.
+/// Only native code calls it, with its own context.
 unsafe extern "C" fn element_drop(context: Context, segment: u32) {
     let address = context as usize;
     // SAFETY: native code passes its own context, and is stopped meanwhile.
@@ -541,20 +550,20 @@ unsafe extern "C" fn element_drop(context: Context, segment: u32) {
     }
 }
 
-/// What a step of a change to a table did.
+/// What one step of a change to a table did.
 enum Step {
     /// The range is out of bounds.
     OutOfBounds,
-    /// This number of entries was looked at on the way to entries of the table's own.
+    /// This number of entries was examined to prepare entries of the table's own.
     Prepared(usize),
-    /// There is no memory for that.
+    /// There is no memory for the entries.
     NoMemory,
     /// This number of entries was changed.
     Changed(usize),
 }
 
-/// Changes `count` entries from `start`, in chunks on the worker's stack: `change` is told how many were changed before,
-/// and how many to change. The table's entries are made its own before the first.
+/// Changes `count` entries from `start`, in chunks on the worker's stack. `change` gets the number of entries
+/// that were changed before, and the number to change. The table's entries are made its own first.
 ///
 /// # Safety
 /// As for [`runtime`].
@@ -571,7 +580,7 @@ unsafe fn change_table(
     loop {
         let step = move || {
             let context = address as Context;
-            // SAFETY: passed on. The reference ends before the change has its own.
+            // SAFETY: by the contract. The reference ends before `change` creates its own.
             let table = unsafe { self::table(context, table) };
             if !fits(start, count, table.length()) {
                 return Step::OutOfBounds;
@@ -588,7 +597,7 @@ unsafe fn change_table(
             change(context, done, size);
             Step::Changed(size)
         };
-        // SAFETY: passed on.
+        // SAFETY: by the contract of this function.
         let entries = match unsafe { on_worker_stack(context, step) } {
             Some(Step::Changed(entries)) => {
                 done += entries as u64;
@@ -598,7 +607,7 @@ unsafe fn change_table(
             Some(Step::OutOfBounds) | None => return 1,
             Some(Step::NoMemory) => no_memory(),
         };
-        // SAFETY: passed on.
+        // SAFETY: by the contract of this function.
         unsafe { charge_bytes(context, (entries * size_of::<u64>()) as u64) };
         if done == count {
             return 0;
@@ -606,19 +615,19 @@ unsafe fn change_table(
     }
 }
 
-/// Makes a table's entries its own, with room for `length` of them. False if there is no memory to be had.
+/// Makes a table's entries its own, with capacity for `length` of them. Returns false if there is no memory.
 ///
 /// # Safety
 /// As for [`runtime`].
 unsafe fn prepare_table(context: Context, table: u32, length: u64) -> bool {
     let address = context as usize;
     loop {
-        // SAFETY: passed on.
+        // SAFETY: by the contract of this function.
         let step = move || unsafe { self::table(address as Context, table).prepare(length, CHUNK_ENTRIES) };
-        // SAFETY: passed on.
+        // SAFETY: by the contract of this function.
         match unsafe { on_worker_stack(context, step) } {
             Some(Prepared::Done) => return true,
-            // SAFETY: passed on.
+            // SAFETY: by the contract of this function.
             Some(Prepared::More(entries)) => unsafe {
                 charge_bytes(context, (entries * size_of::<u64>()) as u64);
             },
@@ -627,7 +636,7 @@ unsafe fn prepare_table(context: Context, table: u32, length: u64) -> bool {
     }
 }
 
-/// The host has no memory for what a guest may have: as wherever an allocation fails, this is the end.
+/// The host has no memory for what the guest's limits allow: ends the process, as any failed allocation does.
 #[cold]
 fn no_memory() -> ! {
     std::alloc::handle_alloc_error(std::alloc::Layout::new::<u64>())
@@ -635,7 +644,7 @@ fn no_memory() -> ! {
 
 #[cfg(test)]
 mod tests {
-    //! The routines as native code calls them, but without native code: miri runs these.
+    //! Calls the routines as native code does, but without native code, so that miri can run them.
 
     use super::*;
     use crate::{Caller, Engine, EngineConfig, Instance, Linker, Module, Store, StoreLimits, Value};
@@ -648,7 +657,7 @@ mod tests {
         (data $bytes "hello")
         (func $f))"#;
 
-    /// Its first memory and table are the owner's, and so are its second ones: two names of one thing.
+    /// The first memory and table are the owner's, and so are the second ones: two indices for one item.
     const BORROWER: &str = r#"(module
         (import "o" "memory" (memory 1)) (import "o" "memory" (memory 1))
         (import "o" "table" (table 4 funcref)) (import "o" "table" (table 4 funcref))
@@ -666,7 +675,7 @@ mod tests {
         unsafe { (&(*store.core().as_ptr()).instances)[instance.index() as usize].context() }
     }
 
-    /// A store with both.
+    /// Creates a store with both instances.
     fn both() -> (Store<()>, Instance, Instance) {
         let engine = Engine::new(EngineConfig::default()).expect("this machine is supported");
         let mut store = Store::new(
@@ -682,7 +691,7 @@ mod tests {
     }
 
     #[test]
-    fn memories_by_all_their_names() {
+    fn memory_routines_work_by_every_index_of_a_memory() {
         let (mut store, owner, borrower) = both();
         let (own, other) = (context(&store, owner), context(&store, borrower));
         // SAFETY: the contexts are the store's, in which nothing runs.
@@ -691,7 +700,7 @@ mod tests {
             assert_eq!(memory_init(own, 0, 0, 10, 1, 5), OUT_OF_BOUNDS);
             data_drop(own, 0);
             assert_eq!(memory_init(own, 0, 0, 10, 0, 1), OUT_OF_BOUNDS);
-            // Within one memory, by one name and by two.
+            // Within one memory, by one index and by two.
             assert_eq!(memory_copy(own, 0, 0, 12, 10, 5), 0);
             assert_eq!(memory_copy(other, 1, 0, 20, 10, 7), 0);
             assert_eq!(memory_copy(other, 2, 1, 0, 20, 7), 0);
@@ -713,7 +722,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_by_all_their_names() {
+    fn table_routines_work_by_every_index_of_a_table() {
         let (store, owner, borrower) = both();
         let (own, other) = (context(&store, owner), context(&store, borrower));
         let entries = |context, index| -> Vec<bool> {
@@ -725,7 +734,7 @@ mod tests {
             let function = table(own, 0).entries()[1];
             assert_eq!(table_copy(own, 0, 0, 2, 1, 2), 0);
             assert_eq!(entries(own, 0), [false, true, true, false]);
-            // The same table by two names, overlapping both ways.
+            // The same table by two indices, overlapping both ways.
             assert_eq!(table_copy(other, 1, 0, 0, 1, 3), 0);
             assert_eq!(entries(other, 0), [true, true, false, false]);
             assert_eq!(table_copy(other, 0, 1, 1, 0, 3), 0);
@@ -748,7 +757,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_function_has_the_memory_and_the_data() {
+    fn a_host_function_accesses_memory_and_data() {
         let engine = Engine::new(EngineConfig::default()).expect("this machine is supported");
         let wat =
             r#"(module (import "h" "f" (func (param i32) (result i32))) (memory (export "memory") 1 2))"#;

@@ -5,14 +5,14 @@
 //! reserved  ├ accessible ┼──── not ────┼──── guard ────┤   4 GiB and 2 GiB of address space
 //! ```
 //!
-//! A pooled memory starts in the smallest class it fits and moves to a larger one when it grows beyond its slot. Its
-//! base may therefore change at every `memory.grow`, and native code loads it again after every call. Every access
-//! is checked against the length (`translate::bounds`). A reserved memory stays where it is, and grows by making more
-//! of its reservation accessible.
+//! A pooled memory starts in the smallest size class it fits, and moves to a larger one when it outgrows its
+//! slot. So its base may change at every `memory.grow`, and native code reloads it after every call. Every
+//! access is checked against the length (`compiler::translate::bounds`). A reserved memory never moves, and
+//! grows by making more of its reservation accessible.
 //!
-//! The slots of a module with much data are cut from mappings that begin with it (`image`).
+//! The slots of a module with much data are cut from mappings that begin with the data (`image`).
 //!
-//! A free slot or reservation reads as zeroes, or as its image: it is reset when it is given back, over the length that was in use.
+//! A free slot or reservation reads as zeroes, or as its image: it is reset when it is given back.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,39 +24,42 @@ use crate::environ::vm_layout::{GUARD, PAGE, RESERVATION, VmMemory};
 use crate::runtime::perf::residency::{Faults, Pages};
 use crate::runtime::sys::{Mapping, Reset, Resident, discard, own_pages, reset};
 
-/// Pages that a 32-bit memory may have.
+/// The pages that a 32-bit memory may have.
 const MAX_PAGES: u64 = 1 << 16;
 
-/// Size classes: 1, 2, 3, 4 pages, and from there four for each doubling (5, 6, 7, 8, 10, 12 …) up to 4 GiB. A Rust guest
-/// has 17 pages, and the page tables of a slot of 32 would be a seventh of what it takes.
+/// Size classes: 1, 2, 3 and 4 pages, and from there four for each doubling (5, 6, 7, 8, 10, 12 …) up to 4
+/// GiB. A Rust guest has 17 pages; the page tables of a slot of 32 pages would be a seventh of what it takes.
 const CLASSES: usize = 4 + 4 * 14;
 
-/// Bytes of a mapping that slots are cut from. A larger class has one mapping per slot, unmapped when it is free.
+/// Bytes of a mapping that slots are cut from. A larger class has a mapping for each slot, which is unmapped
+/// when it is free.
 const SLAB_SIZE: usize = if cfg!(miri) { 16 << 20 } else { 256 << 20 };
 
-/// Bytes of a slot from which on a memory that outgrows it is moved by its page tables instead of being copied, to a mapping
-/// of its own. Copying less takes a millisecond or two.
+/// A memory that outgrows a slot of at least this size is moved to a mapping of its own by its page tables,
+/// and not copied. Copying less takes a millisecond or two.
 const MOVED_FROM: usize = 4 << 20;
 
-/// Mappings that memories may have to themselves: a quarter of what a process may have. Memories beyond it are copied.
+/// The mappings that single memories may have: a quarter of what the system allows a process. Further
+/// memories are copied.
 const MAX_OWN: usize = 16_000;
 
-/// Reservations that an engine has at a time: a quarter of what fits the 47 bits of an address space, since a host
-/// has others to feed. Whoever gets none takes a pooled memory.
+/// The reservations that an engine has at a time: a quarter of what fits an address space of 47 bits, because
+/// the host needs address space for other things. Further memories are pooled.
 const MAX_RESERVATIONS: usize = 5_000;
 
-/// Free reservations that are kept for the next.
+/// The free reservations that are kept for later memories.
 const KEPT_RESERVATIONS: usize = 16;
 
-/// All memories of an engine.
+/// The memories of an engine.
 #[derive(Debug)]
 pub(crate) struct MemoryPool {
     classes: [Slots<Option<Resident>>; CLASSES],
     reservations: Mutex<Reservations>,
-    /// Memories that have a mapping to themselves.
+    /// The memories with a mapping of their own.
     own: AtomicUsize,
     images: Arc<Images>,
-    /// Plants a fault for the tests to find: the thread that renews a memory is watched, not the one that takes it.
+    /// Plants a fault for the tests to find: the thread that renews a memory is watched, not the thread that
+    /// takes it.
     #[cfg(test)]
     pub(crate) watches_too_early: std::sync::atomic::AtomicBool,
 }
@@ -89,7 +92,7 @@ impl MemoryPool {
         let slot_size = slot_size(class);
         if slot_size > SLAB_SIZE {
             let mapping = Mapping::new(slot_size)?.without_huge_pages();
-            // Relaxed, here and below: a count, which orders nothing else.
+            // Relaxed, here and below: the counter orders no other memory accesses.
             self.own.fetch_add(1, Ordering::Relaxed);
             return Ok(Allocation::Own(mapping));
         }
@@ -97,7 +100,8 @@ impl MemoryPool {
         Ok(Allocation::Pooled { slot, class, pages: Pages::taken(resident.flatten()) })
     }
 
-    /// What pooled memories of so many pages begin with that have this data, if that is better not copied.
+    /// Returns an image for pooled memories of this number of pages with this data, if an image is better
+    /// than a copy.
     pub(crate) fn image<'a>(
         &self,
         pages: u64,
@@ -106,7 +110,7 @@ impl MemoryPool {
         self.images.add(slot_size(class_of(pages * PAGE)), SLAB_SIZE, data).map(Arc::new)
     }
 
-    /// A reservation of which the first `size` bytes are accessible.
+    /// Takes a reservation whose first `size` bytes are accessible.
     fn reserve(&self, size: u64) -> io::Result<Allocation> {
         let free = {
             let mut state = self.reservations.lock().expect("no panic while it is held");
@@ -121,7 +125,7 @@ impl MemoryPool {
         ready.map(Allocation::Reserved).inspect_err(|_| self.count_reservation_out())
     }
 
-    /// Whether there is a reservation to be had; it is kept for the next memory.
+    /// Whether a reservation is available. It is kept for the next memory.
     pub(crate) fn can_reserve(&self) -> bool {
         self.reserve(0).map(|allocation| self.give(allocation, 0)).is_ok()
     }
@@ -130,18 +134,19 @@ impl MemoryPool {
         self.reservations.lock().expect("no panic while it is held").used -= 1;
     }
 
-    /// Takes a slot back, of which at most `used` bytes have been written.
+    /// Takes back a slot or reservation, of which at most `used` bytes were written.
     fn give(&self, allocation: Allocation, used: u64) {
-        // Which pages are resident matters for what is kept.
+        // The resident pages matter only for a slot that stays resident.
         let known = |pages: Pages, keep| if keep { pages.now() } else { None };
         match allocation {
             Allocation::Pooled { slot, class, pages } => {
                 let address = slot.address();
-                // All of it, not only what was used: a larger memory that had it before may have left pages resident
-                // that a larger one after it would find so.
+                // Reset the whole slot, not only what was used: a larger memory may have left pages resident
+                // in it.
                 let size = slot_size(class);
                 self.classes[class].give(slot, |keep| {
-                    // SAFETY: the slot is exclusively the caller's, who gives it up; the pages are this slot's.
+                    // SAFETY: the slot belongs to the caller, which gives it up, and `pages` are the pages of
+                    // this slot.
                     unsafe { clean(address, size, keep, known(pages, keep)) }.resident()
                 });
             }
@@ -166,12 +171,12 @@ impl MemoryPool {
     }
 }
 
-/// Makes a slot look new.
+/// Resets a slot: it reads as if it were new.
 ///
 /// # Safety
-/// The slot belongs to the caller, and what is known of its pages is of this slot.
+/// The slot belongs to the caller, and `known` are pages of this slot.
 unsafe fn clean(address: usize, size: usize, keep: bool, known: Option<Resident>) -> Reset {
-    // SAFETY: passed on.
+    // SAFETY: by the contract of this function.
     unsafe {
         if !keep {
             return discard(address, size);
@@ -182,7 +187,7 @@ unsafe fn clean(address: usize, size: usize, keep: bool, known: Option<Resident>
     }
 }
 
-/// The smallest class for so many bytes.
+/// Returns the smallest class for this number of bytes.
 fn class_of(size: u64) -> usize {
     let pages = size.div_ceil(PAGE).max(1) as usize;
     if pages <= 4 {
@@ -194,7 +199,7 @@ fn class_of(size: u64) -> usize {
     4 + 4 * (n - 2) + step
 }
 
-/// Bytes of a class's slots.
+/// Returns the bytes of a class's slots.
 fn slot_size(class: usize) -> usize {
     let pages = match class.checked_sub(4) {
         None => class + 1,
@@ -205,13 +210,13 @@ fn slot_size(class: usize) -> usize {
 
 #[derive(Debug)]
 enum Allocation {
-    /// One of many in a mapping, and what is known of its pages.
+    /// One of many slots in a mapping, and what is known of its pages.
     Pooled { slot: Slot, class: usize, pages: Pages },
-    /// The same, in the mappings of an image.
+    /// The same, in a mapping of an image.
     Imaged { slot: Slot, image: Arc<MemoryImage>, pages: Pages },
     /// A mapping of its own, accessible as a whole: a pooled memory of the largest classes.
     Own(Mapping),
-    /// A mapping of its own, accessible as far as the memory goes.
+    /// A mapping of its own, accessible up to the memory's length.
     Reserved(Mapping),
 }
 
@@ -233,20 +238,20 @@ impl Allocation {
 #[derive(Debug)]
 pub(crate) struct Memory {
     pool: Arc<MemoryPool>,
-    /// Always there, but for a moment in `grow` and at the end.
+    /// `None` only for a moment in `grow`, and during drop.
     allocation: Option<Allocation>,
     length: u64,
     max_length: u64,
-    /// What native code sees of it.
+    /// The description that native code reads.
     descriptor: *mut VmMemory,
 }
 
 impl Memory {
-    /// A memory of `min` pages, pooled or reserved, described at `descriptor`. It is zeroed, or as the image if there is
-    /// one, which is for memories of this size and not for reserved ones.
+    /// Creates a memory, pooled or reserved, and describes it at `descriptor`. Its content is zeroes, or the
+    /// image. An image must be for memories of this size, and a reserved memory has none.
     ///
     /// # Safety
-    /// The descriptor outlives the memory and is written by nobody else.
+    /// The descriptor outlives the memory, and is written only by it.
     pub(crate) unsafe fn new(
         pool: &Arc<MemoryPool>,
         limits: crate::environ::value::Limits,
@@ -271,13 +276,13 @@ impl Memory {
         self.length
     }
 
-    /// The largest length it may grow to.
+    /// Returns the largest length that it may grow to.
     pub(crate) fn max_length(&self) -> u64 {
         self.max_length
     }
 
-    /// Grows by `delta` bytes; `None`, and nothing happens, beyond its maximum or without memory to be had. How many bytes
-    /// had to be copied.
+    /// Grows by `delta` bytes, and returns the number of bytes that were copied. Returns `None` and does
+    /// nothing if the memory would exceed its maximum, or if no memory is available.
     pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
         let length = self.length.checked_add(delta).filter(|&length| length <= self.max_length)?;
         let room = match self.allocation.as_ref().expect("it has a allocation") {
@@ -289,7 +294,7 @@ impl Memory {
             Allocation::Pooled { class, .. } => slot_size(*class) as u64,
             Allocation::Imaged { image, .. } => image.slot_size() as u64,
         };
-        // Twice as large each time, so that what is copied in all is not more than what there is in the end.
+        // Double the size, so that in total no more is copied than the memory has in the end.
         let size = length.next_power_of_two();
         let copied = if length <= room || self.move_pages(size as usize) {
             0
@@ -302,7 +307,7 @@ impl Memory {
         Some(copied)
     }
 
-    /// Makes its place as large as this by moving its page tables, if it is one of those for which that is better.
+    /// Enlarges the allocation to `size` bytes by moving its page tables. Returns false if it was not moved.
     fn move_pages(&mut self, size: usize) -> bool {
         match self.allocation.as_mut().expect("it has a allocation") {
             Allocation::Own(mapping) => mapping.grow(size).is_ok(),
@@ -311,8 +316,8 @@ impl Memory {
                 if before < MOVED_FROM || self.pool.own.load(Ordering::Relaxed) >= MAX_OWN {
                     return false;
                 }
-                // SAFETY: the slot is this memory's, which is exclusively borrowed. Slots are parts of mappings that are
-                // accessible as a whole.
+                // SAFETY: the slot belongs to this memory, which is borrowed exclusively. Slots are parts of
+                // mappings that are accessible as a whole.
                 let Some(mut mapping) = (unsafe { Mapping::of_pages(slot.address(), before) }) else {
                     return false;
                 };
@@ -335,15 +340,15 @@ impl Memory {
         Some(())
     }
 
-    /// Copies its content to a zeroed slot that is larger. Pages that were never written are not copied, or a small process
-    /// that grows by a page would from then on take a page for each that it has address space for.
+    /// Copies the content to a larger, zeroed slot. Pages that were never written are not copied: a small
+    /// process that grows by a page would otherwise have all of its address space resident.
     fn copy_to(&self, larger: usize) {
         let (base, length) = (self.base() as usize, self.length as usize);
         let copy = |start: usize, size: usize| {
             let size = size.min(base + length - start);
             let from = std::ptr::with_exposed_provenance::<u8>(start);
             let to = std::ptr::with_exposed_provenance_mut::<u8>(larger + (start - base));
-            // SAFETY: both ranges are mapped, disjoint and exclusively ours; the new one is the larger.
+            // SAFETY: both ranges are mapped and disjoint, and belong to this memory. The new one is larger.
             unsafe { to.copy_from_nonoverlapping(from, size) };
         };
         if let Some(Allocation::Imaged { image, .. }) = &self.allocation {
@@ -354,8 +359,8 @@ impl Memory {
         }
     }
 
-    /// The size of its slot, if that is the one it had when it was new and had so many bytes. None for other memories than
-    /// those of a pool.
+    /// Returns the size of the slot if a new memory of `length` bytes would have a slot of the same class.
+    /// `None` for memories that are not pooled.
     pub(crate) fn first_slot(&self, length: u64) -> Option<usize> {
         match &self.allocation {
             Some(Allocation::Pooled { class, .. }) if *class == class_of(length) => Some(slot_size(*class)),
@@ -364,10 +369,10 @@ impl Memory {
         }
     }
 
-    /// Makes it as it was when it was new, of so many bytes and in this slot, which nobody has used since these faults were
-    /// counted. It rests until it is [taken](Memory::take).
+    /// Makes the memory as it was when it was new, with `length` bytes and in this slot. The slot has not
+    /// been used since `faults` were counted. The memory is idle until it is [taken](Memory::take).
     pub(crate) fn renew(&mut self, length: u64, faults: Faults) {
-        // SAFETY: the slot is this memory's, which is exclusively borrowed; and so are the pages that are known of.
+        // SAFETY: the slot belongs to this memory, which is borrowed exclusively, and so do the known pages.
         let clean = |address, size, known| unsafe { clean(address, size, true, known) };
         let (resident, pages) = match &mut self.allocation {
             Some(Allocation::Pooled { slot, class, pages }) => {
@@ -379,7 +384,7 @@ impl Memory {
             }
             _ => unreachable!("it has a slot"),
         };
-        *pages = Pages::resting(resident);
+        *pages = Pages::idle(resident);
         #[cfg(test)]
         if self.pool.watches_too_early.load(Ordering::Relaxed) {
             pages.take();
@@ -388,20 +393,20 @@ impl Memory {
         self.describe();
     }
 
-    /// Whether its data is there without having been copied.
+    /// Whether its data comes from an image and was not copied.
     pub(crate) fn is_imaged(&self) -> bool {
         matches!(self.allocation, Some(Allocation::Imaged { .. }))
     }
 
-    /// The thread that calls takes it from where it rested, and alone may use it until the
-    /// [next change](Memory::change_thread).
+    /// The calling thread takes an idle memory, and is the only one to use it until
+    /// [`Memory::change_thread`].
     pub(crate) fn take(&mut self) {
         if let Some(pages) = self.pages() {
             pages.take();
         }
     }
 
-    /// Another thread than the one that made or took it is about to use it.
+    /// Another thread than the one that created or took the memory is about to use it.
     pub(crate) fn change_thread(&mut self) {
         if let Some(pages) = self.pages() {
             *pages = Pages::Unknown;
@@ -415,12 +420,12 @@ impl Memory {
         }
     }
 
-    /// Whether native code may rely on its being guarded.
+    /// Whether native code may rely on the guard behind it.
     pub(crate) fn is_reserved(&self) -> bool {
         matches!(self.allocation, Some(Allocation::Reserved(_)))
     }
 
-    /// Whether an access to this address, which has faulted, was one to this memory and beyond its length.
+    /// Whether a faulting access to this address was an access to this memory beyond its length.
     pub(crate) fn guards(&self, address: usize) -> bool {
         match &self.allocation {
             Some(Allocation::Reserved(mapping)) => {
@@ -430,20 +435,20 @@ impl Memory {
         }
     }
 
-    /// Where it begins, until it grows.
+    /// Returns its first address, until it grows.
     pub(crate) fn base(&self) -> *mut u8 {
         self.allocation.as_ref().expect("it has a allocation").address() as *mut u8
     }
 
     /// Its bytes.
     pub(crate) fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: the slot is mapped over the length, exclusively ours, and borrowed with us.
+        // SAFETY: the slot is mapped over the length, belongs to this memory, and is borrowed with it.
         unsafe { std::slice::from_raw_parts_mut(self.base(), self.length as usize) }
     }
 
     fn describe(&mut self) {
         let seen = VmMemory { base: self.base(), length: self.length };
-        // SAFETY: the descriptor is valid and ours by the contract of `new`.
+        // SAFETY: by the contract of `new`, the descriptor is valid and written only here.
         unsafe { self.descriptor.write(seen) };
     }
 }
@@ -474,15 +479,15 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_that_moves_keeps_its_content_and_takes_only_that_along() {
+    fn a_moved_memory_keeps_its_content_and_copies_only_written_pages() {
         let pool = Arc::new(MemoryPool::default());
         let start = (16 << 16) + 10;
         let image = pool.image(17, [(start, &[7; 10_000][..])].into_iter());
-        // The second time, its slot and the larger one have been used before.
+        // In the second round, its slot and the larger one have been used before.
         for _ in 0..2 {
             let mut seen = VmMemory { base: std::ptr::null_mut(), length: 0 };
             let limits = crate::environ::value::Limits { min: 17, max: None };
-            // SAFETY: what describes it outlives it.
+            // SAFETY: the descriptor outlives the memory.
             let mut memory =
                 unsafe { Memory::new(&pool, limits, false, image.as_ref(), &raw mut seen) }.unwrap();
             let mut expected = vec![0; 64 << 16];
@@ -493,7 +498,7 @@ mod tests {
                 memory.bytes()[at] = 9;
                 expected[at] = 9;
             }
-            // Read, which is no reason to take it along.
+            // A page that is only read is not copied.
             assert_eq!(memory.bytes()[9 << 16], 0);
             assert_eq!(memory.grow(47 * PAGE), Some(17 * PAGE));
             let mut own = 0;
@@ -504,7 +509,7 @@ mod tests {
         }
     }
 
-    /// A gigabyte that is copied keeps a worker for most of a second.
+    /// Copying a gigabyte would keep a worker busy for most of a second.
     #[test]
     #[cfg_attr(not(target_os = "linux"), ignore = "pages are copied")]
     #[cfg_attr(miri, ignore = "pages are copied")]
@@ -513,7 +518,7 @@ mod tests {
         let mut seen = VmMemory { base: std::ptr::null_mut(), length: 0 };
         let limits = crate::environ::value::Limits { min: 100, max: None };
         let new = |seen: &mut VmMemory| {
-            // SAFETY: what describes it outlives it.
+            // SAFETY: the descriptor outlives the memory.
             unsafe { Memory::new(&pool, limits, false, None, seen) }.unwrap()
         };
         let mut memory = new(&mut seen);
@@ -533,7 +538,7 @@ mod tests {
             memory.bytes()[last] = 1;
         }
         assert_eq!(memory.grow(MAX_PAGES * PAGE), None);
-        // The slot is free, and has nothing of it.
+        // The slot is free, and contains nothing of the memory that was moved.
         let mut other_seen = VmMemory { base: std::ptr::null_mut(), length: 0 };
         let mut other = new(&mut other_seen);
         assert_eq!(other.base(), slot);

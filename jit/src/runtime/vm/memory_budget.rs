@@ -1,12 +1,12 @@
-//! What linear memories may take: those of one store, and those of all stores that have a limit together.
+//! Limits on linear memory: of one store, and of all stores that share a limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A limit on the linear memories of all stores that were [given](crate::StoreLimits::total) it.
+/// A limit on the linear memories of all stores that [share it](crate::StoreLimits::total).
 ///
-/// Looked at where a memory is made, grown and dropped, and nowhere else in this crate. An embedder may charge what it
-/// keeps for its guests to the same limit.
+/// It is consulted where a memory is created, grown and dropped, and nowhere else in this crate. An embedder
+/// may charge other memory that it keeps for its guests to the same limit.
 #[derive(Debug)]
 pub struct TotalMemory {
     limit: u64,
@@ -14,45 +14,46 @@ pub struct TotalMemory {
 }
 
 impl TotalMemory {
-    /// Room for so many bytes.
+    /// Creates a limit of this number of bytes.
     pub fn new(limit: u64) -> Arc<TotalMemory> {
         Arc::new(TotalMemory { limit, used: AtomicU64::new(0) })
     }
 
-    /// Bytes that memories have at the moment.
+    /// Returns the bytes in use.
     pub fn used(&self) -> u64 {
-        // Relaxed, here and below: a count, which orders nothing else.
+        // Relaxed, here and below: the counter orders no other memory accesses.
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes room; whether there was as much.
+    /// Charges `bytes`. Returns false, and charges nothing, if the limit would be exceeded.
     pub fn charge(&self, bytes: u64) -> bool {
         let next = |used: u64| used.checked_add(bytes).filter(|total| *total <= self.limit);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
-    /// Counts bytes that are in use already and cannot be refused. Others get nothing until as much is given back.
+    /// Charges bytes that are in use already and cannot be refused. Other charges fail until as many bytes
+    /// are given back.
     pub fn charge_beyond_limit(&self, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Gives back what was taken.
+    /// Gives back bytes that were charged.
     pub fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// What the memories of a store have taken; with the store, all of it is given back.
+/// The linear memory of one store. Gives back everything when it is dropped.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct MemoryBudget {
     limit: u64,
     total: Option<Arc<TotalMemory>>,
-    /// Asked for after each turn; in a store, what follows is needed then too.
+    /// Read after each turn. In a store, the next field is needed at the same time.
     used: u64,
 }
 
-/// There is no room for so many bytes.
+/// A charge would exceed a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OverMemoryBudget {
     #[error("{bytes} bytes of memory exceed the limit of {limit}")]
@@ -66,12 +67,12 @@ impl MemoryBudget {
         MemoryBudget { used: 0, limit, total }
     }
 
-    /// Bytes of all memories of the store.
+    /// Returns the bytes of all memories of the store.
     pub(crate) fn used(&self) -> u64 {
         self.used
     }
 
-    /// Takes room, or none at all.
+    /// Charges `bytes`, to both limits or to none.
     pub(crate) fn charge(&mut self, bytes: u64) -> Result<(), OverMemoryBudget> {
         let used = self.used.checked_add(bytes).filter(|used| *used <= self.limit);
         let used = used.ok_or(OverMemoryBudget::Here { bytes, limit: self.limit })?;
@@ -84,7 +85,7 @@ impl MemoryBudget {
         Ok(())
     }
 
-    /// Gives back what was not used after all.
+    /// Gives back bytes that were charged and not used.
     pub(crate) fn give_back(&mut self, bytes: u64) {
         self.used -= bytes;
         if let Some(total) = &self.total {
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_refused_counts_nowhere_and_what_is_dropped_no_more() {
+    fn refused_and_dropped_memory_is_not_counted() {
         let total = TotalMemory::new(100);
         let mut one = MemoryBudget::new(80, Some(total.clone()));
         let mut other = MemoryBudget::new(80, Some(total.clone()));
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn stores_that_race_never_have_more_than_there_is() {
+    fn racing_stores_never_exceed_the_shared_limit() {
         const ROUNDS: usize = if cfg!(miri) { 50 } else { 2000 };
         let total = TotalMemory::new(10);
         std::thread::scope(|scope| {

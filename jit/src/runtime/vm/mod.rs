@@ -1,4 +1,5 @@
-//! What native code runs in: contexts, memories, tables, stacks, traps.
+//! What native code runs in: contexts, instances, memories, tables, stacks, traps, and the routines that it
+//! calls.
 
 pub(crate) mod activation;
 pub(crate) mod image;

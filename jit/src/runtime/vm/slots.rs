@@ -1,8 +1,9 @@
-//! Slots of one size, cut from a few large mappings (*slabs*): a mapping for each would end at some 65,000.
+//! Slots of one size, cut from a few large mappings (*slabs*). With a mapping for each slot, the system's
+//! limit would be reached at some 65,000.
 //!
-//! The lowest slab that has a free slot is used first, so that the others empty; one that is empty is unmapped, with its
-//! page tables, once there are slots enough without it. A free slot may stay resident in part, for the next user to
-//! find it warm, as long as not too many are free.
+//! The lowest slab with a free slot is used first, so that the others become empty. An empty slab is
+//! unmapped, with its page tables, if there are enough free slots without it. A free slot may stay partly
+//! resident for its next user, as long as not too many slots are free.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,44 +12,44 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::runtime::sys::Mapping;
 
-/// Free slots that may stay resident, and that keep an empty slab: as many as a program may be expected to spawn and lose
-/// in one go.
+/// The free slots that may stay resident, and that keep an empty slab: as many as a program may spawn and
+/// lose at once.
 pub(crate) const WARM: usize = if cfg!(miri) { 128 } else { 2048 };
 
-/// Of that, what each of several has to itself where they [share](Slots::sharing) it.
+/// Of these, the number that each has to itself where several [share](Slots::sharing) it.
 const OWN_WARM: usize = 64;
 
-/// All slots of one size. `K` is what is known of one that is free and warm.
+/// All slots of one size. `K` is what is known of a slot that is free and may be resident ("warm").
 #[derive(Debug)]
 pub(crate) struct Slots<K = ()> {
     slot_size: usize,
     slab_size: usize,
-    /// As `State::warm`, to be looked at without the lock.
+    /// A copy of `State::warm`, to be read without the lock.
     warm: AtomicUsize,
-    /// The same of all who share what may be warm.
+    /// The number of warm slots of all that share the limit.
     shared: Option<Arc<AtomicUsize>>,
     state: Mutex<State<K>>,
 }
 
 #[derive(Debug)]
 struct State<K> {
-    /// `None` where one was unmapped.
+    /// `None` where a slab was unmapped.
     slabs: Vec<Option<Slab<K>>>,
     /// The slabs that have free slots.
     available: BTreeSet<usize>,
-    /// Free slots of all slabs.
+    /// The free slots of all slabs.
     free: usize,
-    /// Those of them that may be resident. The others were never used, or are not any more.
+    /// The free slots that may be resident. The others were never used, or were discarded.
     warm: usize,
 }
 
 #[derive(Debug)]
 struct Slab<K> {
-    /// What the slots lie in; unmapped with the slab.
+    /// The mapping of the slots, unmapped with the slab.
     mapping: Mapping,
-    /// Addresses of free slots that may be resident, and what is known of them.
+    /// The addresses of free slots that may be resident, and what is known of them.
     warm: Vec<(usize, K)>,
-    /// Addresses of those that are not.
+    /// The addresses of the other free slots.
     cold: Vec<usize>,
 }
 
@@ -58,47 +59,49 @@ impl<K> Slab<K> {
     }
 }
 
-/// A slot on loan; whoever has it gives it back with [`Slots::give`].
+/// A slot on loan. Its owner gives it back with [`Slots::give`].
 #[derive(Debug)]
 pub(crate) struct Slot {
     address: usize,
-    /// From the start of its slab.
+    /// The offset from the start of its slab.
     offset: usize,
     slab: usize,
 }
 
 impl Slot {
-    /// Its lowest address.
+    /// Returns its lowest address.
     pub(crate) fn address(&self) -> usize {
         self.address
     }
 
-    /// Bytes from the start of its slab.
+    /// Returns its offset from the start of its slab.
     pub(crate) fn offset(&self) -> usize {
         self.offset
     }
 }
 
 impl<K> Slots<K> {
-    /// Slots of this size, cut from mappings of that one, which is a multiple.
+    /// Creates slots of this size, cut from slabs of a size that is a multiple of it.
     pub(crate) fn new(slot_size: usize, slab_size: usize) -> Slots<K> {
         let state = State { slabs: Vec::new(), available: BTreeSet::new(), free: 0, warm: 0 };
         Slots { slot_size, slab_size, warm: AtomicUsize::new(0), shared: None, state: Mutex::new(state) }
     }
 
-    /// As [`Slots::new`], of which those with this count have hardly more warm slots together than one alone.
+    /// As [`Slots::new`], with a count that several share: together they have hardly more warm slots than one
+    /// alone.
     pub(crate) fn sharing(slot_size: usize, slab_size: usize, shared: Arc<AtomicUsize>) -> Slots<K> {
         let mut slots = Slots::new(slot_size, slab_size);
         slots.shared = Some(shared);
         slots
     }
 
-    /// A slot as it was given back, with what is known of it if it is warm; or a new one, which is zeroed.
+    /// Takes a slot: one that was given back, with what is known of it if it is warm, or a new one, which is
+    /// zeroed.
     pub(crate) fn take(&self) -> io::Result<(Slot, Option<K>)> {
         self.take_from(Mapping::new)
     }
 
-    /// As [`Slots::take`], with slabs that are mapped so: then a new slot reads as what it maps.
+    /// As [`Slots::take`], with `map` to map new slabs. A new slot reads as what `map` has mapped.
     pub(crate) fn take_from(
         &self,
         map: impl FnOnce(usize) -> io::Result<Mapping>,
@@ -106,7 +109,7 @@ impl<K> Slots<K> {
         let mut state = self.lock();
         if state.available.is_empty() {
             let mapping = map(self.slab_size)?.without_huge_pages();
-            // Highest first, so that the lowest is taken first.
+            // In descending order, so that the lowest is taken first.
             let slots = (0..mapping.size() / self.slot_size).rev();
             let cold: Vec<usize> = slots.map(|i| mapping.address() + i * self.slot_size).collect();
             state.add(Slab { mapping, warm: Vec::new(), cold });
@@ -116,9 +119,10 @@ impl<K> Slots<K> {
         Ok(slot)
     }
 
-    /// Takes a slot back after `clean`, which is told whether it may leave it resident, and says what is known of it.
+    /// Takes a slot back. `clean` is told whether it may leave the slot resident, and returns what is known
+    /// of it.
     pub(crate) fn give(&self, slot: Slot, clean: impl FnOnce(bool) -> K) {
-        // Relaxed: it decides about memory only, and may be a little wrong.
+        // Relaxed: the number decides about memory only, and may be slightly wrong.
         let warm = self.warm.load(Ordering::Relaxed);
         let others = self.shared.as_ref().map_or(0, |shared| shared.load(Ordering::Relaxed));
         let stays_warm = warm < WARM && (warm < OWN_WARM || others < WARM);
@@ -130,12 +134,12 @@ impl<K> Slots<K> {
         drop(empty);
     }
 
-    /// Tells how many are warm, to those who have the lock or not.
+    /// Publishes the number of warm slots for readers without the lock.
     fn publish(&self, state: &State<K>) {
         let before = self.warm.load(Ordering::Relaxed);
         self.warm.store(state.warm, Ordering::Relaxed);
         if let Some(shared) = &self.shared {
-            // It wraps around, and back.
+            // The difference may be negative: it wraps around, and the sum wraps back.
             shared.fetch_add(state.warm.wrapping_sub(before), Ordering::Relaxed);
         }
     }
@@ -180,7 +184,7 @@ impl<K> State<K> {
         (Slot { address, offset, slab: index }, known)
     }
 
-    /// Takes a slot back; and takes out its slab of so many slots, if that is now empty and not needed.
+    /// Takes a slot back. Returns its slab, of `slots` slots, if it is now empty and not needed.
     fn give(&mut self, slot: Slot, warm: Option<K>, slots: usize) -> Option<Slab<K>> {
         let slab = self.slabs[slot.slab].as_mut().expect("a slab with a slot on loan is mapped");
         if slab.free() == 0 {
@@ -214,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_apart_and_taken_again() {
+    fn slots_do_not_overlap_and_are_reused() {
         let slots = Slots::<()>::new(SLOT, SLAB);
         let taken: Vec<Slot> = (0..100).map(|_| slots.take().unwrap().0).collect();
         let mut addresses: Vec<usize> = taken.iter().map(Slot::address).collect();
@@ -239,7 +243,7 @@ mod tests {
         assert_eq!(warm, WARM, "the rest is not to stay resident");
         assert_eq!(mapped(&slots), WARM / 16);
         assert_eq!(slots.lock().free, WARM);
-        // And taken anew.
+        // And take them again.
         let again: Vec<Slot> = (0..2 * WARM).map(|_| slots.take().unwrap().0).collect();
         assert_eq!(mapped(&slots), 2 * WARM / 16);
         again.into_iter().for_each(|slot| slots.give(slot, |_| {}));
@@ -264,7 +268,7 @@ mod tests {
     fn the_lowest_slabs_are_used_first() {
         let slots = Slots::<()>::new(SLOT, SLAB);
         let mut taken: Vec<Slot> = (0..48).map(|_| slots.take().unwrap().0).collect();
-        // One of the last slab, then one of the first are free: the first's is taken.
+        // A slot of the last slab, then one of the first are free: the first slab's is taken.
         slots.give(taken.pop().unwrap(), |_| {});
         slots.give(taken.swap_remove(0), |_| {});
         assert_eq!(slots.take().unwrap().0.slab, 0);

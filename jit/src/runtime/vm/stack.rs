@@ -1,23 +1,26 @@
 //! The stacks of processes: slots of a few large mappings, with no guard page between them.
 //!
 //! ```text
-//!  low                                                                                        high
-//!  ├────────── RESERVE ──────────┼───────────────── guest frames ────────────────┼── home ──┼ colour ┤
-//!  bottom                        limit (checked by every guest prologue)        base               top
+//!  low                                                                                         high
+//!  ├────────── RESERVE ──────────┼──────────────── guest frames ────────────────┼── store ──┼ colour ┤
+//!  bottom                        limit (checked by every guest prologue)       base                top
 //! ```
 //!
-//! The *home* of a store is at the top of the stack that its calls run on: the store itself, its instance and the vm
-//! context. A process that is resumed after a thousand others finds nothing of itself in the caches, neither its memory
-//! nor its page tables; so what it needs is in one page with the frames that it returns to. And that page is resident
-//! anyway: an idle process is the smaller by what would be allocated elsewhere. The *colour* is a distance that differs
-//! from stack to stack: without it, the same lines of all processes would be in the same few sets of a cache.
+//! At the top of the stack that a store's calls run on is the store itself, with its instance and the vm
+//! context. A process that is resumed after a thousand others finds none of its lines in the caches, nor its
+//! page tables, so what it needs shares a page with the frames that it returns to. That page is resident
+//! anyway, which makes an idle process smaller by what would be allocated elsewhere. The *colour* is a
+//! distance that differs from stack to stack: without it, the same lines of all processes would compete for
+//! the same few sets of a cache.
 //!
-//! corosensei's `Stack` contract asks for a guard page. We depart from it, because a mapping per process would
-//! stop at about 32,000 of them, and it is sound because nothing can run past the end:
-//! * every guest prologue compares the stack pointer, less its frame, with the limit, and traps;
-//! * all other frames on such a stack are trampolines, the yield stub and the routines of `libcalls`, which do
-//!   not recurse, call host functions on the worker's stack, and together fit [`RESERVE`] (a test measures it);
-//! * signal handlers run on a stack of their own.
+//! corosensei's `Stack` contract asks for a guard page. There is none, because a mapping per process would
+//! limit a host to about 32,000 processes. It is sound because nothing can run past the end:
+//!
+//! * Every guest prologue compares the stack pointer, less its frame, with the limit, and traps.
+//! * All other frames on such a stack are trampolines, the yield stub and the routines of `libcalls`. These
+//!   do not recurse, call host functions on the worker's stack, and together fit [`RESERVE`] (a test measures
+//!   it).
+//! * Signal handlers run on a stack of their own.
 
 use std::alloc::Layout;
 use std::collections::BTreeMap;
@@ -31,7 +34,7 @@ use super::slots::{Slot, Slots};
 use crate::runtime::perf::placement::{IN_STACK_STORE, LINE, MAX_COLOUR, USED_BY_STORE, colour};
 use crate::runtime::sys::page_size;
 
-/// Bytes beneath the limit for frames that do not check it.
+/// Bytes below the limit, for frames that do not check it.
 pub(crate) const RESERVE: usize = 16 << 10;
 
 /// Bytes at the top that stay resident in a free stack.
@@ -40,61 +43,63 @@ const KEPT: usize = 16 << 10;
 /// Bytes of a mapping that stacks are cut from.
 const SLAB_SIZE: usize = if cfg!(miri) { 1 << 20 } else { 64 << 20 };
 
-/// Bytes of a stack at least.
+/// The smallest size of a stack.
 const MIN_SIZE: usize = 4 * RESERVE;
 
-/// Bytes for what is above the first guest frame: the coroutine's own and the entry trampoline's.
+/// Bytes above the first guest frame: the coroutine's own frame and the entry trampoline's.
 const ENTRY: usize = 1 << 10;
 
-/// Bytes at the top that guest frames never get, used or not: a guest has the same depth on every stack.
+/// Bytes at the top that guest frames never use, whether the store does or not: a guest has the same depth on
+/// every stack.
 const SPARE: usize = IN_STACK_STORE + MAX_COLOUR;
 
-/// All stacks of an engine: a pool for the size that most have, and one for each of the others, which are powers of two.
+/// The stacks of an engine: a pool of the default size, and one for each other size that was asked for, which
+/// are powers of two.
 #[derive(Debug)]
 pub(crate) struct Stacks {
-    usual: Arc<StackPool>,
+    default: Arc<StackPool>,
     max_size: usize,
     others: Mutex<BTreeMap<usize, Arc<StackPool>>>,
 }
 
 impl Stacks {
-    /// Stacks of this size, and others up to that one.
+    /// Creates stacks of the default size `size`, and of other sizes up to `max_size`.
     pub(crate) fn new(size: usize, max_size: usize) -> Stacks {
         let size = size.max(MIN_SIZE).next_multiple_of(page_size());
         let max_size = max_size.max(size).next_multiple_of(page_size());
-        Stacks { usual: Arc::new(StackPool::new(size)), max_size, others: Mutex::default() }
+        Stacks { default: Arc::new(StackPool::new(size)), max_size, others: Mutex::default() }
     }
 
-    /// Those that most have.
-    pub(crate) fn usual(&self) -> &Arc<StackPool> {
-        &self.usual
+    /// Returns the pool of the default size.
+    pub(crate) fn default_pool(&self) -> &Arc<StackPool> {
+        &self.default
     }
 
-    /// Whether the usual ones have exactly this size.
+    /// Whether the default size is exactly this one.
     pub(crate) fn is_default(&self, size: usize) -> bool {
-        size == self.usual.size
+        size == self.default.size
     }
 
-    /// Those of at least this size, as far as there are any so large; `None` for the usual ones.
+    /// Returns the pool of stacks of at least this size, or of the largest; `None` for the default pool.
     pub(crate) fn of_size(&self, size: usize) -> Option<Arc<StackPool>> {
-        if size == self.usual.size {
+        if size == self.default.size {
             return None;
         }
         let size = size.clamp(MIN_SIZE, self.max_size).next_power_of_two().min(self.max_size);
-        if size == self.usual.size {
+        if size == self.default.size {
             return None;
         }
         let mut others = self.others.lock().expect("no panic while it is held");
         Some(others.entry(size).or_insert_with(|| Arc::new(StackPool::new(size))).clone())
     }
 
-    /// Bytes that a frame may have on the largest stack.
+    /// Returns the size that a frame may have on the largest stack.
     pub(crate) fn max_frame(&self) -> u32 {
         u32::try_from(self.max_size - RESERVE - SPARE - ENTRY).unwrap_or(u32::MAX)
     }
 }
 
-/// All stacks of one size.
+/// The stacks of one size.
 #[derive(Debug)]
 pub(crate) struct StackPool {
     size: usize,
@@ -102,13 +107,13 @@ pub(crate) struct StackPool {
 }
 
 impl StackPool {
-    /// A pool of stacks of this size, a multiple of the page size above [`RESERVE`].
+    /// Creates a pool of stacks of this size, a multiple of the page size larger than [`RESERVE`].
     pub(crate) fn new(size: usize) -> StackPool {
         let slab = SLAB_SIZE.max(size);
         StackPool { size, slots: Slots::new(size, slab - slab % size) }
     }
 
-    /// A stack whose content is unspecified: guest code never reads what it has not written.
+    /// Takes a stack with unspecified content: guest code never reads what it has not written.
     pub(crate) fn take(self: &Arc<Self>) -> io::Result<PooledStack> {
         let (slot, _) = self.slots.take()?;
         forget_frames(slot.address(), self.size);
@@ -117,9 +122,9 @@ impl StackPool {
     }
 }
 
-/// Makes a stack, which nothing runs on, fit for its next user. Under AddressSanitizer, frames mark what lies around their
-/// variables and take the marks away when they return. Those of an activation that traps or is dropped do not return, and
-/// the next user would stumble over their marks.
+/// Prepares a stack, on which nothing runs, for its next user. Under AddressSanitizer, a frame poisons the
+/// memory around its variables, and unpoisons it when it returns. Frames of an activation that traps or is
+/// dropped do not return, so the next user would be reported for their poison.
 fn forget_frames(bottom: usize, size: usize) {
     #[cfg(address_sanitizer)]
     {
@@ -127,7 +132,7 @@ fn forget_frames(bottom: usize, size: usize) {
         unsafe extern "C" {
             fn __asan_unpoison_memory_region(address: *const core::ffi::c_void, size: usize);
         }
-        // SAFETY: the stack is mapped, and its owner's.
+        // SAFETY: the stack is mapped, and belongs to the caller.
         unsafe { __asan_unpoison_memory_region(bottom as *const _, size) };
     }
     #[cfg(not(address_sanitizer))]
@@ -137,18 +142,18 @@ fn forget_frames(bottom: usize, size: usize) {
 /// A stack on loan from its pool.
 #[derive(Debug)]
 pub(crate) struct PooledStack {
-    /// Always there, but for the moment of its drop.
+    /// `None` only during drop.
     slot: Option<Slot>,
     pool: Arc<StackPool>,
-    /// Where frames begin, downwards; aligned to lines.
+    /// The address from which frames grow downwards, aligned to cache lines.
     base: usize,
-    /// The highest address of the home, and of the frames as long as there is none.
+    /// The highest address of the store, and of the frames while there is no store.
     top: usize,
 }
 
 impl PooledStack {
-    /// Room for something of the store's that stays as long as this stack is not dropped. `None` if the home is full.
-    /// Nothing may be running on the stack.
+    /// Returns room for a part of the store, which is valid until the stack is dropped; `None` if there is no
+    /// room left. Nothing may run on the stack.
     pub(crate) fn carve(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let address = self.base.checked_sub(layout.size())? & !(layout.align().max(LINE) - 1);
         if self.top - address > USED_BY_STORE {
@@ -158,18 +163,18 @@ impl PooledStack {
         NonNull::new(address as *mut u8)
     }
 
-    /// What a call runs on that leaves the stack to its owner.
+    /// Lends the stack to a call. The stack stays with its owner.
     pub(crate) fn lend(&self) -> LentStack {
         forget_frames(self.bottom(), self.base - self.bottom());
         LentStack { base: self.base(), limit: self.limit(), guest_limit: self.guest_limit() }
     }
 
-    /// Gives back what is not worth keeping; nothing may be running on the stack.
+    /// Discards deep pages that were used. Nothing may run on the stack.
     pub(crate) fn trim(&self) {
         trim(self.bottom(), self.pool.size);
     }
 
-    /// The lowest address that a guest frame may use.
+    /// Returns the lowest address that a guest frame may use.
     fn guest_limit(&self) -> usize {
         self.base - (self.pool.size - RESERVE - SPARE)
     }
@@ -179,14 +184,14 @@ impl PooledStack {
     }
 }
 
-/// Gives back what is not worth keeping of a stack that nobody uses, if it has been used deeper than that. It looks at one
-/// line only, which a frame may have stepped over: this decides about memory, not about safety.
+/// Discards the deep pages of an idle stack, if they were used. Only one cache line is checked, which a frame
+/// may have skipped: this decides about memory, not about safety.
 fn trim(bottom: usize, size: usize) {
     let line = (bottom + size - KEPT - LINE) as *const u64;
-    // SAFETY: the line is in the stack, which is mapped, and nobody runs on it.
+    // SAFETY: the line is in the stack, which is mapped, and nothing runs on it.
     let was_deep = (0..8).any(|i| unsafe { line.add(i).read() } != 0);
     if was_deep {
-        // SAFETY: the range is in the stack, beneath what anyone has a pointer to.
+        // SAFETY: the range is in the stack, below everything that a pointer leads to.
         let _ = unsafe { crate::runtime::sys::reset(bottom, size - KEPT) };
     }
 }
@@ -199,15 +204,15 @@ impl Drop for PooledStack {
             if keep {
                 trim(bottom, size);
             } else {
-                // SAFETY: it is this stack, which nobody uses any more.
+                // SAFETY: the range is this stack, which is not used any more.
                 let _ = unsafe { crate::runtime::sys::discard(bottom, size) };
             }
         });
     }
 }
 
-// SAFETY: the memory is mapped, aligned to pages, larger than the minimum and exclusively this value's. There is
-// no guard page; the head of this file says what stands in for it.
+// SAFETY: the memory is mapped, aligned to pages, larger than the minimum, and belongs to this value. There
+// is no guard page: the head of this file says what replaces it.
 unsafe impl Stack for PooledStack {
     fn base(&self) -> StackPointer {
         StackPointer::new(self.base).expect("a mapping is never at address 0")
@@ -218,7 +223,7 @@ unsafe impl Stack for PooledStack {
     }
 }
 
-/// A stack on which one call after the other runs; its owner keeps it longer than any of them.
+/// A stack on which calls run one after the other. Its owner outlives all of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LentStack {
     base: StackPointer,
@@ -226,17 +231,17 @@ pub(crate) struct LentStack {
     guest_limit: usize,
 }
 
-/// What an activation runs on.
+/// The stack of an activation.
 #[derive(Debug)]
 pub(crate) enum CallStack {
-    /// Its own, which it gives back to the pool.
+    /// The activation's own, which it gives back to the pool.
     Own(PooledStack),
-    /// Its store's.
+    /// The store's, which lies in it.
     Lent(LentStack),
 }
 
 impl CallStack {
-    /// The lowest address that a guest frame may use.
+    /// Returns the lowest address that a guest frame may use.
     pub(crate) fn guest_limit(&self) -> usize {
         match self {
             CallStack::Own(stack) => stack.guest_limit(),
@@ -245,8 +250,8 @@ impl CallStack {
     }
 }
 
-// SAFETY: either is a stack as `PooledStack` is, which exists for as long as this value is used, and which nothing else
-// runs on.
+// SAFETY: both kinds are stacks as `PooledStack` is, exist as long as this value is used, and are used by
+// nothing else.
 unsafe impl Stack for CallStack {
     fn base(&self) -> StackPointer {
         match self {
@@ -268,7 +273,7 @@ mod tests {
     use super::RESERVE;
     use crate::{Caller, Engine, EngineConfig, HostCall, Linker, Module, Progress, RawValue, Resume, Store};
 
-    /// Recurses to the end of the stack, and on each level leaves guest code by every way there is.
+    /// Recurses to the end of the stack, and on each level leaves guest code in every way there is.
     const DOWN: &str = r#"(module
         (import "lunatic::metering" "charge" (func $charge (param i32)))
         (import "h" "many" (func $many
@@ -295,20 +300,20 @@ mod tests {
 
     const PAINT: u8 = 0xa5;
 
-    /// The reserve of the store's activation, which is suspended: what is beneath the limit that guest frames keep to.
+    /// Returns the reserve of the store's suspended activation: the memory below the limit of guest frames.
     fn reserve(store: &Store<()>) -> *mut u8 {
         // SAFETY: nothing runs.
         (unsafe { store.core().as_ref() }.stack_limit - RESERVE) as *mut u8
     }
 
     fn painted(store: &Store<()>) -> usize {
-        // SAFETY: the reserve is mapped, and its activation is suspended.
+        // SAFETY: the reserve is mapped, and the activation is suspended.
         let reserve = unsafe { std::slice::from_raw_parts(reserve(store), RESERVE) };
         reserve.iter().take_while(|&&byte| byte == PAINT).count()
     }
 
-    /// The head of this file stands on it: half of the reserve is enough for all that runs there unchecked, in
-    /// the build whose frames are the largest.
+    /// The soundness of this file depends on this: half of the reserve is enough for everything that runs
+    /// there unchecked, in the build with the largest frames.
     #[test]
     #[cfg_attr(miri, ignore = "it runs native code")]
     fn what_runs_unchecked_fits_the_reserve() {

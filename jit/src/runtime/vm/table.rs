@@ -1,8 +1,9 @@
-//! Tables. An instance shares the initial content with all others of its module until it changes the table.
+//! Tables. An instance shares the initial content with all instances of its module until it changes the
+//! table.
 //!
-//! A guest may have a table of many megabytes, so nothing here copies one as a whole: [`Table::prepare`] makes the
-//! entries the table's own in steps, between which the guest's slice may end. Entries that are null take no memory
-//! until they are written: they lie in zeroed memory that nobody touches.
+//! A table may have many megabytes, so nothing here copies one as a whole. [`Table::prepare`] makes the
+//! entries the table's own in steps, between which the guest's slice may end. Null entries take no memory
+//! until they are written: they lie in zeroed memory that is never touched.
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::ops::Range;
@@ -10,25 +11,25 @@ use std::sync::Arc;
 
 use crate::environ::vm_layout::VmTable;
 
-/// Entries that a table may have, whatever it declares.
+/// The entries that a table may have, whatever maximum it declares.
 const MAX_ENTRIES: u64 = 1 << 26;
 
-/// What a table begins with, for all instances of a module.
+/// The initial content of a table, for all instances of a module.
 #[derive(Debug, Default)]
 pub(crate) struct TableImage {
     entries: Vec<u64>,
-    /// Where entries are that are not null. The others were never touched.
+    /// The range of entries that may not be null. The others were never touched.
     used: Range<usize>,
 }
 
 impl TableImage {
-    /// Entries of one value.
+    /// Creates an image with entries of one value.
     pub(crate) fn new(length: usize, value: u64) -> TableImage {
-        // Zeroed memory is not touched by this.
+        // For null entries, this allocates zeroed memory and does not touch it.
         TableImage { entries: vec![value; length], used: if value == 0 { 0..0 } else { 0..length } }
     }
 
-    /// Some of the entries, to be written.
+    /// Returns some of the entries, for writing.
     pub(crate) fn part_mut(&mut self, start: usize, count: usize) -> Option<&mut [u64]> {
         let part = start..start.checked_add(count)?;
         let entries = self.entries.get_mut(part.clone())?;
@@ -44,17 +45,17 @@ impl TableImage {
         self.entries.len()
     }
 
-    /// Bytes that it takes of the host's memory.
+    /// Returns the bytes of host memory that it takes.
     pub(crate) fn host_bytes(&self) -> usize {
         size_of_val(&self.entries[self.used.clone()])
     }
 }
 
-/// A table. Entries as described at [`VmTable`].
+/// A table. [`VmTable`] describes its entries.
 #[derive(Debug)]
 pub(crate) struct Table {
     content: Content,
-    /// Where the entries are being copied to.
+    /// The copy of the entries that is being made.
     copy: Option<Copy>,
     max_length: u64,
     descriptor: *mut VmTable,
@@ -66,38 +67,38 @@ enum Content {
     Owned(Owned),
 }
 
-/// Entries of a table's own, and null ones behind them for it to grow.
+/// Entries of the table's own, and null entries behind them to grow into.
 #[derive(Debug)]
 struct Owned {
-    /// Those from `length` on are null.
+    /// The entries from `length` on are null.
     room: Vec<u64>,
     length: usize,
 }
 
-/// Entries on their way to a larger place.
+/// A copy of the entries to a larger vector, in progress.
 #[derive(Debug)]
 struct Copy {
     to: Vec<u64>,
-    /// How many have been looked at.
+    /// The number of entries that were examined.
     done: usize,
 }
 
-/// How far [`Table::prepare`] is.
+/// The outcome of a step of [`Table::prepare`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prepared {
-    /// There is more to do; how many entries were looked at.
+    /// There is more to do; this number of entries was examined.
     More(usize),
     /// The entries are the table's own.
     Done,
-    /// There is no memory to be had.
+    /// There is not enough memory.
     NoMemory,
 }
 
 impl Table {
-    /// A table that begins with this content, described at `descriptor`.
+    /// Creates a table with this content, and describes it at `descriptor`.
     ///
     /// # Safety
-    /// The descriptor outlives the table and is written by nobody else.
+    /// The descriptor outlives the table, and is written only by it.
     pub(crate) unsafe fn new(image: Arc<TableImage>, max: Option<u64>, descriptor: *mut VmTable) -> Table {
         let max_length = max.unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
         let mut table = Table { content: Content::Shared(image), copy: None, max_length, descriptor };
@@ -105,7 +106,7 @@ impl Table {
         table
     }
 
-    /// Whether it is as it was made.
+    /// Whether it is as it was created.
     pub(crate) fn is_unchanged(&self) -> bool {
         matches!(self.content, Content::Shared(_)) && self.copy.is_none()
     }
@@ -121,12 +122,13 @@ impl Table {
         }
     }
 
-    /// The length that it has when it has grown; `None` beyond its maximum.
+    /// Returns the length after growing by `delta`; `None` beyond its maximum.
     pub(crate) fn grown(&self, delta: u64) -> Option<u64> {
         self.length().checked_add(delta).filter(|&length| length <= self.max_length)
     }
 
-    /// Takes a step towards entries of its own, with room for `length` of them: looks at no more than `most`.
+    /// Takes a step towards entries of its own, with capacity for `length` of them. Examines `most` entries
+    /// at most.
     pub(crate) fn prepare(&mut self, length: u64, most: usize) -> Prepared {
         let length = (length as usize).max(self.entries().len());
         if let Content::Owned(owned) = &self.content
@@ -155,7 +157,7 @@ impl Table {
         Prepared::Done
     }
 
-    /// The entries for writing. The table [is prepared](Table::prepare).
+    /// Returns the entries for writing. The table [is prepared](Table::prepare).
     pub(crate) fn prepared_mut(&mut self) -> &mut [u64] {
         match &mut self.content {
             Content::Owned(owned) => &mut owned.room[..owned.length],
@@ -163,7 +165,7 @@ impl Table {
         }
     }
 
-    /// The entries for writing, made its own at once.
+    /// Returns the entries for writing, and makes them its own at once.
     pub(crate) fn entries_mut(&mut self) -> &mut [u64] {
         match self.prepare(0, usize::MAX) {
             Prepared::NoMemory => handle_alloc_error(Layout::new::<u64>()),
@@ -172,7 +174,7 @@ impl Table {
         }
     }
 
-    /// Adds null entries, for which it [is prepared](Table::prepare).
+    /// Appends null entries, for which the table [is prepared](Table::prepare).
     pub(crate) fn extend(&mut self, delta: u64) {
         let Content::Owned(owned) = &mut self.content else { panic!("the table was not prepared") };
         owned.length += delta as usize;
@@ -180,8 +182,8 @@ impl Table {
         self.describe();
     }
 
-    /// Room to make for `length` entries: twice as much as there was, so that one which grows step by step is not copied
-    /// each time.
+    /// Returns the capacity for `length` entries: at least twice the present one, so that a table that grows
+    /// step by step is not copied each time.
     fn capacity(&self, length: usize) -> usize {
         match &self.content {
             Content::Owned(owned) => length.max((2 * owned.room.len()).min(self.max_length as usize)),
@@ -189,7 +191,7 @@ impl Table {
         }
     }
 
-    /// Where entries are that may not be null.
+    /// Returns the range of entries that may not be null.
     fn used(&self) -> Range<usize> {
         match &self.content {
             Content::Shared(image) => image.used.clone(),
@@ -200,34 +202,35 @@ impl Table {
     fn describe(&mut self) {
         let entries = self.entries();
         let (base, length) = (entries.as_ptr(), entries.len() as u64);
-        // SAFETY: the descriptor is valid and ours by the contract of `new`.
+        // SAFETY: by the contract of `new`, the descriptor is valid and written only here.
         unsafe { self.descriptor.write(VmTable { base, length }) };
     }
 }
 
 impl Copy {
-    /// To a place with room for `capacity` entries; `None` without memory.
+    /// Begins a copy to a vector with this capacity; `None` without memory.
     fn new(capacity: usize) -> Option<Copy> {
         Some(Copy { to: zeroed(capacity)?, done: 0 })
     }
 }
 
-/// Null entries. Where there are many, their memory is not touched.
+/// Returns null entries. If there are many, their memory is not touched.
 fn zeroed(length: usize) -> Option<Vec<u64>> {
     if length == 0 {
         return Some(Vec::new());
     }
     let layout = Layout::array::<u64>(length).ok()?;
-    // SAFETY: the layout is not empty. A vector of this length and capacity has this layout, and all bits zero are numbers.
+    // SAFETY: the layout is not empty. A vector of this length and capacity has this layout, and all bits
+    // zero is a valid number.
     unsafe {
         let address = alloc_zeroed(layout).cast::<u64>();
         (!address.is_null()).then(|| Vec::from_raw_parts(address, length, length))
     }
 }
 
-/// Copies entries to where null ones are, but for those that are null: these are not touched.
+/// Copies the entries that are not null over null entries. The others are not touched.
 fn copy_written(from: &[u64], to: &mut [u64]) {
-    /// Entries of a page of memory.
+    /// The entries in a page of memory.
     const PART: usize = 512;
     for (from, to) in from.chunks(PART).zip(to.chunks_mut(PART)) {
         if from.iter().any(|&entry| entry != 0) {
@@ -273,7 +276,7 @@ mod tests {
         assert_eq!(prepare(&mut table, 0, 1000), 1, "the entries from 100 to 1505 are two steps");
         assert!(table.entries() == expected);
         assert_eq!(descriptor.base, table.entries().as_ptr());
-        // Grown by one, it has room for twice as many.
+        // After growing by one, it has capacity for twice as many.
         assert_eq!(table.grown(10_001), None);
         assert_eq!(table.grown(1), Some(10_001));
         assert_eq!(prepare(&mut table, 10_001, 1000), 10);
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_nulls_is_no_work() {
+    fn a_table_of_nulls_is_not_copied() {
         let image = TableImage::new(1 << 20, 0);
         assert_eq!(image.host_bytes(), 0);
         let (mut table, _descriptor) = table(image, None);

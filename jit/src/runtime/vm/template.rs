@@ -1,9 +1,9 @@
-//! What the instances of a linked module start from, computed once.
+//! The initial state of a linked module's instances, computed once.
 //!
-//! A linked module imports host functions only, so nothing of its initial state depends on the instance: its
-//! globals are numbers, its tables hold the shared function records, its data lies at fixed places. A table's
-//! image is shared until the instance changes it, and so is data that is worth it ([`image`](super::image)); the rest is
-//! copied.
+//! A linked module imports only host functions, so its initial state does not depend on the instance: its
+//! globals are numbers, its tables hold the shared function records, and its data lies at fixed addresses. A
+//! table's image is shared until the instance changes the table. So is larger data ([`image`](super::image));
+//! the rest is copied.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -21,17 +21,17 @@ use crate::runtime::error::TrapKind;
 pub(crate) struct Template {
     pub(crate) globals: Vec<RawValue>,
     pub(crate) tables: Vec<Arc<TableImage>>,
-    /// Memory, offset, and where in the module's data.
+    /// The memory, the offset in the memory, and the range of the module's data.
     pub(crate) data: Vec<(u32, u64, Range<usize>)>,
-    /// Entries of all tables.
+    /// The entries of all tables.
     pub(crate) table_entries: u64,
-    /// Bytes of all memories.
+    /// The bytes of all memories.
     pub(crate) memory_bytes: u64,
-    /// Made for the first instance that could have it.
+    /// Created for the first instance that can use it.
     image: OnceLock<Option<Arc<MemoryImage>>>,
 }
 
-/// Constant expressions over a module's own globals and records.
+/// Evaluates constant expressions over the module's globals and records.
 struct Scope<'a> {
     globals: &'a [RawValue],
     records: &'a [VmFuncRef],
@@ -48,12 +48,12 @@ impl ConstScope for Scope<'_> {
 }
 
 impl Template {
-    /// The initial state, or the trap that every instantiation ends in.
+    /// Computes the initial state, or the trap with which every instantiation ends.
     pub(crate) fn new(info: &ModuleInfo, records: &[VmFuncRef]) -> Result<Template, TrapKind> {
         let mut globals = Vec::with_capacity(info.globals.len());
         for global in &info.globals {
             let scope = Scope { globals: &globals, records };
-            // Only the reserved counter is imported; its cell is never read.
+            // Only the reserved counter is imported. Its cell is never read.
             globals.push(global.init.as_ref().map_or(RawValue::default(), |init| init.evaluate(&scope)));
         }
         let scope = Scope { globals: &globals, records };
@@ -73,14 +73,14 @@ impl Template {
         })
     }
 
-    /// Bytes of the host's memory that it takes, without the image of the memory.
+    /// Returns the bytes of host memory that it takes, without the memory's image.
     pub(crate) fn host_bytes(&self) -> usize {
         size_of_val(&*self.globals)
             + size_of_val(&*self.data)
             + self.tables.iter().map(|table| table.host_bytes()).sum::<usize>()
     }
 
-    /// What the one memory of pooled instances begins with, if that is not copied.
+    /// Returns the image for the only memory of pooled instances, if its data is not copied.
     pub(crate) fn image(&self, info: &ModuleInfo, pool: &MemoryPool) -> Option<&Arc<MemoryImage>> {
         let make = || {
             let [memory] = info.memories[..] else { return None };

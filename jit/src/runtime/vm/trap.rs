@@ -1,14 +1,19 @@
-//! From a hardware fault in guest code to a typed trap.
+//! Converts hardware faults in guest code to traps.
 //!
-//! Guest code traps by executing an instruction that faults (an illegal one, a division, or an access beyond a
-//! memory). A fault counts as the guest's only if all of this holds: a store is running on this thread, the stack
-//! pointer lies on its activation's stack, the pc is at a recorded trap of one of its modules, and an access was to
-//! the guarded part of one of the store's reserved memories, or (where untrusted code has its address replaced) to
-//! the first page. Everything else is a bug of ours or the host's and goes to whoever handled the signal before: it
-//! ends the runtime.
+//! Guest code traps by executing an instruction that faults: an illegal one, a division, or an access beyond
+//! a memory. A fault counts as the guest's only if all of these conditions hold:
+//!
+//! * A store is running on this thread.
+//! * The stack pointer lies on its activation's stack.
+//! * The program counter is at a recorded trap of one of its modules.
+//! * If the fault is an access, its address is in the guarded part of one of the store's reserved memories,
+//!   or (where untrusted code has its address replaced) in the first page.
+//!
+//! Any other fault is a bug of this engine or of the host. It goes to the previous signal handler, and ends
+//! the process.
 //!
 //! The code here runs in a signal handler: it allocates nothing and takes no lock. What it reads, the store's
-//! instances and their modules' maps, does not change while the store runs.
+//! instances and their modules' tables, does not change while the store runs.
 
 use std::cell::Cell;
 use std::ptr;
@@ -18,21 +23,21 @@ use super::instance::{InstanceData, StoreCore};
 use crate::environ::trap_code::TrapCode;
 use crate::runtime::sys::fault_handler::FaultContext;
 
-/// The page that no system maps, where untrusted code's accesses outside of its memory go.
+/// The first page, which no system maps. Accesses of untrusted code outside of its memory go there.
 const NULL_PAGE: usize = 4 << 10;
 
-/// Frames that a backtrace keeps.
+/// The frames that a backtrace keeps.
 const MAX_FRAMES: usize = 64;
 
 thread_local! {
-    /// The store that runs on this thread. Const-initialised and without a destructor, so that a signal handler
-    /// may read it.
+    /// The store that runs on this thread. Initialised by a constant and without a destructor, so that a
+    /// signal handler may read it.
     static CURRENT: Cell<*const StoreCore> = const { Cell::new(ptr::null()) };
-    /// The fault that the handler has taken, until the thread gets to it: right after. As above.
+    /// The fault that the handler has recorded, until the thread takes it, right after. As above.
     static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
 }
 
-/// The fault that has just ended this thread's activation.
+/// Takes the fault that has just ended this thread's activation.
 pub(crate) fn take_fault() -> Option<Fault> {
     FAULT.take()
 }
@@ -46,14 +51,14 @@ pub(crate) fn with_current<R>(core: *const StoreCore, f: impl FnOnce() -> R) -> 
     result
 }
 
-/// What is known of a trap before it is reported.
+/// A trap that was recorded but not reported yet.
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) code: TrapCode,
     pub(crate) pcs: Pcs,
 }
 
-/// Code addresses of a stack, innermost first: the first is exact, the others are return addresses.
+/// Code addresses of a stack, innermost first. The first is exact, the others are return addresses.
 #[derive(Debug)]
 pub(crate) struct Pcs {
     addresses: [usize; MAX_FRAMES],
@@ -61,16 +66,16 @@ pub(crate) struct Pcs {
 }
 
 impl Pcs {
-    /// The addresses found by following the frame pointers from `frame`, after an exact one if there is one.
+    /// Follows the frame pointers from `frame`, after an exact address if there is one.
     ///
     /// # Safety
-    /// `stack` is the whole of a stack that is not running, or whose running part is beneath `frame`.
+    /// `stack` is the whole of a stack that is not running, or whose running part is below `frame`.
     pub(crate) unsafe fn walk(pc: Option<usize>, mut frame: usize, stack: std::ops::Range<usize>) -> Pcs {
         let mut pcs = Pcs { addresses: [0; MAX_FRAMES], count: 0 };
-        // The first entry is always the exact one; 0 is in no module.
+        // The first entry is always the exact one. 0 is in no module.
         pcs.push(pc.unwrap_or(0));
         while stack.contains(&frame) && stack.contains(&(frame + 15)) && frame.is_multiple_of(8) {
-            // SAFETY: both words are on the stack, by the check above.
+            // SAFETY: both words are on the stack, by the condition of the loop.
             let (next, return_address) =
                 unsafe { ((frame as *const usize).read(), (frame as *const usize).add(1).read()) };
             if !pcs.push(return_address) || next <= frame {
@@ -89,14 +94,15 @@ impl Pcs {
         self.count < MAX_FRAMES
     }
 
-    /// The addresses, each inside the instruction that it belongs to.
+    /// Returns the addresses, each inside of the instruction that it belongs to.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
         let exact = self.addresses[..self.count].iter().take(1).copied();
         exact.chain(self.addresses[..self.count].iter().skip(1).map(|address| address.wrapping_sub(1)))
     }
 }
 
-/// Takes a fault if it is the guest's: records it, and returns how the context goes on.
+/// Handles a fault if it is the guest's: records it, and returns the registers with which the thread
+/// continues.
 pub(crate) fn handle(at: FaultContext) -> Option<corosensei::trap::TrapHandlerRegs> {
     let FaultContext { pc, sp, frame, access } = at;
     // SAFETY: set by `with_current`, whose caller keeps the store alive; null otherwise.
@@ -115,7 +121,7 @@ pub(crate) fn handle(at: FaultContext) -> Option<corosensei::trap::TrapHandlerRe
             return None;
         }
     }
-    // SAFETY: the stack is this activation's, stopped at the fault.
+    // SAFETY: the stack belongs to this activation, which is stopped at the fault.
     let pcs = unsafe {
         Pcs::walk(Some(pc), frame, {
             let (low, high) = core.stack_range.get();
@@ -123,8 +129,8 @@ pub(crate) fn handle(at: FaultContext) -> Option<corosensei::trap::TrapHandlerRe
         })
     };
     FAULT.set(Some(Fault { code, pcs }));
-    // SAFETY: the fault is in guest code on the coroutine's stack, all of whose frames own nothing; the caller
-    // updates the context.
+    // SAFETY: the fault is in guest code on the coroutine's stack, and no value in its frames needs to be
+    // dropped. The caller updates the interrupted context.
     Some(unsafe { handler.setup_trap_handler(|| Leave::Faulted) })
 }
 

@@ -1,9 +1,9 @@
 //! Bulk operations on memories.
 //!
-//! Programs copy and fill a few dozen bytes far more often than a few thousand, and then a routine that finds its
-//! memories takes longer than the bytes do. So what is inside and not longer than [`CHUNK`] goes straight to the C
-//! library's routine, and is charged for behind it like any work; all else goes to ours, which traps, or charges for
-//! each chunk.
+//! Programs copy and fill a few dozen bytes far more often than a few thousand, and then finding the memories
+//! in a routine takes longer than the bytes. So a range that is inside of its memories and not longer than
+//! [`CHUNK`] goes straight to the C library's routine, and is charged for afterwards like any work. Other
+//! ranges go to routines of the runtime, which trap, or charge for each chunk.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, TrapCode, Value};
@@ -49,7 +49,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
     true
 }
 
-/// One routine for what is inside and short, the other for all else.
+/// Calls one routine for short ranges that are inside, and another for all others.
 fn short_or_long(
     t: &mut FunctionTranslator<'_, '_>,
     count: Value,

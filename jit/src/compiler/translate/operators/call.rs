@@ -1,4 +1,4 @@
-//! Calls and tail calls: direct, through an import, through a table.
+//! Calls and tail calls: direct, of imports, and through tables.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, SigRef, Value, types};
@@ -39,7 +39,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
     true
 }
 
-/// What is called, and how many parameters it has.
+/// The function that is called, and the number of its parameters.
 struct Callee {
     code: Code,
     params: usize,
@@ -48,7 +48,7 @@ struct Callee {
 enum Code {
     /// A function of this module, in this instance's context.
     Direct(FuncRef),
-    /// What a record leads to.
+    /// The function of a record.
     Indirect { signature: SigRef, code: Value, context: Value },
 }
 
@@ -72,7 +72,7 @@ fn function(t: &mut FunctionTranslator<'_, '_>, function: u32) -> Callee {
     behind_record(t, record, info.functions[function as usize])
 }
 
-/// The function that a table entry refers to, or a trap.
+/// Loads the function that a table entry refers to, or traps.
 fn table_entry(t: &mut FunctionTranslator<'_, '_>, type_index: u32, table: u32) -> Callee {
     let index = t.stacks.pop();
     let index = t.builder.ins().uextend(types::I64, index);
@@ -107,9 +107,9 @@ fn call(t: &mut FunctionTranslator<'_, '_>, callee: Callee) {
     t.after_call(call, callee.params);
 }
 
-/// A call that takes the place of its caller: the frame is gone before the callee begins, and what the callee
-/// returns goes to the caller's caller, the counter of reductions with it. A host function may be called so too: its
-/// trampoline is a guest function.
+/// A tail call: the frame of the caller is gone before the callee begins, and what the callee returns goes to
+/// the caller's caller, including the counter of reductions. A host function may be called so too, because
+/// its trampoline is a guest function.
 fn return_call(t: &mut FunctionTranslator<'_, '_>, callee: Callee) {
     match callee.code {
         Code::Direct(function) => {
@@ -124,7 +124,7 @@ fn return_call(t: &mut FunctionTranslator<'_, '_>, callee: Callee) {
     t.stacks.unreachable = true;
 }
 
-/// Loads a table entry, or traps if the (64-bit) index is outside.
+/// Loads a table entry, or traps if the 64-bit index is outside.
 pub(super) fn checked_entry(
     t: &mut FunctionTranslator<'_, '_>,
     table: u32,
@@ -140,7 +140,7 @@ pub(super) fn checked_entry(
     let base = t.builder.ins().load(types::I64, flags, descriptor, at + VmTable::BASE);
     let scaled = t.builder.ins().ishl_imm_u(index, 3);
     let address = t.builder.ins().iadd(base, scaled);
-    // Nor may a mispredicted check lead to an entry behind the table, and to a call of what it happens to be.
+    // A mispredicted check must not lead to an entry behind the table, and to a call of what it contains.
     let null = t.builder.ins().iconst(types::I64, 0);
     let address = t.builder.ins().select_spectre_guard(beyond, null, address);
     t.builder.ins().load(types::I64, trusted(t.environment.regions.table), address, 0)

@@ -43,7 +43,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
     true
 }
 
-/// Parameter and result types of a construct.
+/// Returns the parameter and result types of a construct.
 fn block_types(t: &FunctionTranslator<'_, '_>, ty: BlockType) -> (Vec<ValType>, Vec<ValType>) {
     match ty {
         BlockType::Empty => (vec![], vec![]),
@@ -173,8 +173,8 @@ fn branch_if(t: &mut FunctionTranslator<'_, '_>, depth: u32) {
     t.builder.switch_to_block(next);
 }
 
-/// Targets that take values get a block of their own that passes them on, once for each depth: in the table they
-/// would be repeated for each of up to millions of entries.
+/// Targets that take values get a block of their own that passes them on, one for each depth: in the table,
+/// the values would be repeated for each of up to millions of entries.
 fn branch_table(t: &mut FunctionTranslator<'_, '_>, targets: &BrTable<'_>) {
     let selector: Value = t.stacks.pop();
     let arity = t.stacks.frame(targets.default()).branch_arity();
@@ -199,7 +199,7 @@ fn branch_table(t: &mut FunctionTranslator<'_, '_>, targets: &BrTable<'_>) {
     t.stacks.unreachable = true;
 }
 
-/// The same module gives the same code.
+/// Sorts the blocks, so that the same module gives the same code.
 fn in_order(sides: HashMap<u32, Block>) -> Vec<(u32, Block)> {
     let mut sides: Vec<_> = sides.into_iter().collect();
     sides.sort_unstable_by_key(|side| side.0);

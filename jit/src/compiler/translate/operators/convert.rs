@@ -47,7 +47,7 @@ fn convert(t: &mut FunctionTranslator<'_, '_>, op: impl FnOnce(FuncInstBuilder<'
     t.stacks.push(result);
 }
 
-/// Sign-extends the lowest bits of an integer to all of it.
+/// Sign-extends the lowest bits of an integer to its full width.
 fn extend(t: &mut FunctionTranslator<'_, '_>, from: Type, to: Type) {
     let value = t.stacks.pop();
     let low = t.builder.ins().ireduce(from, value);

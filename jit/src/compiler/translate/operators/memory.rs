@@ -1,4 +1,4 @@
-//! Loads, stores, sizes. Addresses come from `bounds` and nowhere else.
+//! Loads, stores and sizes of memories. All addresses come from `bounds`.
 
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Opcode, TrapCode, Type, Value, types};
 use wasmparser::{MemArg, Operator};
@@ -47,7 +47,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
     true
 }
 
-/// Flags of a checked access: any alignment, little-endian whatever the machine.
+/// Returns the flags of a checked access: of any alignment, and little-endian on every machine.
 pub(super) fn flags(t: &FunctionTranslator<'_, '_>, at: &Checked) -> MemFlagsData {
     let flags = MemFlagsData::new()
         .with_endianness(cranelift_codegen::ir::Endianness::Little)

@@ -1,7 +1,7 @@
-//! WebAssembly's operators, a family a file.
+//! The operators of WebAssembly, a file for each family.
 //!
-//! Each family says whether an operator is its own. Control operators are looked at even in unreachable code,
-//! where only their nesting counts; all others are skipped there.
+//! Each family decides whether an operator belongs to it. In unreachable code, control operators are read for
+//! their nesting, and all others are skipped.
 
 mod bulk;
 mod call;

@@ -1,5 +1,5 @@
-//! References and tables. Reading an entry is inline; whatever changes a table is a routine, because the first
-//! change gives the instance a copy of its own of what it has shared so far.
+//! References and tables. Reading an entry is inline. Everything that changes a table is a routine, because
+//! the first change gives the instance a copy of what it has shared so far.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
@@ -42,7 +42,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
             let place = t.environment.module.offsets.table(table);
             let (descriptor, at) = t.environment.locate(&mut t.builder, place);
             let flags = trusted(t.environment.regions.context);
-            // A table's length is below 2³²: its lower half is all of it.
+            // The length of a table is below 2³², so its lower half is all of it.
             let length = t.builder.ins().load(types::I64, flags, descriptor, at + VmTable::LENGTH);
             let length = t.builder.ins().ireduce(types::I32, length);
             t.stacks.push(length);

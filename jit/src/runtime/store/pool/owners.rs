@@ -1,8 +1,8 @@
-//! Random owners of memories on several threads: each of them has to find its memory as the module says.
+//! Random owners of memories on several threads: each has to find its memory as the module declares it.
 //!
-//! A step takes a store, runs in one, or drops one, on a thread that the seed decides. The steps follow each other, so
-//! a seed is the same history every time but for the faults that the system adds. The test plants the fault that it is
-//! to find, and has to find it.
+//! A step takes a store, runs in one, or drops one, on a thread that the seed decides. Steps run one after
+//! the other, so a seed always gives the same history, except for the page faults that the system adds. A
+//! second test plants the fault that this one is to find, and checks that it is found.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,12 +18,12 @@ use crate::{
 const PAGE: u64 = 4096;
 const THREADS: usize = 3;
 const STEPS: usize = 4000;
-/// Steps in which mostly the same threads take and drop.
+/// Steps during which mostly the same threads take and drop stores.
 const PHASE: usize = 200;
-/// Stores that are in use at a time, at most.
+/// The stores in use at a time, at most.
 const MAX_USED: usize = 40;
 
-/// What a guest is like.
+/// A kind of guest.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     name: &'static str,
@@ -34,8 +34,8 @@ struct Kind {
     memories: u32,
     /// The system's pages of the first memory that begin with data.
     data: (u64, u64),
-    /// Whether its stores are used again without being taken apart.
-    is_spared: bool,
+    /// Whether its stores are recycled.
+    is_recycled: bool,
 }
 
 const KINDS: [Kind; 7] = {
@@ -46,7 +46,7 @@ const KINDS: [Kind; 7] = {
         pages: 9,
         memories: 1,
         data: (0, 0),
-        is_spared: true,
+        is_recycled: true,
     };
     [
         POOLED,
@@ -55,7 +55,7 @@ const KINDS: [Kind; 7] = {
         Kind { name: "with copied data", data: (3, 4), ..POOLED },
         Kind { name: "two memories", memories: 2, ..POOLED },
         Kind { name: "large", pages: 40, ..POOLED },
-        Kind { name: "reserved", layout: MemoryLayout::Reserved, is_spared: false, ..POOLED },
+        Kind { name: "reserved", layout: MemoryLayout::Reserved, is_recycled: false, ..POOLED },
     ]
 };
 
@@ -118,7 +118,7 @@ impl Owner {
         self.call("get", memory, &[Value::I32((page * PAGE) as i32)])[0]
     }
 
-    /// Identifies its memories: the store is used again with them.
+    /// Identifies its memories: a recycled store has the same ones.
     fn address(&mut self) -> usize {
         self.store.core().as_ptr().addr()
     }
@@ -135,7 +135,7 @@ impl Random {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread that does what it is given, so that it has a history.
+/// A thread that runs jobs, so that it has a history.
 struct Helper(Sender<Job>);
 
 impl Helper {
@@ -153,13 +153,13 @@ impl Helper {
     }
 }
 
-/// How often an owner found what an earlier one had written.
+/// Returns how often an owner found what an earlier one had written.
 fn leaks(engine: &Engine, kind: Kind, seed: u64) -> usize {
     let linked = kind.linked(engine);
     let helpers: [Helper; THREADS] = std::array::from_fn(|_| Helper::new());
     let mut random = Random(seed);
     let mut used: Vec<Owner> = Vec::new();
-    // What was written lately in a store, where something could be left. To look at other pages would make them
+    // The pages that were written recently, where data could remain. Reading other pages would make them
     // resident.
     let mut written_in: HashMap<usize, Vec<Page>> = HashMap::new();
     let mut found = 0;
@@ -179,7 +179,7 @@ fn leaks(engine: &Engine, kind: Kind, seed: u64) -> usize {
             let mut owner = takes.run(move || Owner::take(&module));
             let written = written_in.entry(owner.address()).or_default();
             let looks_at = if random.below(4) == 0 { Vec::new() } else { std::mem::take(written) };
-            // Most owners touch the same pages, so their pages are known without asking.
+            // Most owners touch the same pages, so that these are known without asking the system.
             let mut writes = vec![(0, 3), (kind.memories - 1, 4)];
             if random.below(8) == 0 {
                 writes.push((random.below(kind.memories.into()) as u32, random.below(kind.pages * 16)));
@@ -200,7 +200,7 @@ fn leaks(engine: &Engine, kind: Kind, seed: u64) -> usize {
                 writes.into_iter().for_each(|page| owner.put(page));
                 (owner, leaks)
             };
-            // It runs where it was taken, or somewhere else.
+            // It runs where it was taken, or on another thread.
             let runs = if random.below(16) == 0 { drops } else { takes };
             let (owner, leaks) = runs.run(work);
             found += leaks;
@@ -219,7 +219,7 @@ fn engine() -> Engine {
 
 #[test]
 #[cfg_attr(miri, ignore = "it runs native code")]
-fn owners_on_several_threads_find_their_memories_new() {
+fn owners_on_several_threads_get_new_memories() {
     let engine = engine();
     for kind in KINDS {
         for seed in 0..4 {
@@ -228,15 +228,15 @@ fn owners_on_several_threads_find_their_memories_new() {
     }
 }
 
-/// The control: with a watch that begins too early, the histories of the test above find what is left.
+/// The control: with a watch that begins too early, the histories of the test above find remaining data.
 #[test]
 #[cfg_attr(miri, ignore = "it runs native code")]
 #[cfg_attr(any(not(target_os = "linux"), feature = "plain"), ignore = "no pages are remembered")]
-fn a_watch_of_the_thread_that_renews_is_found_out() {
+fn watching_the_renewing_thread_is_detected() {
     let engine = engine();
     engine.memories().watches_too_early.store(true, Ordering::Relaxed);
     for kind in KINDS {
         let found: usize = (0..4).map(|seed| leaks(&engine, kind, seed)).sum();
-        assert_eq!(found > 0, kind.is_spared, "{}: {found} times", kind.name);
+        assert_eq!(found > 0, kind.is_recycled, "{}: {found} times", kind.name);
     }
 }

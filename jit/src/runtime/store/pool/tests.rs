@@ -30,7 +30,7 @@ fn addresses(stores: &[Store<()>]) -> Vec<usize> {
     addresses
 }
 
-/// What all shelves have, and how much room they have for it.
+/// Returns the instances in all shards, and the capacity of these.
 fn kept(linked: &Linked<()>) -> (usize, usize) {
     linked.inner.free_list.0.iter().fold((0, 0), |(instances, capacity), shard| {
         let content = shard.lock();
@@ -43,14 +43,14 @@ fn left(engine: &Engine) -> usize {
 }
 
 #[test]
-fn who_ends_is_followed_by_the_next() {
+fn the_next_store_takes_the_pooled_instance() {
     let engine = engine();
     let linked = linked(&engine);
     let first = stores(&linked, 3 * BATCH + 1);
     let seen = addresses(&first);
     drop(first);
     assert_eq!(kept(&linked).0, 3 * BATCH + 1);
-    // A batch at a time is made new: the first when the second is there as well, or when they are needed.
+    // A batch is renewed at a time: the first when the second is complete, or when instances are needed.
     let shard = linked.inner.free_list.of_this_thread();
     let have = |content: MutexGuard<'_, Content<()>>| (content.new.len(), content.used.len());
     assert_eq!(have(shard.lock()), (2 * BATCH, BATCH + 1));
@@ -65,7 +65,7 @@ fn who_ends_is_followed_by_the_next() {
 #[test]
 #[cfg_attr(miri, ignore = "it runs native code")]
 #[cfg_attr(feature = "plain", ignore = "no store lies in its stack")]
-fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
+fn an_instance_that_outgrew_its_slot_is_not_kept_and_its_stack_is_free() {
     let engine = engine();
     let wasm = wat::parse_str(
         r#"(module (memory 1)
@@ -78,21 +78,21 @@ fn what_has_grown_out_of_its_slot_is_not_kept_and_the_home_is_free_again() {
         let instance = instance.unwrap();
         let function = linked.module().exported_function(function).unwrap();
         store.call(instance, function, &[]).unwrap();
-        // It is dropped while a call has the home.
+        // The store is dropped while a call runs on its own stack.
         store.begin(instance, function, &[]).unwrap();
         assert!(store.inner().core.is_own_stack_lent);
         drop(store);
         assert_eq!(kept(&linked).0, spares);
         let pooled = linked.inner.free_list.of_this_thread().lock().used.pop();
         if let Some(pooled) = pooled {
-            // SAFETY: the test has it.
+            // SAFETY: the pooled instance belongs to the test.
             assert!(unsafe { !(*pooled.store.as_ptr()).core.is_own_stack_lent });
         }
     }
 }
 
 #[test]
-fn what_a_large_one_has_used_does_not_lie_around() {
+fn a_large_instance_is_renewed_when_its_store_ends() {
     let engine = engine();
     for (pages, is_new) in [(17, false), (40, true)] {
         let wasm = wat::parse_str(format!("(module (memory {pages}))")).unwrap();
@@ -104,14 +104,14 @@ fn what_a_large_one_has_used_does_not_lie_around() {
 }
 
 #[test]
-fn there_is_room_for_so_many_and_it_goes_to_who_needs_it() {
+fn capacity_is_limited_and_moves_to_the_shards_that_use_it() {
     let engine = engine();
     let (one, other) = (linked(&engine), linked(&engine));
     drop(stores(&one, MAX_POOLED + 100));
     assert_eq!((kept(&one), left(&engine)), ((MAX_POOLED, MAX_POOLED), 0));
     drop(stores(&other, 10));
     assert_eq!(kept(&other), (0, 0), "there is no room left");
-    // What is in use needs none.
+    // Stores in use take no capacity.
     let used = stores(&one, MAX_POOLED);
     assert_eq!(kept(&one), (0, 2 * STEP));
     assert_eq!(left(&engine), MAX_POOLED - 2 * STEP);
@@ -125,7 +125,7 @@ fn there_is_room_for_so_many_and_it_goes_to_who_needs_it() {
 }
 
 #[test]
-fn nothing_is_kept_for_a_module_that_is_gone() {
+fn no_instances_are_kept_for_a_dropped_module() {
     let engine = engine();
     let linked = linked(&engine);
     let running = stores(&linked, 3);
@@ -139,9 +139,10 @@ fn nothing_is_kept_for_a_module_that_is_gone() {
     assert_eq!((Arc::strong_count(&module.inner), left(&engine)), (1, MAX_POOLED));
 }
 
-/// What guests can see of it is in `tests/spares.rs`; this is what can be looked at, and interpreted, without native code.
+/// What guests can observe is tested in `tests/instance_pool.rs`. This test needs no native code, so miri can
+/// run it.
 #[test]
-fn who_is_next_finds_what_the_module_says() {
+fn the_next_store_has_the_modules_initial_state() {
     const GUEST: &str = r#"(module
         (memory (export "memory") 1) (data (i32.const 100) "data")
         (global (export "number") (mut i64) (i64.const 5))

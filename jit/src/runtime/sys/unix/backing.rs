@@ -1,4 +1,4 @@
-//! Bytes that many mappings begin with and that are in memory once: a file without a name.
+//! An anonymous file: bytes that many mappings begin with and that are in memory once.
 
 use std::fs::File;
 use std::io;
@@ -8,24 +8,24 @@ use std::ptr;
 
 use super::Mapping;
 
-/// See the module. Mappings are private: what is written to one is seen by nobody else.
+/// The content of mappings. They are private: what is written to one is not visible in another.
 #[derive(Debug)]
 pub(crate) struct Backing(File);
 
 impl Backing {
-    /// Zeroes, of which those that are neither written nor read take no memory.
+    /// Creates a file of zeroes. What is neither written nor read takes no memory.
     pub(crate) fn new(size: usize) -> io::Result<Backing> {
         let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-        // SAFETY: the name is a constant; the kernel copies it.
+        // SAFETY: the name is a constant, which the kernel copies.
         let descriptor = unsafe { libc::memfd_create(c"memory image".as_ptr(), flags) };
         if descriptor < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: it has just been made, and nobody else has it.
+        // SAFETY: the descriptor was just created, and belongs to nothing else.
         let file = File::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
         file.set_len(size as u64)?;
-        // A page of a mapping that lies behind the end would be a fault, so the end stays where it is.
-        // SAFETY: numbers only.
+        // A page of a mapping behind the end of the file would fault, so the size is sealed. SAFETY: the
+        // arguments are numbers.
         if unsafe {
             libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW)
         } != 0
@@ -35,12 +35,12 @@ impl Backing {
         Ok(Backing(file))
     }
 
-    /// Writes where no mapping has been read or written yet; what has been is seen there or not.
+    /// Writes where no mapping was read or written yet. Mappings that were may not show it.
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all_at(bytes, offset as u64)
     }
 
-    /// Maps the first so many bytes, readable and writable, and keeps what is written to itself.
+    /// Maps the first `size` bytes, readable and writable. Writes stay in the mapping.
     pub(crate) fn map(&self, size: usize) -> io::Result<Mapping> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
@@ -49,7 +49,7 @@ impl Backing {
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: it has just been mapped, and nobody else has it.
+        // SAFETY: it was just mapped, and belongs to nothing else.
         Ok(unsafe { Mapping::from_raw(address as usize, size) })
     }
 }
@@ -60,12 +60,12 @@ mod tests {
     use crate::runtime::sys::{Reset, discard, page_size, reset};
 
     fn bytes(mapping: &mut Mapping) -> &mut [u8] {
-        // SAFETY: it is mapped, and borrowed with the mapping.
+        // SAFETY: the range is mapped, and borrowed with the mapping.
         unsafe { std::slice::from_raw_parts_mut(mapping.address() as *mut u8, mapping.size()) }
     }
 
     #[test]
-    fn mappings_begin_alike_and_keep_to_themselves() {
+    fn mappings_share_content_and_keep_their_writes() {
         let page = page_size();
         let backing = Backing::new(4 * page).unwrap();
         backing.write(page, b"content").unwrap();
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_only_read_is_not_resident() {
+    fn pages_that_were_only_read_are_not_resident() {
         let page = page_size();
         let backing = Backing::new(8 * page).unwrap();
         backing.write(0, &vec![7; 4 * page]).unwrap();
@@ -90,7 +90,7 @@ mod tests {
         bytes(&mut mapping)[2 * page] = 8;
         // SAFETY: the mapping is this test's.
         let resident = unsafe { reset(mapping.address(), mapping.size()) }.resident();
-        // Where the system does not tell which pages these are, they are given back.
+        // Where the system does not report these pages, they are given back.
         let runs = resident.map(|resident| resident.runs().collect::<Vec<_>>());
         assert!(runs.is_none_or(|runs| runs == [(2 * page, page)]));
         assert!(bytes(&mut mapping)[3 * page] == 7);

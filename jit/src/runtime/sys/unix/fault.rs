@@ -1,7 +1,8 @@
-//! Synchronous faults: SIGILL, SIGFPE, SIGSEGV and SIGBUS, which is how native code traps.
+//! Synchronous faults: SIGILL, SIGFPE, SIGSEGV and SIGBUS, by which native code traps.
 //!
-//! Handlers run on an alternate stack per thread. A fault that is not the guest's goes to the previous handler,
-//! and ours stays installed where that one returns: another runtime in the same process may live by such faults.
+//! Handlers run on an alternate stack for each thread. A fault that is not the guest's goes to the previous
+//! handler. Our handler stays installed if that one returns, because another runtime in the same process may
+//! rely on such faults.
 
 use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
@@ -13,13 +14,14 @@ use crate::runtime::sys::fault_handler::{FaultContext, FaultHandler};
 
 const SIGNALS: [libc::c_int; 4] = [libc::SIGILL, libc::SIGFPE, libc::SIGSEGV, libc::SIGBUS];
 
-/// Bytes of a thread's alternate stack: a signal frame with all vector registers, and ample room for ours.
+/// The size of a thread's alternate stack: a signal frame with all vector registers, and ample room for the
+/// handler.
 const ALTERNATE_STACK: usize = 64 << 10;
 
 type Previous = [libc::sigaction; SIGNALS.len()];
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
 
-/// The function that decides about a fault.
+/// Decides about a fault.
 static HANDLER: OnceLock<FaultHandler> = OnceLock::new();
 
 /// Installs the signal handlers, once for all engines. `handler` decides about each fault.
@@ -27,8 +29,8 @@ pub(crate) fn install(handler: FaultHandler) {
     HANDLER.get_or_init(|| handler);
     PREVIOUS.get_or_init(|| {
         SIGNALS.map(|signal| {
-            // SAFETY: the structures are plain data, valid when zeroed; the handler has the type that
-            // SA_SIGINFO asks for.
+            // SAFETY: the structures are plain data, for which zeroes are valid. The handler has the type
+            // that SA_SIGINFO requires.
             unsafe {
                 let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
                 action.sa_sigaction = on_signal as *const () as usize;
@@ -46,7 +48,7 @@ pub(crate) fn install(handler: FaultHandler) {
 #[inline]
 pub(crate) fn prepare_thread() {
     thread_local! {
-        /// Has no destructor, so that looking at it is a load: this is asked whenever a guest is resumed.
+        /// Without a destructor, so that reading it is a plain load: it is read whenever a guest is resumed.
         static IS_READY: Cell<bool> = const { Cell::new(false) };
     }
     if !IS_READY.get() {
@@ -73,16 +75,17 @@ impl AlternateStack {
         let memory = Mapping::new(ALTERNATE_STACK).ok()?;
         let stack = libc::stack_t { ss_sp: memory.address() as *mut _, ss_flags: 0, ss_size: memory.size() };
         let mut previous = MaybeUninit::zeroed();
-        // SAFETY: the memory is mapped and stays so until the previous stack is back in place.
+        // SAFETY: the memory is mapped, and stays mapped until the previous stack is restored.
         let failed = unsafe { libc::sigaltstack(&stack, previous.as_mut_ptr()) } != 0;
-        // SAFETY: zeroed or filled by the call.
+        // SAFETY: zeroed before, and filled by the call.
         (!failed).then(|| AlternateStack { previous: unsafe { previous.assume_init() }, _memory: memory })
     }
 }
 
 impl Drop for AlternateStack {
     fn drop(&mut self) {
-        // SAFETY: the previous stack is the one that the thread had before; it belongs to the standard library.
+        // SAFETY: the previous stack is the one that the thread had before. It belongs to the standard
+        // library.
         unsafe {
             libc::sigaltstack(&self.previous, ptr::null_mut());
         }
@@ -90,13 +93,14 @@ impl Drop for AlternateStack {
 }
 
 /// # Safety
-/// The system alone calls it, for a signal that it is installed for.
+/// Only the system calls it, for a signal that it is installed for.
 unsafe extern "C" fn on_signal(
     signal: libc::c_int,
     information: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: with SA_SIGINFO the third argument is the interrupted context; it is not borrowed beyond this block.
+    // SAFETY: with SA_SIGINFO, the third argument is the interrupted context. It is not borrowed beyond this
+    // block.
     let redirected = unsafe {
         let context = &mut *context.cast::<libc::ucontext_t>();
         let (pc, sp, frame) = registers(context);
@@ -108,24 +112,25 @@ unsafe extern "C" fn on_signal(
         to.map(|to| redirect(context, to)).is_some()
     };
     if !redirected {
-        // SAFETY: the arguments are the ones that the system has passed.
+        // SAFETY: the arguments are those that the system has passed.
         unsafe { pass_on(signal, information, context) };
     }
 }
 
-/// Gives the signal to whoever handled it before.
+/// Passes the signal to the previous handler.
 ///
 /// # Safety
-/// The arguments are those of a handler that runs.
+/// The arguments are those of a running signal handler.
 unsafe fn pass_on(signal: libc::c_int, information: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // Not yet set while `install` is at work: the fault happens again.
+    // Not set while `install` runs: return, and the fault happens again.
     let Some(previous) = PREVIOUS.get() else { return };
     let previous = &previous[SIGNALS.iter().position(|&known| known == signal).unwrap_or(0)];
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
-            // Neither is an answer to a fault: the default action, which ends us, is. The signal is blocked while
-            // its handler runs, so one that was sent, and would not happen again, arrives when this one returns.
-            // SAFETY: the default action is always valid; both calls are async-signal-safe.
+            // Neither is a valid answer to a fault, so take the default action, which ends the process. The
+            // signal is blocked while its handler runs: a signal that was sent, and would not happen again,
+            // arrives when this handler returns. SAFETY: the default action is always valid, and both calls
+            // are async-signal-safe.
             unsafe {
                 let mut default: libc::sigaction = MaybeUninit::zeroed().assume_init();
                 default.sa_sigaction = libc::SIG_DFL;
@@ -135,11 +140,12 @@ unsafe fn pass_on(signal: libc::c_int, information: *mut libc::siginfo_t, contex
         }
         handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
             type Informed = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-            // SAFETY: with SA_SIGINFO the address is that of a handler of this type; the arguments are ours.
+            // SAFETY: with SA_SIGINFO, the address is that of a handler of this type. The arguments are our
+            // own.
             unsafe { std::mem::transmute::<usize, Informed>(handler)(signal, information, context) }
         }
         handler => {
-            // SAFETY: without SA_SIGINFO the address is that of a handler of this type.
+            // SAFETY: without SA_SIGINFO, the address is that of a handler of this type.
             unsafe { std::mem::transmute::<usize, unsafe extern "C" fn(libc::c_int)>(handler)(signal) }
         }
     }

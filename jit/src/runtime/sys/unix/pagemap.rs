@@ -1,4 +1,4 @@
-//! Which pages of a range are resident, asked of Linux (6.7 and later) with the `PAGEMAP_SCAN` ioctl.
+//! Asks Linux (6.7 and later) which pages of a range are resident, with the `PAGEMAP_SCAN` ioctl.
 //!
 //! The structures are those of the kernel's `Documentation/admin-guide/mm/pagemap.rst`.
 
@@ -36,7 +36,8 @@ struct Region {
     categories: u64,
 }
 
-/// The resident pages of a range that are this process's own, if there are at most `limit` of them, in no more runs than fit.
+/// Returns the resident pages of a range that are this process's own, if there are at most `limit` of them,
+/// in at most as many runs as fit.
 pub(super) fn resident(address: usize, size: usize, limit: usize) -> Option<Resident> {
     let mut regions = [Region::default(); MAX_RUNS];
     let (found, walked) = scan(address, size, limit as u64 + 1, &mut regions)?;
@@ -55,8 +56,8 @@ pub(super) fn resident(address: usize, size: usize, limit: usize) -> Option<Resi
     (count <= limit as u64).then_some(resident)
 }
 
-/// Calls `visit` with the address and size of every run of pages of a range that are this process's own. False if that
-/// is not known; it may have been called for some.
+/// Calls `visit` with the address and size of every run of pages of a range that are this process's own.
+/// Returns false if they are not known; `visit` may have been called for some.
 pub(crate) fn own_pages(address: usize, size: usize, mut visit: impl FnMut(usize, usize)) -> bool {
     let (mut at, end) = (address, address + size);
     let mut regions = [Region::default(); 64];
@@ -70,8 +71,8 @@ pub(crate) fn own_pages(address: usize, size: usize, mut visit: impl FnMut(usize
     true
 }
 
-/// Finds the pages of a range that are this process's own, no more than `max_pages` if that is not 0, and no more runs
-/// than there is room for. How many runs, and how far it came.
+/// Finds the pages of a range that are this process's own: at most `max_pages` if that is not 0, and at most
+/// as many runs as there are regions. Returns the number of runs, and the address up to which it has looked.
 fn scan(address: usize, size: usize, max_pages: u64, regions: &mut [Region]) -> Option<(usize, usize)> {
     let pagemap = pagemap()?;
     let anyof = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
@@ -84,7 +85,7 @@ fn scan(address: usize, size: usize, max_pages: u64, regions: &mut [Region]) -> 
         regions: regions.as_mut_ptr() as u64,
         regions_length: regions.len() as u64,
         max_pages,
-        // Not those that belong to a file and were only read.
+        // Without pages that belong to a file and were only read.
         category_inverted: PAGE_IS_FILE,
         category_mask: PAGE_IS_FILE,
         category_anyof_mask: anyof,
@@ -92,7 +93,7 @@ fn scan(address: usize, size: usize, max_pages: u64, regions: &mut [Region]) -> 
     };
     // SAFETY: the argument and the regions outlive the call, and their sizes are passed.
     let found = unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN as _, &mut argument) };
-    // What is not an error but no way ahead either would be asked for ever.
+    // Without progress, the caller would ask forever, although there is no error.
     let is_known = found >= 0 && argument.walk_end > address as u64;
     is_known.then_some((found as usize, argument.walk_end as usize))
 }

@@ -1,12 +1,12 @@
-//! Files that nobody else can have written.
+//! Files that no other user can have written.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Makes a directory for this user alone, and whatever leads to it, if it is missing. Says whether, made or found, it
-/// is the user's and writable by no one else.
+/// Creates a directory for this user alone, and its parents, if they are missing. Returns whether the
+/// directory belongs to the user and is writable by no other.
 pub(crate) fn make_directory(path: &Path) -> io::Result<bool> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
@@ -22,10 +22,10 @@ pub(crate) fn make_directory(path: &Path) -> io::Result<bool> {
     Ok(is_private(&metadata))
 }
 
-/// Opens a regular file that is this user's and writable by no one else. The directory alone does not say so: another
-/// one may have been put in its place.
+/// Opens a regular file that belongs to this user and is writable by no other. To check the directory is not
+/// enough: it may have been replaced.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    // A pipe in its place does not keep us waiting.
+    // Opening a pipe in its place must not block.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;

@@ -1,4 +1,4 @@
-//! Operators on all 128 bits, whatever the lanes.
+//! Operators on all 128 bits, independent of lanes.
 
 use cranelift_codegen::ir::types::I8X16;
 use cranelift_codegen::ir::{InstBuilder, Opcode};
@@ -25,7 +25,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
     true
 }
 
-/// Each bit of the first where the third has a one, else of the second.
+/// For each bit: the bit of the first vector if the third has a one, otherwise that of the second.
 pub(super) fn select(t: &mut FunctionTranslator<'_, '_>) {
     map3(t, I8X16, |builder, yes, no, mask| builder.ins().bitselect(mask, yes, no));
 }

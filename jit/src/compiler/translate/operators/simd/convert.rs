@@ -61,17 +61,17 @@ fn floats(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<'_>) -> bool {
     true
 }
 
-/// Two vectors of signed lanes into one of signed lanes half as wide, saturating.
+/// Narrows two vectors of signed lanes to one of signed lanes of half the width, saturating.
 fn narrow_signed(t: &mut FunctionTranslator<'_, '_>, from: Type) {
     map2(t, from, |builder, left, right| builder.ins().snarrow(left, right));
 }
 
-/// Two vectors of signed lanes into one of unsigned lanes half as wide, saturating.
+/// Narrows two vectors of signed lanes to one of unsigned lanes of half the width, saturating.
 fn narrow_unsigned(t: &mut FunctionTranslator<'_, '_>, from: Type) {
     map2(t, from, |builder, left, right| builder.ins().unarrow(left, right));
 }
 
-/// NaN becomes 0, what is out of range its nearest.
+/// NaN becomes 0, and values out of range saturate.
 pub(super) fn truncate_signed(builder: &mut FunctionBuilder<'_>, value: Value) -> Value {
     builder.ins().fcvt_to_sint_sat(I32X4, value)
 }
@@ -80,7 +80,7 @@ pub(super) fn truncate_unsigned(builder: &mut FunctionBuilder<'_>, value: Value)
     builder.ins().fcvt_to_uint_sat(I32X4, value)
 }
 
-/// Two lanes to 64 bits, then to 32 bits, saturating both times; the two upper lanes are zero.
+/// Converts two lanes to 64 bits, then to 32 bits, saturating both times. The two upper lanes are zero.
 pub(super) fn truncate_signed_with_zero(builder: &mut FunctionBuilder<'_>, value: Value) -> Value {
     let wide = builder.ins().fcvt_to_sint_sat(I64X2, value);
     let zero = zero(builder, I64X2);

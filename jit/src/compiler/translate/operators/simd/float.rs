@@ -68,18 +68,18 @@ fn unary_instruction(operator: &Operator<'_>) -> Option<(Type, Opcode)> {
     })
 }
 
-/// "The right if it is less than the left, else the left": no care for NaN or the sign of zero, so the order of
-/// the operands of the comparison counts.
+/// "The right if it is less than the left, otherwise the left". NaN and the sign of zero get no special
+/// treatment, so the order of the comparison's operands matters.
 fn pseudo_min(builder: &mut FunctionBuilder<'_>, left: Value, right: Value) -> Value {
     choose(builder, right, left, right, left)
 }
 
-/// "The right if the left is less than it, else the left".
+/// "The right if the left is less than it, otherwise the left".
 fn pseudo_max(builder: &mut FunctionBuilder<'_>, left: Value, right: Value) -> Value {
     choose(builder, left, right, right, left)
 }
 
-/// In each lane `yes` if `less` is less than `greater`, else `no`.
+/// In each lane, `yes` if `less` is less than `greater`, otherwise `no`.
 fn choose(builder: &mut FunctionBuilder<'_>, less: Value, greater: Value, yes: Value, no: Value) -> Value {
     let ty = builder.func.dfg.value_type(yes);
     let mask = builder.ins().fcmp(FloatCC::LessThan, less, greater);

@@ -97,7 +97,7 @@ fn shift_instruction(operator: &Operator<'_>) -> Option<(Type, Opcode)> {
     })
 }
 
-/// All lanes by the same number of bits, which Cranelift too takes modulo the width of a lane.
+/// Shifts all lanes by the same number of bits, modulo the width of a lane, as Cranelift does too.
 fn shift(t: &mut FunctionTranslator<'_, '_>, ty: Type, opcode: Opcode) {
     let amount = t.stacks.pop();
     let vector = pop(t, ty);
@@ -106,7 +106,7 @@ fn shift(t: &mut FunctionTranslator<'_, '_>, ty: Type, opcode: Opcode) {
     push(t, result);
 }
 
-/// From a vector to a number.
+/// Reduces a vector to a number.
 fn reduce(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<'_>) -> bool {
     use Operator as O;
     match operator {
@@ -135,7 +135,7 @@ fn bitmask(t: &mut FunctionTranslator<'_, '_>, ty: Type) {
     t.stacks.push(value);
 }
 
-/// Half of a vector's lanes, each made twice as wide.
+/// Takes half of a vector's lanes, and makes each twice as wide.
 pub(super) type Widen = fn(&mut FunctionBuilder<'_>, Value) -> Value;
 
 pub(super) const LOW_S: Widen = |builder, value| builder.ins().swiden_low(value);
@@ -143,7 +143,7 @@ pub(super) const LOW_U: Widen = |builder, value| builder.ins().uwiden_low(value)
 pub(super) const HIGH_S: Widen = |builder, value| builder.ins().swiden_high(value);
 pub(super) const HIGH_U: Widen = |builder, value| builder.ins().uwiden_high(value);
 
-/// Arithmetic whose result has lanes twice as wide as its operands'.
+/// Arithmetic whose result has lanes twice as wide as the operands.
 fn widening(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<'_>) -> bool {
     use Operator as O;
     match operator {
@@ -176,13 +176,13 @@ fn multiply(t: &mut FunctionTranslator<'_, '_>, ty: Type, widen: Widen) {
     });
 }
 
-/// Adds neighbours: lanes 0 and 1, lanes 2 and 3, …
+/// Adds neighbouring lanes: 0 and 1, 2 and 3, …
 pub(super) fn add_pairs(builder: &mut FunctionBuilder<'_>, value: Value, low: Widen, high: Widen) -> Value {
     let (low, high) = (low(builder, value), high(builder, value));
     builder.ins().iadd_pairwise(low, high)
 }
 
-/// The signed products of lanes, neighbours added. The sum wraps.
+/// Multiplies signed lanes, and adds neighbouring products. The sum wraps.
 pub(super) fn dot(builder: &mut FunctionBuilder<'_>, left: Value, right: Value) -> Value {
     let mut product = |widen: Widen| {
         let (left, right) = (widen(builder, left), widen(builder, right));

@@ -1,4 +1,4 @@
-//! Making vectors, and taking their lanes.
+//! Creation of vectors, and access to their lanes.
 
 use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16X8, I32X4, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Opcode, Type, types};
@@ -46,7 +46,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
     true
 }
 
-/// Takes a number for a lane. Lanes narrower than any number of WebAssembly get the lowest bits of an `i32`.
+/// Pops a number for a lane. Lanes narrower than the numbers of WebAssembly get the lowest bits of an `i32`.
 fn pop_lane(t: &mut FunctionTranslator<'_, '_>, ty: Type) -> cranelift_codegen::ir::Value {
     let value = t.stacks.pop();
     match ty.lane_type() {

@@ -1,4 +1,4 @@
-//! Loads and stores of vectors and of their lanes. Addresses come from `bounds`, as everywhere.
+//! Loads and stores of vectors and of their lanes. All addresses come from `bounds`.
 
 use cranelift_codegen::ir::types::{I8X16, I16X8, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Opcode, Type, Value};
@@ -45,7 +45,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
     true
 }
 
-/// Takes an index from the stack and checks an access of `size` bytes.
+/// Pops an index, and checks an access of `size` bytes.
 fn check(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, size: u32) -> Checked {
     let index = t.stacks.pop();
     bounds::check(&mut t.environment, &mut t.builder, memarg, index, size as u8)
@@ -64,7 +64,7 @@ fn store(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, value: Value) {
     t.builder.ins().store(flags, value, at.address, at.offset);
 }
 
-/// Eight bytes, each lane made twice as wide.
+/// Loads eight bytes, and makes each lane twice as wide.
 fn load_extended(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, opcode: Opcode, ty: Type) {
     let at = check(t, memarg, 8);
     let flags = flags(t, &at);
@@ -81,14 +81,14 @@ fn load_splat(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, ty: Type) {
     push(t, value);
 }
 
-/// One lane, the others zero.
+/// Loads one lane; the others are zero.
 fn load_zero(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, ty: Type) {
     let lane = load(t, memarg, ty.lane_type());
     let value = t.builder.ins().scalar_to_vector(ty, lane);
     push(t, value);
 }
 
-/// One lane, the others from the vector on the stack.
+/// Loads one lane; the others come from the vector on the stack.
 fn load_lane(t: &mut FunctionTranslator<'_, '_>, memarg: &MemArg, ty: Type, lane: u8) {
     let vector = t.stacks.pop();
     let value = load(t, memarg, ty.lane_type());

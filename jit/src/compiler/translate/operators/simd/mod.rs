@@ -1,12 +1,12 @@
-//! Vectors of 128 bits, a family a file.
+//! Vectors of 128 bits, a file for each family.
 //!
-//! WebAssembly has one vector type and says with each operator how it is divided into lanes; Cranelift has a type
-//! for each division. On the operand stack, in locals, globals and parameters a vector is always sixteen bytes
-//! ([`types::I8X16`]); an operator on other lanes casts what it takes and what it gives. Casts cost nothing: they
-//! name the same register. Lane 0 lies in the lowest bits on every machine.
+//! WebAssembly has one vector type, and each operator says how the vector is divided into lanes. Cranelift
+//! has a type for each division. On the operand stack, and in locals, globals and parameters, a vector is
+//! always sixteen bytes ([`types::I8X16`]); an operator on other lanes casts its operands and its result.
+//! Casts cost nothing, because they name the same register. Lane 0 is in the lowest bits on every machine.
 //!
-//! The tables here pair an operator with the Cranelift instruction that is its meaning. Where an operator is
-//! more than one instruction, it has a function of its own.
+//! The tables here pair an operator with the Cranelift instruction for it. An operator that needs several
+//! instructions has a function of its own.
 
 mod bitwise;
 mod comparison;
@@ -34,7 +34,7 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
         || relaxed::translate(t, operator)
 }
 
-/// The vector of zeros.
+/// Returns the vector of zeros.
 pub(crate) fn zero(builder: &mut FunctionBuilder<'_>, ty: Type) -> Value {
     constant(builder, ty, &[0; 16])
 }
@@ -44,7 +44,7 @@ fn constant(builder: &mut FunctionBuilder<'_>, ty: Type, bytes: &[u8; 16]) -> Va
     builder.ins().vconst(ty, bytes)
 }
 
-/// The same vector in lanes of `ty`.
+/// Casts a vector to lanes of `ty`.
 fn cast(builder: &mut FunctionBuilder<'_>, ty: Type, value: Value) -> Value {
     if builder.func.dfg.value_type(value) == ty {
         return value;
@@ -53,7 +53,7 @@ fn cast(builder: &mut FunctionBuilder<'_>, ty: Type, value: Value) -> Value {
     builder.ins().bitcast(ty, flags, value)
 }
 
-/// Takes a vector from the stack, in lanes of `ty`.
+/// Pops a vector, in lanes of `ty`.
 fn pop(t: &mut FunctionTranslator<'_, '_>, ty: Type) -> Value {
     let value = t.stacks.pop();
     cast(&mut t.builder, ty, value)
@@ -64,13 +64,13 @@ fn pop2(t: &mut FunctionTranslator<'_, '_>, ty: Type) -> (Value, Value) {
     (pop(t, ty), right)
 }
 
-/// Puts a vector of any lanes on the stack.
+/// Pushes a vector of any lanes.
 fn push(t: &mut FunctionTranslator<'_, '_>, value: Value) {
     let value = cast(&mut t.builder, types::I8X16, value);
     t.stacks.push(value);
 }
 
-/// An instruction from a vector to one of the same lanes.
+/// One instruction from a vector to a vector of the same lanes.
 fn unary(t: &mut FunctionTranslator<'_, '_>, (ty, opcode): (Type, Opcode)) {
     let value = pop(t, ty);
     let (instruction, graph) = t.builder.ins().Unary(opcode, ty, value);
@@ -78,7 +78,7 @@ fn unary(t: &mut FunctionTranslator<'_, '_>, (ty, opcode): (Type, Opcode)) {
     push(t, result);
 }
 
-/// An instruction from two vectors to one of the same lanes.
+/// One instruction from two vectors to a vector of the same lanes.
 fn binary(t: &mut FunctionTranslator<'_, '_>, (ty, opcode): (Type, Opcode)) {
     let (left, right) = pop2(t, ty);
     let (instruction, graph) = t.builder.ins().Binary(opcode, ty, left, right);
@@ -120,7 +120,7 @@ fn map3(
     push(t, result);
 }
 
-/// Puts a truth value on the stack, as the number 0 or 1.
+/// Pushes a truth value as the number 0 or 1.
 fn push_bool(t: &mut FunctionTranslator<'_, '_>, value: Value) {
     let value = t.builder.ins().uextend(types::I32, value);
     t.stacks.push(value);

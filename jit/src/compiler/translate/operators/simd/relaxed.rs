@@ -1,17 +1,18 @@
-//! Relaxed SIMD: operators that may do one of several things, whichever is fast.
+//! Relaxed SIMD: operators for which the specification allows several results.
 //!
-//! A process must compute the same on every machine, wherever it runs and whatever resumes it, so each of them
-//! does here, always, what its strict counterpart does:
+//! A process must compute the same results on every machine, also when it is resumed elsewhere. So each of
+//! these operators does what its strict counterpart does:
 //!
 //! * a swizzle with an index beyond the lanes gives 0;
 //! * a truncation saturates, and NaN becomes 0;
-//! * a multiplication and addition rounds twice, since not every machine has an instruction that rounds once;
+//! * a multiplication and addition rounds twice, because not every machine has an instruction that rounds
+//!   once;
 //! * a lane select is a bit select;
 //! * the minimum or maximum with a NaN is a NaN, and -0 is less than +0;
 //! * the rounding Q15 multiplication saturates;
 //! * a dot product takes both operands as signed, and its intermediate sums of 16 bits wrap.
 //!
-//! What is left open is the sign and payload of a NaN, as for every operator on floats.
+//! What remains open is the sign and payload of a NaN, as for every operator on floats.
 
 use cranelift_codegen::ir::types::{F32X4, F64X2, I8X16, I16X8, I32X4};
 use cranelift_codegen::ir::{InstBuilder, Opcode, Value};

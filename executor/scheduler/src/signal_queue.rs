@@ -34,9 +34,10 @@
 //! same. That does no harm: whatever signal is there now is the newest, and the pushed one goes in front of it. Takes
 //! compare nothing.
 
+use std::marker::PhantomData;
 use std::ptr;
 
-use super::sync::{AtomicPtr, Ordering, prefetch};
+use super::sync::{AtomicUsize, Ordering, prefetch};
 
 const IDLE: usize = 0;
 const QUEUED: usize = 1;
@@ -53,6 +54,7 @@ const LINE: usize = 64;
 pub struct Queued<T> {
     /// The one before it; null, or owned by whoever owns this one. Null unless it is in a list.
     next: *mut Queued<T>,
+    /// What is queued.
     pub content: T,
 }
 
@@ -60,25 +62,42 @@ pub struct Queued<T> {
 unsafe impl<T: Send> Send for Queued<T> {}
 
 impl<T> Queued<T> {
+    /// A signal that is in no queue.
     pub fn new(content: T) -> Box<Queued<T>> {
         Box::new(Queued { next: ptr::null_mut(), content })
     }
 }
 
 /// See the module. `T` is a signal; the tests use something smaller.
-pub(super) struct SignalQueue<T> {
-    word: AtomicPtr<Queued<T>>,
+#[derive(Debug)]
+pub struct SignalQueue<T> {
+    // An address with a state, and not a pointer: an address that was read from it may belong to a signal that has been
+    // freed since, and to another one by the time of the exchange. Pointers to signals expose their provenance when they
+    // are pushed and take it up again when they are taken.
+    word: AtomicUsize,
+    owns: PhantomData<Box<Queued<T>>>,
+}
+
+// SAFETY: it owns signals that may be sent to other threads, and of a shared queue only owned signals come out.
+unsafe impl<T: Send> Send for SignalQueue<T> {}
+// SAFETY: as above: no reference to a signal that is in the queue is given out.
+unsafe impl<T: Send> Sync for SignalQueue<T> {}
+
+impl<T> Default for SignalQueue<T> {
+    fn default() -> SignalQueue<T> {
+        SignalQueue::new()
+    }
 }
 
 impl<T> SignalQueue<T> {
     /// The queue of a process that its spawner prepares, and schedules when it is ready.
-    pub(super) fn new() -> SignalQueue<T> {
-        SignalQueue { word: AtomicPtr::new(with_state(ptr::null_mut(), QUEUED)) }
+    pub fn new() -> SignalQueue<T> {
+        SignalQueue { word: AtomicUsize::new(QUEUED), owns: PhantomData }
     }
 
     /// Appends a signal. Returns whether the caller has to put the process into a queue; gives the signal back when
     /// the process is over.
-    pub(super) fn push(&self, signal: Box<Queued<T>>) -> Result<bool, Box<Queued<T>>> {
+    pub fn push(&self, signal: Box<Queued<T>>) -> Result<bool, Box<Queued<T>>> {
         let pushed = Box::into_raw(signal);
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -92,7 +111,7 @@ impl<T> SignalQueue<T> {
             let next = if state == IDLE { QUEUED } else { state };
             match self.word.compare_exchange_weak(
                 word,
-                with_state(pushed, next),
+                pushed.expose_provenance() | next,
                 Ordering::Release,
                 Ordering::Relaxed,
             ) {
@@ -104,14 +123,14 @@ impl<T> SignalQueue<T> {
 
     /// Whether the process rests and nothing has arrived.
     #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
-        self.word.load(Ordering::Acquire) == with_state(ptr::null_mut(), IDLE)
+    pub fn is_idle(&self) -> bool {
+        self.word.load(Ordering::Acquire) == IDLE
     }
 
     /// Takes all signals, oldest first; from here on the process counts as running. For the worker that took it out of
     /// a queue, and for as long as it has it.
-    pub(super) fn take(&self) -> Signals<T> {
-        let word = self.word.swap(with_state(ptr::null_mut(), RUNNING), Ordering::AcqRel);
+    pub fn take(&self) -> Signals<T> {
+        let word = self.word.swap(RUNNING, Ordering::AcqRel);
         debug_assert!(matches!(state(word), QUEUED | RUNNING), "a worker has it");
         // SAFETY: the swap has made this the only way to the list.
         unsafe { Signals::reversed(signal_at(word)) }
@@ -119,14 +138,14 @@ impl<T> SignalQueue<T> {
 
     /// Takes what has arrived without having the process, which stays where it is: queued, or with a worker. For who keeps
     /// workers from handling signals meanwhile; order is kept because nobody else handles any.
-    pub(super) fn take_early(&self) -> Signals<T> {
+    pub fn take_early(&self) -> Signals<T> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             // Nothing arrives at a process that rests without queueing it, and nothing at one that is over.
-            if signal_at(word).is_null() {
+            if word & !STATES == 0 {
                 return Signals::none();
             }
-            let taken = with_state(ptr::null_mut(), state(word));
+            let taken = state(word);
             match self.word.compare_exchange_weak(word, taken, Ordering::AcqRel, Ordering::Relaxed) {
                 // SAFETY: as in `take`.
                 Ok(word) => return unsafe { Signals::reversed(signal_at(word)) },
@@ -136,33 +155,32 @@ impl<T> SignalQueue<T> {
     }
 
     /// Whether something has arrived that was not taken.
-    pub(super) fn has_arrived(&self) -> bool {
+    pub fn has_arrived(&self) -> bool {
         // Relaxed: taking it is what synchronises.
-        !signal_at(self.word.load(Ordering::Relaxed)).is_null()
+        self.word.load(Ordering::Relaxed) & !STATES != 0
     }
 
     /// The process wants to wait. Returns false when something has arrived: take it, and try again.
-    pub(super) fn rest(&self) -> bool {
-        let (running, idle) = (with_state(ptr::null_mut(), RUNNING), with_state(ptr::null_mut(), IDLE));
-        self.word.compare_exchange(running, idle, Ordering::Release, Ordering::Relaxed).is_ok()
+    pub fn rest(&self) -> bool {
+        self.word.compare_exchange(RUNNING, IDLE, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// The slice is over and the process goes back to a queue.
-    pub(super) fn again(&self) {
-        let queue = |word| (state(word) == RUNNING).then(|| with_state(signal_at(word), QUEUED));
+    pub fn again(&self) {
+        let queue = |word| (state(word) == RUNNING).then_some(word & !STATES | QUEUED);
         let queued = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, queue);
         debug_assert!(queued.is_ok(), "a running process goes back");
     }
 
     /// Refuses everything from now on, and gives back what has arrived.
-    pub(super) fn close(&self) -> Signals<T> {
-        let word = self.word.swap(with_state(ptr::null_mut(), CLOSED), Ordering::AcqRel);
+    pub fn close(&self) -> Signals<T> {
+        let word = self.word.swap(CLOSED, Ordering::AcqRel);
         // SAFETY: as in `take`.
         unsafe { Signals::reversed(signal_at(word)) }
     }
 
     /// Whether it was closed. A name that was noted before this says no is seen by whoever closes it.
-    pub(super) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         // A read-modify-write, so that it is ordered with the closing one whichever is first.
         let word = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, Some);
         state(word.unwrap_or_else(|word| word)) == CLOSED
@@ -246,14 +264,53 @@ impl<T> Drop for Signals<T> {
     }
 }
 
-fn state<T>(word: *mut Queued<T>) -> usize {
-    word.addr() & STATES
+fn state(word: usize) -> usize {
+    word & STATES
 }
 
-fn signal_at<T>(word: *mut Queued<T>) -> *mut Queued<T> {
-    word.map_addr(|address| address & !STATES)
+fn signal_at<T>(word: usize) -> *mut Queued<T> {
+    ptr::with_exposed_provenance_mut(word & !STATES)
 }
 
-fn with_state<T>(signal: *mut Queued<T>, state: usize) -> *mut Queued<T> {
-    signal.map_addr(|address| address | state)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_arrives_meanwhile_keeps_a_process_from_resting() {
+        let queue = SignalQueue::new();
+        assert!(queue.push(Queued::new(1)).is_ok_and(|queue_it| !queue_it), "its spawner queues it");
+        assert!(queue.push(Queued::new(2)).is_ok_and(|queue_it| !queue_it));
+        let taken: Vec<i32> = queue.take().map(|queued| queued.content).collect();
+        assert_eq!(taken, [1, 2]);
+        assert!(!queue.has_arrived());
+        assert!(
+            queue.push(Queued::new(3)).is_ok_and(|queue_it| !queue_it),
+            "the worker that has it will see it"
+        );
+        assert!(queue.has_arrived() && !queue.rest());
+        assert_eq!(queue.take().count(), 1);
+        assert!(queue.rest() && queue.is_idle());
+        assert!(queue.push(Queued::new(4)).is_ok_and(|queue_it| queue_it));
+        assert!(queue.push(Queued::new(5)).is_ok_and(|queue_it| !queue_it), "it is queued once");
+    }
+
+    #[test]
+    fn what_goes_back_to_a_queue_keeps_its_signals() {
+        let queue = SignalQueue::new();
+        drop(queue.take());
+        assert!(queue.push(Queued::new(1)).is_ok());
+        queue.again();
+        assert!(queue.push(Queued::new(2)).is_ok_and(|queue_it| !queue_it));
+        assert_eq!(queue.take().count(), 2);
+    }
+
+    #[test]
+    fn nothing_leaves_the_end() {
+        let queue = SignalQueue::new();
+        assert!(queue.push(Queued::new("late")).is_ok());
+        assert_eq!(queue.close().count(), 1);
+        assert!(queue.is_closed() && !queue.is_idle());
+        assert_eq!(queue.push(Queued::new("later")).map_err(|queued| queued.content), Err("later"));
+    }
 }

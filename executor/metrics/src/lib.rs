@@ -8,6 +8,8 @@
 //! those beneath that one may. What is beyond is dropped, and counted. No name is ever given up: a counter that disappeared
 //! would be a counter that lies.
 
+#![forbid(unsafe_code)]
+
 mod value;
 
 use std::collections::HashMap;

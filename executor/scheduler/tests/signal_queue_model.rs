@@ -10,13 +10,13 @@ use loom::thread;
 
 /// What the queue is made of; here, the checker's.
 mod sync {
-    pub(super) use loom::sync::atomic::{AtomicPtr, Ordering};
+    pub(super) use loom::sync::atomic::{AtomicUsize, Ordering};
 
     pub(super) fn prefetch(_: usize) {}
 }
 
 #[allow(dead_code, unreachable_pub)] // The crate uses all of it, and shows some.
-#[path = "../src/process/queue.rs"]
+#[path = "../src/signal_queue.rs"]
 mod queue;
 
 use queue::{Queued, SignalQueue};

@@ -7,8 +7,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::node::Node;
-use crate::process::{Process, RunState, Snapshot};
+use lunatic_core::Node;
+use lunatic_core::process::{Process, RunState, Snapshot};
 
 /// Processes that are listed; there may be a million.
 const MAX_LISTED: usize = 1000;
@@ -27,7 +27,7 @@ pub struct Inspector {
 
 impl Inspector {
     /// Shows the processes of this node.
-    pub fn new(node: Arc<Node>) -> Inspector {
+    pub(crate) fn new(node: Arc<Node>) -> Inspector {
         Inspector { node }
     }
 
