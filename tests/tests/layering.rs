@@ -1,7 +1,7 @@
 //! The direction of dependency between the crates, and where `unsafe` may be.
 //!
-//! Cargo refuses circles, and nothing else: a crate could come to depend on any crate below it. This is the list of what
-//! each crate may know. A new edge needs a reason, which belongs in ARCHITECTURE.md.
+//! Cargo refuses circles and nothing else: a crate could depend on any crate below it. This list has the crates that each crate may
+//! use. A new edge needs a reason, which belongs in ARCHITECTURE.md.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -52,10 +52,10 @@ const UNSAFE: [&str; 3] = [
     "executor/sqlite/src/ffi/",
 ];
 
-/// Lines of a crate's sources without their tests, above which it is to be split: about 6,000.
+/// The lines of a crate's sources, without tests, above which the crate has to be split: about 6,000.
 const MAX_LINES: usize = 6_400;
 
-/// The dependencies of a crate that are not for its tests.
+/// The dependencies of a crate without those of its tests.
 fn dependencies(folder: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
     let manifest: toml::Table = text.parse().unwrap();
@@ -110,7 +110,7 @@ fn light_crates_build_without_the_heavy_libraries() {
 }
 
 #[test]
-fn production_code_has_no_peer_of_ours_in_its_path() {
+fn no_crate_depends_on_another_runtime() {
     for (folder, _) in MAY_USE {
         let used = dependencies(folder);
         for peer in ["wasmtime", "wasmer", "wasmi", "tokio"] {
