@@ -4,9 +4,10 @@
 //! use. A new edge needs a reason, which belongs in ARCHITECTURE.md.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 
 use lunatic_tests::guests::root;
+use lunatic_tests::sources::rust_files;
 
 /// Each crate's folder and the crates of ours that it may depend on, lowest first.
 const MAY_USE: [(&str, &[&str]); 14] = [
@@ -121,20 +122,11 @@ fn no_crate_depends_on_another_runtime() {
 
 /// The sources of a crate, without those of crates in folders below.
 fn sources(folder: &str) -> Vec<(String, String)> {
-    fn collect(directory: &Path, found: &mut Vec<(String, String)>) {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                collect(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
-                found.push((name, std::fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    let mut found = Vec::new();
-    collect(&root().join(folder).join("src"), &mut found);
-    found
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+        (name, std::fs::read_to_string(&path).unwrap())
+    };
+    rust_files(&root().join(folder).join("src")).into_iter().map(read).collect()
 }
 
 #[test]
