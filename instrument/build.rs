@@ -1,5 +1,5 @@
-//! Computes a fingerprint of this crate's sources. What was prepared or verified by one version is not trusted by
-//! another one with different sources, so nobody has to remember to raise a number.
+//! Computes a fingerprint of this crate's sources. What one version has prepared or verified is not trusted
+//! by a version with other sources, so no version number has to be increased by hand.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,8 +1,8 @@
 //! Computes a fingerprint of this crate's sources, and one of how the crate is built.
 //!
-//! Compiled code in the cache is used only by an engine with the same fingerprints, so nobody has to remember to raise a
-//! version. The instrumenter, which decides what was verified before the code was compiled, has a fingerprint of its own:
-//! `lunatic_instrument::SOURCE_FINGERPRINT`.
+//! Compiled code in the cache is used only by an engine with the same fingerprints, so no version number has
+//! to be increased by hand. The instrumenter, which decides what was verified before the code was compiled,
+//! has a fingerprint of its own: `lunatic_instrument::SOURCE_FINGERPRINT`.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,9 +1,9 @@
-//! A function's body as the rewriter sees it: a list of items, each a stretch of the original bytes.
+//! A function's body as the rewriter sees it: a list of items, each a range of the original bytes.
 //!
-//! Nothing of the code is taken apart that does not have to be: what only goes on behind itself is one item, whatever it
-//! does, and is copied as it is. So a proposal that brings operators needs nothing here; one that brings control flow
-//! does. The import that is added moves the indices of the functions that the module defines; where one of those is named
-//! is noted beside the items.
+//! Code is taken apart only as far as necessary. A run of operators that continue to the next one is one
+//! item, whatever they do, and is copied as it is. So a proposal that adds such operators needs nothing here;
+//! a proposal that adds control flow does. The added import moves the indices of the functions that the
+//! module defines; places that name one are listed beside the items.
 
 use wasmparser::{
     BlockType, Catch, FuncValidator, FunctionBody, Operator, Result, TryTable, ValidatorResources,
@@ -26,37 +26,37 @@ pub(crate) struct Body {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Item {
     pub(crate) kind: Kind,
-    /// Where in the file its operators begin and end. Empty if it was inserted.
+    /// The range of the file that contains its operators. Empty if it was inserted.
     pub(crate) from: u32,
     pub(crate) to: u32,
-    /// Where the last of them begins.
+    /// Where the last operator begins.
     pub(crate) last: u32,
-    /// How many there are, without those that only mark an end.
+    /// The number of its operators, without those that only mark an end.
     pub(crate) operators: u32,
-    /// What they cost together.
+    /// Their total cost.
     pub(crate) cost: u32,
     pub(crate) moved: Moved,
 }
 
-/// What a branch's depth becomes when it is copied into another nesting.
+/// How a branch's depth changes when the branch is copied into another nesting.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Moved {
-    /// Depths up to this one stay as they are.
+    /// Depths up to this one do not change.
     pub(crate) inside: u32,
-    /// What is added to those above.
+    /// Added to larger depths.
     pub(crate) by: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Operators that go on behind themselves.
+    /// Operators that continue to the next one.
     Run,
     Call(Callee),
     Block,
     /// `try_table`, `try`.
     Try,
     Loop {
-        /// Whether it takes nothing, and its type is written in place.
+        /// Whether it takes no values, and its type is encoded in place.
         is_simple: bool,
     },
     If,
@@ -65,7 +65,7 @@ pub(crate) enum Kind {
     Catch,
     /// `end`, or the `delegate` that stands for one.
     End {
-        /// The item that it ends; of no meaning for the function's own. See [`Body::link`].
+        /// The item that it ends; without meaning for the end of the function. See [`Body::link`].
         begins: u32,
         /// Whether a `catch` clause names its label.
         is_caught: bool,
@@ -75,13 +75,13 @@ pub(crate) enum Kind {
     /// A conditional branch that tests a reference.
     BrOn(u32),
     BrTable {
-        /// Which of [`Body::depths`] are its own.
+        /// The first of its [`Body::depths`].
         first: u32,
         count: u32,
     },
     /// Leaves the function, or throws.
     Exit,
-    /// Inserted: a block with the type of the loop that `from` and `to` are of.
+    /// Inserted: a block with the type of the loop that `from` and `to` belong to.
     Around,
     /// Inserted: a block without a type.
     Round,
@@ -89,24 +89,25 @@ pub(crate) enum Kind {
     Leave(u32),
 }
 
-/// What is called.
+/// The callee of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Callee {
     /// A function of the module, which begins with a charge.
     Defined,
     /// An imported function.
     Imported,
-    /// The one or the other.
+    /// Either.
     Unknown,
 }
 
-/// A number in the code that changes, or becomes shorter: linkers leave those that they fill in five bytes long.
+/// A number in the code that changes, or becomes shorter: linkers leave numbers that they fill in five bytes
+/// long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patch {
-    /// Where in the file it is, and ends.
+    /// Its range in the file.
     pub(crate) from: u32,
     pub(crate) to: u32,
-    /// What it becomes.
+    /// The new number.
     pub(crate) number: Number,
 }
 
@@ -117,7 +118,7 @@ pub(crate) enum Number {
     Signed(i32),
 }
 
-/// How many functions are imported before the one that is added.
+/// The number of functions that are imported before the added one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Imported(pub(crate) u32);
 
@@ -128,8 +129,8 @@ impl Imported {
 }
 
 impl Body {
-    /// Reads and validates a body of a module. No run costs more than `longest_run`, so that charges can be put between
-    /// any two.
+    /// Reads and validates a body of a module. No run costs more than `longest_run`, so that charges can be
+    /// placed between any two.
     pub(crate) fn read(
         wasm: &[u8],
         body: &FunctionBody<'_>,
@@ -143,13 +144,13 @@ impl Body {
         Ok(reader.read)
     }
 
-    /// The depths that a table branches to, as they are to be.
+    /// Returns the depths that a table branches to, after the move.
     pub(crate) fn table(&self, first: u32, count: u32, moved: Moved) -> impl Iterator<Item = u32> {
         let depths = &self.depths[first as usize..][..count as usize];
         depths.iter().map(move |&depth| moved.depth(depth))
     }
 
-    /// Notes for every `end` what it ends.
+    /// Sets for every `end` the item that it ends.
     pub(crate) fn link(&mut self) {
         let mut open = Vec::new();
         for (index, item) in self.items.iter_mut().enumerate() {
@@ -167,7 +168,7 @@ impl Kind {
         matches!(self, Kind::Block | Kind::Try | Kind::Loop { .. } | Kind::If | Kind::Around | Kind::Round)
     }
 
-    /// Whether what follows is not reached from it.
+    /// Whether control never continues behind it.
     pub(crate) fn is_jump(self) -> bool {
         matches!(self, Kind::Br(_) | Kind::BrTable { .. } | Kind::Exit | Kind::Leave(_))
     }
@@ -179,10 +180,10 @@ impl Moved {
     }
 }
 
-/// How many bytes linkers leave for a number of 32 bits.
+/// The bytes that linkers leave for a 32-bit number.
 const PADDED: u32 = 5;
 
-/// The offset of an access to memory, of those that linkers fill in.
+/// Returns the offset of a memory access that linkers fill in.
 #[inline(always)]
 fn offset_of_access(operator: &Operator<'_>) -> Option<u64> {
     match operator {
@@ -218,7 +219,7 @@ struct Reader<'a> {
     read: Body,
     imported: Imported,
     longest_run: u32,
-    /// For each label around, whether a `catch` clause names it.
+    /// For each surrounding label, whether a `catch` clause names it.
     labels: Vec<bool>,
 }
 
@@ -233,11 +234,11 @@ struct Seen {
 /// How the number in an operator changes.
 enum Change {
     Not,
-    /// It is another one now. The opcode before it is one byte long.
+    /// It is replaced. The opcode before it is one byte long.
     To(u32),
-    /// It is the same, but may be longer than it need be.
+    /// It stays the same, but may be encoded in fewer bytes.
     Shorter(Number),
-    /// The same for the offset of an access.
+    /// The same, for the offset of an access.
     ShorterOffset(u64),
 }
 
@@ -296,7 +297,7 @@ impl Reader<'_> {
         let (behind, number) = match change {
             Change::To(index) => (1, Number::Unsigned(index)),
             Change::Shorter(number) if length == 1 + PADDED => (1, number),
-            // The alignment, in a byte that does not announce the number of a memory, then the offset.
+            // The alignment, in a byte that does not announce a memory index, then the offset.
             Change::ShorterOffset(offset) if length == 2 + PADDED && self.wasm[from as usize + 1] < 0x40 => {
                 (2, Number::Unsigned(u32::try_from(offset).ok()?))
             }

@@ -1,17 +1,17 @@
 //! The custom section that marks a prepared module.
 //!
-//! An `.lwasm` file is an ordinary core module with one custom section, `lunatic.prep`, of five numbers, each an
-//! unsigned LEB128 of at most 32 bits:
+//! An `.lwasm` file is an ordinary core module with a custom section `lunatic.prep`. It has five numbers,
+//! each an unsigned LEB128 of at most 32 bits:
 //!
 //! ```text
 //! format version · cost-model version · largest charge allowed (the option) · bound · bound after a return
 //! ```
 //!
-//! The section is a statement, not a proof: it says which rules the file was written by, so that a file from
-//! another version is answered with "prepare it again" rather than with a puzzling complaint about its code. What
-//! it says about the code is checked by [`crate::verify`] from the code.
+//! The section is a statement, not a proof. It says by which rules the file was written, so that a file from
+//! another version gets the error "prepare it again" rather than a confusing complaint about its code. What
+//! it says about the code is checked against the code by [`crate::verify`].
 //!
-//! Both versions come first so that every later format can still be told apart from this one.
+//! Both versions come first, so that every later format can be told apart from this one.
 
 use wasm_encoder::{CustomSection, Encode, Section};
 use wasmparser::{BinaryReader, Parser, Payload};
@@ -19,11 +19,11 @@ use wasmparser::{BinaryReader, Parser, Payload};
 use crate::abi::{COST_MODEL_VERSION, FORMAT_VERSION, SECTION};
 use crate::error::ManifestError;
 
-/// What the custom section of a prepared module says. The two versions are this crate's own, or it could not
-/// have been read.
+/// The content of the custom section of a prepared module. The two versions are this crate's own, otherwise
+/// the section could not have been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manifest {
-    /// The largest charge that the module was allowed to have when it was prepared.
+    /// The largest charge that was allowed when the module was prepared.
     pub max_charge: u32,
     /// The most work between two charges of one activation: see [`Report::bound`](crate::Report::bound).
     pub bound: u32,
@@ -32,7 +32,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The section's contents.
+    /// Returns the content of the section.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut data = Vec::new();
         let Manifest { max_charge, bound, return_bound } = *self;
@@ -42,7 +42,7 @@ impl Manifest {
         data
     }
 
-    /// Reads the section's contents.
+    /// Reads the content of the section.
     pub(crate) fn decode(data: &[u8]) -> Result<Manifest, ManifestError> {
         let mut reader = BinaryReader::new(data, 0);
         let mut number = || reader.read_var_u32().map_err(|_| ManifestError::Malformed);
@@ -64,27 +64,27 @@ impl Manifest {
     }
 }
 
-/// Whether the bytes are a module that carries the mark of a prepared one.
+/// Whether the bytes are a module with the mark of a prepared one.
 ///
-/// This says what the file claims; whether the claim holds is [`crate::verify`]'s to say.
+/// This is what the file claims. Whether the claim is true is decided by [`crate::verify`].
 #[must_use]
 pub fn is_prepared(wasm: &[u8]) -> bool {
     !matches!(inspect(wasm), Err(ManifestError::Missing))
 }
 
-/// Reads what a module says about how it was prepared, without looking at its code.
+/// Reads how a module was prepared, without reading its code.
 ///
 /// # Errors
 ///
-/// [`ManifestError::Missing`] if the bytes carry no mark (or are no module at all), and the others if there is one
-/// that this version cannot accept.
+/// Returns [`ManifestError::Missing`] if the bytes have no mark (or are not a module), and another error if
+/// this version does not accept the mark.
 pub fn inspect(wasm: &[u8]) -> Result<Manifest, ManifestError> {
     for payload in Parser::new(0).parse_all(wasm) {
         match payload {
             Ok(Payload::CustomSection(section)) if section.name() == SECTION => {
                 return Manifest::decode(section.data());
             }
-            // A component is not looked into: what is nested in it is not this module's mark.
+            // A component is not searched: a module nested in it has its own mark.
             Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) | Err(_) => break,
             Ok(_) => {}
         }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_is_read_as_it_was_written() {
+    fn a_manifest_round_trips() {
         let manifest = Manifest { max_charge: 10_000, bound: 77, return_bound: 3 };
         let mut module = wasm_encoder::Module::HEADER.to_vec();
         manifest.append_to(&mut module);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_are_told_to_prepare_again() {
+    fn other_versions_get_an_error_that_says_to_prepare_again() {
         for (data, expected) in [
             (&[9, 1, 1, 1, 1][..], ManifestError::FormatVersion(9)),
             (&[9][..], ManifestError::FormatVersion(9)),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_long_or_malformed_is_refused() {
+    fn short_long_and_malformed_manifests_are_refused() {
         for data in
             [&[][..], &[3], &[3, 1, 1, 1], &[3, 1, 1, 1, 1, 0], &[3, 1, 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff]]
         {

@@ -1,25 +1,25 @@
 //! The cost model, version 1 ([`crate::abi::COST_MODEL_VERSION`]): what one reduction stands for.
 //!
-//! **One reduction is one executed operator.** Operators that exist for structure or for the validator and leave
-//! nothing to execute are free: `block`, `loop`, `try_table` (of the older form `try`, `catch`, `catch_all`,
-//! `delegate`), `else`, `end`, `nop`, `drop`. `if` is a branch and costs one, as
-//! do `br`, `br_if`, `br_table`, `return` and `unreachable`. A charge itself (the two operators drawn in
-//! [`crate::abi`]) is free.
+//! **One reduction is one executed operator.** Operators that exist for structure or for the validator and
+//! execute nothing are free: `block`, `loop`, `try_table` (of the older form `try`, `catch`, `catch_all`,
+//! `delegate`), `else`, `end`, `nop`, `drop`. `if` is a branch and costs one, as do `br`, `br_if`,
+//! `br_table`, `return` and `unreachable`. A charge itself (the two operators shown in [`crate::abi`]) is
+//! free.
 //!
-//! * A call costs one where it stands, and whatever the callee's own charges say: at least one per entry, since
-//!   no charge is zero. Weighting calls, divisions or memory accesses by time needs figures; until there are some,
-//!   a weight would only be a guess that looks precise.
-//! * Bulk operators (`memory.copy`, `table.fill` …) and the growing of memories and tables cost one here. Their
+//! * A call costs one, and additionally what the callee's own charges say: at least one for each entry,
+//!   because no charge is zero. Weighting calls, divisions or memory accesses by time needs measurements.
+//!   Without them, a weight would be a guess that looks precise.
+//! * Bulk operators (`memory.copy`, `table.fill` …) and growing memories and tables cost one here. Their
 //!   length is known only when they run, so the engine charges for it then.
 //!
-//! This page is the definition that the rewriter and the verifier follow, and all that they share.
+//! The rewriter and the verifier follow this definition, and share nothing else.
 
 use wasmparser::Operator;
 
-/// The most that a single operator costs. The rewriter's splitting of long paths relies on it.
+/// The most that a single operator costs. The rewriter relies on it when it splits long paths.
 pub const MAX_OPERATOR_COST: u32 = 1;
 
-/// The cost of an operator.
+/// Returns the cost of an operator.
 #[inline(always)]
 pub(crate) fn of_operator(operator: &Operator<'_>) -> u32 {
     match operator {

@@ -1,4 +1,4 @@
-//! Writes bodies: the original's bytes, with charges between them and the indices that changed.
+//! Writes bodies: the original bytes, with charges between them and the indices that changed.
 
 use wasm_encoder::{BranchHint, BranchHints, CustomSection, Encode, IndirectNameMap, NameMap, Section};
 use wasmparser::FunctionBody;
@@ -13,38 +13,38 @@ pub(crate) struct Emitter<'a> {
     wasm: &'a [u8],
     /// The imported function that every charge calls.
     charge_function: u32,
-    /// The section's content so far.
+    /// The content of the section so far.
     pub(crate) code: Vec<u8>,
-    /// What the original hints at, and nothing else: a charge has no branch.
+    /// The hints of the original, and no others: a charge has no branch.
     pub(crate) hints: BranchHints,
     pub(crate) origins: Option<Origins>,
-    /// Names of labels, by function.
+    /// The names of labels, by function.
     pub(crate) labels: IndirectNameMap,
     body: BodyEmitter,
 }
 
-/// Where code was, while it is written.
+/// The offset map while it is written.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    /// Where the original code began.
+    /// Where the original code section's content began.
     pub(crate) code_start: u32,
     pub(crate) map: OffsetMap,
 }
 
-/// What is written of one body. Its length comes before it, so it is written apart.
+/// The body that is being written. It is written separately, because its length precedes it.
 #[derive(Default)]
 struct BodyEmitter {
     bytes: Vec<u8>,
     hints: Vec<BranchHint>,
-    /// How many labels there are, and the names of some by their numbers.
+    /// The number of labels so far, and the names of some by their numbers.
     labels: u32,
     label_names: NameMap,
-    /// Where operators are in `bytes`, and where in the original file.
+    /// Positions of operators in `bytes`, and in the original file.
     places: Vec<(u32, u32)>,
 }
 
 impl Origins {
-    /// Appends the sections that say so.
+    /// Appends the sections with the offset map.
     pub(crate) fn append_to(self, module: &mut Vec<u8>) {
         let mut start = Vec::new();
         self.code_start.encode(&mut start);
@@ -54,7 +54,7 @@ impl Origins {
 }
 
 impl<'a> Emitter<'a> {
-    /// For so many functions of this module.
+    /// Creates an emitter for this number of functions of the module.
     pub(crate) fn new(wasm: &'a [u8], functions: u32, charge_function: u32, size: usize) -> Emitter<'a> {
         let mut code = Vec::with_capacity(size);
         functions.encode(&mut code);
@@ -62,8 +62,8 @@ impl<'a> Emitter<'a> {
         Emitter { wasm, charge_function, code, hints: BranchHints::new(), origins: None, labels, body }
     }
 
-    /// Appends a function. `charges` are in the order of a plan; `hints` and `labels` are those of the original, in order,
-    /// the latter by the places of what has them. Returns its length.
+    /// Appends a function, and returns its length. `charges` are in the order of a plan. `hints` and `labels`
+    /// are those of the original, in order, the latter by the position of their constructs.
     pub(crate) fn function(
         &mut self,
         index: u32,
@@ -101,7 +101,7 @@ impl<'a> Emitter<'a> {
         (bytes.len() as u32).encode(&mut self.code);
         if let Some(origins) = &mut self.origins {
             let start = self.code.len() as u32;
-            // What comes before the first operator is a charge.
+            // What precedes the first operator is a charge.
             origins.map.begin_run(start, first - origins.code_start);
             for &(to, from) in places {
                 origins.map.push(start + to, from - origins.code_start);
@@ -127,7 +127,7 @@ impl BodyEmitter {
         self.bytes.extend_from_slice(locals);
     }
 
-    /// A charge, as it is drawn in [`crate::abi`].
+    /// Appends a charge, as it is shown in [`crate::abi`].
     fn charge(&mut self, cost: u32, function: u32) {
         // Charges are far below 2³¹: see `MAX_CHARGE`.
         wasm_encoder::InstructionSink::new(&mut self.bytes).i32_const(cost as i32).call(function);
@@ -141,7 +141,7 @@ impl BodyEmitter {
         self.labels += 1;
     }
 
-    /// Takes over what the original said about the branch that was at an offset of its function.
+    /// Takes over the hint for the branch at an offset of its original function.
     fn hint(&mut self, offset: u32, hints: &[BranchHint]) {
         if let Ok(found) = hints.binary_search_by_key(&offset, |hint| hint.branch_func_offset) {
             let branch_hint_value = hints[found].branch_hint_value;
@@ -149,14 +149,15 @@ impl BodyEmitter {
         }
     }
 
-    /// An item. `patch`: the number of the first patch that is not before it, if items are in their order.
+    /// Appends an item. `patch` is the number of the first patch that is not before the item, if items are in
+    /// their order.
     fn item(&mut self, wasm: &[u8], body: &Body, item: &Item, patch: &mut usize) {
         let place = self.bytes.len() as u32;
         let mut code = wasm_encoder::InstructionSink::new(&mut self.bytes);
         match item.kind {
             Kind::Around => {
                 self.bytes.push(BLOCK);
-                // Behind the opcode, the loop's type.
+                // The type of the loop follows its opcode.
                 self.bytes.extend_from_slice(&wasm[item.from as usize + 1..item.to as usize]);
             }
             Kind::Round => _ = code.block(wasm_encoder::BlockType::Empty),
@@ -206,7 +207,7 @@ impl BodyEmitter {
         self.copy(wasm, from, item.to, item.last);
     }
 
-    /// Copies bytes of the original, and notes the place of the item's last operator if it is among them.
+    /// Copies bytes of the original, and notes the position of the item's last operator if it is among them.
     fn copy(&mut self, wasm: &[u8], from: u32, to: u32, last: u32) {
         if (from..to).contains(&last) {
             self.places.push((self.bytes.len() as u32 + (last - from), last));

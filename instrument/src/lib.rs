@@ -1,37 +1,38 @@
 //! Makes a WebAssembly module preemptible.
 //!
-//! A process that runs Wasm is interrupted where the Wasm itself asks for it: [`prepare`] inserts *charges* that
-//! count reductions down and yield when they are used up, at every function's entry and at every loop's
-//! beginning, each sized by the work that follows it. [`verify`] proves of any file, without trusting whoever made
-//! it, that no work in it escapes the count. What a charge looks like, and what a module so prepared imports, is
-//! written in [`abi`]; what a reduction is, in [`cost`].
+//! A process that runs WebAssembly can be interrupted only where its code allows it. [`prepare`](fn@prepare) inserts
+//! *charges* at every function entry and at every loop header. A charge subtracts the cost of the work that
+//! follows it from a counter of reductions, and yields when the counter is used up. [`verify`](fn@verify) proves of any
+//! file, whoever made it, that no work in it escapes the count. [`abi`] defines what a charge looks like and
+//! what a prepared module imports; [`cost`] defines what a reduction is.
 //!
 //! ```
 //! use lunatic_instrument::{Options, is_prepared, prepare, verify};
 //!
-//! // A loop that would run for ever, and keep its thread for ever.
+//! // A loop that would run, and keep its thread, forever.
 //! let endless = wat::parse_str("(module (func (export \"_start\") (loop (br 0))))")?;
 //! let prepared = prepare(&endless, &Options::default())?;
 //!
-//! // It is an ordinary module still. Any engine runs it that supplies the function that charges.
+//! // It is still an ordinary module. Any engine that supplies the charge function can run it.
 //! assert!(is_prepared(&prepared.bytes));
 //! let report = verify(&prepared.bytes)?;
 //! assert_eq!((report.functions, report.loops, report.charges), (1, 1, 2));
 //!
-//! // Whoever takes the checks out again is found out.
+//! // A module without the charges does not verify.
 //! assert!(verify(&endless).is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The way of a module through this crate:
+//! How a module passes through this crate:
 //!
 //! ```text
-//! bytes ─▶ screen + rewrite: for each body, read ─▶ unroll ─▶ plan ─▶ emit ─▶ verify ─▶ Prepared
-//!          valid?                                             what each         would we
-//!          limits                                             charge costs      accept it?
+//! bytes ─▶ prevalidation + rewrite: for each body, read ─▶ unroll ─▶ plan ─▶ emit ─▶ verify ─▶ Prepared
+//!          valid? within limits?                                     where charges go   would the host
+//!          namespace free?                                           and what they cost  accept it?
 //! ```
 //!
-//! There is no unsafe code here, no I/O and no threads, and nothing about processes or compilers.
+//! The crate has no unsafe code, does no I/O, starts no threads, and knows nothing about processes or
+//! compilers.
 #![forbid(unsafe_code)]
 
 pub mod abi;
@@ -62,10 +63,11 @@ pub use prevalidation::MAX_MODULE_BYTES;
 pub use proposal::{RefusedProposals, refused_proposal};
 pub use verify::{Report, verify, verify_with_progress};
 
-/// A hash of this crate's sources: the cost model, the rewriting and the verifier.
+/// A hash of this crate's sources: the cost model, the rewriter and the verifier.
 ///
-/// What was verified by a build of this crate with another value may be wrong for this one. Whatever keeps the result of
-/// [`verify`] beyond the end of the program, such as a cache of compiled code, keeps this value with it and compares.
+/// What a build of this crate with another value has verified may be wrong for this one. A program that keeps
+/// the result of [`verify`], for example in a cache of compiled code, has to keep this value with it and
+/// compare.
 pub const SOURCE_FINGERPRINT: &str = env!("SOURCE_FINGERPRINT");
 
 #[cfg(doctest)]

@@ -1,41 +1,42 @@
-//! Where the code of a prepared module was before it was prepared.
+//! The offset map: where the code of a prepared module was in the original.
 //!
-//! Debug sections speak of offsets in the code. They are not rewritten: they stay what they were, under other names,
-//! and beside them is a map from offsets in the new code to offsets in the old. It is exact for every operator, needs
-//! no understanding of DWARF, and whoever rewrites code knows it anyway.
+//! Debug sections contain offsets in the code. They are not rewritten. They stay as they were, under other
+//! names, and next to them is a map from offsets in the new code to offsets in the original. It is exact for
+//! every operator, needs no knowledge of DWARF, and is a by-product of rewriting.
 //!
-//! The map is a list of *runs*, in the order of the new code: from where a run begins, old and new offsets go on
-//! together. A run is two LEB128 numbers: how far it begins behind the run before, and, with the sign in the lowest
-//! bit, how far its old offset is from where the run before would have gone on to. All offsets are relative to the
-//! content of the code section, as in DWARF.
+//! The map is a list of *runs*, in the order of the new code: from the beginning of a run, old and new
+//! offsets advance together. A run is two LEB128 numbers: the distance of its beginning from that of the
+//! previous run, and, with the sign in the lowest bit, the difference between its old offset and the one that
+//! the previous run would have reached. All offsets are relative to the content of the code section, as in
+//! DWARF.
 //!
-//! What was inserted has no old offset, and takes that of the operator that follows it: a run does not go on
-//! beyond the old offset at which the next one begins. Where the code is in another order than it was, the last
-//! operator before it goes back is a run of its own.
+//! Inserted code has no old offset, and gets that of the operator that follows it: a run ends at the old
+//! offset at which the next one begins. Where code is in another order than in the original, the last
+//! operator before the jump back is a run of its own.
 
 use wasm_encoder::{CustomSection, Encode, Section};
 use wasmparser::{Parser, Payload};
 
 use crate::abi::{DEBUG_SECTIONS, KEPT_DEBUG_PREFIX, OFFSETS_SECTION, PLAIN_DEBUG_PREFIX};
 
-/// Where the operator at an offset of a prepared module's code was in the code before, both relative to the content
-/// of their code sections. `map` is the content of [`OFFSETS_SECTION`].
+/// Returns the original offset of the operator at an offset of a prepared module's code. Both are relative to
+/// the content of their code sections. `map` is the content of [`OFFSETS_SECTION`].
 ///
-/// Time is linear in the size of the map. Of a malformed map, no answer or a wrong one is given.
+/// Takes time linear in the size of the map. For a malformed map, the result is `None` or wrong.
 #[must_use]
 pub fn original_offset(map: &[u8], offset: u32) -> Option<u32> {
     Runs::default().original(map, offset)
 }
 
-/// Some places of a map, so that not all of it has to be read for an offset.
+/// Some positions of a map, so that not all of it has to be read for each offset.
 #[derive(Debug, Default)]
 pub struct OffsetIndex(Vec<Runs>);
 
 impl OffsetIndex {
-    /// Runs between two places.
+    /// The runs between two positions.
     const STEP: usize = 512;
 
-    /// The index of a map, in time that is linear in its size.
+    /// Creates the index of a map, in time linear in its size.
     #[must_use]
     pub fn new(map: &[u8]) -> OffsetIndex {
         let (mut runs, mut places) = (Runs::default(), Vec::new());
@@ -50,7 +51,7 @@ impl OffsetIndex {
         OffsetIndex(places)
     }
 
-    /// As [`original_offset`], of the map that this is the index of.
+    /// Returns the same as [`original_offset`], for the map that this is the index of.
     #[must_use]
     pub fn original_offset(&self, map: &[u8], offset: u32) -> Option<u32> {
         let begun = |runs: &Runs| runs.run.is_some_and(|(new, _)| new <= offset);
@@ -59,17 +60,17 @@ impl OffsetIndex {
     }
 }
 
-/// A place in a map: behind some of its runs.
+/// A position in a map: after some of its runs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Runs {
-    /// Bytes that were read.
+    /// The bytes that were read.
     at: usize,
-    /// Where the last of them begins, new and old.
+    /// Where the last run begins, new and old.
     run: Option<(u32, u32)>,
 }
 
 impl Runs {
-    /// Reads a run; what was the last before.
+    /// Reads a run. Returns what was the last one before.
     fn advance(&mut self, map: &[u8]) -> Option<Option<(u32, u32)>> {
         let mut rest = map.get(self.at..)?;
         let (distance, shift) = (read_number(&mut rest)?, read_number(&mut rest)?);
@@ -87,7 +88,7 @@ impl Runs {
             if begin > offset || begin < new {
                 return before.map(|_| {
                     let on = old.saturating_add(offset - new);
-                    // Behind a function's end, the next run may begin anywhere.
+                    // Behind the end of a function, the next run may begin anywhere.
                     if next >= old { on.min(next) } else { on }
                 });
             }
@@ -107,10 +108,11 @@ pub(crate) struct OffsetMap {
 }
 
 impl OffsetMap {
-    /// Adds where an operator is and was. The new offsets come in order.
+    /// Adds the new and the old offset of an operator. The new offsets come in order.
     pub(crate) fn push(&mut self, new: u32, old: u32) {
         if old < self.last.1 && self.last != self.run {
-            // The code goes back, to the next copy of a loop: what lies before must not be taken for inserted.
+            // The code jumps back, to the next copy of a loop: what precedes it must not be taken for
+            // inserted code.
             self.begin_run(self.last.0, self.last.1);
         }
         let distance = new - self.run.0;
@@ -121,12 +123,12 @@ impl OffsetMap {
         self.last = (new, old);
     }
 
-    /// Appends it to the prepared module.
+    /// Appends the map to the prepared module.
     pub(crate) fn append_to(self, module: &mut Vec<u8>) {
         CustomSection { name: OFFSETS_SECTION.into(), data: self.bytes.into() }.append_to(module);
     }
 
-    /// Begins a run, whether the one before would have come here or not.
+    /// Begins a run, even if the previous one would have reached these offsets.
     pub(crate) fn begin_run(&mut self, new: u32, old: u32) {
         let distance = new - self.run.0;
         let shift = old.wrapping_sub(self.run.1.wrapping_add(distance)) as i32;
@@ -137,7 +139,7 @@ impl OffsetMap {
     }
 }
 
-/// What of a module is kept so that its lines are found when it is prepared.
+/// The debug sections of a module that are kept when it is prepared.
 #[derive(Debug)]
 pub(crate) struct DebugSections<'a> {
     /// Names without prefix, and contents.
@@ -145,7 +147,7 @@ pub(crate) struct DebugSections<'a> {
 }
 
 impl<'a> DebugSections<'a> {
-    /// The debug sections of a module, `None` if it has none or no code.
+    /// Returns the debug sections of a module; `None` if it has none, or no code.
     pub(crate) fn of(wasm: &'a [u8]) -> Option<DebugSections<'a>> {
         let (mut has_code, mut sections) = (false, Vec::new());
         for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
@@ -161,7 +163,7 @@ impl<'a> DebugSections<'a> {
         if sections.is_empty() || !has_code { None } else { Some(DebugSections { sections }) }
     }
 
-    /// Appends them to the prepared module.
+    /// Appends the sections to the prepared module.
     pub(crate) fn append_to(&self, module: &mut Vec<u8>) {
         for (name, data) in &self.sections {
             let name = format!("{KEPT_DEBUG_PREFIX}{name}");
@@ -170,7 +172,7 @@ impl<'a> DebugSections<'a> {
     }
 }
 
-/// The name without prefix of a section that is kept.
+/// Returns the name without prefix of a section that is kept.
 pub(crate) fn kept_name(name: &str) -> Option<&str> {
     name.strip_prefix(PLAIN_DEBUG_PREFIX).filter(|name| DEBUG_SECTIONS.contains(name))
 }
@@ -203,15 +205,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_moved_is_found_where_it_was() {
+    fn moved_code_maps_to_its_original_offset() {
         let mut map = OffsetMap::default();
-        // A function that was at 100: something of 17 bytes inserted at its beginning, then two operators that stayed
+        // A function that was at 100: 17 bytes inserted at its beginning, then two operators that stayed
         // together, then one behind an operand that became 4 bytes shorter.
         map.begin_run(3, 101);
         for (new, old) in [(20, 101), (22, 103), (24, 109)] {
             map.push(new, old);
         }
-        // One that was before it.
+        // A function that was before it.
         map.begin_run(30, 50);
         map.push(30, 50);
         let expected = [
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_finds_what_the_whole_map_has() {
+    fn an_index_finds_the_same_as_the_whole_map() {
         let mut map = OffsetMap::default();
         let places: Vec<_> =
             (0..4000_u32).map(|step| (3 * step + 7, step.wrapping_mul(0x9e37_79b9))).collect();

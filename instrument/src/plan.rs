@@ -1,9 +1,9 @@
 //! Where a function's charges go, and what each costs.
 //!
-//! A *region* is a function's body or a loop's body without the loops nested in it: those are regions of their
-//! own, which pay for themselves. Each region begins with a charge. The plan is made by walking a function
-//! backwards, keeping what is [`Ahead`], first of all what is *due*: the cost of the most expensive path from the
-//! current point to the next charge of the same region, or out of the region.
+//! A *region* is the body of a function, or of a loop, without the loops nested in it, which are regions of
+//! their own and pay for themselves. Each region begins with a charge. The plan is made by walking a function
+//! backwards and tracking what is [`Ahead`], most of all what is *due*: the cost of the most expensive path
+//! from the current point to the next charge of the same region, or out of the region.
 //!
 //! ```text
 //! at the end of the function, at `return`, `unreachable`, `throw`, a tail call     0
@@ -17,17 +17,17 @@
 //!                                                                         after it, if it can be left at its end
 //! ```
 //!
-//! Where it would grow past what one charge may cost, a further charge is put there and it becomes 0.
-//! This is sound wherever it happens, inside an arm of an `if` too, because every charge is sized by what follows
-//! it and by nothing that came before: arms that meet may have met different charges on their way, and each of
-//! them covers what follows the meeting point. Going forwards, two arms would have to agree.
+//! Where the due cost would exceed what one charge may cost, a further charge is placed, and the due cost
+//! becomes 0. This is sound everywhere, also inside an arm of an `if`, because a charge depends only on what
+//! follows it: arms that meet may have different charges before, and each charge covers what follows the
+//! meeting point. In a forward walk, two arms would have to agree.
 //!
-//! Two more charges are put where what was paid before cannot be relied on, or not for long. Behind a call, if much
-//! follows, so that a long chain of calls does not return for long without a charge ([`MAX_RETURN`]). And where an
-//! exception may arrive, from wherever it was thrown: at the beginning of a handler, and behind a block whose label a
-//! `catch` clause names.
+//! Two more kinds of charges are placed where what was paid before cannot be relied on, or not for long. One
+//! follows a call that has much work after it, so that a long chain of calls does not return for long without
+//! a charge ([`MAX_RETURN`]). The other is where an exception may arrive, from any point: at the beginning of
+//! a handler, and after a block whose label a `catch` clause names.
 //!
-//! The walk is one pass with its own stack: time is linear, and depth of nesting costs no host stack.
+//! The walk is one pass with a stack of its own: it takes linear time, and nesting takes no host stack.
 
 use crate::abi::MAX_RETURN;
 use crate::body::{Body, Callee, Item, Kind};
@@ -36,9 +36,10 @@ use crate::cost::MAX_OPERATOR_COST;
 /// The charges of one function.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// In the order in which they are met walking backwards.
+    /// In the order of the backward walk.
     pub(crate) charges: Vec<Charge>,
-    /// How many of them are there because too much would be due, because a call returns, because an exception may arrive.
+    /// The number of charges that are there because too much would be due, because a call returns, and
+    /// because an exception may arrive.
     pub(crate) long: usize,
     pub(crate) returns: usize,
     pub(crate) handlers: usize,
@@ -51,18 +52,18 @@ pub(crate) struct Plan {
 /// A charge to insert.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Charge {
-    /// Before which item.
+    /// The item that it precedes.
     pub(crate) before: usize,
-    /// The constant.
+    /// Its constant.
     pub(crate) cost: u32,
 }
 
-/// The longest run of operators that this can still put charges between as they are needed.
+/// Returns the longest run of operators between which charges can still be placed as needed.
 pub(crate) fn longest_run(max_charge: u32) -> u32 {
     if max_charge < 32 * LONG_RUN { MAX_OPERATOR_COST } else { LONG_RUN }
 }
 
-/// What runs cost at most where charges are large: a small part of one.
+/// The cost of a run where charges are large: a small part of one.
 const LONG_RUN: u32 = 64;
 
 /// Plans the charges of a function, none above `max_charge`, which must be at least [`MAX_OPERATOR_COST`].
@@ -82,14 +83,14 @@ pub(crate) fn plan(body: &Body, max_charge: u32) -> Plan {
     planner.plan
 }
 
-/// The dearest paths from a point.
+/// The most expensive paths from a point.
 #[derive(Debug, Clone, Copy, Default)]
 struct Ahead {
-    /// To the next charge of the region, or out of it.
+    /// To the next charge of the region, or out of the region.
     due: u32,
     /// To the next charge, or out of the function.
     charge: u32,
-    /// To the next charge or the next call that begins with one, or out of the function.
+    /// To the next charge, to the next call of a function that begins with one, or out of the function.
     call: u32,
 }
 
@@ -102,7 +103,7 @@ impl Ahead {
         }
     }
 
-    /// The most that a charge here would be for.
+    /// The most that a charge here would have to cover.
     fn any(self) -> u32 {
         self.due.max(self.charge)
     }
@@ -110,13 +111,13 @@ impl Ahead {
 
 struct Planner<'a> {
     body: &'a Body,
-    /// Nothing ahead is above this, so that one more run still fits into a charge.
+    /// Nothing ahead exceeds this, so that one more run still fits a charge.
     ceiling: u32,
     ahead: Ahead,
     /// The blocks around the current point, the innermost last.
     frames: Vec<Frame>,
-    /// For each region around the current point, the innermost last: what is due before its loop as the surrounding
-    /// region sees it, as far as known.
+    /// For each region around the current point, the innermost last: what is due before its loop in the
+    /// surrounding region, as far as it is known.
     regions: Vec<u32>,
     plan: Plan,
 }
@@ -124,14 +125,14 @@ struct Planner<'a> {
 struct Frame {
     /// What is ahead of a branch to its label. Nothing for a loop, which begins with a charge.
     label: Ahead,
-    /// In which of `regions` the label lies.
+    /// The region of the label, an index of `regions`.
     region: usize,
     /// What is ahead of the second arm of an `if`.
     other_arm: Option<Ahead>,
 }
 
 impl Planner<'_> {
-    /// Goes from behind an item to before it.
+    /// Moves from behind an item to before it.
     fn item(&mut self, index: usize, item: &Item) {
         match item.kind {
             Kind::Run | Kind::Call(Callee::Imported) => {}
@@ -181,7 +182,7 @@ impl Planner<'_> {
         let begins_with = self.body.items.get(begins as usize).map(|item| item.kind);
         let is_loop = matches!(begins_with, Some(Kind::Loop { .. }));
         if is_loop {
-            // As far as the last item tells; an end that is not reached for other reasons counts as reached.
+            // As far as the last item shows. An end that is not reached for other reasons counts as reached.
             let is_reached =
                 index.checked_sub(1).is_none_or(|before| !self.body.items[before].kind.is_jump());
             self.regions.push(if is_reached { self.ahead.due } else { 0 });
@@ -208,16 +209,16 @@ impl Planner<'_> {
         self.ahead.due = self.regions.pop().unwrap_or(0);
     }
 
-    /// Puts the first charge of a region there. No region is free: an empty function that is called, or an outer loop
-    /// whose work all lies in the inner one, costs one each time.
+    /// Places the first charge of a region. No region is free: an empty function that is called, or an outer
+    /// loop whose work is all in the inner one, costs one each time.
     fn begin_region(&mut self, first: usize) {
         if self.plan.charges.last().is_none_or(|charge| charge.before != first) {
             self.charge(first);
         }
     }
 
-    /// What is ahead of a branch. Where it leaves loops, the outermost of them takes over what is due at the label,
-    /// because the region around that loop goes on there.
+    /// Returns what is ahead of a branch. If it leaves loops, the outermost of them takes over what is due at
+    /// the label, because the region around that loop continues there.
     fn branch(&mut self, depth: u32) -> Ahead {
         // A validated branch names a block around it; the function's own is the first.
         let index = self.frames.len().checked_sub(1 + depth as usize);
@@ -233,7 +234,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Adds the cost of an item, with a charge before it if too much is ahead then.
+    /// Adds the cost of an item, with a charge before it if too much would be ahead then.
     fn spend(&mut self, index: usize, cost: u32) {
         let Ahead { due, charge, call } = self.ahead;
         self.ahead = Ahead { due: due + cost, charge: charge + cost, call: call + cost };
@@ -243,7 +244,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Puts a charge where an exception may arrive, if anything is ahead there.
+    /// Places a charge where an exception may arrive, if anything is ahead there.
     fn charge_if_needed(&mut self, before: usize) {
         if self.ahead.any() > 0 {
             self.charge(before);
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dearer_arm_counts() {
+    fn the_more_expensive_arm_counts() {
         let arms = "(if (local.get 0) (then (call 0 (i32.const 1))) (else (nop)))";
         assert_eq!(charges(&function(arms)), [4]);
         assert_eq!(charges(&function("(if (local.get 0) (then (return))) (call 0 (i32.const 1))")), [4]);
@@ -304,12 +305,12 @@ mod tests {
     }
 
     #[test]
-    fn a_branch_out_of_loops_goes_on_in_the_region_around_them() {
+    fn a_branch_out_of_loops_continues_in_the_surrounding_region() {
         let body = "(block $out
                       (loop (loop (br_if $out (local.get 0)) (br 0)))
                       (call 0 (i32.const 1)) (call 0 (i32.const 1)))
                     (call 0 (i32.const 2))";
-        // The inner loop never ends at its end, so neither does the outer one: only $out is reached.
+        // The inner loop never ends at its end, so the outer one does not either: only $out is reached.
         assert_eq!(charges(&function(body)), [6, 1, 3], "the outer loop is not known to end in a jump");
         let body = "(block $out (loop (br_if $out (local.get 0)) (br 0))) (call 0 (i32.const 2))";
         assert_eq!(charges(&function(body)), [2, 3]);

@@ -1,4 +1,4 @@
-//! The way of a module through this crate, from its bytes to a prepared module.
+//! Prepares a module: from its bytes to a prepared module.
 
 use crate::abi::MAX_CHARGE;
 use crate::container::{Manifest, is_prepared};
@@ -12,18 +12,18 @@ use crate::prevalidation::check_head;
 use crate::rewrite::{Error, How, rewrite};
 use crate::verify::{Report, verify_with_progress};
 
-/// How a module is prepared.
+/// Options of preparing a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// The largest charge: where more work than this follows in one go, it is charged in parts. Taken into the
-    /// range from [`MAX_OPERATOR_COST`] to [`MAX_CHARGE`], which is also the default.
+    /// The largest charge: more work than this is charged in parts. Clamped to the range from
+    /// [`MAX_OPERATOR_COST`] to [`MAX_CHARGE`], which is also the default.
     pub max_charge: u32,
-    /// Write small innermost loops out a few times, so that one charge pays for several rounds. Default: yes. Without,
-    /// code is as large as it was, but for the charges, and loops of a few instructions take up to half as long again.
+    /// Unrolls small innermost loops, so that one charge pays for several rounds. Default: true. Without,
+    /// code grows only by the charges, and loops of a few instructions take up to half as long again.
     pub unroll: bool,
-    /// The proposals that the module may use, of those that can be prepared. Default: [`FEATURES`]. An engine that takes
-    /// fewer has a module refused here, instead of after it was prepared.
+    /// The proposals that the module may use, of those that are supported. Default: [`FEATURES`]. With the
+    /// proposals of an engine, a module that the engine does not support is refused before it is prepared.
     pub features: WasmFeatures,
 }
 
@@ -36,31 +36,30 @@ impl Default for Options {
 /// A prepared module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
-    /// The module, as it is written to an `.lwasm` file.
+    /// The module as it is written to an `.lwasm` file.
     pub bytes: Vec<u8>,
     /// What was done.
     pub stats: Stats,
 }
 
-/// What preparing a module has done.
+/// Statistics of preparing a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
-    /// The module had been prepared before, and was taken as it is.
+    /// Whether the module had been prepared before, and was returned unchanged.
     pub already_prepared: bool,
-    /// How many functions the module defines.
+    /// The functions that the module defines.
     pub functions: usize,
-    /// How many loops they have.
+    /// Their loops.
     pub loops: usize,
-    /// How many loops were written out several times, so that one charge pays for several rounds. Copies of loops are
-    /// not counted as loops.
+    /// The loops that were unrolled. Their copies do not count as loops.
     pub unrolled: usize,
-    /// How many charges they have: one for each function and loop, and those of the next three.
+    /// The charges: one for each function and loop, and those of the next three fields.
     pub charges: usize,
-    /// Charges that are there because too much work would be paid for at once.
+    /// The charges that are there because a single charge would be too large.
     pub long_paths: usize,
-    /// Charges that are there because much work follows a call.
+    /// The charges that are there because much work follows a call.
     pub returns: usize,
-    /// Charges that are there because an exception may arrive.
+    /// The charges that are there because an exception may arrive.
     pub handlers: usize,
     /// The most work between two charges of an activation: see [`Report::bound`].
     pub bound: u32,
@@ -70,26 +69,28 @@ pub struct Stats {
     pub size_before: usize,
     /// The size of the output in bytes.
     pub size_after: usize,
-    /// The custom sections that were left out because they speak of positions in the old code.
+    /// The names of the custom sections that were removed because they contain positions in the original
+    /// code.
     pub dropped_sections: Vec<String>,
 }
 
-/// Prepares a module: every function and loop of the result pays for its work before it does it.
+/// Prepares a module: every function and loop of the result pays for its work before the work is done.
 ///
-/// The same bytes and options give the same result. A module that is prepared already, with whatever options, is
-/// verified and returned as it is. The result has been verified. Time is linear in the size of the module, memory a few
-/// times its size.
+/// The same bytes and options give the same result, which has been verified. A module that was prepared
+/// before, with any options, is verified and returned unchanged. Takes time linear in the size of the module,
+/// and memory a few times its size.
 ///
 /// # Errors
 ///
-/// If the bytes are not a valid core module, use an unsupported proposal, pass a limit, or import from the
-/// reserved namespace; or if they are marked as prepared and do not verify.
+/// Returns an error if the bytes are not a valid core module, use an unsupported proposal, exceed a limit or
+/// import from the reserved namespace, or if they are marked as prepared and do not verify.
 pub fn prepare(wasm: &[u8], options: &Options) -> Result<Prepared, PrepareError> {
     prepare_with_progress(wasm, options, &mut |_, _| true)
 }
 
-/// As [`prepare`], and tells how far it is: `progress` is called with how much of the work is done, and with how much
-/// there is, for every function and section on each of the two passes. It says whether to go on.
+/// Prepares a module as [`prepare`] does, and reports the progress: `progress` is called for every function
+/// and section in each of the two passes, with the work that is done and the total. It returns whether to
+/// continue.
 ///
 /// # Errors
 ///
@@ -131,7 +132,7 @@ pub fn prepare_with_progress(
         Manifest { max_charge: how.max_charge, bound: totals.bound, return_bound: totals.return_bound };
     manifest.append_to(&mut bytes);
     let size = bytes.len().max(1);
-    // The output is longer than the input; scaled, the second half of the work is its.
+    // The output is longer than the input. Scaled, it is the second half of the work.
     let scaled = |done: usize| (done as u64 * wasm.len() as u64 / size as u64) as usize;
     let report = verify_with_progress(&bytes, &mut |done| progress(wasm.len() + scaled(done), work))
         .map_err(|error| not_verified(error, PrepareError::Unproven))?;
@@ -153,13 +154,13 @@ pub fn prepare_with_progress(
     Ok(Prepared { bytes, stats })
 }
 
-/// How the validator says that the types of imports and exports are too large together.
+/// What the validator says if the types of imports and exports are too large in total.
 const TYPES_TOO_LARGE: &str = "effective type size exceeds";
 
 fn not_verified(error: VerifyError, otherwise: fn(VerifyError) -> PrepareError) -> PrepareError {
     match &error.kind {
         VerifyErrorKind::Stopped => PrepareError::Stopped,
-        // The import that is added has a type, too.
+        // The added import has a type, too.
         VerifyErrorKind::Invalid(invalid) if invalid.message().starts_with(TYPES_TOO_LARGE) => {
             PrepareError::Limit { limit: Limit::TypeSize, offset: error.offset }
         }

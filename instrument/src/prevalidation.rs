@@ -1,9 +1,9 @@
-//! The look at a module while it is rewritten, a step ahead of the rewriter.
+//! Validates a module while it is rewritten, one step ahead of the rewriter.
 //!
-//! What the rewriter sees has been validated, uses only what is accepted, does not touch the reserved namespace, and is not
-//! larger than we want to take. Everything else that could be too much is limited by the validator. So a failure of the
-//! rewriter is a fault of ours. Reading a module takes longer than anything that is done with it; that is why this is no
-//! pass of its own.
+//! What the rewriter sees is valid, uses only supported proposals, does not import from the reserved
+//! namespace, and is within the limits. Other sizes are limited by the validator. So a failure of the
+//! rewriter is a bug of this crate. Validation is not a pass of its own, because reading a module takes
+//! longer than anything that is done with it.
 
 use wasmparser::{
     FuncValidator, FuncValidatorAllocations, Parser, Payload, ValidPayload, Validator, ValidatorResources,
@@ -14,10 +14,10 @@ use crate::abi::METERING_MODULE;
 use crate::error::{Limit, PrepareError};
 use crate::proposal::refused_proposal;
 
-/// The largest module that is taken. Data and debug sections are most of what is ever this large.
+/// The largest module that is accepted. Most of such a size is data and debug sections.
 pub const MAX_MODULE_BYTES: usize = 256 << 20;
 
-/// Checks what there is to check before a module is read.
+/// Checks what can be checked before a module is read.
 pub(crate) fn check_head(wasm: &[u8]) -> Result<(), PrepareError> {
     if wasm.len() > MAX_MODULE_BYTES {
         return Err(PrepareError::Limit { limit: Limit::ModuleBytes, offset: MAX_MODULE_BYTES as u64 });
@@ -25,24 +25,25 @@ pub(crate) fn check_head(wasm: &[u8]) -> Result<(), PrepareError> {
     if Parser::is_component(wasm) {
         return Err(PrepareError::Component);
     }
-    // A file cut off within its first bytes is truncated; one that begins otherwise is something else.
+    // A file that was cut off within its first bytes is truncated. A file that begins differently is
+    // something else.
     if !wasm.starts_with(b"\0asm") {
         return Err(PrepareError::NotWasm);
     }
     Ok(())
 }
 
-/// A parser that reads what the validator takes.
+/// Returns a parser for what the validator accepts.
 pub(crate) fn parser(features: WasmFeatures) -> Parser {
     let mut parser = Parser::new(0);
     parser.set_features(features);
     parser
 }
 
-/// Why a module is refused on the way. The second kind still has to be classified.
+/// Why a module is refused while it is read. The second kind has yet to be classified.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// It imports this from the reserved namespace.
+    /// The module imports this name from the reserved namespace.
     Reserved {
         name: String,
         offset: u64,
@@ -57,12 +58,12 @@ impl From<wasmparser::Error> for Refusal {
 }
 
 impl Refusal {
-    /// The error that says so, of the module that was refused.
+    /// Returns the error for the refused module.
     pub(crate) fn into_error(self, wasm: &[u8], features: WasmFeatures) -> PrepareError {
         match self {
             Refusal::Invalid(error) => classify(wasm, error, features),
-            // A prepared module that was cut off has lost its mark, which comes last. That it is damaged is the news
-            // then, not what it imports.
+            // A prepared module that was cut off has lost its mark, which comes last. Then the error is that
+            // the module is damaged, not its import.
             Refusal::Reserved { name, offset } => {
                 match Validator::new_with_features(features).validate_all(wasm) {
                     Ok(_) => PrepareError::ReservedImport { name, offset },
@@ -73,7 +74,7 @@ impl Refusal {
     }
 }
 
-/// Whether a module that does not validate is wrong, or needs a proposal.
+/// Decides whether a module that does not validate is invalid, or needs a proposal.
 fn classify(wasm: &[u8], source: wasmparser::Error, features: WasmFeatures) -> PrepareError {
     match refused_proposal(wasm, features) {
         Some(proposal) => PrepareError::Unsupported { proposal, source },
@@ -81,7 +82,7 @@ fn classify(wasm: &[u8], source: wasmparser::Error, features: WasmFeatures) -> P
     }
 }
 
-/// Validates a module's sections one after the other.
+/// Validates the sections of a module one after the other.
 pub(crate) struct Prevalidator {
     validator: Validator,
     allocations: FuncValidatorAllocations,
@@ -93,7 +94,7 @@ impl Prevalidator {
         Prevalidator { validator: Validator::new_with_features(features), allocations }
     }
 
-    /// Takes the next part of the module. A function's body is still to be validated, by whoever reads it.
+    /// Validates the next part of the module. A function's body is validated by its reader.
     pub(crate) fn payload(
         &mut self,
         payload: &Payload<'_>,
@@ -111,7 +112,7 @@ impl Prevalidator {
         }
     }
 
-    /// Takes the memory of a validator back, for the next.
+    /// Takes back the allocations of a validator for the next one.
     pub(crate) fn recycle(&mut self, validator: FuncValidator<ValidatorResources>) {
         self.allocations = validator.into_allocations();
     }

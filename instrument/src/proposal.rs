@@ -1,15 +1,17 @@
-//! Which proposals a refused module would need.
+//! Finds the proposals that a refused module would need.
 //!
-//! A validator says what it does not like, and seldom which proposal would make it right. So the module is validated
-//! again with the proposals that are refused: one with which it is valid is the one to name. Where one is not enough, the
-//! proposals that get furthest are added one after the other until the module is valid. This happens to refused
-//! modules only, in linear time for each attempt; a module that is invalid with all proposals costs one attempt.
+//! A validator's message seldom names the proposal that would make a module valid. So the module is validated
+//! again with the proposals that are refused: one with which it is valid is the one to name. If one is not
+//! enough, the proposals that get furthest are added one after the other until the module is valid. This is
+//! done for refused modules only, in linear time for each attempt. A module that is invalid with all
+//! proposals takes one attempt.
 
 use std::fmt;
 
 use wasmparser::{Validator, WasmFeatures};
 
-/// What may be refused, by the name that people know it by. An error names several where a module needs several.
+/// The proposals that may be refused, by their common names. An error names several if a module needs
+/// several.
 const PROPOSALS: [(&str, WasmFeatures); 10] = [
     ("memory64", WasmFeatures::MEMORY64),
     ("exceptions", WasmFeatures::EXCEPTIONS),
@@ -23,7 +25,8 @@ const PROPOSALS: [(&str, WasmFeatures); 10] = [
     ("legacy exceptions", WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS)),
 ];
 
-/// The latest proposals. Each comes with what it builds on, so a module that needs only that must not be told of them.
+/// The latest proposals, each with what it builds on. A module that needs only the latter must not be told to
+/// use these.
 const LATEST: [(&str, WasmFeatures); 4] = [
     ("custom descriptors", WITH_GC.union(WasmFeatures::CUSTOM_DESCRIPTORS)),
     ("shared-everything threads", WITH_GC.union(WasmFeatures::SHARED_EVERYTHING_THREADS)),
@@ -37,7 +40,7 @@ const WITH_GC: WasmFeatures = WasmFeatures::EXCEPTIONS
     .union(WasmFeatures::GC)
     .union(WasmFeatures::THREADS);
 
-/// Proposals that are looked for beside each other: of a module that needs more, an error names the first ones only.
+/// The number of proposals that are looked for. For a module that needs more, an error names the first ones.
 const MAX_NAMED: usize = 4;
 
 /// The proposals without which a module is not valid.
@@ -45,14 +48,14 @@ const MAX_NAMED: usize = 4;
 pub struct RefusedProposals(Vec<&'static str>);
 
 impl RefusedProposals {
-    /// Their names, at least one.
+    /// Returns their names, at least one.
     #[must_use]
     pub fn names(&self) -> &[&'static str] {
         &self.0
     }
 }
 
-/// The names in one text: `exceptions and threads`.
+/// Shows the names as one text: `exceptions and threads`.
 impl fmt::Display for RefusedProposals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0[..] {
@@ -62,8 +65,8 @@ impl fmt::Display for RefusedProposals {
     }
 }
 
-/// The proposals without which a module does not validate, where only these features are accepted; `None` if it
-/// validates, or no proposal would help.
+/// Returns the proposals that a module needs in addition to the accepted features; `None` if the module is
+/// valid, or if no proposal would help.
 #[must_use]
 pub fn refused_proposal(wasm: &[u8], accepted: WasmFeatures) -> Option<RefusedProposals> {
     let without = failure(wasm, accepted)?;
@@ -83,7 +86,8 @@ pub fn refused_proposal(wasm: &[u8], accepted: WasmFeatures) -> Option<RefusedPr
     if let Some((name, _)) = LATEST.iter().find(is_enough) {
         return one(name);
     }
-    // Invalid in any case. What it needs before it gets to that may be the reason, or what has it fail elsewhere.
+    // Invalid with every proposal. What it needs before that position may be the reason, or may make it fail
+    // elsewhere.
     let elsewhere = |&&(_, features): &&(_, _)| failure(wasm, accepted | features).as_ref() != Some(&without);
     let named = several.first().or_else(|| PROPOSALS.iter().chain(&LATEST).find(elsewhere));
     named.and_then(|(name, _)| one(name))
@@ -91,7 +95,8 @@ pub fn refused_proposal(wasm: &[u8], accepted: WasmFeatures) -> Option<RefusedPr
 
 type Proposal = (&'static str, WasmFeatures);
 
-/// The proposals that get the validator furthest, one after the other, until the module is valid or none helps.
+/// Returns the proposals that get the validator furthest, one after the other, until the module is valid or
+/// none helps.
 fn furthest(wasm: &[u8], accepted: WasmFeatures, without: &Failure) -> Vec<Proposal> {
     let (mut found, mut features, mut reached) = (Vec::new(), accepted, without.clone());
     while found.len() < MAX_NAMED {
@@ -114,7 +119,7 @@ fn furthest(wasm: &[u8], accepted: WasmFeatures, without: &Failure) -> Vec<Propo
     found
 }
 
-/// The names of those that are needed: one may have come with another.
+/// Returns the names of those that are needed: one may have been added together with another.
 fn minimal(wasm: &[u8], accepted: WasmFeatures, mut needed: Vec<Proposal>) -> Vec<&'static str> {
     let mut index = 0;
     while index < needed.len() {

@@ -1,10 +1,11 @@
-//! Reads a body once for two: the validator, and whoever wants to see its operators.
+//! Reads a body once for two consumers: the validator, and a sink for its operators.
 //!
-//! Reading takes longer than anything that this crate does with what it has read. So operators are not made into values
-//! to be looked at, which wasmparser offers: there is a method for each, in which what the sink does with others is gone
-//! when it is compiled. The [`Operator`] that the sink is given exists in the source only.
+//! Reading takes longer than anything that this crate does with the result. So operators are not turned into
+//! values to be matched, which wasmparser offers: there is a method for each operator, in which the sink's
+//! code for other operators is removed at compile time. The [`Operator`] that the sink gets exists only in
+//! the source.
 //!
-//! The rewriter and the verifier both read by this, and share nothing else that does something: it knows wasmparser, and
+//! The rewriter and the verifier both read by this module, and share no other code. It knows wasmparser, and
 //! nothing of charges.
 
 use wasmparser::{
@@ -12,20 +13,21 @@ use wasmparser::{
     VisitOperator, VisitSimdOperator,
 };
 
-/// Who sees the operators of a body.
+/// Receives the operators of a body.
 pub(crate) trait Sink {
     /// What it keeps of an operator until its end is known.
     type Seen: 'static;
     type Error: From<wasmparser::Error> + 'static;
 
-    /// Takes a valid operator, which begins at an offset. To be inlined: it exists once for each operator.
+    /// Receives a valid operator, which begins at an offset. Should be inlined: there is an instance for each
+    /// operator.
     fn operator(&mut self, operator: &Operator<'_>, offset: u64) -> Result<Self::Seen, Self::Error>;
 
-    /// Takes where it ends.
+    /// Receives the range of the operator.
     fn end(&mut self, seen: Self::Seen, from: u64, to: u64);
 }
 
-/// Reads a body to its end. Where it is not valid, the sink has seen the operators before.
+/// Reads a body to its end. If it is invalid, the sink has received the operators before.
 pub(crate) fn read<S: Sink>(
     body: &FunctionBody<'_>,
     validator: &mut FuncValidator<ValidatorResources>,
@@ -69,7 +71,7 @@ macro_rules! visit_simd {
     ($(@$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {
         $(
             fn $visit(&mut self $($(, $arg: $argty)*)?) -> Self::Output {
-                // Whatever comes in: a sink never sees what was not validated.
+                // Validate first: a sink never receives an invalid operator.
                 let validator = self.validator.simd_visitor().expect("wasmparser is built with vectors");
                 validator.$visit($($($arg),*)?)?;
                 self.sink.operator(&Operator::$op $({ $($arg),* })?, self.offset)

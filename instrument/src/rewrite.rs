@@ -1,13 +1,13 @@
-//! Puts the charges into a module.
+//! Inserts the charges into a module.
 //!
-//! Only what [`crate::prevalidator`] has let through is looked at. The rewriter adds the reserved import and, in
-//! every function, the charges that [`crate::plan`] asks for; before that, [`crate::unroll`] writes small loops out. The
-//! import comes behind all others, so functions that the module defines move up by one: code has
-//! [`Patch`](crate::body::Patch)es for that, and sections that name one are encoded anew. Everything else is copied byte
-//! for byte, in its order.
+//! The rewriter sees only what [`crate::prevalidation`] has accepted. It adds the reserved import and, in
+//! every function, the charges that [`crate::plan`] has placed; before that, [`crate::unroll`] unrolls small
+//! loops. The added import follows all others, so the indices of the functions that the module defines
+//! increase by one: code has [`Patch`](crate::body::Patch)es for that, and sections that name a function are
+//! encoded anew. Everything else is copied byte for byte, in its order.
 //!
-//! Custom sections that speak of positions in the old code would be wrong now. Names and branch hints are brought up to
-//! date, debug sections are kept by [`crate::origin`], and the rest are dropped; see [`is_positional`].
+//! Custom sections with positions in the original code would be wrong. Names and branch hints are updated,
+//! debug sections are kept by [`crate::offset_map`], and others are removed; see [`is_positional`].
 
 use std::collections::HashMap;
 
@@ -34,14 +34,14 @@ use crate::unroll::unroll;
 #[derive(Debug, Default)]
 pub(crate) struct Rewritten {
     pub(crate) bytes: Vec<u8>,
-    /// Where the code was before, if there is code.
+    /// The offset map, if there is code.
     pub(crate) origins: Option<Origins>,
     pub(crate) totals: Totals,
-    /// The names of the custom sections left out, in the order of the file.
+    /// The names of the custom sections that were removed, in the order of the file.
     pub(crate) dropped_sections: Vec<String>,
 }
 
-/// What all functions together got.
+/// The totals of all functions.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) functions: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Totals {
     pub(crate) return_bound: u32,
 }
 
-/// How to rewrite.
+/// Options of rewriting.
 pub(crate) struct How {
     pub(crate) max_charge: u32,
     pub(crate) unroll: bool,
@@ -62,11 +62,12 @@ pub(crate) struct How {
     pub(crate) features: WasmFeatures,
 }
 
-/// The largest function that validators take, by the limit that engines have agreed on.
+/// The largest function that validators accept, by the limit that engines have agreed on.
 pub(crate) const MAX_FUNCTION_BYTES: usize = 7_654_321;
 
-/// Types and functions that a module may have, of each, by the limits that engines have agreed on. One of each may be
-/// added. For the import that is added there is room, since the size of their types limits imports to fewer.
+/// The types, and the functions, that a module may have, by the limits that engines have agreed on. One of
+/// each may be added. There is always room for the added import, because the size of their types limits
+/// imports to fewer.
 pub(crate) const MAX_ITEMS: usize = 1_000_000;
 
 fn at_most(limit: Limit, count: usize, offset: u64) -> Result<(), Error> {
@@ -77,11 +78,11 @@ fn at_most(limit: Limit, count: usize, offset: u64) -> Result<(), Error> {
 #[derive(Debug)]
 pub(crate) enum Error {
     Refused(Refusal),
-    /// What is at this offset becomes too large.
+    /// The limit is exceeded at this offset.
     Limit(Limit, u64),
-    /// The receiver of the progress asked to stop.
+    /// The callback for the progress has asked to stop.
     Stopped,
-    /// A fault of this crate: what is re-encoded has been validated.
+    /// A bug of this crate: what is encoded anew has been validated.
     Fault(Fault),
 }
 
@@ -105,7 +106,8 @@ impl From<Fault> for Error {
     }
 }
 
-/// Screens and rewrites a module. `progress` is told how many bytes are behind it, and says whether to go on.
+/// Validates and rewrites a module. `progress` gets the number of bytes that are done, and returns whether to
+/// continue.
 pub(crate) fn rewrite(
     wasm: &[u8],
     how: &How,
@@ -126,7 +128,7 @@ pub(crate) fn rewrite(
         emitter: None,
         bodies_left: 0,
     };
-    // What is added is a tenth, or a little more.
+    // About a tenth is added.
     rewriter.rewritten.bytes = Vec::with_capacity(wasm.len() + wasm.len() / 4 + 256);
     let mut prevalidator = Prevalidator::new(how.features);
     let mut end = 0;
@@ -155,17 +157,17 @@ struct Rewriter<'a> {
     wasm: &'a [u8],
     how: &'a How,
     rewritten: Rewritten,
-    /// How many types the module has.
+    /// The number of types of the module.
     types: u32,
-    /// One that is `(i32) -> ()`, if there is one yet.
+    /// The index of the type `(i32) -> ()`, if the module has it.
     charge_type: Option<u32>,
     imported: Imported,
-    /// Whether the sections that get something added are written.
+    /// Whether the sections that get an addition are written.
     has_types: bool,
     has_imports: bool,
-    /// The original's branch hints, by function.
+    /// The branch hints of the original, by function.
     hints: HashMap<u32, Vec<BranchHint>>,
-    /// The original's names of labels, by function, and as they are to be.
+    /// The names of labels, by function: of the original, and the new ones.
     labels: HashMap<u32, Vec<(u32, &'a str)>>,
     new_labels: IndirectNameMap,
     emitter: Option<Emitter<'a>>,
@@ -227,8 +229,8 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// Writes the sections that get something added, if the module has none of its own, before the first that comes
-    /// behind them.
+    /// Writes the sections that get an addition, if the module does not have them, before the first section
+    /// that has to follow them.
     fn add_missing_sections(&mut self, next: &Payload<'_>) {
         let next = match (next, next.as_section()) {
             (Payload::End(_), _) => u8::MAX,
@@ -258,7 +260,7 @@ impl<'a> Rewriter<'a> {
         self.types += types.len() as u32;
     }
 
-    /// Writes the types, and that of the import behind them if there is none.
+    /// Writes the types, followed by that of the import if it is missing.
     fn type_section(&mut self, mut section: TypeSection) {
         if self.charge_type.is_none() {
             section.ty().function([ValType::I32], []);
@@ -281,7 +283,7 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// Writes the imports, and the one behind them.
+    /// Writes the imports, followed by the added one.
     fn write_imports(&mut self, mut section: ImportSection) {
         let charge = EntityType::Function(self.charge_type.unwrap_or(self.types));
         section.import(METERING_MODULE, CHARGE_FUNCTION, charge);
@@ -290,7 +292,7 @@ impl<'a> Rewriter<'a> {
     }
 
     fn begin_code(&mut self, count: u32, size: u32, code_start: u32) {
-        // The size is what the section says of itself, and not all of it may be there.
+        // The size is what the section declares; not all of it may exist.
         let size = self.wasm.len().min(size as usize);
         let mut emitter = Emitter::new(self.wasm, count, self.imported.0, size + size / 4);
         emitter.origins = Some(Origins { code_start, map: OffsetMap::default() });
@@ -345,7 +347,7 @@ impl<'a> Rewriter<'a> {
         let name = section.name();
         match section.as_known() {
             KnownCustom::Name(names) => {
-                // A malformed one is no reason to refuse the module.
+                // A malformed name section is not a reason to refuse the module.
                 let labels = std::mem::take(&mut self.new_labels);
                 match (Indices { labels, ..self.reencoder() }).custom_name_section(names) {
                     Ok(names) => self.section(&names),
@@ -389,7 +391,7 @@ impl<'a> Rewriter<'a> {
 
     fn copy(&mut self, payload: &Payload<'_>) {
         if let Some((id, range)) = payload.as_section() {
-            // The parser's ranges lie within the bytes it was given, whose length is a usize.
+            // The parser's ranges are within its input, whose length is a usize.
             let data = &self.wasm[range.start as usize..range.end as usize];
             RawSection { id, data }.append_to(&mut self.rewritten.bytes);
         }
@@ -411,7 +413,7 @@ impl Totals {
 /// Encodes anew what names functions.
 struct Indices {
     imported: Imported,
-    /// The names of labels, which have other numbers now.
+    /// The names of labels, which have new numbers.
     labels: IndirectNameMap,
 }
 
@@ -435,7 +437,7 @@ impl Reencode for Indices {
     }
 }
 
-/// The names of labels, by function. A malformed section has none.
+/// Returns the names of labels, by function. A malformed section has none.
 fn label_names<'a>(wasm: &'a [u8]) -> HashMap<u32, Vec<(u32, &'a str)>> {
     let payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
     let names = payloads.filter_map(|payload| match payload {
@@ -456,8 +458,8 @@ fn label_names<'a>(wasm: &'a [u8]) -> HashMap<u32, Vec<(u32, &'a str)>> {
     functions.flatten().map(|function| (function.index, names(function.names))).collect()
 }
 
-/// Names of labels, each with the place of what has the label instead of its number: labels are counted in the order of
-/// what has them.
+/// Returns names of labels with the position of their construct instead of their number: labels are counted
+/// in the order of their constructs.
 fn placed<'a>(names: &[(u32, &'a str)], body: &FunctionBody<'_>) -> Result<Vec<(u32, &'a str)>, Error> {
     let (mut placed, mut names, mut labels) = (Vec::new(), names.iter().peekable(), 0);
     let mut operators = body.get_operators_reader()?;
@@ -480,8 +482,8 @@ fn placed<'a>(names: &[(u32, &'a str)], body: &FunctionBody<'_>) -> Result<Vec<(
     Ok(placed)
 }
 
-/// Whether a custom section holds offsets or indices of the old code: DWARF and source maps, relocations, and the like;
-/// and what only a prepared module has.
+/// Whether a custom section contains offsets or indices of the original code: DWARF, source maps, relocations
+/// and others; or is one that only a prepared module has.
 fn is_positional(name: &str) -> bool {
     const PREFIXES: [&str; 3] = [".debug_", "reloc.", "metadata.code."];
     const NAMES: [&str; 5] =

@@ -1,52 +1,54 @@
-//! Writes small loops out several times, so that one charge pays for several rounds.
+//! Unrolls small loops, so that one charge pays for several rounds.
 //!
-//! A charge costs a few machine instructions and a register. In a loop of ten instructions that is a third more. So an
-//! innermost loop whose body is short is written as several copies of its body behind one header:
+//! A charge takes a few machine instructions and a register, which is a third more in a loop of ten
+//! instructions. So an innermost loop with a short body is written as several copies of its body behind one
+//! header:
 //!
 //! ```text
 //! (loop $l body)    ──▶    (block $out (loop $l
-//!                              (block $round1 body…)    a branch to $l here is one to $round1: on to the next copy
-//!                              (block $round2 body…)    where a copy comes to its end, (br $out)
-//!                              body))                   the last copy is the loop as it was
+//!                              (block $round1 body…)    a branch to $l here becomes one to $round1: the next copy
+//!                              (block $round2 body…)    at the end of a copy, (br $out)
+//!                              body))                   the last copy is the original loop
 //! ```
 //!
-//! It is the same program; nothing here knows of charges, and what comes out is planned and verified like any other
-//! loop. The charge of the header is that of the longest way through all copies, so a loop that is left in the
-//! middle has paid for rounds that it did not make, never for fewer than it made.
+//! It is the same program. Nothing here knows of charges, and the result is planned and verified like any
+//! other loop. The charge of the header covers the longest path through all copies, so a loop that is left in
+//! the middle has paid for rounds that it did not make, never for fewer than it made.
 
 use crate::body::{Body, Item, Kind, Moved};
 
-/// How far it goes: code grows by what is copied, a tenth or so in real programs.
+/// How much is unrolled. Real programs grow by about a tenth.
 #[derive(Clone, Copy)]
 struct Limits {
-    /// The longest body that is written out, in operators. (In bytes, a few times as many: an operator may be a table.)
+    /// The longest body that is unrolled, in operators. (In bytes, a few times as many: an operator may be a
+    /// table.)
     body: u32,
-    /// How long a loop may become, in operators, if it is to have more than two copies.
+    /// How long a loop with more than two copies may become, in operators.
     target: u32,
-    /// The most copies.
+    /// The largest number of copies.
     copies: u32,
 }
 
-/// For a loop in another one: that is where programs spend their time.
+/// For a loop in another loop: programs spend their time there.
 const NESTED: Limits = Limits { body: 96, target: 96, copies: 4 };
 
-/// For any other: most of a program's loops are such, and run a few rounds.
+/// For other loops: most loops of a program are such, and run a few rounds.
 const OUTERMOST: Limits = Limits { body: 24, target: 0, copies: 2 };
 
-/// The longest function that is looked at, in operators: one near an engine's limits must not be driven past them.
+/// The longest function that is unrolled, in operators: one near an engine's limits must not exceed them.
 const MAX_FUNCTION: u32 = 100_000;
 
-/// A loop to be written out.
+/// A loop to be unrolled.
 struct Small {
-    /// The items that it begins and ends with.
+    /// Its first and last item.
     begin: usize,
     end: usize,
-    /// How many operators its body has.
+    /// The operators of its body.
     length: u32,
     copies: u32,
 }
 
-/// Writes out the small loops of a function, and says how many there were.
+/// Unrolls the small loops of a function, and returns their number.
 pub(crate) fn unroll(body: &mut Body) -> usize {
     let loops = small_loops(body);
     let count = loops.len();
@@ -66,19 +68,19 @@ pub(crate) fn unroll(body: &mut Body) -> usize {
     count
 }
 
-/// A loop that is not ended yet.
+/// A loop whose end was not read yet.
 struct Open {
     begin: usize,
-    /// How many operators came before it and with it.
+    /// The operators before it, and its own.
     before: u32,
-    /// How many blocks are around its label.
+    /// The blocks around its label.
     depth: u32,
     is_outermost: bool,
     is_copyable: bool,
     goes_round: bool,
 }
 
-/// The loops that are worth it, in order.
+/// Returns the loops that are worth unrolling, in order.
 fn small_loops(body: &Body) -> Vec<Small> {
     let (mut found, mut open, mut length, mut depth) = (Vec::new(), Vec::<Open>::new(), 0, 0);
     for (index, item) in body.items.iter().enumerate() {
@@ -122,7 +124,7 @@ fn small_loops(body: &Body) -> Vec<Small> {
     if length > MAX_FUNCTION {
         return Vec::new();
     }
-    // No function of any size becomes more than twice as long.
+    // A large function does not become more than twice as long.
     let mut room = length + NESTED.target;
     found.retain_mut(|small| {
         small.copies = small.copies.min(1 + room / small.length);
@@ -133,8 +135,8 @@ fn small_loops(body: &Body) -> Vec<Small> {
 }
 
 impl Open {
-    /// What is to become of the loop of so many bytes, if it is one to be written out. `length`: how many operators came
-    /// before its end.
+    /// Returns how to unroll a loop of this size, if it should be unrolled. `length` is the number of
+    /// operators before its end.
     fn small(&self, end: usize, length: u32, bytes: u32) -> Option<Small> {
         let limits = if self.is_outermost { OUTERMOST } else { NESTED };
         let length = length - self.before;
@@ -143,24 +145,24 @@ impl Open {
             begin: self.begin,
             end,
             length,
-            // What goes round has a branch, so it is not empty.
+            // A loop that is repeated contains a branch, so it is not empty.
             copies: (limits.target / length).clamp(2, limits.copies),
         })
     }
 }
 
-/// Whether a loop with this item is worth copying, and [`write_out`] knows how.
+/// Whether a loop with this item is worth unrolling, and [`write_out`] can copy it.
 fn is_copyable(kind: Kind) -> bool {
     match kind {
-        // Next to a call, a charge is nothing. Of loops, only the innermost are copied.
+        // Compared with a call, a charge costs nothing. Of loops, only the innermost are copied.
         Kind::Call(_) | Kind::Loop { .. } => false,
-        // What catches, and tests of references, are rare in loops that are worth it.
+        // Exceptions and tests of references are rare in loops that are worth it.
         Kind::Try | Kind::Catch | Kind::BrOn(_) => false,
         _ => true,
     }
 }
 
-/// Writes a loop, which is all of `items`, out as so many copies.
+/// Writes a loop, which is all of `items`, as this number of copies.
 fn write_out(into: &mut Vec<Item>, items: &[Item], copies: u32) {
     let [begin, body @ .., end] = items else { return };
     let inserted = |kind| Item {
@@ -179,7 +181,7 @@ fn write_out(into: &mut Vec<Item>, items: &[Item], copies: u32) {
         into.push(inserted(Kind::Round));
         copy(into, body, 2);
         if !body.last().is_some_and(|last| last.kind.is_jump()) {
-            // Out of the round, the loop and what is around it.
+            // Out of the round, the loop and the block around it.
             into.push(Item { cost: 1, ..inserted(Kind::Leave(2)) });
         }
         into.push(close);
@@ -189,7 +191,7 @@ fn write_out(into: &mut Vec<Item>, items: &[Item], copies: u32) {
     into.push(close);
 }
 
-/// Copies a loop's body to where so many more blocks are around the loop.
+/// Copies the body of a loop to where `by` more blocks are around the loop.
 fn copy(into: &mut Vec<Item>, body: &[Item], by: u32) {
     let mut inside = 0;
     for item in body {
@@ -213,7 +215,8 @@ mod tests {
 
     use crate::{Options, prepare};
 
-    /// How often each loop's marker, a constant of 7001 and so on, is in what becomes of a function.
+    /// Returns the number of copies of each loop's marker, a constant of 7001 and so on, in the prepared
+    /// function.
     fn copies<const LOOPS: usize>(body: &str) -> [usize; LOOPS] {
         let text = format!("(module (memory 1) (func $f (param i32) (result i32) {body} (i32.const 0)))");
         let wasm = wat::parse_str(text).expect("the test's module is well-formed");
@@ -230,7 +233,7 @@ mod tests {
         found
     }
 
-    /// So many instructions, a marker among them.
+    /// This number of instructions, a marker among them.
     fn work(marker: i32, instructions: usize) -> String {
         assert!(instructions.is_multiple_of(2));
         let rest = "(drop (i32.const 1))".repeat(instructions / 2 - 1);
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn small_loops_are_written_out_and_others_are_not() {
+    fn only_small_loops_are_unrolled() {
         let again = "(br_if 0 (local.get 0))";
         assert_eq!(copies(&format!("(loop {} {again})", work(7001, 20))), [2]);
         assert_eq!(copies(&format!("(loop {} {again})", work(7001, 24))), [1], "too long");
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn inner_loops_may_be_longer_and_have_more_copies() {
+    fn inner_loops_are_unrolled_further() {
         let nested = |inner: usize| {
             let (before, inside) = (work(7001, 2), work(7002, inner));
             copies(&format!(
@@ -263,7 +266,7 @@ mod tests {
             ))
         };
         assert_eq!(nested(16), [1, 4]);
-        // Only so many of many: the function would be too long.
+        // Only some of many loops: the function would become too long.
         let inner = |marker| format!("(loop {} (br_if 0 (local.get 0)))", work(marker, 16));
         let many: String = (7001..7021).map(inner).collect();
         let copies: [usize; 20] = copies(&format!("(loop {many} (br_if 0 (local.get 0)))"));
@@ -275,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn it_can_be_left_out() {
+    fn unrolling_can_be_switched_off() {
         let wasm = wat::parse_str("(module (func (param i32) (loop (br_if 0 (local.get 0)))))")
             .expect("well-formed");
         let size = |unroll| {

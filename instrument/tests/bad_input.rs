@@ -1,4 +1,4 @@
-//! What becomes of input that is wrong by accident or by intent: one clear error, never a panic.
+//! Invalid and hostile input: one clear error, never a panic.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn wasm(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("the test's module is well-formed")
 }
 
-/// A module of one function that is put together instruction by instruction.
+/// A module of one function that is built instruction by instruction.
 fn module_of(locals: u32, code: impl FnOnce(&mut Function)) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([], []);
@@ -39,7 +39,7 @@ fn module_of(locals: u32, code: impl FnOnce(&mut Function)) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_not_wasm_is_called_that() {
+fn bytes_that_are_not_wasm_are_reported_as_such() {
     for bytes in [&b""[..], b"\0as", b"#!/bin/sh\n", b"(module)", &[0xff; 100]] {
         assert!(matches!(refused(bytes), PrepareError::NotWasm), "{bytes:?}");
         assert!(matches!(verify(bytes).expect_err("no module").kind, VerifyErrorKind::NotWasm));
@@ -62,13 +62,13 @@ fn a_module_cut_off_anywhere_is_invalid() {
     assert!(message.starts_with("invalid module: ") && message.contains("(at byte 0x"), "{message}");
 }
 
-/// A module may end after any section and be valid; otherwise the error.
+/// A module may end after any section and be valid; otherwise returns the error.
 fn refused_unless_whole(wasm: &[u8]) -> Option<PrepareError> {
     prepare(wasm, &Options::default()).err()
 }
 
 #[test]
-fn an_invalid_module_is_refused_with_its_place() {
+fn an_invalid_module_is_refused_with_its_offset() {
     let mistyped = module_of(0, |code| {
         code.instruction(&Instruction::I32Const(1));
     });
@@ -78,7 +78,7 @@ fn an_invalid_module_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_component_is_told_what_to_build() {
+fn a_component_gets_an_error_that_names_the_target() {
     let component = wat::parse_str("(component (core module))").expect("well-formed");
     let message = refused(&component).to_string();
     assert_eq!(message, "this is a component, not a core module: build for wasm32-wasip1");
@@ -109,14 +109,14 @@ fn the_reserved_namespace_is_reserved() {
             "{error}"
         );
     }
-    // The names are free to use anywhere else.
+    // The names can be used everywhere else.
     let text =
         "(module (import \"env\" \"yield\" (func)) (global (export \"reductions\") (mut i64) (i64.const 0)))";
     prepare(&wasm(text), &Options::default()).expect("nothing reserved is used");
 }
 
 #[test]
-fn deep_nesting_costs_nothing() {
+fn deep_nesting_takes_no_stack() {
     for opening in [
         Instruction::Block(wasm_encoder::BlockType::Empty),
         Instruction::Loop(wasm_encoder::BlockType::Empty),
@@ -145,7 +145,7 @@ fn sizes_are_checked_before_anything_is_parsed() {
 }
 
 #[test]
-fn a_function_that_becomes_too_large_is_refused_by_that_name() {
+fn a_function_that_becomes_too_large_is_refused_with_its_name() {
     let loops = |count| {
         module_of(0, move |code| {
             for _ in 0..count {
@@ -185,7 +185,7 @@ fn many_locals_are_refused() {
 }
 
 #[test]
-fn long_branches_out_of_deep_nesting_cost_nothing() {
+fn long_branches_out_of_deep_nesting_take_linear_time() {
     let deep = module_of(0, |code| {
         let depth = 9_000;
         for _ in 0..depth {
@@ -214,7 +214,7 @@ fn a_table_of_very_many_targets_is_prepared() {
 }
 
 #[test]
-fn preparing_twice_is_preparing_once() {
+fn preparing_is_idempotent() {
     let once = prepared(&wasm("(module (func (loop (br 0))))"), 50);
     let twice = prepare(&once, &Options::default()).expect("prepared as it should be");
     assert_eq!(twice.bytes, once);
@@ -236,7 +236,7 @@ fn a_prepared_module_edited_by_hand_is_refused_by_both() {
 }
 
 #[test]
-fn a_mark_on_a_module_is_not_believed() {
+fn a_mark_alone_does_not_make_a_module_prepared() {
     let mut unprepared = wasm("(module (func (loop (br 0))))");
     let name = SECTION.as_bytes();
     let manifest = [3, 1, 1, 1, 1];
@@ -249,10 +249,11 @@ fn a_mark_on_a_module_is_not_believed() {
 }
 
 #[test]
-fn another_version_is_told_to_prepare_again() {
+fn another_version_gets_an_error_that_says_to_prepare_again() {
     let mut module = prepared(&wasm("(module)"), 10_000);
     let length = module.len();
-    // The manifest is the end of the file: two versions of a byte each, and three numbers of two bytes and one each.
+    // The manifest is the end of the file: two versions of a byte each, and three numbers of two bytes, one
+    // byte and one byte.
     assert_eq!(module[length - 6..], [3, 1, 0x90, 0x4e, 0, 0]);
     module[length - 6] = 1;
     let error = verify(&module).expect_err("another version");
@@ -261,7 +262,7 @@ fn another_version_is_told_to_prepare_again() {
 }
 
 #[test]
-fn sections_that_speak_of_the_old_code_are_left_out_and_listed() {
+fn positional_sections_are_removed_and_listed() {
     let text = r#"(module (func)
         (@custom "producers" "\00") (@custom ".debug_loc" "places") (@custom "lunatic.debug_info" "not ours")
         (@custom "lunatic.offsets" "not ours") (@custom "target_features" "\00")
@@ -276,9 +277,10 @@ fn sections_that_speak_of_the_old_code_are_left_out_and_listed() {
     assert!(text.contains("target_features") && !text.contains("places") && !text.contains("ours"), "{text}");
 }
 
-/// Needs exceptions and, later, an atomic access. Proposals that build on both, and on much more, are not what it needs.
+/// Needs exceptions and, later, an atomic access. Proposals that build on both, and on much more, must not be
+/// named.
 #[test]
-fn all_proposals_that_a_module_needs_are_named_and_no_others() {
+fn exactly_the_needed_proposals_are_named() {
     let needs = |features: &[&str]| {
         let part = |name: &&str| match *name {
             "exceptions" => "(tag $e) (func (throw $e))",
@@ -311,10 +313,10 @@ fn all_proposals_that_a_module_needs_are_named_and_no_others() {
     assert_eq!(refused_proposal(&invalid, WasmFeatures::WASM2), None);
 }
 
-/// Preparing adds a type and an import, for which there has to be room. Such modules are valid, and refused by the limit
-/// that they are at.
+/// Preparing adds a type and an import, for which there has to be room. Such modules are valid, and refused
+/// with the limit that they have reached.
 #[test]
-fn modules_at_the_limits_are_refused_by_name() {
+fn modules_at_the_limits_are_refused_with_the_limit() {
     const MOST: u32 = 1_000_000;
     let mut types = TypeSection::new();
     for _ in 0..MOST {
@@ -326,7 +328,7 @@ fn modules_at_the_limits_are_refused_by_name() {
     let mut one_type = TypeSection::new();
     one_type.ty().function([ValType::I32], []);
     let mut imports = ImportSection::new();
-    // As many as their types may be large.
+    // As many as the limit on the size of their types allows.
     for _ in 0..MOST - 2 {
         imports.import(
             "",
@@ -356,7 +358,7 @@ fn modules_at_the_limits_are_refused_by_name() {
 }
 
 #[test]
-fn preparing_stops_when_it_is_told_to() {
+fn preparing_stops_when_the_callback_asks_for_it() {
     let module = wasm(&format!("(module {})", "(func (loop (br 0)))".repeat(100)));
     let prepared = prepare(&module, &Options::default()).unwrap().bytes;
     // At the beginning, in the middle, and in the second pass, which verifies.
@@ -374,9 +376,9 @@ fn preparing_stops_when_it_is_told_to() {
     assert!(matches!(error.kind, VerifyErrorKind::Stopped), "{error}");
 }
 
-/// What an engine does not take is found in the first pass.
+/// What an engine does not support is found in the first pass.
 #[test]
-fn a_proposal_that_is_not_wanted_is_refused_like_one_that_is_not_known() {
+fn an_unwanted_proposal_is_refused_like_an_unknown_one() {
     let module = wasm("(module (func (block $out (try_table (catch_all $out)))))");
     prepare(&module, &Options::default()).unwrap();
     let mut options = Options::default();

@@ -1,5 +1,5 @@
-//! What is not a charge is as it was, seen by an independent reader: walrus takes both modules apart into items that
-//! refer to each other, so that an index that went wrong shows as another item.
+//! Everything except the charges is preserved, as an independent reader sees it: walrus takes both modules
+//! apart into items that refer to each other, so a wrong index shows as another item.
 
 mod support;
 
@@ -100,7 +100,7 @@ fn check(wasm: &[u8]) -> Items {
 }
 
 #[test]
-fn items_and_their_names_are_what_they_were() {
+fn items_and_their_names_are_preserved() {
     let text = r#"(module $whole
         (import "env" "host" (func $host (param i32)))
         (import "env" "base" (global $base i32))
@@ -123,11 +123,11 @@ fn items_and_their_names_are_what_they_were() {
 }
 
 #[test]
-fn random_modules_are_what_they_were() {
+fn random_modules_are_preserved() {
     let (mut functions, mut elements) = (0, 0);
     for seed in 0..150 {
         let bytes = support::noise(seed, 4096);
-        // What walrus does not know.
+        // What walrus does not support.
         let config = Config {
             exceptions_enabled: false,
             gc_enabled: false,
@@ -171,7 +171,7 @@ fn sections_without_indices_are_the_same_bytes() {
     const ADDED: [&str; 4] =
         ["lunatic.prep", "lunatic.code_start", "lunatic.offsets", "metadata.code.branch_hint"];
     after.retain(|(name, _)| !ADDED.contains(&name.as_str()));
-    // "name" has an index, of the function.
+    // "name" contains the index of the function.
     let is_name = |section: &&(String, Vec<u8>)| section.0 == "name";
     assert_eq!(after.iter().filter(is_name).count(), 1);
     let mut before = customs(&wasm);
@@ -197,7 +197,7 @@ fn labels_keep_their_names() {
     let before = labels(&wasm);
     assert_eq!(before.len(), 5 + 4, "{before:?}");
     assert_eq!(labels(&support::prepared_with(&wasm, 10_000, false)), before);
-    // The short loop is there twice, and its inner block with it.
+    // The short loop is there twice, and so is its inner block.
     let unrolled = labels(&support::prepared(&wasm, 10_000));
     assert_eq!(unrolled.iter().filter(|line| line.starts_with("block $inside")).count(), 2, "{unrolled:?}");
     assert!(unrolled.iter().any(|line| line == "loop $short"), "{unrolled:?}");

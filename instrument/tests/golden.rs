@@ -1,17 +1,17 @@
-//! Small modules beside what becomes of them, to be read: `golden/NAME.wat` and `golden/NAME.prepared.wat`.
+//! Small modules and their prepared forms, for reading: `golden/NAME.wat` and `golden/NAME.prepared.wat`.
 //!
-//! After a change that is meant to change them, `BLESS=1 cargo test -p lunatic-instrument --test golden` writes
-//! them anew; the difference is then part of the change to review.
+//! After a change that is meant to change them, `BLESS=1 cargo test -p lunatic-instrument --test golden`
+//! writes them anew. The difference is then part of the review.
 
 mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The largest charge in these examples, small so that one of them can show what happens above it.
+/// The largest charge in these examples: small, so that an example can show what happens above it.
 const MAX_CHARGE: u32 = 12;
 
-/// The same for the examples of loops that are written out, which is done to pay for all copies at once.
+/// The same for the examples of unrolled loops, whose charges cover all copies.
 const MAX_CHARGE_UNROLLED: u32 = 1000;
 
 fn inputs() -> Vec<PathBuf> {
@@ -25,13 +25,13 @@ fn inputs() -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_examples_are_prepared_as_shown() {
+fn the_examples_match_their_golden_files() {
     let bless = std::env::var_os("BLESS").is_some();
     let inputs = inputs();
     assert!(!inputs.is_empty());
     for input in inputs {
         let wasm = wat::parse_file(&input).expect("the example is well-formed");
-        // Loops that are written out are hard to read, so only the examples that are about it have them.
+        // Unrolled loops are hard to read, so only the examples of unrolling have them.
         let name = input.file_stem().unwrap_or_default().to_string_lossy();
         let (max_charge, unroll) =
             if name.starts_with("unrolled") { (MAX_CHARGE_UNROLLED, true) } else { (MAX_CHARGE, false) };

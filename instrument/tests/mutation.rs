@@ -1,9 +1,9 @@
-//! That the verifier is not taken in: every charge of every module here is damaged in every way that somebody could
-//! think of, and what is accepted all the same is run and watched.
+//! The verifier cannot be deceived: every charge of every module here is damaged in every conceivable way,
+//! and what is accepted nevertheless is run and watched.
 //!
-//! A mutant is either no valid module, or refused, or accepted; and accepted only if a run of it does no more than the
-//! verifier says, and gives what the module gave before anybody prepared it. That the other side of this comparison
-//! can see, too, is tested by having everything accepted: then the oracle must object.
+//! A mutant is invalid, refused, or accepted. It may be accepted only if a run does no more than the
+//! verifier's report claims, and gives the results of the original module. That the comparison can fail is
+//! tested by accepting everything: then the oracle must object.
 
 mod support;
 
@@ -22,26 +22,27 @@ use support::listing::{CHARGE_LENGTH, Listing};
 use support::oracle::{Claim, Ending, Invocation, Oracle};
 use support::{prepared, program};
 
-/// What exports are called with. Programs made at random take the first as their fuel.
+/// The arguments of exports. Random programs use the first as their fuel.
 const ARGUMENTS: [[i32; 2]; 5] = [[0, 5], [1, 2], [3, -1], [9, 7], [30, 3]];
 
-/// How many modules made at random there are beside those written by hand.
+/// The number of random modules, in addition to the hand-written ones.
 const RANDOM_MODULES: usize = 8;
 
-/// A random module with more charges than this would take longer than all others together.
+/// A random module with more charges would take longer than all others together.
 const MAX_CHARGES: usize = 12;
 
-/// Of the mutants that are accepted, one of so many has mutants of its own: two changes may hide each other.
+/// Of the accepted mutants, one of this number has mutants of its own: two changes may hide each other.
 const ACCEPTED_PER_ANCESTOR: usize = 20;
 
-/// Of those mutants, one of so many is tried. It has no divisor in common with the number of changes at one place.
+/// Of those mutants, one of this number is tried. It has no divisor in common with the number of changes at
+/// one place.
 const MUTANTS_PER_DESCENDANT: usize = 13;
 
 /// A module before and after it was prepared.
 struct Subject {
     name: String,
     prepared: Vec<u8>,
-    /// The calls of its exports, and how they end if it is not prepared.
+    /// The calls of its exports, and how they end in the original.
     expected: Vec<(Invocation, Ending)>,
 }
 
@@ -73,19 +74,19 @@ fn subjects(oracle: &Oracle) -> Vec<Subject> {
     written.chain(random).collect()
 }
 
-/// What became of a mutant.
+/// The outcome of a mutant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Invalid,
     Refused,
-    /// Accepted, and nothing speaks against it.
+    /// Accepted, without an objection.
     Accepted,
 }
 
-/// Somebody who decides what is accepted, and how much work there is between two charges of it.
+/// Decides whether a module is accepted, and claims how much work there is between two charges.
 type Judge = dyn Fn(&[u8]) -> Option<Claim>;
 
-/// The verifier.
+/// The verifier as a judge.
 fn by_proof(wasm: &[u8]) -> Option<Claim> {
     verify(wasm).ok().map(|report: Report| Claim::of(&report))
 }
@@ -94,7 +95,7 @@ fn by_proof(wasm: &[u8]) -> Option<Claim> {
 ///
 /// # Errors
 ///
-/// What is wrong with accepting it.
+/// Returns why accepting it is wrong.
 fn try_mutant(oracle: &Oracle, judge: &Judge, subject: &Subject, mutant: &[u8]) -> Result<Verdict, Wrong> {
     let is_valid = Validator::new_with_features(FEATURES).validate_all(mutant).is_ok();
     let Some(claim) = judge(mutant) else {
@@ -117,27 +118,27 @@ fn try_mutant(oracle: &Oracle, judge: &Judge, subject: &Subject, mutant: &[u8]) 
     difference.map_or(Ok(Verdict::Accepted), |difference| Err(Wrong::Results(difference)))
 }
 
-/// What is wrong with a mutant that was accepted.
+/// Why accepting a mutant is wrong.
 #[derive(Debug, PartialEq, Eq)]
 enum Wrong {
-    /// It does what it was said not to do.
+    /// It does more than was claimed.
     Claim(String),
     /// It gives other results than the original.
     Results(String),
 }
 
-/// A changed body of a function, as its operators.
+/// A changed body of a function, as operators.
 struct Mutant<'a> {
-    /// What kind of change it is, for counting.
+    /// The kind of change, for counting.
     kind: &'static str,
     /// Where it was made.
     at: usize,
     operators: Vec<&'a [u8]>,
-    /// What the module itself does was changed, so that it may give anything, but still has to be paid for.
+    /// The program itself was changed, so its results may differ, but it still has to be paid for.
     is_another_program: bool,
 }
 
-/// The verdict, where what speaks against the mutant counts.
+/// The verdict, if objections to the mutant count.
 fn judged(tried: Result<Verdict, Wrong>, is_another_program: bool) -> Result<Verdict, String> {
     match tried {
         Err(Wrong::Results(_)) if is_another_program => Ok(Verdict::Accepted),
@@ -146,14 +147,15 @@ fn judged(tried: Result<Verdict, Wrong>, is_another_program: bool) -> Result<Ver
     }
 }
 
-/// What instructions are as bytes, for as long as the tests run: they are short, and every mutant borrows them.
+/// Encodes instructions, for as long as the tests run: they are short, and every mutant borrows them.
 fn bytes(instructions: &[Instruction<'_>]) -> &'static [u8] {
     let mut bytes = Vec::new();
     instructions.iter().for_each(|instruction| instruction.encode(&mut bytes));
     bytes.leak()
 }
 
-/// Instead of an operator of a charge: other constants, other callees, and other operators of the same shape.
+/// Replacements of an operator of a charge: other constants, other callees, and other operators of the same
+/// shape.
 fn replacements(listing: &Listing<'_>, operator: &Operator<'_>) -> Vec<&'static [u8]> {
     use Instruction as I;
     let charge_function = listing.charge_function;
@@ -233,7 +235,7 @@ fn replacements(listing: &Listing<'_>, operator: &Operator<'_>) -> Vec<&'static 
     }
 }
 
-/// Every way in which a single operator of the charge at this position is changed.
+/// Every change of a single operator of the charge at this position.
 fn of_operators<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Vec<Mutant<'a>> {
     let body = &listing.bodies[function];
     let mut mutants = Vec::new();
@@ -241,7 +243,7 @@ fn of_operators<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Ve
         let mut push = |kind, change: &dyn Fn(&mut Vec<&'a [u8]>)| {
             let mut operators = body.bytes.clone();
             change(&mut operators);
-            // What is no charge any more may be anything.
+            // What is not a charge any more may be any program.
             mutants.push(Mutant { kind, at, operators, is_another_program: true });
         };
         push("operator deleted", &|operators| {
@@ -272,7 +274,7 @@ fn of_operators<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Ve
     mutants
 }
 
-/// Every way in which the charge at this position is changed as a whole.
+/// Every change of the charge at this position as a whole.
 fn of_a_charge<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Vec<Mutant<'a>> {
     let body = &listing.bodies[function];
     let whole = charge..charge + CHARGE_LENGTH;
@@ -285,7 +287,7 @@ fn of_a_charge<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Vec
         is_another_program: false,
     }];
     let charges = listing.charges(function);
-    // Behind the last `end` it would not belong to the function.
+    // After the last `end` it would not belong to the function.
     for at in (0..rest.len()).filter(|at| *at != charge) {
         let mut moved = rest.clone();
         moved.splice(at..at, operators.iter().copied());
@@ -322,13 +324,13 @@ fn of_a_charge<'a>(listing: &Listing<'a>, function: usize, charge: usize) -> Vec
     mutants
 }
 
-/// A constant, changed by so much.
+/// A constant, changed by this amount.
 fn changed(constant: &Operator<'_>, by: i32) -> &'static [u8] {
     let Operator::I32Const { value } = constant else { unreachable!("a charge has a constant") };
     bytes(&[Instruction::I32Const(value + by)])
 }
 
-/// Code that was not there when the charges were made, at every place of a function.
+/// Code that did not exist when the charges were made, at every place of a function.
 fn of_the_rest<'a>(listing: &Listing<'a>, function: usize) -> Vec<Mutant<'a>> {
     use Instruction as I;
     let body = &listing.bodies[function];
@@ -336,7 +338,7 @@ fn of_the_rest<'a>(listing: &Listing<'a>, function: usize) -> Vec<Mutant<'a>> {
         ("work added", bytes(&[I::I32Const(1), I::Drop])),
         ("branch out added", bytes(&[I::I32Const(0), I::BrIf(0)])),
     ];
-    // No place should make a difference to these, so one of them at each has to do.
+    // The place should make no difference to these, so each place gets one of them.
     let in_turn = [
         ("empty loop added", bytes(&[I::Loop(BlockType::Empty), I::End])),
         ("way back added", bytes(&[I::Loop(BlockType::Empty), I::I32Const(0), I::BrIf(0), I::End])),
@@ -354,7 +356,7 @@ fn of_the_rest<'a>(listing: &Listing<'a>, function: usize) -> Vec<Mutant<'a>> {
     mutants
 }
 
-/// Other programs around the same charges: their author is not the one who placed them.
+/// Other programs around the same charges.
 fn of_the_program<'a>(listing: &Listing<'a>, function: usize) -> Vec<Mutant<'a>> {
     const BLOCK: u8 = 0x02;
     const LOOP: u8 = 0x03;
@@ -433,7 +435,7 @@ fn for_each_mutant(wasm: &[u8], mut with: impl FnMut(&Mutant<'_>, usize, &[u8]))
     }
 }
 
-/// How many mutants of each kind came to which end.
+/// The number of mutants of each kind, by outcome.
 #[derive(Default)]
 struct Tally(BTreeMap<(&'static str, Verdict), usize>);
 
@@ -466,7 +468,7 @@ impl fmt::Display for Tally {
 }
 
 #[test]
-fn what_is_prepared_does_what_is_claimed() {
+fn prepared_modules_behave_as_claimed() {
     let oracle = Oracle::new();
     for subject in subjects(&oracle) {
         let verdict = try_mutant(&oracle, &by_proof, &subject, &subject.prepared);
@@ -482,19 +484,19 @@ fn what_is_prepared_does_what_is_claimed() {
 struct Campaign {
     oracle: Oracle,
     tally: Tally,
-    /// Every mutant that was accepted and should not have been.
+    /// Every mutant that was accepted wrongly.
     wrong: Vec<String>,
 }
 
 /// What mutants are made of.
 struct Ancestor {
     wasm: Vec<u8>,
-    /// It is a mutant itself, and of those that may give other results.
+    /// Whether it is a mutant itself, of the kind whose results may differ.
     is_another_program: bool,
 }
 
 impl Campaign {
-    /// Tries the mutants of an ancestor, one of so many, and gives those that were accepted.
+    /// Tries one of `one_of` mutants of an ancestor, and returns those that were accepted.
     fn try_each(&mut self, subject: &Subject, ancestor: &Ancestor, one_of: usize) -> Vec<Ancestor> {
         let (mut accepted, mut count) = (Vec::new(), 0);
         for_each_mutant(&ancestor.wasm, |mutant, function, bytes| {
@@ -547,9 +549,9 @@ fn no_mutant_is_accepted_wrongly() {
     }
 }
 
-/// Whoever accepts everything is found out: by the oracle, without which the test above could not fail.
+/// The control: if everything is accepted, the oracle objects. Without it, the test above could not fail.
 #[test]
-fn a_judge_who_accepts_everything_is_found_out() {
+fn a_judge_that_accepts_everything_is_detected() {
     let oracle = Oracle::new();
     let credulous = |wasm: &[u8]| {
         let is_valid = Validator::new_with_features(FEATURES).validate_all(wasm).is_ok();
@@ -574,7 +576,7 @@ fn a_judge_who_accepts_everything_is_found_out() {
     }
 }
 
-/// A module of one function and its only charge, changed by replacing one operator of it.
+/// A module of one function and its only charge, with one operator of the charge replaced.
 fn planted(text: &str, operator: usize, by: &[Instruction<'_>]) -> (Vec<u8>, Vec<u8>) {
     let good = prepared(&wat::parse_str(text).expect("well-formed"), MAX_CHARGE);
     let listing = Listing::of(&good);
@@ -588,7 +590,7 @@ const PLANT: &str = "(module (func (export \"run\") (param i32) (result i32)
                        (i32.mul (i32.add (local.get 0) (i32.const 1)) (i32.const 3))))";
 
 #[test]
-fn the_oracle_sees_what_is_planted() {
+fn the_oracle_detects_planted_faults() {
     use Instruction as I;
     let oracle = Oracle::new();
     let call = Invocation { export: "run".to_owned(), arguments: vec![4] };
@@ -630,9 +632,9 @@ fn the_oracle_counts_returns() {
     assert!(see(Claim { at_once: 1, after_a_return: 1 }).objection().is_some());
 }
 
-/// A run that never ends is given up, and seen to have been paid for.
+/// A run without an end is stopped, and was paid for up to there.
 #[test]
-fn the_oracle_survives_endless_runs() {
+fn the_oracle_stops_endless_runs() {
     let oracle = Oracle::new();
     let call = Invocation { export: "run".to_owned(), arguments: vec![] };
     for (text, is_endless) in [

@@ -1,4 +1,4 @@
-//! Where the code of a prepared module was before: for every operator.
+//! The offset map is exact for every operator.
 
 mod support;
 
@@ -12,7 +12,7 @@ use wasmparser::{Operator, Parser, Payload};
 use lunatic_instrument::abi::{CODE_START_SECTION, OFFSETS_SECTION};
 use lunatic_instrument::{Options, original_offset, prepare};
 
-/// The module with a debug section.
+/// Adds a debug section to a module.
 fn with_debug_section(mut wasm: Vec<u8>) -> Vec<u8> {
     let section = CustomSection { name: ".debug_line".into(), data: b"lines"[..].into() };
     wasm.push(section.id());
@@ -27,7 +27,7 @@ fn custom<'a>(wasm: &'a [u8], name: &str) -> Option<&'a [u8]> {
     })
 }
 
-/// Where the content of the code section begins.
+/// Returns where the content of the code section begins.
 fn code_start(wasm: &[u8]) -> u8 {
     let start = Parser::new(0).parse_all(wasm).find_map(|payload| match payload.expect("well-formed") {
         Payload::CodeSectionStart { unchecked_range, .. } => Some(unchecked_range.start as u8),
@@ -36,7 +36,7 @@ fn code_start(wasm: &[u8]) -> u8 {
     start.expect("it has code")
 }
 
-/// Every operator of a module, by its offset in the content of the code section.
+/// Returns every operator of a module with its offset in the content of the code section.
 fn operators(wasm: &[u8]) -> Vec<(u32, Discriminant<Operator<'_>>)> {
     let mut start = 0;
     let mut operators = Vec::new();
@@ -56,8 +56,8 @@ fn operators(wasm: &[u8]) -> Vec<(u32, Discriminant<Operator<'_>>)> {
     operators
 }
 
-/// Checks that every operator is mapped to one of its kind, and a charge to where it stands; says how many. Where loops
-/// are written out, that holds for all operators but those that hold the copies together.
+/// Checks that every operator is mapped to one of its kind, and a charge to its position. Returns their
+/// number. In unrolled loops, that holds for all operators except those that connect the copies.
 fn check(wasm: &[u8], unroll: bool) -> usize {
     let mut options = Options::default();
     options.unroll = unroll;
@@ -66,7 +66,7 @@ fn check(wasm: &[u8], unroll: bool) -> usize {
     let old: HashMap<_, _> = operators(wasm).into_iter().collect();
     let new = operators(&prepared);
     let code = new.first().map_or(0, |operator| operator.0);
-    // The charges' offsets are from the file's beginning; the first operator is the first charge's.
+    // The charges' offsets are from the beginning of the file; the first operator is the first charge's.
     let charges = support::charges(&prepared);
     let file = charges.first().map_or(0, |charge| charge.range().start) as u32 - code;
     let mut inserted = Vec::new();
@@ -97,14 +97,14 @@ fn check(wasm: &[u8], unroll: bool) -> usize {
 }
 
 #[test]
-fn every_operator_of_any_module_is_found() {
+fn every_operator_maps_to_its_original_offset() {
     let mut checked = 0;
     for seed in 0..150 {
         let bytes: Vec<u8> = support::noise(seed, 4096);
         let config = wasm_smith::Config {
             compact_imports_enabled: false,
             min_funcs: 3,
-            // So that the counter is the only global that is changed.
+            // So that the counter is the only global that changes.
             max_globals: 0,
             ..wasm_smith::Config::default()
         };
@@ -115,7 +115,7 @@ fn every_operator_of_any_module_is_found() {
     assert!(checked > 10_000, "the generator still makes code: {checked}");
 }
 
-/// A module with other bodies: to write operands as linkers leave them, in five bytes.
+/// Replaces the bodies of a module, to write operands as linkers leave them, in five bytes.
 fn with_bodies(text: &str, bodies: &[&[u8]]) -> Vec<u8> {
     let short = wat::parse_str(text).expect("well-formed");
     let mut module = wasm_encoder::Module::new();
@@ -136,7 +136,7 @@ fn with_bodies(text: &str, bodies: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn operands_may_be_written_longer_than_they_must_be() {
+fn padded_operands_are_mapped() {
     let text = r#"(module
         (func (param i32) (drop (local.get 0)) (nop))
         (func (loop (call 0 (i32.const 1)) (if (i32.const 0) (then (call 0 (i32.const 2))))) (unreachable)))"#;
@@ -155,7 +155,7 @@ fn operands_may_be_written_longer_than_they_must_be() {
 }
 
 #[test]
-fn a_branch_of_a_copy_is_found_behind_an_operand_that_became_shorter() {
+fn a_branch_of_a_copy_is_mapped_after_a_shortened_operand() {
     let body = b"\0\x03\x40\x41\x81\x80\x80\x80\0\x0d\0\x0b\x0b";
     let wasm = with_bodies("(module (func (loop (br_if 0 (i32.const 1)))))", &[body]);
     // The loop, and a constant and a branch in each of its two copies.
@@ -163,7 +163,7 @@ fn a_branch_of_a_copy_is_found_behind_an_operand_that_became_shorter() {
 }
 
 #[test]
-fn every_module_with_code_has_the_map_and_where_its_code_was() {
+fn every_module_with_code_has_the_map_and_the_original_start() {
     let wasm = wat::parse_str("(module (func (loop (br 0))))").expect("well-formed");
     let prepared = prepare(&wasm, &Options::default()).expect("acceptable").bytes;
     assert!(custom(&prepared, OFFSETS_SECTION).is_some());

@@ -1,8 +1,8 @@
-//! Modules of proposals that the interpreter of the other tests lacks, on V8: prepared, they do what they did, and all of
-//! their work is paid for, whichever way an exception takes.
+//! Modules of proposals that the interpreter of the other tests lacks, on V8: prepared, they behave the same,
+//! and all of their work is paid for, whichever way an exception takes.
 //!
-//! The engine is the `node` on the path, or what `NODE` names. Without one nothing is tested here, which
-//! fails where `CI` is set; of one that is too old only what it knows, which is said.
+//! The engine is the `node` on the path, or what `NODE` names. Without one, the test is skipped, which fails
+//! if `CI` is set. An old one is tested with what it supports, and the rest is reported.
 
 #[path = "support/beyond.rs"]
 mod beyond;
@@ -29,16 +29,16 @@ use support::prepared;
 const ARGUMENTS: [[i32; 2]; 9] =
     [[0, 0], [1, 5], [2, -1], [3, 1], [6, 2], [7, 3], [30, 100], [31, 7], [-1, 9]];
 
-/// The largest charge, and small ones, with which every path is paid for in parts.
+/// The default for the largest charge, and small ones, with which every path is paid for in parts.
 const MAX_CHARGES: [u32; 3] = [10_000, 7, 1];
 
-/// What a slice of `node.mjs` has, in the runs with many yields.
+/// The slice that `node.mjs` uses in the runs with many yields.
 const SMALL_SLICE: i64 = 7;
 
 const RANDOM_MODULES: u64 = 200;
 
 #[test]
-fn modules_of_every_proposal_do_what_they_did() {
+fn modules_of_every_proposal_behave_the_same_when_prepared() {
     let fixed: Vec<_> = MAX_CHARGES
         .iter()
         .flat_map(|max_charge| beyond::cases().into_iter().map(move |case| (case, *max_charge)))
@@ -74,23 +74,23 @@ fn modules_of_every_proposal_do_what_they_did() {
     assert!(seen.fixed > 0, "every engine knows some of the modules");
 }
 
-/// How many runs there were, of which kind.
+/// The number of runs of each kind.
 #[derive(Debug, Default)]
 struct Seen {
     fixed: usize,
     random: usize,
-    /// Random modules that the engine does not know.
+    /// Random modules that the engine does not support.
     unknown: usize,
     /// Random modules that do not end, of which only the work is watched.
     endless: usize,
-    /// Those that use up the stack, whose frames are larger in a prepared module.
+    /// Runs that use up the stack, whose frames are larger in a prepared module.
     overflow: usize,
-    /// Work that was watched.
+    /// The work that was watched.
     work: u64,
 }
 
 impl Seen {
-    /// Takes what `node.mjs` says of one run.
+    /// Takes the report of `node.mjs` on one run.
     fn run(&mut self, name: &str, line: &str, is_fixed: bool) {
         let fields: Vec<_> = line.split('\t').collect();
         let (how, work, objections) = (fields[0], fields[1], fields[2]);
@@ -117,7 +117,7 @@ impl Seen {
     }
 }
 
-/// Gives a list of jobs to an engine; what it says. `None` if there is none.
+/// Runs a list of jobs in the engine, and returns the reports. `None` if there is no engine.
 fn node(jobs: &str) -> Option<String> {
     let program = std::env::var_os("NODE").unwrap_or_else(|| "node".into());
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/node.mjs");
@@ -131,7 +131,7 @@ fn node(jobs: &str) -> Option<String> {
         skipping::skip("there is no `node`");
         return None;
     };
-    // It reads everything before it says anything. That it could not is in what it says of its end.
+    // It reads everything before it writes anything. If it fails, its exit status says so.
     let _ = child.stdin.take().expect("it is piped").write_all(jobs.as_bytes());
     let output = child.wait_with_output().expect("a child can be waited for");
     let complaints = String::from_utf8_lossy(&output.stderr);
@@ -139,7 +139,7 @@ fn node(jobs: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).expect("it writes text"))
 }
 
-/// One module, and every pair of arguments on an instance of its own.
+/// A module, with every pair of arguments in an instance of its own.
 fn fixed_job(wasm: &[u8], max_charge: u32) -> String {
     let calls: Vec<_> = ARGUMENTS
         .iter()
@@ -150,8 +150,8 @@ fn fixed_job(wasm: &[u8], max_charge: u32) -> String {
     job(wasm, max_charge, &[], &calls)
 }
 
-/// A random module whose exports are called one after the other; `None` if it has none that can be called, or imports
-/// what cannot be supplied.
+/// A random module whose exports are called one after the other; `None` if nothing can be called, or if it
+/// imports what cannot be supplied.
 fn random_job(seed: u64) -> Option<String> {
     let bytes = support::noise(seed, 8192);
     let module =
@@ -181,8 +181,8 @@ fn random_job(seed: u64) -> Option<String> {
     Some(job(&wasm, max_charge, &imports?, &[calls]))
 }
 
-/// As for the smoke test, without what no version of the engine has, and such that many modules come to run something:
-/// small, with few reasons to fail before that. What is equal is to be seen as equal.
+/// As for the smoke test, without what no version of the engine supports, and such that many modules run
+/// something: small, and seldom failing before that. Equal results have to be recognisable as equal.
 fn config(seed: u64) -> Config {
     const PAGE: u64 = 1 << 16;
     Config {
@@ -207,7 +207,8 @@ fn config(seed: u64) -> Config {
     }
 }
 
-/// Whether a module may wait for another thread, of which there is none, or use up all memory with few operators.
+/// Whether a module may wait for another thread, which does not exist, or use up all memory with few
+/// operators.
 fn is_unbounded(wasm: &[u8]) -> bool {
     Listing::of(wasm).bodies.iter().flat_map(|body| &body.operators).any(|operator| {
         matches!(
@@ -220,7 +221,7 @@ fn is_unbounded(wasm: &[u8]) -> bool {
     })
 }
 
-/// What `node.mjs` calls a job. Names and bytes are in hexadecimal: then nothing has to be escaped.
+/// Encodes a job for `node.mjs`. Names and bytes are in hexadecimal, so nothing has to be escaped.
 fn job(wasm: &[u8], max_charge: u32, imports: &[String], runs: &[String]) -> String {
     let prepared = prepared(wasm, max_charge);
     let report: Report = verify(&prepared).expect("what was prepared verifies");
@@ -241,7 +242,7 @@ fn call(export: &str, arguments: &[String]) -> String {
     format!(r#"{{"export":"{}","arguments":[{}]}}"#, hex(export.as_bytes()), arguments.join(","))
 }
 
-/// What is to be imported under a name; `None` if it cannot be made from outside.
+/// Describes what to import under a name; `None` if it cannot be created from outside.
 fn import(types: TypesRef<'_>, module: &str, name: &str, ty: EntityType) -> Option<String> {
     let list = |types: &[ValType], kind: fn(ValType) -> Option<&'static str>| {
         let kinds: Option<Vec<_>> = types.iter().map(|ty| Some(format!("\"{}\"", kind(*ty)?))).collect();
@@ -270,7 +271,7 @@ fn import(types: TypesRef<'_>, module: &str, name: &str, ty: EntityType) -> Opti
     Some(format!(r#"{{"module":"{}","name":"{}",{item}}}"#, hex(module.as_bytes()), hex(name.as_bytes())))
 }
 
-/// What of a type JavaScript can give and take.
+/// The JavaScript counterpart of a type, if there is one.
 fn kind(ty: ValType) -> Option<&'static str> {
     match ty {
         ValType::Ref(ty) => ty.is_nullable().then_some("ref"),

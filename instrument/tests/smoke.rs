@@ -1,4 +1,4 @@
-//! The fuzz targets' properties, on some hundred inputs each that are the same every time.
+//! The properties of the fuzz targets, on about a hundred fixed inputs each.
 
 #[path = "support/property.rs"]
 mod property;
@@ -20,7 +20,7 @@ fn any_module_can_be_prepared() {
 }
 
 #[test]
-fn an_edited_module_is_refused_or_keeps_its_word() {
+fn an_edited_module_is_refused_or_keeps_its_bounds() {
     let mut accepted = 0;
     for seed in 0..INPUTS {
         let bytes = support::noise(seed, 4096);

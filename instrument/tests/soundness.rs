@@ -1,4 +1,4 @@
-//! That all work is paid for: proved by the verifier, and counted by running.
+//! All work is paid for: proved by the verifier, and counted by running.
 
 mod support;
 
@@ -15,7 +15,7 @@ fn wasm(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_program_of_one_path_is_charged_what_it_does() {
+fn a_program_with_one_path_is_charged_exactly() {
     let straight =
         wasm("(module (func (export \"run\") (result i32) (i32.add (i32.const 1) (i32.const 2))))");
     let outcome = run(&prepared(&straight, 10_000), &[], ENDLESS);
@@ -83,7 +83,7 @@ fn a_mutable_global_of_the_guest_is_not_the_counter() {
     assert_eq!(outcome, Outcome { result: Some(6), charged: 6, yields: 0 });
 }
 
-/// Every way in which a single charge is taken out or made worth less.
+/// Every change that removes a single charge or makes it smaller.
 fn mutants(module: &[u8], charge: &ChargeAt) -> Vec<(&'static str, Vec<u8>)> {
     const DROP: u8 = 0x1a;
     const LOCAL_GET: u8 = 0x20;
@@ -102,7 +102,7 @@ fn mutants(module: &[u8], charge: &ChargeAt) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 proptest! {
-    // A failure prints its input; there is no file of them to keep beside an integration test.
+    // A failure prints its input, and no file of failures is kept.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -141,7 +141,7 @@ proptest! {
         }
     }
 
-    /// A region is charged one at least, so a part next to a region without work of its own can be spared. No
+    /// A region is charged at least one, so a part next to a region without work of its own can be saved. No
     /// mutant may be accepted that does more than it charges.
     #[test]
     fn no_part_of_a_charge_is_spared_wrongly(

@@ -1,7 +1,8 @@
 //! Recognises charges in a stream of operators.
 //!
-//! A charge is a constant and, right behind it, a call of the function that charges. So a constant is held back until
-//! the next operator says what it was, and that call is an error behind anything else, in code that can never run too.
+//! A charge is a constant immediately followed by a call of the charge function. So a constant is held back
+//! until the next operator decides what it was, and the call is an error after anything else, also in
+//! unreachable code.
 
 use wasmparser::Operator;
 
@@ -9,23 +10,23 @@ use super::reserved::Reserved;
 use crate::abi::MAX_CHARGE;
 use crate::error::VerifyErrorKind;
 
-/// What was before the next operator.
+/// What preceded the next operator.
 #[derive(Debug)]
 pub(super) struct ChargeReader {
     reserved: Reserved,
-    /// The constant that is held back, and where it is.
+    /// The constant that is held back, and its offset.
     constant: Option<(i32, u64)>,
 }
 
-/// Where a constant is that was held back, and is the module's own.
+/// The offset of a constant that was held back and belongs to the module itself.
 pub(super) type OwnConstant = u64;
 
-/// What an operator is to the charges.
+/// The role of an operator in a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     /// A constant, which is held back.
     Constant { before: Option<OwnConstant> },
-    /// The call that makes a charge of this cost of the constant held back.
+    /// The call that makes the constant a charge of this cost.
     Charge(u32),
     /// Any other operator.
     Work { before: Option<OwnConstant> },

@@ -1,20 +1,22 @@
-//! Proves that no work goes unpaid, and that none goes on for long without a charge.
+//! Proves that all work is paid for, and that no work goes on for long without a charge.
 //!
-//! Going forwards through a function, a [`State`] is kept, whichever path led here. Its *credit* is what is guaranteed
-//! to be left of the last charge of the current region: a charge sets it, work lowers it, where paths meet the smaller
-//! one counts, and work above it is an error. Two more numbers say how much work there was since the last charge and
-//! since a call last returned; where paths meet, the larger one counts. A point that no path reaches has no state.
+//! Walking forwards through a function, the proof keeps a [`State`] that holds on every path to the current
+//! point. Its *credit* is what is guaranteed to be left of the last charge of the current region: a charge
+//! sets it, work lowers it, and where paths meet the smaller one counts. Work beyond the credit is an error.
+//! Two more numbers are the work since the last charge and since a call last returned; where paths meet, the
+//! larger one counts. A point that no path reaches has no state.
 //!
-//! A loop's body is a region of its own: it begins with no credit, and whoever leaves it, at its end or by a
-//! branch across it, finds the credit that the surrounding region had on entering it. That is right because the
-//! surrounding region does no work while the loop runs. A branch back to a loop needs no look: the loop's first
-//! charge sets everything whatever it was.
+//! The body of a loop is a region of its own: it begins without credit, and where it is left, at its end or
+//! by a branch across it, the surrounding region continues with the credit that it had when the loop was
+//! entered. That is right because the surrounding region does no work while the loop runs. A branch back to a
+//! loop needs no check: the loop's first charge sets everything.
 //!
-//! An exception arrives from somewhere in what it was caught around, or in what that calls. So where it arrives there is
-//! no credit: at the beginning of a handler, and at a label that a `catch` clause names.
+//! An exception comes from anywhere in what it was caught around, or in what that calls. So there is no
+//! credit where it arrives: at the beginning of a handler, and at a label that a `catch` clause names.
 //!
-//! The rewriter goes backwards and asks for the dearest path; this goes forwards and asks for the least money.
-//! They agree exactly where every charge covers every path to the next one, and have nothing else in common.
+//! The rewriter walks backwards and computes the most expensive path; this walks forwards and computes the
+//! least credit. They agree exactly where every charge covers every path to the next one, and have nothing
+//! else in common.
 
 use wasmparser::{BrTable, Catch, Operator, TryTable};
 
@@ -27,21 +29,21 @@ struct State {
     credit: u32,
     /// The most work since the last charge of this activation.
     since_charge: u32,
-    /// The most work since a call returned, if there was no charge since one did.
+    /// The most work since a call returned, if there was no charge since then.
     since_return: Option<u32>,
 }
 
-/// The state at a point, `None` where no path leads.
+/// The state at a point; `None` if no path leads there.
 type Point = Option<State>;
 
 /// What is wrong with the work ahead.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// It is not covered by the credit.
+    /// The credit does not cover it.
     Unpaid,
     /// There is too much of it without a charge.
     LongPath,
-    /// The same since a call returned.
+    /// The same, since a call returned.
     LongReturn,
 }
 
@@ -61,29 +63,30 @@ pub(super) struct Bounds {
 
 /// The state at the current point of a function.
 ///
-/// Most operators only go on, so what they change is one number, that of the work since the state was last set.
+/// Most operators only continue to the next one. They change one number: the work since the state was last
+/// set.
 #[derive(Debug)]
 pub(super) struct Flow {
     /// The state that was last set.
     set: Point,
-    /// The work since then, and the most that there may be.
+    /// The work since then, and its limit.
     work: u32,
     limit: u32,
     pub(super) bounds: Bounds,
-    /// How many functions are imported: they come first.
+    /// The number of imported functions, which come first.
     imported: u32,
     /// The blocks around the current point, the function's body first.
     frames: Vec<Frame>,
-    /// The credit that each loop around the current point was entered with, the outermost first.
+    /// The credit with which each loop around the current point was entered, the outermost first.
     loops: Vec<u32>,
 }
 
 #[derive(Debug)]
 struct Frame {
     kind: Kind,
-    /// How many loops are around the frame's label.
+    /// The number of loops around the frame's label.
     depth: usize,
-    /// What the branches to the label bring, so far.
+    /// The state that branches to the label have brought so far.
     label: Point,
 }
 
@@ -91,18 +94,19 @@ struct Frame {
 enum Kind {
     Block,
     Loop,
-    /// The first arm of an `if`, with what the other arm begins with.
+    /// The first arm of an `if`, with the state at the beginning of the second.
     If {
         other: Point,
     },
-    /// A `try` of old, and whether it is reached.
+    /// An older `try`, and whether it is reached.
     Try {
         is_reached: bool,
     },
 }
 
 impl Flow {
-    /// The beginning of a function's body, in a module that imports so many. `bounds`: what others reach.
+    /// The beginning of a function's body, in a module with this number of imports. `bounds` are the largest
+    /// values of the functions before.
     pub(super) fn new(imported: u32, bounds: Bounds) -> Flow {
         let (frames, loops) = (Vec::new(), Vec::new());
         let mut flow = Flow { set: None, work: 0, limit: 0, bounds, imported, frames, loops };
@@ -111,15 +115,15 @@ impl Flow {
         flow
     }
 
-    /// A charge was passed.
+    /// Passes a charge.
     pub(super) fn charge(&mut self, cost: u32, offset: u64) {
         self.set(self.set.map(|_| State { credit: cost, ..State::ARRIVED }), offset);
     }
 
-    /// An operator of the module's own, which has been validated.
+    /// Passes an operator of the module itself, which has been validated.
     #[inline(always)]
     pub(super) fn work(&mut self, operator: &Operator<'_>, offset: u64) -> Result<(), Broken> {
-        // Each operator costs little, and a body has less than 2³² bytes.
+        // An operator costs little, and a body has less than 2³² bytes.
         self.work += cost::of_operator(operator);
         if self.work > self.limit {
             return Err(self.what_is_broken());
@@ -130,7 +134,7 @@ impl Flow {
             Operator::Try { .. } => self.push(Kind::Try { is_reached: self.set.is_some() }),
             Operator::Catch { .. } | Operator::CatchAll => self.begin_handler(offset),
             Operator::Loop { .. } => {
-                // Of a loop that is not reached nothing is asked.
+                // Nothing is required of a loop that is not reached.
                 let now = self.now();
                 self.loops.push(now.map_or(0, |state| state.credit));
                 self.set(now.map(|state| State { credit: 0, ..state }), offset);
@@ -150,12 +154,12 @@ impl Flow {
             | Operator::BrOnCastFail { relative_depth, .. } => self.branch(*relative_depth, self.now()),
             Operator::BrTable { targets } => self.branch_table(targets, offset),
             Operator::Call { function_index } if *function_index >= self.imported => {
-                // It has begun with a charge, so what was before is over.
+                // The callee has begun with a charge, so what was before is over.
                 let returned = |state| State { since_return: Some(0), ..state };
                 self.set(self.now().map(returned), offset);
             }
             Operator::CallIndirect { .. } | Operator::CallRef { .. } => {
-                // It may have been an imported function.
+                // The callee may have been an imported function.
                 let returned = |state: State| State { since_return: state.since_return.or(Some(0)), ..state };
                 self.set(self.now().map(returned), offset);
             }
@@ -167,7 +171,7 @@ impl Flow {
             | Operator::Throw { .. }
             | Operator::ThrowRef
             | Operator::Rethrow { .. } => self.set(None, offset),
-            // No other operator of the accepted proposals continues anywhere but behind itself.
+            // All other operators of the supported proposals continue to the next one.
             _ => {}
         }
         Ok(())
@@ -177,7 +181,7 @@ impl Flow {
         self.set.map(|state| state.after(self.work))
     }
 
-    /// Goes on from another state. What there was is at its largest.
+    /// Continues from another state. The previous one is at its largest.
     fn set(&mut self, state: Point, offset: u64) {
         if let Some(State { since_charge, since_return, .. }) = self.now() {
             self.bounds.since_charge.add(since_charge, offset);
@@ -218,8 +222,8 @@ impl Flow {
         self.set(after, offset);
     }
 
-    /// From the end of an `if`'s first arm to the beginning of the second. What is left is a block: the first
-    /// arm's end leads to the label.
+    /// Moves from the end of an `if`'s first arm to the beginning of the second. What remains is a block: the
+    /// end of the first arm leads to the label.
     fn begin_other_arm(&mut self, offset: u64) {
         let now = self.now();
         if let Some(Frame { kind, label, .. }) = self.frames.last_mut()
@@ -231,7 +235,7 @@ impl Flow {
         }
     }
 
-    /// From the end of a `try`'s body, or of a handler, to the beginning of the next handler.
+    /// Moves from the end of a `try`'s body, or of a handler, to the beginning of the next handler.
     fn begin_handler(&mut self, offset: u64) {
         let now = self.now();
         if let Some(Frame { kind, label, .. }) = self.frames.last_mut() {
@@ -241,7 +245,7 @@ impl Flow {
         }
     }
 
-    /// Its `catch` clauses name labels around it, its own not counted.
+    /// Its `catch` clauses name labels around it, not counting its own.
     fn begin_try_table(&mut self, try_table: &TryTable) {
         if self.set.is_some() {
             for handler in &try_table.catches {
@@ -274,7 +278,8 @@ impl Flow {
         if frame.kind == Kind::Loop {
             return;
         }
-        // Out of loops, the region of the label goes on with what it had when the outermost of them was entered.
+        // Outside of the loops, the region of the label continues with what it had when the outermost of them
+        // was entered.
         let arriving = match self.loops.get(frame.depth) {
             Some(&credit) => now.map(|state| State { credit, ..state }),
             None => now,
@@ -292,10 +297,11 @@ impl Most {
 }
 
 impl State {
-    /// At the beginning of a function, behind a charge of nothing, or where an exception has arrived.
+    /// The state at the beginning of a function, after a charge of nothing, or where an exception has
+    /// arrived.
     const ARRIVED: State = State { credit: 0, since_charge: 0, since_return: None };
 
-    /// After so much work, which there was credit for.
+    /// The state after this amount of work, for which there was credit.
     fn after(self, work: u32) -> State {
         State {
             credit: self.credit.saturating_sub(work),
@@ -311,7 +317,7 @@ fn either(a: Point, b: Point) -> Point {
         (Some(a), Some(b)) => Some(State {
             credit: a.credit.min(b.credit),
             since_charge: a.since_charge.max(b.since_charge),
-            // `None` is less than anything.
+            // `None` is less than any number.
             since_return: a.since_return.max(b.since_return),
         }),
         (one, None) | (None, one) => one,

@@ -1,4 +1,4 @@
-//! One function: validated, its charges recognised, its paths paid for.
+//! Verifies one function: validates it, recognises its charges, and checks that its paths are paid for.
 
 use wasmparser::{FuncValidator, FunctionBody, Operator, ValidatorResources};
 
@@ -8,7 +8,7 @@ use super::reserved::Reserved;
 use crate::error::{FunctionRef, Region, VerifyError, VerifyErrorKind};
 use crate::read::{self, Sink};
 
-/// What all functions together have.
+/// Totals of all functions.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub(super) loops: usize,
@@ -16,7 +16,7 @@ pub(super) struct Totals {
     pub(super) bounds: Bounds,
 }
 
-/// Checks a function and adds it to the totals.
+/// Checks a function, and adds it to the totals.
 pub(super) fn check(
     validator: &mut FuncValidator<ValidatorResources>,
     body: &FunctionBody<'_>,
@@ -38,7 +38,7 @@ pub(super) fn check(
 struct FunctionChecker<'a> {
     charges: ChargeReader,
     flow: Flow,
-    /// The region that has just begun, so that a charge must be next.
+    /// The region that has just begun, so that a charge must follow.
     due: Option<Region>,
     totals: &'a mut Totals,
 }
@@ -77,7 +77,7 @@ impl FunctionChecker<'_> {
         at.map_or(Ok(()), |offset| self.work(&Operator::I32Const { value: 0 }, offset))
     }
 
-    /// Takes an operator that is not part of a charge.
+    /// Receives an operator that is not part of a charge.
     #[inline(always)]
     fn work(&mut self, operator: &Operator<'_>, offset: u64) -> Result<(), VerifyError> {
         let kind = match self.due {

@@ -1,18 +1,19 @@
-//! The independent check that a module is prepared as it should be.
+//! The independent check that a module is prepared correctly.
 //!
-//! [`verify`] trusts no file and shares no code with the rewriter but the reading of operators (`crate::read`): from the bytes alone, it
-//! proves of a module that
+//! [`verify`] trusts no file and shares no code with the rewriter except the reading of operators
+//! (`crate::read`). From the bytes alone, it proves of a module that:
 //!
-//! 1. it is valid, and uses only the proposals whose control flow this check understands ([`crate::FEATURES`]);
-//! 2. it imports the function that charges, once and with the right type, and nothing else from the reserved namespace;
-//! 3. nothing but charges names it: no export, element, start function or constant expression, and no instruction but
-//!    a call behind a constant ([`charge`]); no branch can enter a charge in the middle, since it contains no label;
-//! 4. every function and every loop begins with a charge, and no path does more work than the last charge of its
-//!    region paid for ([`flow`]);
-//! 5. no path goes on for more than [`MAX_CHARGE`] without a charge, and after the return of a call for more than
-//!    [`MAX_RETURN`]; nor for more than the manifest declares.
+//! 1. It is valid, and uses only proposals whose control flow this check knows ([`crate::FEATURES`]).
+//! 2. It imports the charge function once, with the right type, and nothing else from the reserved namespace.
+//! 3. Only charges name the charge function: no export, element, start function or constant expression does,
+//!    and no instruction except a call behind a constant ([`charge`]). No branch can enter a charge in the
+//!    middle, because it contains no label.
+//! 4. Every function and every loop begins with a charge, and no path does more work than the last charge of
+//!    its region has paid for ([`flow`]).
+//! 5. No path is longer than [`MAX_CHARGE`] without a charge, or than [`MAX_RETURN`] after the return of a
+//!    call; nor longer than the manifest declares.
 //!
-//! One pass, in time linear in the size of the module; no input makes it panic.
+//! It is one pass, in time linear in the size of the module. No input makes it panic.
 
 mod charge;
 mod flow;
@@ -29,37 +30,39 @@ use crate::error::{FunctionRef, ManifestError, VerifyError, VerifyErrorKind};
 use crate::features::FEATURES;
 use reserved::{Reserved, ReservedImports};
 
-/// What [`verify`] found out about a module.
+/// The result of [`verify`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// The most work that one activation of a function does between two charges of its own, in reductions, whatever
-    /// functions it calls in between; 0 if the module has no code. At most [`MAX_CHARGE`].
+    /// The most work, in reductions, that one activation of a function does between two of its own charges,
+    /// whatever functions it calls in between; 0 if the module has no code. At most [`MAX_CHARGE`].
     pub bound: u32,
-    /// The most work that one activation does after the return of a call (of a function that is not imported) before
-    /// its next charge, call or return. At most [`MAX_RETURN`].
+    /// The most work that one activation does after the return of a call (of a function that is not imported)
+    /// before its next charge, call or return. At most [`MAX_RETURN`].
     pub return_bound: u32,
-    /// How many functions the module defines.
+    /// The functions that the module defines.
     pub functions: usize,
-    /// How many loops they have.
+    /// Their loops.
     pub loops: usize,
-    /// How many charges they have.
+    /// Their charges.
     pub charges: usize,
-    /// What the custom section says.
+    /// The content of the custom section.
     pub manifest: Manifest,
 }
 
-/// Checks that a module is prepared: that all its work is charged before it is done.
+/// Verifies that a module is prepared: that all its work is charged before it is done.
 ///
-/// Time is linear in the size of the module.
+/// Takes time linear in the size of the module.
 ///
 /// # Errors
 ///
-/// What is wrong, and where. A module that was never prepared gives [`ManifestError::Missing`].
+/// Returns what is wrong, and where. For a module that was never prepared, that is
+/// [`ManifestError::Missing`].
 pub fn verify(wasm: &[u8]) -> Result<Report, VerifyError> {
     verify_with_progress(wasm, &mut |_| true)
 }
 
-/// As [`verify`]; `progress` is told how many bytes are behind it, and says whether to go on.
+/// Verifies a module as [`verify`] does. `progress` gets the number of bytes that are done, and returns
+/// whether to continue.
 pub fn verify_with_progress(
     wasm: &[u8],
     progress: &mut dyn FnMut(usize) -> bool,
@@ -87,11 +90,11 @@ impl From<wasmparser::Error> for VerifyError {
     }
 }
 
-/// What the pass has met so far.
+/// What the pass has found so far.
 #[derive(Default)]
 struct ModuleChecker {
     imports: ReservedImports,
-    /// Set where the imports are complete: a module's later sections cannot come before them.
+    /// Set once the imports are complete: the sections that follow cannot come before them.
     reserved: Option<Reserved>,
     manifest: Option<Manifest>,
     totals: function::Totals,
@@ -129,11 +132,11 @@ impl ModuleChecker {
         Ok(())
     }
 
-    /// Looks for the manifest before anything else, so that a file from another version, whose charges may look
-    /// different, is told just that.
+    /// Reads the manifest first: a file from another version may have other charges, and should get only that
+    /// error.
     fn manifest(&mut self, wasm: &[u8]) -> Result<(), VerifyError> {
         for payload in Parser::new(0).parse_all(wasm) {
-            // What does not parse is reported, with the reason, by the pass over everything.
+            // The main pass reports what does not parse, with the reason.
             let Ok(payload) = payload else { return Ok(()) };
             let Payload::CustomSection(section) = payload else { continue };
             if section.name() != SECTION {
@@ -205,7 +208,7 @@ impl ModuleChecker {
     }
 }
 
-/// Looks the name of the function up, which only an error pays for.
+/// Adds the name of the function. It is looked up only for an error.
 fn with_function_name(mut error: VerifyError, wasm: &[u8]) -> VerifyError {
     if let Some(function) = &mut error.function {
         function.name = function_name(wasm, function.index);

@@ -1,8 +1,8 @@
-//! The reserved import: found, checked, and kept out of everything but code.
+//! The reserved import: finds it, checks it, and makes sure that nothing but code names it.
 //!
-//! A module could hand the function that charges to others, or reach it itself, through an export, an element segment
-//! (and with it a table), a constant expression or the start function. Each is looked at here; code is
-//! [`super::function`]'s.
+//! A module could pass the charge function on, or reach it, through an export, an element segment (and with
+//! that a table), a constant expression or the start function. Each of these is checked here.
+//! [`super::function`] checks code.
 
 use wasmparser::{
     CompositeInnerType, ConstExpr, ElementItems, ElementSectionReader, ExportSectionReader, ExternalKind,
@@ -17,11 +17,11 @@ use crate::error::{VerifyError, VerifyErrorKind};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reserved {
     pub(super) charge_function: u32,
-    /// How many functions are imported, this one with them.
+    /// The number of imported functions, including this one.
     pub(super) imported_functions: u32,
 }
 
-/// The reserved imports met so far.
+/// The reserved imports found so far.
 #[derive(Debug, Default)]
 pub(super) struct ReservedImports {
     /// For each type of the module, whether it is `(i32) -> ()`.
@@ -72,7 +72,7 @@ impl ReservedImports {
         Ok(())
     }
 
-    /// The import, once no more can follow.
+    /// Returns the import, once no more can follow.
     pub(super) fn complete(&self, offset: u64) -> Result<Reserved, VerifyError> {
         match self.charge_function {
             Some(charge_function) => Ok(Reserved { charge_function, imported_functions: self.functions }),
@@ -143,7 +143,7 @@ impl Reserved {
         Ok(())
     }
 
-    /// Whether an operator names it.
+    /// Whether an operator names the charge function.
     #[inline(always)]
     pub(super) fn is_named_by(self, operator: &Operator<'_>) -> bool {
         match *operator {

@@ -1,4 +1,4 @@
-//! Modules that must not be accepted, written by hand: each differs from an acceptable one in one place.
+//! Hand-written modules that must not be accepted: each differs from an acceptable one in one place.
 
 use proptest::prelude::*;
 
@@ -6,10 +6,10 @@ use super::*;
 use crate::error::Region;
 use crate::testing::{prepared, refusal};
 
-/// The custom section's contents for a bound of 9, also after returns.
+/// The content of the custom section for a bound of 9, also after returns.
 const MANIFEST: &str = r#"(@custom "lunatic.prep" "\03\01\09\09\09")"#;
 
-/// The same for the largest bounds that there may be.
+/// The same for the largest bounds.
 const WIDE_MANIFEST: &str = r#"(@custom "lunatic.prep" "\03\01\90\4e\90\4e\40")"#;
 
 /// A charge, as text.
@@ -49,7 +49,7 @@ fn a_module_prepared_by_hand_is_accepted() {
 }
 
 #[test]
-fn without_the_mark_it_is_not_prepared() {
+fn a_module_without_the_mark_is_not_prepared() {
     let kind = refusal("(module)");
     assert!(matches!(kind, VerifyErrorKind::Manifest(ManifestError::Missing)), "{kind:?}");
     let kind = refusal(&module(MANIFEST));
@@ -101,7 +101,7 @@ fn nothing_but_charges_reaches_the_function_that_charges() {
 }
 
 #[test]
-fn constants_are_work_unless_the_charge_is_behind_them() {
+fn constants_are_work_unless_a_charge_call_follows() {
     let constants = |count: usize, and: &str| {
         function(&format!("{} {and} {}", "(i32.const 7)".repeat(count), "(drop)".repeat(count)))
     };
@@ -129,7 +129,7 @@ fn functions_and_loops_begin_with_a_charge() {
 }
 
 #[test]
-fn a_charge_is_of_something_and_not_of_too_much() {
+fn the_constant_of_a_charge_is_positive_and_limited() {
     for constant in [0, -1, i32::MIN, 10_001, i32::MAX] {
         let kind = refusal(&module(&format!("(func {})", charge(constant))));
         assert!(matches!(kind, VerifyErrorKind::ChargeConstant(found) if found == constant), "{kind:?}");
@@ -146,11 +146,11 @@ fn work_is_paid_for_on_every_path() {
         format!("(block {six})"),
         format!("(if (local.get 0) (then {four}))"),
         format!("(if (local.get 0) (then) (else {four}))"),
-        // Only one of the arms has paid for what comes after both.
+        // Only one of the arms has paid for what follows both.
         format!("(if (local.get 0) (then {})) {four}", charge(9)),
-        // The branch arrives with less than the code above its label leaves.
+        // The branch arrives with less credit than the code above its label leaves.
         format!("(block (br_if 0 (local.get 0)) {}) {four}", charge(9)),
-        // A loop's charge is its own, and leaving the loop gives back only what was left before it.
+        // A loop's charge belongs to the loop, and after the loop only what was left before it is available.
         format!("(drop (i32.const 1)) (drop (i32.const 1)) (loop {}) {four}", charge(9)),
         format!("(block (drop (i32.const 1)) (drop (i32.const 1)) (loop {} (br 1))) {four}", charge(9)),
         format!("(loop {} {four} (br 0))", charge(3)),
@@ -173,17 +173,17 @@ fn work_stays_within_the_declared_bounds() {
 }
 
 #[test]
-fn what_leads_away_counts() {
+fn leaving_operators_count_as_work() {
     assert_eq!(accepted(&function("(drop (local.get 0)) (return)")).bound, 2);
     assert_eq!(accepted(&function("(block (br 0))")).bound, 1);
     assert_eq!(accepted(&module(&format!("(func $f {} (call $f) (return))", charge(5)))).return_bound, 1);
 }
 
 #[test]
-fn no_path_goes_on_for_long_without_a_charge() {
+fn long_paths_without_a_charge_are_refused() {
     let line = |length| "(drop (i32.const 1))".repeat(length);
     let wide = |function: &str| module(function).replace(MANIFEST, WIDE_MANIFEST);
-    // What the loop's charge leaves, and what is left of the one before it.
+    // What the loop's charge leaves, and what is left of the charge before it.
     let after_a_loop = |length: usize| {
         let of_the_loop = format!("(loop {} {})", charge(10_000), line(9_000));
         wide(&format!("(func {} {of_the_loop} {})", charge(10_000), line(length)))
@@ -194,7 +194,7 @@ fn no_path_goes_on_for_long_without_a_charge() {
 }
 
 #[test]
-fn no_chain_of_calls_returns_for_long_without_a_charge() {
+fn long_work_after_a_return_is_refused() {
     let line = |length| "(drop (i32.const 1))".repeat(length);
     let wide = |body: &str| {
         let function = format!("(type $t (func)) (func $f {} {body})", charge(1_000));
@@ -203,7 +203,7 @@ fn no_chain_of_calls_returns_for_long_without_a_charge() {
     let host = r#"(import "env" "host" (func $host))"#;
     for (call, longest) in [
         ("(call $f)", 64),
-        // What is called indirectly may be imported, and is then no end of the work before it, its index with it.
+        // An indirect call may call an import, so it does not end the work before it, including its index.
         ("(call $f) (call_indirect (i32.const 0))", 64 - 2),
         (&format!("(call $f) {} (call_indirect (i32.const 0))", line(10)), 64 - 12),
         (&format!("(block (loop {} (call $f)))", charge(9)), 64),
@@ -216,12 +216,12 @@ fn no_chain_of_calls_returns_for_long_without_a_charge() {
     let imported = wide(&format!("(call $host) {}", line(500)));
     let imported = imported.replacen("(import", &format!("{host} (import"), 1);
     assert_eq!(accepted(&imported).return_bound, 0);
-    // A call between.
+    // With a call between.
     accepted(&wide(&format!("(call $f) {} (call $f) {}", line(60), line(60))));
 }
 
 #[test]
-fn an_exception_arrives_with_nothing_paid_for() {
+fn an_exception_arrives_without_credit() {
     let with_tag = |body: &str| module(&format!("(tag $t) (func $f {} {body})", charge(9)));
     let caught = |after: &str| {
         with_tag(&format!("(block $h (try_table (catch $t $h) {} (call $f)) (return)) {after}", charge(9)))
@@ -230,7 +230,7 @@ fn an_exception_arrives_with_nothing_paid_for() {
     accepted(&caught(&format!("{} (nop) (drop (i32.const 1))", charge(1))));
     let kind = refusal(&caught("(drop (i32.const 1))"));
     assert!(matches!(kind, VerifyErrorKind::Unpaid), "{kind:?}");
-    // Also where the label is outside of loops, and where the throw is right there.
+    // Also where the label is outside of loops, and where the throw is next to it.
     let body = format!(
         "(block $h (loop {} (try_table (catch_all $h) (throw $t)) (br 0))) (nop) (i32.const 1) drop",
         charge(9)
@@ -238,13 +238,13 @@ fn an_exception_arrives_with_nothing_paid_for() {
     let kind = refusal(&with_tag(&body));
     assert!(matches!(kind, VerifyErrorKind::Unpaid), "{kind:?}");
     accepted(&with_tag(&body.replace("(nop)", &charge(1))));
-    // The label of a loop is its beginning, where there is a charge.
+    // The label of a loop is its beginning, which has a charge.
     accepted(&with_tag(&format!("(loop $h {} (try_table (catch_all $h) (throw $t)))", charge(9))));
 }
 
 #[test]
-fn a_handler_of_old_begins_with_nothing_paid_for() {
-    // The text format no longer has them: `try … catch_all … end`, with `nop`s to fill up.
+fn a_legacy_handler_begins_without_credit() {
+    // The text format does not have them any more: `try … catch_all … end`, filled up with `nop`s.
     let prepared = |handler: &str| {
         let text = module(&format!("(func {} (nop) (nop) (nop) (nop) {handler} (nop) (nop))", charge(9)));
         let mut wasm = wat::parse_str(text).expect("well-formed");
@@ -261,7 +261,7 @@ fn a_handler_of_old_begins_with_nothing_paid_for() {
 }
 
 #[test]
-fn errors_say_where() {
+fn errors_name_their_position() {
     let message = error(&module("(func $evil\u{1b}\n(loop))").replace("$evil\u{1b}", "$evil"));
     assert!(
         message.starts_with("a function does not begin with a charge (in function 1 \"evil\", at byte 0x"),

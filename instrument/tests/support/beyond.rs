@@ -1,14 +1,14 @@
-//! Modules of proposals that only a large engine has: one for each way that control takes in them.
+//! Modules of proposals that only a large engine has, one for each kind of control flow in them.
 //!
-//! Each exports `run`, of two numbers, the first of which says how much there is to do, and a tag `e` of one number where
-//! it has exceptions that may leave it.
+//! Each exports `run`, with two numbers as parameters, of which the first is the amount of work, and a tag
+//! `e` with a number if exceptions may leave it.
 
 use wasm_encoder::{
     BlockType, CodeSection, ExportKind, ExportSection, Function, FunctionSection, Instruction, Module,
     TagKind, TagSection, TagType, TypeSection, ValType,
 };
 
-/// A module, and the name of what an engine has to have for it.
+/// A module, and the feature that an engine needs for it.
 pub(crate) struct Case {
     pub(crate) proposal: &'static str,
     pub(crate) name: &'static str,
@@ -379,8 +379,8 @@ const WRITTEN: [(&str, &str, &str); 24] = [
     ),
 ];
 
-/// Exceptions as they were first, which the text format no longer has: the code of `run`. Function 0 throws three times
-/// its argument if that is odd.
+/// Legacy exceptions, which the text format does not have any more: the code of `run`. Function 0 throws
+/// three times its argument if that is odd.
 fn legacy() -> [(&'static str, Vec<Instruction<'static>>); 6] {
     use Instruction as I;
     let number = BlockType::Result(ValType::I32);

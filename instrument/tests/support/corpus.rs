@@ -1,12 +1,12 @@
-//! Modules that are written out, one for each shape of control flow that charges have to cope with.
+//! Hand-written modules, one for each shape of control flow that charges have to handle.
 //!
 //! All exports take up to two `i32`s, and end soon for small ones.
 
-/// A module, and how it is to be prepared.
+/// A module, and how it is prepared.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) text: &'static str,
-    /// The largest charge: the limit of the format where the case has no need of less.
+    /// The largest charge; the limit of the format unless the case needs a smaller one.
     pub(crate) max_charge: u32,
 }
 
@@ -248,7 +248,7 @@ pub(crate) const CASES: [Case; 19] = [
                 (i32.add))
               (if (param i32) (result i32) (local.get 0) (then (i32.add (i32.const 1))) (else (i32.eqz)))))",
     },
-    // A charge that moves from behind the label to before it is missing on the one path that skips it.
+    // If a charge moved from behind the label to before it, it would be missing on the path that skips it.
     Case {
         name: "every way to skip a charge",
         max_charge: 7,

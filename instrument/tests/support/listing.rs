@@ -1,8 +1,8 @@
-//! Modules taken apart as far as a test needs it: the bodies of functions as lists of operators, all the rest as the
-//! bytes that it was.
+//! Takes modules apart as far as the tests need it: the bodies of functions as lists of operators, everything
+//! else as the original bytes.
 //!
-//! Nothing is normalised on the way, so that what is put together again differs from the original in nothing but what
-//! was meant to differ. That is why no library that rewrites modules is used here.
+//! Nothing is normalised, so that a module that is put together again differs only where it was meant to.
+//! That is why no library that rewrites modules is used here.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use wasmparser::{FunctionBody, Operator, Parser, Payload, TypeRef};
 
 use lunatic_instrument::abi::{CHARGE_FUNCTION, METERING_MODULE};
 
-/// How many operators a charge has.
+/// The operators of a charge.
 pub(crate) const CHARGE_LENGTH: usize = 2;
 
 const CODE_SECTION: u8 = 10;
@@ -21,15 +21,15 @@ pub(crate) struct Listing<'a> {
     /// The ids and the contents.
     sections: Vec<(u8, &'a [u8])>,
     pub(crate) bodies: Vec<Body<'a>>,
-    /// The index of the function that only charges may name. Without meaning in a module that was not prepared.
+    /// The index of the charge function. Without meaning in a module that was not prepared.
     pub(crate) charge_function: u32,
-    /// How many functions there are, imported ones included.
+    /// The number of functions, including imported ones.
     pub(crate) functions: u32,
 }
 
 /// The body of a function.
 pub(crate) struct Body<'a> {
-    /// All of it.
+    /// The whole body.
     whole: &'a [u8],
     /// The declarations of its locals.
     pub(crate) locals: &'a [u8],
@@ -39,7 +39,7 @@ pub(crate) struct Body<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// Takes a module apart that is valid.
+    /// Takes a valid module apart.
     pub(crate) fn of(wasm: &'a [u8]) -> Listing<'a> {
         let mut listing =
             Listing { sections: Vec::new(), bodies: Vec::new(), charge_function: 0, functions: 0 };
@@ -75,7 +75,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// The module with the body of one function made of these operators instead.
+    /// Returns the module with these operators as the body of one function.
     pub(crate) fn with_body(&self, function: usize, operators: &[&[u8]]) -> Vec<u8> {
         let bodies = self.bodies.iter().enumerate().map(|(index, body)| {
             if index == function { [body.locals, &operators.concat()].concat() } else { body.whole.to_vec() }
@@ -83,7 +83,7 @@ impl<'a> Listing<'a> {
         self.with_bodies(bodies)
     }
 
-    /// The module with these bodies.
+    /// Returns the module with these bodies.
     pub(crate) fn with_bodies(&self, bodies: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
         let mut code = CodeSection::new();
         bodies.for_each(|body| {
@@ -100,7 +100,7 @@ impl<'a> Listing<'a> {
         module.finish()
     }
 
-    /// Whether the operators from this one on are a charge, of whatever constant.
+    /// Whether the operators from this one on are a charge, with any constant.
     pub(crate) fn charge_at(&self, operators: &[Operator<'_>], at: usize) -> bool {
         matches!(
             operators.get(at..at + CHARGE_LENGTH),
@@ -109,7 +109,7 @@ impl<'a> Listing<'a> {
         )
     }
 
-    /// The charges in a function's body, each by the index of its first operator.
+    /// Returns the charges in a function's body, by the index of their first operator.
     pub(crate) fn charges(&self, function: usize) -> Vec<usize> {
         let operators = &self.bodies[function].operators;
         (0..operators.len()).filter(|at| self.charge_at(operators, *at)).collect()

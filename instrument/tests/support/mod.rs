@@ -1,4 +1,4 @@
-//! What the tests of this room share: running modules, and finding the charges in them.
+//! Helpers of this crate's tests: they run modules, and find the charges in them.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses only part of this")]
 
 pub(crate) mod corpus;
@@ -19,7 +19,7 @@ pub(crate) fn prepared(wasm: &[u8], max_charge: u32) -> Vec<u8> {
     prepared_with(wasm, max_charge, true)
 }
 
-/// As [`prepared`], with or without loops written out.
+/// As [`prepared`], with or without unrolled loops.
 pub(crate) fn prepared_with(wasm: &[u8], max_charge: u32, unroll: bool) -> Vec<u8> {
     let mut options = Options::default();
     options.max_charge = max_charge;
@@ -27,22 +27,22 @@ pub(crate) fn prepared_with(wasm: &[u8], max_charge: u32, unroll: bool) -> Vec<u
     prepare(wasm, &options).expect("the module can be prepared").bytes
 }
 
-/// What running a module gave.
+/// The outcome of running a module.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// The result of `run`, `None` if it trapped.
+    /// The result of `run`; `None` if it trapped.
     pub(crate) result: Option<i32>,
-    /// How many reductions were charged. Zero for a module that was not prepared.
+    /// The reductions that were charged; 0 for a module that was not prepared.
     pub(crate) charged: i64,
-    /// How often it yielded.
+    /// The number of yields.
     pub(crate) yields: u32,
 }
 
-/// Runs a module's `run`, with a slice of so many reductions to begin with and at every yield.
+/// Runs `run`, with a slice of this number of reductions at the beginning and at every yield.
 pub(crate) fn run(wasm: &[u8], arguments: &[i32], slice: i64) -> Outcome {
     let engine = Engine::default();
     let module = Module::new(&engine, wasm).expect("the module is valid");
-    // What is left of the slice, and the yields.
+    // The rest of the slice, and the yields.
     let mut store = Store::new(&engine, (slice, 0_u32));
     let charge = Func::wrap(&mut store, move |mut caller: wasmi::Caller<'_, (i64, u32)>, cost: i32| {
         let (left, yields) = caller.data_mut();
@@ -76,13 +76,13 @@ pub(crate) struct ChargeAt {
 }
 
 impl ChargeAt {
-    /// The bytes of all of it.
+    /// Returns all of its bytes.
     pub(crate) fn range(&self) -> Range<usize> {
         self.operators[0].start..self.operators[1].end
     }
 }
 
-/// Finds the charges of a prepared module.
+/// Returns the charges of a prepared module.
 pub(crate) fn charges(wasm: &[u8]) -> Vec<ChargeAt> {
     let mut charges = Vec::new();
     let charge_function = listing::Listing::of(wasm).charge_function;
@@ -106,7 +106,7 @@ pub(crate) fn charges(wasm: &[u8]) -> Vec<ChargeAt> {
     charges
 }
 
-/// The module with these bytes replaced by `nop`s.
+/// Returns the module with these bytes replaced by `nop`s.
 pub(crate) fn without(wasm: &[u8], range: Range<usize>) -> Vec<u8> {
     const NOP: u8 = 0x01;
     let mut mutant = wasm.to_vec();
@@ -114,10 +114,10 @@ pub(crate) fn without(wasm: &[u8], range: Range<usize>) -> Vec<u8> {
     mutant
 }
 
-/// The module with the constant of a charge replaced by another that is not longer.
+/// Returns the module with the constant of a charge replaced by another that is not longer.
 pub(crate) fn with_cost(wasm: &[u8], charge: &ChargeAt, cost: u32) -> Vec<u8> {
     let mut mutant = wasm.to_vec();
-    // The first byte is the opcode, the rest the constant: a LEB128, padded to the length it had.
+    // The first byte is the opcode, the rest the constant: a LEB128, padded to its previous length.
     let constant = &mut mutant[charge.operators[0].clone()][1..];
     let last = constant.len() - 1;
     for (index, byte) in constant.iter_mut().enumerate() {
@@ -127,7 +127,7 @@ pub(crate) fn with_cost(wasm: &[u8], charge: &ChargeAt, cost: u32) -> Vec<u8> {
     mutant
 }
 
-/// Bytes that look random: a linear congruential generator is enough to steer a generator of modules.
+/// Returns pseudo-random bytes: a linear congruential generator is enough to steer a generator of modules.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {

@@ -1,17 +1,18 @@
-//! The opinion of an execution: runs a module, counts what it does, operator by operator, and says whether what the
-//! verifier claims of it is true of this run.
+//! The execution oracle: runs a module, counts what it does, operator by operator, and decides whether the
+//! verifier's claims are true of this run.
 //!
-//! Made for modules that somebody has tampered with, so nothing is believed: neither that charges stand where they
-//! should, nor that the run ends. The module is run as a *counted copy*, in which every operator that costs something
-//! is announced to the host just before it runs, and every return of a call just after it:
+//! It is made for modules that were tampered with, so it assumes nothing: neither that charges are where they
+//! should be, nor that the run ends. The module is run as a *counted copy*, in which every operator that
+//! costs something is announced to the host just before it runs, and every return of a call just after it:
 //!
 //! ```wat
 //! i32.const 0x80000000   ;; or 0x80000001 behind a call
-//! call $charge           ;; the one function of the host that is there anyway, so that no index changes
+//! call $charge           ;; the host's function that exists anyway, so that no index changes
 //! ```
 //!
-//! The operators of a complete charge are free, and are not announced; those of an incomplete one are ordinary work, and
-//! charge whatever they happen to give. The costs are written down here once more, the fourth time (see `cost.rs`).
+//! The operators of a complete charge are free, and are not announced. Those of an incomplete one are
+//! ordinary work, and charge whatever their constant is. The costs are written down here once more, for the
+//! fourth time (see `cost.rs`).
 
 use wasm_encoder::{Encode, Instruction};
 use wasmi::{Caller, Engine, Error, Func, Linker, Module, Store, Val};
@@ -22,48 +23,48 @@ use lunatic_instrument::abi::{CHARGE_FUNCTION, METERING_MODULE};
 
 use super::listing::{Body, CHARGE_LENGTH, Listing};
 
-/// A run that does more than this is given up: it may be one that never ends.
+/// A run that does more work is stopped: it may never end.
 const MAX_WORK: u64 = 3_000;
 
-/// How much work the verifier says there is between two charges.
+/// The work between two charges that the verifier claims.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim {
     /// The most work if no call returns in between.
     pub(crate) at_once: u64,
-    /// How much more with every return in between.
+    /// The additional work for each return in between.
     pub(crate) after_a_return: u64,
 }
 
 impl Claim {
-    /// What is claimed of a module that was accepted with this report.
+    /// Returns the claim about a module that was accepted with this report.
     pub(crate) fn of(report: &Report) -> Claim {
         Claim { at_once: report.bound.into(), after_a_return: report.return_bound.into() }
     }
 }
 
-/// What was seen of a run.
+/// The observations of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Observation {
     pub(crate) ending: Ending,
-    /// How much work was done.
+    /// The work that was done.
     pub(crate) work: u64,
-    /// How much was charged.
+    /// The reductions that were charged.
     pub(crate) charged: i64,
-    /// At some moment, more work had been done than charged.
+    /// Whether at some moment more work had been done than charged.
     pub(crate) unpaid: bool,
-    /// The stretch between two charges that came nearest to what the claim allows, or passed it most.
+    /// The stretch between two charges that came nearest to the claim, or exceeded it most.
     pub(crate) longest: Stretch,
-    /// By how much that passed the claim. Zero or less if none did.
+    /// The amount by which it exceeded the claim. Zero or less if none did.
     pub(crate) overrun: i64,
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// With these results, as text: floats are compared by what is shown of them.
+    /// With these results, as text: floats are compared as they are shown.
     Results(String),
     Trap(String),
-    /// It was given up.
+    /// It was stopped.
     Endless,
 }
 
@@ -71,12 +72,12 @@ pub(crate) enum Ending {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Stretch {
     pub(crate) work: u64,
-    /// How many calls returned.
+    /// The number of calls that returned.
     pub(crate) returns: u64,
 }
 
 impl Observation {
-    /// What of the claim was not true of this run, if anything.
+    /// Returns what is not true of the claim for this run, if anything.
     pub(crate) fn objection(&self) -> Option<String> {
         let what = if self.unpaid {
             "work was done before it was charged"
@@ -89,12 +90,12 @@ impl Observation {
     }
 }
 
-/// Runs modules. What they share is here.
+/// Runs modules, and holds what they share.
 pub(crate) struct Oracle {
     engine: Engine,
 }
 
-/// One call of an export.
+/// A call of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Invocation {
     pub(crate) export: String,
@@ -112,26 +113,27 @@ impl Oracle {
         Oracle { engine: Engine::default() }
     }
 
-    /// Makes the counted copy of a valid module that was prepared, or looks as if.
+    /// Makes the counted copy of a valid module that was prepared, or looks as if it was.
     pub(crate) fn counted(&self, listing: &Listing<'_>, claim: Claim) -> Counted {
         let copy = counted_copy(listing);
         let module = Module::new(&self.engine, &copy[..]).expect("a counted copy of a valid module is valid");
         Counted { module, claim }
     }
 
-    /// Calls an export of an instance of its own, and watches.
+    /// Calls an export in a new instance, and watches.
     pub(crate) fn run(&self, counted: &Counted, invocation: &Invocation) -> Observation {
         let (ending, watch) = self.call(&counted.module, counted.claim, invocation);
         Observation { ending, ..watch.observed }
     }
 
-    /// Calls an export of a module as it is. It must be one that ends.
+    /// Calls an export of a module as it is. The call must end.
     pub(crate) fn run_unwatched(&self, wasm: &[u8], invocation: &Invocation) -> Ending {
         let module = Module::new(&self.engine, wasm).expect("the module is valid");
         self.call(&module, Claim { at_once: 0, after_a_return: 0 }, invocation).0
     }
 
-    /// Every export that is a function, with each of these as its arguments, as many as it takes, which are `i32`s.
+    /// Returns calls of every exported function, with each of these arguments, as many as it takes, which are
+    /// `i32`s.
     pub(crate) fn invocations(&self, wasm: &[u8], arguments: &[[i32; 2]]) -> Vec<Invocation> {
         let module = Module::new(&self.engine, wasm).expect("the module is valid");
         let functions = module
@@ -176,16 +178,16 @@ impl Oracle {
 /// Why the host was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// By a charge of so much.
+    /// By a charge of this amount.
     Charge(i32),
-    /// An operator that costs one is next.
+    /// An operator that costs one follows.
     Work,
     /// A call has returned.
     Return,
 }
 
 impl Event {
-    /// The numbers that no charge has.
+    /// The constants of announcements, which no charge has.
     const WORK: i32 = i32::MIN;
     const RETURN: i32 = i32::MIN + 1;
 
@@ -198,7 +200,7 @@ impl Event {
     }
 }
 
-/// The module with everything announced. See above.
+/// Returns the module with everything announced: see above.
 pub(crate) fn counted_copy(listing: &Listing<'_>) -> Vec<u8> {
     let announcement = |event: i32| {
         let mut bytes = Vec::new();
@@ -275,12 +277,12 @@ impl Watch {
         Watch { claim, stretch: Stretch::default(), observed }
     }
 
-    /// Takes what happened; says whether to go on.
+    /// Takes an event, and returns whether to continue.
     pub(crate) fn event(&mut self, event: Event) -> bool {
         match event {
             Event::Charge(cost) => {
                 self.observed.charged += i64::from(cost);
-                // What counts nothing down interrupts nothing.
+                // A charge of nothing does not end the stretch.
                 if cost > 0 {
                     self.stretch = Stretch::default();
                 }

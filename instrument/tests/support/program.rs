@@ -1,8 +1,9 @@
-//! Small structured programs: made at random, written as Wasm, and run by an interpreter that counts what they do.
+//! Small structured programs: generated at random, written as WebAssembly, and run by an interpreter that
+//! counts what they do.
 //!
-//! The interpreter is the third statement of the cost model, after the rewriter's and the verifier's, and the only
-//! one that counts what is executed rather than what might be. Every backward branch uses up fuel, so that every
-//! program ends.
+//! The interpreter is the third statement of the cost model, after the rewriter's and the verifier's, and the
+//! only one that counts what is executed rather than what might be. Every backward branch uses up fuel, so
+//! every program ends.
 
 use std::fmt::Write;
 
@@ -10,16 +11,16 @@ use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Statement {
-    /// So many rounds of arithmetic.
+    /// This number of rounds of arithmetic.
     Work(u8),
     Block(Vec<Statement>),
     Loop(Vec<Statement>),
     If(Vec<Statement>, Vec<Statement>),
-    /// A conditional branch to some label around it, counted modulo their number.
+    /// A conditional branch to a label around it, counted modulo their number.
     BranchIf(u8),
     /// The same as an `if` around a branch.
     LeaveIf(u8),
-    /// `br_table` over the labels around it, in an `if` as well.
+    /// `br_table` over the labels around it, also in an `if`.
     Table(Vec<u8>),
 }
 
@@ -42,7 +43,8 @@ pub(crate) fn programs() -> impl Strategy<Value = Vec<Statement>> {
     prop::collection::vec(statement, 0..6)
 }
 
-/// The program as a module that exports `run`, of fuel and a number to start with, which gives a number.
+/// Returns the program as a module that exports `run`, which takes fuel and an initial number, and returns a
+/// number.
 pub(crate) fn module(program: &[Statement]) -> Vec<u8> {
     let mut body = String::new();
     write_statements(program, 1, &mut body);
@@ -98,7 +100,7 @@ fn write_statement(statement: &Statement, labels: usize, text: &mut String) {
 /// What a run of a program did.
 pub(crate) struct Run {
     pub(crate) result: i32,
-    /// How many operators were executed that are not free.
+    /// The operators that were executed and are not free.
     pub(crate) work: u64,
 }
 
@@ -116,7 +118,7 @@ struct Machine {
 }
 
 impl Machine {
-    /// Gives the label that was branched to, if any, counted from the innermost.
+    /// Returns the label that was branched to, if any, counted from the innermost.
     fn statements(&mut self, statements: &[Statement], labels: usize) -> Option<usize> {
         statements.iter().find_map(|statement| self.statement(statement, labels))
     }
@@ -171,7 +173,7 @@ impl Machine {
     }
 }
 
-/// A branch as the block around the one it leaves sees it.
+/// A branch as the block around the one that it leaves sees it.
 fn out_of(branch: Option<usize>) -> Option<usize> {
     branch.and_then(|label| label.checked_sub(1))
 }

@@ -1,7 +1,8 @@
-//! What has to hold for every input, as functions of arbitrary bytes: each is a fuzz target, and a smoke test.
+//! Properties that hold for every input, as functions of arbitrary bytes: each is a fuzz target, and a smoke
+//! test.
 //!
-//! The fuzz targets include this file by its path, so that the two cannot drift apart. It uses nothing of its
-//! surroundings.
+//! The fuzz targets include this file by its path, so that the two cannot diverge. It uses nothing else of
+//! these tests.
 #![allow(dead_code, reason = "a fuzz target is one of these properties")]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -11,7 +12,7 @@ use wasmparser::{Parser, Validator};
 use lunatic_instrument::abi::{MAX_RETURN, SECTION};
 use lunatic_instrument::{FEATURES, Options, Prepared, Report, inspect, is_prepared, prepare, verify};
 
-/// All proposals of [`FEATURES`] that the generator knows.
+/// All proposals of [`FEATURES`] that the generator supports.
 pub(crate) fn config() -> Config {
     Config {
         compact_imports_enabled: false,
@@ -29,8 +30,8 @@ pub(crate) fn config() -> Config {
     }
 }
 
-/// Whatever valid module goes in, with whatever options: what comes out is valid, verifies, keeps what it declares, is
-/// the same when it is done again, and stays as it is when it is prepared in turn.
+/// For any valid module and any options: the result is valid, verifies, keeps its declared bounds, is the
+/// same when the module is prepared again, and does not change when it is prepared itself.
 pub(crate) fn preparing(input: &mut Unstructured<'_>) -> Result<Report> {
     let options = options(input)?;
     let wasm = Module::new(config(), input)?.to_bytes();
@@ -48,7 +49,7 @@ pub(crate) fn preparing(input: &mut Unstructured<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// Arbitrary bytes are refused or accepted, and nothing else.
+/// Arbitrary bytes are refused or accepted, without a panic.
 pub(crate) fn reading(bytes: &[u8]) {
     if verify(bytes).is_ok() {
         accepted(bytes);
@@ -57,8 +58,8 @@ pub(crate) fn reading(bytes: &[u8]) {
     let _ = prepare(bytes, &Options::default());
 }
 
-/// What was prepared and then edited, with whatever manifest, is refused, or is a valid module that still keeps what it
-/// declares. Says which.
+/// A prepared module that was edited, with any manifest, is refused, or is a valid module that still keeps
+/// its declared bounds. Returns which.
 pub(crate) fn editing(input: &mut Unstructured<'_>) -> Result<Option<Report>> {
     let manifest = <Option<Vec<u8>>>::arbitrary(input)?;
     let mut edits = vec![Edit::arbitrary(input)?];
@@ -81,7 +82,7 @@ pub(crate) fn editing(input: &mut Unstructured<'_>) -> Result<Option<Report>> {
 
 const MAX_EDITS: usize = 4;
 
-/// What an accepted module has to be.
+/// Checks an accepted module.
 fn accepted(bytes: &[u8]) -> Report {
     let report = verify(bytes).unwrap_or_else(|error| panic!("it does not verify: {error}"));
     Validator::new_with_features(FEATURES).validate_all(bytes).expect("what verifies is valid");
@@ -96,14 +97,14 @@ fn accepted(bytes: &[u8]) -> Report {
 
 fn options(input: &mut Unstructured<'_>) -> Result<Options> {
     let mut options = Options::default();
-    // Small ones split every path; all the others are the same to most modules.
+    // Small ones split every path; all others make no difference to most modules.
     options.max_charge =
         if input.arbitrary()? { u8::arbitrary(input)?.into() } else { u16::arbitrary(input)?.into() };
     options.unroll = input.arbitrary()?;
     Ok(options)
 }
 
-/// A change to a file. Places are numbers that are taken modulo what there is.
+/// A change to a file. Positions are numbers that are taken modulo what there is.
 #[derive(Debug, Arbitrary)]
 enum Edit {
     Set(u32, u8),
@@ -112,7 +113,7 @@ enum Edit {
     Insert(u32, u8),
     Remove(u32, u8),
     Truncate(u32),
-    /// The section of this number is put before that of another, taken out, or written twice.
+    /// The section of this number is moved before another one, removed, or written twice.
     Move(u8, u8),
     Drop(u8),
     Repeat(u8),
@@ -160,7 +161,7 @@ fn with_sections(bytes: &mut Vec<u8>, edit: impl FnOnce(&mut Vec<Vec<u8>>)) {
 
 const HEADER_LENGTH: usize = 8;
 
-/// The sections of a module, with their ids and lengths; `None` if there are none to be found.
+/// Returns the sections of a module, with their ids and lengths; `None` if they cannot be found.
 fn sections(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut ends = vec![HEADER_LENGTH];
     for payload in Parser::new(0).parse_all(bytes) {
@@ -170,7 +171,7 @@ fn sections(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     (!sections.is_empty()).then_some(sections)
 }
 
-/// A prepared module with other contents of the section that marks it.
+/// Replaces the content of the section that marks a prepared module.
 fn with_manifest(bytes: &[u8], manifest: &[u8]) -> Vec<u8> {
     let mut sections = sections(bytes).expect("a prepared module has sections");
     let mark = sections.pop().expect("the mark comes last");
