@@ -32,7 +32,12 @@ pub(crate) fn link(functions: &[CompiledFunction]) -> Result<Artifact, CompileEr
         code[start as usize..][..function.bytes.len()].copy_from_slice(&function.bytes);
         for relocation in &function.relocations {
             let done = resolve(&mut code, &starts, start, relocation, &mut fixups);
-            done.ok_or_else(|| CompileError::Codegen(format!("a relocation {:?}", relocation.kind)))?;
+            done.ok_or_else(|| {
+                CompileError::Codegen(format!(
+                    "a relocation of kind {:?} cannot be resolved",
+                    relocation.kind
+                ))
+            })?;
         }
     }
     Ok(Artifact { code, tables: tables.bytes(), counts: tables.counts(), fixups })

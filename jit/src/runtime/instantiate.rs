@@ -162,8 +162,9 @@ fn add_memories(
     instance.memories.reserve_exact(module.info.memories.len() - imported);
     for (index, &limits) in module.info.memories.iter().enumerate().skip(imported) {
         let memory = add_memory(instance, index as u32, limits, image);
-        let failed =
-            |error| InstantiateError::Exhausted(format!("no memory of {} pages: {error}", limits.min));
+        let failed = |error| {
+            InstantiateError::Exhausted(format!("a memory of {} pages is not available: {error}", limits.min))
+        };
         instance.memories.push(memory.map_err(failed)?);
     }
     Ok(())
@@ -213,7 +214,7 @@ fn import_all(instance: &mut InstanceData, resolved: &[Option<ResolvedImport>]) 
             }
             ResolvedImport::Global(cell) => {
                 let Item::Global(index) = import.item else {
-                    unreachable!("the resolve_import has the import's type")
+                    unreachable!("the resolved import has the import's type")
                 };
                 instance.import(offsets.global(index), cell.cast());
             }
@@ -222,7 +223,7 @@ fn import_all(instance: &mut InstanceData, resolved: &[Option<ResolvedImport>]) 
     if let Records::Own(own_records) = &mut instance.records {
         own_records.iter_mut().for_each(|record| record.context = own);
         for (item, record) in records {
-            let Item::Func(index) = item else { unreachable!("the resolve_import has the import's type") };
+            let Item::Func(index) = item else { unreachable!("the resolved import has the import's type") };
             own_records[index as usize] = record;
         }
     }

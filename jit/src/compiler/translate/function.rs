@@ -90,7 +90,7 @@ impl BodyTranslator {
             }
             error => {
                 let function = module.info.original_index(index);
-                CompileError::Codegen(format!("function {function} (at offset 0x{start:x}): {error:?}"))
+                CompileError::Codegen(format!("in function {function} (at offset 0x{start:x}): {error:?}"))
             }
         })?;
         module.info.check_frame(index, code.frame, module.max_frame)?;

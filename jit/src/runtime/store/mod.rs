@@ -263,7 +263,7 @@ impl<T: Send + 'static> Store<T> {
 
     fn assert_same_engine(&self, module: &Module) {
         let same = module.inner.engine.is(&self.inner().engine);
-        assert!(same, "the module was compiled by the store's engine");
+        assert!(same, "the module must be compiled by the store's engine");
     }
 
     fn add(&mut self, mut data: OwnedInstance, hosts: Arc<Hosts<T>>) -> Instance {

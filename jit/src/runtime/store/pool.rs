@@ -130,7 +130,7 @@ impl<T> Shard<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Content<T>> {
-        self.content.lock().expect("no panic while it is held")
+        self.content.lock().expect("nothing panics while the lock is held")
     }
 }
 
