@@ -82,6 +82,7 @@ impl Cache {
         let file = self.directory.find(key)?;
         let size = file.metadata().ok()?.len();
         let Some(entry) = entry::read(&mut &file, size, key.bytes(), declarations::read) else {
+            // Damaged, or another entry under this name: it would be a miss every time.
             self.directory.remove(key);
             return None;
         };

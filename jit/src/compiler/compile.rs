@@ -180,6 +180,7 @@ impl Work<'_> {
             let lock = || slot.lock().expect("nothing panics while the lock is held");
             let task = lock().take();
             let result = self.compile(task, module, &mut translator, budget);
+            // Other threads finish their task and stop.
             if result.is_err() {
                 self.failed.store(true, Ordering::Relaxed);
             }
@@ -197,6 +198,7 @@ impl Work<'_> {
         // Before the first task too: the module may have waited in a queue.
         budget.check(0)?;
         let code = task.compile(module, translator)?;
+        // The sum over all threads, so that the limit holds for the module.
         let before = self.code.fetch_add(code.size(), Ordering::Relaxed);
         budget.check(before + code.size())?;
         Ok(code)

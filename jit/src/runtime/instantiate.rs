@@ -36,6 +36,7 @@ pub(crate) fn from_template(
     records: &Arc<[VmFuncRef]>,
     template: &Template,
 ) -> Result<OwnedInstance, InstantiateError> {
+    // Limits first, so that nothing has to be undone for a store that exceeds them.
     reserve(core, template.memory_bytes, template.table_entries)?;
     let mut instance = new_instance(core, module, Records::Shared(records.clone()));
     let pool = module.engine.memories();
@@ -101,6 +102,7 @@ pub(crate) fn from_imports(
         functions.map(|function| module.record(function, std::ptr::null_mut())).collect();
     let mut instance = new_instance(core, module, Records::Own(records));
     import_all(&mut instance, resolved);
+    // If this fails, the instance is dropped: nothing refers to it yet.
     add_memories(&mut instance, None).map_err(|error| {
         give_back(core, memory_bytes, entries);
         (error, None)

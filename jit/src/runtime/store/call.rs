@@ -251,6 +251,7 @@ impl<T: Send + 'static> Store<T> {
         let record = unsafe { *data.record(function.0) };
         let context = if record.context.is_null() { data.context() } else { record.context };
         let entry = module.entry(function.0);
+        // Nothing can fail any more: from here on, the store's state is that of the new call.
         inner.core.set_stack_limit(stack.guest_limit());
         inner.core.runtime.exit_frame = 0;
         inner.core.stack_range.set((stack.limit().get(), stack.base().get()));
@@ -295,6 +296,7 @@ impl<T: Send + 'static> Store<T> {
         let Request { instance, function, args, completion } = request;
         if inner.outer.len() >= MAX_DEPTH {
             let trap = Trap { kind: TrapKind::StackOverflow, backtrace: self.backtrace() };
+            // The depth is exceeded: report it as a trap of the nested call, which the host function may catch.
             return self.complete(instance, completion, Err(Box::new(trap)));
         }
         let data = &inner.core.instances[instance as usize];
@@ -325,6 +327,7 @@ impl<T: Send + 'static> Store<T> {
     fn ended(&mut self, ended: Result<(), Box<Trap>>) -> Option<Progress> {
         let inner = self.inner_mut();
         let Some(outer) = inner.outer.pop() else {
+            // The outermost call has ended, so the store's own stack is free.
             inner.core.is_own_stack_lent = false;
             return Some(ended.map_or_else(Progress::Trapped, |()| Progress::Returned));
         };
@@ -337,6 +340,7 @@ impl<T: Send + 'static> Store<T> {
         inner.core.runtime.yielder = outer.yielder;
         inner.core.set_stack_limit(outer.stack_limit);
         inner.core.stack_range.set(outer.stack_range);
+        // A call that returned has restored its stack pointer itself.
         if let (Err(_), Some((global, value))) = (&ended, outer.stack_pointer) {
             let data = &inner.core.instances[outer.caller as usize];
             // SAFETY: nothing runs, and the cell lives as long as its instance.
@@ -396,6 +400,7 @@ impl<T: Send + 'static> Store<T> {
     fn run_on(&mut self) -> Progress {
         loop {
             let leave = self.run();
+            // The most frequent outcome first, without the calls that follow.
             let waits = leave == Leave::Host && !self.inner().core.runtime.has_request;
             if waits {
                 return Progress::Suspended;

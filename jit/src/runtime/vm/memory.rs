@@ -123,6 +123,7 @@ impl MemoryPool {
             state.used += 1;
             state.free.pop()
         };
+        // Mapped without the lock: it is a system call.
         let mapping = free.map_or_else(|| Mapping::reserve(RESERVATION as usize), Ok);
         let ready = mapping.and_then(|mapping| mapping.allow(0..size as usize).map(|()| mapping));
         ready.map(Allocation::Reserved).inspect_err(|_| self.count_reservation_out())
@@ -166,6 +167,7 @@ impl MemoryPool {
                 let clean = mapping.deny(0..used as usize).is_ok();
                 let mut state = self.reservations.lock().expect("nothing panics while the lock is held");
                 state.used -= 1;
+                // A reservation that could not be reset must not be reused.
                 if clean && state.free.len() < KEPT_RESERVATIONS {
                     state.free.push(mapping);
                 }
@@ -305,6 +307,7 @@ impl Memory {
             self.copy_to_larger(size)?;
             self.length
         };
+        // Only after everything that can fail.
         self.length = length;
         self.describe();
         Some(copied)
