@@ -53,6 +53,7 @@ pub fn options_from_file(path: &Path, command: &Command) -> Result<Vec<String>, 
 fn read(path: &Path) -> Result<Table, Wrong> {
     let file = std::fs::File::open(path)?;
     let mut text = String::new();
+    // One byte beyond the limit is read, to distinguish a file of that size from a larger one.
     if std::io::Read::read_to_string(&mut std::io::Read::take(file, MAX_BYTES + 1), &mut text)? as u64
         > MAX_BYTES
     {
@@ -75,6 +76,7 @@ fn parse(text: &str) -> Result<Table, Wrong> {
 fn arguments(table: &Table, command: &Command) -> Result<Vec<String>, Wrong> {
     let mut arguments = Vec::new();
     for (key, value) in table {
+        // The command defines which options exist and whether they have values; a file cannot name another file.
         let option = command.get_arguments().find(|option| option.get_long() == Some(key));
         let option = option.filter(|_| key != "config").ok_or_else(|| Wrong::Unknown(key.clone()))?;
         let flag = format!("--{key}");

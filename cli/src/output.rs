@@ -66,6 +66,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     set_default_permissions(&mut builder);
     let mut temporary = builder.tempfile_in(directory).map_err(without_its_name)?;
     temporary.write_all(bytes)?;
+    // Without the sync, a crash after the rename could leave an empty file under the name.
     temporary.as_file().sync_all()?;
     temporary.persist(&target).map_err(|error| error.error)?;
     Ok(())

@@ -36,6 +36,7 @@ impl Progress {
         } else if self.started.elapsed() >= self.patience
             && let Some(target) = self.target.take()
         {
+            // Created only now: an empty bar would already draw a line.
             let bar = ProgressBar::with_draw_target(Some(all as u64), target);
             // The template is a valid constant; without the style, the bar would only look different.
             if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent:>3} %") {

@@ -53,10 +53,12 @@ pub fn listen_to_signals(
     use signal_hook::iterator::Signals;
 
     let wanted = [SIGTERM, SIGINT, SIGQUIT];
+    // Installing a handler would end the ignoring, so ignored signals are left out.
     let mut signals = Signals::new(wanted.iter().filter(|&&signal| !ignored.contains(signal)))?;
     let work = move || {
         let mut requests = 0;
         for signal in signals.forever() {
+            // Asking for a report is not a request to terminate, and does not count as one.
             if signal == SIGQUIT {
                 inspector.report();
             } else {

@@ -72,6 +72,7 @@ impl SimulationOptions {
             faults: self.faults.unwrap_or_default(),
             max_time: self.max_time.unwrap_or(defaults.max_time),
         };
+        // Read once and replayed for each seed, which would otherwise get different inputs.
         let stdin = Script::new(std::io::stdin());
         match self.seeds.clone() {
             None => self.show(command, simulator, program, &simulation, stdin),
@@ -83,6 +84,7 @@ impl SimulationOptions {
                     eprintln!("{command}: seeds {start}..{end}: none fails ({elapsed:.1} s)");
                     return Ok(ExitCode::SUCCESS);
                 };
+                // The sweep keeps no output. The seed repeats its run, so running it again shows the same.
                 let status =
                     self.show(command, simulator, program, &Simulation { seed, ..simulation }, stdin);
                 eprintln!("{command}: seed {seed} fails: run it again with --seed {seed}");

@@ -513,7 +513,10 @@ fn errors_in_a_file_of_options_are_reported() {
     };
     assert_eq!(refused("wokers = 1"), "lunatic-exec: error: options.toml: there is no option --wokers\n");
     assert!(refused("workers = ").contains("line 1"));
-    assert!(refused("workers = 0").contains("expected a number from 1 to 1024"));
+    assert_eq!(
+        refused("workers = 0"),
+        "lunatic-exec: error: options.toml: invalid value '0' for '--workers <N>': expected a number from 1 to 1024\n"
+    );
     assert!(refused("workers = [[1]]").contains("expected a string, a number, or a list of these"));
     let output = run(directory.path(), &["--config", "nowhere.toml", "app.wasm"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("nowhere.toml: "), "{output:?}");

@@ -384,7 +384,8 @@ fn a_host_function_may_call_other_programs_of_its_node() {
         ))
         .unwrap();
     let plugin = node.load(&wasm(PLUGIN)).unwrap();
-    let functions = ["add", "trap", "sleeper"].map(|name| node.function(&plugin, name, &Sandbox::new()).unwrap());
+    let functions =
+        ["add", "trap", "sleeper"].map(|name| node.function(&plugin, name, &Sandbox::new()).unwrap());
     assert!(OTHERS.set(functions).is_ok());
     let sandbox = Sandbox::new();
     let process = node.spawn(&caller, "run", &[], &sandbox).unwrap();

@@ -220,11 +220,19 @@ fn main() -> ExitCode {
 /// The arguments of the command line, with the options of the file that `--config` names.
 fn arguments() -> Result<Arguments, Failure> {
     let line: Vec<OsString> = std::env::args_os().collect();
+    // The first pass finds --config, and exits with a message if the command line alone is wrong.
     let arguments = Arguments::parse_from(&line);
     let Some(file) = &arguments.config else { return Ok(arguments) };
     let from_file = options_from_file(file, &Arguments::command())?.into_iter().map(OsString::from);
+    // The file's options come first: of two values for one option, clap keeps the last one.
     let (name, rest) = line.split_at(1.min(line.len()));
-    Ok(Arguments::parse_from(name.iter().cloned().chain(from_file).chain(rest.iter().cloned())))
+    let together = name.iter().cloned().chain(from_file).chain(rest.iter().cloned());
+    // The command line is correct, so an error is in a value of the file, or in its combination with an option here.
+    Arguments::try_parse_from(together).map_err(|error| {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        Failure::new(file, "stdin", message.to_owned())
+    })
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -266,6 +274,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         // Port 0 became any free port, so the address is printed.
         eprintln!("{COMMAND}: metrics at http://{}/metrics", served.address());
     }
+    // From here on, output is the program's alone.
     let status = runtime.run(&program);
     // The operating system keeps the lowest byte of a status, as C's `exit` does.
     Ok(ExitCode::from(status.0 as u8))
@@ -343,6 +352,7 @@ fn not_text(place: String) -> Failure {
 /// if it was named, and skipped otherwise: the guest could not read it.
 fn environment(arguments: &Arguments) -> Result<Vec<(String, String)>, Failure> {
     let mut variables: Vec<(String, String)> = Vec::new();
+    // Explicit variables are collected first, so that inherited ones cannot replace them.
     for variable in &arguments.env {
         let Some((name, value)) = environment_variable(variable)? else { continue };
         // Of several values for one name, the last one counts.
@@ -393,6 +403,7 @@ fn parse_dir(text: &str) -> Result<PreopenedDir, String> {
         Some(names) => (names, true),
         None => (text, false),
     };
+    // The first "::" separates the names: a guest's name may contain another one.
     let (host, guest) = names.split_once("::").unwrap_or((names, names));
     if host.is_empty() || guest.is_empty() {
         return Err("expected HOST or HOST::GUEST, optionally followed by :ro".into());

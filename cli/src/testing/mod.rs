@@ -50,6 +50,7 @@ pub fn run_tests(
         }
     };
     let run = match request {
+        // Help and lists do not run tests, so their status does not depend on any.
         Request::Help(text) => {
             println!("{text}");
             return Ok(ExitCode::SUCCESS);
@@ -90,6 +91,7 @@ fn test_binary(runtime: Runtime, program: &Program, bytes: &[u8]) -> Result<Test
 
 fn style(run: &Run) -> Style {
     let color = match run.color {
+        // Without capturing, the tests' own output is between the lines, and colours would run into it.
         Color::Auto => run.capture && io::stdout().is_terminal(),
         Color::Always => true,
         Color::Never => false,

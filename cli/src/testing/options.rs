@@ -66,6 +66,7 @@ pub(super) fn parse(
 ) -> Result<(Request, Selection), String> {
     let options = options();
     let matches = options.parse(arguments).map_err(explain)?;
+    // Help is answered even if other flags conflict, as in libtest.
     let is_given = |flag: &str| matches.opt_present(flag);
     if is_given("help") {
         let usage = options.usage(&format!("Usage: {program} [OPTIONS] [FILTERS...]"));
@@ -180,6 +181,7 @@ fn color(matches: &Matches) -> Result<Color, String> {
 }
 
 fn threads(matches: &Matches, environment: &Environment) -> Result<NonZeroUsize, String> {
+    // The flag is checked first: with it, an invalid variable is not an error.
     if let Some(given) = matches.opt_str("test-threads") {
         return match given.parse::<usize>().map(NonZeroUsize::new) {
             Ok(Some(threads)) => Ok(threads),

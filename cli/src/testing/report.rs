@@ -92,6 +92,7 @@ impl<W: Write> Report<W> {
         if !failed.is_empty() {
             self.write_outputs("failures", &failed)?;
         }
+        // Scripts search for this line: it is libtest's, to the letter.
         self.out.write_all(b"\ntest result: ")?;
         let (word, color) = if failed.is_empty() { ("ok", GREEN) } else { ("FAILED", RED) };
         self.write_colored(word, color)?;
@@ -139,6 +140,7 @@ impl<W: Write> Report<W> {
             Verdict::Passed => (".", GREEN),
             Verdict::Ignored => ("i", YELLOW),
             Verdict::Failed => {
+                // A failure has a line of its own, so a begun line of characters is finished first.
                 if self.column != 0 {
                     self.write_progress()?;
                 }
@@ -172,6 +174,7 @@ impl<W: Write> Report<W> {
             self.out.write_all(b"\n")?;
         }
         write!(self.out, "\n{title}:\n")?;
+        // Outputs are in the order in which tests ended; names are sorted, as in libtest.
         let mut names: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
         names.sort_unstable();
         names.iter().try_for_each(|name| writeln!(self.out, "    {name}"))

@@ -250,6 +250,7 @@ impl ProcessConfig {
     ///
     /// # Panics
     /// When the configuration was made with capabilities of another type.
+    #[inline]
     pub fn capabilities<T: Capabilities>(&self) -> &T {
         (&*self.capabilities as &dyn Any)
             .downcast_ref()
@@ -257,6 +258,7 @@ impl ProcessConfig {
     }
 
     /// As [`ProcessConfig::capabilities`], to be changed.
+    #[inline]
     pub fn capabilities_mut<T: Capabilities>(&mut self) -> &mut T {
         (&mut *self.capabilities as &mut dyn Any)
             .downcast_mut()

@@ -39,7 +39,9 @@ impl Extensions {
     }
 
     /// The value of this type, made if there is none.
+    #[inline]
     pub fn get_or_insert_with<T: HostState>(&mut self, make: impl FnOnce() -> T) -> &mut T {
+        // By index: a borrow of a value that was found would last for as long as what is returned.
         let found = self.values.iter().position(|value| (&**value as &dyn Any).is::<T>());
         let index = found.unwrap_or_else(|| {
             self.values.push(Box::new(make()));

@@ -1,7 +1,7 @@
 //! The node: everything that processes share.
 //!
-//! Its parts have their own locks; there is none around it. Lock order: registry, then process table.
-//! Nothing is locked while guest code runs.
+//! Each part has its own lock; no lock covers the whole node. The lock order is registry, then process table. While guest
+//! code runs, only the body of its own process is locked.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,26 +29,26 @@ use lunatic_scheduler::{
 };
 use lunatic_stdio::{Input, Output};
 
-/// Timers that fire at one look at the clock, in a fraction of a millisecond. What else is due has its turn at the next
-/// look, which comes after a slice at most.
+/// The number of timers that fire each time the clock is read. Firing them takes a fraction of a millisecond. Further
+/// timers that are due fire at the next reading, which follows after a slice at most.
 const MAX_DUE: usize = 512;
 
-/// The identifier of this node. Lunatic counts nodes from 1 where there are several; alone, a node is 0.
+/// The identifier of this node. Lunatic counts the nodes of a cluster from 1; a node that is alone is 0.
 pub const NODE_ID: u64 = 0;
 
-/// See the module.
+/// A node. See the module documentation.
 pub struct Node {
     /// All processes.
     pub table: ProcessTable<Process>,
     /// Names of processes.
     pub registry: Registry,
-    /// What processes wait for, one timer each at most, and what the node itself waits for.
+    /// Timers of waiting processes, at most one for each, and of the node itself.
     pub timers: Timers<Due>,
-    /// Messages that are to be sent later, any number for each process.
+    /// Messages that are sent at a later time. A process can have any number of them.
     pub deferred: Timers<Deferred>,
-    /// What decides turns and does blocking work.
+    /// Decides about turns and does blocking work.
     pub backend: Backend,
-    /// The time.
+    /// The source of the time.
     pub clock: Box<dyn Clock>,
     /// Randomness for guests.
     pub entropy: Box<dyn Entropy>,
@@ -60,32 +60,32 @@ pub struct Node {
     pub stderr: Output,
     /// Which of the streams are terminals.
     pub terminals: Terminals,
-    /// What guests count and measure.
+    /// Metrics that guests record.
     pub metrics: Metrics,
     /// Reductions of a slice.
     pub slice: u64,
-    /// What processes' memories may have together, if that is limited.
+    /// The limit on the memory of all processes, if there is one.
     pub total_memory: Option<Arc<TotalMemory>>,
-    /// The same limit, as accounts charge it.
+    /// The same limit, in the form that accounts charge.
     accounts_total: Option<Arc<dyn MemoryTotal>>,
-    /// What host functions need of the node; see [`Node::services`].
+    /// State of host functions that belongs to the node; see [`Node::services`].
     services: Box<dyn Any + Send + Sync>,
     scheduler: OnceLock<Arc<Scheduler>>,
-    /// What is registered with the reactor; made with the scheduler, which has the reactor.
+    /// The descriptors that are registered with the reactor. The scheduler owns the reactor, so both are set together.
     descriptors: OnceLock<Arc<dyn Descriptors>>,
     /// The first process, once there is one.
     pub first: OnceLock<ProcessId>,
-    /// Whether it goes on when the first process has ended.
+    /// Whether the node continues after the first process has ended.
     pub outlives_first: AtomicBool,
-    /// Whether someone outside has asked it to stop.
+    /// Whether the embedder has asked the node to stop.
     pub asked: AtomicBool,
     /// The exit status, once there is one.
     pub status: Status,
-    /// Who outside of the node is interested in the ends of processes.
+    /// Observers of process exits outside of the node.
     pub exits: Exits,
 }
 
-/// Which of the standard streams are terminals: guests write to those differently.
+/// Which of the standard streams are terminals. Guests buffer output to a terminal by lines.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terminals {
     /// Standard input.
@@ -96,13 +96,13 @@ pub struct Terminals {
     pub stderr: bool,
 }
 
-/// What a node is given.
+/// The parts that a node is built from.
 pub struct Parts {
-    /// What host functions need of the node; see [`Node::services`].
+    /// State of host functions that belongs to the node; see [`Node::services`].
     pub services: Box<dyn Any + Send + Sync>,
-    /// What decides turns and does blocking work.
+    /// Decides about turns and does blocking work.
     pub backend: Backend,
-    /// The time.
+    /// The source of the time.
     pub clock: Box<dyn Clock>,
     /// Randomness for guests.
     pub entropy: Box<dyn Entropy>,
@@ -120,39 +120,40 @@ pub struct Parts {
     pub max_total_memory: Option<u64>,
 }
 
-/// What decides turns and does blocking work.
+/// Decides about turns and does blocking work.
 pub enum Backend {
-    /// The machine: blocking work is done by threads, and a process that asked for file work goes on where it was done.
+    /// The real machine. Threads do blocking work, and a process that waited for file work continues on the thread that did
+    /// it.
     Threads {
-        /// Where file work is done.
+        /// Threads for file work.
         files: Files,
-        /// Where what takes long to give back is given back: large memories, long lists.
+        /// A thread that frees what takes long to free: large memories, long lists.
         reclaimer: BlockingPool,
     },
-    /// A machine that decides turns and spawns, and does blocking work itself when its time has come.
+    /// A simulated machine. It decides about turns and spawns, and does blocking work itself at a time that it chooses.
     Driven(Arc<dyn Machine>),
 }
 
-/// What is due at a time.
+/// An event that happens when a timer fires.
 #[allow(missing_docs)] // Each variant says what its fields are.
 pub enum Due {
-    /// A wait of a process is up.
+    /// The deadline of wait number `wait` of a process.
     Wait { process: ProcessId, wait: u64 },
-    /// Blocking work of a simulation.
+    /// A simulated machine is to do this blocking work.
     Job(Job),
-    /// The node was asked to stop and had its time.
+    /// The grace period after a request to stop is over; the node stops with this status.
     Stop { status: i32 },
 }
 
-/// A message that is sent at a time.
+/// A message that is sent when a timer fires.
 pub struct Deferred {
-    /// The process that has set the timer, which alone may cancel it.
+    /// The process that set the timer. Only this process may cancel it.
     pub owner: ProcessId,
     /// The receiver.
     pub to: ProcessId,
-    /// What is sent.
+    /// The message.
     pub envelope: Envelope,
-    /// Until it is sent it counts against its owner.
+    /// The charge to the owner, until the message is sent.
     pub kept: TimerCharge,
 }
 
@@ -167,26 +168,26 @@ pub struct Status {
     decided: Condvar,
 }
 
-/// A process to be.
+/// The description of a process to spawn.
 pub struct Spawn {
-    /// What the process is made of.
+    /// The code, configuration and node of the process.
     pub template: Arc<ProcessTemplate>,
-    /// What it runs.
+    /// The function that it runs.
     pub entry: EntryPoint,
-    /// Its place in the configuration's quota, if that has one.
+    /// The permit from the configuration's quota, if it has one.
     pub place: Option<Permit>,
-    /// The process that spawns it, if one does.
+    /// The spawning process, if the embedder is not the spawner.
     pub spawner: Option<Arc<Process>>,
-    /// The tag by which it is linked to its spawner from the beginning.
+    /// The tag of the link to the spawner, if the child is linked from the beginning.
     pub link: Option<i64>,
-    /// Spreads processes over the table.
+    /// Selects the shard of the process table, so that processes spread over the shards.
     pub hint: u32,
-    /// What host functions are to find for it from the beginning.
+    /// State that host functions find for the process from the beginning.
     pub extensions: Option<Box<Extensions>>,
 }
 
 impl Node {
-    /// A node without processes, and without a scheduler yet.
+    /// Creates a node without processes. It has no scheduler yet; see [`Node::set_scheduler`].
     pub fn new(parts: Parts) -> Node {
         let total_memory = parts.max_total_memory.map(TotalMemory::new);
         Node {
@@ -216,22 +217,25 @@ impl Node {
         }
     }
 
-    /// Gives the node what drives it, and what is registered with its reactor, once.
+    /// Sets the scheduler and the descriptors of its reactor. To be called once, before the first process is spawned.
     pub fn set_scheduler(&self, scheduler: &Arc<Scheduler>, descriptors: Arc<dyn Descriptors>) {
         // The node is new: nothing was set before.
         let _ = self.descriptors.set(descriptors);
         let _ = self.scheduler.set(scheduler.clone());
     }
 
-    /// What host functions need of the node: networks, pools, compilers. The core does not know the type.
+    /// Returns the state of host functions that belongs to the node, such as networks, pools and compilers. The core does not
+    /// know the type.
     ///
     /// # Panics
-    /// When the node was built with services of another type.
+    /// Panics if the node was built with services of another type.
+    #[inline]
     pub fn services<T: Any>(&self) -> &T {
         self.services.downcast_ref().expect("the node was built with these services")
     }
 
-    /// The node's limit on memory, as accounts charge it.
+    /// Returns the node's limit on memory, in the form that accounts charge.
+    #[inline]
     pub fn accounts_total(&self) -> &Option<Arc<dyn MemoryTotal>> {
         &self.accounts_total
     }
@@ -240,17 +244,23 @@ impl Node {
         &**self.descriptors.get().expect("they are set before the first process is spawned")
     }
 
-    /// Whether a machine other than the real one decides turns and does blocking work.
+    /// Returns whether a simulated machine decides about turns and does blocking work.
+    #[inline]
     pub fn is_driven(&self) -> bool {
         matches!(self.backend, Backend::Driven(_))
     }
 
-    /// The scheduler.
+    /// Returns the scheduler.
+    #[inline]
     pub fn scheduler(&self) -> &Scheduler {
         self.scheduler.get().expect("it is set before the first process is spawned")
     }
 
-    /// Enters a process. It runs once it is started; until then its spawner may finish what has to come first.
+    /// Adds a process to the process table. The process runs once it is started. Until then the spawner can finish what must
+    /// happen before the first instruction, such as registering a name.
+    ///
+    /// # Errors
+    /// Returns [`ProcessTableFull`] if there are no identifiers left.
     pub fn spawn(&self, spawn: Spawn) -> Result<Unstarted, ProcessTableFull> {
         if let Backend::Driven(machine) = &self.backend
             && self.first.get().is_some()
@@ -277,10 +287,10 @@ impl Node {
         Ok(Unstarted::new(process))
     }
 
-    /// Opens a port: a process whose messages the embedder takes. `template` says what it may keep; its code is not run.
+    /// Opens a port: a process whose messages the embedder receives. The template sets its limits; its code does not run.
     ///
     /// # Errors
-    /// When there are no identifiers left.
+    /// Returns [`ProcessTableFull`] if there are no identifiers left.
     pub fn open_port(
         &self,
         template: Arc<ProcessTemplate>,
@@ -292,7 +302,7 @@ impl Node {
         Ok(port)
     }
 
-    /// Sends a signal; gives it back when there is no such process.
+    /// Sends a signal to a process. Returns the signal if there is no such process.
     pub fn send(&self, to: ProcessId, signal: impl Into<SignalNode>) -> Result<Sent, SignalNode> {
         let signal_node = signal.into();
         match self.table.get(to) {
@@ -301,14 +311,14 @@ impl Node {
         }
     }
 
-    /// Sends a request that is answered with "no such process" if there is none. Whether the receiver has so much to
-    /// handle that the sender had better let it run.
+    /// Sends a request. If the receiver does not exist, the sender gets the answer "no such process". Returns whether the
+    /// receiver is congested, so that the sender should yield.
     pub fn request(&self, to: ProcessId, signal: Signal) -> bool {
         match self.send(to, signal) {
             Ok(sent) => sent.is_congested,
             Err(signal_node) => {
                 if let Some((from, answer)) = signal_node.content.refusal(to) {
-                    // The process that asks runs, and if it is killed meanwhile it needs no answer.
+                    // The sender is running. If it is killed meanwhile, it needs no answer.
                     let _ = self.send(from, answer);
                 }
                 false
@@ -316,7 +326,7 @@ impl Node {
         }
     }
 
-    /// Runs a function as the first process.
+    /// Spawns the first process, which runs `function`.
     pub fn start_first(self: &Arc<Self>, code: &Code, function: FuncIndex, config: ProcessConfig) {
         let place = config.quota.as_ref().map(|quota| quota.take().expect("there is room for one"));
         let spawn = Spawn {
@@ -329,7 +339,7 @@ impl Node {
             place,
             spawner: None,
             link: None,
-            // The first slot of shard 1: process 1.
+            // The first free slot of shard 1 is process 1.
             hint: 1,
             extensions: None,
         };
@@ -339,7 +349,7 @@ impl Node {
         first.start();
     }
 
-    /// Has work on files done elsewhere; or on this thread after the turn, if that is one that does such work.
+    /// Submits file work to the threads for it. If this thread is one of them, it does the work after the current turn.
     pub fn submit(self: &Arc<Self>, work: Work) {
         let Some(work) = keep(work) else { return };
         let node = self.clone();
@@ -354,7 +364,7 @@ impl Node {
         }
     }
 
-    /// Does work on files, and what follows from it.
+    /// Does file work on this thread and then continues the process that waited for it.
     fn follow(self: &Arc<Self>, work: Work) {
         if let Backend::Threads { files, .. } = &self.backend
             && let Some(left) = files.follow(work, self.scheduler(), &**self)
@@ -363,7 +373,7 @@ impl Node {
         }
     }
 
-    /// Has blocking work done by `threads`, or by the machine that decides instead of them.
+    /// Submits blocking work by calling `threads`, or to the simulated machine if there is one.
     pub fn submit_to(&self, threads: impl FnOnce(Job), job: Job) {
         match &self.backend {
             Backend::Threads { .. } => threads(job),
@@ -371,23 +381,23 @@ impl Node {
         }
     }
 
-    /// Drops something elsewhere that takes long to drop.
+    /// Drops a value that takes long to drop on the reclaiming thread.
     pub fn reclaim(&self, garbage: impl Send + 'static) {
         if let Backend::Threads { reclaimer, .. } = &self.backend {
             reclaimer.submit(Box::new(move || drop(garbage)));
         }
     }
 
-    /// Drops something, elsewhere if that takes long.
+    /// Drops a value, on the reclaiming thread if that takes long.
     pub fn reclaim_if(&self, takes_long: bool, garbage: impl Send + 'static) {
         if takes_long {
             self.reclaim(garbage);
         }
     }
 
-    /// Drops something elsewhere that takes long to drop, and then goes on there.
+    /// Drops a value on the reclaiming thread and then calls `then` there.
     pub fn reclaim_then(&self, garbage: impl Send + 'static, then: impl FnOnce() + Send + 'static) {
-        /// Goes on also if dropping panics.
+        /// Calls the closure when it is dropped, so that a panic in a destructor cannot prevent the call.
         struct Then<F: FnOnce()>(Option<F>);
         impl<F: FnOnce()> Drop for Then<F> {
             fn drop(&mut self) {
@@ -409,40 +419,41 @@ impl Node {
         self.timers.set(self.clock.now().saturating_add(machine.job_delay()), Due::Job(job));
     }
 
-    /// Whether this is the process whose end is the node's.
+    /// Returns whether the node ends when this process ends.
+    #[inline]
     pub fn is_first(&self, process: ProcessId) -> bool {
         self.first.get() == Some(&process)
     }
 
-    /// Tells a person something, in order with what guests write to standard error.
+    /// Writes a report for the operator to standard error, in order with what guests write there.
     pub fn report(&self, text: String) {
         self.stderr.report(text);
     }
 
-    /// The time of a job has come; its work is not the worker's that noticed.
+    /// Hands a job whose time has come to the simulated machine. The worker that read the clock does not do the work.
     fn take_job(&self, job: Job) {
         if let Backend::Driven(machine) = &self.backend {
             machine.add_job(job);
         }
     }
 
-    /// Gives up what is left when no worker runs any more: processes, and whatever waits to be done for them.
+    /// Discards all processes and all work that waits for them. To be called when no worker runs any more.
     pub fn clear(&self) {
         for process in self.table.all() {
             process.discard();
             self.table.remove(process.id());
         }
-        // Both hold what holds the node.
+        // Both hold references to the node, which would never be freed otherwise.
         self.scheduler().clear();
         self.timers.clear();
         self.deferred.clear();
         self.exits.stop();
     }
 
-    /// The node is over, unless it is to outlive its first process; the first status counts.
+    /// Decides the exit status, if none is decided yet, and stops the node unless it outlives its first process.
     pub fn finish(&self, status: i32) {
         self.status.decide(status);
-        // Relaxed: it was set before the first process was.
+        // Relaxed: the flag was set before the first process was spawned.
         if !self.outlives_first.load(Ordering::Relaxed) {
             self.scheduler().stop();
         }
@@ -450,10 +461,10 @@ impl Node {
 }
 
 impl Node {
-    /// The time of something has come.
+    /// Handles a timer that has fired.
     fn due(&self, due: Due) {
         match due {
-            // Its process may be gone; then the timer has come to its end with it.
+            // The process may have ended; then the deadline means nothing.
             Due::Wait { process, wait } => drop(self.send(process, Signal::Due { wait })),
             Due::Job(job) => self.take_job(job),
             Due::Stop { status } => self.finish(status),
@@ -462,15 +473,15 @@ impl Node {
 
     fn send_deferred(&self, deferred: Deferred) {
         let Deferred { to, envelope, kept, .. } = deferred;
-        // From here on it counts against its receiver.
+        // From here on the message counts against its receiver.
         drop(kept);
         let _ = self.send(to, envelope);
     }
 }
 
 impl Events for Node {
-    /// Does what is due, in order. Of what is due together there may be any number of messages: if there are too many for
-    /// one look, the processes that wait for a time do not wait for the messages too.
+    /// Fires the timers that are due, in order. Any number of messages can be due at the same time. If there are too many for
+    /// one call, waiting processes are still woken: their deadlines do not queue behind the messages.
     fn fire(&self) {
         let Some(next) = self.next_deadline() else { return };
         let now = self.clock.now();
@@ -509,21 +520,21 @@ impl Events for Node {
 }
 
 impl Status {
-    /// Sets the status if there is none.
+    /// Sets the status, unless it is set already.
     fn decide(&self, status: i32) {
         self.value.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(status);
         self.decided.notify_all();
     }
 
-    /// What it is, if there is one.
+    /// Returns the status, if it is set.
     pub fn get(&self) -> Option<i32> {
         *self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for it.
+    /// Blocks until the status is set, and returns it.
     pub fn wait(&self) -> i32 {
         let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
         let value = self.decided.wait_while(value, |value| value.is_none());
-        value.unwrap_or_else(PoisonError::into_inner).expect("that is what was waited for")
+        value.unwrap_or_else(PoisonError::into_inner).expect("the condition was waited for")
     }
 }

@@ -62,6 +62,7 @@ fn declared() -> Host {
 }
 
 /// Charges the guest for a call that handles so many bytes.
+#[inline]
 pub fn charge(guest: &mut Guest<'_>, bytes: u64) {
     guest.charge(CALL + bytes / BYTES_PER_REDUCTION);
 }

@@ -9,6 +9,7 @@ use lunatic_core::ProcessData;
 pub struct GuestMemory<'a>(pub &'a mut [u8]);
 
 /// The memory and the process of a guest, both at once.
+#[inline]
 pub fn parts<'a>(
     guest: &'a mut Caller<'_, ProcessData>,
 ) -> Result<(GuestMemory<'a>, &'a mut ProcessData), Fault> {
@@ -18,6 +19,7 @@ pub fn parts<'a>(
 
 impl GuestMemory<'_> {
     /// A range of bytes.
+    #[inline]
     pub fn bytes(&self, pointer: u32, length: u32) -> Result<&[u8], Fault> {
         let start = pointer as usize;
         let range = start..start.saturating_add(length as usize);
@@ -25,6 +27,7 @@ impl GuestMemory<'_> {
     }
 
     /// A range of bytes to write to.
+    #[inline]
     pub fn bytes_mut(&mut self, pointer: u32, length: u32) -> Result<&mut [u8], Fault> {
         let start = pointer as usize;
         let range = start..start.saturating_add(length as usize);
@@ -32,6 +35,7 @@ impl GuestMemory<'_> {
     }
 
     /// An array of `count` elements of `size` bytes each, as bytes.
+    #[inline]
     pub fn array(&self, pointer: u32, count: u32, size: u32) -> Result<&[u8], Fault> {
         let length = u64::from(count) * u64::from(size);
         let fault = Fault::BadPointer { pointer, length };
@@ -40,27 +44,32 @@ impl GuestMemory<'_> {
     }
 
     /// A string.
+    #[inline]
     pub fn str(&self, pointer: u32, length: u32) -> Result<&str, Fault> {
         std::str::from_utf8(self.bytes(pointer, length)?).map_err(|_| Fault::NotUtf8)
     }
 
     /// The bytes of a fixed-size value.
+    #[inline]
     pub fn read<const N: usize>(&self, pointer: u32) -> Result<[u8; N], Fault> {
         let bytes = self.bytes(pointer, N as u32)?;
         Ok(bytes.try_into().expect("the slice has the length it was asked for"))
     }
 
     /// A little-endian number.
+    #[inline]
     pub fn read_u32(&self, pointer: u32) -> Result<u32, Fault> {
         self.read(pointer).map(u32::from_le_bytes)
     }
 
     /// A little-endian number.
+    #[inline]
     pub fn read_u64(&self, pointer: u32) -> Result<u64, Fault> {
         self.read(pointer).map(u64::from_le_bytes)
     }
 
     /// Writes bytes.
+    #[inline]
     pub fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), Fault> {
         let length = bytes.len() as u64;
         let fault = Fault::BadPointer { pointer, length };
@@ -70,16 +79,19 @@ impl GuestMemory<'_> {
     }
 
     /// Writes a little-endian number.
+    #[inline]
     pub fn write_u32(&mut self, pointer: u32, value: u32) -> Result<(), Fault> {
         self.write(pointer, &value.to_le_bytes())
     }
 
     /// Writes a little-endian number.
+    #[inline]
     pub fn write_u64(&mut self, pointer: u32, value: u64) -> Result<(), Fault> {
         self.write(pointer, &value.to_le_bytes())
     }
 
     /// Checks that something can be written before anything has an effect.
+    #[inline]
     pub fn check(&self, pointer: u32, length: u32) -> Result<(), Fault> {
         self.bytes(pointer, length).map(drop)
     }

@@ -66,6 +66,7 @@ impl Services {
     ///
     /// # Panics
     /// When the node was built with services of another type.
+    #[inline]
     pub fn of(node: &Node) -> &Services {
         node.services()
     }
@@ -79,6 +80,7 @@ impl Services {
     ///
     /// # Panics
     /// Before it was opened.
+    #[inline]
     pub fn net(&self) -> &Arc<Net> {
         self.net.get().expect("the network is opened before the first process is spawned")
     }

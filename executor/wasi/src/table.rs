@@ -136,6 +136,7 @@ impl FdTable {
     }
 
     /// The table of a process.
+    #[inline]
     pub(super) fn of(data: &mut ProcessData) -> &mut FdTable {
         let ProcessData { extensions, process, .. } = data;
         extensions.get_or_insert_with(|| FdTable::new(process.config()))

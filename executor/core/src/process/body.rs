@@ -1,8 +1,8 @@
-//! The part of a process that runs: its store, and the calls it makes one after the other.
+//! The part of a process that runs: its store, and the calls that it makes one after the other.
 //!
-//! A process that has not had its first turn has no store and no data: spawning costs its spawner little, a million
-//! queued children take no memory of instances, and what an instance lacks is reported where it is known whose fault it
-//! is.
+//! A process that has not had its first turn has no store and no data. So spawning costs the spawner little, and a
+//! million queued children take no memory of instances. If an instance cannot be made, the process itself fails, and
+//! the report names it.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::port::Port;
 use super::wait::Reason;
 use super::{Process, ProcessId, ProcessTemplate, Relations, WaitsFor};
 
-/// The function that a process is for.
+/// The function that a process runs, and its arguments.
 #[derive(Clone, Debug)]
 pub struct EntryPoint {
     /// The function that is called.
@@ -32,28 +32,30 @@ pub struct EntryPoint {
     pub args: Box<[Value]>,
 }
 
-/// Bytes of linear memory from which on giving it back takes too long for a worker.
+/// Bytes of linear memory that take too long for a worker to free.
 const LARGE_MEMORY: u64 = 32 << 20;
 
-/// Bytes of memory limit for which a process may have an element in a table; they are counted apart.
+/// Bytes of the memory limit for each element that the process may have in tables. Tables are counted apart from
+/// memories.
 const TABLE_ELEMENT: u64 = 16;
 
-/// See the module.
+/// The body of a process. See the module documentation.
 pub(super) struct Body {
     stage: Option<Stage>,
     entry: EntryPoint,
-    /// How long its slices may be.
+    /// Shortens the slices of a process that causes many page faults.
     throttle: FaultThrottle,
-    /// Its links and monitors while its store is made: whatever goes wrong there, others have to be told of its end.
+    /// The links and monitors, while the store is made: whatever goes wrong there, other processes must be notified
+    /// of the end.
     relations: Relations,
 }
 
 enum Stage {
     Starting(SpawnParams),
     Running(Running),
-    /// It runs no code: its messages are the embedder's.
+    /// A port: it runs no code, and the embedder receives its messages.
     Port(Box<Port>),
-    /// There is no instance, for this reason; the data is kept to be taken apart.
+    /// There is no instance, for this reason. The data is kept to be released in order.
     Failed(Store<ProcessData>, Option<ExitReason>),
 }
 
@@ -61,20 +63,20 @@ enum Stage {
 pub struct SpawnParams {
     /// The process itself.
     pub process: Arc<Process>,
-    /// Who spawned it, to whom it will most likely send its first message.
+    /// The spawner, which will most likely receive the first message.
     pub spawner: Option<Arc<Process>>,
-    /// Its links and monitors from the beginning.
+    /// Links and monitors from the beginning.
     pub relations: Relations,
-    /// Its place in its configuration's quota, if that has one.
+    /// The permit from the configuration's quota, if it has one.
     pub place: Option<Permit>,
-    /// What host functions are to find for it from the beginning.
+    /// State that host functions find for the process from the beginning.
     pub extensions: Option<Box<Extensions>>,
 }
 
 struct Running {
     store: Store<ProcessData>,
     instance: Instance,
-    /// Calls that have begun: those that come before the entry, and then the entry.
+    /// The number of calls that have begun: those that come before the entry, and then the entry.
     begun: usize,
 }
 
@@ -88,7 +90,7 @@ impl Body {
         }
     }
 
-    /// A body that runs no code.
+    /// Creates a body that runs no code.
     pub(super) fn of_port(port: Port, entry: EntryPoint) -> Body {
         Body {
             stage: Some(Stage::Port(Box::new(port))),
@@ -98,7 +100,7 @@ impl Body {
         }
     }
 
-    /// The data of a port; `None` if it is a process that runs code.
+    /// Returns the data of a port; `None` if the process runs code.
     pub(super) fn port_mut(&mut self) -> Option<&mut ProcessData> {
         match &mut self.stage {
             Some(Stage::Port(port)) => Some(&mut port.data),
@@ -106,7 +108,7 @@ impl Body {
         }
     }
 
-    /// What the entry has returned, once it has.
+    /// Returns the results of the entry, once it has returned.
     pub(super) fn results(&self) -> Vec<Value> {
         match &self.stage {
             Some(Stage::Running(running)) => running.store.results().to_vec(),
@@ -118,7 +120,7 @@ impl Body {
         self.entry.function
     }
 
-    /// Its data, from its first turn on.
+    /// Returns the data. To be called from the first turn on.
     pub(super) fn data_mut(&mut self) -> &mut ProcessData {
         self.data_if_any().expect("who has a turn has been started")
     }
@@ -131,14 +133,14 @@ impl Body {
         }
     }
 
-    /// Ends what it waits for: its timer fires no more.
+    /// Ends the current wait, so that its timer does not fire.
     pub(super) fn end_wait(&mut self) {
         if let Some(data) = self.data_if_any() {
             data.end_wait();
         }
     }
 
-    /// Takes out the links and monitors that others have to be told of.
+    /// Takes the links and monitors of which other processes must be notified.
     pub(super) fn take_relations(&mut self) -> Relations {
         if let Some(data) = self.data_if_any() {
             return std::mem::take(&mut data.relations);
@@ -149,21 +151,21 @@ impl Body {
         }
     }
 
-    /// Whether there are no links and monitors that others have to be told of.
+    /// Returns whether there are no links and monitors of which others must be notified.
     pub(super) fn is_alone(&mut self) -> bool {
         match self.data_if_any() {
             Some(data) => data.relations.is_none(),
-            // What has not started has them elsewhere.
+            // A process that has not started has them elsewhere.
             None => false,
         }
     }
 
-    /// Takes out what has arrived and was not handled.
+    /// Takes the signals that were not handled.
     pub(super) fn take_unhandled(&mut self) -> Option<Backlog> {
         self.data_if_any().map(ProcessData::take_unhandled)
     }
 
-    /// Whether dropping it may take long: it has many messages, or much memory.
+    /// Returns whether dropping it may take long, because of many messages or much memory.
     pub(super) fn is_large(&mut self) -> bool {
         let memory = match &self.stage {
             Some(Stage::Running(running)) => running.store.memory_size(),
@@ -172,17 +174,17 @@ impl Body {
         memory >= LARGE_MEMORY || self.data_if_any().is_some_and(|data| data.is_large())
     }
 
-    /// What it waits for, if it does.
+    /// Returns the reason of the current wait, if there is one.
     pub(super) fn wait_reason(&mut self) -> Option<&Reason> {
         self.data_if_any()?.wait_reason()
     }
 
-    /// Whether it has just begun to wait for nothing but messages that are not there yet.
+    /// Returns whether it waits only for messages that are not there yet.
     pub(super) fn waits_for_messages(&mut self) -> bool {
         self.data_mut().waits_for_messages()
     }
 
-    /// How the activation goes on, or `None` when it has to wait.
+    /// Returns how the activation continues, or `None` if it has to wait.
     pub(super) fn resolve(&mut self) -> Option<Resume> {
         let running = match &mut self.stage {
             Some(Stage::Running(running)) => running,
@@ -210,7 +212,7 @@ impl Body {
         }
     }
 
-    /// Runs the activation for a slice. Returns what it did and the reductions it used.
+    /// Runs the activation for a slice. Returns how it stopped and the reductions that it used.
     #[inline(always)] // As `Store::resume` is, and for the same reason.
     pub(super) fn advance(&mut self, how: Resume, slice: u64) -> Result<(Progress, u64), ExitReason> {
         let running = match self.stage.as_mut().expect("the stage is only away inside `start`") {
@@ -227,14 +229,14 @@ impl Body {
         Ok((progress, running.store.reductions() - before))
     }
 
-    /// Leaves a hint of what it will need.
+    /// Notes what the next turn will touch.
     pub(super) fn note_working_set(&self, set: &WorkingSet) {
         if let Some(Stage::Running(running)) = &self.stage {
             running.store.note_working_set(set);
         }
     }
 
-    /// The reductions used so far.
+    /// Returns the reductions used so far.
     pub(super) fn reductions(&self) -> u64 {
         match &self.stage {
             Some(Stage::Running(running)) => running.store.reductions(),
@@ -242,7 +244,7 @@ impl Body {
         }
     }
 
-    /// What it is and does, for a person.
+    /// Returns a snapshot for reports.
     pub(super) fn snapshot(&mut self, process: &Process) -> Snapshot {
         let entry = self.entry.function;
         let frames = match &self.stage {
@@ -259,7 +261,7 @@ impl Body {
         Snapshot { info, entry: name_of_entry(process.code().module(), entry), frames }
     }
 
-    /// Leaves what was used so far where others may ask for it.
+    /// Copies the usage to the data, where other processes can ask for it.
     pub(super) fn note_usage(&mut self) {
         if let Some(Stage::Running(running)) = &mut self.stage {
             let store = &mut running.store;
@@ -269,13 +271,13 @@ impl Body {
         }
     }
 
-    /// How long its slices may be.
+    /// Returns what shortens its slices.
     pub(super) fn throttle(&mut self) -> &mut FaultThrottle {
         &mut self.throttle
     }
 
-    /// Gives it its data, its store and its first call, if it has none yet. What it lacks is told by
-    /// [`Body::advance`]: a process that has been killed meanwhile ends by that.
+    /// Creates the data, the store and the first call, unless they exist. If that fails, [`Body::advance`] returns
+    /// the reason; a process that has been killed meanwhile ends because of the kill.
     pub(super) fn start(&mut self) {
         if !matches!(self.stage, Some(Stage::Starting(_))) {
             return;
@@ -312,7 +314,7 @@ fn limits(template: &ProcessTemplate, process: ProcessId) -> StoreLimits {
 }
 
 impl Running {
-    /// Begins the first call, or the one after that which has returned. Returns whether there is one.
+    /// Begins the first call, or the one after the call that has returned. Returns whether there is one.
     fn begin_next(&mut self, entry: &EntryPoint) -> Result<bool, ExitReason> {
         let before = self.store.data().process.code().before();
         let (function, args) = match before.get(self.begun) {

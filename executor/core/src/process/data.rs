@@ -1,6 +1,6 @@
-//! What a process knows about itself: the data of its store, seen by host functions and by its worker.
+//! The data of a process, as its host functions and its worker see it.
 //!
-//! Everything a process owns besides its memory and its stack is here, so dropping it releases all of it.
+//! Everything that a process owns besides its memory and its stack is here, so dropping the data releases all of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Display, Write};
@@ -30,7 +30,7 @@ use super::wait::{Finish, Reason, Wait};
 use super::{Process, Sent};
 use lunatic_scheduler::Signals;
 
-/// What `receive` returns for each kind of message, and when time is up.
+/// Results of `receive`, by the kind of message, and when time is up.
 const RECEIVED_DATA: u64 = 0;
 const RECEIVED_LINK_DIED: u64 = 1;
 const RECEIVED_PROCESS_DIED: u64 = 2;
@@ -39,43 +39,43 @@ const TIMED_OUT: u64 = 9027;
 /// Steps that a search in the mailbox takes in one turn: a fraction of a millisecond.
 const STEPS_PER_TURN: u64 = 2048;
 
-/// Reductions for a step of a search.
+/// What a step of a search costs, in reductions.
 pub const SEARCH_STEP: u64 = 20;
 
-/// Bytes of an error's text that are kept.
+/// Bytes of an error's text that are kept at most.
 const MAX_ERROR_TEXT: usize = 4 << 10;
 
-/// Bytes of a message from which on a thread that may be busy gives them back to the system.
+/// The size of a message, in bytes, from which a separate thread frees it.
 const LARGE: usize = 1 << 20;
 
-/// Entries of a list from which on such a thread takes it apart.
+/// The length of a list from which a separate thread drops it.
 const MANY: usize = 4096;
 
-/// See the module.
+/// The data of a process. See the module documentation.
 ///
-/// In the order of use: a process that has a turn after a thousand others finds none of this in the cache, and what most
-/// turns need is together.
+/// The fields are in the order of use. A process that runs after a thousand others finds none of this in the cache,
+/// so the fields that most turns need are together.
 #[repr(C)]
 pub struct ProcessData {
     wait: Option<Wait>,
-    /// What a receive returns that has found its message meanwhile.
+    /// The result of a `receive` that found its message while the process was suspended.
     received: Option<u64>,
     /// The message that is being written, or was received last.
     pub current: Option<Envelope>,
     /// The process itself.
     pub process: Arc<Process>,
-    /// To whom it sent a message last, at first its spawner: mostly it sends the next one there too.
+    /// The receiver of the last message, at first the spawner. The next message mostly has the same receiver.
     receiver: Option<Arc<Process>>,
-    /// Messages that were not received yet.
+    /// Messages that have not been received yet.
     pub mailbox: Mailbox,
-    /// What it had used when it was last suspended.
+    /// The usage when the process was last suspended.
     pub(super) usage: Usage,
     waits: u64,
-    /// Whether the process ends when a linked one ends abnormally.
+    /// Whether the process ends when a linked process ends abnormally.
     pub die_when_link_dies: bool,
-    /// Names of metrics that it was the first to use.
+    /// The number of metrics that this process was the first to use.
     pub metrics_introduced: u32,
-    /// Children so far; spreads them over the process table.
+    /// The number of children so far, which spreads them over the process table.
     pub children: u32,
     /// Links and monitors.
     pub relations: Relations,
@@ -83,51 +83,52 @@ pub struct ProcessData {
     pub configs: ResourceTable<Arc<ProcessConfig>>,
     /// Modules that it has compiled.
     pub modules: ResourceTable<Code>,
-    /// Errors that it may ask for.
+    /// Errors whose text it may ask for.
     pub errors: ResourceTable<ErrorText>,
-    /// What host functions remember for it.
+    /// State of host functions for this process.
     pub extensions: Extensions,
-    /// By which it can be sent messages besides its identifier; most processes have none.
+    /// Addresses of the process besides its identifier. Most processes have none.
     pub aliases: Option<Box<Aliases>>,
-    /// What the host keeps for it, if it ever kept anything.
+    /// The account for what the host keeps for it, once the host has kept something.
     account: Option<Arc<Account>>,
-    /// What is charged for the current message, if that is a large one.
+    /// The charge for the current message, if that is a large one.
     current_kept: Option<Charge>,
     _place: Option<Permit>,
     references: u64,
-    /// What has arrived and is to be handled, a portion in each turn; what came after the signal that ended it.
+    /// Signals that were taken out of the queue and are to be handled, a portion in each turn. At the end, the
+    /// signals after the one that ended the process.
     unhandled: Backlog,
-    /// Reductions for work that was done for it while it waited; taken from its slice.
+    /// Reductions for work that was done for the process while it waited. They are taken from its slice.
     pub unpaid: u64,
 }
 
 /// Signals that have been taken out of the queue, in order.
 pub(super) struct Backlog {
     first: Signals<Signal>,
-    /// What was taken later. Most processes handle all of their signals at once and never have it.
+    /// Later batches. Most processes handle all of their signals at once and never need this.
     #[allow(clippy::box_collection)] // One word in every process.
     more: Option<Box<VecDeque<Signals<Signal>>>>,
 }
 
-/// How the activation of a process goes on.
+/// How the activation of a process continues.
 pub(super) enum Next {
     Resume(Resume),
-    /// As this says, once it is given the memory.
+    /// By calling this with the memory of the guest.
     Finish(Finish),
-    /// Not yet.
+    /// Not yet: the process has to wait.
     Wait,
 }
 
-/// Things that a guest knows by number. A number is given once.
+/// Resources that a guest refers to by number. No number is used twice.
 pub struct ResourceTable<T> {
-    /// Most processes have none.
+    /// Most processes have no resources of a kind.
     #[allow(clippy::box_collection)] // One word instead of three in every process, and nothing to drop.
     items: Option<Box<BTreeMap<u64, T>>>,
     next: u64,
 }
 
 impl ProcessData {
-    /// The data of a process before its first turn.
+    /// Creates the data of a process before its first turn.
     pub fn new(params: SpawnParams) -> ProcessData {
         let SpawnParams { process, spawner, relations, place, extensions } = params;
         ProcessData {
@@ -157,66 +158,72 @@ impl ProcessData {
         }
     }
 
-    /// This process.
+    /// Returns the identifier of the process.
+    #[inline]
     pub fn id(&self) -> ProcessId {
         self.process.id()
     }
 
-    /// The node it runs on.
+    /// Returns the node that the process runs on.
+    #[inline]
     pub fn node(&self) -> &Arc<Node> {
         self.process.node()
     }
 
-    /// Reductions that it may still use in its life, as far as is known.
+    /// Returns the reductions that the process may still use in its life, as of its last suspension.
     pub fn reductions_left(&self) -> u64 {
         let limit = self.process.config().max_reductions.unwrap_or(u64::MAX);
         limit.saturating_sub(self.usage.reductions)
     }
 
-    /// A number that this process has given to nothing else: a monitor's reference, an alias, an undone link.
+    /// Returns a number that this process has not used before: for the reference of a monitor, an alias, or an
+    /// unlink.
     pub fn next_reference(&mut self) -> u64 {
         self.references += 1;
         self.references
     }
 
-    // What the host keeps for it.
+    // What the host keeps for the process.
 
-    /// Its account.
+    /// Returns the account of the process.
+    #[inline]
     pub fn account(&mut self) -> &Arc<Account> {
         let process = &self.process;
         self.account.get_or_insert_with(|| process.new_account())
     }
 
-    /// Charges it for bytes that the host is about to keep.
+    /// Charges the process for bytes that the host is about to keep.
+    #[inline]
     pub fn keep(&mut self, bytes: u64) -> Result<Charge, Full> {
         self.account().keep(bytes)
     }
 
-    /// Counts a descriptor that is about to be opened for it, or to become its own.
+    /// Counts a descriptor that is about to be opened for the process or moved to it.
     pub fn open(&mut self) -> Result<OpenDescriptor, Full> {
         self.account().open()
     }
 
-    /// Charges it for one more link or monitor.
+    /// Charges the process for one more link or monitor.
     pub fn charge_for_relation(&mut self) -> Result<(), Full> {
-        // The two are different parts of it.
+        // The closure borrows the account while the relations are borrowed.
         let ProcessData { relations, account, process, .. } = self;
         relations.charge_for_one_more(|| account.get_or_insert_with(|| process.new_account()).clone())
     }
 
-    /// Keeps an error's text, of which the guest is told the number.
+    /// Keeps the text of an error. Returns its number for the guest.
     pub fn add_error(&mut self, error: impl Display) -> Result<u64, Fault> {
         let text = ErrorText::new(error, |bytes| self.keep(bytes))?;
         self.errors.add("errors", self.process.config(), text)
     }
 
-    /// The bytes that changing a configuration copies first: none, unless children have it.
+    /// Returns the bytes that changing a configuration copies first: 0, unless a child shares the configuration.
     pub fn bytes_to_copy(&self, id: u64) -> u64 {
         let config = self.configs.get("configuration", id).ok();
         config.filter(|config| Arc::strong_count(config) > 1).map_or(0, |config| config.bytes())
     }
 
-    /// A configuration of its own, to be changed. One that children have is copied first, for which it pays.
+    /// Returns a configuration of the process for changes. If a child shares it, the process gets a copy first and is
+    /// charged for it.
     pub fn config_mut(&mut self, id: u64) -> Result<&mut ProcessConfig, Fault> {
         const KIND: &str = "configuration";
         if Arc::get_mut(self.configs.get_mut(KIND, id)?).is_none() {
@@ -230,9 +237,11 @@ impl ProcessData {
             .expect("it was just made sure that nobody else has it"))
     }
 
-    // What host functions use to suspend. Each returns the number of the wait.
+    // What host functions use to suspend the process.
 
-    /// Waits for `reason`, at most until `deadline`. The host function then says [`HostCall::Suspend`].
+    /// Waits for `reason`, at most until `deadline`. Returns the number of the wait. The host function then returns
+    /// [`HostCall::Suspend`].
+    #[inline]
     pub fn wait_for(&mut self, reason: Reason, deadline: Option<u64>) -> u64 {
         debug_assert!(self.wait.is_none(), "a process waits for one thing at a time");
         self.waits += 1;
@@ -241,27 +250,28 @@ impl ProcessData {
         number
     }
 
-    /// Has work on files done that may block, and waits for it. The job returns what computes the result. Until it is
-    /// done the process is at rest, and can be killed; on which thread it goes on then, `scheduler/following.rs` says.
+    /// Submits file work that may block, and waits for it. The job returns the function that computes the result.
+    /// Until the job is done, the process is at rest and can be killed. The scheduler's handoff module says on which
+    /// thread it continues.
     pub fn wait_for_job(&mut self, job: impl FnOnce() -> Finish + Send + 'static) {
         let wait = self.wait_for(Reason::Completion, None);
         let process = self.process.clone();
         self.node().submit(Box::new(move || process.complete(wait, job())));
     }
 
-    /// Waits for someone to call what is returned.
+    /// Waits until the returned function is called.
     pub fn wait_for_completion(&mut self) -> impl FnOnce(Finish) + Send + 'static {
         let wait = self.wait_for(Reason::Completion, None);
         let (node, id) = (self.node().clone(), self.id());
         move |finish| {
-            // A process that is gone does not need its result.
+            // A process that has ended does not need the result.
             let _ = node.send(id, Signal::Completed { wait, finish });
         }
     }
 
-    /// Waits until `register` has its waiter woken, at most until `deadline`, and then tries again. `register` says whether
-    /// there is anything to wait for; if there is not, the process tries again at once. `needs` are addresses of what that
-    /// looks at first.
+    /// Waits until the waiter that is passed to `register` is woken, at most until `deadline`, and then calls
+    /// `again`. If `register` returns false, there is nothing to wait for and the process tries again at once.
+    /// `needs` are addresses that `again` touches first.
     pub fn wait_until_ready(
         &mut self,
         register: impl FnOnce(Waiter) -> bool,
@@ -273,23 +283,23 @@ impl ProcessData {
         let token = self.wait_for(Reason::Readiness(again), deadline);
         let waiter = Waiter { waker: self.process.clone(), token, hints };
         if !register(waiter) {
-            // It became ready while this was being said.
+            // It became ready between the attempt and the registration.
             self.wait.as_mut().expect("it was just made").become_ready();
         }
     }
 
-    /// Has another waiter woken for a wait that was made for [`Reason::Readiness`] of several things.
+    /// Registers another waiter for a wait for [`Reason::Readiness`] of several things.
     pub fn also_wait_for(&mut self, register: impl FnOnce(Waiter) -> bool, wait: u64) {
         let waiter = Waiter { waker: self.process.clone(), token: wait, hints: [0; 3] };
         if !register(waiter)
             && let Some(wait) = &mut self.wait
         {
-            // It became ready while this was being said.
+            // It became ready before the registration.
             wait.become_ready();
         }
     }
 
-    /// Begins a message; what was current is dropped.
+    /// Begins a message and drops the current one.
     pub fn create_message(&mut self, tag: i64, capacity: usize) {
         if self.current_kept.is_some() {
             let last = (self.current.take(), self.current_kept.take());
@@ -300,8 +310,8 @@ impl ProcessData {
         }
     }
 
-    /// Receives a message that is in the mailbox already and matches, if `steps` suffice to find it; what `receive` returns
-    /// for it. Signals that have arrived since are behind it.
+    /// Receives a message that is in the mailbox and matches, if `steps` suffice to find it. Returns the result of
+    /// `receive`. Signals that have arrived since the last turn come after what is in the mailbox.
     pub fn receive_now(&mut self, pattern: &mut Pattern, steps: &mut u64) -> Option<u64> {
         match self.mailbox.take(pattern, steps) {
             Search::Found(envelope) => Some(self.receive(envelope)),
@@ -309,7 +319,7 @@ impl ProcessData {
         }
     }
 
-    /// Sends a message, most likely to whom the last one was sent; gives it back when there is no such process.
+    /// Sends a message. Returns it if there is no such process.
     pub fn send(&mut self, to: ProcessId, envelope: Envelope) -> Result<Sent, SignalNode> {
         let receiver = match &self.receiver {
             Some(known) if known.id() == to => known,
@@ -321,14 +331,14 @@ impl ProcessData {
         receiver.send(envelope)
     }
 
-    /// Takes the current message, for sending it.
+    /// Takes the current message, to send it.
     pub fn take_message(&mut self) -> Result<Envelope, Fault> {
         self.current_kept = None;
         self.current.take().ok_or(Fault::NoMessage)
     }
 
-    /// Charges for the current message, which is about to be `bytes` long. While a message is written it is in no
-    /// mailbox, so it counts here; a small one does not.
+    /// Charges for the current message, which is about to have `bytes` bytes. While a message is written, no mailbox
+    /// counts it, so it counts here; small messages do not.
     pub fn charge_for_message(&mut self, bytes: u64) -> Result<(), Full> {
         if bytes <= LARGE as u64 {
             return Ok(());
@@ -342,14 +352,14 @@ impl ProcessData {
         }
     }
 
-    /// What it waits for, if it does.
+    /// Returns the reason of the current wait.
     pub(super) fn wait_reason(&self) -> Option<&Reason> {
         self.wait.as_ref().map(|wait| &wait.reason)
     }
 
     // What the worker uses.
 
-    /// Takes note of what has arrived, behind what is still to be handled.
+    /// Adds signals behind those that are still to be handled.
     pub(super) fn take_in(&mut self, signals: Signals<Signal>) {
         if let Backend::Driven(machine) = &self.node().backend {
             machine.note_signals(self.id(), &signals);
@@ -357,15 +367,15 @@ impl ProcessData {
         self.unhandled.push(signals);
     }
 
-    /// Whether dropping it may take long.
+    /// Returns whether dropping the data may take long.
     pub(super) fn is_large(&self) -> bool {
         let kept = self.account.as_ref().map_or(0, |account| account.bytes());
         let bytes = self.process.inbox().held().0.max(kept);
         self.mailbox.len() > MANY || bytes > LARGE as u64 || self.extensions.is_slow_to_drop()
     }
 
-    /// Handles what has arrived, in order, up to as many signals as `portion` says, which is then what is left of it. A
-    /// reason to end ends it; what comes after is never looked at.
+    /// Handles signals in order, at most `portion` of them, and reduces `portion` by their number. Returns a reason
+    /// to end, if a signal is one; the signals after it are never handled.
     pub(super) fn handle_signals(&mut self, portion: &mut u32) -> Option<ExitReason> {
         while *portion > 0
             && let Some(signal_node) = self.unhandled.next()
@@ -385,22 +395,22 @@ impl ProcessData {
         None
     }
 
-    /// Reductions for what was done for it while it waited.
+    /// Takes the reductions for work that was done while the process waited.
     pub(super) fn take_unpaid(&mut self) -> u64 {
         std::mem::take(&mut self.unpaid)
     }
 
-    /// Whether signals have arrived that are still to be handled.
+    /// Returns whether there are signals that are still to be handled.
     pub(super) fn has_unhandled(&self) -> bool {
         !self.unhandled.is_empty()
     }
 
-    /// What arrived and was not handled, for whoever answers it after the end.
+    /// Takes the signals that were not handled, to answer them after the end.
     pub(super) fn take_unhandled(&mut self) -> Backlog {
         std::mem::replace(&mut self.unhandled, Backlog { first: Signals::none(), more: None })
     }
 
-    /// Ends the wait for such a message, or leaves it in the mailbox.
+    /// Ends the wait for this message, or puts the message into the mailbox.
     fn arrived(&mut self, envelope: Envelope) {
         let Some(Wait { reason: Reason::Message { pattern, skipping: false }, .. }) = &mut self.wait else {
             return self.mailbox.push(envelope);
@@ -417,7 +427,7 @@ impl ProcessData {
             Signal::MessageByAlias { alias, envelope } => self.handle_alias(alias, envelope),
             Signal::Kill => return Some(ExitReason::Killed),
             Signal::Stop { status } => return self.handle_stop(status),
-            // These count in the inbox, until they are handled or what becomes of them is received.
+            // The inbox counts these until the process has handled them, or received the messages that they become.
             Signal::LinkDied { from, termination } => return self.handle_link_died(from, termination),
             Signal::Exit { from, reason } => return self.handle_exit(from, reason),
             Signal::ProcessDied { from, reference, termination } => {
@@ -434,7 +444,7 @@ impl ProcessData {
             | Signal::UnlinkAcknowledged { .. }
             | Signal::Monitor { .. }
             | Signal::StopMonitoring { .. }) => {
-                // Before it is answered: the answer may be how much waits.
+                // The signal no longer counts when it is answered: the answer may be the number of waiting messages.
                 self.process.inbox().handled();
                 self.handle_request(counted);
             }
@@ -459,7 +469,7 @@ impl ProcessData {
         None
     }
 
-    /// What others want of this process, and what never ends it.
+    /// Handles requests of other processes, which never end this process.
     fn handle_request(&mut self, signal: Signal) {
         match signal {
             Signal::Inspect(answer) => answer(Some(self.info(RunState::Runnable))),
@@ -476,7 +486,7 @@ impl ProcessData {
         }
     }
 
-    /// Whoever has dropped an alias no longer gets what is sent to it.
+    /// Receives a message by an alias. If the alias was dropped, the message is dropped too.
     fn handle_alias(&mut self, alias: u64, envelope: Envelope) {
         if self.aliases.as_deref_mut().is_some_and(|aliases| aliases.accept(alias)) {
             self.arrived(envelope);
@@ -502,11 +512,12 @@ impl ProcessData {
 
     fn handle_unlink(&mut self, from: ProcessId, number: u64) {
         self.relations.unlinked_by(from);
-        // Whoever is gone needs no acknowledgement.
+        // A process that has ended needs no acknowledgement.
         let _ = self.node().send(from, Signal::UnlinkAcknowledged { from: self.id(), number });
     }
 
-    /// To a process that wants deaths as messages, so is this; of the others, 0 ends none.
+    /// Handles an exit signal. A process that traps exits receives it as a message. Otherwise a reason other than 0
+    /// ends the process.
     fn handle_exit(&mut self, from: ProcessId, reason: i64) -> Option<ExitReason> {
         if self.die_when_link_dies {
             self.process.inbox().handled();
@@ -517,7 +528,8 @@ impl ProcessData {
         self.keep_message(Message::LinkDied { tag: NO_TAG, death }, false)
     }
 
-    /// Makes a message of a signal, which counts from here on as one that was sent. What `must_be_told` is not dropped.
+    /// Turns a signal into a message, which counts from here on like one that was sent. Messages that `must_be_told`
+    /// are not dropped when the mailbox is full.
     fn keep_message(&mut self, message: Message, must_be_told: bool) -> Option<ExitReason> {
         match self.process.inbox().keep(must_be_told) {
             Ok(()) => {
@@ -528,7 +540,8 @@ impl ProcessData {
         }
     }
 
-    /// To a process that is asked to stop, it is as if something that it is linked to had died: the world outside.
+    /// Handles a request to stop. A process that traps exits receives a message, as if a linked process with no
+    /// identifier had died.
     fn handle_stop(&mut self, status: i32) -> Option<ExitReason> {
         if self.die_when_link_dies {
             return Some(ExitReason::Stopped(status));
@@ -550,8 +563,8 @@ impl ProcessData {
         }
     }
 
-    /// Whether it waits for messages and for nothing else. Whoever begins to has looked at all that are there, or waits
-    /// for a signal first.
+    /// Returns whether it waits for messages and nothing else. A process that begins to wait has searched all
+    /// messages that are there, or waits for a signal first.
     pub(super) fn waits_for_messages(&self) -> bool {
         match &self.wait {
             Some(Wait { reason: Reason::Message { pattern, .. }, deadline: None, .. }) => {
@@ -561,7 +574,7 @@ impl ProcessData {
         }
     }
 
-    /// How the activation goes on.
+    /// Returns how the activation continues.
     pub(super) fn next(&mut self) -> Next {
         if let Some(result) = self.received.take() {
             return Next::Resume(Resume::Return(RawValue::from(result)));
@@ -593,12 +606,12 @@ impl ProcessData {
                     self.end_wait();
                     return Some(self.receive(envelope));
                 }
-                // It goes on in the next turn, whatever the time is then.
+                // The search continues in the next turn, even if the deadline passes before.
                 Search::Unfinished => return None,
                 Search::Nothing => {}
             }
         }
-        // What has arrived in time counts, also if it has not been handled yet.
+        // A message that arrived in time counts, even if its signal has not been handled yet.
         if *skipping || !self.unhandled.is_empty() {
             return None;
         }
@@ -609,7 +622,7 @@ impl ProcessData {
         Some(TIMED_OUT)
     }
 
-    /// Makes a message from the mailbox the current one; what `receive` returns for it.
+    /// Makes a message from the mailbox the current one. Returns the result of `receive`.
     fn receive(&mut self, envelope: Envelope) -> u64 {
         let message = envelope.message();
         let kind = match message {
@@ -627,10 +640,10 @@ impl ProcessData {
         kind
     }
 
-    /// Makes a message the current one, where it or the last one is large and so is charged for.
+    /// Makes a message the current one if it or the previous one is large, and so is charged for.
     #[cold]
     fn replace_large(&mut self, envelope: Envelope, size: usize) {
-        // It counted in the mailbox, so it cannot be refused here.
+        // The message counted in the mailbox, so it cannot be refused here.
         let kept = (size > LARGE).then(|| self.account().keep_beyond_limits(size as u64));
         let last = (self.current.replace(envelope), std::mem::replace(&mut self.current_kept, kept));
         self.node().reclaim(last);
@@ -656,7 +669,7 @@ impl ProcessData {
         }
     }
 
-    /// Whether all that it waits for is its next turn, in which it then goes on.
+    /// Returns whether it waits only for its next turn, in which it then continues.
     pub(super) fn wants_next_turn(&mut self) -> bool {
         if self.has_unhandled() {
             return true;
@@ -698,7 +711,7 @@ impl ProcessData {
     }
 }
 
-/// The text of an error that a guest can ask for.
+/// The text of an error, which the guest can ask for.
 pub struct ErrorText {
     text: Box<str>,
     _kept: Charge,
@@ -706,7 +719,7 @@ pub struct ErrorText {
 
 impl ErrorText {
     fn new(error: impl Display, keep: impl FnOnce(u64) -> Result<Charge, Full>) -> Result<ErrorText, Full> {
-        /// Takes no more than there is room for: an error may quote what a guest has passed.
+        /// Takes no more bytes than the limit: an error may quote what a guest has passed.
         struct Bounded(String);
         impl Write for Bounded {
             fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -724,7 +737,7 @@ impl ErrorText {
         Ok(ErrorText { text: text.0.into(), _kept: kept })
     }
 
-    /// What it says.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -743,7 +756,7 @@ impl Backlog {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        // No batch behind the first is empty.
+        // No batch after the first is empty.
         self.first.is_empty() && self.more.as_ref().is_none_or(|more| more.is_empty())
     }
 }
@@ -766,17 +779,17 @@ impl<T> Default for ResourceTable<T> {
 }
 
 impl<T> ResourceTable<T> {
-    /// None yet.
+    /// Creates an empty table.
     pub fn new() -> ResourceTable<T> {
         ResourceTable { items: None, next: 0 }
     }
 
-    /// Adds a thing, unless there are as many as the configuration allows; its number.
+    /// Adds an item, unless there are as many as the configuration allows. Returns its number.
     pub fn add(&mut self, kind: &'static str, config: &ProcessConfig, item: T) -> Result<u64, Fault> {
         self.add_within(config.max_resources, item).ok_or(Fault::TooMany(kind))
     }
 
-    /// Adds a thing, unless there are as many as this; its number.
+    /// Adds an item, unless there are `max` items. Returns its number.
     pub fn add_within(&mut self, max: u64, item: T) -> Option<u64> {
         let items = self.items.get_or_insert_default();
         if items.len() as u64 >= max {
@@ -788,30 +801,30 @@ impl<T> ResourceTable<T> {
         Some(id)
     }
 
-    /// A number that is given to nothing else.
+    /// Returns a number that no other item gets.
     pub fn take_number(&mut self) -> u64 {
         let id = self.next;
         self.next += 1;
         id
     }
 
-    /// Checks that one more can be added, before that costs anything.
+    /// Checks that one more item can be added, before adding it has any effect.
     pub fn check_room(&self, kind: &'static str, config: &ProcessConfig) -> Result<(), Fault> {
         let count = self.items.as_ref().map_or(0, |items| items.len() as u64);
         if count < config.max_resources { Ok(()) } else { Err(Fault::TooMany(kind)) }
     }
 
-    /// The thing of this number.
+    /// Returns the item with this number.
     pub fn get(&self, kind: &'static str, id: u64) -> Result<&T, Fault> {
         self.items.as_ref().and_then(|items| items.get(&id)).ok_or(Fault::Unknown { kind, id })
     }
 
-    /// The thing of this number.
+    /// Returns the item with this number, to be changed.
     pub fn get_mut(&mut self, kind: &'static str, id: u64) -> Result<&mut T, Fault> {
         self.items.as_mut().and_then(|items| items.get_mut(&id)).ok_or(Fault::Unknown { kind, id })
     }
 
-    /// Gives up the thing of this number.
+    /// Removes the item with this number.
     pub fn remove(&mut self, kind: &'static str, id: u64) -> Result<T, Fault> {
         self.items.as_mut().and_then(|items| items.remove(&id)).ok_or(Fault::Unknown { kind, id })
     }

@@ -1,22 +1,23 @@
-//! The end of a process, in an order that others can rely on.
+//! The end of a process, in an order that other processes can rely on.
 //!
-//! 1. Its inbox closes: from here on, sending to it is sending to no one.
-//! 2. A person is told, if it trapped or exceeded a limit.
-//! 3. Its names are free.
-//! 4. Its store is dropped: memory, stack, descriptors, messages. What takes long to give back is dropped by a thread that
-//!    may be busy, and the end goes on when that is done.
-//! 5. Its identifier names no one.
-//! 6. Those that asked to be told are told: linked processes, then watchers. Those that asked too late are told that there
-//!    is no such process.
+//! 1. The inbox closes. From here on, messages to the process are dropped.
+//! 2. A report is written, if the process trapped or exceeded a limit.
+//! 3. Its names are freed.
+//! 4. Its store is dropped: memory, stack, descriptors, messages. A separate thread drops what takes long to free,
+//! and the end continues when that is done.
+//! 5. Its identifier becomes invalid. The embedder is notified.
+//! 6. Linked processes are notified, then processes that monitor it. Requests that arrived too late are answered with
+//! "no such process".
 //! 7. If it was the first process, the node stops.
 //!
-//! So whoever hears of a death can take the name, bind the port, and sees `exists` say no.
+//! So a process that receives a death message can take the name and bind the port, and `exists` returns 0.
 //!
-//! Steps 3 and 6 are done a portion at a time: a process may have any number of names and monitors. What the first portion
-//! does not finish goes on as a task of its own, in turn with processes.
+//! Steps 3 and 6 are done in portions, because a process can have any number of names and monitors. What the first
+//! portion does not finish continues as a task of its own, in turn with processes.
 //!
-//! A panic in one of these steps is a bug of ours. It must not keep the others from being done: a process whose end is
-//! half told is one that its supervisor waits for. So each step that runs code of other parts catches panics.
+//! A panic in one of these steps is a bug of the runtime. It must not prevent the other steps: a supervisor would
+//! wait for ever for a process whose end is half announced. So each step that runs code of other parts catches
+//! panics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -34,39 +35,40 @@ use super::signal::Signal;
 use super::{Process, ProcessExit, ProcessId};
 use lunatic_scheduler::Signals;
 
-/// Names that are freed, or processes that are told, at a time: a fraction of a millisecond.
+/// Names that are freed, or processes that are notified, in one portion: a fraction of a millisecond.
 const PORTION: usize = 512;
 
-/// What is still to be done of an end.
+/// The rest of an end.
 struct End {
     node: Arc<Node>,
     process: ProcessId,
     termination: Termination,
-    /// The status of the node, if the process was the first.
+    /// The exit status of the node, if the process was the first.
     status: Option<i32>,
-    /// What is told outside of the node.
+    /// What the embedder is told.
     exit: Option<ProcessExit>,
     stage: Stage,
-    /// What arrived after the process had its reason to end.
+    /// Signals that arrived after the process had its reason to end.
     late: Late,
 }
 
 #[allow(clippy::large_enum_variant)] // One of them is on the stack for a moment; few ends last longer.
 enum Stage {
-    /// Names are to be freed, then the body dropped.
+    /// Names are to be freed; then the body is to be dropped.
     Named(Option<Body>),
-    /// Others are to be told.
+    /// Other processes are to be notified.
     Telling(Announcements),
 }
 
-/// Requests that are to be answered: those that had arrived, then those that came while the inbox was being closed.
+/// Requests that are to be answered: those that had arrived, then those that arrived while the inbox was being
+/// closed.
 type Late = std::iter::Chain<std::iter::Flatten<std::option::IntoIter<Backlog>>, Signals<Signal>>;
 
-/// An end that goes on as a task; `None` once that has begun.
+/// An end that continues as a task; `None` once it has continued.
 struct Unfinished(Mutex<Option<End>>);
 
 impl Process {
-    /// Takes the process apart. It has no body if its turn has lost it.
+    /// Releases the parts of the process and notifies others. There is no body if a panic in its turn has lost it.
     pub(super) fn end(&self, mut body: Option<Body>, reason: &ExitReason) {
         let late = self.inbox.close();
         let is_first = self.node().is_first(self.id);
@@ -83,13 +85,13 @@ impl Process {
         let exit = self.exit_event(body.as_ref(), reason, report.as_ref());
         let unhandled = body.as_mut().and_then(Body::take_unhandled);
         let is_named = self.named.load(Ordering::Relaxed);
-        // Most processes end alone: nobody is to be told or answered, and nothing takes long.
+        // Most processes end unnoticed: there is nobody to notify or answer, and nothing takes long.
         let is_quiet = !is_named && !is_first && late.is_empty();
         if is_quiet
             && unhandled.as_ref().is_none_or(Backlog::is_empty)
             && body.as_mut().is_some_and(|body| body.is_alone() && !body.is_large())
         {
-            // A panic keeps none of this from being done.
+            // A panic in one of these steps must not prevent the others.
             survive(|| {
                 let mut body = body;
                 survive(|| body.iter_mut().for_each(Body::end_wait));
@@ -115,7 +117,7 @@ impl Process {
 }
 
 impl End {
-    /// Does a portion, and leaves the rest, if there is any, to a task or another thread.
+    /// Does one portion. A task or another thread does the rest, if there is one.
     fn go_on(mut self, is_named: bool) {
         let mut left = PORTION;
         if let Stage::Named(body) = &mut self.stage {
@@ -135,11 +137,11 @@ impl End {
         node.scheduler().schedule(Arc::new(Unfinished(Mutex::new(Some(self)))));
     }
 
-    /// Drops what the process was, but for what others are to be told, and tells them.
+    /// Drops everything but the links and monitors, and then notifies others.
     fn drop_body(self, mut body: Body, left: usize) {
         let relations = body.take_relations();
         survive(|| body.end_wait());
-        // Of the first process nobody waits for anything but the end.
+        // Only the end of the node depends on the end of the first process, so a worker may drop it.
         if body.is_large() && self.status.is_none() {
             let node = self.node.clone();
             return node.reclaim_then(body, move || self.tell(relations, PORTION));
@@ -159,11 +161,11 @@ impl End {
         }
     }
 
-    /// Tells and answers `left` others at most; returns whether those were all.
+    /// Notifies and answers at most `left` other processes. Returns whether nothing is left to do.
     fn tell_some(&mut self, left: usize) -> bool {
         let Stage::Telling(announcements) = &mut self.stage else { return false };
         for _ in 0..left {
-            // A process that has ended meanwhile needs no telling.
+            // A process that has ended meanwhile needs no notification.
             if let Some(announced) = announcements.next() {
                 let _ = announced.map(|(to, signal)| self.node.send(to, signal));
             } else if let Some(signal_node) = self.late.next() {
@@ -183,7 +185,7 @@ impl End {
 impl Task for Unfinished {
     fn run(&self) -> Step {
         let end = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // What is left of it then is another task.
+        // If something is left after this portion, it becomes another task.
         if let Some(end) = end {
             end.go_on(true);
         }
@@ -195,7 +197,7 @@ impl Task for Unfinished {
     }
 }
 
-/// Does something, and goes on whether or not it panics: the panic has been printed.
+/// Runs a step and continues whether or not it panics. The panic hook has printed the panic.
 fn survive(act: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(act));
 }

@@ -1,12 +1,14 @@
-//! The inbox of one process: its queue of signals, and how many messages wait in it and behind it.
+//! The inbox of one process: its signal queue, and the number and bytes of messages that wait in the queue and in the
+//! mailbox.
 //!
 //! # What is counted
 //!
 //! Everything that another process can send counts in bytes from the moment that it is pushed: a message until it is
-//! received, a signal until it is handled. A message is refused beyond the limit. A signal is not, since what it says may
-//! matter more than the limit; where it becomes a message (a death, an exit signal), its receiver applies the limit when
-//! it handles it ([`Inbox::keep`]). Only where signals come faster than they are handled, and twice the limit waits, the
-//! receiver ends for that, too. If the memory of all processes is limited, what waits counts there as well.
+//! received, a signal until it is handled. A message beyond the limit is refused. A signal is not refused, because it
+//! may matter more than the limit. If it becomes a message (a death, an exit signal), the receiver applies the limit
+//! when it handles the signal ([`Inbox::keep`]). Only if signals arrive faster than they are handled, and twice the
+//! limit waits, the receiver ends because of them. If the memory of all processes is limited, waiting messages and
+//! signals count there as well.
 
 use std::mem::offset_of;
 use std::sync::Arc;
@@ -21,57 +23,60 @@ use super::message::MESSAGE_OVERHEAD;
 use super::signal::{Signal, SignalNode};
 use lunatic_scheduler::{SignalQueue, Signals};
 
-/// Bytes of waiting messages from which on senders are asked to let the receiver run: about as many as a worker's cache
-/// has room for. A few senders would otherwise fill memory with what the receiver then finds cold.
+/// Bytes of waiting messages from which senders are asked to yield to the receiver: about the size of a worker's
+/// cache. Otherwise a few senders fill memory with messages that are no longer in the cache when the receiver reads
+/// them.
 const CROWDED: u64 = 64 << 10;
 
-/// Bytes that are sent between two looks of senders at what a congested mailbox has released.
+/// Bytes that senders send to a congested mailbox between two reads of the receiver's counter.
 const BETWEEN_LOOKS: u64 = 2 << 10;
 
-/// Bytes that a signal counts until it is handled, and the message that it may become until that is received.
+/// Bytes that a signal counts until it is handled. The message that it may become counts as many until it is
+/// received.
 pub(super) const SIGNAL: u64 = MESSAGE_OVERHEAD as u64;
 
-/// Bytes of signals that may wait in any case, however narrow the limit.
+/// Bytes of signals that may wait in any case, however low the limit.
 const MAX_SIGNALS: u64 = 1 << 20;
 
-/// Bytes that may wait without counting in the total: most processes never have more.
+/// Bytes that may wait without counting in the node's total. Most processes never have more.
 const FREE: u64 = 4 << 10;
 
-/// Bytes that are taken from the total, or given back, at a time.
+/// Bytes that are taken from the total, or returned to it, at a time.
 const CHUNK: u64 = 4 << 10;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// See the module.
+/// An inbox. See the module documentation.
 ///
-/// In this order, so that what senders write and what the owner writes are never in one line: where the two are on
-/// different workers, each message would move that line to and fro. For the same reason senders go by what they know to
+/// The order of the fields keeps what senders write and what the owner writes in different cache lines. On different
+/// workers, each message would otherwise move a line back and forth. For the same reason, senders use the value of
+/// `released` that they read last until it no longer suffices.
 /// have been released until that is too little.
 #[repr(C)]
 pub struct Inbox {
     queue: SignalQueue<Signal>,
     /// Bytes of all messages that were ever pushed.
     pushed: AtomicU64,
-    /// What `released` was when a sender looked last, and what `pushed` was then.
+    /// The value of `released` when a sender read it last, and that of `pushed` at that time.
     known: AtomicU64,
     looked_at: AtomicU64,
-    /// Messages that wait; counted only where their number is limited.
+    /// The number of waiting messages. It is counted only if there is a limit on it.
     messages: AtomicU64,
-    /// Bytes and messages that may wait.
+    /// Limits on the bytes and the number of waiting messages.
     max_bytes: u64,
     max_messages: u64,
-    /// Messages beyond a limit are dropped, instead of ending the owner, and how many were.
+    /// Whether messages beyond a limit are dropped instead of ending the owner, and how many were dropped.
     dropped: AtomicU64,
     drops: AtomicBool,
-    /// The owner has been told that there are too many.
+    /// Whether the owner has been told that a limit was exceeded.
     is_full: AtomicBool,
-    /// Whether what waits counts in a total: senders ask this instead of the owner's line.
+    /// Whether waiting messages count in the node's total. Senders read this instead of the owner's cache line.
     has_total: bool,
-    /// Bytes of the messages that have left the mailbox. Written by the owner alone: two counters cost it a load and a
-    /// store for each message, one would cost an exchange.
+    /// Bytes of the messages that have left the mailbox. Only the owner writes this: two counters cost the owner a
+    /// load and a store for each message, where one counter would cost an atomic exchange.
     released: AtomicU64,
-    /// What processes may have together, if that is limited, and how much of it this inbox has taken.
+    /// The node's limit on memory, if there is one, and how much of it this inbox has taken.
     total: Option<Arc<TotalMemory>>,
     reserved: AtomicU64,
 }
@@ -79,7 +84,7 @@ pub struct Inbox {
 const _: () = assert!(offset_of!(Inbox, released) - offset_of!(Inbox, pushed) >= LINE);
 
 impl Inbox {
-    /// The inbox of an idle process that has this configuration.
+    /// Creates the inbox of an idle process with this configuration.
     pub fn new(config: &ProcessConfig, total: Option<Arc<TotalMemory>>) -> Inbox {
         Inbox {
             queue: SignalQueue::new(),
@@ -99,13 +104,13 @@ impl Inbox {
         }
     }
 
-    /// Appends a signal. Returns whether the caller has to put the process into a queue; gives the signal back when
-    /// the process is over. Messages beyond a limit are dropped, and end their receiver unless it would rather not.
+    /// Appends a signal. Returns whether the caller has to schedule the process, or the signal if the process has
+    /// ended. A message beyond a limit is dropped, and the receiver ends unless it chose to drop such messages.
     pub fn push(&self, mut signal_node: SignalNode) -> Result<bool, SignalNode> {
         if let Err(limit) = self.count(&signal_node.content) {
-            // Told once, the owner ends when it handles it; whatever else is sent meanwhile it will never see.
+            // The owner is told once and ends when it handles the signal. It will never see what is sent meanwhile.
             let Some(limit) = limit else { return Ok(false) };
-            // Relaxed: an answer that orders nothing else.
+            // Relaxed: the flag orders nothing else.
             if self.is_full.swap(true, Ordering::Relaxed) {
                 return Ok(false);
             }
@@ -114,7 +119,8 @@ impl Inbox {
         self.queue.push(signal_node)
     }
 
-    /// Counts what is about to be pushed. The limit that it exceeds, if any; `None` if it is to be dropped for that.
+    /// Counts a signal that is about to be pushed. Returns the limit that it exceeds, or `None` if the signal is to
+    /// be dropped.
     fn count(&self, signal: &Signal) -> Result<(), Option<Limit>> {
         let message = match signal {
             Signal::Message(message) => message,
@@ -124,9 +130,9 @@ impl Inbox {
         self.admit(message.size() as u64).map_err(|limit| self.refuse(limit))
     }
 
-    /// What becomes of a message beyond a limit: it ends the owner, or is dropped.
+    /// Decides about a message beyond a limit: it ends the owner, or is dropped.
     fn refuse(&self, limit: Limit) -> Option<Limit> {
-        // Relaxed, both: numbers and answers that order nothing else.
+        // Relaxed, both: these order nothing else.
         if self.drops.load(Ordering::Relaxed) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -134,7 +140,7 @@ impl Inbox {
         Some(limit)
     }
 
-    /// Counts a message that the process gets of the node. For the owner alone.
+    /// Counts a message that the node itself sends. Only the owner may call this.
     pub(super) fn count_own(&self) {
         self.pushed.fetch_add(SIGNAL, Ordering::Relaxed);
         if self.counts_messages() {
@@ -142,16 +148,16 @@ impl Inbox {
         }
     }
 
-    /// A signal has been handled, and nothing of it is kept. For the owner alone.
+    /// Releases the count of a signal of which nothing is kept. Only the owner may call this.
     pub(super) fn handled(&self) {
         self.release_bytes(SIGNAL);
     }
 
-    /// A signal that has been handled becomes a message: whether the limits permit that. The owner ends by the limit, or,
-    /// if it is to be dropped (`None`), it no longer counts. What `must_be_told` is not dropped: then twice the limits
-    /// hold. For the owner alone.
+    /// Applies the limits to a signal that becomes a message. On error, the owner ends because of the limit, or drops
+    /// the message (`None`), which then no longer counts. A message that `must_be_told` is not dropped; twice the
+    /// limits apply to it. Only the owner may call this.
     pub(super) fn keep(&self, must_be_told: bool) -> Result<(), Option<Limit>> {
-        // It has been counted, so this is never negative. Relaxed, all of them: the queue orders the signals.
+        // The signal has been counted, so this is never negative. Relaxed, all of them: the queue orders the signals.
         let bytes = self.pushed.load(Ordering::Relaxed) - self.released();
         let messages = match self.counts_messages() {
             true => self.messages.fetch_add(1, Ordering::Relaxed) + 1,
@@ -175,28 +181,28 @@ impl Inbox {
         Err(refused)
     }
 
-    /// Says whether messages beyond a limit are dropped from now on, or end the owner. For the owner alone.
+    /// Sets whether messages beyond a limit are dropped or end the owner. Only the owner may call this.
     pub fn set_drops(&self, drops: bool) {
         self.drops.store(drops, Ordering::Relaxed);
     }
 
-    /// Bytes of messages that wait, and how many messages were dropped.
+    /// Returns the bytes of waiting messages, and the number of dropped messages.
     pub fn held(&self) -> (u64, u64) {
         let released = self.released();
         (self.pushed.load(Ordering::Relaxed) - released, self.dropped.load(Ordering::Relaxed))
     }
 
-    /// The queue, for everything else.
+    /// Returns the signal queue.
     pub(super) fn queue(&self) -> &SignalQueue<Signal> {
         &self.queue
     }
 
-    /// Refuses everything from now on, and gives back what has arrived.
+    /// Closes the queue. Returns the signals that had arrived.
     pub(super) fn close(&self) -> Signals<Signal> {
         self.queue.close()
     }
 
-    /// A message of this size left the mailbox. For the owner alone.
+    /// Releases the count of a message of this size that left the mailbox. Only the owner may call this.
     pub fn release(&self, size: u64) {
         self.release_bytes(size);
         if self.counts_messages() {
@@ -205,7 +211,7 @@ impl Inbox {
     }
 
     fn release_bytes(&self, size: u64) {
-        // Release, see `released`. Only the owner writes it, so its own reading is up to date.
+        // Release: see `released`. Only the owner writes the counter, so its own load is up to date.
         let released = self.released.load(Ordering::Relaxed) + size;
         self.released.store(released, Ordering::Release);
         if self.total.is_some() {
@@ -213,7 +219,7 @@ impl Inbox {
         }
     }
 
-    /// Takes from the total what is waiting beyond what was taken before. Whether there was as much.
+    /// Takes from the total what waits beyond what was taken before. Returns whether the limit allowed that.
     #[cold]
     fn take_from_total(&self, waiting: u64) -> bool {
         let reserved = self.reserved.load(Ordering::Relaxed);
@@ -227,22 +233,22 @@ impl Inbox {
         is_there
     }
 
-    /// Gives back to the total what is no longer waiting, but for a chunk that is soon taken again.
+    /// Returns to the total what no longer waits, but for a chunk that would soon be taken again.
     #[cold]
     fn give_to_total(&self, released: u64) {
         let Some(total) = &self.total else { return };
         let reserved = self.reserved.load(Ordering::Relaxed);
         let waiting = self.pushed.load(Ordering::Relaxed).saturating_sub(released);
         let spare = reserved.saturating_sub(waiting) / CHUNK * CHUNK;
-        // The owner alone takes away from it.
+        // Only the owner subtracts from it.
         if spare > CHUNK {
             self.reserved.fetch_sub(spare, Ordering::Relaxed);
             total.give_back(spare);
         }
     }
 
-    /// Whether so many messages wait that it is better to let their owner run than to send it more. Known late: by as
-    /// much as is sent between two looks.
+    /// Returns whether so many messages wait that senders should yield to the owner. The answer may be late by what
+    /// is sent between two reads of the owner's counter.
     pub fn is_congested(&self) -> bool {
         let pushed = self.pushed.load(Ordering::Relaxed);
         if pushed.saturating_sub(self.known.load(Ordering::Relaxed)) <= CROWDED {
@@ -257,10 +263,10 @@ impl Inbox {
         pushed.saturating_sub(released) > CROWDED
     }
 
-    /// Counts a message, unless that exceeds a limit. What is refused counts for the moment that this takes, so close
-    /// to a limit one of several senders may be refused in vain.
+    /// Counts a message, unless that exceeds a limit. A message that is refused counts for a moment, so close to a
+    /// limit one of several senders may be refused although there is space.
     fn admit(&self, size: u64) -> Result<(), Limit> {
-        // Relaxed, all of them: counters; the queue orders the messages themselves.
+        // Relaxed, all of them: these are counters; the queue orders the messages themselves.
         let known = self.known.load(Ordering::Relaxed);
         let pushed = self.pushed.fetch_add(size, Ordering::Relaxed) + size;
         let waiting_at = |released| pushed.saturating_sub(released);
@@ -282,7 +288,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Counts a signal. It is refused only where signals come much faster than they are handled.
+    /// Counts a signal. A signal is refused only if signals arrive much faster than they are handled.
     fn admit_signal(&self) -> Result<(), Limit> {
         let known = self.known.load(Ordering::Relaxed);
         let pushed = self.pushed.fetch_add(SIGNAL, Ordering::Relaxed) + SIGNAL;
@@ -307,9 +313,9 @@ impl Inbox {
         self.max_messages != u64::MAX
     }
 
-    /// To be asked before `pushed` is looked at: what was released was pushed earlier, and acquiring this makes sure
-    /// that it is seen in the other counter, so the difference is never negative. What is released meanwhile still
-    /// counts as waiting.
+    /// Returns the released bytes. This must be read before `pushed`: released bytes were pushed earlier, and the
+    /// acquire makes sure that the other counter contains them, so the difference is never negative. Bytes that are
+    /// released meanwhile still count as waiting.
     fn released(&self) -> u64 {
         self.released.load(Ordering::Acquire)
     }
@@ -467,7 +473,7 @@ mod tests {
         assert_eq!(total.used(), 0);
     }
 
-    /// What is taken and released while a sender counts must not look like more than there is.
+    /// Bytes that are taken and released while a sender counts must not look like more than there are.
     #[test]
     fn senders_who_race_with_the_owner_never_count_too_much() {
         const EACH: usize = if cfg!(miri) { 100 } else { 20_000 };

@@ -1,26 +1,27 @@
-//! Who is to be told when a process ends, and whose end it is told of.
+//! Links and monitors: which processes are notified when a process ends, and of which ends it is notified.
 //!
-//! Both sides of a link and of a monitor have an entry. Whether a death still means anything is decided by the
-//! receiver's own entry, so undoing a link or a monitor takes effect at once, whatever is under way.
+//! Both sides of a link and of a monitor have an entry. The receiver's own entry decides whether a death still
+//! matters, so removing a link or a monitor takes effect at once, whatever signals are in flight.
 //!
-//! # Links that are undone and made at the same moment
+//! # Links that are removed and created at the same moment
 //!
-//! A monitor belongs to the one who made it. A link belongs to two, and both may make and undo it without waiting for
-//! each other: "undone" from one side may meet "made" from the other on the way, and if each side simply did what it
-//! is told, one would have the link and the other not. So whoever undoes a link keeps an entry with the number of its
-//! undoing until the other side has acknowledged that number. Signals between two processes keep their order; hence,
-//! while the entry is there, a "made" from the other side was sent before it heard of the undoing, which is about to
-//! undo that one as well: it means nothing. After the acknowledgement, it was sent later and counts.
+//! A monitor belongs to the process that created it. A link belongs to two processes, and both may create and remove
+//! it without waiting for each other. An "unlink" from one side may cross a "link" from the other. If each side
+//! simply obeyed, one would have the link and the other would not. So the process that removes a link keeps an entry
+//! with the number of the removal until the other side has acknowledged that number. Signals between two processes
+//! keep their order. Hence, while the entry exists, a "link" from the other side was sent before that side received
+//! the removal, which is about to remove that link as well: the "link" is ignored. A "link" that arrives after the
+//! acknowledgement was sent later and counts.
 //!
-//! Making the link again replaces the entry, so an acknowledgement counts only for the undoing that waits for it. (Erlang
-//! solves it in the same way.) The test below tries every interleaving of what two processes may do.
+//! Creating the link again replaces the entry, so an acknowledgement counts only for the removal that waits for it.
+//! (Erlang solves it in the same way.) The test below tries every interleaving of what two processes may do.
 //!
-//! Ordered collections, so that the order in which deaths are announced is the same in every run.
+//! The collections are ordered, so that deaths are announced in the same order in every run.
 //!
 //! # What they cost
 //!
-//! A process pays for the links that it has and the monitors that it made, on both sides and with the message that
-//! becomes of them ([`Relations::bytes`]). So nobody can fill the memory of another process with monitors of it.
+//! A process pays for its links and for the monitors that it created, on both sides and with the message that each of
+//! them may become ([`Relations::bytes`]). So no process can fill the memory of another process with monitors of it.
 
 use std::collections::btree_map::{self, BTreeMap, Entry};
 use std::collections::btree_set::{self, BTreeSet};
@@ -32,32 +33,32 @@ use super::exit::Termination;
 use super::id::ProcessId;
 use super::signal::Signal;
 
-/// Bytes that a link or monitor is charged with: an entry on either side, and a message about the death.
+/// Bytes that a link or monitor is charged with: an entry on either side, and a death message.
 pub(super) const RELATION_BYTES: u64 = 256;
 
-/// Links and monitors that are not charged for: most processes have no more.
+/// Links and monitors that are not charged. Most processes have no more.
 const FREE_RELATIONS: u64 = 16;
 
-/// Links and monitors that are charged for at a time.
+/// Links and monitors that are charged at a time.
 const RELATIONS_AT_A_TIME: u64 = 64;
 
-/// See the module.
+/// The links and monitors of a process. See the module documentation.
 #[derive(Default)]
 pub struct Relations {
-    /// Most processes have none.
+    /// Links. Most processes have none.
     entries: Option<Box<Entries>>,
 }
 
 #[derive(Default)]
 struct Entries {
     links: BTreeMap<ProcessId, Link>,
-    /// How many of them are undone.
+    /// The number of removed links that wait for an acknowledgement.
     undone: u64,
-    /// The processes that monitor this one, and the references by which they know their monitors.
+    /// The processes that monitor this one, with the references of their monitors.
     watchers: Monitors,
-    /// The processes that this one monitors, and by which references.
+    /// The processes that this one monitors, with the references of the monitors.
     watched: Monitors,
-    /// What has been charged for all of them.
+    /// The charge for all of them.
     kept: Option<Charge>,
 }
 
@@ -68,9 +69,9 @@ struct Monitors {
     count: u64,
 }
 
-/// Monitors between the same two processes.
+/// The monitors between two processes in one direction.
 pub enum References {
-    /// One; most are alone.
+    /// One, which is the common case.
     One(u64),
     /// Several.
     Many(BTreeSet<u64>),
@@ -79,14 +80,14 @@ pub enum References {
 /// This side's entry of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
-    /// There is one, and this side knows it by the tag.
+    /// The link exists, with this tag.
     Made { tag: i64 },
-    /// This side has undone it; the other has not acknowledged that yet.
+    /// This side has removed the link, and the other side has not acknowledged that yet.
     Undone { number: u64 },
 }
 
 impl Relations {
-    /// Whether there have never been any.
+    /// Returns whether there never were any links or monitors.
     pub(super) fn is_none(&self) -> bool {
         self.entries.is_none()
     }
@@ -95,19 +96,19 @@ impl Relations {
         self.entries.get_or_insert_default()
     }
 
-    /// This side makes a link; state it again only changes the tag.
+    /// Creates a link from this side. Creating it again changes the tag only.
     pub fn link(&mut self, peer: ProcessId, tag: i64) {
         self.set(peer, Some(Link::Made { tag }));
     }
 
-    /// The other side has made a link.
+    /// Handles a link that the other side has created.
     pub fn linked_by(&mut self, peer: ProcessId, tag: i64) {
         if !matches!(self.get(peer), Some(Link::Undone { .. })) {
             self.link(peer, tag);
         }
     }
 
-    /// This side undoes a link. Whether there was one, so that the other side has to be told this number.
+    /// Removes a link from this side. Returns whether there was one; then the other side has to be sent this number.
     pub fn unlink(&mut self, peer: ProcessId, number: u64) -> bool {
         let is_made = matches!(self.get(peer), Some(Link::Made { .. }));
         if is_made {
@@ -116,21 +117,21 @@ impl Relations {
         is_made
     }
 
-    /// The other side has undone the link; it is owed an acknowledgement.
+    /// Handles a removal by the other side, which has to be acknowledged.
     pub fn unlinked_by(&mut self, peer: ProcessId) {
         if let Some(Link::Made { .. }) = self.get(peer) {
             self.set(peer, None);
         }
     }
 
-    /// The other side knows of an undoing, or is gone.
+    /// Handles the acknowledgement of a removal, or the end of the other side.
     pub fn unlink_acknowledged(&mut self, peer: ProcessId, number: u64) {
         if self.get(peer) == Some(Link::Undone { number }) {
             self.set(peer, None);
         }
     }
 
-    /// The other side is gone: the link's tag, if there still was one.
+    /// Handles the end of the other side. Returns the tag of the link, if there still was one.
     pub fn link_died(&mut self, peer: ProcessId) -> Option<i64> {
         match self.set(peer, None)? {
             Link::Made { tag } => Some(tag),
@@ -142,7 +143,7 @@ impl Relations {
         self.entries.as_ref()?.links.get(&peer).copied()
     }
 
-    /// Replaces an entry; what it was.
+    /// Replaces an entry. Returns the previous one.
     fn set(&mut self, peer: ProcessId, link: Option<Link>) -> Option<Link> {
         let is_undone = |link: &Option<Link>| u64::from(matches!(link, Some(Link::Undone { .. })));
         let entries = self.entries();
@@ -155,13 +156,13 @@ impl Relations {
         before
     }
 
-    /// Someone monitors this process.
+    /// Adds a process that monitors this one.
     pub fn add_watcher(&mut self, watcher: ProcessId, reference: u64) {
         self.entries().watchers.add(watcher, reference);
     }
 
-    /// A watcher stops monitoring, by this reference or (`None`) by all. Returns what was kept of all, to be dropped where
-    /// that disturbs nobody.
+    /// Removes the monitor of another process with this reference, or all of its monitors for `None`. Returns the
+    /// entries of all, so that the caller can drop them on a thread that may be busy.
     pub fn remove_watcher(&mut self, watcher: ProcessId, reference: Option<u64>) -> Option<References> {
         let watchers = &mut self.entries().watchers;
         match reference {
@@ -173,36 +174,36 @@ impl Relations {
         }
     }
 
-    /// This process monitors someone.
+    /// Adds a monitor that this process has created.
     pub fn watch(&mut self, process: ProcessId, reference: u64) {
         self.entries().watched.add(process, reference);
     }
 
-    /// This process stops one monitor. Whether there was one.
+    /// Removes one monitor of this process. Returns whether there was one.
     pub fn stop_watching(&mut self, process: ProcessId, reference: u64) -> bool {
         self.entries().watched.remove(process, reference)
     }
 
-    /// This process stops monitoring someone, however often it had begun to: the monitors, if there were any.
+    /// Removes all monitors that this process has of another one. Returns them, if there were any.
     pub fn stop_watching_at_all(&mut self, process: ProcessId) -> Option<References> {
         self.entries().watched.remove_all(process)
     }
 
-    /// A monitored process ended. Whether that is ready: each monitor is told once.
+    /// Handles the end of a monitored process. Returns whether the monitor existed: each is notified once.
     pub fn watched_died(&mut self, process: ProcessId, reference: u64) -> bool {
         self.entries().watched.remove(process, reference)
     }
 
-    /// The number of links, of monitors that this process has, and of those that others have of it.
+    /// Returns the number of links, of monitors that this process has, and of monitors that others have of it.
     pub fn counts(&self) -> (u64, u64, u64) {
         let Some(entries) = &self.entries else { return (0, 0, 0) };
         (entries.links.len() as u64 - entries.undone, entries.watched.count, entries.watchers.count)
     }
 
-    /// Charges for one more link or monitor than there are. For most processes that is nothing.
+    /// Charges for one more link or monitor than there are. Most processes have so few that nothing is charged.
     ///
     /// # Errors
-    /// When that exceeds a limit of the account.
+    /// Returns an error if that exceeds a limit of the account.
     pub fn charge_for_one_more(&mut self, account: impl FnOnce() -> Arc<Account>) -> Result<(), Full> {
         let Some(entries) = &mut self.entries else { return Ok(()) };
         let count = entries.links.len() as u64 + entries.watched.count + 1;
@@ -220,7 +221,8 @@ impl Relations {
         }
     }
 
-    /// What is to be sent when this process, `me`, has ended: links first, then its watchers, then those it watched.
+    /// Returns the signals that are sent when this process, `me`, has ended: to linked processes first, then to
+    /// processes that monitor it, then to those that it monitored.
     pub fn announcements(self, me: ProcessId, termination: Termination) -> Announcements {
         let Entries { links, watchers, watched, kept, .. } = *self.entries.unwrap_or_default();
         Announcements {
@@ -267,7 +269,7 @@ impl Monitors {
 }
 
 impl References {
-    /// How many there are.
+    /// Returns their number.
     pub fn len(&self) -> usize {
         match self {
             References::One(_) => 1,
@@ -275,7 +277,7 @@ impl References {
         }
     }
 
-    /// Whether it was not there yet.
+    /// Adds a reference. Returns whether it is new.
     fn add(&mut self, reference: u64) -> bool {
         match self {
             References::One(one) if *one == reference => false,
@@ -288,18 +290,18 @@ impl References {
     }
 }
 
-/// See [`Relations::announcements`]. Ends as a whole process's do, so it may be long: to be sent a portion at a time.
+/// See [`Relations::announcements`]. There can be any number of announcements, so they are sent in portions.
 pub struct Announcements {
     me: ProcessId,
     termination: Termination,
     links: btree_map::IntoIter<ProcessId, Link>,
     watchers: Announced,
     watched: Announced,
-    /// Until they are sent.
+    /// The charge, until they are sent.
     _kept: Option<Charge>,
 }
 
-/// Monitors one by one.
+/// Iterates over monitors one by one.
 struct Announced {
     by_process: btree_map::IntoIter<ProcessId, References>,
     current: Option<(ProcessId, btree_set::IntoIter<u64>)>,
@@ -330,7 +332,7 @@ impl Iterator for Announced {
 }
 
 impl Iterator for Announcements {
-    /// To whom, and what; nothing for a link that had been undone.
+    /// The receiver and the signal; `None` for a link that had been removed.
     type Item = Option<(ProcessId, Signal)>;
 
     fn next(&mut self) -> Option<Option<(ProcessId, Signal)>> {
@@ -396,7 +398,7 @@ mod tests {
         assert_eq!(sent(watcher).collect::<Vec<_>>(), [(id(A + 1), 4)]);
     }
 
-    /// What a process says at its end: to whom, and the monitor's reference.
+    /// Returns what a process announces at its end: the receivers, and the references of monitors.
     fn sent(relations: Relations) -> impl Iterator<Item = (ProcessId, u64)> {
         relations.announcements(id(A), Termination::Own(Cause::Killed)).flatten().map(|(to, signal)| {
             match signal {
@@ -426,7 +428,7 @@ mod tests {
         assert_eq!(account.bytes(), 0);
     }
 
-    /// What one of two processes sends the other about their link.
+    /// A signal about their link, from one of two processes to the other.
     #[derive(Clone, Copy, PartialEq, Eq, Hash)]
     enum Sent {
         Made,
@@ -434,13 +436,13 @@ mod tests {
         Acknowledged(u64),
     }
 
-    /// Two processes, 0 and 1, what is on its way to each, and how many more times each may make or undo the link.
+    /// Two processes, 0 and 1: the signals in flight to each, and how often each may still create or remove the link.
     #[derive(Clone, PartialEq, Eq, Hash)]
     struct World {
         entries: [Option<(bool, u64)>; 2],
         inbound: [VecDeque<Sent>; 2],
         left: [u8; 2],
-        /// Undoings so far.
+        /// Removals so far.
         numbers: u64,
     }
 
@@ -449,7 +451,7 @@ mod tests {
             World { entries: [None; 2], inbound: Default::default(), left: [4; 2], numbers: 0 }
         }
 
-        /// Does something with a side's relations, which are kept in a form that can be compared.
+        /// Changes one side's relations, which are kept in a form that can be compared.
         fn with<R>(&mut self, side: usize, act: impl FnOnce(&mut Relations) -> R) -> R {
             let peer = id(1 - side as u64);
             let mut relations = Relations::default();
@@ -512,7 +514,8 @@ mod tests {
         }
     }
 
-    /// Every order in which two processes can make and undo their link four times each, and hear of it.
+    /// Tries every order in which two processes can create and remove their link four times each, and receive the
+    /// signals.
     #[test]
     #[cfg_attr(miri, ignore = "its very many worlds take very long")]
     fn a_link_is_whole_or_none_whoever_makes_and_undoes_it_when() {

@@ -1,58 +1,60 @@
 //! Messages that have arrived and wait to be received, in order of arrival.
 //!
-//! A selective receive takes the first message that matches and leaves the others where they are. What that costs must
-//! not depend on how many messages wait, because anybody can send any number of them:
+//! A selective receive takes the first message that matches and leaves the others in place. Its cost must not depend
+//! on the number of waiting messages, because other processes can send any number of them:
 //!
-//! - Messages are a doubly linked list in a vector, so one in the middle is taken out as cheaply as the first.
-//! - A search that has to pass over more than [`WINDOW`] messages enters those that it passed into an index by tag. Later
-//!   searches ask the index, so a message is passed over about once in its life. Short mailboxes have no index.
-//! - A search takes a number of steps at most and can be continued ([`Search::Unfinished`]), so a process that searches a
-//!   long mailbox gives way to others meanwhile, and pays for the steps.
-//! - While one pattern waits, what it has looked at is not looked at again: a message that arrives is compared alone.
+//! - Messages form a doubly linked list in a vector. Removing one from the middle is as cheap as removing the first.
+//! - A search that passes over more than [`WINDOW`] messages adds the messages that it passed to an index by tag.
+//! Later searches use the index, so a search passes over a message about once in the message's life. Short mailboxes
+//! have no index.
+//! - A search takes a limited number of steps and can be continued ([`Search::Unfinished`]). So a process that
+//! searches a long mailbox lets others run in between, and pays for the steps.
+//! - While a process waits with one pattern, messages that were compared are not compared again: a message that
+//! arrives is compared alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::ProcessId;
 use super::message::{Envelope, Message};
 
-/// Tags that one receive may name. The guest's array is copied, so it has to end somewhere.
+/// Tags that one receive may name. The limit exists because the guest's array is copied.
 pub const MAX_TAGS: usize = 65_536;
 
-/// Messages behind the place that a search has reached that are not in the index: looking at so few again is cheaper
-/// than keeping an index of them.
+/// Messages behind the position of a search that stay out of the index. Comparing this few again is cheaper than
+/// maintaining index entries for them.
 const WINDOW: u32 = 64;
 
-/// Entries that an empty mailbox keeps room for.
+/// Entries for which an empty mailbox keeps its memory.
 const KEPT_CAPACITY: usize = 64;
 
-/// No entry.
+/// The index that stands for "no entry".
 const NIL: u32 = u32::MAX;
 
-/// See the module. Its bytes are counted where messages enter, in the inbox.
+/// A mailbox. See the module documentation. The inbox counts the bytes of messages when they are sent.
 #[derive(Default)]
 pub struct Mailbox {
-    /// Most messages are received as they arrive, so most processes have no list.
+    /// The list. Most messages are received as they arrive, so most processes have no list.
     list: Option<Box<List>>,
 }
 
 struct List {
     entries: Vec<EntryPoint>,
-    /// The first of the entries that are not in use, linked by `next`.
+    /// The first free entry. Free entries are linked by `next`.
     free: u32,
     first: u32,
     last: u32,
     len: usize,
-    /// Numbers grow with every message, so they tell which one is older.
+    /// The number of the next message. Numbers grow, so they tell which of two messages is older.
     next_number: u64,
-    /// The oldest entry that is not in the index; all that are older are in it.
+    /// The oldest entry that is not in the index. All older entries are in it.
     unindexed: u32,
     index: BTreeSet<(i64, u64, u32)>,
-    /// Entries that tell of the death of a monitored process.
+    /// Entries that are death messages of monitored processes.
     deaths: BTreeMap<(ProcessId, u64), u32>,
 }
 
 struct EntryPoint {
-    /// `None` if the entry is not in use.
+    /// `None` if the entry is free.
     envelope: Option<Envelope>,
     number: u64,
     previous: u32,
@@ -66,41 +68,41 @@ pub struct Pattern {
     place: Place,
 }
 
-/// Which tags match.
+/// The tags that match.
 #[derive(Debug)]
 pub enum Tags {
-    /// All of them.
+    /// Any tag.
     Any,
-    /// One; the common case, without an allocation.
+    /// One tag: the common case, which needs no allocation.
     One(i64),
-    /// Any of several, in order.
+    /// Any of several tags, in ascending order.
     Several(Box<[i64]>),
 }
 
 /// How far a search has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Nothing was looked at.
+    /// Nothing was compared yet.
     Start,
     /// The first `tags` tags were looked up in the index; `oldest` is the oldest entry that was found.
     Index { tags: usize, oldest: Option<(u64, u32)> },
-    /// All entries before this one were looked at; the last `unindexed` of them are not in the index.
+    /// All entries before this one were compared. The last `unindexed` of them are not in the index.
     At { entry: u32, unindexed: u32 },
-    /// Everything that has arrived was looked at.
+    /// Everything that has arrived was compared.
     End,
 }
 
-/// What a search has found.
+/// The result of a search.
 pub enum Search {
     Found(Envelope),
     /// No message matches.
     Nothing,
-    /// Its steps are used up; it goes on where it stopped.
+    /// The steps are used up. The next call continues.
     Unfinished,
 }
 
 impl Tags {
-    /// These; in any order, and however often.
+    /// Matches these tags, in any order and with repetitions.
     pub fn of(mut tags: Vec<i64>) -> Tags {
         tags.sort_unstable();
         tags.dedup();
@@ -113,12 +115,12 @@ impl Tags {
 }
 
 impl Pattern {
-    /// Matches messages that are there or arrive.
+    /// Creates a pattern that matches messages in the mailbox and messages that arrive later.
     pub fn new(tags: Tags) -> Pattern {
         Pattern { tags, place: Place::Start }
     }
 
-    /// The tags that match; none if all do.
+    /// Returns the tags that match; an empty slice if all do.
     pub(super) fn tags(&self) -> &[i64] {
         match &self.tags {
             Tags::Any => &[],
@@ -127,7 +129,7 @@ impl Pattern {
         }
     }
 
-    /// Whether its search has begun and not come to an end.
+    /// Returns whether the search has begun and is not finished.
     pub(super) fn is_unfinished(&self) -> bool {
         matches!(self.place, Place::Index { .. } | Place::At { .. })
     }
@@ -146,7 +148,8 @@ impl Mailbox {
         self.list.get_or_insert_with(|| Box::new(List::new())).push(envelope);
     }
 
-    /// Gives back a message for which a search waits that has looked at all others, or keeps it.
+    /// Returns a message that arrives if the pattern matches it, or keeps the message. The search with this pattern
+    /// must have compared all other messages.
     pub fn offer(&mut self, pattern: &mut Pattern, envelope: Envelope) -> Option<Envelope> {
         if self.is_empty() || pattern.place == Place::End {
             if pattern.matches(envelope.message()) {
@@ -158,7 +161,7 @@ impl Mailbox {
         None
     }
 
-    /// How many messages there are.
+    /// Returns the number of messages.
     pub fn len(&self) -> usize {
         self.list.as_ref().map_or(0, |list| list.len)
     }
@@ -167,8 +170,8 @@ impl Mailbox {
         self.len() == 0
     }
 
-    /// Takes the first message that matches, in `steps` steps at most, and leaves in `steps` what is left of them. Between
-    /// two calls for one pattern messages may arrive, and none be taken.
+    /// Takes the first message that matches, in at most `steps` steps, and reduces `steps` by those that it took.
+    /// Between two calls with one pattern, messages may arrive and none may be taken.
     pub fn take(&mut self, pattern: &mut Pattern, steps: &mut u64) -> Search {
         match &mut self.list {
             Some(list) => list.take(pattern, steps),
@@ -179,14 +182,14 @@ impl Mailbox {
         }
     }
 
-    /// Takes out what says that a process died, if a monitor's reference says so.
+    /// Takes the death message with this monitor's reference, if it is in the mailbox.
     pub fn forget_death(&mut self, process: ProcessId, reference: u64) -> Option<Envelope> {
         let list = self.list.as_mut()?;
         let entry = *list.deaths.get(&(process, reference))?;
         Some(list.remove(entry))
     }
 
-    /// Makes a pattern match only what arrives from now on.
+    /// Makes a pattern match only messages that arrive from now on.
     pub fn skip(&self, pattern: &mut Pattern) {
         pattern.place = Place::End;
     }
@@ -241,7 +244,7 @@ impl List {
         }
     }
 
-    /// Takes an entry that is in use out.
+    /// Removes an entry that is in use.
     fn remove(&mut self, slot: u32) -> Envelope {
         let entry = &mut self.entries[slot as usize];
         let envelope = entry.envelope.take().expect("an entry of the list has a message");
@@ -271,7 +274,7 @@ impl List {
         envelope
     }
 
-    /// The list is empty: what a burst of messages took is given back.
+    /// The list is empty: frees the memory that a burst of messages took.
     fn forget_entries(&mut self) {
         self.free = NIL;
         if self.entries.capacity() > KEPT_CAPACITY {
@@ -302,10 +305,10 @@ impl List {
         self.scan(pattern, steps)
     }
 
-    /// Where a search begins that does not take the first message.
+    /// Returns where a search begins whose first comparison failed.
     fn begin(&self, pattern: &Pattern) -> Place {
         let tags = pattern.tags().len();
-        // With more tags than there are messages in the index, comparing the messages is less work.
+        // With more tags than indexed messages, comparing the messages is less work.
         if tags > 0 && tags <= self.index.len() {
             return Place::Index { tags: 0, oldest: None };
         }
@@ -316,7 +319,7 @@ impl List {
         if entry == NIL { Place::End } else { Place::At { entry, unindexed: 0 } }
     }
 
-    /// Asks the index for each of the pattern's tags, and takes the oldest entry of them.
+    /// Looks up each of the pattern's tags in the index, and takes the oldest entry that was found.
     fn look_up(&mut self, pattern: &mut Pattern, steps: &mut u64) -> Search {
         let Place::Index { tags: mut asked, mut oldest } = pattern.place else { return Search::Nothing };
         while let Some(&tag) = pattern.tags().get(asked) {
@@ -348,7 +351,7 @@ impl List {
             if pattern.matches(self.message(entry)) {
                 return Search::Found(self.remove(entry));
             }
-            // Those before `unindexed` are in the index already.
+            // Entries before `unindexed` are in the index already.
             if self.entries[entry as usize].number >= self.oldest_unindexed() {
                 unindexed += 1;
                 if unindexed > WINDOW {
@@ -366,7 +369,7 @@ impl List {
         self.entries.get(self.unindexed as usize).map_or(u64::MAX, |entry| entry.number)
     }
 
-    /// Enters the oldest entry that is not in the index.
+    /// Adds the oldest entry that is not in the index.
     fn index_one(&mut self) {
         let slot = self.unindexed;
         let EntryPoint { number, next, .. } = self.entries[slot as usize];
@@ -397,7 +400,7 @@ mod tests {
         found(mailbox, &mut Pattern::new(Tags::of(tags.to_vec())))
     }
 
-    /// What a search finds that goes on until it ends.
+    /// Searches until the search ends, and returns the result.
     fn found(mailbox: &mut Mailbox, pattern: &mut Pattern) -> Option<i64> {
         loop {
             match mailbox.take(pattern, &mut 3) {
@@ -408,7 +411,7 @@ mod tests {
         }
     }
 
-    /// The tag of what a search finds, and the steps that it took.
+    /// Returns the tag of the message that a search finds, and the steps that it took.
     fn counted(mailbox: &mut Mailbox, tags: &[i64]) -> (Option<i64>, u64) {
         let mut steps = u64::MAX;
         let found = match mailbox.take(&mut Pattern::new(Tags::of(tags.to_vec())), &mut steps) {
@@ -522,7 +525,7 @@ mod tests {
         assert_eq!(take(&mut mailbox, &[3]), Some(3));
     }
 
-    /// What a mailbox is, in the plainest way: a list that is looked through from the start.
+    /// The simplest mailbox: a list that is searched from the start.
     #[derive(Default)]
     struct Plain(Vec<(i64, u64)>);
 
@@ -539,7 +542,7 @@ mod tests {
         Die(u64),
         Take(Vec<i64>),
         Flush(u64),
-        /// A search that is interrupted while messages arrive, and waits for one if there is none.
+        /// A search that is interrupted while messages arrive, and waits for a message if there is none.
         Wait(Vec<i64>, Vec<i64>),
     }
 

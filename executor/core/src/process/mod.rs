@@ -1,19 +1,21 @@
-//! Processes: identity, state, signals, mailbox, links, and their life from the first turn to the last.
+//! Processes: identity, state, signals, mailbox, links, and their life from the first turn to the end.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `id`, `table` | who a process is, who is alive |
-//! | `template` | what it shares with others of its kind |
-//! | `signal` | what reaches a process; the scheduler's `SignalQueue` orders it and says whether the process is runnable |
-//! | `inbox` | the queue, and how much may wait in it |
-//! | `message`, `mailbox` | what waits to be received |
-//! | `free_list` | envelopes that are written again |
-//! | `link`, `alias` | links and monitors; names that end before their process |
+//! | `id`, `table` | identifiers, and the table of live processes |
+//! | `template` | the code, configuration and node that a process shares with others like it |
+//! | `signal` | what reaches a process. The scheduler's `SignalQueue` orders signals and knows whether the process is
+//! runnable |
+//! | `inbox` | the signal queue with its limits |
+//! | `message`, `mailbox` | messages, and those that wait to be received |
+//! | `free_list` | envelopes that are reused |
+//! | `link`, `alias` | links and monitors; addresses that expire before their process |
+//! | `port`, `exit_event` | messages to the embedder, and process exits as the embedder sees them |
 //! | `wait` | what a suspended process waits for |
-//! | `data` | all that host functions see, and what signals do |
+//! | `data` | everything that host functions see, and the effects of signals |
 //! | `body`, `turn` | the store, and one turn on a worker |
-//! | `info` | what can be said of a process from outside |
-//! | `exit`, `end` | why a process ends, and in which order it is taken apart |
+//! | `info` | what can be reported about a process |
+//! | `exit`, `end` | why a process ends, and the order in which its parts are released |
 
 mod alias;
 mod body;
@@ -36,7 +38,6 @@ mod template;
 mod turn;
 mod wait;
 
-/// What [`queue`] is made of, which a model checker replaces by its own.
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -71,67 +72,70 @@ use body::Body;
 use inbox::Inbox;
 use port::{Doorbell, Port};
 
-/// How often a worker yields to whoever looks, who is quick unless the machine is very busy.
+/// How often a worker yields to a thread that takes a snapshot of its process. A snapshot is quick unless the machine
+/// is very busy.
 const MAX_YIELDS: u32 = 1000;
 
-/// A process as others know it: they push signals and wake it. Its worker takes the body.
+/// A process as others see it: they push signals and wake it. Its worker takes the body.
 ///
-/// In this order: first what whoever sends to it looks at, then what its worker does.
+/// The order of the fields matters: what senders touch comes first, then what the worker touches.
 #[repr(C)]
 pub struct Process {
     id: ProcessId,
     template: Arc<ProcessTemplate>,
-    /// A [`Priority`].
+    /// A [`Priority`] as a number.
     priority: AtomicU8,
-    /// Whether it may have names in the registry, so that most exits need not look.
+    /// Whether it may have names in the registry. Most processes have none, and their exits skip the registry.
     named: AtomicBool,
-    /// Whether somebody outside of the node waits for its end.
+    /// Whether the embedder waits for its exit.
     watched: AtomicBool,
-    /// Somebody would like to look at it.
+    /// Whether another thread wants to take a snapshot of it.
     wanted: AtomicBool,
     inbox: Inbox,
-    /// Held by the worker that runs it; the queue's states keep other workers away. Who [looks](Process::look) holds it
-    /// for a moment, so a worker hardly ever waits, and never for another one.
-    /// `None` before the process is given its body and after its end.
+    /// The part that runs; `None` before the process is prepared and after its end. The worker that runs the process
+    /// holds the lock; the states of the queue keep other workers away. A thread that takes a
+    /// [snapshot](Process::snapshot) holds the lock for a moment, so a worker hardly ever waits for it, and never for
+    /// another worker.
     body: Mutex<Option<Body>>,
-    /// What it will need when it is resumed; who makes it runnable has that fetched.
+    /// What the process will touch when it is resumed. The thread that makes it runnable prefetches this.
     working_set: WorkingSet,
 }
 
-/// A process that is prepared and that no run queue has yet. Signals reach it, and wait for its first turn. It is
-/// started when this is dropped, so that a spawner that fails meanwhile cannot leave it behind.
+/// A process that is prepared but in no run queue yet. Signals reach it and wait for its first turn. Dropping this
+/// starts the process, so a spawner that fails in between cannot leave it behind.
 #[must_use = "the process starts when this is dropped"]
 pub struct Unstarted(Option<Arc<Process>>);
 
 impl Unstarted {
-    /// Of a process that has been prepared and that nothing has scheduled.
+    /// Wraps a process that has been prepared and that nothing has scheduled yet.
     pub fn new(process: Arc<Process>) -> Unstarted {
         Unstarted(Some(process))
     }
 
-    /// Schedules it.
+    /// Schedules the process.
     pub fn start(self) {
         drop(self);
     }
 
-    /// Runs it on this thread instead of scheduling it, until it ends or waits for something; then it is as if it had been
-    /// scheduled from the beginning. It is not interrupted for others: the thread is not one that they share.
+    /// Runs the process on this thread instead of scheduling it, until it ends or waits for something. From then on
+    /// it behaves as if it had been scheduled from the beginning. It runs slice after slice: this thread has no other
+    /// process to run.
     pub fn run_here(mut self) -> Arc<Process> {
         let process = self.0.take().expect("only starting it takes the process out");
-        // As a worker that has just taken it out of a queue: nothing else runs it, and a wake while it runs is seen
-        // when it rests.
+        // This thread stands for a worker that has just taken the process out of a run queue. Nothing else runs it,
+        // and a wake that arrives while it runs is noticed when it rests.
         while let Step::Again = Task::run(&*process) {}
         if !process.is_over() {
-            // It may have set a timer, of which workers that sleep have not heard.
+            // The process may have set a timer, which sleeping workers do not know about.
             let node = process.node();
             node.scheduler().hasten(node.next_deadline());
         }
         process
     }
 
-    /// Ends it before its first instruction.
+    /// Ends the process before its first instruction.
     pub fn abandon(self) {
-        // It was not started, so nothing has ended it.
+        // The process has not been started, so nothing has ended it.
         let _ = self.send(Signal::Kill);
     }
 }
@@ -153,16 +157,16 @@ impl Drop for Unstarted {
     }
 }
 
-/// A signal was sent.
+/// The result of sending a signal.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
-    /// Whether the receiver has so much to receive that the sender had better let it run.
+    /// Whether so much waits for the receiver that the sender should yield and let it run.
     pub is_congested: bool,
 }
 
 impl Wake for Process {
     fn wake(self: Arc<Self>, token: u64) {
-        // A process that is gone does not need to know.
+        // A process that has ended needs no wake-up.
         let _ = self.send(Signal::Ready { wait: token });
     }
 
@@ -177,7 +181,7 @@ impl Wake for Process {
 }
 
 impl Process {
-    /// A process that cannot run yet.
+    /// Creates a process that cannot run yet.
     pub fn new(id: ProcessId, template: Arc<ProcessTemplate>) -> Process {
         Process {
             id,
@@ -192,37 +196,43 @@ impl Process {
         }
     }
 
-    /// Its identifier.
+    /// Returns its identifier.
+    #[inline]
     pub fn id(&self) -> ProcessId {
         self.id
     }
 
-    /// What it is made of.
+    /// Returns what it shares with others like it.
+    #[inline]
     pub fn template(&self) -> &Arc<ProcessTemplate> {
         &self.template
     }
 
-    /// The node that it runs on.
+    /// Returns the node that it runs on.
+    #[inline]
     pub fn node(&self) -> &Arc<Node> {
         &self.template.node
     }
 
-    /// The module that it runs.
+    /// Returns the module that it runs.
+    #[inline]
     pub fn code(&self) -> &Code {
         &self.template.code
     }
 
-    /// Its limits and permissions.
+    /// Returns its limits and permissions.
+    #[inline]
     pub fn config(&self) -> &Arc<ProcessConfig> {
         &self.template.config
     }
 
-    /// Gives the process what it runs, and what it begins with. It runs once it is [started](Unstarted::start).
+    /// Sets the function that it runs and the state that it begins with. It runs once it is
+    /// [started](Unstarted::start).
     pub fn prepare(&self, entry: EntryPoint, params: SpawnParams) {
         *self.lock_body() = Some(Body::starting(params, entry));
     }
 
-    /// Sends it a signal; gives it back when the process is over.
+    /// Sends it a signal. Returns the signal if the process has ended.
     pub fn send(self: &Arc<Self>, signal: impl Into<SignalNode>) -> Result<Sent, SignalNode> {
         let has_to_be_queued = self.inbox.push(signal.into())?;
         let sent = Sent { is_congested: self.inbox.is_congested() };
@@ -233,39 +243,42 @@ impl Process {
         Ok(sent)
     }
 
-    /// Gives it the result of what it waits for. If that makes it runnable, the caller runs it or queues it.
+    /// Completes the wait with this number. Returns the process as a task if that makes it runnable: the caller then
+    /// runs or queues it.
     fn complete(self: Arc<Self>, wait: u64, finish: Finish) -> Option<Arc<dyn Task>> {
-        // A process that is over does not need its result.
+        // A process that has ended does not need the result.
         let has_to_be_queued = self.inbox.push(Signal::Completed { wait, finish }.into()).unwrap_or(false);
         has_to_be_queued.then_some(self as Arc<dyn Task>)
     }
 
-    /// Has the processor fetch what its next turn will need, and its sender did not.
+    /// Prefetches what its next turn will touch and its sender has not touched.
     fn prefetch(&self) {
         lunatic_scheduler::prefetch((&raw const self.body).addr());
         self.working_set.prefetch();
     }
 
-    /// Has the processor fetch what sending to it looks at.
+    /// Prefetches what sending to it touches.
     pub fn prefetch_to_send(&self) {
         lunatic_scheduler::prefetch((&raw const *self).addr());
         lunatic_scheduler::prefetch((&raw const self.inbox).addr());
         lunatic_scheduler::prefetch((&raw const self.working_set).addr());
     }
 
-    /// How urgent it is, from when it is queued next. For its own worker alone.
+    /// Sets the priority, which counts from the next time that the process is queued. To be called by its own worker
+    /// only.
     pub fn set_priority(&self, priority: Priority) {
-        // Relaxed: it says in which queue the process is put, and nothing about the process.
+        // Relaxed: the value selects the queue that the process is put into and orders nothing about the process.
         self.priority.store(priority as u8, Ordering::Relaxed);
     }
 
-    /// How urgent it is.
+    /// Returns its priority.
+    #[inline]
     pub fn priority(&self) -> Priority {
         Priority::from_number(self.priority.load(Ordering::Relaxed).into()).unwrap_or_default()
     }
 
-    /// What it is called, what it waits for, and the tags of messages that would do, for a person who wants to know why
-    /// nothing happens. Only while no worker runs it.
+    /// Returns its name, what it waits for, and the tags of messages that would end the wait, for reports of
+    /// deadlocks. To be called only while no worker runs it.
     pub fn waiting(&self) -> Option<(Option<String>, WaitsFor, Vec<i64>)> {
         let mut guard = self.lock_body();
         let body = guard.as_mut()?;
@@ -274,14 +287,14 @@ impl Process {
         Some((report.into_name(), reason.waits_for()?, reason.tags().to_vec()))
     }
 
-    /// Has somebody outside of the node wait for its end. To be called before it is started.
+    /// Registers the embedder's interest in its exit. To be called before the process is started.
     pub fn watch(&self) -> Arc<ExitWatch> {
-        // Relaxed: it is called before the process is started, which orders it before the end.
+        // Relaxed: the process is started afterwards, which orders the store before its end.
         self.watched.store(true, Ordering::Relaxed);
         self.node().exits.watch(self.id)
     }
 
-    /// What its end is to be told outside of the node, if anybody there wants to know.
+    /// Describes the exit for the embedder, or returns `None` if the embedder is not interested.
     fn exit_event(
         &self,
         body: Option<&Body>,
@@ -304,7 +317,7 @@ impl Process {
         })
     }
 
-    /// Makes it a port, before it is started. See [`PortHandle`].
+    /// Makes this process a port. To be called before it is started. See [`PortHandle`].
     pub fn prepare_port(self: &Arc<Self>, entry: EntryPoint) -> PortHandle {
         let params = SpawnParams {
             process: self.clone(),
@@ -315,21 +328,21 @@ impl Process {
         };
         let bell = Arc::<Doorbell>::default();
         let mut data = ProcessData::new(params);
-        // The end of a process that it is linked to is no reason for a port to end.
+        // The exit of a linked process does not end a port.
         data.die_when_link_dies = false;
         *self.lock_body() = Some(Body::of_port(Port::new(data, bell.clone()), entry));
         PortHandle::new(self.clone(), bell)
     }
 
-    /// Looks at the data of a port.
+    /// Gives access to the data of a port.
     fn with_port<R>(self: &Arc<Self>, look: impl FnOnce(&mut ProcessData) -> R) -> Result<R, NoMessage> {
         let mut body = self.lock_body();
         let data = body.as_mut().and_then(Body::port_mut).ok_or(NoMessage::Closed)?;
-        // What was sent is there, though the port may not have had its turn: a process that sends and then ends is heard
-        // before its end is. No worker handles signals while the body is locked.
+        // Signals that were sent are handled here, although the port may not have had its turn yet. So a message of a
+        // process that has ended is visible once its exit is. No worker handles signals while the body is locked.
         data.take_in(self.inbox.queue().take_early());
         if let Some(reason) = data.handle_signals(&mut u32::MAX.clone()) {
-            // It ends in its turn.
+            // The port ends in its turn, on a worker.
             let again = match reason {
                 ExitReason::LimitExceeded(limit) => Signal::MailboxFull(limit),
                 _ => Signal::Kill,
@@ -339,29 +352,31 @@ impl Process {
         Ok(look(data))
     }
 
-    /// Whether its end has begun.
+    /// Returns whether its end has begun.
+    #[inline]
     pub fn is_over(&self) -> bool {
         self.inbox.queue().is_closed()
     }
 
-    /// Remembers that it has a name. To be asked [`Process::is_over`] after: an end that came before this does
-    /// not free the name, one that comes later does.
+    /// Notes that it has a name. Afterwards the caller must ask [`Process::is_over`]: an end that came before this
+    /// call does not free the name, and one that comes later does.
     pub fn set_named(&self) {
-        // Relaxed: asking whether the queue is closed orders this before a later close, which precedes the look at the
-        // flag.
+        // Relaxed: the question whether the queue is closed orders this store before a later close, which precedes
+        // the load of the flag.
         self.named.store(true, Ordering::Relaxed);
     }
 
-    /// Takes it apart without telling anyone: the node is over.
+    /// Releases its parts without notifying anyone: the node is over.
     pub fn discard(&self) {
         drop(self.inbox.close());
         let body = self.lock_body().take();
         drop(body);
     }
 
-    /// What it is and does, if its worker lets go of it within so many attempts; it does after every turn.
+    /// Takes a snapshot of the process, if its worker releases it within this number of attempts. A worker does so
+    /// after every turn.
     pub fn snapshot(&self, attempts: u32) -> Option<Snapshot> {
-        // Relaxed, here and below: a wish, which orders nothing.
+        // Relaxed, here and below: the flag is a hint and orders nothing.
         self.wanted.store(true, Ordering::Relaxed);
         let look = self.try_to_snapshot(attempts);
         self.wanted.store(false, Ordering::Relaxed);
@@ -379,8 +394,8 @@ impl Process {
         None
     }
 
-    /// Waits a moment if somebody wants to look: a process that computes alone has its next turn at once, and who looks
-    /// would have to be lucky. To be called between two turns.
+    /// Waits a moment if another thread wants to take a snapshot. A process that computes alone has its next turn at
+    /// once, so that thread would rarely find it between two turns. To be called between two turns.
     fn let_snapshot(&self) {
         for _ in 0..MAX_YIELDS {
             if !self.wanted.load(Ordering::Relaxed) {
@@ -390,20 +405,21 @@ impl Process {
         }
     }
 
-    /// An account for what the host keeps for it. It is to have one.
+    /// Creates the account for what the host keeps for it.
     fn new_account(&self) -> Arc<Account> {
         let config = self.config();
         let total = self.node().accounts_total().clone();
         Account::new(config.max_memory, config.max_resources, config.quota.clone(), total)
     }
 
-    /// What arrives.
+    /// Returns its inbox.
+    #[inline]
     pub fn inbox(&self) -> &Inbox {
         &self.inbox
     }
 
     fn lock_body(&self) -> MutexGuard<'_, Option<Body>> {
-        // A panic in a turn is ours; the body it leaves is dropped as it is, without running it again.
+        // A panic in a turn is a bug of the runtime. The body that it leaves is dropped and never runs again.
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! One turn of a process on a worker: look at the signals, go on where it stopped, until it waits, its slice is
-//! used up, or it ends.
+//! One turn of a process on a worker. The process handles its signals and continues where it stopped, until it waits,
+//! its slice is used up, or it ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,14 +15,14 @@ use super::body::Body;
 use super::exit::{ExitReason, Limit};
 use super::id::ProcessId;
 
-/// What a suspension costs at least, so that a process that is answered at once each time still comes to the
-/// end of its slice.
+/// The least that a suspension costs, so that a process that is answered at once every time still reaches the end of
+/// its slice.
 const SUSPENSION: u64 = 100;
 
-/// Signals that a process handles in one turn, a fraction of a millisecond.
+/// Signals that a process handles in one turn, which takes a fraction of a millisecond.
 const SIGNALS_PER_TURN: u32 = 4096;
 
-/// What a signal costs its receiver.
+/// What a signal costs its receiver, in reductions.
 const SIGNAL: u64 = 10;
 
 /// How a turn ended.
@@ -41,7 +41,7 @@ impl Task for Process {
         loop {
             let mut guard = self.lock_body();
             let Some(body) = &mut *guard else { return Step::Rest };
-            // A worker survives our bugs: the body is dropped as the panic left it and never runs again.
+            // A worker survives bugs of the runtime: the body is dropped as the panic left it and never runs again.
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn(body)));
             match turn.unwrap_or(Turn::End(ExitReason::Bug)) {
                 Turn::Again => {
@@ -69,11 +69,11 @@ impl Task for Process {
 }
 
 impl Process {
-    /// One place calls what a turn is, so that a simulation's say in it costs the others two comparisons.
+    /// Runs one turn. A simulated machine is asked in this one place, which costs real machines two comparisons.
     fn turn(&self, body: &mut Body) -> Turn {
         let slice = match &self.node().backend {
             Backend::Threads { .. } => {
-                // How much memory it begins with is known then.
+                // The first turn makes the store, and the size of its memory decides how long a slice may be.
                 body.start();
                 body.throttle().slice(self.node().slice)
             }
@@ -125,7 +125,7 @@ impl Process {
             body.note_usage();
             match progress {
                 Progress::Suspended => {
-                    // Most suspensions end here, without a look at what there is no more to see in.
+                    // Most suspensions end here, without another look at signals and waits that cannot have changed.
                     if !queue.has_arrived() && body.waits_for_messages() {
                         return Turn::Rest;
                     }
@@ -141,7 +141,7 @@ impl Process {
         }
     }
 
-    /// The reductions that it may still use in its life.
+    /// Returns the reductions that the process may still use in its life.
     fn budget(&self, body: &Body) -> Result<u64, ExitReason> {
         let Some(limit) = self.config().max_reductions else { return Ok(u64::MAX) };
         let used = body.reductions();
@@ -149,7 +149,7 @@ impl Process {
     }
 }
 
-/// Tells a simulation how a turn ended.
+/// Reports to a simulated machine how a turn ended.
 #[cold]
 fn tell(machine: &dyn Machine, process: ProcessId, body: &Body, turn: &Turn) {
     let ended = match turn {
@@ -160,7 +160,8 @@ fn tell(machine: &dyn Machine, process: ProcessId, body: &Body, turn: &Turn) {
     machine.end_turn(process, ended, body.reductions());
 }
 
-/// A trap that is the guest's way to say goodbye is none.
+/// Converts a trap to the reason of the exit. `proc_exit` and exits with a reason arrive as traps and are not
+/// crashes.
 fn reason(trap: Box<Trap>) -> ExitReason {
     if let TrapKind::Host(error) = &trap.kind {
         match error.downcast_ref::<Fault>() {

@@ -109,6 +109,7 @@ pub trait Capable {
 }
 
 impl Capable for ProcessConfig {
+    #[inline]
     fn caps(&self) -> &Capabilities {
         self.capabilities()
     }
