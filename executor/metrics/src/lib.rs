@@ -1,12 +1,13 @@
-//! What guests count and measure, and what the node knows of itself, as a table for whoever asks.
+//! What guests count and measure, as a table for operators.
 //!
-//! Names are the guests'; they are made fit for Prometheus where they come in, so two that differ only in what is not
-//! allowed there are one. The first to use a name says what kind it is; what does not fit it is dropped, and counted.
+//! Guests choose the names, which are converted to valid Prometheus names. Two names that differ only in invalid
+//! characters are the same. The first use of a name determines its kind. Values that do not fit the kind are dropped
+//! and counted.
 //!
-//! **What it may take.** A process may introduce [`MAX_NAMES_OF_PROCESS`] names, a node has [`MAX_NAMES`], of
-//! [`MAX_LENGTH`] bytes at most; all processes beneath a quota that lies beneath another one may introduce half of what
-//! those beneath that one may. What is beyond is dropped, and counted. No name is ever given up: a counter that disappeared
-//! would be a counter that lies.
+//! **Limits.** A process may introduce [`MAX_NAMES_OF_PROCESS`] names, and a node has at most [`MAX_NAMES`], of at
+//! most [`MAX_LENGTH`] bytes. All processes below a nested quota may introduce half as many as those below the quota
+//! above. Names beyond a limit are dropped and counted. No name is ever removed, because a counter that disappears
+//! would be wrong.
 
 #![forbid(unsafe_code)]
 
@@ -33,24 +34,24 @@ const MAX_NAMES: usize = 10_000;
 /// Bytes of a name.
 const MAX_LENGTH: usize = 256;
 
-/// The name of how much was dropped.
+/// The name of the counter of dropped values.
 const DROPPED: &str = "lunatic_metrics_dropped_total";
 
-/// Parts of the table, so that workers seldom meet at a lock.
+/// Shards of the table, so that workers seldom contend for a lock.
 const SHARDS: usize = 16;
 
-/// Names and what is behind them.
+/// Values by name.
 type Names = HashMap<Arc<str>, Arc<Value>>;
 
-/// The process that changes a value, as far as limits go.
+/// The process that changes a value, for the limits.
 pub struct Introducer<'a> {
     /// Names that the process has introduced so far.
     pub names: &'a mut u32,
-    /// What it lies beneath.
+    /// The quota of its configuration, if there is one.
     pub quota: Option<&'a Quota>,
 }
 
-/// See the module.
+/// The metrics of a node. See the crate documentation.
 pub struct Metrics {
     shards: [Mutex<Names>; SHARDS],
     hasher: RandomState,
@@ -74,12 +75,12 @@ impl Metrics {
     pub fn update(&self, name: &str, update: Update, by: Introducer<'_>) {
         let done = self.value(name, update, by).is_some_and(|value| value.apply(update));
         if !done {
-            // Relaxed, here and below: a number, which orders nothing.
+            // Relaxed, here and below: numbers that order nothing.
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// The value of this name, which is made if there is none, and room for it.
+    /// Returns the value of this name. It is created if the limits permit.
     fn value(&self, name: &str, update: Update, by: Introducer<'_>) -> Option<Arc<Value>> {
         if name.is_empty() || name.len() > MAX_LENGTH {
             return None;
@@ -105,12 +106,11 @@ impl Metrics {
 
     fn shard(&self, name: &str) -> MutexGuard<'_, Names> {
         let shard = &self.shards[self.hasher.hash_one(name) as usize % SHARDS];
-        // Whole entries come under it.
+        // Only whole entries are added under the lock.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What guests have measured, for a person: names are made of letters and digits when they come in. A number for each
-    /// size that was observed is too much.
+    /// Returns a line for each value, for operators. Of histograms, only the count and the sum are shown.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let none_dropped = format!("{DROPPED} 0");
         let is_shown =
@@ -121,7 +121,7 @@ impl Metrics {
         })
     }
 
-    /// All that guests have measured, in the order of names, as Prometheus reads it (text format 0.0.4); a name at a time.
+    /// Returns all values, ordered by name, in the text format 0.0.4 of Prometheus: one text for each name.
     pub fn texts(&self) -> impl Iterator<Item = String> + Send + 'static {
         let mut values: Vec<(Arc<str>, Arc<Value>)> = Vec::new();
         for shard in &self.shards {
@@ -140,13 +140,14 @@ impl Metrics {
     }
 }
 
-/// Writes a value of the node's own.
+/// Writes a value of the node itself.
 pub fn one(text: &mut String, name: &str, kind: &str, value: u64) {
     // Writing to a string cannot fail.
     let _ = write!(text, "# TYPE {name} {kind}\n{name} {value}\n");
 }
 
-/// A name as Prometheus has them: letters, digits, `_` and `:`, no digit first. Those that are ours are a node's.
+/// Converts a name to a valid Prometheus name: letters, digits, `_` and `:`, with no digit first. Names of the node
+/// itself are changed.
 fn fit(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut fit: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
@@ -215,7 +216,7 @@ mod tests {
             metrics.update(&format!("name {number}"), Update::Add(1), by(&mut one));
         }
         metrics.update("another", Update::Add(1), by(&mut other));
-        // Those that are there can still be used.
+        // Names that exist can still be used.
         metrics.update("name 1", Update::Add(1), by(&mut one));
         let text: String = metrics.texts().collect();
         assert_eq!((one, other), (MAX_NAMES_OF_PROCESS, 1));

@@ -1,27 +1,27 @@
-//! What is behind a name: a counter, a gauge or a histogram.
+//! The value of a name: a counter, a gauge or a histogram.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// A change.
+/// A change of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Update {
-    /// Of a counter.
+    /// Adds to a counter.
     Add(u64),
-    /// Of a gauge.
+    /// Sets a gauge.
     Set(f64),
-    /// Of a gauge, by so much.
+    /// Adds to a gauge.
     Change(f64),
-    /// Of a histogram.
+    /// Adds an observation to a histogram.
     Observe(f64),
 }
 
-/// See the module.
+/// A value.
 #[derive(Debug)]
 pub(super) enum Value {
     Counter(AtomicU64),
-    /// The bits of a number that is one.
+    /// The bits of a floating-point number.
     Gauge(AtomicU64),
     Histogram(Mutex<Histogram>),
 }
@@ -30,18 +30,18 @@ pub(super) enum Value {
 pub(super) struct Histogram {
     count: u64,
     sum: f64,
-    /// How many were at most as large as each of [`BOUNDS`].
+    /// The number of observations up to each of [`BOUNDS`].
     buckets: [u64; BOUNDS.len()],
 }
 
-/// Where buckets end: three to a decade, from a millisecond to hours, if it is seconds.
+/// The bounds of buckets: three in a decade, from a millisecond to hours if the unit is seconds.
 const BOUNDS: [f64; 22] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0,
     500.0, 1000.0, 2500.0, 5000.0, 10000.0,
 ];
 
 impl Value {
-    /// Of the kind that a change is for, at its beginning.
+    /// Creates the initial value for a change.
     pub(super) fn of(update: Update) -> Value {
         match update {
             Update::Add(_) => Value::Counter(AtomicU64::new(0)),
@@ -50,9 +50,9 @@ impl Value {
         }
     }
 
-    /// Makes a change, if it is one for this kind and by a number.
+    /// Applies a change, if it fits the kind and its number is finite.
     pub(super) fn apply(&self, update: Update) -> bool {
-        // Relaxed, all of them: numbers, which order nothing.
+        // Relaxed, all of them: numbers that order nothing.
         match (self, update) {
             (Value::Counter(counter), Update::Add(by)) => {
                 counter.fetch_add(by, Ordering::Relaxed);
@@ -67,7 +67,7 @@ impl Value {
                 gauge.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).is_ok()
             }
             (Value::Histogram(histogram), Update::Observe(value)) if value.is_finite() => {
-                // Only numbers change under it.
+                // Only numbers change under the lock.
                 histogram.lock().unwrap_or_else(PoisonError::into_inner).observe(value);
                 true
             }
@@ -75,7 +75,7 @@ impl Value {
         }
     }
 
-    /// Writes it under a name.
+    /// Writes the value with its name.
     pub(super) fn write(&self, text: &mut String, name: &str) {
         // Writing to a string cannot fail, here and below.
         let _ = match self {
@@ -117,7 +117,7 @@ impl Histogram {
     }
 }
 
-/// A number as Prometheus has it: sums of finite numbers may be none.
+/// Writes a number in the format of Prometheus. Sums of finite numbers may overflow to infinity.
 fn number(value: f64) -> String {
     match value {
         f64::INFINITY => "+Inf".into(),

@@ -1,17 +1,17 @@
-//! Sockets, as a node has them: non-blocking, known to its reactor, waited for by processes.
+//! Sockets of a node: non-blocking, registered with its reactor.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
-//! | `source` | one descriptor's readiness, and who waits for it |
-//! | `sources` | from the reactor's tokens to sources |
-//! | `socket` | a descriptor with its source: an attempt is made, or waited for |
+//! | `source` | the readiness of one descriptor, and what waits for it |
+//! | `sources` | the table from tokens of the reactor to sources |
+//! | `socket` | a descriptor with its source, and attempts to use it |
 //! | `pipe` | named pipes and terminals |
-//! | `stream` | what TCP and TLS streams have in common |
+//! | `stream` | what TCP and TLS streams share |
 //! | `tcp`, `tls`, `udp` | connections, listeners, datagrams |
-//! | `policy` | who may do what |
+//! | `policy` | rules for what a process may do |
 //!
-//! Nothing here knows of a guest: host functions (`host/networking`) make attempts with the guest's memory at hand, and
-//! when one would block they leave a wait that attempts it again.
+//! This crate knows no guest and no process. Host functions try operations with the guest's memory; if one would
+//! block, they register a waiter and try again when it is woken.
 
 #![forbid(unsafe_code)]
 
@@ -51,22 +51,22 @@ pub use udp::UdpSocket;
 
 use sources::Sources;
 
-/// Threads that look names up: the system's resolver blocks, for many seconds if a server does not answer.
+/// Threads for lookups of names. The resolver of the system blocks, for many seconds if a server does not answer.
 const RESOLVER_THREADS: usize = 16;
 
-/// The network of a node; `None` of it is open before a process asks for it.
+/// The network of a node. No socket is open before a process asks for one.
 pub struct Net {
-    /// Where sockets are registered; `None` where there is no network.
+    /// The registry of the reactor; `None` if there is no network.
     registry: Option<mio::Registry>,
     sources: Sources,
-    /// Whether a descriptor was refused lately: then it is asked before one is made. See [`Net::admit`].
+    /// Whether a descriptor was refused lately. Then each new one is checked before it is opened. See [`Net::admit`].
     is_short: AtomicBool,
-    /// Threads that look names up.
+    /// Threads for lookups of names.
     pub resolvers: BlockingPool,
 }
 
 impl Net {
-    /// A network over a reactor, or none.
+    /// Creates a network over a reactor, or one without sockets.
     pub fn new(registry: Option<mio::Registry>) -> Net {
         Net {
             registry,
@@ -76,12 +76,12 @@ impl Net {
         }
     }
 
-    /// How many sockets are open.
+    /// Returns the number of open sockets.
     pub fn sockets(&self) -> usize {
         self.sources.len()
     }
 
-    /// Says no where there is no network.
+    /// Returns an error if there is no network.
     pub fn check(&self) -> io::Result<()> {
         self.registry().map(drop)
     }
@@ -91,9 +91,9 @@ impl Net {
         self.registry.as_ref().ok_or_else(none)
     }
 
-    /// To be asked before a connection is accepted: refusing it afterwards would be to hang up.
+    /// Checks that a connection can be accepted. Refusing it afterwards would close it.
     ///
-    /// What is asked for is a system call, so it is not asked unless a descriptor had to be refused before.
+    /// The check is a system call, so it is made only after a descriptor had to be refused.
     fn has_room(&self, like: &impl lunatic_resources::sys::Descriptor) -> io::Result<()> {
         if !self.is_short.load(Ordering::Relaxed) {
             return Ok(());
@@ -114,15 +114,15 @@ impl Net {
 }
 
 impl Descriptors for Net {
-    /// Something happened to sockets.
+    /// Handles events of sockets.
     ///
-    /// With many connections nothing of one that has been silent for a while is in a cache. What one step needs for all of
-    /// them is fetched at once, before any of them takes it.
+    /// With many connections, a connection that has been silent for a while is in no cache. So each step prefetches
+    /// for all events before it handles the first one.
     fn ready(&self, ready: &[ReadinessEvent]) {
         let sources = self.sources.get_all(ready.iter().map(|ready| ready.token));
         let mut told = SmallVec::<[Waiter; 16]>::new();
         for (source, ready) in sources.iter().zip(ready) {
-            // A socket that was closed meanwhile is nobody's.
+            // The socket may have been closed meanwhile.
             if let Some(source) = source {
                 source.change(ready.readiness, &mut told);
             }
@@ -136,7 +136,7 @@ impl Descriptors for Net {
     }
 }
 
-/// The addresses of a name with a port, as in `example.com:80`, by the system's resolver. Blocks.
+/// Returns the addresses of a name with a port, such as `example.com:80`, from the resolver of the system. Blocks.
 pub fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
     std::net::ToSocketAddrs::to_socket_addrs(name).map(Iterator::collect)
 }

@@ -1,11 +1,11 @@
-//! Where there are no named pipes that the reactor could watch, there are none.
+//! For systems on which the reactor cannot watch named pipes.
 
 use std::io;
 use std::sync::Arc;
 
 use super::{Direction, Source, TryIo};
 
-/// None of these is ever made.
+/// A type without values: no pipe is ever created.
 pub enum Pipe {}
 
 impl Pipe {

@@ -1,8 +1,8 @@
-//! What was opened by a name and is waited for: named pipes, terminals.
+//! Named pipes and terminals, which processes wait for.
 //!
-//! Such a descriptor is this process's own, so it is non-blocking and the reactor watches it, like a socket. A named pipe
-//! tells its reader of an end both when its writers are gone and when none has come yet; for guests the second is to wait,
-//! as it is for whoever opens one the ordinary way.
+//! The descriptor belongs to this process alone, so it is non-blocking and the reactor watches it, like a socket. A
+//! named pipe reports an end to its reader both when all writers have closed it and when none has opened it yet. In
+//! the second case, guests wait, as does a program that opens a pipe in blocking mode.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,13 +13,13 @@ use rustix::event::{PollFd, PollFlags};
 use super::socket::Socket;
 use super::{Direction, Net, Source, TryIo};
 
-/// See the module.
+/// A named pipe or a terminal.
 pub struct Pipe {
     socket: Socket<Watched>,
     is_terminal: bool,
 }
 
-/// A descriptor as the reactor takes it.
+/// A descriptor in the form that the reactor takes.
 struct Watched(OwnedFd);
 
 impl AsFd for Watched {
@@ -59,19 +59,19 @@ impl mio::event::Source for Watched {
 }
 
 impl Pipe {
-    /// Has the reactor watch a descriptor that does not block.
+    /// Registers a non-blocking descriptor with the reactor.
     pub fn new(net: &Arc<Net>, opened: OwnedFd) -> io::Result<Pipe> {
         net.check()?;
         let is_terminal = std::io::IsTerminal::is_terminal(&opened);
         Ok(Pipe { socket: Socket::new(net, Watched(opened))?, is_terminal })
     }
 
-    /// Whether it is a terminal.
+    /// Returns whether it is a terminal.
     pub fn is_terminal(&self) -> bool {
         self.is_terminal
     }
 
-    /// Reads what there is; 0 is the end, or an empty buffer.
+    /// Reads what is there. 0 is the end, or an empty buffer.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>> {
         self.socket.attempt_bytes(Direction::Read, buffer.len(), |pipe| {
             let count = rustix::io::read(pipe, &mut *buffer)?;
@@ -82,26 +82,27 @@ impl Pipe {
         })
     }
 
-    /// Writes what there is room for.
+    /// Writes as much as possible.
     pub fn write(&self, bytes: &[u8]) -> io::Result<TryIo<usize>> {
         self.socket.attempt_bytes(Direction::Write, bytes.len(), |pipe| Ok(rustix::io::write(pipe, bytes)?))
     }
 
-    /// Who is told when it is worth another attempt.
+    /// Returns the source that reports when another attempt may succeed.
     pub fn source(&self) -> &Arc<Source> {
         self.socket.source()
     }
 
-    /// Whether an attempt would not block, as the system says now; if it would, who waits is told of the change.
+    /// Returns whether an attempt would not block, as the system says now. If it would, waiters are woken by the
+    /// change.
     pub fn is_ready(&self, direction: Direction) -> io::Result<bool> {
         self.socket.is_ready(direction)
     }
 }
 
-/// Whether there was a writer and is none any more.
+/// Returns whether there was a writer and is none any more.
 fn has_ended(pipe: &Watched) -> io::Result<bool> {
     let mut polled = [PollFd::new(pipe, PollFlags::IN)];
     rustix::event::poll(&mut polled, Some(&rustix::event::Timespec::default()))?;
-    // Where something is to be read, a writer came meanwhile: it is not the end either.
+    // If there are bytes to read, a writer has opened the pipe meanwhile, so this is not the end either.
     Ok(polled[0].revents().contains(PollFlags::HUP))
 }

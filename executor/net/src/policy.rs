@@ -1,10 +1,10 @@
-//! Where processes may connect to, listen at, and whose addresses they may ask for.
+//! Rules for where processes may connect and listen, and which names they may look up.
 //!
-//! A configuration has its parent's policy, or one of its own below it. What is done has to be allowed by each on the way
-//! up, so a child's can never be wider, whatever rules it has.
+//! A configuration has its parent's policy, or one of its own below that. All policies on the way up must allow an
+//! action, so a child can never do more than its parent, whatever rules it has.
 //!
-//! Addresses are compared as what they reach: `::ffff:10.0.0.1` is `10.0.0.1`, and to connect to `0.0.0.0` is to connect
-//! to this machine.
+//! Addresses are compared by what they reach: `::ffff:10.0.0.1` is `10.0.0.1`, and connecting to `0.0.0.0` is
+//! connecting to this machine.
 
 use std::fmt;
 use std::io;
@@ -13,52 +13,52 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Policies below each other; every attempt asks them all.
+/// Policies that may lie below each other. Every attempt asks all of them.
 const MAX_DEPTH: u32 = 64;
 
 /// Rules of one kind in a policy.
 pub const MAX_RULES: usize = 1024;
 
-/// What may be done in a network: for each kind anything (`None`), or what one of the rules allows.
+/// Rules for each kind of action. `None` allows everything; otherwise one of the rules must allow the action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkRules {
-    /// Where connections and datagrams may go.
+    /// Destinations of connections and datagrams.
     pub connect: Option<Vec<AddressRule>>,
-    /// Where to listen, and whence to send datagrams.
+    /// Addresses to listen at, and to send datagrams from.
     pub bind: Option<Vec<AddressRule>>,
-    /// Of whom to ask the address.
+    /// Names to look up.
     pub resolve: Option<Vec<NameRule>>,
 }
 
 /// Addresses and ports: `10.0.0.0/8:80`, `127.0.0.1:8000-8999`, `[2001:db8::]/32:*`, `*:443`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressRule {
-    /// A network and how many of its bits count; none for all addresses.
+    /// A network and the number of its significant bits; `None` for all addresses.
     network: Option<(IpAddr, u8)>,
     ports: RangeInclusive<u16>,
 }
 
-/// Names: `example.com`, `*.example.com` (those below it), `*`.
+/// Names: `example.com`, `*.example.com` (the names below it), `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameRule(String);
 
-/// A rule that is none.
+/// Why a text is no rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RuleError(&'static str);
 
-/// What is to be done.
+/// An action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// Connecting to an address, or sending to it.
     Connect(SocketAddr),
     /// Listening at an address.
     Bind(SocketAddr),
-    /// By name alone, without the port.
+    /// Looking up a name, without the port.
     Resolve(&'a str),
 }
 
-/// See the module.
+/// A policy. See the module documentation.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     parent: Option<Arc<Policy>>,
@@ -66,18 +66,21 @@ pub struct Policy {
     rules: NetworkRules,
 }
 
-/// Network policies are nested too deeply: at most 64 may lie beneath each other.
+/// Network policies are nested too deeply: at most 64 may lie below each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("network policies are nested too deeply: at most {MAX_DEPTH} may lie beneath each other")]
 pub struct Nested;
 
 impl Policy {
-    /// The first process's.
+    /// Creates the policy of the first process.
     pub fn of_first(rules: NetworkRules) -> Policy {
         Policy { parent: None, depth: 0, rules }
     }
 
-    /// One below this, that allows as much.
+    /// Creates a policy below this one that allows as much.
+    ///
+    /// # Errors
+    /// Returns [`Nested`] if there are too many above it.
     pub fn below(self: &Arc<Self>) -> Result<Policy, Nested> {
         if self.depth == MAX_DEPTH {
             return Err(Nested);
@@ -85,12 +88,12 @@ impl Policy {
         Ok(Policy { parent: Some(self.clone()), depth: self.depth + 1, rules: NetworkRules::default() })
     }
 
-    /// The rules that are its own.
+    /// Returns the rules of this policy, to be changed.
     pub fn rules_mut(&mut self) -> &mut NetworkRules {
         &mut self.rules
     }
 
-    /// Refuses what is not allowed.
+    /// Returns an error if an action is not allowed.
     pub fn check(&self, action: Action<'_>) -> io::Result<()> {
         if self.allows(action) {
             return Ok(());
@@ -130,7 +133,7 @@ impl NetworkRules {
     }
 }
 
-/// What is reached by connecting to an address.
+/// Returns what is reached by connecting to an address.
 fn reached(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip().to_canonical() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -141,7 +144,7 @@ fn reached(address: SocketAddr) -> SocketAddr {
 }
 
 impl AddressRule {
-    /// The ports that it allows, of whatever addresses. For the jail.
+    /// Returns the ports that the rule allows, of whatever addresses. For the jail.
     #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub fn ports(&self) -> RangeInclusive<u16> {
         self.ports.clone()
@@ -268,7 +271,7 @@ mod tests {
         for denied in ["11.0.0.1:80", "10.1.2.3:81", "127.0.0.1:9000", "127.0.0.2:8000", "[2001:db9::]:7"] {
             assert!(!connects(&policy, denied), "{denied}");
         }
-        // The same places by other names.
+        // The same destinations by other names.
         assert!(connects(&policy, "[::ffff:10.1.2.3]:80") && connects(&policy, "0.0.0.0:8500"));
         assert!(!connects(&policy, "[::ffff:11.1.2.3]:80"));
         let everywhere =

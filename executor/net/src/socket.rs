@@ -1,4 +1,4 @@
-//! A descriptor with its source. Dropping it closes it, and it is nobody's ready any more.
+//! A descriptor with its source. Dropping it closes the descriptor and unregisters the source.
 
 use std::io;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use lunatic_resources::sys::Descriptor;
 use super::Net;
 use super::source::{Direction, Source};
 
-/// What came of trying.
+/// The result of an attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TryIo<R> {
-    /// This.
+    /// The attempt succeeded.
     Done(R),
-    /// Nothing yet: it has to wait until this direction is ready.
+    /// The attempt would block until this direction is ready.
     Blocked(Direction),
 }
 
-/// Whether less than was asked for means that there is no more. What stands behind epoll and kqueue tells of everything
-/// that comes later; Windows only after an attempt that would have blocked.
+/// Whether a transfer of fewer bytes than requested means that there are no more. epoll and kqueue report everything
+/// that arrives later; Windows does so only after an attempt that would have blocked.
 const LESS_IS_ALL: bool = cfg!(unix);
 
-/// See the module.
+/// A descriptor with its source.
 pub(super) struct Socket<S> {
     io: S,
     source: Arc<Source>,
@@ -32,7 +32,7 @@ pub(super) struct Socket<S> {
 }
 
 impl<S: mio::event::Source + Descriptor> Socket<S> {
-    /// Has the reactor watch a new descriptor, unless it is one too many.
+    /// Registers a new descriptor with the reactor, unless too few descriptors are left.
     pub(super) fn new(net: &Arc<Net>, mut io: S) -> io::Result<Socket<S>> {
         net.admit(&io)?;
         let source = Arc::new(Source::default());
@@ -59,7 +59,7 @@ impl<S> Socket<S> {
         &self.net
     }
 
-    /// Attempts something, unless it is known that it would block.
+    /// Tries an operation, unless it is known to block.
     pub(super) fn attempt<R>(
         &self,
         direction: Direction,
@@ -78,7 +78,8 @@ impl<S> Socket<S> {
         Ok(TryIo::Blocked(direction))
     }
 
-    /// Whether an attempt would not block, as the system says now; if it would, who waits is told of the change.
+    /// Returns whether an attempt would not block, as the system says now. If it would, waiters are woken by the
+    /// change.
     #[cfg(unix)]
     pub(super) fn is_ready(&self, direction: Direction) -> io::Result<bool>
     where
@@ -100,13 +101,14 @@ impl<S> Socket<S> {
         Ok(is_ready)
     }
 
-    /// Without such a question: an attempt says.
+    /// Systems without such a question: an attempt answers it.
     #[cfg(not(unix))]
     pub(super) fn is_ready(&self, direction: Direction) -> io::Result<bool> {
         Ok(self.source.begin(direction).is_some())
     }
 
-    /// Attempts to move bytes of a stream, `wanted` at most; if it moves fewer, but some, there is no more for now.
+    /// Tries to transfer at most `wanted` bytes of a stream. If fewer are transferred, but some, there are no more
+    /// for now.
     pub(super) fn attempt_bytes(
         &self,
         direction: Direction,
@@ -127,7 +129,8 @@ impl<S> Socket<S> {
 
 impl<S> Drop for Socket<S> {
     fn drop(&mut self) {
-        // Closing the descriptor, which comes next, takes it out of the reactor's set: there is no other for it.
+        // Closing the descriptor, which comes next, removes it from the set of the reactor: no other descriptor
+        // refers to it.
         self.net.sources.remove(self.token);
     }
 }

@@ -1,11 +1,11 @@
-//! One descriptor's readiness, and the processes that wait for it.
+//! The readiness of one descriptor, and what waits for it.
 //!
-//! The reactor tells of changes only (it is edge-triggered), so what it has told is kept: a direction is *ready* until an
-//! attempt finds it is not. Between an attempt and what it found being noted, the reactor may tell of a change; each
-//! change is counted, and what an attempt found is forgotten if the count has moved since it began.
+//! The reactor reports changes only (it is edge-triggered), so the state is kept here: a direction is *ready* until
+//! an attempt finds that it is not. The reactor may report a change between an attempt and the moment that its result
+//! is stored. So changes are counted, and the result is ignored if the count has changed since the attempt began.
 //!
-//! Whoever waits is told once, and tries again. All that wait for a direction are told of each change: a stream may have
-//! been cloned into several processes, and who reads first is theirs to settle.
+//! A waiter is woken once, and tries again. A change wakes all waiters of a direction: a stream may have been cloned
+//! into several processes, and they settle who reads first.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,15 +23,15 @@ pub enum Direction {
     Write,
 }
 
-/// The moment that an attempt began.
+/// The count of changes at the beginning of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Began(u64);
 
-/// See the module.
+/// The readiness of a descriptor. See the module documentation.
 #[derive(Default)]
 pub struct Source {
     state: Mutex<State>,
-    /// The descriptor, as it is counted for the process that has it.
+    /// The count of the descriptor, for the process that has it.
     counted: Mutex<Option<OpenDescriptor>>,
 }
 
@@ -43,25 +43,25 @@ struct State {
 
 struct Side {
     is_ready: bool,
-    /// There is an end to be seen, behind whatever there is.
+    /// The peer has closed its side, which is visible behind the bytes that are there.
     is_closed: bool,
     changes: u64,
-    // One for each living process that shares the descriptor, at most, and as many that were killed.
+    // At most one for each live process that shares the descriptor, and as many of processes that were killed.
     waiters: SmallVec<[Waiter; 1]>,
 }
 
 impl Default for Side {
-    /// The first attempt costs less than to wait for being told.
+    /// Ready: a first attempt costs less than waiting for an event.
     fn default() -> Side {
         Side { is_ready: true, is_closed: false, changes: 0, waiters: SmallVec::new() }
     }
 }
 
 impl Source {
-    /// Counts the descriptor for this account from now on, and no longer for the one that had it before.
+    /// Counts the descriptor for this account from now on, and no longer for the previous one.
     ///
     /// # Errors
-    /// When the account has as many as it may; then nothing changes.
+    /// Returns an error if the account has as many as it may. Then nothing changes.
     pub fn count(&self, account: &Arc<Account>) -> Result<(), Full> {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         if !counted.as_ref().is_some_and(|opened| opened.is_of(account)) {
@@ -70,14 +70,14 @@ impl Source {
         Ok(())
     }
 
-    /// Whether it is worth an attempt; and when it began.
+    /// Returns the count of changes, if an attempt may succeed.
     pub(super) fn begin(&self, direction: Direction) -> Option<Began> {
         let mut state = self.lock();
         let side = state.side(direction);
         side.is_ready.then_some(Began(side.changes))
     }
 
-    /// An attempt would have blocked.
+    /// Notes that an attempt would have blocked.
     pub(super) fn exhausted(&self, direction: Direction, began: Began) {
         let mut state = self.lock();
         let side = state.side(direction);
@@ -86,8 +86,8 @@ impl Source {
         }
     }
 
-    /// An attempt found less than it wanted: there is no more for now. An end that was told of earlier is still to be seen,
-    /// and will not be told of again.
+    /// Notes that an attempt transferred fewer bytes than it wanted: there are no more for now. If the peer has
+    /// closed its side, the direction stays ready, because the end is not reported again.
     pub(super) fn drained(&self, direction: Direction, began: Began) {
         let mut state = self.lock();
         let side = state.side(direction);
@@ -96,20 +96,20 @@ impl Source {
         }
     }
 
-    /// Has a process told when it is worth another attempt, unless it is now. Whether it has to wait.
+    /// Registers a waiter, unless the direction is ready now. Returns whether it has to wait.
     pub fn wait(&self, direction: Direction, waiter: Waiter) -> bool {
         let mut state = self.lock();
         let side = state.side(direction);
         if side.is_ready {
             return false;
         }
-        // As mostly: a connection is one process's, and that waits for one thing.
+        // The common case: a connection has one process, which waits for one thing.
         if side.waiters.is_empty() {
             side.waiters.push(waiter);
             return true;
         }
-        // What the same process waited for before, it no longer waits for; nor do those that were killed, who are looked for
-        // when there is no room for one more.
+        // A process no longer waits for what it waited for before. Waiters of processes that have ended are removed
+        // when the list is full.
         let is_full = side.waiters.len() == side.waiters.capacity();
         let is_past =
             |other: &Waiter| is_same(&other.waker, &waiter.waker) || is_full && other.waker.is_gone();
@@ -117,13 +117,14 @@ impl Source {
         let (past, mut waiting): (SmallVec<_>, SmallVec<_>) = waiters.into_iter().partition(is_past);
         waiting.push(waiter);
         side.waiters = waiting;
-        // The last of what a process had may go with it, other sources too: not under the lock.
+        // A waiter may hold the last reference to its process, and dropping that may drop other sources: not under
+        // the lock.
         drop(state);
         drop::<SmallVec<[Waiter; 1]>>(past);
         true
     }
 
-    /// It may be ready: who is to be told.
+    /// Notes that the descriptor may be ready, and collects the waiters to wake.
     pub(super) fn change(&self, readiness: Readiness, told: &mut impl Extend<Waiter>) {
         let mut state = self.lock();
         if readiness.readable {
@@ -134,7 +135,7 @@ impl Source {
         }
     }
 
-    /// It may be ready, for another reason than the reactor's events.
+    /// Notes that the descriptor may be ready, for another reason than an event of the reactor.
     #[cfg(any(test, feature = "tls"))] // What is buffered by TLS is ready though the descriptor is not.
     pub(super) fn ready(&self, readiness: Readiness) {
         let mut told: SmallVec<[Waiter; 2]> = SmallVec::new();
@@ -143,12 +144,12 @@ impl Source {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics under it, and every state of it is a valid one.
+        // No code panics under the lock, and every state is valid.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether two wakers are one. Their addresses say so: a vtable may exist several times.
+/// Returns whether two wakers are the same. Their addresses are compared, because a vtable may exist several times.
 fn is_same(one: &Arc<dyn Wake>, other: &Arc<dyn Wake>) -> bool {
     std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
 }
@@ -163,7 +164,7 @@ impl State {
 }
 
 impl Side {
-    /// It is ready; who is to be told.
+    /// Marks the side as ready. Returns the waiters to wake.
     fn change(&mut self, is_closed: bool) -> SmallVec<[Waiter; 1]> {
         self.is_ready = true;
         self.is_closed |= is_closed;
@@ -200,7 +201,7 @@ mod tests {
         let began = source.begin(Direction::Read).expect("it is ready");
         source.drained(Direction::Read, began);
         let began = source.begin(Direction::Read).expect("the end is still to be seen");
-        // Whatever was told: who would have blocked has to wait.
+        // An attempt that would have blocked has to wait, whatever was reported.
         source.exhausted(Direction::Read, began);
         assert!(source.begin(Direction::Read).is_none());
     }

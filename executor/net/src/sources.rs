@@ -1,5 +1,5 @@
-//! From the reactor's tokens to sources: slot and generation, as identifiers of processes are, so that ready of a
-//! descriptor that was closed reaches nobody else's.
+//! The table from tokens of the reactor to sources. A token is a slot and a generation, as identifiers of processes
+//! are, so that events of a closed descriptor reach no other one.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,17 +8,17 @@ use smallvec::SmallVec;
 
 use super::Source;
 
-/// See the module.
+/// A table of sources.
 #[derive(Default)]
 pub(super) struct Sources {
     slots: Mutex<Slots>,
-    /// How many are in use, readable without the lock.
+    /// The number of sources, readable without the lock.
     used: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Slots {
-    // As many as descriptors were ever open at a time: the system limits those.
+    // As many as descriptors were ever open at a time, which the system limits.
     all: Vec<Slot>,
     free: Vec<u32>,
 }
@@ -30,7 +30,7 @@ struct Slot {
 }
 
 impl Sources {
-    /// Enters a source; its token.
+    /// Adds a source. Returns its token.
     pub(super) fn add(&self, source: Arc<Source>) -> u64 {
         let mut slots = self.lock();
         let index = slots.free.pop().unwrap_or_else(|| {
@@ -39,32 +39,32 @@ impl Sources {
         });
         let slot = &mut slots.all[index as usize];
         slot.source = Some(source);
-        // Relaxed: whoever has it wrong looks once in vain, or a moment later.
+        // Relaxed: a wrong number leads to one useless poll, or to one that is a moment late.
         self.used.fetch_add(1, Ordering::Relaxed);
         u64::from(slot.generation) << 32 | u64::from(index)
     }
 
-    /// What has these tokens, if it has not been closed.
+    /// Returns the sources with these tokens that have not been closed.
     pub(super) fn get_all(
         &self,
         tokens: impl Iterator<Item = u64> + Clone,
     ) -> SmallVec<[Option<Arc<Source>>; 16]> {
         let slots = self.lock();
-        // To take one is to count it, which waits for it to be fetched.
+        // Cloning a source touches its reference count, so all of them are prefetched first.
         tokens.clone().filter_map(|token| slots.find(token)).for_each(|source| {
             lunatic_scheduler::prefetch(Arc::as_ptr(source).addr());
         });
         tokens.map(|token| slots.find(token).cloned()).collect()
     }
 
-    /// Takes a source out; its token names nothing from now on.
+    /// Removes a source. Its token is invalid from now on.
     pub(super) fn remove(&self, token: u64) {
         let mut slots = self.lock();
         let index = token as u32;
         let slot = &mut slots.all[index as usize];
         debug_assert_eq!(u64::from(slot.generation), token >> 32, "who removes it has added it");
         let source = slot.source.take();
-        // The last generation is never given: the reactor's waker has the largest token.
+        // The last generation is never used: the waker of the reactor has the largest token.
         if slot.generation < u32::MAX - 1 {
             slot.generation += 1;
             slots.free.push(index);
@@ -74,13 +74,13 @@ impl Sources {
         drop(source);
     }
 
-    /// How many there are.
+    /// Returns the number of sources.
     pub(super) fn len(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {
-        // Under it only the two vectors change, a slot at a time.
+        // Under the lock, only the two vectors change, one slot at a time.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

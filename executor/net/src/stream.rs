@@ -1,4 +1,4 @@
-//! What TCP and TLS streams have in common.
+//! What TCP and TLS streams share.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -7,27 +7,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Source, TryIo};
 
-/// A connection that bytes are read from and written to. Shared by its clones, also in several processes.
+/// A connection. Its clones share it, also in several processes.
 pub trait Stream: Send + Sync + 'static {
-    /// Reads what there is; 0 is the end, or an empty buffer.
+    /// Reads what is there. 0 is the end, or an empty buffer.
     fn read(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>>;
-    /// Writes what there is room for.
+    /// Writes as much as possible.
     fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<TryIo<usize>>;
-    /// Sends what was written and is still here.
+    /// Sends bytes that were accepted and not sent yet.
     fn flush(&self) -> io::Result<TryIo<()>>;
-    /// Who is told when it is worth another attempt.
+    /// Returns the source that reports when another attempt may succeed.
     fn source(&self) -> &Arc<Source>;
-    /// How long its users wait.
+    /// Returns how long users of the stream wait.
     fn timeouts(&self) -> &Timeouts;
-    /// Milliseconds that an attempt may take whatever the timeouts say.
+    /// Returns the milliseconds that an attempt may take whatever the timeouts are.
     fn limit_ms(&self) -> u64 {
         u64::MAX
     }
-    /// The other side.
+    /// Returns the address of the peer.
     fn peer(&self) -> io::Result<SocketAddr>;
 }
 
-/// Milliseconds for which a stream's users wait; `u64::MAX` for ever. They belong to the stream, not to who has it.
+/// The timeouts of a stream in milliseconds; `u64::MAX` for none. They belong to the stream and not to the processes
+/// that have it.
 #[derive(Debug)]
 pub struct Timeouts {
     /// For reading.
@@ -38,7 +39,7 @@ pub struct Timeouts {
     pub peek: Timeout,
 }
 
-/// One of them.
+/// A timeout.
 #[derive(Debug)]
 pub struct Timeout(AtomicU64);
 
@@ -50,14 +51,14 @@ impl Default for Timeouts {
 }
 
 impl Timeout {
-    // Relaxed: a setting, which orders nothing.
+    // Relaxed: a setting that orders nothing.
 
-    /// Milliseconds.
+    /// Returns the milliseconds.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Sets it, in milliseconds.
+    /// Sets the milliseconds.
     pub fn set(&self, milliseconds: u64) {
         self.0.store(milliseconds, Ordering::Relaxed);
     }

@@ -14,10 +14,11 @@ pub struct TcpStream {
     timeouts: Timeouts,
 }
 
-/// What connections arrive at.
+/// A listener.
 pub struct TcpListener(Socket<mio::net::TcpListener>);
 
-/// A listener that processes have from their beginning: open before there was a node, watched from when one looks.
+/// A listener that processes have from the beginning: it was open before the node, and is registered with the reactor
+/// on first use.
 pub struct GivenListener {
     given: Arc<std::net::TcpListener>,
     watched: OnceLock<Arc<TcpListener>>,
@@ -30,42 +31,44 @@ impl fmt::Debug for GivenListener {
 }
 
 impl GivenListener {
-    /// A listener that was open before the node began.
+    /// Creates a listener from a socket that was open before the node began.
     pub fn new(given: Arc<std::net::TcpListener>) -> GivenListener {
         GivenListener { given, watched: OnceLock::new() }
     }
 
-    /// The same for another node.
+    /// Returns the same listener for another node.
     pub fn for_another_node(&self) -> GivenListener {
         GivenListener::new(self.given.clone())
     }
 
-    /// As this node has it.
+    /// Returns the listener as registered with this node.
     pub fn get(&self, net: &Arc<Net>) -> io::Result<&Arc<TcpListener>> {
         if let Some(watched) = self.watched.get() {
             return Ok(watched);
         }
         let listener = TcpListener::of_std(net, self.given.try_clone()?)?;
-        // Who was quicker has done the same.
+        // Another thread was quicker, and has done the same.
         Ok(self.watched.get_or_init(|| Arc::new(listener)))
     }
 }
 
 impl TcpStream {
-    /// Begins to connect; [`TcpStream::finish_connecting`] says what came of it.
+    /// Begins to connect. [`TcpStream::finish_connecting`] returns the result.
     pub fn connect(net: &Arc<Net>, address: SocketAddr) -> io::Result<TcpStream> {
         net.check()?;
         TcpStream::new(net, mio::net::TcpStream::connect(address)?)
     }
 
     fn new(net: &Arc<Net>, stream: mio::net::TcpStream) -> io::Result<TcpStream> {
-        // Guests cannot ask for it, and write in small pieces, each of which would wait for the last one's acknowledgement.
+        // Guests cannot set this option, and they write small pieces, each of which would wait for the
+        // acknowledgement of the last one. Setting it fails on a connection that has ended already; its reader gets
+        // the error.
         // A connection that is over already does not take it; its reader is told why.
         let _ = stream.set_nodelay(true);
         Ok(TcpStream { socket: Socket::new(net, stream)?, timeouts: Timeouts::default() })
     }
 
-    /// Whether it is connected.
+    /// Returns whether it is connected.
     pub fn finish_connecting(&self) -> io::Result<TryIo<()>> {
         self.socket.attempt(Direction::Write, |stream| {
             if let Some(error) = stream.take_error()? {
@@ -81,17 +84,18 @@ impl TcpStream {
         })
     }
 
-    /// Ends what is sent, received, or both.
+    /// Shuts down sending, receiving, or both.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.socket.io().shutdown(how)
     }
 
-    /// Whether an attempt would not block, as the system says now; if it would, who waits is told of the change.
+    /// Returns whether an attempt would not block, as the system says now. If it would, waiters are woken by the
+    /// change.
     pub fn is_ready(&self, direction: Direction) -> io::Result<bool> {
         self.socket.is_ready(direction)
     }
 
-    /// As [`Stream::read`], and what was read can be read again.
+    /// Reads like [`Stream::read`], but leaves the bytes to be read again.
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>> {
         self.socket.attempt(Direction::Read, |stream| stream.peek(buffer))
     }
@@ -103,7 +107,7 @@ impl Stream for TcpStream {
     }
 
     fn write(&self, buffers: &[IoSlice<'_>]) -> io::Result<TryIo<usize>> {
-        // Most writes are of one buffer, and for one the system has a shorter way.
+        // Most writes have one buffer, for which the system has a shorter path.
         if let [buffer] = buffers {
             return self
                 .socket
@@ -131,29 +135,29 @@ impl Stream for TcpStream {
 }
 
 impl TcpListener {
-    /// Listens. An address that was in use a moment ago can be used again.
+    /// Listens at an address. An address that was in use a moment ago can be used again.
     pub fn bind(net: &Arc<Net>, address: SocketAddr) -> io::Result<TcpListener> {
         net.check()?;
         Ok(TcpListener(Socket::new(net, mio::net::TcpListener::bind(address)?)?))
     }
 
-    /// One that the system listens at already.
+    /// Wraps a socket that the system listens at already.
     fn of_std(net: &Arc<Net>, listener: std::net::TcpListener) -> io::Result<TcpListener> {
         net.check()?;
         listener.set_nonblocking(true)?;
         Ok(TcpListener(Socket::new(net, mio::net::TcpListener::from_std(listener))?))
     }
 
-    /// Whether a connection waits, as the system says now; if none does, who waits is told of the change.
+    /// Returns whether a connection waits, as the system says now. If none does, waiters are woken by the change.
     pub fn is_ready(&self) -> io::Result<bool> {
         self.0.is_ready(Direction::Read)
     }
 
-    /// The next connection, and where it comes from.
+    /// Accepts the next connection. Returns it with its address.
     pub fn accept(&self) -> io::Result<TryIo<(TcpStream, SocketAddr)>> {
         let net = self.0.net();
         net.has_room(self.0.io())?;
-        // Who gave up while it waited is nobody.
+        // A client that gave up while it waited is skipped.
         let accept = |listener: &mio::net::TcpListener| loop {
             match listener.accept() {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -1,15 +1,15 @@
-//! TLS over TCP, by rustls.
+//! TLS over TCP, with rustls.
 //!
-//! A session is a state machine over bytes; this moves them between it and the socket whenever somebody reads or writes,
-//! on the worker that runs the process: nothing here waits. What it takes of the processor is the process's own doing, a
-//! handshake a few hundred microseconds.
+//! A session is a state machine over bytes. This module moves bytes between the session and the socket whenever a
+//! process reads or writes, on the worker that runs the process; nothing here blocks. The process pays for the
+//! processor time, which is a few hundred microseconds for a handshake.
 //!
-//! **The handshake** of an accepted connection happens when it is first read from or written to. So it is the
-//! connection's process that waits for it, and fails with it: whoever accepts is held up by no client, and handshakes run
-//! on all workers. One that takes longer than [`HANDSHAKE_MS`] fails, whatever the stream's timeouts.
+//! **The handshake** of an accepted connection happens at its first read or write. So the process of the connection
+//! waits for it and fails with it: a client cannot delay the process that accepts, and handshakes run on all workers.
+//! A handshake that takes longer than [`HANDSHAKE_MS`] fails, whatever the timeouts of the stream.
 //!
-//! **Sharing.** A stream's clones share the session under a lock, which is held for an attempt. What one of them has taken
-//! from the socket may be what another waits for: then the source says so once more.
+//! **Sharing.** The clones of a stream share the session under a lock, which is held for an attempt. Bytes that one
+//! of them has taken from the socket may be those that another waits for; then the source reports a change again.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use lunatic_scheduler::Readiness;
 
 use super::{Direction, Net, Source, Stream, TcpListener, TcpStream, Timeouts, TryIo};
 
-/// Milliseconds that one attempt to read or write may wait while the handshake is not over.
+/// Milliseconds that an attempt to read or write may wait while the handshake is not over.
 pub(crate) const HANDSHAKE_MS: u64 = 30_000;
 
 /// A connection.
@@ -34,22 +34,22 @@ pub struct TlsStream {
     session: Mutex<Connection>,
 }
 
-/// What connections arrive at.
+/// A listener.
 pub struct TlsListener {
     tcp: TcpListener,
     config: Arc<ServerConfig>,
-    /// Charged for the certificates.
+    /// The charge for the certificates.
     _kept: Charge,
 }
 
-/// The socket as rustls sees it; remembers what it would have waited for.
+/// The socket as rustls sees it. It notes the direction in which it would have blocked.
 struct Wire<'a> {
     tcp: &'a TcpStream,
     blocked: Option<Direction>,
 }
 
 impl TlsListener {
-    /// Listens, with a chain of certificates and a private key, both as PEM.
+    /// Listens with a chain of certificates and a private key, both as PEM.
     pub fn bind(
         net: &Arc<Net>,
         address: SocketAddr,
@@ -67,7 +67,7 @@ impl TlsListener {
         Ok(TlsListener { tcp: TcpListener::bind(net, address)?, config: Arc::new(config), _kept: kept })
     }
 
-    /// The next connection, and where it comes from. Its handshake is still to come.
+    /// Accepts the next connection. Returns it with its address. The handshake follows later.
     pub fn accept(&self) -> io::Result<TryIo<(TlsStream, SocketAddr)>> {
         let (tcp, peer) = match self.tcp.accept()? {
             TryIo::Done(accepted) => accepted,
@@ -77,19 +77,19 @@ impl TlsListener {
         Ok(TryIo::Done((TlsStream::new(tcp, session.into()), peer)))
     }
 
-    /// The address that it listens at.
+    /// Returns the address that it listens at.
     pub fn local(&self) -> io::Result<SocketAddr> {
         self.tcp.local()
     }
 
-    /// Its readiness.
+    /// Returns its readiness.
     pub fn source(&self) -> &Arc<Source> {
         self.tcp.source()
     }
 }
 
-/// Whom a client believes: those that certificates (PEM) name, or whom browsers believe if there are none. What is no
-/// certificate names no one.
+/// Returns the configuration of a client that trusts these certificates (PEM), or those that browsers trust if there
+/// are none. A text that is no certificate adds none.
 pub fn client_config(certificates: &[Vec<u8>]) -> Arc<ClientConfig> {
     static USUAL: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if certificates.is_empty() {
@@ -136,13 +136,13 @@ impl TlsStream {
         TlsStream { tcp, session: Mutex::new(session) }
     }
 
-    /// The client's side of a connection that has been made to a host of this name.
+    /// Creates the client's side of a connection to a host with this name.
     pub fn client(tcp: TcpStream, config: Arc<ClientConfig>, host: &str) -> io::Result<TlsStream> {
         let name = ServerName::try_from(host.to_owned()).map_err(invalid)?;
         Ok(TlsStream::new(tcp, ClientConnection::new(config, name).map_err(invalid)?.into()))
     }
 
-    /// Goes on with the handshake until it is over.
+    /// Continues the handshake until it is over.
     pub fn shake_hands(&self) -> io::Result<TryIo<()>> {
         let mut session = self.lock();
         self.shake_hands_with(&mut session)
@@ -162,17 +162,17 @@ impl TlsStream {
                 TryIo::Done(_) => {}
             }
         }
-        // Whoever else waits for the handshake does not see it in the socket.
+        // Others that wait for the handshake do not see its end in the socket.
         self.tell_others();
         Ok(TryIo::Done(()))
     }
 
-    /// Whether the handshake is still to come.
+    /// Returns whether the handshake is not over.
     fn is_new(&self) -> bool {
         self.lock().is_handshaking()
     }
 
-    /// Takes what has come, as far as there is room for it; 0 at the end.
+    /// Receives as much as the session has space for. Returns 0 at the end.
     fn receive(&self, session: &mut Connection) -> io::Result<TryIo<usize>> {
         let mut wire = Wire { tcp: &self.tcp, blocked: None };
         let received = match session.read_tls(&mut wire) {
@@ -180,14 +180,14 @@ impl TlsStream {
             Err(error) => return wire.attempt(error),
         };
         if let Err(error) = session.process_new_packets() {
-            // The other side is told why, if it listens.
+            // The peer is told the reason, if it listens.
             let _ = self.send(session);
             return Err(io::Error::new(io::ErrorKind::InvalidData, error));
         }
         Ok(TryIo::Done(received))
     }
 
-    /// Sends all that waits to be sent; how much that was.
+    /// Sends all bytes that wait to be sent. Returns their number.
     fn send(&self, session: &mut Connection) -> io::Result<TryIo<usize>> {
         let mut sent = 0;
         while session.wants_write() {
@@ -200,13 +200,14 @@ impl TlsStream {
         Ok(TryIo::Done(sent))
     }
 
-    /// Has all who wait try again.
+    /// Wakes all waiters.
     fn tell_others(&self) {
         self.source().ready(Readiness { readable: true, writable: true, ..Readiness::default() });
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        // A session that panicked is in no known state; its next use will say so, by an error or another panic, which
+        // A session that panicked is in no known state. Its next use will fail with an error or another panic, which
+        // ends a process.
         // ends a process.
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -222,7 +223,7 @@ impl Stream for TlsStream {
             match session.reader().read(buffer) {
                 Ok(count) => {
                     if !session.wants_read() {
-                        // There is more, of which the socket does not tell.
+                        // There are more bytes, which the socket does not report.
                         self.tell_others();
                     }
                     return Ok(TryIo::Done(count));
@@ -230,7 +231,7 @@ impl Stream for TlsStream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            // What a peer is owed for what it sent. If there is no room for it now, it goes with the next that is written.
+            // Sends answers to the peer. If they cannot be sent now, they go with the next write.
             self.send(&mut session)?;
             if let TryIo::Blocked(direction) = self.receive(&mut session)? {
                 return Ok(TryIo::Blocked(direction));
@@ -243,7 +244,7 @@ impl Stream for TlsStream {
         if let TryIo::Blocked(direction) = self.shake_hands_with(&mut session)? {
             return Ok(TryIo::Blocked(direction));
         }
-        // What was accepted before is sent before more is.
+        // Bytes that were accepted before are sent first.
         if let TryIo::Blocked(direction) = self.send(&mut session)? {
             return Ok(TryIo::Blocked(direction));
         }
@@ -276,7 +277,7 @@ impl Stream for TlsStream {
 }
 
 impl Drop for TlsStream {
-    /// Says good-bye, as far as that can be done without waiting.
+    /// Sends a close notification, as far as that does not block.
     fn drop(&mut self) {
         let mut session = self.lock();
         session.send_close_notify();
@@ -285,7 +286,7 @@ impl Drop for TlsStream {
 }
 
 impl Wire<'_> {
-    /// What came of an attempt that ended with this error.
+    /// Converts the error that ended an attempt.
     fn attempt(&self, error: io::Error) -> io::Result<TryIo<usize>> {
         match self.blocked {
             Some(direction) if error.kind() == io::ErrorKind::WouldBlock => Ok(TryIo::Blocked(direction)),

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use super::socket::Socket;
 use super::{Direction, Net, Source, TryIo};
 
-/// What datagrams are sent from and arrive at. Shared by its clones.
+/// A UDP socket. Its clones share it.
 pub struct UdpSocket(Socket<mio::net::UdpSocket>);
 
 impl UdpSocket {
-    /// A socket at an address.
+    /// Creates a socket with an address.
     pub fn bind(net: &Arc<Net>, address: SocketAddr) -> io::Result<UdpSocket> {
         net.check()?;
         Ok(UdpSocket(Socket::new(net, mio::net::UdpSocket::bind(address)?)?))
     }
 
-    /// From now on datagrams go to this address and come from it alone. Nothing is sent.
+    /// Connects the socket: datagrams go to this address and are received from it alone. Nothing is sent.
     pub fn connect(&self, address: SocketAddr) -> io::Result<()> {
         self.0.io().connect(address)
     }
@@ -32,22 +32,22 @@ impl UdpSocket {
         self.0.attempt(Direction::Write, |socket| socket.send_to(datagram, to))
     }
 
-    /// The next datagram, as far as there is room for it.
+    /// Receives the next datagram. Bytes beyond the buffer are lost.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<TryIo<usize>> {
         self.0.attempt(Direction::Read, |socket| socket.recv(buffer))
     }
 
-    /// The next datagram, as far as there is room for it, and where it comes from.
+    /// Receives the next datagram with the address of its sender. Bytes beyond the buffer are lost.
     pub fn receive_from(&self, buffer: &mut [u8]) -> io::Result<TryIo<(usize, SocketAddr)>> {
         self.0.attempt(Direction::Read, |socket| socket.recv_from(buffer))
     }
 
-    /// Settings and addresses.
+    /// Returns the socket, for settings and addresses.
     pub fn io(&self) -> &mio::net::UdpSocket {
         self.0.io()
     }
 
-    /// Its readiness.
+    /// Returns its readiness.
     pub fn source(&self) -> &Arc<Source> {
         self.0.source()
     }

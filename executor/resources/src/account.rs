@@ -1,15 +1,15 @@
-//! What the host keeps because of a guest, counted against a budget.
+//! Accounts of what the host keeps because of a guest.
 //!
-//! A guest that cannot use more linear memory than it may can still make the host remember things: names, timers,
-//! messages that are being written, monitors, configurations, modules, texts. Each of them is charged here, in bytes, and
-//! each open descriptor is counted. What a charge stands for holds it ([`Charge`], [`OpenDescriptor`]) and gives it back when it
-//! is dropped, wherever it is by then and whether or not the process that caused it still lives.
+//! A guest with a limit on its linear memory can still make the host keep other things: names, timers, messages that
+//! are being written, monitors, configurations, modules, texts. Each of them is charged here, in bytes, and each open
+//! descriptor is counted. The thing that is kept owns its charge ([`Charge`], [`OpenDescriptor`]) and releases it
+//! when it is dropped, wherever it is by then, and whether or not its process is still alive.
 //!
-//! An account has three levels, and a charge counts in all of them:
+//! An account has three levels, and a charge counts on all of them:
 //!
-//! - its process: as many bytes as the process may have of linear memory, as many descriptors as it may have resources;
-//! - each quota above its configuration: as many bytes as all its processes may have together. This level outlives the
-//!   process, so processes that are spawned, leave something behind and end come up against it;
+//! - the process: as many bytes as it may have of linear memory, and as many descriptors as it may have resources;
+//! - each quota above its configuration: as many bytes as all its processes may have together. This level outlives
+//!   the process, so a series of processes that leave something behind reaches its limit;
 //! - the node, if the memory of all its processes is limited: the same total that linear memories count against.
 //!
 //! `docs/memory.md` lists what is charged where.
@@ -19,17 +19,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::quota::Quota;
 
-/// A limit on the bytes of a whole node, shared by linear memories and everything else that is charged.
+/// The limit on the memory of a node, which linear memories and all charges share.
 pub trait MemoryTotal: std::fmt::Debug + Send + Sync {
-    /// Charges for bytes, unless that exceeds the limit. Whether they were charged.
+    /// Charges for bytes, unless that exceeds the limit. Returns whether they were charged.
     fn charge(&self, bytes: u64) -> bool;
     /// Charges for bytes that exist already.
     fn charge_beyond_limit(&self, bytes: u64);
-    /// Takes bytes off that were charged.
+    /// Releases bytes that were charged.
     fn give_back(&self, bytes: u64);
 }
 
-/// A limit on bytes that are counted here.
+/// A limit that counts its bytes itself.
 #[derive(Debug)]
 pub struct FixedTotal {
     limit: u64,
@@ -37,12 +37,12 @@ pub struct FixedTotal {
 }
 
 impl FixedTotal {
-    /// A total of at most `limit` bytes.
+    /// Creates a total of at most `limit` bytes.
     pub fn new(limit: u64) -> Arc<FixedTotal> {
         Arc::new(FixedTotal { limit, used: AtomicU64::new(0) })
     }
 
-    /// Bytes that are charged.
+    /// Returns the bytes that are charged.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
@@ -62,20 +62,21 @@ impl MemoryTotal for FixedTotal {
     }
 }
 
-/// See the module. A process gets one when the host first keeps something for it.
+/// The account of a process. See the module documentation. It is created when the host first keeps something for the
+/// process.
 #[derive(Debug)]
 pub struct Account {
     max_bytes: u64,
     max_descriptors: u64,
     bytes: AtomicU64,
-    /// Those of the bytes that are messages in timers.
+    /// The part of the bytes that are messages in timers.
     deferred: AtomicU64,
     descriptors: AtomicU64,
     quota: Option<Arc<Quota>>,
     total: Option<Arc<dyn MemoryTotal>>,
 }
 
-/// A limit that a charge would exceed.
+/// The limit that a charge would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// The limit of the process, in bytes.
@@ -98,26 +99,26 @@ pub enum Full {
     DescriptorsOfQuota(u64),
 }
 
-/// Bytes that are charged, until this is dropped.
+/// Charged bytes. Dropping this releases them.
 #[derive(Debug)]
 pub struct Charge {
     bytes: u64,
     account: Arc<Account>,
 }
 
-/// Bytes of a message that is charged while it is in a timer.
+/// Charged bytes of a message in a timer. Dropping this releases them.
 #[derive(Debug)]
 pub struct TimerCharge {
     bytes: u64,
     kept: Charge,
 }
 
-/// An open descriptor that is counted, until this is dropped.
+/// A counted open descriptor. Dropping this releases the count.
 #[derive(Debug)]
 pub struct OpenDescriptor(Arc<Account>);
 
 impl Account {
-    /// An account of a process with these limits.
+    /// Creates the account of a process with these limits.
     pub fn new(
         max_bytes: u64,
         max_descriptors: u64,
@@ -131,20 +132,19 @@ impl Account {
     /// Charges for bytes that the host is about to keep.
     ///
     /// # Errors
-    /// When a limit would be exceeded; nothing is charged then.
+    /// Returns the limit that would be exceeded. Then nothing is charged.
     pub fn keep(self: &Arc<Self>, bytes: u64) -> Result<Charge, Full> {
         let mut kept = Charge { bytes: 0, account: self.clone() };
         kept.grow(bytes)?;
         Ok(kept)
     }
 
-    /// Charges for a message that is put into a timer. All messages of the process in timers may have
-    /// `limit` bytes together.
+    /// Charges for a message in a timer. All messages of the process in timers may have `limit` bytes together.
     ///
     /// # Errors
-    /// When a limit would be exceeded; nothing is charged then.
+    /// Returns the limit that would be exceeded. Then nothing is charged.
     pub fn defer(self: &Arc<Self>, bytes: u64, limit: u64) -> Result<TimerCharge, Full> {
-        /// Bytes of a timer beside its message.
+        /// Bytes of a timer besides its message.
         const TIMER: u64 = 128;
         let kept = self.keep(bytes.saturating_add(TIMER))?;
         if !add_within(&self.deferred, bytes, limit) {
@@ -153,9 +153,9 @@ impl Account {
         Ok(TimerCharge { bytes, kept })
     }
 
-    /// Charges for bytes that the host keeps already and cannot refuse any more, such as a message that is received.
+    /// Charges for bytes that the host keeps already and cannot refuse any more, such as a received message.
     pub fn keep_beyond_limits(self: &Arc<Self>, bytes: u64) -> Charge {
-        // Relaxed, here and below: counts, which order nothing else.
+        // Relaxed, here and below: counters that order nothing else.
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(quota) = &self.quota {
             quota.keep_beyond_limits(bytes);
@@ -169,7 +169,7 @@ impl Account {
     /// Counts a descriptor that is about to be opened.
     ///
     /// # Errors
-    /// When the process has as many as it may.
+    /// Returns the limit that would be exceeded.
     pub fn open(self: &Arc<Self>) -> Result<OpenDescriptor, Full> {
         if !add_within(&self.descriptors, 1, self.max_descriptors) {
             return Err(Full::Descriptors(self.max_descriptors));
@@ -183,7 +183,7 @@ impl Account {
         Ok(OpenDescriptor(self.clone()))
     }
 
-    /// Bytes that are charged at the moment.
+    /// Returns the bytes that are charged.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -222,7 +222,7 @@ impl Account {
 }
 
 impl Charge {
-    /// Bytes that are charged.
+    /// Returns the bytes that are charged.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -230,17 +230,17 @@ impl Charge {
     /// Charges for more bytes.
     ///
     /// # Errors
-    /// When a limit would be exceeded; the charge is then what it was.
+    /// Returns the limit that would be exceeded. Then the charge does not change.
     pub fn grow(&mut self, bytes: u64) -> Result<(), Full> {
         self.account.charge(bytes)?;
         self.bytes += bytes;
         Ok(())
     }
 
-    /// Changes the charge to one for `bytes`.
+    /// Changes the charge to `bytes`.
     ///
     /// # Errors
-    /// When a limit would be exceeded; the charge is then what it was.
+    /// Returns the limit that would be exceeded. Then the charge does not change.
     pub fn resize(&mut self, bytes: u64) -> Result<(), Full> {
         if bytes > self.bytes {
             return self.grow(bytes - self.bytes);
@@ -258,7 +258,7 @@ impl Drop for Charge {
 }
 
 impl OpenDescriptor {
-    /// Whether it is counted for this account.
+    /// Returns whether the descriptor counts for this account.
     pub fn is_of(&self, account: &Arc<Account>) -> bool {
         Arc::ptr_eq(&self.0, account)
     }
@@ -279,7 +279,7 @@ impl Drop for OpenDescriptor {
     }
 }
 
-/// Adds to a count unless that exceeds the limit. Whether it was added.
+/// Adds to a counter, unless that exceeds the limit. Returns whether it was added.
 pub fn add_within(count: &AtomicU64, amount: u64, limit: u64) -> bool {
     let next = |used: u64| used.checked_add(amount).filter(|used| *used <= limit);
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()

@@ -1,51 +1,53 @@
-//! How many processes may live beneath a configuration, and what the host may keep for all of them.
+//! Limits on the processes below a configuration, and on what the host keeps for all of them.
 //!
-//! A [`Quota`] belongs to a configuration and to all that are made from it, by whichever process. A process takes a
-//! place in it when it is entered and gives it back when its data is dropped, which is before anyone hears of its
-//! end. A quota may lie beneath another one; then a place is one in both, so a child is never wider than its parent.
+//! A [`Quota`] belongs to a configuration and to all configurations made from it, by whichever process. A process
+//! takes a permit when it is added to the node, and returns it when its data is dropped, which is before its death is
+//! announced. A quota may lie below another one; a permit then counts in both, so a child never has more than its
+//! parent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::account::add_within;
 
-/// Quotas that may lie beneath each other: taking a place is a step for each.
+/// Quotas that may lie below each other. Taking a permit is a step for each.
 const MAX_DEPTH: u32 = 64;
 
-/// See the module.
+/// A quota. See the module documentation.
 #[derive(Debug)]
 pub struct Quota {
     limit: u64,
     used: AtomicU64,
-    /// Bytes that the host keeps for its processes, and for those that have ended; see [`account`](crate::account).
+    /// Bytes that the host keeps for its processes, and for processes that have ended; see
+    /// [`account`](crate::account).
     kept: AtomicU64,
     /// Names of metrics that its processes have introduced.
     metrics: AtomicU64,
-    /// Descriptors that are open for its processes, and for those that have ended.
+    /// Open descriptors of its processes, and of processes that have ended.
     descriptors: AtomicU64,
     above: Option<Arc<Quota>>,
     depth: u32,
 }
 
-/// A place of a process, given back when it is dropped.
+/// The permit of a process. Dropping this returns it.
 #[derive(Debug)]
 pub struct Permit(Arc<Quota>);
 
-/// There is no place left.
+/// The quota has no permit left.
 #[derive(Debug, thiserror::Error)]
 #[error("its configuration allows no more than {0} processes at a time")]
 pub struct QuotaExceeded(u64);
 
-/// Quotas are nested too deeply: at most 64 may lie beneath each other.
+/// Quotas are nested too deeply: at most 64 may lie below each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("limits on processes are nested too deeply: at most {MAX_DEPTH} may lie beneath each other")]
 pub struct Nested;
 
 impl Quota {
-    /// A quota of `limit` processes, beneath another quota if `above` is given.
+    /// Creates a quota of `limit` processes, below another one if `above` is given.
     ///
     /// # Errors
-    /// [`Nested`] if there are too many above it.
+    /// Returns [`Nested`] if there are too many above it.
     pub fn new(limit: u64, above: Option<Arc<Quota>>) -> Result<Arc<Quota>, Nested> {
         let depth = above.as_ref().map_or(0, |above| above.depth + 1);
         if depth >= MAX_DEPTH {
@@ -55,12 +57,13 @@ impl Quota {
         Ok(Arc::new(Quota { descriptors: AtomicU64::new(0), limit, used, kept, metrics, above, depth }))
     }
 
-    /// How many processes it has room for, itself and those above it.
+    /// Returns the number of processes that it and the quotas above it permit.
     pub fn limit(&self) -> u64 {
         self.with_those_above().map(|quota| quota.limit).min().expect("there is this one")
     }
 
-    /// What tells it and those above it from others, as long as it is there; the outermost first.
+    /// Returns identities of this quota and those above it, the outermost first. They are unique while the quotas
+    /// exist.
     pub fn path(&self) -> Vec<usize> {
         let mut path: Vec<usize> =
             self.with_those_above().map(|quota| std::ptr::from_ref(quota).addr()).collect();
@@ -68,11 +71,12 @@ impl Quota {
         path
     }
 
-    /// Takes one name of a metric. Names are never given back; a quota has a share of them: half of those of the quota above, at each step.
+    /// Takes one name of a metric. Names are never returned. A quota has a share of them: half of that of the quota
+    /// above it.
     pub fn take_metric(&self, most: u64) -> bool {
         for (taken, quota) in self.with_those_above().enumerate() {
             let share = most.checked_shr(quota.depth).unwrap_or(0);
-            // Relaxed: a count, which orders nothing else.
+            // Relaxed: a counter that orders nothing else.
             if quota.metrics.fetch_add(1, Ordering::Relaxed) >= share {
                 let give_back = |quota: &Quota| _ = quota.metrics.fetch_sub(1, Ordering::Relaxed);
                 self.with_those_above().take(taken + 1).for_each(give_back);
@@ -82,13 +86,16 @@ impl Quota {
         true
     }
 
-    /// How many there are.
+    /// Returns the number of processes.
     pub fn used(&self) -> u64 {
-        // Relaxed: a number that is old when it is read.
+        // Relaxed: the number is out of date when it is read.
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes a place.
+    /// Takes a permit.
+    ///
+    /// # Errors
+    /// Returns [`QuotaExceeded`] if a quota has none left.
     pub fn take(self: &Arc<Self>) -> Result<Permit, QuotaExceeded> {
         for (taken, quota) in self.with_those_above().enumerate() {
             if !quota.take_here() {
@@ -99,10 +106,11 @@ impl Quota {
         Ok(Permit(self.clone()))
     }
 
-    /// Counts bytes that the host keeps for a process, which may have `each` of them itself, in this quota and all above.
+    /// Counts bytes that the host keeps for a process, in this quota and all above. The process itself may have
+    /// `each`.
     ///
     /// # Errors
-    /// When that is more than all processes of one of them may have together; nothing is counted then. The limit.
+    /// Returns the limit on all processes of a quota that would be exceeded. Then nothing is counted.
     pub fn keep(&self, bytes: u64, each: u64) -> Result<(), u64> {
         for (taken, quota) in self.with_those_above().enumerate() {
             let limit = quota.limit.saturating_mul(each);
@@ -114,10 +122,10 @@ impl Quota {
         Ok(())
     }
 
-    /// Counts a descriptor of a process that may have `each` of them itself, in this quota and all above.
+    /// Counts a descriptor of a process, in this quota and all above. The process itself may have `each`.
     ///
     /// # Errors
-    /// When all processes of one of them have as many as they may have together. The limit.
+    /// Returns the limit on all processes of a quota that would be exceeded.
     pub fn open(&self, each: u64) -> Result<(), u64> {
         for (taken, quota) in self.with_those_above().enumerate() {
             let limit = quota.limit.saturating_mul(each);
@@ -129,7 +137,7 @@ impl Quota {
         Ok(())
     }
 
-    /// A descriptor was closed.
+    /// Releases the count of a descriptor.
     pub fn close(&self) {
         self.with_those_above().for_each(Quota::close_here);
     }
@@ -145,12 +153,12 @@ impl Quota {
         }
     }
 
-    /// The host no longer keeps these bytes.
+    /// Releases bytes that the host no longer keeps.
     pub fn give_kept(&self, bytes: u64) {
         self.with_those_above().for_each(|quota| quota.give_kept_here(bytes));
     }
 
-    /// Bytes that the host keeps.
+    /// Returns the bytes that the host keeps.
     #[cfg(test)]
     pub fn kept(&self) -> u64 {
         self.kept.load(Ordering::Relaxed)

@@ -1,7 +1,7 @@
-//! A bounded pool of threads for work that cannot be waited for in a reactor: regular files, compilation.
+//! A bounded pool of threads for work that a reactor cannot wait for: regular files, compilation.
 //!
-//! A job owns everything it touches (DESIGN: a counted descriptor and a bounce buffer, never guest memory), so
-//! a process that is killed meanwhile is gone at once; its job's completion then finds no one and is dropped.
+//! A job owns everything that it touches: a counted descriptor and a buffer, never guest memory. So a process that is
+//! killed meanwhile is released at once; the completion of its job finds no process and is dropped.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use lunatic_resources::sys;
 
-/// How long a thread without work stays.
+/// How long an idle thread stays.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 thread_local! {
     static IS_POOL_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the thread that calls is one of a pool, and not one that does a job in its place.
+/// Returns whether the calling thread belongs to a pool, as opposed to a thread that does a job in its place.
 pub(super) fn is_pool_thread() -> bool {
     IS_POOL_THREAD.get()
 }
@@ -27,17 +27,17 @@ pub(super) fn is_pool_thread() -> bool {
 /// A piece of blocking work.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// See the module. Threads start when there is work and end when there is none.
+/// A pool of threads. See the module documentation. Threads start when there is work and end when there is none.
 pub struct BlockingPool {
     shared: Arc<Shared>,
-    /// Threads at most.
+    /// The number of threads at most.
     limit: usize,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
     arrived: Condvar,
-    /// Whether there are more jobs than threads that wait for some.
+    /// Whether there are more jobs than idle threads.
     is_pressed: AtomicBool,
 }
 
@@ -50,14 +50,14 @@ struct Queue {
 }
 
 impl BlockingPool {
-    /// A pool of at most so many threads.
+    /// Creates a pool of at most `limit` threads.
     pub fn new(limit: usize) -> BlockingPool {
         let (queue, arrived, is_pressed) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
         let shared = Arc::new(Shared { queue, arrived, is_pressed });
         BlockingPool { shared, limit }
     }
 
-    /// Hands over a job. Jobs begin in order.
+    /// Submits a job. Jobs start in order.
     pub fn submit(&self, job: Job) {
         let mut queue = self.shared.lock();
         queue.jobs.push_back(job);
@@ -71,7 +71,7 @@ impl BlockingPool {
         }
     }
 
-    /// Whether a job waits and no thread for one: who has a thread had better let go of it.
+    /// Returns whether a job waits for a thread, so that tasks should release theirs.
     pub(super) fn is_pressed(&self) -> bool {
         // Relaxed: a hint.
         self.shared.is_pressed.load(Ordering::Relaxed)
@@ -82,14 +82,15 @@ impl BlockingPool {
         let thread = std::thread::Builder::new().name("blocking".into());
         let started = thread.spawn(move || {
             IS_POOL_THREAD.set(true);
-            // Some run processes, whose stacks are not for anybody's handlers; none has a use for signals.
+            // Some threads run processes, whose stacks are too small for signal handlers. No thread of the pool needs
+            // signals.
             sys::block_signals();
             shared.work();
         });
         if started.is_err() {
             let mut queue = self.shared.lock();
             queue.threads -= 1;
-            // With no thread at all the job would wait for ever: do it here, slowly, rather than never.
+            // Without any thread, the job would wait for ever. This thread does it instead.
             if queue.threads == 0 {
                 while let Some(job) = queue.jobs.pop_front() {
                     self.shared.note_pressure(&queue);
@@ -104,11 +105,11 @@ impl BlockingPool {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Jobs run outside the lock; the queue itself is always whole.
+        // Jobs run outside the lock, and the queue is always consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be called whenever there are more jobs, or others wait.
+    /// Updates the hint. To be called whenever the number of jobs or of idle threads changes.
     fn note_pressure(&self, queue: &Queue) {
         self.is_pressed.store(queue.jobs.len() > queue.waiting, Ordering::Relaxed);
     }
@@ -119,7 +120,7 @@ impl Shared {
             if let Some(job) = queue.jobs.pop_front() {
                 self.note_pressure(&queue);
                 drop(queue);
-                // A job that panics completes nothing; its process waits until it is killed. The thread lives.
+                // A job that panics completes nothing, and its process waits until it is killed. The thread survives.
                 let _ = catch_unwind(AssertUnwindSafe(job));
                 queue = self.lock();
                 continue;

@@ -1,17 +1,17 @@
-//! Time, injected: nothing in this crate reads a clock of the machine except through [`Clock`].
+//! Time, injected: the executor reads the clocks of the machine only through [`Clock`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Where a node gets its time from.
+/// The source of a node's time.
 pub trait Clock: Send + Sync {
-    /// Nanoseconds since some moment before the node started; never goes back.
+    /// Returns nanoseconds since some moment before the node started. It never decreases.
     fn now(&self) -> u64;
-    /// Nanoseconds since the Unix epoch, by the wall clock.
+    /// Returns nanoseconds since the Unix epoch, by the wall clock.
     fn wall(&self) -> u64;
 }
 
-/// The machine's clocks.
+/// The clocks of the machine.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
@@ -34,24 +34,24 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when told to, and that is set to the same date at the beginning of every run.
+/// A clock that advances only when told to, and begins with the same date in every run.
 #[derive(Debug, Default)]
 pub struct SimulatedClock {
     nanoseconds: AtomicU64,
 }
 
-/// The first second of 2026, in seconds since the Unix epoch: what a simulated wall clock reads at first.
+/// The beginning of 2026, in seconds since the Unix epoch: the first date of a simulated wall clock.
 const SIMULATED_EPOCH: u64 = 1_767_225_600;
 
 impl SimulatedClock {
-    /// What it reads a nanosecond later.
+    /// Advances the clock by a nanosecond. Returns the new time.
     pub fn tick(&self) -> u64 {
         self.nanoseconds.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Moves the clock to a later moment; an earlier one changes nothing.
+    /// Advances the clock to a later moment. An earlier one changes nothing.
     pub fn advance_to(&self, nanoseconds: u64) {
-        // Relaxed: a reading is a number and orders nothing else.
+        // Relaxed: a number that orders nothing else.
         self.nanoseconds.fetch_max(nanoseconds, Ordering::Relaxed);
     }
 }

@@ -1,46 +1,49 @@
-//! Deadlines in order, each of which can be taken back: a heap of four children to a parent, which knows where each is.
+//! Deadlines in order, each of which can be cancelled: a heap with four children to a parent, and the position of
+//! each deadline.
 //!
 //! ```text
 //! order   [ deadline, sequence, slot ] …    the heap: no entry is later than those below it
 //! slots   [ generation, position, what is due ] …    where each is in it; a ticket says which slot, and which generation
 //! ```
 //!
-//! A deadline that is set is most often one of the latest, so it stays where it is put, at the end, and is taken back from
-//! there: neither moves anything, however many there are. Timers of equal deadlines come in the order in which they were
+//! A new deadline is most often one of the latest, so it stays at the end, where it is put, and is cancelled there.
+//! Neither moves anything, however many there are. Timers with equal deadlines fire in the order in which they were
 //! set.
 //!
 //! # Invariants
 //!
-//! - A slot in use is at its position in the order, and that entry names the slot.
-//! - No ticket is given twice: each use of a slot is another generation, also after slots were given up in between.
+//! - A slot in use is at its position in the order, and the heap node there names the slot.
+//! - No ticket is used twice: each use of a slot has another generation, even if slots were freed in between.
 
-/// Children of an entry. More make the heap flat, which is good for who comes and goes at its end.
+/// Children of a heap node. More children make the heap flatter, which is good for deadlines that come and go at its
+/// end.
 const CHILDREN: usize = 4;
 
-/// So many slots are not worth giving up.
+/// The number of slots that are not worth freeing.
 const KEPT: usize = 1024;
 
-/// Slots that have seen more are not given up: those that take their place go on from there, and are to last as well.
+/// Slots with a greater generation are not freed: slots that replace them continue with their generation, and must
+/// last as well.
 const MANY_GENERATIONS: u32 = u32::MAX / 2;
 
-/// Slots at most; a ticket has room for a shard's number besides.
+/// The number of slots at most. A ticket has space for the number of a shard besides.
 pub(super) const MAX_SLOTS: usize = 1 << 29;
 
-/// See the module. `T` is what is due.
+/// Deadlines. See the module documentation. `T` is the event of a deadline.
 pub(super) struct Deadlines<T> {
-    // Unbounded here: whoever sets timers is, see `timers`.
+    // Unbounded here. The callers bound it; see `timers`.
     order: Vec<HeapNode>,
     slots: Vec<Slot<T>>,
-    /// The slot that was given back last; each leads to the one before it.
+    /// The slot that was freed last. Each free slot links to the one before it.
     free: Option<u32>,
     sequence: u64,
-    /// What new slots begin with: more than any slot that was given up has had.
+    /// The first generation of new slots: greater than that of any slot that was freed.
     generation: u32,
-    /// When no more than so many are left, slots at the end are given up.
+    /// When no more deadlines than this are left, free slots at the end are freed.
     shrink_at: usize,
 }
 
-/// Which one it is: of a slot, and the how manieth use of it.
+/// A ticket: a slot, and the generation of its use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
     pub(super) slot: u32,
@@ -54,7 +57,7 @@ struct HeapNode {
 }
 
 struct Slot<T> {
-    /// Of its use, or of its next one.
+    /// The generation of its current use, or of the next one.
     generation: u32,
     content: Content<T>,
 }
@@ -76,12 +79,12 @@ impl<T> Deadlines<T> {
         Deadlines { order, slots, free: None, sequence: 0, generation: 1, shrink_at: 0 }
     }
 
-    /// The earliest deadline.
+    /// Returns the earliest deadline.
     pub(super) fn first(&self) -> Option<u64> {
         self.order.first().map(|entry| entry.deadline)
     }
 
-    /// How many there are.
+    /// Returns the number of deadlines.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.order.len()
@@ -96,7 +99,7 @@ impl<T> Deadlines<T> {
         Ticket { slot, generation: self.slots[slot as usize].generation }
     }
 
-    /// What is due for this ticket, if it is still to come.
+    /// Returns the event of this ticket, if it has not fired.
     pub(super) fn get(&self, ticket: Ticket) -> Option<&T> {
         let slot =
             self.slots.get(ticket.slot as usize).filter(|slot| slot.generation == ticket.generation)?;
@@ -106,7 +109,7 @@ impl<T> Deadlines<T> {
         }
     }
 
-    /// Takes one back: its deadline, and what would have been due.
+    /// Cancels a deadline. Returns the deadline and its event.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> Option<(u64, T)> {
         let slot =
             self.slots.get(ticket.slot as usize).filter(|slot| slot.generation == ticket.generation)?;
@@ -114,7 +117,7 @@ impl<T> Deadlines<T> {
         Some(self.remove(position as usize))
     }
 
-    /// Takes the first one out, if it is due.
+    /// Takes the first event, if it is due.
     pub(super) fn take_due(&mut self, now: u64) -> Option<T> {
         self.first().filter(|deadline| *deadline <= now)?;
         Some(self.remove(0).1)
@@ -123,7 +126,7 @@ impl<T> Deadlines<T> {
     fn remove(&mut self, position: usize) -> (u64, T) {
         let entry = self.order.swap_remove(position);
         if position < self.order.len() {
-            // What was last may belong above or below.
+            // The node that was last may belong above or below its new position.
             let position = self.rise(position);
             self.sink(position);
         }
@@ -134,7 +137,7 @@ impl<T> Deadlines<T> {
         (entry.deadline, due)
     }
 
-    /// Moves an entry up to where it belongs; where that is.
+    /// Moves a node up to its position. Returns the position.
     fn rise(&mut self, mut position: usize) -> usize {
         while position > 0 {
             let parent = (position - 1) / CHILDREN;
@@ -149,7 +152,7 @@ impl<T> Deadlines<T> {
         position
     }
 
-    /// Moves an entry down to where it belongs.
+    /// Moves a node down to its position.
     fn sink(&mut self, mut position: usize) {
         while let Some(child) = self.first_child(position) {
             if !self.order[child].is_before(&self.order[position]) {
@@ -162,7 +165,7 @@ impl<T> Deadlines<T> {
         self.note_position(position);
     }
 
-    /// The earliest child of an entry.
+    /// Returns the earliest child of a node.
     fn first_child(&self, position: usize) -> Option<usize> {
         let start = position * CHILDREN + 1;
         let end = (start + CHILDREN).min(self.order.len());
@@ -202,14 +205,14 @@ impl<T> Deadlines<T> {
                 slot.generation = generation;
                 self.free = Some(index);
             }
-            // It has seen 2^32 timers and is not used again.
+            // The slot has had 2^32 timers and is not used again.
             None => slot.content = Content::Free { next: None },
         }
         due
     }
 
-    /// Gives up the slots at the end that are free. Those in use stay where they are, so this is tried again when half
-    /// of them are gone.
+    /// Frees the unused slots at the end. Slots in use stay where they are, so this is tried again when half of the
+    /// deadlines are gone.
     fn shrink(&mut self) {
         let stays = |slot: &Slot<T>| {
             matches!(slot.content, Content::Used { .. }) || slot.generation > MANY_GENERATIONS
@@ -221,7 +224,7 @@ impl<T> Deadlines<T> {
         self.order.shrink_to_fit();
         self.free = None;
         for (index, slot) in self.slots.iter_mut().enumerate().rev() {
-            // Those that are not used again have the last one.
+            // Slots that are not used again have the last generation.
             if let Content::Free { next } = &mut slot.content
                 && slot.generation < u32::MAX
             {
@@ -240,7 +243,7 @@ mod tests {
 
     use super::*;
 
-    /// What is done, in terms of the tickets given so far.
+    /// An operation on the tickets so far.
     #[derive(Clone, Debug)]
     enum Act {
         Set { deadline: u64 },
@@ -250,14 +253,14 @@ mod tests {
 
     fn act() -> impl Strategy<Value = Act> {
         prop_oneof![
-            // Few deadlines, so that many are equal.
+            // There are few deadlines, so that many are equal.
             3 => (0u64..50).prop_map(|deadline| Act::Set { deadline }),
             2 => any::<usize>().prop_map(|which| Act::Cancel { which }),
             1 => (0u64..50).prop_map(|now| Act::Fire { now }),
         ]
     }
 
-    /// Every entry is where its slot says, and not before its parent.
+    /// Checks that every node is where its slot says, and not before its parent.
     fn assert_whole(deadlines: &Deadlines<u32>) {
         for (position, entry) in deadlines.order.iter().enumerate() {
             let slot = &deadlines.slots[entry.slot as usize];
@@ -331,7 +334,7 @@ mod tests {
         assert_eq!((last.slot, last.generation), (0, u32::MAX));
         assert!(deadlines.cancel(last).is_some() && deadlines.cancel(last).is_none());
         assert_eq!(deadlines.set(1, 2).slot, 1);
-        // Nor is it given up, or the next slot would begin as it did.
+        // A retired slot is not freed, or the next slot would begin with its generation.
         let tickets: Vec<Ticket> = (0..10 * KEPT as u64).map(|deadline| deadlines.set(deadline, 3)).collect();
         assert!(tickets.iter().all(|ticket| ticket.slot > 1 && deadlines.cancel(*ticket).is_some()));
         assert!(deadlines.slots.len() < KEPT && deadlines.set(1, 4) != last);

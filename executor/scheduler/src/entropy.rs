@@ -1,14 +1,14 @@
-//! Randomness, injected: what guests get, and what the scheduler decides by.
+//! Randomness, injected: for guests, and for the scheduler.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Where guests' random bytes come from.
+/// The source of random bytes for guests.
 pub trait Entropy: Send + Sync {
     /// Fills the buffer. Returns whether the source worked.
     fn fill(&self, buffer: &mut [u8]) -> bool;
 }
 
-/// The operating system's generator.
+/// The generator of the operating system.
 #[derive(Debug, Default)]
 pub struct SystemEntropy;
 
@@ -25,12 +25,12 @@ pub struct SeededEntropy {
 }
 
 impl SeededEntropy {
-    /// The sequence of a seed.
+    /// Creates the sequence of a seed.
     pub fn new(seed: u64) -> SeededEntropy {
         SeededEntropy::of(Rng::seeded(seed))
     }
 
-    /// What comes next in a sequence of numbers.
+    /// Creates a source from a sequence of numbers.
     pub fn of(sequence: Rng) -> SeededEntropy {
         SeededEntropy { sequence: Mutex::new(sequence) }
     }
@@ -38,7 +38,7 @@ impl SeededEntropy {
 
 impl Entropy for SeededEntropy {
     fn fill(&self, buffer: &mut [u8]) -> bool {
-        // A sequence of numbers has no broken state.
+        // A sequence of numbers has no inconsistent state.
         let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
         for chunk in buffer.chunks_mut(8) {
             chunk.copy_from_slice(&sequence.draw().to_le_bytes()[..chunk.len()]);
@@ -47,33 +47,33 @@ impl Entropy for SeededEntropy {
     }
 }
 
-/// The scheduler's rng: whom to steal from, which virtual worker moves next. SplitMix64: a few
-/// instructions, any seed is a good one.
+/// The random numbers of the scheduler: which worker to steal from, which virtual worker runs next. SplitMix64: a few
+/// instructions, and every seed is a good one.
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: u64,
 }
 
 impl Rng {
-    /// The sequence of a seed.
+    /// Creates the sequence of a seed.
     pub fn seeded(seed: u64) -> Rng {
         Rng { state: seed }
     }
 
-    /// A sequence of its own for one of the things that a seed decides: numbered alike with other seeds, and not
-    /// shifted against them, as those of neighbouring states would be.
+    /// Creates a sequence for one of the purposes of a seed. The sequences of different purposes are unrelated, and
+    /// not shifted against each other as those of neighbouring states would be.
     pub fn of(seed: u64, purpose: u64) -> Rng {
         let mixed = Rng { state: seed }.draw();
         Rng { state: Rng { state: mixed ^ purpose }.draw() }
     }
 
-    /// A number below `bound`, which is not 0.
+    /// Returns a number below `bound`, which must not be 0.
     pub fn below(&mut self, bound: usize) -> usize {
         // The bias is bound / 2^64.
         (self.draw() % bound as u64) as usize
     }
 
-    /// Any number.
+    /// Returns any number.
     pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;

@@ -1,6 +1,6 @@
-//! A task follows its file work: the thread that has done a piece of it runs the task that waited for it, does what the
-//! task asks for next, and so on. A program that mostly reads and writes files changes its thread once, and not twice
-//! for each call.
+//! A task continues where its file work was done. The thread that has done a piece of work runs the task that waited
+//! for it, does what the task asks for next, and so on. So a program that mostly reads and writes files changes
+//! threads once, and not twice for each call.
 //!
 //! ```text
 //!   a worker                          a thread of the pool
@@ -9,32 +9,32 @@
 //!   goes on with others                                       └─▶ waits for anything else, or ends: the thread is free
 //! ```
 //!
-//! While work is done the task rests, as it does when another thread does it: whoever sends it a signal, a kill above
-//! all, puts it into a queue, and a worker runs it at once. The work owns what it touches. When it is done, its
-//! completion is a signal like any other, and says whether its sender has to put the task into a queue: then, and only
-//! then, the thread has the task, and runs it in place of queueing it. So a task is never in two places, and the queue's
-//! states know nothing of all this.
+//! While the work is done, the task is at rest, as if another thread did it: a signal, above all a kill, puts the
+//! task into a run queue, and a worker runs it at once. The work owns what it touches. When the work is done, its
+//! completion is a signal like any other, and tells its sender whether the task has to be put into a queue. Then, and
+//! only then, the thread owns the task, and runs it instead of queueing it. So a task is never in two places, and the
+//! states of the queue do not change.
 //!
-//! # Who may
+//! # Which tasks may continue
 //!
-//! - At most as many threads at a time as there are [permits], which is as many as workers. A permit is held for a turn,
-//!   never for a piece of work: work that takes for ever keeps no one from anything but its thread. Where there is no
-//!   permit, the task is queued for the workers.
-//! - Tasks of normal priority. What the others are queued in is what gives them their share.
-//! - While nobody waits for the thread. If there is more work than threads for it, a task's next piece is queued behind
-//!   that of the others, and the thread takes the first: so all of them have their turns. A turn is all that others ever
-//!   wait for, so the pool has so many threads more as there are permits.
-//! - As long as there was work in each slice. A task that has computed for all of one goes to the workers.
+//! - At most as many threads at a time as there are [permits], which is the number of workers. A thread holds a
+//!   permit for a turn and never for a piece of work, so work that never ends blocks only its own thread. If there is
+//!   no permit, the task is queued for the workers.
+//! - Tasks of normal priority. The queues of other priorities give their tasks the right share.
+//! - Only while no work waits for the thread. If there is more work than threads, the next piece of work of a task is
+//!   queued behind that of others, and the thread takes the first one, so that all of them have their turns. Other
+//!   work waits for at most one turn, and for that the pool has as many additional threads as there are permits.
+//! - Only while there was work in each slice. A task that has computed for a whole slice goes to the workers.
 //!
-//! What a turn here makes runnable goes to the injector, as from any thread that has no run queue, and timers that it sets
-//! are shown to whoever sleeps until the next one, which workers do when they fall asleep.
+//! What a turn here makes runnable goes to the injector, as from any thread without a run queue. Sleeping workers are
+//! told about new timers.
 //!
 //! # How it stops
 //!
-//! Who takes a permit looks afterwards whether the scheduler stops; who stops it looks afterwards at the permits, and waits
-//! until all are free. Of two fences one comes first: either the one sees the other's, or the other the one's. So after
-//! [`Files::finish`] no guest code runs here, and none begins. Work that is under way ends in its own time and finds no
-//! one.
+//! A thread that takes a permit checks afterwards whether the scheduler stops. The thread that stops the scheduler
+//! checks the permits afterwards and waits until all are free. One of the two fences comes first, so at least one
+//! thread observes the other's store. So after [`Files::finish`], no guest code runs here and none starts. Work in
+//! progress ends in its own time, and its completion finds no process.
 //!
 //! [permits]: Files::new
 
@@ -46,27 +46,27 @@ use std::time::Duration;
 use super::blocking::{BlockingPool, Job, is_pool_thread};
 use super::{Events, Priority, Scheduler, Step, Task};
 
-/// A piece of blocking work, and the task that it has made runnable: whoever does it runs that, or queues it.
+/// A piece of blocking work. It returns the task that it has made runnable, which the thread runs or queues.
 pub type Work = Box<dyn FnOnce() -> Option<Arc<dyn Task>> + Send>;
 
-/// See the module.
+/// Threads for file work. See the module documentation.
 pub struct Files {
     pool: BlockingPool,
     permits: Box<[Permit]>,
 }
 
-/// Whether someone has it. In a line of its own: it is taken and left at every turn.
+/// Whether the permit is taken. It has a cache line of its own, because it changes in every turn.
 #[derive(Default)]
 #[repr(align(64))]
 struct Permit(AtomicBool);
 
-/// A permit that is taken, until this is dropped.
+/// A permit that is held until this is dropped.
 struct Taken<'a> {
     permit: &'a Permit,
     index: usize,
 }
 
-/// What the task that runs on this thread has asked for, while there is one that may.
+/// The work that the task running on this thread has asked for.
 #[derive(Default)]
 enum Slot {
     #[default]
@@ -78,38 +78,40 @@ thread_local! {
     static SLOT: RefCell<Slot> = const { RefCell::new(Slot::Closed) };
 }
 
-/// Until this is dropped, work is kept on this thread.
+/// Keeps submitted work on this thread, until this is dropped.
 struct Keeping;
 
-/// Keeps work for the thread that calls, if that is to do it; gives it back if not.
+/// Keeps work for the calling thread if it does such work, and returns the work otherwise.
 pub fn keep(work: Work) -> Option<Work> {
     SLOT.with_borrow_mut(|slot| match slot {
         Slot::Open(kept @ None) => {
             *kept = Some(work);
             None
         }
-        // A task waits for one piece at a time, so an open slot is empty. If it ever were not: the pool is right.
+        // A task waits for one piece of work at a time, so an open slot is empty. If it were not, the pool does the
+        // work.
         Slot::Open(Some(_)) | Slot::Closed => Some(work),
     })
 }
 
 impl Files {
-    /// So many threads do work at a time, and so many more may run tasks.
+    /// Creates threads: `threads` do work at a time, and `workers` more may run tasks.
     pub fn new(threads: usize, permits: usize) -> Files {
         let permits: Box<[Permit]> = (0..permits).map(|_| Permit::default()).collect();
         Files { pool: BlockingPool::new(threads + permits.len()), permits }
     }
 
-    /// Has a thread do this, which is to [follow](Files::follow).
+    /// Has a thread call this job, which is to call [`Files::follow`].
     pub fn submit(&self, job: Job) {
         self.pool.submit(job);
     }
 
-    /// Does a piece of work, and what follows from it. Returns what has to be queued behind the work of others.
+    /// Does a piece of work, and runs what it makes runnable. Returns work that has to be queued behind that of
+    /// others.
     pub fn follow(&self, work: Work, scheduler: &Scheduler, events: &dyn Events) -> Option<Work> {
         let mut task = work()?;
         if !is_pool_thread() {
-            // There is no thread to be had, so a worker does it, between two steps of a task of its own.
+            // No thread could be started, so a worker does the work between two turns.
             scheduler.schedule(task);
             return None;
         }
@@ -123,7 +125,7 @@ impl Files {
                 (Some(Step::Rest), Some(work)) => (task, has_worked) = (work()?, true),
                 (Some(Step::Again), None) if has_worked && !self.pool.is_pressed() => has_worked = false,
                 (_, left) => {
-                    // When the scheduler stops, whoever clears the node has the task in a table.
+                    // When the scheduler stops, the task is found in the process table.
                     if !scheduler.is_stopping() {
                         scheduler.schedule(task);
                     }
@@ -159,16 +161,17 @@ impl Files {
         Some(step)
     }
 
-    /// Takes a permit, that one if it is free.
+    /// Takes a permit, preferably the one at `place`.
     fn sit(&self, place: usize) -> Option<Taken<'_>> {
         let permits = self.permits.len();
         let taken = (0..permits).map(|offset| (place + offset) % permits).find_map(|index| {
             let permit = &self.permits[index];
-            // Acquire and, when it is left, release: who stops the node goes on after what was done on a permit.
+            // Acquire here and release when the permit is freed: the thread that stops the node sees what was done
+            // with the permit.
             let is_taken = permit.0.load(Ordering::Relaxed) || permit.0.swap(true, Ordering::Acquire);
             (!is_taken).then(|| Taken { permit, index })
         });
-        // See the module.
+        // See the module documentation.
         fence(Ordering::SeqCst);
         taken
     }
@@ -178,7 +181,7 @@ impl Files {
         const LOOK: Duration = Duration::from_micros(50);
         fence(Ordering::SeqCst);
         for permit in &self.permits {
-            // As long as a slice takes: a worker is waited for likewise.
+            // This takes at most as long as a slice, as with workers.
             while permit.0.load(Ordering::Acquire) {
                 std::thread::sleep(LOOK);
             }
@@ -198,7 +201,7 @@ impl Keeping {
         Keeping
     }
 
-    /// What the task has asked for.
+    /// Returns the work that the task has asked for.
     fn take(&self) -> Option<Work> {
         SLOT.with_borrow_mut(|slot| match slot {
             Slot::Open(kept) => kept.take(),

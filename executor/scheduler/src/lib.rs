@@ -1,4 +1,4 @@
-//! Workers, their run queues, and what wakes them. Knows tasks, not processes.
+//! Workers, their run queues, timers, and the reactor. This crate knows tasks, not processes.
 //!
 //! # How work moves
 //!
@@ -14,20 +14,20 @@
 //!                  Task::run ◀────────────────┘──────▶ stolen by a worker that has nothing
 //! ```
 //!
-//! The *next* slot makes a request and its reply run on one worker with warm caches and no system call. A task
-//! that is displaced from it, or yields, goes to the queue, and an idle worker is woken if there is one.
+//! Because of the *next* slot, a request and its reply run on one worker, with warm caches and without a system call.
+//! A task that is displaced from the slot, or yields, goes to the queue, and an idle worker is woken if there is one.
 //!
-//! A task of another than normal priority goes to one of two queues that all workers share, and look into at every turn.
-//! One whose file work was done elsewhere goes on there, if it may (`handoff`).
+//! Tasks of low and high priority go to two queues that all workers share and check in every turn. A task whose file
+//! work was done on another thread may continue on that thread (`handoff`).
 //!
 //! # Invariants
 //!
-//! - A task is in at most one place: a queue, a next slot, or running. The task's own state machine ensures it.
-//! - A thread that makes work stealable calls [`Idle::notify`] afterwards, unless it is a worker that takes this work next;
-//!   a worker that is about to sleep looks at every queue once more after announcing it. With the fences in `idle.rs` no
-//!   work is left without a worker.
-//! - No worker blocks except in [`Idle::sleep`]. Tasks that run on other threads ([`Files`]) may find them blocking between
-//!   two turns, and not within one.
+//! - A task is in at most one place: a queue, a next slot, or running. The task's own state machine ensures this.
+//! - A thread that makes work stealable calls [`Idle::notify`] afterwards, unless it is a worker that takes this work
+//!   next. A worker that is about to sleep announces it and then checks every queue once more. With the fences in
+//!   `idle.rs`, no work is left without a worker.
+//! - A worker blocks only in [`Idle::sleep`]. Threads that run tasks for [`Files`] may block between two turns, and
+//!   not within one.
 
 #![deny(unsafe_code)]
 
@@ -50,7 +50,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-/// What [`idle`] and [`signal_queue`] are made of, which a model checker replaces by its own.
+/// The primitives of [`idle`] and [`signal_queue`], which a model checker replaces with its own.
 mod sync {
     pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
     pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
@@ -81,20 +81,20 @@ use run_queue::{RunQueue, settle};
 
 /// Something that runs in slices.
 pub trait Task: Send + Sync {
-    /// Runs a slice. Called by one thread at a time, which is a worker or [`Files`].
+    /// Runs a slice. One thread at a time calls this: a worker, or a thread of [`Files`].
     fn run(&self) -> Step;
 
-    /// How urgent it is; asked whenever it becomes runnable.
+    /// Returns its priority. This is called whenever the task becomes runnable.
     fn priority(&self) -> Priority;
 }
 
-/// How urgent a task is. Whoever is less urgent waits longer, but never for ever.
+/// The priority of a task. Tasks of lower priority wait longer, but never for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Runs where there is nothing else to do, and has an eighth of the turns of a worker that is busy with
+    /// Runs when nothing else is runnable, and in an eighth of the turns of a worker that is busy with
     /// [`Priority::Normal`].
     Low,
-    /// As urgent as most.
+    /// The priority of most tasks.
     #[default]
     Normal,
     /// Runs before all others, but for an eighth of the turns.
@@ -102,7 +102,7 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// The one that guests know by this number: the more urgent, the larger.
+    /// Returns the priority with this number, as guests know it. Larger numbers are more urgent.
     pub fn from_number(number: u64) -> Option<Priority> {
         [Priority::Low, Priority::Normal, Priority::High].into_iter().nth(usize::try_from(number).ok()?)
     }
@@ -113,31 +113,31 @@ impl Priority {
 pub enum Step {
     /// To run again: its slice is used up.
     Again,
-    /// Nothing until it is scheduled again; or it is over.
+    /// Nothing, until it is scheduled again or because it has ended.
     Rest,
 }
 
-/// What happens outside the scheduler and makes tasks runnable: the passing of time, and descriptors.
+/// Events outside the scheduler that make tasks runnable: timers and descriptors.
 pub trait Events: Send + Sync {
-    /// Makes everything that is due runnable.
+    /// Fires the timers that are due.
     fn fire(&self);
-    /// Makes runnable who waits for these descriptors.
+    /// Wakes what waits for these descriptors.
     fn ready(&self, ready: &[ReadinessEvent]);
-    /// Whether any descriptor is registered, so that it is worth looking.
+    /// Returns whether any descriptor is registered, so that polling makes sense.
     fn has_descriptors(&self) -> bool;
-    /// When the next thing is due; `None` when nothing is.
+    /// Returns the next deadline; `None` if there is none.
     fn next_deadline(&self) -> Option<u64>;
-    /// What the clock reads, in nanoseconds.
+    /// Returns the time of the clock, in nanoseconds.
     fn now(&self) -> u64;
 }
 
-/// What is registered with the reactor.
+/// The descriptors that are registered with the reactor.
 pub trait Descriptors: Send + Sync {
     /// Wakes what waits for these descriptors.
     fn ready(&self, ready: &[ReadinessEvent]);
-    /// How many are registered.
+    /// Returns how many are registered.
     fn len(&self) -> usize;
-    /// Whether none is registered.
+    /// Returns whether none is registered.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -146,9 +146,9 @@ pub trait Descriptors: Send + Sync {
 /// What all workers share.
 pub struct Scheduler {
     injector: Injector<Arc<dyn Task>>,
-    /// What is not of normal priority, for all workers alike: these queues have no owners, so each worker knows of what
-    /// is urgent, and nobody has to be stolen from. That they are shared costs more than a queue of one's own; few
-    /// processes are special.
+    /// Tasks of low and high priority, for all workers together. These queues have no owners, so every worker sees
+    /// urgent tasks, and stealing is unnecessary. A shared queue costs more than a worker's own; few processes have
+    /// such a priority.
     high: Injector<Arc<dyn Task>>,
     low: Injector<Arc<dyn Task>>,
     stealers: Box<[Stealer<Arc<dyn Task>>]>,
@@ -157,20 +157,21 @@ pub struct Scheduler {
 }
 
 thread_local! {
-    /// The queue of the worker that this thread drives. Host functions run on a worker's stack from beginning
-    /// to end, so it is the right one for as long as they look at it; nothing keeps it across a suspension.
+    /// The queue of the worker that this thread drives. A host function runs on the worker's stack from beginning to
+    /// end, so this is the right queue while it runs. Nothing keeps the reference across a suspension.
     static CURRENT: RefCell<Option<Rc<RunQueue>>> = const { RefCell::new(None) };
 }
 
-/// Whether the thread that calls is a worker of some scheduler, which must not block.
+/// Returns whether the calling thread is a worker of some scheduler. Such a thread must not block.
 pub fn is_worker() -> bool {
     CURRENT.with_borrow(Option::is_some) || blocking::is_pool_thread()
 }
 
 impl Scheduler {
-    /// A scheduler and its workers, which are then driven by a thread each (or all by one, in a simulation).
+    /// Creates a scheduler and its workers. A thread drives each of them, or one thread all of them in a simulation.
     ///
     /// # Errors
+    /// Returns an error if the operating system refuses a descriptor for the reactor.
     /// When the operating system gives no descriptor for the reactor.
     pub fn new(
         workers: usize,
@@ -196,7 +197,7 @@ impl Scheduler {
         Ok((scheduler, workers))
     }
 
-    /// Makes a task runnable: next on the worker that calls, or on any when called from elsewhere.
+    /// Makes a task runnable: next on the calling worker, or on any worker if the caller is none.
     pub fn schedule(&self, task: Arc<dyn Task>) {
         let Some(task) = self.push_special(task) else { return };
         let elsewhere = CURRENT.with_borrow(|current| match current {
@@ -214,7 +215,7 @@ impl Scheduler {
         }
     }
 
-    /// Queues a task that is not of normal priority; gives back one that is.
+    /// Queues a task of low or high priority. Returns a task of normal priority.
     fn push_special(&self, task: Arc<dyn Task>) -> Option<Arc<dyn Task>> {
         match task.priority() {
             Priority::Normal => return Some(task),
@@ -225,31 +226,31 @@ impl Scheduler {
         None
     }
 
-    /// Where descriptors are registered.
+    /// Returns the registry of the reactor.
     pub fn registry(&self) -> &mio::Registry {
         self.idle.registry()
     }
 
-    /// Makes sure that somebody looks at timers when the next one is due, which was set on a thread that may not come to
-    /// look itself.
+    /// Makes sure that a worker checks the timers when the next one is due. To be called after setting a timer on a
+    /// thread that may not check them itself.
     pub fn hasten(&self, next: Option<u64>) {
         fence(Ordering::SeqCst);
         self.idle.hasten(next);
     }
 
-    /// Makes every worker return after the slice it is in.
+    /// Makes every worker return after its current slice.
     pub fn stop(&self) {
-        // Release: a worker that sees the flag sees what the stopper did before, such as the exit status.
+        // Release: a worker that sees the flag also sees what the caller did before, such as setting the exit status.
         self.stopping.store(true, Ordering::Release);
         self.idle.wake_all();
     }
 
-    /// Whether [`Scheduler::stop`] was called.
+    /// Returns whether [`Scheduler::stop`] was called.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Drops what is queued: tasks may hold what holds the scheduler. No worker runs any more.
+    /// Drops all queued tasks, which may hold references to the scheduler. To be called when no worker runs any more.
     pub fn clear(&self) {
         for injector in [&self.injector, &self.high, &self.low] {
             while settle(|| injector.steal()).is_some() {}
@@ -259,7 +260,7 @@ impl Scheduler {
         }
     }
 
-    /// Whether a worker could find something in the shared places.
+    /// Returns whether there is work in the shared queues.
     fn has_work(&self) -> bool {
         let injectors = [&self.injector, &self.high, &self.low];
         !injectors.iter().all(|injector| injector.is_empty())
@@ -267,7 +268,7 @@ impl Scheduler {
     }
 }
 
-/// Makes `queue` the one that this thread's host functions push to, until dropped.
+/// Makes `queue` the one that host functions on this thread push to, until this is dropped.
 struct Entered;
 
 impl Entered {

@@ -1,7 +1,8 @@
 //! Readiness of descriptors, over mio.
 //!
-//! One for all workers. An idle one sleeps in it, and how the others wake that one is here too; busy ones look into it now
-//! and then. What happened is [dispatched](Reactor::dispatch) by whoever polled, when it no longer counts as asleep.
+//! All workers share one reactor. An idle worker sleeps in it, and other threads can wake that worker; busy workers
+//! poll it now and then. The thread that polled [dispatches](Reactor::dispatch) the events when it no longer counts
+//! as asleep.
 
 use std::io;
 use std::sync::Arc;
@@ -15,15 +16,16 @@ use super::Events;
 
 pub(super) use mio::Registry;
 
-/// Events taken from the operating system at a time; what is left is seen by the next poll. Few, for what is fetched into
-/// the cache when a process is told has to be there when it has its turn. With 1,000 connections that all have something, 8
-/// and 32 at a time took a fifth less of the processor than 256; with 64 connections 16 and 64 took the same.
+/// Events that are taken from the operating system at a time; the next poll returns the rest. The number is small,
+/// because what is prefetched for a woken process must still be in the cache when it runs. With 1,000 busy
+/// connections, 8 and 32 events used a fifth less processor time than 256; with 64 connections, 16 and 64 used the
+/// same.
 const EVENTS: usize = 16;
 
-/// The token of the waker. Those of descriptors carry slot and generation, and are never this.
+/// The token of the waker. Tokens of descriptors consist of slot and generation and never have this value.
 const WAKER: Token = Token(usize::MAX);
 
-/// See the module.
+/// The reactor. See the module documentation.
 pub(super) struct Reactor {
     poll: Poll,
     events: mio::Events,
@@ -33,30 +35,30 @@ pub(super) struct Reactor {
 #[derive(Clone)]
 pub(super) struct Wakeup(Arc<Waker>);
 
-/// What a descriptor became ready for.
+/// What a descriptor is ready for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
-    /// There is something to read, or an end or an error to be told of.
+    /// There are bytes to read, or an end or an error to report.
     pub readable: bool,
-    /// There is room to write, or an error to be told of.
+    /// Bytes can be written, or there is an error to report.
     pub writable: bool,
-    /// The other side has ended: that is behind whatever there is to read.
+    /// The peer has closed its side, which is visible behind the bytes that are there.
     pub read_closed: bool,
-    /// Nothing that is written arrives any more.
+    /// The peer receives nothing any more.
     pub write_closed: bool,
 }
 
-/// What happened to a descriptor.
+/// An event of a descriptor.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadinessEvent {
-    /// What it was registered with.
+    /// The token that it was registered with.
     pub token: u64,
     /// What it is ready for.
     pub readiness: Readiness,
 }
 
 impl Reactor {
-    /// A reactor, what wakes who sleeps in it, and where descriptors are registered.
+    /// Creates a reactor, what interrupts it, and the registry for descriptors.
     pub(super) fn new() -> io::Result<(Reactor, Wakeup, Registry)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -64,17 +66,17 @@ impl Reactor {
         Ok((Reactor { poll, events: mio::Events::with_capacity(EVENTS) }, Wakeup(Arc::new(waker)), registry))
     }
 
-    /// Waits for events. They are kept for [`Reactor::dispatch`].
+    /// Waits for events, which are kept for [`Reactor::dispatch`].
     pub(super) fn poll(&mut self, timeout: Option<Duration>) {
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
-            // A signal handler ran; whoever polls does so in a loop.
+            // A signal handler ran. Callers poll in a loop.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => panic!("the reactor's descriptor is ours and valid: {error}"),
         }
     }
 
-    /// Tells of what the last poll found, once.
+    /// Dispatches the events of the last poll, once.
     pub(super) fn dispatch(&mut self, events: &dyn Events) {
         let ready: SmallVec<[ReadinessEvent; EVENTS]> =
             self.events.iter().filter(|event| event.token() != WAKER).map(ReadinessEvent::of).collect();
@@ -100,7 +102,7 @@ impl ReadinessEvent {
 }
 
 impl Wakeup {
-    /// See [`Wakeup`].
+    /// Interrupts the poll. See [`Wakeup`].
     pub(super) fn wake(&self) {
         self.0.wake().expect("the waker's descriptor is ours and valid");
     }

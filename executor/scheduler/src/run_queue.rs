@@ -1,9 +1,9 @@
-//! The runnable tasks of one worker: a queue that others steal from, and the slot for what was woken last.
+//! The runnable tasks of one worker: a queue that others steal from, and a slot for the task that was woken last.
 //!
-//! The slot is last in, first out, and is not stealable: the common case is a request whose sender waits for
-//! the reply, where moving the receiver to another worker would cost two cache misses and a system call. Two
-//! processes that answer each other could keep the queue waiting for ever, so after [`MAX_NEXT`] turns in a row
-//! the slot's task goes to the back of the queue.
+//! The slot is last in, first out, and cannot be stolen. The common case is a request whose sender waits for the
+//! reply; moving the receiver to another worker would cost two cache misses and a system call. Two processes that
+//! answer each other could starve the queue, so after [`MAX_NEXT`] turns in a row the task in the slot goes to the
+//! back of the queue.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 
 use super::Task;
 
-/// Turns that the next slot may take in a row before the queue gets one.
+/// Turns in a row that the slot may take before the queue gets one.
 const MAX_NEXT: u32 = 64;
 
-/// See the module.
+/// A run queue. See the module documentation.
 pub(super) struct RunQueue {
-    // Unbounded: it holds at most every live process once, and those are bounded by memory.
+    // Unbounded: it contains every live process at most once, and memory bounds those.
     deque: Deque<Arc<dyn Task>>,
     stealer: Stealer<Arc<dyn Task>>,
     next: RefCell<Option<Arc<dyn Task>>>,
     turns: Cell<u32>,
-    /// Which scheduler it belongs to, told by the address of the shared stealers.
+    /// The scheduler that it belongs to, identified by the address of the shared stealers.
     home: Cell<usize>,
 }
 
@@ -37,18 +37,18 @@ impl RunQueue {
         self.stealer.clone()
     }
 
-    /// Says whose queue it is, once the scheduler exists.
+    /// Sets the scheduler that it belongs to, once that exists.
     pub(super) fn settle_in(&self, stealers: &[Stealer<Arc<dyn Task>>]) {
         self.home.set(stealers.as_ptr() as usize);
     }
 
-    /// Whether this queue is one of the scheduler's whose stealers these are: a thread that tests two
-    /// schedulers must not mix them up.
+    /// Returns whether this queue belongs to the scheduler with these stealers. A thread that tests two schedulers
+    /// must not mix them up.
     pub(super) fn belongs_to(&self, stealers: &[Stealer<Arc<dyn Task>>]) -> bool {
         self.home.get() == stealers.as_ptr() as usize
     }
 
-    /// Puts a woken task into the next slot. Returns whether that made another task stealable.
+    /// Puts a woken task into the slot. Returns whether that made another task stealable.
     pub(super) fn push_next(&self, task: Arc<dyn Task>) -> bool {
         match self.next.replace(Some(task)) {
             Some(displaced) => {
@@ -59,12 +59,12 @@ impl RunQueue {
         }
     }
 
-    /// Puts a task at the back.
+    /// Puts a task at the back of the queue.
     pub(super) fn push_back(&self, task: Arc<dyn Task>) {
         self.deque.push(task);
     }
 
-    /// The next task of this worker.
+    /// Takes the next task.
     pub(super) fn pop(&self) -> Option<Arc<dyn Task>> {
         if self.turns.get() < MAX_NEXT
             && let Some(task) = self.next.take()
@@ -77,28 +77,28 @@ impl RunQueue {
         if task.is_none() { self.next.take() } else { task }
     }
 
-    /// Moves a batch from the injector and returns its first task.
+    /// Moves a batch from the injector here. Returns its first task.
     pub(super) fn pop_injected(&self, injector: &Injector<Arc<dyn Task>>) -> Option<Arc<dyn Task>> {
         settle(|| injector.steal_batch_and_pop(&self.deque))
     }
 
-    /// Moves about half of another worker's queue here and returns its first task.
+    /// Moves about half of another worker's queue here. Returns its first task.
     pub(super) fn steal_from(&self, victim: &Stealer<Arc<dyn Task>>) -> Option<Arc<dyn Task>> {
         settle(|| victim.steal_batch_and_pop(&self.deque))
     }
 
-    /// Whether more than one task is queued here, so that others could steal one that has to wait.
+    /// Returns whether more than one task is queued, so that others could steal one.
     pub(super) fn has_several(&self) -> bool {
         self.deque.len() + usize::from(self.has_next()) > 1
     }
 
     fn has_next(&self) -> bool {
-        // Nothing of the slot is borrowed across calls.
+        // Nothing in the slot is borrowed across calls.
         self.next.try_borrow().is_ok_and(|next| next.is_some())
     }
 }
 
-/// Repeats an attempt that lost a race until it has an answer.
+/// Repeats an attempt that lost a race until it has a result.
 pub(super) fn settle<T>(mut attempt: impl FnMut() -> Steal<T>) -> Option<T> {
     loop {
         match attempt() {

@@ -1,8 +1,9 @@
-//! What has been sent to a process and not been handled, and whether the process is runnable: one atomic word.
+//! The signals of a process that were sent and not handled yet, and the state that says whether the process is
+//! runnable: one atomic word.
 //!
-//! The word is the address of the signal that was pushed last, each of which leads to the one before it, and a state in
-//! the two lowest bits. So sending is one exchange, and it also tells the sender whether the process has to be put
-//! into a queue; taking everything out is another, and it also tells the senders that a worker looks.
+//! The word is the address of the signal that was pushed last, with a state in the two lowest bits; each signal links
+//! to the one before it. So sending is one exchange, which also tells the sender whether the process has to be
+//! scheduled. Taking all signals is another exchange, which also tells senders that a worker has the process.
 //!
 //! ```text
 //!             push                  take                   rest (only if nothing has arrived)
@@ -13,25 +14,25 @@
 //!                                           any ──── close ────▶ CLOSED
 //! ```
 //!
-//! A new process is `QUEUED` although no run queue has it yet: its spawner stands for the run queue. Signals that arrive
-//! before the spawner has finished preparing the process are appended and schedule nothing, so no worker can meet a
-//! process that is not ready; the spawner then schedules it unconditionally.
+//! A new process is `QUEUED` although no run queue contains it yet: its spawner stands for the run queue. Signals
+//! that arrive before the spawner has prepared the process are appended and schedule nothing, so no worker meets a
+//! process that is not ready. The spawner then schedules it unconditionally.
 //!
-//! - `IDLE`: the process waits; it is in no queue, no worker has it, and nothing has arrived.
-//! - `QUEUED`: it is in exactly one run queue, or its spawner is about to put it there. The thread that made the
-//!   transition puts it there.
-//! - `RUNNING`: a worker has it. It rests only if nothing has arrived since it looked, so no signal is slept over.
+//! - `IDLE`: the process waits. It is in no run queue, no worker has it, and nothing has arrived.
+//! - `QUEUED`: it is in exactly one run queue, or the thread that made the transition is about to put it there.
+//! - `RUNNING`: a worker has it. It rests only if nothing has arrived since it took the signals, so no signal is
+//!   missed.
 //! - `CLOSED`: its end has begun. Nothing is pushed any more, and nothing leaves this state.
 //!
 //! # Orderings
 //!
-//! A push releases the signal, a take acquires all of them: each push is a read-modify-write of the same word, so the
-//! pushes between two takes are one release sequence. `rest` and `again` release what the worker did to the process;
-//! the next worker's take acquires it, through the pushes in between. What a pusher does to a word that it does not
-//! follow needs no order: it never looks at earlier signals.
+//! A push releases the signal, and a take acquires all of them. Each push is a read-modify-write of the same word, so
+//! the pushes between two takes form one release sequence. `rest` and `again` release what the worker did to the
+//! process, and the next worker's take acquires it, through the pushes in between. A push needs no ordering with
+//! earlier signals, because it never reads them.
 //!
-//! An address that a pusher has read may be freed and given out again before its exchange, which then succeeds all the
-//! same. That does no harm: whatever signal is there now is the newest, and the pushed one goes in front of it. Takes
+//! An address that a push has read may be freed and allocated again before its exchange, which then still succeeds.
+//! That is harmless: the signal with this address is the newest one, and the pushed signal goes in front of it. Takes
 //! compare nothing.
 
 use std::marker::PhantomData;
@@ -48,39 +49,39 @@ const STATES: usize = 3;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Something to be queued, and its place in a list.
-// The alignment leaves room for the states.
+/// A value with its link in a queue.
+// The alignment leaves the two lowest bits of an address for the states.
 #[repr(C, align(8))]
 pub struct Queued<T> {
-    /// The one before it; null, or owned by whoever owns this one. Null unless it is in a list.
+    /// The signal before this one; null unless the signal is in a list. The owner of this signal owns it.
     next: *mut Queued<T>,
-    /// What is queued.
+    /// The value.
     pub content: T,
 }
 
-// SAFETY: what `next` leads to is of the same type, and reached by this one's owner only.
+// SAFETY: `next` leads to a value of the same type, which only the owner of this one reaches.
 unsafe impl<T: Send> Send for Queued<T> {}
 
 impl<T> Queued<T> {
-    /// A signal that is in no queue.
+    /// Creates a signal that is in no queue.
     pub fn new(content: T) -> Box<Queued<T>> {
         Box::new(Queued { next: ptr::null_mut(), content })
     }
 }
 
-/// See the module. `T` is a signal; the tests use something smaller.
+/// A signal queue. See the module documentation. `T` is a signal; the tests use something smaller.
 #[derive(Debug)]
 pub struct SignalQueue<T> {
-    // An address with a state, and not a pointer: an address that was read from it may belong to a signal that has been
-    // freed since, and to another one by the time of the exchange. Pointers to signals expose their provenance when they
-    // are pushed and take it up again when they are taken.
+    // An address and a state, and not a pointer: an address that was read from it may belong to a signal that has
+    // been freed since, and to another one by the time of the exchange. Pointers to signals expose their provenance
+    // when they are pushed, and takes recreate the pointers from the addresses.
     word: AtomicUsize,
     owns: PhantomData<Box<Queued<T>>>,
 }
 
-// SAFETY: it owns signals that may be sent to other threads, and of a shared queue only owned signals come out.
+// SAFETY: the queue owns its signals, which may be sent to other threads.
 unsafe impl<T: Send> Send for SignalQueue<T> {}
-// SAFETY: as above: no reference to a signal that is in the queue is given out.
+// SAFETY: a shared queue gives out owned signals only, and no reference to a signal that is in it.
 unsafe impl<T: Send> Sync for SignalQueue<T> {}
 
 impl<T> Default for SignalQueue<T> {
@@ -90,20 +91,20 @@ impl<T> Default for SignalQueue<T> {
 }
 
 impl<T> SignalQueue<T> {
-    /// The queue of a process that its spawner prepares, and schedules when it is ready.
+    /// Creates the queue of a new process. Its spawner schedules the process when it is prepared.
     pub fn new() -> SignalQueue<T> {
         SignalQueue { word: AtomicUsize::new(QUEUED), owns: PhantomData }
     }
 
-    /// Appends a signal. Returns whether the caller has to put the process into a queue; gives the signal back when
-    /// the process is over.
+    /// Appends a signal. Returns whether the caller has to schedule the process, or the signal if the process has
+    /// ended.
     pub fn push(&self, signal: Box<Queued<T>>) -> Result<bool, Box<Queued<T>>> {
         let pushed = Box::into_raw(signal);
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let state = state(word);
             if state == CLOSED {
-                // SAFETY: made from a box above, and nobody has seen it.
+                // SAFETY: the pointer was made from a box above, and no other thread has seen it.
                 return Err(unsafe { Box::from_raw(pushed) });
             }
             // SAFETY: as above.
@@ -121,27 +122,29 @@ impl<T> SignalQueue<T> {
         }
     }
 
-    /// Whether the process rests and nothing has arrived.
+    /// Returns whether the process rests and nothing has arrived.
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
         self.word.load(Ordering::Acquire) == IDLE
     }
 
-    /// Takes all signals, oldest first; from here on the process counts as running. For the worker that took it out of
-    /// a queue, and for as long as it has it.
+    /// Takes all signals, oldest first. From here on, the process counts as running. Only the worker that took it out
+    /// of a run queue may call this, and only while it has the process.
     pub fn take(&self) -> Signals<T> {
         let word = self.word.swap(RUNNING, Ordering::AcqRel);
         debug_assert!(matches!(state(word), QUEUED | RUNNING), "a worker has it");
-        // SAFETY: the swap has made this the only way to the list.
+        // SAFETY: after the swap, nothing else leads to the list.
         unsafe { Signals::reversed(signal_at(word)) }
     }
 
-    /// Takes what has arrived without having the process, which stays where it is: queued, or with a worker. For who keeps
-    /// workers from handling signals meanwhile; order is kept because nobody else handles any.
+    /// Takes what has arrived from outside of a turn. The state of the process does not change: it is queued, or a
+    /// worker has it. The caller must prevent workers from handling signals meanwhile; the order is kept because
+    /// nobody else handles any.
     pub fn take_early(&self) -> Signals<T> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
-            // Nothing arrives at a process that rests without queueing it, and nothing at one that is over.
+            // A signal that arrives at an idle process queues it, and nothing arrives at one that has ended. So there
+            // is nothing to take in these states.
             if word & !STATES == 0 {
                 return Signals::none();
             }
@@ -154,34 +157,35 @@ impl<T> SignalQueue<T> {
         }
     }
 
-    /// Whether something has arrived that was not taken.
+    /// Returns whether signals have arrived that were not taken.
     pub fn has_arrived(&self) -> bool {
-        // Relaxed: taking it is what synchronises.
+        // Relaxed: taking the signals synchronises.
         self.word.load(Ordering::Relaxed) & !STATES != 0
     }
 
-    /// The process wants to wait. Returns false when something has arrived: take it, and try again.
+    /// Ends the turn of a process that wants to wait. Returns false if something has arrived: take it, and try again.
     pub fn rest(&self) -> bool {
         self.word.compare_exchange(RUNNING, IDLE, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
-    /// The slice is over and the process goes back to a queue.
+    /// Ends the turn of a process that goes back to a run queue.
     pub fn again(&self) {
         let queue = |word| (state(word) == RUNNING).then_some(word & !STATES | QUEUED);
         let queued = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, queue);
         debug_assert!(queued.is_ok(), "a running process goes back");
     }
 
-    /// Refuses everything from now on, and gives back what has arrived.
+    /// Closes the queue. Returns the signals that had arrived.
     pub fn close(&self) -> Signals<T> {
         let word = self.word.swap(CLOSED, Ordering::AcqRel);
         // SAFETY: as in `take`.
         unsafe { Signals::reversed(signal_at(word)) }
     }
 
-    /// Whether it was closed. A name that was noted before this says no is seen by whoever closes it.
+    /// Returns whether the queue was closed. A flag that was set before this returned false is seen by the thread
+    /// that closes the queue.
     pub fn is_closed(&self) -> bool {
-        // A read-modify-write, so that it is ordered with the closing one whichever is first.
+        // A read-modify-write, so that it is ordered with the closing exchange whichever comes first.
         let word = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, Some);
         state(word.unwrap_or_else(|word| word)) == CLOSED
     }
@@ -195,7 +199,7 @@ impl<T> Drop for SignalQueue<T> {
 
 /// Signals, oldest first.
 pub struct Signals<T> {
-    /// Null or owned, like all that follow it.
+    /// Null or owned, like all signals that follow it.
     first: *mut Queued<T>,
 }
 
@@ -203,19 +207,19 @@ pub struct Signals<T> {
 unsafe impl<T: Send> Send for Signals<T> {}
 
 impl<T> Signals<T> {
-    /// None.
+    /// Returns an empty list.
     pub fn none() -> Signals<T> {
         Signals { first: ptr::null_mut() }
     }
 
-    /// Whether there are none.
+    /// Returns whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.first.is_null()
     }
 
-    /// What they are.
+    /// Iterates over the values.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        // SAFETY: null or in the list, which is borrowed with what it owns.
+        // SAFETY: null or in the list, which is borrowed with everything that it owns.
         let mut next = unsafe { self.first.as_ref() };
         std::iter::from_fn(move || {
             let queued = next?;
@@ -225,17 +229,17 @@ impl<T> Signals<T> {
         })
     }
 
-    /// Of a list that begins with the newest.
+    /// Creates the list from one that begins with the newest signal.
     ///
     /// # Safety
-    /// The list is the caller's alone.
+    /// The caller must own the list.
     unsafe fn reversed(mut newest: *mut Queued<T>) -> Signals<T> {
         let mut first = ptr::null_mut();
         while !newest.is_null() {
-            // What another worker has written is not in this one's cache. Of each signal the next line is on its way while
-            // its first one, which leads to the one before it, is waited for.
+            // What another worker has written is not in this one's cache. The second line of each signal is
+            // prefetched while the first one, which has the link, is loaded.
             prefetch(newest.addr() + LINE);
-            // SAFETY: it is in the list, which is ours.
+            // SAFETY: the signal is in the list, which the caller owns.
             let older = unsafe { std::mem::replace(&mut (*newest).next, first) };
             first = newest;
             newest = older;
@@ -251,7 +255,7 @@ impl<T> Iterator for Signals<T> {
         if self.first.is_null() {
             return None;
         }
-        // SAFETY: it was made from a box by `push`, and this list owns it.
+        // SAFETY: `push` made it from a box, and this list owns it.
         let mut first = unsafe { Box::from_raw(self.first) };
         self.first = std::mem::replace(&mut first.next, ptr::null_mut());
         Some(first)

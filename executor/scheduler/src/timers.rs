@@ -1,15 +1,15 @@
-//! Timers: what is due when.
+//! Timers: events at a time.
 //!
-//! A heap per shard ([`Deadlines`]), of which an entry can be taken back at once: nearly every receive timeout is
-//! cancelled, and a heap with lazy deletion would keep a million dead ones. The order of timers that are due together is
-//! defined, which the simulation needs. An ordered map does the same in nine times the time with a thousand timers set; a
-//! wheel is not faster, since the earliest deadline has to be known exactly and after each change, and what is due in
-//! one of its slots has to be sorted (ARCHITECTURE.md has the figures).
+//! There is a heap for each shard ([`Deadlines`]), in which a timer can be cancelled at once: nearly every receive
+//! timeout is cancelled, and a heap with lazy deletion would keep a million dead ones. The order of timers that are
+//! due at the same time is defined, which the simulation needs. An ordered map takes nine times as long with a
+//! thousand timers. A wheel is not faster, because the earliest deadline must be known exactly after each change, and
+//! the timers in a slot of the wheel must be sorted (docs/performance.md has the figures).
 //!
 //! # Invariants
 //!
 //! - A timer is never early: it fires when the clock reads its deadline or later.
-//! - A timer fires or is cancelled, never both: either takes it out of the heap under the shard's lock.
+//! - A timer fires or is cancelled, never both: either removes it from the heap under the lock of the shard.
 //! - `next` is never later than the shard's earliest deadline while the lock is free.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,21 +17,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::deadlines::{Deadlines, MAX_SLOTS, Ticket};
 
-/// Shards keep workers from meeting at one lock. A power of two, told apart by the low bits of a timer's id.
+/// The number of shards, which keep workers from contending for one lock. A power of two: the low bits of a timer's
+/// identifier select the shard.
 const SHARDS: usize = 8;
 
 const _: () = assert!(MAX_SLOTS * SHARDS <= 1 << 32, "the lower half of an id has room for both");
 
-/// No timer is set.
+/// Stands for no timer.
 const NEVER: u64 = u64::MAX;
 
-/// A timer that was set; unique for the life of the node. The upper half is the generation of its slot in its shard, the
-/// lower half which slot of which shard.
+/// The identifier of a timer, unique for the life of the node. The upper half is the generation of its slot; the
+/// lower half is the slot and the shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimerId(pub u64);
 
 impl TimerId {
-    /// A timer that nothing can be done about any more. The first that is set has a larger number.
+    /// The identifier of no timer. All timers have larger numbers.
     pub const NEVER: TimerId = TimerId(0);
 
     fn new(ticket: Ticket, shard: usize) -> TimerId {
@@ -48,7 +49,7 @@ impl TimerId {
     }
 }
 
-/// See the module. `T` is what is due.
+/// Timers. See the module documentation. `T` is the event of a timer.
 pub struct Timers<T> {
     shards: Box<[Shard<T>]>,
     turn: AtomicUsize,
@@ -57,8 +58,8 @@ pub struct Timers<T> {
 struct Shard<T> {
     /// The earliest deadline, readable without the lock.
     next: AtomicU64,
-    // Unbounded here: a process has one timer while it waits, and those of `send_after` hold a message that
-    // counts against whoever set them.
+    // Unbounded here: a process has one timer while it waits, and timers of `send_after` hold a message that counts
+    // against the process that set them.
     deadlines: Mutex<Deadlines<T>>,
 }
 
@@ -69,15 +70,15 @@ impl<T> Default for Timers<T> {
 }
 
 impl<T> Timers<T> {
-    /// No timers.
+    /// Creates a set without timers.
     pub fn new() -> Timers<T> {
         let shard = || Shard { next: AtomicU64::new(NEVER), deadlines: Mutex::new(Deadlines::new()) };
         Timers { shards: (0..SHARDS).map(|_| shard()).collect(), turn: AtomicUsize::new(0) }
     }
 
-    /// Sets a timer for a reading of the clock.
+    /// Sets a timer.
     pub fn set(&self, deadline: u64, due: T) -> TimerId {
-        // Relaxed: it only spreads the load.
+        // Relaxed: the number only spreads the load.
         let index = self.turn.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let shard = &self.shards[index];
         let mut deadlines = shard.lock();
@@ -86,8 +87,7 @@ impl<T> Timers<T> {
         TimerId::new(ticket, index)
     }
 
-    /// Takes a timer back: what would have been due and when, or `None` when it has fired, was cancelled, or
-    /// never was.
+    /// Cancels a timer. Returns its event and deadline, or `None` if it has fired, was cancelled, or never existed.
     pub fn cancel(&self, id: TimerId) -> Option<(u64, T)> {
         let shard = &self.shards[id.shard()];
         let mut deadlines = shard.lock();
@@ -96,7 +96,7 @@ impl<T> Timers<T> {
         Some(cancelled)
     }
 
-    /// Takes a timer back if `may` says so of what is due. When it was to fire, if that was done.
+    /// Cancels a timer if `may` returns true for its event. Returns its deadline in that case.
     pub fn cancel_if(&self, id: TimerId, may: impl FnOnce(&T) -> bool) -> Option<u64> {
         let allowed = self.shards[id.shard()].lock().get(id.ticket()).is_some_and(may);
         if !allowed {
@@ -105,16 +105,16 @@ impl<T> Timers<T> {
         self.cancel(id).map(|(deadline, _)| deadline)
     }
 
-    /// Runs `fire` for what is due, `most` timers at most and the earliest first: a process that sets two timers and is
-    /// late for both sees them in their order, unless two workers fire at once. No lock is held meanwhile.
-    /// Returns how many it took out.
+    /// Calls `fire` for the events that are due, at most `most` of them, the earliest first. A process that sets two
+    /// timers and is late for both sees them in order, unless two workers fire timers at once. No lock is held during
+    /// the calls. Returns the number of events.
     pub fn fire(&self, now: u64, most: usize, mut fire: impl FnMut(T)) -> usize {
-        // Acquire pairs with the release in `publish`: whoever sees the deadline finds the entry.
+        // Acquire pairs with the release in `publish`: a thread that reads the deadline finds the timer.
         let next = |shard: &&Shard<T>| shard.next.load(Ordering::Acquire);
         for fired in 0..most {
             let earliest = self.shards.iter().min_by_key(next).filter(|shard| next(shard) <= now);
             let Some(shard) = earliest else { return fired };
-            // If somebody else has taken it, the shard's next deadline is another one now.
+            // If another thread has taken the timer, the shard has another next deadline now.
             if let Some(due) = shard.take_due(now) {
                 fire(due);
             }
@@ -122,23 +122,23 @@ impl<T> Timers<T> {
         most
     }
 
-    /// Takes every timer back.
+    /// Cancels all timers.
     pub fn clear(&self) {
         for shard in &self.shards {
-            // What was due may set timers or take them back as it is dropped, so no lock is held then.
+            // Destructors of events may set or cancel timers, so no lock is held while they run.
             while let Some(due) = shard.take_due(NEVER) {
                 drop(due);
             }
         }
     }
 
-    /// The earliest deadline.
+    /// Returns the earliest deadline.
     pub fn next_deadline(&self) -> Option<u64> {
         let next = self.shards.iter().map(|shard| shard.next.load(Ordering::Acquire)).min();
         next.filter(|next| *next != NEVER)
     }
 
-    /// How many timers are set.
+    /// Returns the number of timers.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
@@ -147,7 +147,7 @@ impl<T> Timers<T> {
 
 impl<T> Shard<T> {
     fn lock(&self) -> MutexGuard<'_, Deadlines<T>> {
-        // Under it only a timer is entered or taken out, which panics nowhere between.
+        // Only additions and removals of timers happen under the lock, and they do not panic half-way.
         self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(fired(&timers, 20), [2]);
         assert_eq!(timers.cancel(b), None);
         assert_eq!(timers.next_deadline(), None);
-        // What guests make up, and what never was.
+        // Numbers that guests make up, and timers that never existed.
         for id in [TimerId::NEVER, TimerId(u64::MAX), TimerId(a.0 + 8), TimerId(a.0 & u64::from(u32::MAX))] {
             assert_eq!(timers.cancel_if(id, |_| true), None);
         }
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn whoever_is_late_fires_in_order() {
         let timers = Timers::new();
-        // More than one in each shard, and in no order.
+        // More than one timer in each shard, in no order.
         let deadlines: Vec<u32> = (0..100).map(|number| number * 37 % 101).collect();
         for deadline in &deadlines {
             timers.set(u64::from(*deadline), *deadline);

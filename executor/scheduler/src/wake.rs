@@ -1,31 +1,31 @@
-//! Waking what waits for readiness, whatever it is.
+//! Wakers of whatever waits for readiness.
 
 use std::sync::Arc;
 
-/// Something that waits until a descriptor or a stream may be ready. Processes implement it; the parts of the runtime that
-/// know about readiness know nothing else about them.
+/// Something that waits until a descriptor or a stream may be ready. Processes implement it, and the parts of the
+/// runtime that know about readiness know nothing else about processes.
 pub trait Wake: Send + Sync {
-    /// Says that waiting number `token` may be over. A waker that waits for something else by now, or that is gone,
+    /// Reports that wait number `token` may be over. A waker that waits for something else by now, or that has ended,
     /// ignores it.
     fn wake(self: Arc<Self>, token: u64);
 
-    /// Whether nothing can wake it any more.
+    /// Returns whether nothing can wake it any more.
     fn is_gone(&self) -> bool;
 
-    /// Has the processor fetch what [`Wake::wake`] will touch, and what is at `hints`. A hint only: nothing is read.
+    /// Prefetches what [`Wake::wake`] will touch, and the memory at `hints`. This is a hint only: nothing is read.
     fn prefetch(&self, hints: &[usize]) {
         let _ = hints;
     }
 }
 
-/// A waker and the number of what it waits for.
+/// A waker, with the number of its wait.
 #[derive(Clone)]
 pub struct Waiter {
-    /// Who waits.
+    /// The waker.
     pub waker: Arc<dyn Wake>,
-    /// The number that [`Wake::wake`] is given.
+    /// The number that [`Wake::wake`] gets.
     pub token: u64,
-    /// Addresses that the waker will look at first once it runs. They are only ever prefetched.
+    /// Addresses that the waker touches first once it runs. They are only ever prefetched.
     pub hints: [usize; 3],
 }
 

@@ -1,7 +1,7 @@
-//! A worker: takes a task, runs a slice of it, looks after timers and descriptors, and again.
+//! A worker: takes a task, runs a slice of it, handles timers and descriptors, and repeats.
 //!
-//! `Driven::step` is one turn and never waits, so that a simulation can drive many workers on one thread;
-//! [`Worker::run`] is a thread's loop around it.
+//! `Driven::step` is one turn and never blocks, so that a simulation can drive many workers on one thread.
+//! [`Worker::run`] is the loop of a thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -12,18 +12,18 @@ use crate::entropy::Rng;
 use super::run_queue::{RunQueue, settle};
 use super::{Entered, Events, Scheduler, Step, Task};
 
-/// Turns between two looks at timers while tasks are short; after a whole slice it looks
-/// at once. Reading the clock costs about as much as a quick turn.
+/// Turns between two checks of the timers while tasks are short. After a whole slice, the timers are checked at once.
+/// Reading the clock costs about as much as a quick turn.
 const TURNS_PER_LOOK: u32 = 16;
 
-/// Turns between two looks at the injector while the worker has work of its own, so that what the pool and the
-/// other threads wake is not starved. A prime, so that it does not beat with the programs' own periods.
+/// Turns between two checks of the injector while the worker has work of its own, so that tasks woken by other
+/// threads are not starved. A prime, so that it does not resonate with the periods of programs.
 const TURNS_PER_INJECTOR: u32 = 61;
 
-/// One in so many turns is for who would have none otherwise: a priority is a share, not a right to all.
+/// One turn in this many is for tasks that would otherwise not run: a priority is a share.
 const SHARE: u32 = 8;
 
-/// See the module. Made anywhere, then moved to the thread that drives it.
+/// A worker. See the module documentation. It may be moved to the thread that drives it.
 pub struct Worker {
     index: usize,
     queue: RunQueue,
@@ -55,7 +55,7 @@ impl Worker {
         Worker { index, queue, scheduler, events, rng: Rng::seeded(seed ^ (index as u64 + 1)) }
     }
 
-    /// Ties the worker to the thread that calls.
+    /// Binds the worker to the calling thread.
     pub fn on_this_thread(self) -> Driven {
         let Worker { index, queue, scheduler, events, rng } = self;
         Driven { index, queue: Rc::new(queue), scheduler, events, rng, turns: 0, searching: false }
@@ -66,7 +66,8 @@ impl Worker {
         let mut worker = self.on_this_thread();
         let _entered = Entered::new(&worker.queue);
         while !worker.scheduler.is_stopping() {
-            // A panic is a bug of ours, and printed. The task that it came from is lost; the worker has others.
+            // A panic is a bug of the runtime, and the panic hook has printed it. Its task is lost; the worker
+            // continues with others.
             let turn = catch_unwind(AssertUnwindSafe(|| worker.turn(&mut None, || false)));
             if !turn.unwrap_or(true) {
                 worker.sleep();
@@ -76,20 +77,20 @@ impl Worker {
 }
 
 impl Driven {
-    /// One turn, as one of several workers of this thread. Returns whether there was anything to do.
+    /// Runs one turn, as one of several workers of this thread. Returns whether there was anything to do.
     #[cfg(test)]
     pub fn step(&mut self) -> bool {
         self.step_holding(&mut None, || false)
     }
 
-    /// One turn, with the task that is held if there is one. One that wants to run again is held instead of queued if
-    /// `holds` says so: then it has not come to the end of its slice, the worker was only interrupted.
+    /// Runs one turn, with the held task if there is one. A task that wants to run again is held instead of queued if
+    /// `holds` returns true: its slice is not over, and only the worker was interrupted.
     pub fn step_holding(&mut self, held: &mut Option<Arc<dyn Task>>, holds: impl FnOnce() -> bool) -> bool {
         let _entered = Entered::new(&self.queue);
         self.turn(held, holds)
     }
 
-    /// As [`Driven::step_holding`], on a thread that is this worker's.
+    /// Runs a turn like [`Driven::step_holding`], on a thread that drives only this worker.
     fn turn(&mut self, held: &mut Option<Arc<dyn Task>>, holds: impl FnOnce() -> bool) -> bool {
         if let Some(task) = held.take() {
             self.run(task, held, holds);
@@ -117,21 +118,21 @@ impl Driven {
             self.queue.push_back(task);
         }
         self.look();
-        // The task that was just put back is this worker's next one if there is no other: stealing it would only
-        // move it. A worker is woken for what waits behind it.
+        // The task that was just put back is the next one of this worker, if there is no other; stealing it would
+        // only move it. Another worker is woken only for tasks behind it.
         if self.queue.has_several() {
             self.scheduler.idle.notify();
         }
     }
 
-    /// Ends a search, as a worker does that goes to sleep.
+    /// Ends a search, as a worker that goes to sleep does.
     pub fn give_up(&mut self) {
         if std::mem::take(&mut self.searching) {
             self.scheduler.idle.stop_searching();
         }
     }
 
-    /// Makes runnable what time and descriptors have made ready.
+    /// Makes tasks runnable whose timers or descriptors are ready.
     fn look(&self) {
         self.events.fire();
         if self.events.has_descriptors() {
@@ -139,8 +140,8 @@ impl Driven {
         }
     }
 
-    /// The next task. Of every eight turns one is of what is normal first, whatever is urgent; and one is of what is low
-    /// before what is normal, which once in eight times is also before what is urgent.
+    /// Takes the next task. Of every eight turns, one takes a normal task first, whatever is urgent, and one takes a
+    /// low task before normal ones; every eighth of the latter also takes it before urgent ones.
     fn find(&mut self) -> Option<Arc<dyn Task>> {
         let Scheduler { high, low, .. } = &*self.scheduler;
         let (turn, round) = (self.turns % SHARE, self.turns / SHARE % SHARE);
@@ -160,7 +161,7 @@ impl Driven {
         if low_first && let Some(task) = settle(|| low.steal()) {
             return Some(task);
         }
-        // What is urgent comes last here: if there is any, this turn is not its own.
+        // Urgent tasks come last here: this turn is reserved for others.
         self.find_normal().or_else(|| {
             let Scheduler { high, low, .. } = &*self.scheduler;
             settle(|| low.steal()).or_else(|| settle(|| high.steal()))
@@ -176,7 +177,7 @@ impl Driven {
         if let Some(task) = self.queue.pop() {
             return Some(task);
         }
-        // Out of work: what is due comes first, it needs no one else's queue.
+        // There is no work. Timers and descriptors come before stealing, because they need no other worker's queue.
         self.events.fire();
         self.queue
             .pop()
@@ -184,7 +185,7 @@ impl Driven {
             .or_else(|| self.steal())
     }
 
-    /// Tries every other worker once, from one chosen at random.
+    /// Tries to steal from every other worker once, from a random one on.
     fn steal(&mut self) -> Option<Arc<dyn Task>> {
         if !self.searching {
             self.searching = self.scheduler.idle.start_searching();
@@ -200,7 +201,7 @@ impl Driven {
             .find_map(|victim| self.queue.steal_from(&self.scheduler.stealers[victim]))
     }
 
-    /// Ends a search that was successful; the last searcher passes the torch on.
+    /// Ends a successful search. The last searcher wakes the next one.
     fn found(&mut self) {
         if std::mem::take(&mut self.searching)
             && self.scheduler.idle.stop_searching()

@@ -1,14 +1,15 @@
-//! What can be done to an open file that the standard library has no name for.
+//! Operations on open files that the standard library does not have.
 //!
-//! Where a system has nothing like it, advice is taken and forgotten, and the rest is refused.
+//! On systems without such an operation, advice has no effect, and other operations fail.
 
 use std::io;
 use std::time::SystemTime;
 
 use cap_std::fs::{Dir, File, OpenOptions};
 
-/// Options by which nothing is waited for: a named pipe whose other end nobody has opened, a terminal without a carrier.
-/// With `append`, every write goes to the end, also if the file is emptied first, which the options' own word for it refuses.
+/// Sets options that keep opening from blocking: for a named pipe whose other end is closed, or a terminal without a
+/// carrier. With `append`, every write goes to the end, even if the file is truncated first, which the standard
+/// option for appending refuses.
 #[cfg(unix)]
 pub fn never_waiting(options: &mut OpenOptions, append: bool, directory: bool) {
     use cap_std::fs::OpenOptionsExt;
@@ -25,7 +26,7 @@ pub fn never_waiting(options: &mut OpenOptions, append: bool, directory: bool) {
     options.append(append).maybe_dir(directory);
 }
 
-/// Whether opening a file failed because it is a named pipe that nobody reads yet, or a socket.
+/// Returns whether opening a file failed because it is a named pipe without a reader, or a socket.
 #[cfg(unix)]
 pub fn has_no_reader(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENXIO)
@@ -45,7 +46,7 @@ pub fn advise(file: &File, offset: u64, length: u64, advice: u32) -> io::Result<
         Advice::NoReuse,
     ];
     let advice = *ALL.get(advice as usize).ok_or(io::ErrorKind::InvalidInput)?;
-    // None is to the end.
+    // A length of 0 stands for "to the end".
     Ok(rustix::fs::fadvise(file, offset, std::num::NonZeroU64::new(length), advice)?)
 }
 
@@ -54,7 +55,7 @@ pub fn advise(_: &File, _: u64, _: u64, _: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes sure that a range has its place on the disk; a file that is shorter grows.
+/// Reserves disk space for a range. A shorter file grows.
 #[cfg(target_os = "linux")]
 pub fn allocate(file: &File, offset: u64, length: u64) -> io::Result<()> {
     Ok(rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), offset, length)?)
@@ -65,7 +66,7 @@ pub fn allocate(_: &File, _: u64, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Has every write go to the end, or to where the file's position is.
+/// Sets whether every write goes to the end, or to the position of the file.
 #[cfg(unix)]
 pub fn set_append(file: &File, append: bool) -> io::Result<()> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -80,13 +81,13 @@ pub fn set_append(_: &File, _: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Waits until a directory's entries are on the disk.
+/// Waits until the entries of a directory are on disk.
 #[cfg(unix)]
 pub fn sync_dir(dir: &Dir) -> io::Result<()> {
     Ok(rustix::fs::fsync(itself(dir)?)?)
 }
 
-/// A descriptor of a directory by which it can be read: one in which names are looked up cannot.
+/// Returns a descriptor by which a directory can be read. One that is only used for paths cannot.
 #[cfg(unix)]
 fn itself(dir: &Dir) -> io::Result<std::os::fd::OwnedFd> {
     use rustix::fs::{Mode, OFlags, openat};
@@ -99,21 +100,20 @@ pub fn sync_dir(_: &Dir) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Sets the times of access and modification; `None` leaves one as it is.
+/// Sets the times of access and modification; `None` leaves a time unchanged.
 #[cfg(unix)]
 pub fn set_times(file: &File, times: (Option<SystemTime>, Option<SystemTime>)) -> io::Result<()> {
     Ok(rustix::fs::futimens(file, &timestamps(times)?)?)
 }
 
-/// As [`set_times`], of a directory. It is opened, for in a jail nothing has its times set by its name.
+/// Sets the times of a directory. It is opened for that, because in a jail the times of nothing can be set by name.
 #[cfg(unix)]
 pub fn set_dir_times(dir: &Dir, times: (Option<SystemTime>, Option<SystemTime>)) -> io::Result<()> {
     Ok(rustix::fs::futimens(itself(dir)?, &timestamps(times)?)?)
 }
 
-/// As [`set_times`], of what a path below a directory leads to. That is not opened if it need not be: to open a named
-/// pipe for writing is to wait for its reader, and the thread would wait. In a jail it has to be, and is, so that nothing
-/// waits.
+/// Sets the times of what a path below a directory leads to. The file is not opened unless necessary, because opening
+/// a named pipe for writing waits for its reader. In a jail it has to be opened, and is opened without blocking.
 #[cfg(target_os = "linux")]
 pub fn set_path_times(
     dir: &Dir,

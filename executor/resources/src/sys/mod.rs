@@ -5,16 +5,17 @@ pub mod files;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Blocks every signal on the calling thread but those that a fault of its own raises, so that whoever wants the
-/// others takes them on another thread.
+/// Blocks every signal on the calling thread but those that its own faults raise. Other threads receive the other
+/// signals.
 ///
-/// A worker runs guest code on the stacks of processes, which have no guard pages and are measured for guest code
-/// alone: a handler that some library has installed must not run there.
+/// A worker runs guest code on the stacks of processes, which have no guard pages and are sized for guest code alone.
+/// A handler that some library has installed must not run there.
 #[cfg(unix)]
 pub fn block_signals() {
     use nix::sys::signal::{SigSet, Signal};
 
-    /// Raised by the thread that they are meant for. To block these would end the command at the first trap.
+    /// Signals that are raised by the thread that receives them. Blocking these would end the command at the first
+    /// trap.
     const SYNCHRONOUS: [Signal; 6] =
         [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGTRAP, Signal::SIGABRT];
     let mut blocked = SigSet::all();
@@ -22,12 +23,12 @@ pub fn block_signals() {
     blocked.thread_block().expect("blocking a set of signals has no way to fail");
 }
 
-/// Does something with the same signals blocked on the calling thread, and then has it as it was.
+/// Runs `work` with the same signals blocked on the calling thread, and restores the mask afterwards.
 #[cfg(unix)]
 pub fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
     use nix::sys::signal::SigSet;
 
-    /// Gives the thread its signals back, also if the work panics.
+    /// Restores the mask, even if the work panics.
     struct Restore(SigSet);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -40,7 +41,7 @@ pub fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// As on other systems, without signals to block.
+/// Runs `work`. There are no signals to block.
 #[cfg(not(unix))]
 pub fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
     work()
@@ -49,8 +50,8 @@ pub fn with_signals_blocked<R>(work: impl FnOnce() -> R) -> R {
 #[cfg(not(unix))]
 pub fn block_signals() {}
 
-/// Descriptors that guests do not get: they are kept for the runtime, so that guests who open all they can keep nobody
-/// from reading a stack trace's lines or starting a command.
+/// Descriptors that guests do not get. They are reserved for the runtime, so that guests that open as many as
+/// possible cannot prevent it from reading the lines of a stack trace or starting a command.
 #[cfg(unix)]
 const KEPT: u64 = 16;
 
@@ -61,29 +62,30 @@ pub trait Descriptor: std::os::fd::AsFd {}
 #[cfg(unix)]
 impl<T: std::os::fd::AsFd> Descriptor for T {}
 
-/// Descriptors before those that are kept: who gets one of these is told to ask before the next.
+/// Descriptors before the reserved ones. When one of these is opened, the next must be checked.
 #[cfg(unix)]
 const NEAR: u64 = 64;
 
-/// Whether descriptors are few, as far as is known: then it is asked before one is made, which is two system calls.
+/// Whether descriptors are scarce, as far as is known. Then each new one is checked before it is opened, which takes
+/// two system calls.
 static ARE_FEW: AtomicBool = AtomicBool::new(false);
 
-/// Refuses, as the system does when there is none left, a descriptor that is one of the last few. Asked before something
-/// is opened, for what opening it does cannot be undone; `like` is any that is open. Whoever has opened something then
-/// [notes](note) it.
+/// Refuses a descriptor that would be one of the last few, as the system does when there is none left. To be called
+/// before something is opened, because opening may have effects that cannot be undone. `like` is any open descriptor.
+/// The caller [notes](note) the descriptor that it has opened.
 #[cfg(unix)]
 pub fn check_next(like: &impl Descriptor) -> io::Result<()> {
-    // Relaxed: who sees it late has the descriptors between.
+    // Relaxed: a thread that sees the flag late has the descriptors in between.
     if !ARE_FEW.load(Ordering::Relaxed) {
         return Ok(());
     }
-    // The system gives the lowest that is free, so this one says how many are left.
+    // The system returns the lowest free number, which tells how many are left.
     let next = like.as_fd().try_clone_to_owned()?;
     note(&next);
     admit(&next)
 }
 
-/// Takes notice of how many descriptors are left, by a new one.
+/// Notes how many descriptors are left, by a new one.
 #[cfg(unix)]
 pub fn note(opened: &impl Descriptor) {
     let are_few = number(opened).saturating_add(KEPT + NEAR) >= limit();
@@ -92,12 +94,12 @@ pub fn note(opened: &impl Descriptor) {
     }
 }
 
-/// The limit of descriptors.
+/// Returns the limit on descriptors.
 #[cfg(unix)]
 fn limit() -> u64 {
     use nix::sys::resource::{Resource, getrlimit};
 
-    // Asked once: whoever changes it while the command runs is not seen.
+    // Read once: a change while the command runs is not noticed.
     static LIMIT: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
     *LIMIT.get_or_init(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft))
 }
@@ -109,7 +111,7 @@ fn number(opened: &impl Descriptor) -> u64 {
     opened.as_fd().as_raw_fd() as u64
 }
 
-/// As [`check_next`], of one that is open already.
+/// Refuses a descriptor like [`check_next`], after it was opened.
 #[cfg(unix)]
 pub fn admit(opened: &impl Descriptor) -> io::Result<()> {
     note(opened);
