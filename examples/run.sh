@@ -8,10 +8,13 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 name=${1-}
-if [ -z "$name" ] || [ ! -d "$root/examples/$name" ]; then
-    [ -z "$name" ] || echo "there is no example \"$name\"" >&2
+if [ -z "$name" ] || [ "$name" = embed ] || [ ! -d "$root/examples/$name" ]; then
+    [ -z "$name" ] || [ "$name" = embed ] || echo "there is no example \"$name\"" >&2
     echo "usage: examples/run.sh NAME [ARGUMENT…], with one of these names:" >&2
-    for directory in "$root"/examples/*/; do echo "  $(basename "$directory")" >&2; done
+    for directory in "$root"/examples/*/; do
+        [ "$(basename "$directory")" = embed ] || echo "  $(basename "$directory")" >&2
+    done
+    echo "embed is not a guest but a program that runs guests: cargo run -p lunatic-example-embed --bin plugins" >&2
     exit 2
 fi
 shift

@@ -6,9 +6,8 @@ mod common;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-use common::{directory, error_of, wasm, with_app};
+use common::{directory, error_of, exec as command, run_exec as run, wasm, with_app};
 use lunatic_instrument::{Options, prepare};
 
 /// Prints `hello`, then traps in a function with a name.
@@ -19,14 +18,6 @@ const HELLO: &str = r#"(module
     (func (export "_start")
         (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
         (call $fails)))"#;
-
-fn command(directory: &Path, arguments: &[&str]) -> Command {
-    common::command(env!("CARGO_BIN_EXE_lunatic-exec"), directory, arguments)
-}
-
-fn run(directory: &Path, arguments: &[&str]) -> Output {
-    command(directory, arguments).output().expect("the command starts")
-}
 
 /// The entries in a cache directory.
 fn entries(cache: &Path) -> Vec<PathBuf> {

@@ -5,9 +5,9 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use common::{directory, error_of, feed, find, wasm, with_app};
+use common::{directory, error_of, exec as command, feed, find, run_exec as run, wasm, with_app};
 use lunatic_instrument::{Options, prepare};
 
 const SPIN: &str = r#"(module (func $spin (export "_start") (loop (br 0))))"#;
@@ -17,14 +17,6 @@ const HELLO: &str = r#"(module
     (memory (export "memory") 1)
     (data (i32.const 0) "\08\00\00\00\06\00\00\00hello\n")
     (func (export "_start") (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#;
-
-fn command(directory: &Path, arguments: &[&str]) -> Command {
-    common::command(env!("CARGO_BIN_EXE_lunatic-exec"), directory, arguments)
-}
-
-fn run(directory: &Path, arguments: &[&str]) -> Output {
-    command(directory, arguments).output().expect("the command starts")
-}
 
 /// Runs the command with a file of this name and these bytes, which it refuses. Returns the message after the name.
 #[track_caller]

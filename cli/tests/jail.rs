@@ -8,9 +8,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
-use common::{Killed, error_of, feed, skip, with_app};
+use common::{Killed, error_of, exec as command, feed, skip, with_app};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -55,10 +55,6 @@ const PRELUDE: &str = r#"
 
 fn program(body: &str) -> String {
     format!("(module {PRELUDE} {body})")
-}
-
-fn command(directory: &Path, arguments: &[&str]) -> Command {
-    common::command(env!("CARGO_BIN_EXE_lunatic-exec"), directory, arguments)
 }
 
 /// Runs `app.wasm` in a jail. Returns `None` if the kernel has none.

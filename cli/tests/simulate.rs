@@ -3,10 +3,9 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use common::{error_of, feed, with_app};
+use common::{error_of, exec as command, feed, run_exec as run, with_app};
 
 /// Two children print their names a few times each; the first process waits for both.
 const TALKERS: &str = r#"(module
@@ -53,14 +52,6 @@ const COPY: &str = r#"(module
         (br_if $next (i32.load (i32.const 8))))))"#;
 
 const SPIN: &str = r#"(module (func (export "_start") (loop (br 0))))"#;
-
-fn command(directory: &Path, arguments: &[&str]) -> Command {
-    common::command(env!("CARGO_BIN_EXE_lunatic-exec"), directory, arguments)
-}
-
-fn run(directory: &Path, arguments: &[&str]) -> Output {
-    command(directory, arguments).output().expect("the command starts")
-}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("it is UTF-8")

@@ -1,4 +1,4 @@
-//! Embedding: what a program that has a node of its own can rely on.
+//! The embedding API: guarantees for programs that run a node of their own.
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,7 +13,7 @@ use lunatic_executor::embed::{
 };
 use lunatic_executor::{Program, func};
 
-/// Longer than anything takes on a busy machine.
+/// Longer than any operation takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const PLUGIN: &str = r#"(module
@@ -132,7 +132,7 @@ fn messages_go_both_ways() {
 }
 
 #[test]
-fn what_a_process_sent_before_it_ended_is_there_when_its_end_is_told() {
+fn messages_sent_before_the_end_arrive_before_it() {
     let (node, program) = node_and_plugin();
     let mailbox = node.mailbox().unwrap();
     let answer = node.function(&program, "answer", &Sandbox::new()).unwrap();
@@ -144,7 +144,7 @@ fn what_a_process_sent_before_it_ended_is_there_when_its_end_is_told() {
 }
 
 #[test]
-fn a_mailbox_that_is_flooded_is_closed_and_its_node_goes_on() {
+fn a_flooded_mailbox_is_closed_and_its_node_continues() {
     let node = Node::builder().workers(2).max_mailbox(1 << 20).build().unwrap();
     let program = node.load(&wasm(PLUGIN)).unwrap();
     let mailbox = node.mailbox().unwrap();
@@ -152,7 +152,7 @@ fn a_mailbox_that_is_flooded_is_closed_and_its_node_goes_on() {
     loop {
         match mailbox.try_receive() {
             Err(ReceiveError::Closed) => break,
-            // Takes less than comes.
+            // The receiver takes fewer messages than arrive.
             _ => std::thread::sleep(Duration::from_millis(1)),
         }
     }
@@ -163,7 +163,7 @@ fn a_mailbox_that_is_flooded_is_closed_and_its_node_goes_on() {
 }
 
 #[test]
-fn a_mailbox_that_is_dropped_is_no_process_any_more() {
+fn a_dropped_mailbox_is_a_dead_process() {
     let (node, _) = node_and_plugin();
     let mailbox = node.mailbox().unwrap();
     let (id, other) = (mailbox.id(), mailbox.clone());
@@ -179,7 +179,7 @@ fn a_mailbox_that_is_dropped_is_no_process_any_more() {
 }
 
 #[test]
-fn a_node_that_is_dropped_ends_its_processes_and_wakes_those_who_wait() {
+fn dropping_a_node_ends_its_processes_and_wakes_waiters() {
     let (node, program) = node_and_plugin();
     let mailbox = node.mailbox().unwrap();
     let endless = node.spawn(&program, "endless", &[], &Sandbox::new()).unwrap();
@@ -193,7 +193,7 @@ fn a_node_that_is_dropped_ends_its_processes_and_wakes_those_who_wait() {
 }
 
 #[test]
-fn ends_are_observed() {
+fn exits_are_observed() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     let node = Node::builder()
@@ -293,7 +293,7 @@ fn nodes_that_share_an_engine_share_programs_and_nothing_else() {
 }
 
 #[test]
-fn what_cannot_be_spawned_is_said() {
+fn failed_spawns_are_reported() {
     let (node, program) = node_and_plugin();
     let spawn = |export: &str, args: &[Value], sandbox: &Sandbox| {
         node.spawn(&program, export, args, sandbox).map(|process| process.id()).unwrap_err().to_string()
@@ -308,7 +308,7 @@ fn what_cannot_be_spawned_is_said() {
 }
 
 #[test]
-fn by_default_a_process_may_use_nothing_but_itself() {
+fn by_default_a_process_has_no_resources() {
     let node = Node::builder().workers(1).build().unwrap();
     let program = node
         .load(&wasm(
@@ -352,7 +352,7 @@ fn a_limit_on_processes_is_each_process_and_its_childrens_own() {
 
 #[test]
 fn a_host_function_may_call_other_programs_of_its_node() {
-    // Set once the node is there: a function that returns, one that traps, one that waits.
+    // Set after the node exists: a function that returns, one that traps, and one that waits.
     static OTHERS: std::sync::OnceLock<[lunatic_executor::embed::Function; 3]> = std::sync::OnceLock::new();
     let node = Node::builder()
         .workers(1)
@@ -430,7 +430,7 @@ fn ends_and_messages_are_futures_of_any_executor() {
 }
 
 #[test]
-fn calls_of_many_threads_do_not_meet() {
+fn concurrent_calls_are_independent() {
     let (node, program) = node_and_plugin();
     let add = node.function(&program, "add", &Sandbox::new()).unwrap();
     let calls = AtomicUsize::new(0);

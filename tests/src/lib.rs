@@ -2,12 +2,13 @@
 //!
 //! [`guests`] builds guest programs from source, [`toolchains`] those in languages other than Rust. [`commands`] builds and runs the
 //! commands, [`talking`] exchanges lines with a running guest. [`spec`] runs the official specification suite on the engine;
-//! `src/bin/spec.rs` is the same as a command. The tests themselves are in `tests/`.
+//! `src/bin/spec.rs` is the same as a command. [`sources`] finds the repository's own sources. The tests themselves are in `tests/`.
 
 pub mod commands;
 pub mod guests;
 mod killed;
 mod skip;
+pub mod sources;
 pub mod spec;
 pub mod talking;
 pub mod toolchains;

@@ -2,36 +2,31 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lunatic_tests::guests::root;
+use lunatic_tests::sources::rust_files;
 
 /// Documents whose tables name test functions.
 const DOCUMENTS: &[&str] = &["docs/guarantees.md", "docs/hostile.md"];
 
-/// The possible names of tests in the Rust sources below a directory: `fn NAME`, and the first word of each other line, because
-/// macros generate tests from lines such as `NAME` or `NAME => …`.
-fn names(directory: &Path, found: &mut BTreeSet<String>) {
-    for path in
-        fs::read_dir(directory).expect("the repository can be read").flatten().map(|entry| entry.path())
-    {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if path.is_dir() && !["target", ".git"].contains(&name) {
-            names(&path, found);
-        } else if name.ends_with(".rs") {
-            for line in fs::read_to_string(&path).expect("sources are UTF-8").lines().map(str::trim) {
-                let word = line.strip_prefix("fn ").unwrap_or(line);
-                let end = word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(word.len());
-                found.insert(word[..end].to_owned());
-            }
+/// The possible names of tests in the Rust sources: `fn NAME`, and the first word of each other line, because macros generate tests
+/// from lines such as `NAME` or `NAME => …`.
+fn names() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for file in rust_files(root()) {
+        for line in fs::read_to_string(&file).expect("sources are UTF-8").lines().map(str::trim) {
+            let word = line.strip_prefix("fn ").unwrap_or(line);
+            let end = word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(word.len());
+            found.insert(word[..end].to_owned());
         }
     }
+    found
 }
 
 #[test]
 fn every_test_that_a_document_names_exists() {
-    let mut existing = BTreeSet::new();
-    names(root(), &mut existing);
+    let existing = names();
     let mut named = 0;
     for document in DOCUMENTS {
         let text = fs::read_to_string(root().join(document)).expect("the document exists");

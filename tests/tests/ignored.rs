@@ -1,9 +1,9 @@
 //! A test that is ignored by default runs in a step of CI, or the list below says why it does not.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use lunatic_tests::guests::root;
+use lunatic_tests::sources::rust_files;
 
 /// The reasons that name a step of CI end like this.
 const STEP: &str = "(.ci/run toolchains)";
@@ -11,32 +11,18 @@ const STEP: &str = "(.ci/run toolchains)";
 /// Ignored tests that CI does not run: the file, and the reason given there.
 const BY_HAND: &[(&str, &str)] = &[("jit/tests/lifetime.rs", "takes minutes")];
 
-/// The Rust sources below a directory. Guests have their own tests, and build directories have none.
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for path in
-        fs::read_dir(directory).expect("the repository can be read").flatten().map(|entry| entry.path())
-    {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if path.is_dir() {
-            if !["target", "guests", ".git"].contains(&name) {
-                sources(&path, found);
-            }
-        } else if name.ends_with(".rs") && name != "ignored.rs" {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn every_ignored_test_runs_in_a_step_of_ci() {
     let ci = fs::read_to_string(root().join(".ci/run")).expect("CI has a script");
     let step =
         ci.split_once("\ntoolchains() {").expect("CI has the step").1.split("\n}").next().expect("its body");
-    let mut files = Vec::new();
-    sources(root(), &mut files);
     let mut seen = 0;
-    for file in files {
+    for file in rust_files(root()) {
         let name = file.strip_prefix(root()).expect("it is below the root").display().to_string();
+        // Guests have tests of their own, and this file names the attribute.
+        if name.contains("/guests/") || name.ends_with("ignored.rs") {
+            continue;
+        }
         let text = fs::read_to_string(&file).expect("sources are UTF-8");
         for line in text.lines().map(str::trim).filter(|line| line.starts_with("#[ignore")) {
             let reason = line.trim_start_matches("#[ignore = \"").trim_end_matches("\"]");

@@ -1,12 +1,13 @@
 //! The direction of dependency between the crates, and where `unsafe` may be.
 //!
-//! Cargo refuses circles, and nothing else: a crate could come to depend on any crate below it. This is the list of what
-//! each crate may know. A new edge needs a reason, which belongs in ARCHITECTURE.md.
+//! Cargo refuses circles and nothing else: a crate could depend on any crate below it. This list has the crates that each crate may
+//! use. A new edge needs a reason, which belongs in ARCHITECTURE.md.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 
 use lunatic_tests::guests::root;
+use lunatic_tests::sources::rust_files;
 
 /// Each crate's folder and the crates of ours that it may depend on, lowest first.
 const MAY_USE: [(&str, &[&str]); 14] = [
@@ -52,10 +53,10 @@ const UNSAFE: [&str; 3] = [
     "executor/sqlite/src/ffi/",
 ];
 
-/// Lines of a crate's sources without their tests, above which it is to be split: about 6,000.
+/// The lines of a crate's sources, without tests, above which the crate has to be split: about 6,000.
 const MAX_LINES: usize = 6_400;
 
-/// The dependencies of a crate that are not for its tests.
+/// The dependencies of a crate without those of its tests.
 fn dependencies(folder: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
     let manifest: toml::Table = text.parse().unwrap();
@@ -110,7 +111,7 @@ fn light_crates_build_without_the_heavy_libraries() {
 }
 
 #[test]
-fn production_code_has_no_peer_of_ours_in_its_path() {
+fn no_crate_depends_on_another_runtime() {
     for (folder, _) in MAY_USE {
         let used = dependencies(folder);
         for peer in ["wasmtime", "wasmer", "wasmi", "tokio"] {
@@ -121,20 +122,11 @@ fn production_code_has_no_peer_of_ours_in_its_path() {
 
 /// The sources of a crate, without those of crates in folders below.
 fn sources(folder: &str) -> Vec<(String, String)> {
-    fn collect(directory: &Path, found: &mut Vec<(String, String)>) {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                collect(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
-                found.push((name, std::fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    let mut found = Vec::new();
-    collect(&root().join(folder).join("src"), &mut found);
-    found
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+        (name, std::fs::read_to_string(&path).unwrap())
+    };
+    rust_files(&root().join(folder).join("src")).into_iter().map(read).collect()
 }
 
 #[test]

@@ -27,7 +27,7 @@ const SLOW: &[&str] = &[
     "load",
     "loading",
     "metrics",
-    "queue_model",
+    "signal_queue_model",
     "mutation",
     "signals",
     "simulation",

@@ -45,6 +45,16 @@ pub(crate) fn command(program: &str, directory: &Path, arguments: &[&str]) -> Co
     command
 }
 
+/// `lunatic-exec` in a directory, with these arguments.
+pub(crate) fn exec(directory: &Path, arguments: &[&str]) -> Command {
+    command(env!("CARGO_BIN_EXE_lunatic-exec"), directory, arguments)
+}
+
+/// Runs `lunatic-exec` to its end.
+pub(crate) fn run_exec(directory: &Path, arguments: &[&str]) -> Output {
+    exec(directory, arguments).output().expect("the command starts")
+}
+
 /// Runs a command to its end with these bytes as its standard input.
 pub(crate) fn feed(mut command: Command, stdin: &[u8]) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

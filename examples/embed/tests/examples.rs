@@ -1,4 +1,4 @@
-//! The two examples do what they say.
+//! The two examples work as described.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -15,7 +15,7 @@ fn the_plugin_host_survives_its_plugins() {
     assert!(lines[3].starts_with("greedy ended: Trapped"), "{text}");
 }
 
-/// Ends the server with the test.
+/// Kills the server when the test ends.
 struct Server(Child);
 
 impl Drop for Server {

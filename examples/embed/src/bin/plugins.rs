@@ -1,4 +1,4 @@
-//! A plugin host: runs modules that nobody trusts, with limits, and gives them functions of its own.
+//! A plugin host: runs untrusted modules with limits, and offers them host functions.
 //!
 //! `cargo run -p lunatic-example-embed --bin plugins`
 
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let node = Node::builder()
         .host(|host| {
             func!(host, "app", "name_length", CALL, |_: &mut Guest<'_>| NAME.len() as u32);
-            // Copies the name to a place of `length` bytes.
+            // Copies the name to a buffer of `length` bytes.
             func!(host, "app", "read_name", CALL.bytes(0), |guest: &mut Guest<'_>, at: u32, length: u32| {
                 let (mut memory, _) = parts(guest)?;
                 let length = NAME.len().min(length as usize);

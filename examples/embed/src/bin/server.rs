@@ -1,5 +1,5 @@
-//! A server inside a tokio application, with a process of its own for each request: an endless loop or a crash in one
-//! of them costs the others nothing.
+//! A server inside a tokio application, with a process per request: an endless loop or a crash in one of them does not affect
+//! the others.
 //!
 //! `cargo run -p lunatic-example-embed --bin server`, then `curl http://127.0.0.1:8080/anything`, `/loop`, `/trap`.
 
@@ -47,7 +47,7 @@ async fn serve(
     let (status, body) = tokio::select! {
         biased;
         answer = answers.next() => ("200 OK", answer?.bytes),
-        // What a process has sent is there before its end is told: this is one that has not answered.
+        // Messages of a process arrive before its end is reported, so this process has not answered.
         exit = &process => ("500 Internal Server Error", format!("{:?}", exit.kind).into_bytes()),
         () = tokio::time::sleep(PATIENCE) => ("504 Gateway Timeout", b"too slow".to_vec()),
     };
