@@ -8,6 +8,8 @@ use crate::compiler::NativeCompiler;
 #[cfg(feature = "compiler")]
 use crate::environ::{budget::Budget, error::CompileError, options::CompileOptions};
 use crate::runtime::engine::{Engine, EngineConfig, EngineError};
+use crate::runtime::sys::fault;
+use crate::runtime::vm::trap;
 #[cfg(feature = "compiler")]
 use crate::runtime::{
     code::UnloadedCode, debug, debug::DebugInfo, loaded_module::LoadedModule, module::Module,
@@ -20,6 +22,8 @@ impl Engine {
     /// Returns an error if Cranelift does not support the machine. Without the crate's feature `compiler`,
     /// there is no error.
     pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
+        // Here, so that the engine does not name what decides about faults, which knows engines.
+        fault::install(trap::handle);
         #[cfg(feature = "compiler")]
         {
             let compiler = NativeCompiler::new(config.canonical_nans).map_err(EngineError)?;

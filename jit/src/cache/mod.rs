@@ -51,7 +51,7 @@ pub enum CacheError {
         source: std::io::Error,
     },
     /// Another user could write to the directory.
-    #[error("the cache directory {} is not private: it must belong to the current user, and no other user may write to it", path.display())]
+    #[error("the cache directory {} is not used: it must belong to you, and no other user may write to it", path.display())]
     NotPrivate {
         /// The path of the cache.
         path: PathBuf,

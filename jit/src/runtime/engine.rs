@@ -54,12 +54,11 @@ struct EngineInner {
 pub struct EngineError(pub(crate) String);
 
 impl Engine {
-    /// Creates an engine with this compiler.
+    /// Creates an engine with this compiler. The handlers of faults must be installed.
     pub(crate) fn with_compiler(
         config: EngineConfig,
         #[cfg(feature = "compiler")] compiler: Box<dyn Compiler>,
     ) -> Engine {
-        crate::runtime::sys::fault::install(crate::runtime::vm::trap::handle);
         let inner = EngineInner {
             #[cfg(feature = "compiler")]
             compiler,

@@ -70,7 +70,6 @@ impl WorkingSet {
 }
 
 /// Counts a call that this thread has left, and returns the count.
-#[inline]
 fn count_left() -> u32 {
     let left = LEFT.get().wrapping_add(1);
     LEFT.set(left);

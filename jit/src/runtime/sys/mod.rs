@@ -15,7 +15,7 @@ pub(crate) mod fault_handler;
 #[cfg(miri)]
 mod interpreted;
 #[cfg(unix)]
-#[cfg_attr(miri, allow(dead_code, unused_imports, reason = "what `interpreted` takes the place of"))]
+#[cfg_attr(miri, allow(dead_code, unreachable_pub, unused_imports, reason = "`interpreted` replaces it"))]
 mod unix;
 
 #[cfg(miri)]

@@ -243,11 +243,29 @@ fn copy_written(from: &[u64], to: &mut [u64]) {
 mod tests {
     use super::*;
 
-    fn table(image: TableImage, max: Option<u64>) -> (Table, Box<VmTable>) {
-        let mut descriptor = Box::new(VmTable { base: std::ptr::null(), length: 0 });
-        // SAFETY: the test keeps the descriptor as long as the table.
-        let table = unsafe { Table::new(Arc::new(image), max, &raw mut *descriptor) };
-        (table, descriptor)
+    /// A descriptor that is reached by its pointer only, as one in a vm context is: a `Box` would claim to be the only way
+    /// to it, and the table writes through a pointer of its own.
+    struct Descriptor(*mut VmTable);
+
+    impl Descriptor {
+        fn read(&self) -> VmTable {
+            // SAFETY: it exists, and the table does not write meanwhile.
+            unsafe { *self.0 }
+        }
+    }
+
+    impl Drop for Descriptor {
+        fn drop(&mut self) {
+            // SAFETY: made from a box, and the table does not write to it when it is dropped.
+            drop(unsafe { Box::from_raw(self.0) });
+        }
+    }
+
+    fn table(image: TableImage, max: Option<u64>) -> (Table, Descriptor) {
+        let descriptor = Box::into_raw(Box::new(VmTable { base: std::ptr::null(), length: 0 }));
+        // SAFETY: the test keeps the descriptor as long as it uses the table.
+        let table = unsafe { Table::new(Arc::new(image), max, descriptor) };
+        (table, Descriptor(descriptor))
     }
 
     fn prepare(table: &mut Table, length: u64, most: usize) -> usize {
@@ -275,13 +293,13 @@ mod tests {
         assert!(!table.is_unchanged() && table.length() == 10_000);
         assert_eq!(prepare(&mut table, 0, 1000), 1, "the entries from 100 to 1505 are two steps");
         assert!(table.entries() == expected);
-        assert_eq!(descriptor.base, table.entries().as_ptr());
+        assert_eq!(descriptor.read().base, table.entries().as_ptr());
         // After growing by one, it has capacity for twice as many.
         assert_eq!(table.grown(10_001), None);
         assert_eq!(table.grown(1), Some(10_001));
         assert_eq!(prepare(&mut table, 10_001, 1000), 10);
         table.extend(1);
-        assert_eq!((table.length(), table.entries()[10_000], descriptor.length), (10_001, 0, 10_001));
+        assert_eq!((table.length(), table.entries()[10_000], descriptor.read().length), (10_001, 0, 10_001));
         assert_eq!(prepare(&mut table, 20_000, 1000), 1);
     }
 
