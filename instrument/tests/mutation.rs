@@ -615,7 +615,7 @@ fn the_oracle_detects_planted_faults() {
     assert!(seen.unpaid && seen.charged == 0, "{seen:?}");
     let (_, broken) = planted(PLANT, 0, &[I::I32Const(50), I::Nop]);
     let seen = see(&broken, 100);
-    assert_eq!((seen.charged, seen.work), (50, 7), "what is no charge is work: {seen:?}");
+    assert_eq!((seen.charged, seen.work), (50, 7), "anything but a charge is work: {seen:?}");
 }
 
 #[test]

@@ -240,7 +240,7 @@ fn a_recycled_store_has_its_own_limits() {
     let (first, _) = with(&roomy);
     assert_eq!(total.used(), 1 << 16);
     drop(first);
-    assert_eq!(total.used(), 0, "a spare counts for no one");
+    assert_eq!(total.used(), 0, "a pooled instance counts towards no limit");
     for limits in [limits(1000, 100), limits(4 << 16, 3)] {
         let (store, instance) = with(&limits);
         assert!(matches!(instance, Err(InstantiateError::Limit(_))), "{instance:?}");

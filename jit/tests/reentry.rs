@@ -5,8 +5,8 @@
 mod metered;
 
 use lunatic_jit::{
-    Caller, Engine, EngineConfig, HostCall, HostError, Instance, Linker, Module, Progress, RawValue, Resume,
-    Store, StoreLimits, TrapKind, Value,
+    Caller, CannotWait, Engine, EngineConfig, HostCall, HostError, Instance, Linker, Module, Progress,
+    RawValue, Resume, Store, StoreLimits, TrapKind, Value,
 };
 use metered::{CHARGE, METERING};
 
@@ -254,7 +254,7 @@ fn a_failed_suspension_in_a_nested_call_is_caught_by_the_outer_one() {
     // `Store::call` fails every suspension.
     let (result, caught) = call(body);
     assert_eq!(result.unwrap(), [Value::I64(CAUGHT as i64)]);
-    assert_eq!(caught, ["a host function suspended a call that cannot wait"]);
+    assert_eq!(caught, [CannotWait.to_string()]);
 }
 
 #[test]

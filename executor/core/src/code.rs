@@ -1,7 +1,8 @@
-//! A module's native code, as its processes need it: for memories in the pool, in reservations of their own, or both.
+//! The native code of a module, for processes with memories in the pool, in reservations of their own, or both.
 //!
-//! Pooled memories are for the many, reserved ones for the few and large: no check at every access, but address space
-//! for a few thousand only, and tens of microseconds to make. Which of the two a process has is its limit's to say.
+//! Pooled memories suit many processes. Reserved memories suit few and large ones: their accesses need no bounds
+//! check, but there is address space for a few thousand only, and creating one takes tens of microseconds. The memory
+//! limit of a process decides which of the two it gets.
 
 use std::sync::{Arc, Weak};
 
@@ -16,35 +17,36 @@ use lunatic_resources::Charge;
 /// Where the memories of a program's processes lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Memories {
-    /// A program that cannot spawn gets a reservation. In one that can, a process gets one whose configuration asks
-    /// for 256 MiB or more by name; all others are pooled.
+    /// A program that cannot spawn gets a reservation. In a program that can, a process gets one if its configuration
+    /// sets the memory limit to 256 MiB or more; all other memories are pooled.
     #[default]
     ByLimit,
     /// Every process gets a reservation as long as there are any.
     Reserved,
 }
 
-/// The host functions by which a module makes processes.
+/// The host functions by which a module creates processes.
 const SPAWNING: [(&str, &str); 3] =
     [("lunatic::process", "spawn"), ("lunatic::process", "get_or_spawn"), ("lunatic::distributed", "spawn")];
 
-/// The host function by which a module asks for processes with a memory of their own size.
+/// The host function by which a module sets the memory limit of its children.
 const SIZING: (&str, &str) = ("lunatic::process", "config_set_max_memory");
 
-/// Which layouts a program is to be compiled for. `can_reserve`: whether there are reservations at all.
+/// Returns the layouts that a program is to be compiled for. `can_reserve` says whether there are reservations at
+/// all.
 pub fn layouts(wasm: &[u8], memories: Memories, can_reserve: bool) -> &'static [MemoryLayout] {
     use MemoryLayout::{Pooled, Reserved};
     let spawns = declared_imports(wasm).any(|import| SPAWNING.contains(&import));
     let sizes = memories == Memories::Reserved || declared_imports(wasm).any(|import| import == SIZING);
     match (can_reserve, spawns, sizes) {
         (false, ..) | (true, true, false) => &[Pooled],
-        // It has one process, which has its reservation.
+        // It has one process, which gets a reservation.
         (true, false, _) => &[Reserved],
         (true, true, true) => &[Pooled, Reserved],
     }
 }
 
-/// The identity of a list of functions that code must not call: two codes that were restricted by the same one are alike.
+/// The identity of a list of forbidden functions. Codes that were restricted by the same list are equal.
 #[derive(Debug, Default)]
 pub struct Restriction;
 
@@ -53,25 +55,25 @@ pub struct Restriction;
 pub struct Code(Arc<Versions>);
 
 struct Versions {
-    /// Always there for a module that several processes may run.
+    /// Always present for a module that several processes may run.
     pooled: Option<Linked<ProcessData>>,
     reserved: Option<Linked<ProcessData>>,
     memories: Memories,
-    /// What runs before any process's entry, in this order.
+    /// Functions that run before the entry of each process, in this order.
     before: Box<[FuncIndex]>,
-    /// What it was restricted by. That keeps the code, not the code it.
+    /// The list that this code was restricted by. The list owns the code, not the code the list.
     restriction: Weak<Restriction>,
-    /// What the process that had it compiled is charged for it, for as long as anyone has it.
+    /// The charge to the process that had the module compiled, for as long as the code is used.
     kept: Option<Arc<Charge>>,
-    /// What the process that had it linked again, without some functions, is charged for that.
+    /// The charge to the process that had the module linked again without some functions.
     _links: Option<Charge>,
 }
 
-/// The export that a module without a main function initialises itself by, per WASI.
+/// The export by which a module without a main function initialises itself, as WASI defines it.
 const INITIALIZE: &str = "_initialize";
 
 impl Code {
-    /// Of these versions, at least one.
+    /// Creates the code from its versions, of which there is at least one.
     pub fn new(versions: Vec<Linked<ProcessData>>, memories: Memories) -> Code {
         let of = |layout| versions.iter().find(|linked| linked.module().options().memory == layout).cloned();
         let (pooled, reserved) = (of(MemoryLayout::Pooled), of(MemoryLayout::Reserved));
@@ -91,19 +93,19 @@ impl Code {
         }))
     }
 
-    /// The bytes that the host keeps for it.
+    /// Returns the bytes that the host keeps for the code.
     pub fn host_bytes(&self) -> u64 {
         let versions = [&self.0.pooled, &self.0.reserved];
         versions.into_iter().flatten().map(|linked| linked.host_bytes() as u64).sum()
     }
 
-    /// The bytes that linking it again takes.
+    /// Returns the bytes that linking the module again takes.
     pub fn bytes_of_links(&self) -> u64 {
         let versions = [&self.0.pooled, &self.0.reserved];
         versions.into_iter().flatten().map(|linked| linked.bytes_of_hosts() as u64).sum()
     }
 
-    /// The same, charged for. For code that nobody else has yet.
+    /// Returns the same code with a charge. To be called before the code is shared.
     pub fn charged(self, kept: Charge) -> Code {
         let Versions { pooled, reserved, memories, before, .. } = &*self.0;
         Code(Arc::new(Versions {
@@ -117,7 +119,7 @@ impl Code {
         }))
     }
 
-    /// The same code, linked so that some functions raise an error.
+    /// Returns the same code, linked so that some functions raise an error.
     pub fn refusing(
         &self,
         restriction: &Arc<Restriction>,
@@ -137,28 +139,28 @@ impl Code {
         }))
     }
 
-    /// Whether this is what has become of it under this restriction.
+    /// Returns whether the code was restricted by this list.
     pub fn is_restricted_by(&self, restriction: &Arc<Restriction>) -> bool {
         std::ptr::eq(self.0.restriction.as_ptr(), Arc::as_ptr(restriction))
     }
 
-    /// Whether it is the same module, loaded at the same time.
+    /// Returns whether both are the same module, loaded at the same time.
     pub fn is(&self, other: &Code) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The functions that a process calls before its entry, none of which has parameters or results.
+    /// Returns the functions that a process calls before its entry. They have no parameters and no results.
     pub fn before(&self) -> &[FuncIndex] {
         &self.0.before
     }
 
-    /// The module, as one of its versions: names, types and functions are the same in all.
+    /// Returns the module of one version. Names, types and functions are the same in all versions.
     pub fn module(&self) -> &Module {
         self.0.pooled.as_ref().or(self.0.reserved.as_ref()).expect("there is a version").module()
     }
 
-    /// A store with an instance that has the memory that the configuration is for; with a pooled one if there is no
-    /// reservation left. Without an instance, the store is only the data's place.
+    /// Creates a store with an instance, whose memory is of the kind that the configuration asks for, or pooled if
+    /// there is no reservation left. If there is no instance, the store only holds the data.
     pub fn instantiate(
         &self,
         data: ProcessData,

@@ -1,8 +1,8 @@
 //! What processes may use: limits, permissions, and the capabilities that host functions know.
 //!
-//! A [`ProcessConfig`] is shared by every process that was spawned with it. A child's never allows more than
-//! its parent's: each setter takes the minimum of what is asked for and what the parent has, so that narrowing
-//! holds by construction, however a guest combines the calls.
+//! All processes that were spawned with a [`ProcessConfig`] share it. A child's configuration never allows more than
+//! its parent's: each setter takes the minimum of the given value and the parent's value, so a guest cannot widen its
+//! limits by any combination of calls.
 
 use std::any::Any;
 use std::fmt;
@@ -13,83 +13,85 @@ use lunatic_scheduler::Priority;
 
 use crate::code::Code;
 
-/// Reductions in one unit of Lunatic's fuel; its guests document a unit as about 100,000 instructions.
+/// Reductions in one unit of Lunatic's fuel. Its guests document a unit as about 100,000 instructions.
 pub const REDUCTIONS_PER_FUEL: u64 = 100_000;
 
-/// Configurations, modules or errors that a process may hold of each, and things that may travel with a message.
+/// Configurations, modules or errors that a process may hold of each kind, and resources that may travel with a
+/// message.
 pub const MAX_RESOURCES: u64 = 65_536;
 
-/// Descriptors that a process may have open, if nothing is said about it: they are the whole command's.
+/// Descriptors that a process may have open by default. All processes share the descriptors of the command.
 pub const MAX_FILES: u64 = 4096;
 
-/// Bytes of memory from which on a process that was given this limit by name is a large one.
+/// The memory limit, in bytes, from which a process counts as large if it was given the limit explicitly.
 pub const LARGE_MEMORY: u64 = 256 << 20;
 
-/// Bytes of native stack for the first process by default, and for all others. Only pages that are used take memory.
+/// Bytes of native stack for the first process by default. Only pages that are used take memory.
 pub const FIRST_STACK: usize = 1 << 20;
 /// Bytes of native stack for other processes by default.
 pub const USUAL_STACK: usize = 256 << 10;
 
-/// Bytes of native stack that a process may have at most. A stack is no part of its memory, and a process is not preempted
-/// while calls return one after the other, of which a stack of this size has four millions.
+/// Bytes of native stack that a process may have at most. A stack does not count as memory of its process, and a
+/// process is not preempted while calls return one after the other; a stack of this size has up to four million
+/// calls.
 pub const MAX_STACK: usize = 64 << 20;
 
 /// Bytes of native stack that every process has at least.
 pub const MIN_STACK: usize = 64 << 10;
 
-/// What a process may do; see the module.
+/// The limits and permissions of a process. See the module documentation.
 #[derive(Debug)]
 pub struct ProcessConfig {
     /// Bytes of linear memory.
     pub max_memory: u64,
-    /// Whether the limit was set, and to [`LARGE_MEMORY`] or more: what it may use it probably will. Limits that are
-    /// only inherited say nothing.
+    /// Whether the memory limit was set explicitly, and to [`LARGE_MEMORY`] or more. Such a process will probably use
+    /// it. An inherited limit says nothing about that.
     pub is_large: bool,
-    /// In reductions; `None` for no limit.
+    /// Reductions in the life of the process; `None` for no limit.
     pub max_reductions: Option<u64>,
     /// Bytes of waiting messages; `None` for as many as of memory.
     pub max_mailbox: Option<u64>,
-    /// Waiting messages; `u64::MAX` for no limit.
+    /// The number of waiting messages; `u64::MAX` for no limit.
     pub max_messages: u64,
-    /// Of each kind of thing that is known by a number.
+    /// Resources of each kind.
     pub max_resources: u64,
-    /// WASI's descriptors, of which there are fewer by default.
+    /// WASI descriptors. By default there are fewer than other resources.
     pub max_files: u64,
     /// Bytes of native stack that processes with this configuration have.
     pub stack_size: usize,
-    /// Bytes of native stack that they can give to others. The first process has as many itself.
+    /// Bytes of native stack that these processes can give to others. The first process has as many itself.
     pub max_stack: usize,
-    /// The most urgent that a process may be.
+    /// The highest priority that a process may have.
     pub max_priority: Priority,
-    /// Where processes with this configuration, and with those made from it, have their places.
+    /// The quota that counts processes with this configuration, and with those made from it.
     pub quota: Option<Arc<Quota>>,
-    /// Whether its processes may compile modules.
+    /// Whether processes may compile modules.
     pub can_compile_modules: bool,
-    /// Whether its processes may make configurations.
+    /// Whether processes may create configurations.
     pub can_create_configs: bool,
-    /// Whether its processes may spawn others.
+    /// Whether processes may spawn others.
     pub can_spawn_processes: bool,
-    /// What host functions know besides: directories, arguments, networks.
+    /// What host functions need besides: directories, arguments, networks.
     pub capabilities: Box<dyn Capabilities>,
-    /// What the process that made it is charged for it.
+    /// The charge to the process that created it.
     pub kept: Charged,
 }
 
-/// What a configuration carries for host functions. The core copies and narrows it, and does not look into it.
+/// The part of a configuration that host functions use. The core copies and narrows it and does not look into it.
 pub trait Capabilities: Any + fmt::Debug + Send + Sync {
-    /// The same again, for a copy of the configuration.
+    /// Returns a copy for a copy of the configuration.
     fn copy(&self) -> Box<dyn Capabilities>;
-    /// What a new configuration for children begins with.
+    /// Returns what a new configuration for children begins with.
     fn narrowed(&self) -> Box<dyn Capabilities>;
-    /// The same for the first process of another node.
+    /// Returns the same capabilities for the first process of another node.
     fn for_another_node(&self) -> Box<dyn Capabilities>;
-    /// Bytes that the host keeps for it, or for a copy.
+    /// Returns the bytes that the host keeps for the capabilities, or for a copy.
     fn bytes(&self) -> u64;
-    /// The code as processes with this configuration have it: linked without the functions that they must not call.
+    /// Returns the code for processes with this configuration: linked without the functions that they must not call.
     fn restrict(&self, code: &Code) -> Code;
 }
 
-/// No capabilities.
+/// The unit type has no capabilities.
 impl Capabilities for () {
     fn copy(&self) -> Box<dyn Capabilities> {
         Box::new(())
@@ -112,15 +114,15 @@ impl Capabilities for () {
     }
 }
 
-/// A charge for a configuration. A copy has none: it is charged for where it is made.
+/// A charge for a configuration. A copy has none: it is charged where it is made.
 #[derive(Debug, Default)]
 pub struct Charged(Option<Charge>);
 
-/// Bytes of a configuration without texts, directories and the like.
+/// Bytes of a configuration without texts, directories and other capabilities.
 const CONFIG_BYTES: u64 = 1 << 10;
 
 impl ProcessConfig {
-    /// A configuration without limits other than what any process has, with every permission.
+    /// Creates a configuration with every permission and only those limits that every process has.
     pub fn unlimited(capabilities: Box<dyn Capabilities>) -> ProcessConfig {
         ProcessConfig {
             max_memory: 4 << 30,
@@ -142,14 +144,16 @@ impl ProcessConfig {
         }
     }
 
-    /// The same for the first process of another node: a limit on processes is each node's, and so is who watches a socket.
+    /// Returns the same configuration for the first process of another node. Each node has its own quota and its own
+    /// reactor.
     pub fn for_another_node(&self) -> ProcessConfig {
         let again = |quota: &Arc<Quota>| Quota::new(quota.limit(), None).expect("there is none above it");
         let quota = self.quota.as_ref().map(again);
         ProcessConfig { quota, ..self.with(self.capabilities.for_another_node(), Charged(None)) }
     }
 
-    /// A configuration for children of a process with this one: no permissions but the network's, no data, the same limits.
+    /// Returns a configuration for children of a process with this one: the same limits, no permissions but the
+    /// network's, no data.
     pub fn narrowed(&self) -> ProcessConfig {
         ProcessConfig {
             is_large: false,
@@ -161,7 +165,7 @@ impl ProcessConfig {
         }
     }
 
-    /// The same limits and permissions with other capabilities.
+    /// Returns the same limits and permissions with other capabilities.
     fn with(&self, capabilities: Box<dyn Capabilities>, kept: Charged) -> ProcessConfig {
         ProcessConfig {
             max_memory: self.max_memory,
@@ -183,73 +187,73 @@ impl ProcessConfig {
         }
     }
 
-    /// Limits memory, to no more than the parent's limit.
+    /// Sets the limit on memory, at most to the parent's limit.
     pub fn limit_memory(&mut self, parent: &ProcessConfig, max_memory: u64) {
         self.max_memory = max_memory.min(parent.max_memory);
         self.is_large = self.max_memory >= LARGE_MEMORY;
     }
 
-    /// Limits computation in units of fuel, to no more than the parent's limit. 0 asks for no limit.
+    /// Sets the limit on reductions in units of fuel, at most to the parent's limit. 0 stands for no limit.
     pub fn limit_fuel(&mut self, parent: &ProcessConfig, fuel: u64) {
         let reductions = if fuel == 0 { u64::MAX } else { fuel.saturating_mul(REDUCTIONS_PER_FUEL) };
         self.limit_reductions(parent, reductions);
     }
 
-    /// Limits computation, to no more than the parent's limit. `u64::MAX` asks for no limit.
+    /// Sets the limit on reductions, at most to the parent's limit. `u64::MAX` stands for no limit.
     pub fn limit_reductions(&mut self, parent: &ProcessConfig, reductions: u64) {
         let granted = reductions.min(parent.max_reductions.unwrap_or(u64::MAX));
         self.max_reductions = (granted != u64::MAX).then_some(granted);
     }
 
-    /// Limits the bytes of waiting messages, to no more than the parent's limit.
+    /// Sets the limit on bytes of waiting messages, at most to the parent's limit.
     pub fn limit_mailbox(&mut self, parent: &ProcessConfig, bytes: u64) {
         self.max_mailbox = Some(bytes.min(parent.mailbox_bytes()));
     }
 
-    /// The bytes of messages that may wait.
+    /// Returns the limit on bytes of waiting messages.
     pub fn mailbox_bytes(&self) -> u64 {
         self.max_mailbox.unwrap_or(self.max_memory)
     }
 
-    /// Limits the number of waiting messages, to no more than the parent's limit.
+    /// Sets the limit on the number of waiting messages, at most to the parent's limit.
     pub fn limit_messages(&mut self, parent: &ProcessConfig, messages: u64) {
         self.max_messages = messages.min(parent.max_messages);
     }
 
-    /// Limits what is known by numbers, to no more than the parent's limit.
+    /// Sets the limit on resources, at most to the parent's limit.
     pub fn limit_resources(&mut self, parent: &ProcessConfig, resources: u64) {
         self.max_resources = resources.min(parent.max_resources);
         self.max_files = resources.min(parent.max_files);
     }
 
-    /// Gives processes a native stack of this size, of no more than the parent can give.
+    /// Sets the size of the native stack, at most to what the parent can give.
     pub fn set_stack(&mut self, parent: &ProcessConfig, bytes: u64) {
         self.max_stack = usize::try_from(bytes).unwrap_or(usize::MAX).min(parent.max_stack);
         self.stack_size = self.max_stack;
     }
 
-    /// Limits how urgent a process may be, to no more than the parent's limit. All numbers beyond the highest ask for it.
+    /// Sets the highest priority, at most to the parent's. Numbers beyond the highest stand for the highest.
     pub fn limit_priority(&mut self, parent: &ProcessConfig, priority: u64) {
         self.max_priority =
             Priority::from_number(priority).unwrap_or(Priority::High).min(parent.max_priority);
     }
 
-    /// Limits how many processes may live with this configuration and those made from it. They have their places in
-    /// the parent's quota as well, if there is one.
+    /// Limits the number of live processes with this configuration and those made from it. Each of them also counts
+    /// in the parent's quota, if there is one.
     pub fn limit_processes(&mut self, parent: &ProcessConfig, processes: u64) -> Result<(), Nested> {
         self.quota = Some(Quota::new(processes, parent.quota.clone())?);
         Ok(())
     }
 
-    /// The bytes that the host keeps for it, or for a copy.
+    /// Returns the bytes that the host keeps for the configuration, or for a copy.
     pub fn bytes(&self) -> u64 {
         CONFIG_BYTES + self.capabilities.bytes()
     }
 
-    /// The capabilities, of which host functions know the type.
+    /// Returns the capabilities as the type that the host functions use.
     ///
     /// # Panics
-    /// When the configuration was made with capabilities of another type.
+    /// Panics if the configuration was created with capabilities of another type.
     #[inline]
     pub fn capabilities<T: Capabilities>(&self) -> &T {
         (&*self.capabilities as &dyn Any)
@@ -257,7 +261,7 @@ impl ProcessConfig {
             .expect("configurations of a node have one type of capabilities")
     }
 
-    /// As [`ProcessConfig::capabilities`], to be changed.
+    /// Returns the capabilities, to be changed. See [`ProcessConfig::capabilities`].
     #[inline]
     pub fn capabilities_mut<T: Capabilities>(&mut self) -> &mut T {
         (&mut *self.capabilities as &mut dyn Any)
@@ -265,7 +269,7 @@ impl ProcessConfig {
             .expect("configurations of a node have one type of capabilities")
     }
 
-    /// Charges for bytes of it that are not in its texts.
+    /// Charges for bytes of the configuration.
     pub fn charge(&mut self, bytes: u64) -> Result<(), Full> {
         match &mut self.kept {
             Charged(Some(kept)) => kept.grow(bytes),
@@ -273,12 +277,12 @@ impl ProcessConfig {
         }
     }
 
-    /// A copy that has been charged for.
+    /// Returns a copy with this charge.
     pub fn charged_copy(&self, kept: Charge) -> ProcessConfig {
         self.with(self.capabilities.copy(), Charged(Some(kept)))
     }
 
-    /// The limit in units of fuel, rounded up; 0 for no limit.
+    /// Returns the limit in units of fuel, rounded up; 0 for no limit.
     pub fn fuel(&self) -> u64 {
         self.max_reductions.map_or(0, |reductions| reductions.div_ceil(REDUCTIONS_PER_FUEL))
     }

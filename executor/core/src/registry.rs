@@ -1,10 +1,10 @@
-//! Names of processes, one owner each.
+//! Names of processes. A name has one owner.
 //!
-//! Names end with their process, before anyone is told of its death, so whoever hears of it can take the name.
-//! The owner of a name may be on another node one day; therefore the value is a node and a process.
+//! Names are freed before the death of their process is announced, so a process that receives a death message can
+//! take the name. An owner is a node and a process, because it may be on another node once there is distribution.
 //!
-//! One lock for all names: registering is rare, looking up is short. It is taken before the process table's
-//! locks, never while one of them is held.
+//! One lock covers all names: registering is rare, and looking up is short. It is taken before the locks of the
+//! process table, never while one of them is held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,63 +12,63 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::process::ProcessId;
 use lunatic_resources::Charge;
 
-/// Who has a name: a node and a process, as guests see them.
+/// The owner of a name: a node and a process, as guests see them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// The node that the process is on.
+    /// The node of the process.
     pub node: u64,
     /// The process.
     pub process: ProcessId,
 }
 
-/// See the module.
+/// The registry. See the module documentation.
 #[derive(Default)]
 pub struct Registry {
     names: Mutex<Names>,
 }
 
-/// The names, locked: what is found stays true until it is dropped.
+/// The locked names. Results are valid until this is dropped.
 #[derive(Default)]
 pub struct Names {
-    /// Bounded by the accounts of the processes that have put them.
+    /// The accounts of the processes that have registered names bound this.
     owners: BTreeMap<Arc<str>, EntryPoint>,
     by_process: BTreeMap<ProcessId, BTreeSet<Arc<str>>>,
 }
 
 struct EntryPoint {
     owner: Registration,
-    /// Charged to the process that has put the name.
+    /// The charge to the process that registered the name.
     _kept: Option<Charge>,
 }
 
-/// Bytes that the host keeps for a name of this length.
+/// Returns the bytes that the host keeps for a name of this length.
 pub fn bytes_of_name(length: usize) -> u64 {
     const OVERHEAD: u64 = 160;
     OVERHEAD + length as u64
 }
 
 impl Registry {
-    /// Locks the names, to look and change in one step.
+    /// Locks the names, to look up and change them in one step.
     pub fn lock(&self) -> MutexGuard<'_, Names> {
-        // Its methods change two maps, neither of which can fail half-way.
+        // The methods change two maps, and neither change can fail half-way.
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Names {
-    /// Who has the name.
+    /// Returns the owner of a name.
     pub fn get(&self, name: &str) -> Option<Registration> {
         self.owners.get(name).map(|entry| entry.owner)
     }
 
-    /// Gives the name to a process, whoever had it.
+    /// Gives a name to a process, and takes it from the previous owner.
     pub fn put(&mut self, name: Arc<str>, owner: Registration, kept: Option<Charge>) {
         self.remove(&name);
         self.by_process.entry(owner.process).or_default().insert(name.clone());
         self.owners.insert(name, EntryPoint { owner, _kept: kept });
     }
 
-    /// Frees the name.
+    /// Frees a name.
     pub fn remove(&mut self, name: &str) {
         let Some(EntryPoint { owner, .. }) = self.owners.remove(name) else { return };
         if let Some(names) = self.by_process.get_mut(&owner.process) {
@@ -79,7 +79,7 @@ impl Names {
         }
     }
 
-    /// Frees as many names of a process as `left` says, which is then what is left of it. Whether those were all.
+    /// Frees at most `left` names of a process, and reduces `left` by their number. Returns whether none is left.
     pub fn remove_some(&mut self, process: ProcessId, left: &mut usize) -> bool {
         let Some(names) = self.by_process.get_mut(&process) else { return true };
         while *left > 0
@@ -95,7 +95,7 @@ impl Names {
         is_empty
     }
 
-    /// One of the process's names.
+    /// Returns one of the names of a process.
     pub fn name_of(&self, process: ProcessId) -> Option<&str> {
         self.by_process.get(&process)?.first().map(|name| &**name)
     }

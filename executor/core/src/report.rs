@@ -1,4 +1,4 @@
-//! What a person reads when a process ends badly.
+//! Reports of processes that crash.
 
 use std::fmt::Write;
 
@@ -6,35 +6,35 @@ use lunatic_jit::{Frame, FuncIndex, Module};
 
 use crate::process::{ExitReason, Process, ProcessId};
 
-/// Frames shown of a backtrace; a stack overflow has thousands.
+/// Frames of a backtrace that are shown. A stack overflow has thousands.
 const MAX_FRAMES: usize = 32;
 
-/// Who a report is about.
+/// The process that a report is about.
 pub struct Report {
     process: ProcessId,
     name: Option<String>,
 }
 
-/// Bytes of a name at most, and of a reason. Both may be the guest's, and any length.
+/// Bytes of a name or a reason that are shown. Both may be the guest's, and of any length.
 const MAX_TEXT: usize = 1000;
 
 /// Bytes of a report at most. A process that traps over and over writes one each time, on its worker.
 const MAX_REPORT: usize = 32 << 10;
 
 impl Report {
-    /// Names the process by its registered name, else by the function it was spawned with.
+    /// Names the process by its registered name, or else by the function that it was spawned with.
     pub fn new(process: &Process, entry: FuncIndex) -> Report {
         let registered = process.node().registry.lock().name_of(process.id()).map(cut);
         let name = registered.or_else(|| name_of_entry(process.code().module(), entry));
         Report { process: process.id(), name }
     }
 
-    /// The name that it uses, if there is one.
+    /// Returns the name that the report uses, if there is one.
     pub fn into_name(self) -> Option<String> {
         self.name
     }
 
-    /// The report, ending in a newline. Names are escaped and cut: they are the guest's, the terminal is not.
+    /// Returns the report, ending in a newline. Names are escaped and cut, because the guest chooses them.
     pub fn text(&self, reason: &ExitReason) -> String {
         let said = cut(&reason.to_string());
         let mut text = match &self.name {
@@ -54,7 +54,7 @@ fn write_backtrace(text: &mut String, backtrace: &[Frame]) {
         if text.len() > MAX_REPORT {
             break;
         }
-        // The functions that were inlined share the frame, and its number.
+        // Inlined functions share the frame and its number.
         let mut number = format!("{shown:>2}:");
         for line in frame.lines() {
             // Writing to a string cannot fail.
@@ -68,12 +68,12 @@ fn write_backtrace(text: &mut String, backtrace: &[Frame]) {
     }
 }
 
-/// The name by which a module exports a function.
+/// Returns the name by which a module exports a function.
 pub fn name_of_entry(module: &Module, entry: FuncIndex) -> Option<String> {
     module.name_of_export(entry).map(cut)
 }
 
-/// A text as far as it is shown.
+/// Returns the part of a text that is shown.
 fn cut(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_TEXT);
     if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }

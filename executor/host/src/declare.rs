@@ -1,11 +1,12 @@
-//! How host functions are declared: what a call costs, and what its arguments are.
+//! Declarations of host functions: what a call costs, and what its arguments are.
 //!
-//! Each function is registered together with a [`Declaration`], by the macro [`func`]; nothing else in this crate gets at the
-//! engine's linker. So there is no host function that costs nothing, and none that looks at a text of any length: before the
-//! function runs, the call has been charged for, by the bytes that it handles, its texts are no longer than they may be, and
-//! they and the places for its results are in the guest's memory. A function that waits is charged when it is called.
+//! Each function is registered with a [`Declaration`] by the macro [`func`]. Nothing else in this crate has access to
+//! the engine's linker. So no host function is free, and none reads a text of arbitrary length. Before a function
+//! runs, the call has been charged, by the number of bytes that it handles; its texts have at most the permitted
+//! length; and its texts and the places for its results are inside the guest's memory. A function that waits is
+//! charged when it is called.
 //!
-//! A unit test compares the declarations with `executor/ABI.md`, argument by argument.
+//! Unit tests compare the declarations with `executor/ABI.md`, argument by argument, and write its generated columns.
 
 use std::marker::PhantomData;
 
@@ -16,38 +17,38 @@ use lunatic_core::ProcessData;
 
 use super::{BYTES_PER_REDUCTION, Guest};
 
-/// What a call costs, and what its arguments are.
+/// The declaration of a host function.
 #[derive(Clone, Copy, Debug)]
 pub struct Declaration {
-    /// Reductions for any call.
+    /// The reductions of any call.
     cost: u64,
     arguments: [Argument; MAX_ARGUMENTS],
     count: usize,
     needs: &'static [Permission],
 }
 
-/// What a process needs to have been allowed. The one place in which it is asked for is named with each: how a function
-/// answers without it is part of its contract, and differs.
+/// A permission that a process needs. Each variant names the place that checks it. How a function answers without the
+/// permission is part of its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// To spawn processes: asked where a request for a spawn is entered. Traps.
+    /// To spawn processes. The function that adds a process to the node checks it and traps.
     Spawn,
-    /// To compile modules: asked by the function, which answers with -1.
+    /// To compile modules. The host function checks it and returns -1.
     Compile,
-    /// To make configurations: asked by the function, which answers with -1.
+    /// To create configurations. The host function checks it and returns -1.
     Configs,
-    /// To connect to the address: asked of the network policy, for an error.
+    /// To connect to the address. The network policy checks it, and the host function returns an error.
     Connect,
-    /// To listen at the address, likewise.
+    /// To listen at the address. Likewise.
     Bind,
-    /// To ask for the address of the name, likewise.
+    /// To look up the name. Likewise.
     Resolve,
-    /// To use the directory itself: asked where directories are looked up. Traps.
+    /// To use the directory. The lookup of directories checks it and traps.
     Directory,
 }
 
 impl Permission {
-    /// Its name in the table of host functions.
+    /// Returns its name in the table of host functions.
     pub const fn name(self) -> &'static str {
         match self {
             Permission::Spawn => "spawn",
@@ -64,62 +65,64 @@ impl Permission {
 /// Ranges of memory that one function takes: pairs of pointer and length, and places for results.
 const MAX_ARGUMENTS: usize = 5;
 
-/// A range of the guest's memory, by the positions of the parameters that say where it is.
+/// A range of the guest's memory, given by the positions of the parameters that describe it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // Each variant says what its fields are.
 pub enum Argument {
-    /// A pointer, followed by a number of elements of `size` bytes each: at most `max`. `what` names it in an error.
+    /// A pointer, followed by a number of elements of `size` bytes each, at most `max`. `what` names the range in
+    /// errors.
     Range { at: usize, size: u32, max: u32, what: &'static str },
     /// A pointer to `size` bytes that are written.
     Place { at: usize, size: u32 },
 }
 
-/// Only looks something up that is at hand.
+/// For functions that only look something up.
 pub const LOOK: Declaration = Declaration::costs(5);
 
-/// Changes something, here or in another process.
+/// For functions that change something, in this process or another one.
 pub const CALL: Declaration = Declaration::costs(20);
 
-/// Asks something of the operating system.
+/// For functions that make a system call.
 pub const SYSTEM_CALL: Declaration = Declaration::costs(400);
 
-/// Makes a process, compiles a module, or opens a database.
+/// For functions that create a process, compile a module, or open a database.
 pub const HEAVY: Declaration = Declaration::costs(1000);
 
-/// Bytes that texts have at most, by what they are. What is longer is refused before anything looks at it.
+/// Limits on the length of texts, in bytes. A longer text is refused before it is read.
 pub mod limits {
     /// A name in the registry.
     pub const NAME: u32 = 64 << 10;
-    /// A name of a host and a port: DNS has 253 for the former.
+    /// The name of a host and a port. DNS limits the former to 253.
     pub const HOST: u32 = 1024;
-    /// The name of an exported function: no module has a longer one.
+    /// The name of an exported function. No module has a longer one.
     pub const FUNCTION: u32 = 100_000;
-    /// The parameters of a spawn: more than any compiler's limit is of no use.
+    /// The parameters of a spawn. Compilers support no more.
     pub const PARAMETERS: u32 = 17 * 1000;
-    /// A path: the system's own limit.
+    /// A path: the limit of the system.
     pub const PATH: u32 = 4096;
-    /// A text of a configuration, which may have as many bytes of them in all.
+    /// A text of a configuration. All texts of a configuration have the same limit together.
     pub const TEXT: u32 = 1 << 20;
-    /// A pattern of forbidden functions, whose names are shorter.
+    /// A pattern of forbidden functions. The names of functions are shorter.
     pub const PATTERN: u32 = 256;
-    /// A rule of the network.
+    /// A network rule.
     pub const RULE: u32 = 512;
     /// The name of a metric.
     pub const METRIC: u32 = 64 << 10;
-    /// A certificate or a key, as PEM.
+    /// A certificate or a key in PEM format.
     pub const PEM: u32 = 1 << 20;
-    /// A statement of SQL: SQLite's own limit.
+    /// An SQL statement: the limit of SQLite.
     pub const SQL: u32 = 1 << 20;
 }
 
 impl Declaration {
-    /// A declaration of a function that costs this number of reductions, without arguments yet.
+    /// Creates a declaration with this cost and without arguments.
     pub const fn costs(cost: u64) -> Declaration {
         let none = Argument::Place { at: 0, size: 0 };
         Declaration { cost, arguments: [none; MAX_ARGUMENTS], count: 0, needs: &[] }
     }
 
-    /// Adds text or bytes: the parameter `at` is the pointer, the next one the length. More than `max` bytes are refused.
+    /// Adds a text or bytes. Parameter `at` is the pointer and the next one the length. More than `max` bytes are
+    /// refused.
     pub const fn range(self, at: usize, max: u32, what: &'static str) -> Declaration {
         self.with(Argument::Range { at, size: 1, max, what })
     }
@@ -139,18 +142,18 @@ impl Declaration {
         self.with(Argument::Place { at, size })
     }
 
-    /// Says what a process needs to have been allowed.
+    /// Sets the permissions that a process needs.
     pub const fn needs(mut self, permissions: &'static [Permission]) -> Declaration {
         self.needs = permissions;
         self
     }
 
-    /// What a process needs to have been allowed.
+    /// Returns the permissions that a process needs.
     pub fn permissions(&self) -> &'static [Permission] {
         self.needs
     }
 
-    /// What a call costs, as a formula of reductions for a person.
+    /// Returns the cost as a formula, for documentation.
     pub fn price(&self) -> String {
         let ranges = self.arguments().iter().any(|argument| matches!(argument, Argument::Range { .. }));
         let bytes = if ranges { format!(" + bytes/{BYTES_PER_REDUCTION}") } else { String::new() };
@@ -163,12 +166,12 @@ impl Declaration {
         self
     }
 
-    /// Whether a call is charged for.
+    /// Returns whether a call is charged.
     pub fn costs_something(&self) -> bool {
         self.cost > 0
     }
 
-    /// Its ranges and places.
+    /// Returns the ranges and places.
     pub fn arguments(&self) -> &[Argument] {
         &self.arguments[..self.count]
     }
@@ -180,7 +183,7 @@ impl Declaration {
         for argument in self.arguments() {
             if let Argument::Range { at, size, max, .. } = *argument {
                 let count = values[at + 1].low as u32;
-                // What is beyond its limit is refused, so nothing is done with it.
+                // A longer range is refused, so nothing is done with the rest.
                 bytes += u64::from(count.min(max)) * u64::from(size);
             }
         }
@@ -188,9 +191,9 @@ impl Declaration {
         if self.has_to_be_checked() { self.check(guest, values) } else { Ok(()) }
     }
 
-    /// Whether there is anything to check before the function does. It gets at the guest's memory by
-    /// [`GuestMemory`](super::memory::GuestMemory) only, which checks every access; but a place has to be there before
-    /// anything has an effect, and what is too long is to be refused before it is looked at.
+    /// Returns whether the arguments are checked before the function runs. Functions access memory through
+    /// [`GuestMemory`](super::memory::GuestMemory) only, which checks each access. But a place must be valid before
+    /// the function has any effect, and a long text must be refused before it is read.
     const fn has_to_be_checked(&self) -> bool {
         let mut index = 0;
         while index < self.count {
@@ -231,19 +234,19 @@ impl Declaration {
     }
 }
 
-/// Out of the way of calls that go on.
+/// Refuses a call. Cold, so that it is out of the way of calls that continue.
 #[cold]
 fn refuse(fault: Fault) -> Result<(), HostError> {
     Err(fault.into())
 }
 
-/// A type that stands for one declaration, so that the compiler knows it where it compiles the function.
+/// A type that stands for one declaration, so that the compiler knows the declaration where it compiles the function.
 pub trait Declared: 'static {
-    /// It.
+    /// The declaration.
     const DECLARATION: Declaration;
 }
 
-/// What a declaration does before each call.
+/// The check that the engine runs before each call.
 struct Before<This>(PhantomData<This>);
 
 impl<This: Declared> Check<ProcessData> for Before<This> {
@@ -259,20 +262,20 @@ pub struct Host {
     declared: Vec<Entry>,
 }
 
-/// A host function, as it was declared.
+/// A host function as it was declared.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The module that guests import it from.
     pub module: String,
-    /// Its name there.
+    /// Its name in that module.
     pub name: String,
-    /// What a call costs, what its arguments are, and what it needs.
+    /// Its declaration.
     pub declaration: Declaration,
-    /// Whether a call may suspend the process. The type of the function's result says so, so that it cannot be forgotten.
+    /// Whether a call may suspend the process. The type of the function's result determines this.
     pub may_wait: bool,
 }
 
-/// Registers a host function: where, under which module and name, with which declaration, and what it does.
+/// Registers a host function: the linker, the module, the name, the declaration, and the function.
 #[macro_export]
 macro_rules! func {
     ($host:expr, $module:expr, $name:expr, $declaration:expr, $function:expr $(,)?) => {{
@@ -284,7 +287,7 @@ macro_rules! func {
     }};
 }
 
-/// As [`func`], beside those of the same name and of other types.
+/// Registers a host function beside those of the same name and other types. See [`func`].
 #[macro_export]
 macro_rules! overload {
     ($host:expr, $module:expr, $name:expr, $declaration:expr, $function:expr $(,)?) => {{
@@ -305,17 +308,17 @@ impl Default for Host {
 }
 
 impl Host {
-    /// No functions yet.
+    /// Creates a set without functions.
     pub fn new() -> Host {
         Host { linker: Linker::new(), declared: Vec::new() }
     }
 
-    /// All functions that were declared, those of one name and several types once for each.
+    /// Returns all declared functions. A name with several types occurs once for each.
     pub fn declared(&self) -> &[Entry] {
         &self.declared
     }
 
-    /// See [`func`].
+    /// Registers a function. See [`func`].
     pub fn declare<This: Declared, P, R>(
         &mut self,
         module: &str,
@@ -326,7 +329,7 @@ impl Host {
         self.linker.checked_func::<Before<This>, P, R>(module, name, f);
     }
 
-    /// See [`overload`].
+    /// Registers a function beside others of the same name. See [`overload`].
     pub fn declare_beside<This: Declared, P, R>(
         &mut self,
         module: &str,
@@ -347,7 +350,7 @@ impl Host {
         self.declared.push(Entry { module, name, declaration, may_wait: F::MAY_SUSPEND });
     }
 
-    /// All of them, as the engine takes them.
+    /// Returns all functions in the form that the engine takes.
     pub fn into_linker(self) -> Linker<ProcessData> {
         self.linker
     }

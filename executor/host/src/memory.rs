@@ -1,14 +1,17 @@
-//! The guest's memory as host functions see it: every access is checked, none can overflow.
+//! The guest's memory as host functions see it. Every access is checked, and no computation overflows.
 
 use lunatic_jit::Caller;
 
 use lunatic_core::Fault;
 use lunatic_core::ProcessData;
 
-/// The memory of a guest that called a host function.
+/// The memory of a guest that has called a host function.
 pub struct GuestMemory<'a>(pub &'a mut [u8]);
 
-/// The memory and the process of a guest, both at once.
+/// Returns the memory and the data of the calling process.
+///
+/// # Errors
+/// Returns [`Fault::NoMemory`] if the module exports no memory.
 #[inline]
 pub fn parts<'a>(
     guest: &'a mut Caller<'_, ProcessData>,
@@ -18,7 +21,7 @@ pub fn parts<'a>(
 }
 
 impl GuestMemory<'_> {
-    /// A range of bytes.
+    /// Returns a range of bytes.
     #[inline]
     pub fn bytes(&self, pointer: u32, length: u32) -> Result<&[u8], Fault> {
         let start = pointer as usize;
@@ -26,7 +29,7 @@ impl GuestMemory<'_> {
         self.0.get(range).ok_or(Fault::BadPointer { pointer, length: length.into() })
     }
 
-    /// A range of bytes to write to.
+    /// Returns a range of bytes to write to.
     #[inline]
     pub fn bytes_mut(&mut self, pointer: u32, length: u32) -> Result<&mut [u8], Fault> {
         let start = pointer as usize;
@@ -34,7 +37,7 @@ impl GuestMemory<'_> {
         self.0.get_mut(range).ok_or(Fault::BadPointer { pointer, length: length.into() })
     }
 
-    /// An array of `count` elements of `size` bytes each, as bytes.
+    /// Returns an array of `count` elements of `size` bytes each, as bytes.
     #[inline]
     pub fn array(&self, pointer: u32, count: u32, size: u32) -> Result<&[u8], Fault> {
         let length = u64::from(count) * u64::from(size);
@@ -43,26 +46,26 @@ impl GuestMemory<'_> {
         self.bytes(pointer, length)
     }
 
-    /// A string.
+    /// Returns a string.
     #[inline]
     pub fn str(&self, pointer: u32, length: u32) -> Result<&str, Fault> {
         std::str::from_utf8(self.bytes(pointer, length)?).map_err(|_| Fault::NotUtf8)
     }
 
-    /// The bytes of a fixed-size value.
+    /// Returns the bytes of a value of fixed size.
     #[inline]
     pub fn read<const N: usize>(&self, pointer: u32) -> Result<[u8; N], Fault> {
         let bytes = self.bytes(pointer, N as u32)?;
         Ok(bytes.try_into().expect("the slice has the length it was asked for"))
     }
 
-    /// A little-endian number.
+    /// Returns a little-endian number.
     #[inline]
     pub fn read_u32(&self, pointer: u32) -> Result<u32, Fault> {
         self.read(pointer).map(u32::from_le_bytes)
     }
 
-    /// A little-endian number.
+    /// Returns a little-endian number.
     #[inline]
     pub fn read_u64(&self, pointer: u32) -> Result<u64, Fault> {
         self.read(pointer).map(u64::from_le_bytes)
@@ -90,7 +93,7 @@ impl GuestMemory<'_> {
         self.write(pointer, &value.to_le_bytes())
     }
 
-    /// Checks that something can be written before anything has an effect.
+    /// Checks that a range can be written, before a function has any effect.
     #[inline]
     pub fn check(&self, pointer: u32, length: u32) -> Result<(), Fault> {
         self.bytes(pointer, length).map(drop)

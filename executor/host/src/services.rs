@@ -1,7 +1,7 @@
-//! What host functions need of a node besides processes: networks, compilers, databases.
+//! State of host functions that belongs to a node: networks, compilers, databases.
 //!
-//! A node is built with [`Services`]; the core keeps them without knowing the type. An embedder's own host functions may
-//! keep more beside them in [`Services::others`].
+//! A node is built with [`Services`], and the core keeps them without knowing the type. Host functions of an embedder
+//! can keep state of their own in [`Services::others`].
 
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
@@ -33,7 +33,7 @@ pub trait GuestCompiler: Send + Sync {
     ) -> Result<Code, String>;
 }
 
-/// See the module.
+/// The services of a node. See the module documentation.
 pub struct Services {
     net: OnceLock<Arc<Net>>,
     pub(crate) compiler: Arc<dyn GuestCompiler>,

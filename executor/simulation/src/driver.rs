@@ -1,11 +1,12 @@
-//! One thread that is the whole machine: its workers, its clock, and what happens when nothing can run.
+//! One thread that is the whole machine: its workers, its clock, and the decision what happens when nothing can run.
 //!
-//! The workers are the real ones, with their queues, their stealing and their looks at the timers. In each round the
-//! seed chooses one, which has a turn; then time moves by what the turn took. A worker whose process was interrupted
-//! within its slice goes on with it, after others had their turns: so two processes run at once as on two processors.
+//! The workers are the real ones, with their queues, stealing and timers. In each round, the seed selects one of
+//! them, which has a turn. Then the time advances by what the turn took. A worker whose process was interrupted
+//! within its slice continues with it after others had their turns. So two processes can run at the same time, as on
+//! two processors.
 //!
-//! When no worker finds anything, time moves to the next deadline, or to the end of a pause. If there is neither, then
-//! nothing will ever happen again: a deadlock. There is no one outside who could send something.
+//! If no worker finds anything to do, the time advances to the next deadline or to the end of a pause. If there is
+//! neither, nothing will ever happen again: a deadlock. No input can come from outside.
 
 use std::sync::Arc;
 
@@ -18,32 +19,33 @@ use super::machine::SimulatedMachine;
 use super::outcome::{BlockedProcess, Ended};
 use super::profile::up_to;
 
-/// Nanoseconds that a jump is long at most. Programs may rely on a machine that does not stand still for longer.
+/// The length of a jump in time at most, in nanoseconds. Programs may rely on a machine that does not stand still for
+/// longer.
 const MAX_JUMP: u64 = 1_000_000_000;
 
-/// Nanoseconds that a worker pauses at most.
+/// The length of a worker's pause at most, in nanoseconds.
 const MAX_PAUSE: u64 = 100_000_000;
 
 /// Nanoseconds by which an idle machine wakes up late at most.
 const MAX_LATENESS: u64 = 1_000_000;
 
-/// See the module.
+/// The driver of a simulation. See the module documentation.
 pub(super) struct Driver<'a> {
     node: &'a Node,
     machine: &'a SimulatedMachine,
     clock: &'a SimulatedClock,
     workers: Vec<Virtual>,
     rng: Rng,
-    /// When the simulation ends, in nanoseconds.
+    /// The time at which the simulation ends, in nanoseconds.
     max_time: u64,
 }
 
-/// A worker that is no thread.
+/// A worker without a thread.
 struct Virtual {
     driven: Driven,
-    /// The process that it goes on with.
+    /// The process that it continues with.
     held: Option<Arc<dyn Task>>,
-    /// Until when it stands still.
+    /// The end of its pause.
     paused_until: u64,
 }
 
@@ -60,7 +62,7 @@ impl<'a> Driver<'a> {
         Driver { node, machine, clock, workers, rng, max_time }
     }
 
-    /// Runs the node to its end, or to where it does not go on.
+    /// Runs the node until it ends or cannot continue.
     pub(super) fn run(mut self) -> Ended {
         loop {
             if let Some(status) = self.node.status.get() {
@@ -73,7 +75,7 @@ impl<'a> Driver<'a> {
             if now > self.max_time {
                 return Ended::OutOfTime;
             }
-            // Blocking work gets on beside the workers, also while they are busy.
+            // Blocking work proceeds beside the workers, also while they are busy.
             let (turned, worked) = (self.turn(now), self.machine.run_jobs());
             if !(turned || worked || self.wait(now)) {
                 return Ended::Deadlock(BlockedProcess::all(self.node));
@@ -81,7 +83,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Gives a worker its turn, from one chosen at random the first that has something to do. Whether there is one.
+    /// Gives a turn to the first worker that has something to do, from a random one on. Returns whether there is one.
     fn turn(&mut self, now: u64) -> bool {
         let count = self.workers.len();
         let first = self.rng.below(count);
@@ -108,8 +110,8 @@ impl<'a> Driver<'a> {
         true
     }
 
-    /// Lets time pass though there is work: the machine stood still. Mostly exactly until something is due, which is
-    /// where it makes a difference.
+    /// Advances the time although there is work: the machine stood still. Mostly the jump ends exactly when something
+    /// is due, where it makes a difference.
     fn jump(&mut self) {
         let now = self.clock.now();
         let next = self.node.next_deadline().filter(|next| (now..now + MAX_JUMP).contains(next));
@@ -121,8 +123,8 @@ impl<'a> Driver<'a> {
         self.clock.advance_to(to);
     }
 
-    /// Lets time pass until something happens that is not over at this moment. Whether anything will. The moment is
-    /// that of the round's beginning: the workers' looks at the clock may have brought it past the end of a pause.
+    /// Advances the time to the next event after `now`, the beginning of the round. Returns whether there is one. The
+    /// clock may have passed the end of a pause during the round, because reading it advances it.
     fn wait(&mut self, now: u64) -> bool {
         let pauses = self.workers.iter().map(|worker| worker.paused_until);
         let next = pauses.chain(self.node.next_deadline()).filter(|moment| *moment > now).min();

@@ -1,78 +1,78 @@
 //! What a simulation does to a program besides running it.
 //!
-//! Two kinds. What a machine may do to any program at any time needs no asking: the machine stands still for a moment
-//! (*jump*), or one of its processors does (*pause*). What no program has to expect is off until it is asked for: that
-//! a process is killed, that there are no identifiers left for another, that blocking work takes very long.
+//! There are two kinds of faults. A machine may do some of them to any program at any time, and they are on by
+//! default: the machine stands still for a moment (*jump*), or one of its processors does (*pause*). No program has
+//! to expect the others, and they are off by default: a process is killed, there are no identifiers left, blocking
+//! work takes very long.
 
 use std::str::FromStr;
 
 use lunatic_scheduler::Rng;
 
-/// How likely something is.
+/// A probability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probability {
-    /// In parts of [`Probability::ONE`].
+    /// In units of 1 / [`Probability::ONE`].
     parts: u64,
 }
 
-/// What is done to a program, and how likely at each opportunity. As text: `kill=0.001,spawn=0.1`.
+/// The faults, with their probabilities at each opportunity. As text: `kill=0.001,spawn=0.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
-    /// A process that is about to run is killed instead, as if someone had done so: at each of its turns. The first
-    /// process never is.
+    /// A process that is about to run is killed instead, at each of its turns. The first process never is.
     pub kill: Probability,
     /// A spawn fails as if there were no process identifiers left.
     pub spawn: Probability,
     /// Blocking work, such as a compilation, takes up to ten seconds instead of up to ten milliseconds.
     pub slow: Probability,
-    /// Before a turn, time passes for the whole machine: up to a second, mostly exactly until the next timer is
-    /// due. Without a value, each seed has one of its own, and half of them have 0.
+    /// Before a turn, up to a second passes for the whole machine, mostly exactly until the next timer is due. By
+    /// default, each seed has a probability of its own, which is 0 for half of the seeds.
     pub jump: Option<Probability>,
-    /// After a turn, its worker stands still for up to a tenth of a second, with the process that it was running if
-    /// that one's slice is not over. Without a value, each seed has one of its own, and half of them have 0.
+    /// After a turn, the worker stands still for up to a tenth of a second, with the process that it was running if
+    /// the slice is not over. By default, each seed has a probability of its own, which is 0 for half of the seeds.
     pub pause: Option<Probability>,
 }
 
-/// Why a text does not say which faults there are.
+/// Why a text describes no faults.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultsError {
-    /// It has no value.
+    /// A fault has no value.
     #[error("{0:?} is no fault with a probability: try kill=0.01")]
     NoValue(String),
     /// There is no fault of this name.
     #[error("there is no fault {0:?}: there are kill, spawn, slow, jump and pause")]
     Unknown(String),
-    /// What should be a probability is none.
+    /// A value is no probability.
     #[error("{0:?} is no probability, which is a number from 0 to 1")]
     NotAProbability(String),
 }
 
 impl Probability {
-    /// It does not happen.
+    /// The probability 0.
     pub const NEVER: Probability = Probability { parts: 0 };
 
     const ONE: u64 = 1 << 32;
 
-    /// This probability, if it is one: a number from 0 to 1.
+    /// Creates a probability from a number from 0 to 1.
     pub fn new(probability: f64) -> Option<Probability> {
         let is_one = (0.0..=1.0).contains(&probability);
         is_one.then_some(Probability { parts: (probability * Self::ONE as f64) as u64 })
     }
 
-    /// So many of so many times.
+    /// Creates the probability of a ratio.
     pub(super) const fn ratio(times: u64, of: u64) -> Probability {
         Probability { parts: Self::ONE / of * times }
     }
 
-    /// Whether it happens this time.
+    /// Returns whether the event happens this time.
     pub(super) fn happens(self, rng: &mut Rng) -> bool {
-        // Most are 0, and take nothing from the sequence.
+        // Most probabilities are 0, and use nothing of the random sequence.
         self.parts > 0 && rng.draw() % Self::ONE < self.parts
     }
 }
 
 impl Default for Faults {
-    /// What any machine does.
+    /// The faults that any machine may have.
     fn default() -> Faults {
         let never = Probability::NEVER;
         Faults { kill: never, spawn: never, slow: never, jump: None, pause: None }

@@ -1,26 +1,26 @@
 //! Whole programs on a simulated timeline: the same executable, program, inputs and seed give the same bytes.
 //!
-//! | file | what it holds |
+//! | file | content |
 //! |---|---|
-//! | `driver`, `ticking` | the one thread that is the machine: which worker has its turn, what time it is |
-//! | `machine` | what the node asks it and tells it |
-//! | `profile` | how a seed's machine is like |
-//! | `faults` | what is done to a program besides |
-//! | `trace` | what happened, as text |
-//! | `outcome` | what became of a run |
+//! | `driver`, `ticking` | the one thread that is the machine: which worker has its turn, and the time |
+//! | `machine` | the decisions that a node asks for |
+//! | `profile` | the properties of a seed's machine |
+//! | `faults` | what is done to a program besides running it |
+//! | `trace` | the events of a run, as text |
+//! | `outcome` | the result of a run |
 //!
 //! # What is simulated
 //!
-//! Processes, signals, workers, queues and host functions are the real ones, and so is the code; one thread drives as
-//! many workers as asked for. What is different is given from outside, as it always is: a clock that moves by the
-//! reductions that are used, randomness from the seed, standard streams without threads, blocking work as an entry of
-//! the timers. In two places a node asks: how long a slice is, so that one can end at any charge; and whether a fault
-//! is injected. NaNs have the same bits everywhere, and compiling for guests has no deadline.
+//! Processes, signals, workers, queues, host functions and native code are the real ones; one thread drives any
+//! number of workers. The differences come from outside: a clock that advances by the reductions that are used,
+//! randomness from the seed, standard streams without threads, and blocking work as timers. In two places, a node
+//! asks the simulation: how long a slice is, so that one can end at any charge, and whether a fault is injected. NaNs
+//! have the same bits everywhere, and compiling for guests has no deadline.
 //!
 //! # What is not
 //!
-//! Files: a simulation has none. Two host calls never run at the same moment, so what races *within* the runtime is for
-//! other tests to find. Memory that the machine does not have fails as ever.
+//! A simulation has no files. Two host calls never run at the same time, so races *within* the runtime are for other
+//! tests to find. If the machine runs out of memory, the run fails like any program.
 
 #![forbid(unsafe_code)]
 
@@ -51,28 +51,28 @@ use machine::SimulatedMachine;
 use ticking::Ticking;
 use trace::Trace;
 
-/// Virtual workers, unless someone says otherwise: the same on every machine.
+/// The default number of virtual workers, the same on every machine.
 const WORKERS: usize = 4;
 
-/// Simulated time until a program has to have ended, unless someone says otherwise.
+/// The default limit on simulated time.
 const MAX_TIME: Duration = Duration::from_secs(3600);
 
-/// What one seed is for: each has a sequence of its own.
+/// The uses of a seed. Each has a random sequence of its own.
 const FOR_SCHEDULER: u64 = 1;
 const FOR_DRIVER: u64 = 2;
 const FOR_HOOKS: u64 = 3;
 const FOR_GUESTS: u64 = 4;
 
-/// Which timeline a program is run on.
+/// The parameters of a simulation.
 #[derive(Clone, Copy, Debug)]
 pub struct Simulation {
-    /// What decides all that a machine leaves open.
+    /// Decides everything that a real machine leaves open.
     pub seed: u64,
     /// Virtual workers, from 1 to the node's limit. Default: 4.
     pub workers: usize,
-    /// What is done to the program besides running it.
+    /// The faults that are injected.
     pub faults: Faults,
-    /// Simulated time until it has to have ended. Default: an hour.
+    /// The limit on simulated time. Default: an hour.
     pub max_time: Duration,
 }
 
@@ -82,20 +82,20 @@ impl Default for Simulation {
     }
 }
 
-/// What a run reads and writes.
+/// The streams of a run.
 pub struct Streams {
-    /// Standard input. Reads return as much as fits, up to the end of a line: that does not depend on when it comes.
+    /// Standard input. A read returns as much as fits, up to the end of a line, independent of timing.
     pub stdin: Script,
-    /// Standard output; written at once. What becomes of it outside changes nothing for the program.
+    /// Standard output, written at once. An error of the sink does not affect the program.
     pub stdout: Box<dyn Write + Send>,
-    /// Standard error and reports; written at once.
+    /// Standard error and reports, written at once.
     pub stderr: Box<dyn Write + Send>,
-    /// What happens, a line for each turn: the same bytes for the same seed.
+    /// The trace, one line for each turn: the same bytes for the same seed.
     pub trace: Option<Box<dyn Write + Send>>,
 }
 
 impl Default for Streams {
-    /// Nothing to read, and no one who listens.
+    /// Empty input, and output that is discarded.
     fn default() -> Streams {
         let (stdout, stderr) = (Box::new(std::io::sink()), Box::new(std::io::sink()));
         Streams { stdin: Script::default(), stdout, stderr, trace: None }
@@ -115,11 +115,11 @@ pub struct Simulated {
 pub struct NodeOptions {
     /// Reductions of a whole slice.
     pub slice: u64,
-    /// Bytes that all processes may have together, if that is limited.
+    /// The limit on the memory of all processes, if there is one.
     pub max_total_memory: Option<u64>,
-    /// What host functions need of the node.
+    /// The node's state of host functions.
     pub services: Box<dyn Any + Send + Sync>,
-    /// What is registered with the reactor: nothing, in a simulation.
+    /// The descriptors of the reactor, of which a simulation has none.
     pub descriptors: Arc<dyn Descriptors>,
 }
 
@@ -129,16 +129,16 @@ pub enum RunError {
     /// The trace cannot be written.
     #[error("the trace cannot be written: {0}")]
     Trace(io::Error),
-    /// What the program has written cannot be.
+    /// The output of the program cannot be written.
     #[error("the program's output cannot be written: {0}")]
     Output(io::Error),
 }
 
 impl Simulated {
-    /// A node on the timeline of a seed.
+    /// Builds a node on the timeline of a seed.
     ///
     /// # Errors
-    /// When the operating system refuses a descriptor.
+    /// Returns an error if the operating system refuses a descriptor.
     pub fn build(simulation: &Simulation, streams: Streams, options: NodeOptions) -> io::Result<Simulated> {
         let Simulation { seed, workers, faults, .. } = *simulation;
         let NodeOptions { slice, max_total_memory, services, descriptors } = options;
@@ -166,15 +166,15 @@ impl Simulated {
         Ok(Simulated { node, workers, clock, machine, simulation: *simulation })
     }
 
-    /// The node, on which the first process is to be started before the run.
+    /// Returns the node. Its first process is to be started before the run.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
     }
 
-    /// Runs until the first process ends, or nothing goes on. The thread that calls runs guest code.
+    /// Runs until the first process ends, or nothing can continue. Guest code runs on the calling thread.
     ///
     /// # Errors
-    /// When the trace or the program's output cannot be written.
+    /// Returns an error if the trace or the output of the program cannot be written.
     pub fn run(self) -> Result<Outcome, RunError> {
         let Simulated { node, workers, clock, machine, simulation } = self;
         let rng = Rng::of(simulation.seed, FOR_DRIVER);

@@ -1,7 +1,7 @@
-//! Where a simulated node asks what to do, and tells what it did.
+//! The machine of a simulated node: answers what the node asks, and records what the node reports.
 //!
-//! The node knows this and nothing else of a simulation. It asks once a turn, once a spawn and once for each piece of
-//! blocking work; who runs when, and what time it is, is the driver's.
+//! The node knows nothing else about a simulation. It asks once for each turn, each spawn and each piece of blocking
+//! work. The driver decides which worker runs, and what time it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,23 +15,23 @@ use super::faults::{Faults, Probability};
 use super::profile::{Profile, up_to};
 use super::trace::Trace;
 
-/// Nanoseconds that a reduction takes.
+/// Nanoseconds of a reduction.
 const REDUCTION: u64 = 1;
 
-/// Nanoseconds that a turn takes besides.
+/// Nanoseconds of a turn besides its reductions.
 const TURN: u64 = 100;
 
-/// Nanoseconds that blocking work takes at most, and at most if it is slow.
+/// Nanoseconds of blocking work at most, normally and if it is slow.
 const JOB: u64 = 10_000_000;
 const SLOW_JOB: u64 = 10_000_000_000;
 
-/// How many of the processes whose slice was cut stay on their worker, which goes on with them when it is its turn
-/// again. The others are queued, as at the end of a slice.
+/// The share of processes whose slice was cut that stay on their worker, which continues with them in its next turn.
+/// The others are queued, as at the end of a slice.
 const HELD: Probability = Probability::ratio(1, 2);
 
-/// See the module.
+/// The machine of a simulation. See the module documentation.
 pub(crate) struct SimulatedMachine {
-    // One thread drives a node; the lock is for the type's sake and never contended.
+    // One thread drives a node, so the lock is never contended. The type needs it to be shared.
     state: Mutex<State>,
 }
 
@@ -43,16 +43,16 @@ struct State {
     /// Reductions of a whole slice.
     slice: u64,
     trace: Option<Trace>,
-    /// Whose turn it is.
+    /// The worker that has its turn.
     worker: usize,
-    /// Nanoseconds that its turn has taken so far.
+    /// Nanoseconds of the turn so far.
     spent: u64,
     turns: u64,
-    /// The reductions that the process of this turn had used before.
+    /// Reductions that the process had used before the turn.
     before: u64,
     /// Whether the slice of the last turn was cut.
     is_cut: bool,
-    /// Whether the worker goes on with the process that has just yielded.
+    /// Whether the worker continues with the process that has just yielded.
     holds: bool,
     /// Blocking work whose time has come.
     jobs: Vec<Job>,
@@ -85,20 +85,20 @@ impl SimulatedMachine {
         SimulatedMachine { state: Mutex::new(state) }
     }
 
-    // What the driver asks and tells.
+    // What the driver asks and reports.
 
-    /// A worker has its turn.
+    /// Begins the turn of a worker.
     pub(super) fn begin_step(&self, worker: usize) {
         let state = &mut *self.lock();
         (state.worker, state.spent, state.holds) = (worker, 0, false);
     }
 
-    /// Whether the worker goes on with the process that has just yielded.
+    /// Returns whether the worker continues with the process that has just yielded.
     pub(super) fn holds(&self) -> bool {
         self.lock().holds
     }
 
-    /// Nanoseconds that the turn took.
+    /// Returns the nanoseconds of the turn.
     pub(super) fn spent(&self) -> u64 {
         self.lock().spent
     }
@@ -115,39 +115,39 @@ impl SimulatedMachine {
         any
     }
 
-    /// Whether time jumps before the next turn.
+    /// Returns whether the time jumps before the next turn.
     pub(super) fn jumps(&self) -> bool {
         let state = &mut *self.lock();
         state.profile.jump.happens(&mut state.rng)
     }
 
-    /// Whether the worker pauses after its turn.
+    /// Returns whether the worker pauses after its turn.
     pub(super) fn pauses(&self) -> bool {
         let state = &mut *self.lock();
         state.profile.pause.happens(&mut state.rng)
     }
 
-    /// Adds a line to the trace, between turns.
+    /// Adds a line to the trace, between two turns.
     pub(super) fn note(&self, what: std::fmt::Arguments<'_>) {
         let state = &mut *self.lock();
-        // The clock shows the end of the last one.
+        // The clock has advanced by the last turn already.
         state.spent = 0;
         state.line(what);
     }
 
-    /// Turns so far.
+    /// Returns the number of turns so far.
     pub(super) fn turns(&self) -> u64 {
         self.lock().turns
     }
 
-    /// Writes what is left of the trace.
+    /// Writes the rest of the trace.
     pub(super) fn finish_trace(&self) -> std::io::Result<()> {
         let trace = self.lock().trace.take();
         trace.map_or(Ok(()), Trace::finish)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Numbers, and two vectors that are changed a piece at a time.
+        // The state consists of numbers and two vectors that grow by whole elements, so a panic leaves it valid.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -176,7 +176,7 @@ impl Machine for SimulatedMachine {
         };
         match end {
             TurnEnd::Yielded => {
-                // Who used as much as a whole slice, such as by `sched_yield`, has come to its end.
+                // A process that used a whole slice, for example by `sched_yield`, goes to the end of the queue.
                 state.holds = state.is_cut && reductions < state.slice && HELD.happens(&mut state.rng);
                 line(state, if state.holds { &"interrupted" } else { &"yielded" });
             }
@@ -216,7 +216,7 @@ impl Machine for SimulatedMachine {
 }
 
 impl State {
-    /// A turn is over.
+    /// Ends a turn.
     fn took(&mut self, reductions: u64) {
         self.turns += 1;
         self.spent = self.spent.saturating_add(reductions * REDUCTION).saturating_add(TURN);

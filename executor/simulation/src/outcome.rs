@@ -1,4 +1,4 @@
-//! What became of a simulated run.
+//! The result of a simulated run.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,31 +7,31 @@ use lunatic_core::Node;
 use lunatic_core::node::ExitStatus;
 use lunatic_core::process::WaitsFor;
 
-/// The status of a program that can do nothing any more.
+/// The exit status of a program in a deadlock.
 const STATUS_DEADLOCK: i32 = 125;
 
-/// The status of a program that has not ended in time; that of `timeout`.
+/// The exit status of a program that has not ended in time, as of `timeout`.
 const STATUS_OUT_OF_TIME: i32 = 124;
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// How it ended.
     pub ended: Ended,
-    /// Simulated time from its beginning to its end.
+    /// The simulated time from the beginning to the end.
     pub time: Duration,
-    /// Turns that its processes had.
+    /// The number of turns of its processes.
     pub turns: u64,
 }
 
 /// How a run ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The first process ended, with this status.
+    /// The first process ended with this status.
     Exited(ExitStatus),
-    /// All processes wait, and nothing is on its way that could end it. There is no one outside who could.
+    /// All processes wait, and no signal, timer or job is pending that could wake one.
     Deadlock(Vec<BlockedProcess>),
-    /// The limit of simulated time is over.
+    /// The limit on simulated time has passed.
     OutOfTime,
 }
 
@@ -42,14 +42,14 @@ pub struct BlockedProcess {
     pub process: u64,
     /// Its registered name, or the function that it was spawned with.
     pub name: Option<String>,
-    /// For what.
+    /// What it waits for.
     pub waits_for: WaitsFor,
-    /// The message has to have one of these tags; if there are none, any message would do.
+    /// The tags of messages that would wake it; empty if any message would.
     pub tags: Vec<i64>,
 }
 
 impl Outcome {
-    /// What the command exits with: the program's status, 125 for a deadlock, 124 when the time is over.
+    /// Returns the exit status of the command: that of the program, 125 for a deadlock, 124 if the time is over.
     pub fn status(&self) -> ExitStatus {
         match self.ended {
             Ended::Exited(status) => status,
@@ -58,14 +58,14 @@ impl Outcome {
         }
     }
 
-    /// Whether the program ended with status 0.
+    /// Returns whether the program ended with status 0.
     pub fn is_success(&self) -> bool {
         self.ended == Ended::Exited(ExitStatus(0))
     }
 }
 
 impl BlockedProcess {
-    /// Everyone who waits, in the order of their identifiers.
+    /// Returns all waiting processes, ordered by identifier.
     pub(super) fn all(node: &Node) -> Vec<BlockedProcess> {
         let processes = node.table.all();
         let mut all: Vec<BlockedProcess> = processes
@@ -80,7 +80,7 @@ impl BlockedProcess {
     }
 }
 
-/// In one line; names are escaped, for they are the guest's.
+/// In one line. Names are escaped, because the guest chooses them.
 impl fmt::Display for BlockedProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {}", self.process)?;

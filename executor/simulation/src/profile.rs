@@ -1,34 +1,35 @@
-//! What kind of machine a seed makes: how finely it cuts slices, how often it stands still.
+//! The properties of a seed's machine: how finely it cuts slices, and how often it stands still.
 //!
-//! Every seed has a machine of its own, instead of all of them an average one: there are races that need many
-//! interruptions and no lost time, and races for which it is the other way round.
+//! Every seed has a machine of its own instead of an average one: some races need many interruptions and no lost
+//! time, and others the opposite.
 
 use lunatic_scheduler::Rng;
 
 use super::faults::{Faults, Probability};
 
-/// See the module.
+/// The properties of a machine. See the module documentation.
 #[derive(Debug)]
 pub(super) struct Profile {
-    /// How many of the slices are cut short. Never all of them: a program would hardly get on.
+    /// The share of slices that are cut. It is never all of them: a program would hardly make progress.
     pub(super) cut: Probability,
-    /// Reductions of a slice that is cut, at most: some seeds interrupt every few instructions, others hardly ever.
+    /// Reductions of a cut slice at most. Some seeds interrupt after a few instructions, others hardly ever.
     pub(super) longest: u64,
     pub(super) jump: Probability,
     pub(super) pause: Probability,
 }
 
-/// How many slices are cut, in sixteenths.
+/// The range of the share of cut slices, in sixteenths.
 const CUTS: [u64; 6] = [0, 4, 8, 12, 14, 15];
 
-/// The least that the longest of the cut slices may be, as a power of two.
+/// The least maximum of cut slices, as a power of two.
 const LONGEST: u32 = 4;
 
-/// The rarest and the most frequent event of those that a seed may have, as powers of one half.
+/// The rarest and the most frequent event that a seed may have, as powers of one half.
 const RARITY: std::ops::Range<usize> = 2..12;
 
 impl Profile {
-    /// The one that comes next in a sequence, but for what the faults say. A whole slice has `slice` reductions.
+    /// Draws the properties of a machine from a random sequence, unless the faults set them. A whole slice has
+    /// `slice` reductions.
     pub(super) fn draw(rng: &mut Rng, faults: &Faults, slice: u64) -> Profile {
         let cut = Probability::ratio(CUTS[rng.below(CUTS.len())], 16);
         let bits = (slice.ilog2() + 1).saturating_sub(LONGEST) as usize + 1;
@@ -37,13 +38,13 @@ impl Profile {
         Profile { cut, longest, jump: faults.jump.unwrap_or(jump), pause: faults.pause.unwrap_or(pause) }
     }
 
-    /// Reductions of the next slice, of which a whole one has `slice`.
+    /// Returns the reductions of the next slice.
     pub(super) fn slice(&self, rng: &mut Rng, slice: u64) -> u64 {
         if self.cut.happens(rng) { 1 + up_to(rng, self.longest - 1) } else { slice }
     }
 }
 
-/// Never for every other seed, else something between often and rarely.
+/// Returns 0 for every other seed, and otherwise a probability between often and rarely.
 fn rarely(rng: &mut Rng) -> Probability {
     if rng.below(2) == 0 {
         return Probability::NEVER;
@@ -51,7 +52,7 @@ fn rarely(rng: &mut Rng) -> Probability {
     Probability::ratio(1, 1 << (RARITY.start + rng.below(RARITY.len())))
 }
 
-/// A number from 0 to `most`, of any order of magnitude with the same probability.
+/// Returns a number from 0 to `most`, of each order of magnitude with the same probability.
 pub(super) fn up_to(rng: &mut Rng, most: u64) -> u64 {
     let bits = rng.below(u64::BITS as usize + 1 - most.leading_zeros() as usize) as u32;
     let mask = 1u64.checked_shl(bits).map_or(u64::MAX, |limit| limit - 1);

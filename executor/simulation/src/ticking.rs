@@ -1,11 +1,11 @@
-//! The clock as a simulated node sees it.
+//! The clock of a simulated node.
 
 use std::sync::Arc;
 
 use lunatic_scheduler::{Clock, SimulatedClock};
 
-/// Every look takes a nanosecond, so no two readings are the same: as on a machine, what is due first was set first,
-/// and whoever waits by looking at the clock gets on.
+/// Each reading advances the clock by a nanosecond, so no two readings are equal. As on a real machine, timers that
+/// were set first are due first, and a process that polls the clock makes progress.
 pub(super) struct Ticking(pub(super) Arc<SimulatedClock>);
 
 impl Clock for Ticking {

@@ -1,13 +1,13 @@
-//! What happened in a simulation, a line for each signal and each turn: the same bytes for the same seed.
+//! The trace of a simulation: a line for each signal and each turn, the same bytes for the same seed.
 //!
 //! ```text
 //! 2048 process 65 gets a message with the tag 5 and 8 bytes
 //! 2100 worker 3 process 65 yielded 52
 //! ```
 //!
-//! Simulated nanoseconds and what has arrived at the beginning of a turn; then the virtual worker, the process, how its
-//! turn ended, and the reductions that it took. What the simulation itself does has lines of its own: jumps of time,
-//! paused workers, blocking work, faults.
+//! A line has the simulated nanoseconds and a signal that has arrived at the beginning of a turn; or the virtual
+//! worker, the process, how its turn ended, and the reductions that it took. The simulation itself has lines for
+//! jumps of time, paused workers, blocking work and faults.
 
 use std::fmt::Arguments;
 use std::io::{self, Write};
@@ -15,10 +15,10 @@ use std::io::{self, Write};
 /// Bytes that are collected before they are written.
 const CHUNK: usize = 64 << 10;
 
-/// See the module.
+/// A trace. See the module documentation.
 pub(super) struct Trace {
     text: Vec<u8>,
-    /// Where it goes, or why it goes nowhere any more.
+    /// The sink, or the error that ended the trace.
     sink: Result<Box<dyn Write + Send>, io::Error>,
 }
 
@@ -36,7 +36,7 @@ impl Trace {
         }
     }
 
-    /// Writes what is left.
+    /// Writes the rest.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.write();
         self.sink?.flush()

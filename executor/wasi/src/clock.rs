@@ -10,14 +10,14 @@ use lunatic_host::{Guest, charge};
 use super::errno::Errno;
 use super::{Result, Version, answer, finished, suspend};
 
-/// WASI's clocks.
+/// The clocks of WASI.
 pub(super) const REALTIME: u32 = 0;
 pub(super) const MONOTONIC: u32 = 1;
 
-/// The resolution that is reported, in nanoseconds.
+/// The reported resolution in nanoseconds.
 const RESOLUTION: u64 = 1;
 
-/// Random bytes that are made before others have their turn.
+/// Random bytes that are created before other processes have their turn.
 const RANDOM_CHUNK: u32 = 64 << 10;
 
 pub(super) fn register(host: &mut Host, version: Version) {
@@ -50,7 +50,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
     func!(host, module, "sched_yield", LOOK, sched_yield);
 }
 
-/// A clock's reading. The clocks of processor time are not told: a process has reductions instead.
+/// Returns the time of a clock. The clocks of processor time are not supported; a process has reductions instead.
 pub(super) fn now(data: &ProcessData, clock: u32) -> Result<u64> {
     match clock {
         REALTIME => Ok(data.node().clock.wall()),
@@ -59,7 +59,7 @@ pub(super) fn now(data: &ProcessData, clock: u32) -> Result<u64> {
     }
 }
 
-/// Fills a buffer, a piece a turn.
+/// Fills a buffer, one piece in each turn.
 fn fill(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -81,7 +81,7 @@ fn fill(
     Ok(HostCall::Suspend)
 }
 
-/// Lets the others run: a wait that is over at once costs the rest of the slice.
+/// Lets other processes run: a wait that is over at once uses the rest of the slice.
 fn sched_yield(guest: &mut Guest<'_>) -> HostCall<u32> {
     let slice = guest.data().node().slice;
     guest.charge(slice);

@@ -1,6 +1,6 @@
-//! Arguments, environment, and the end: `args_*`, `environ_*`, `proc_*`.
+//! Arguments, environment, and exits: `args_*`, `environ_*`, `proc_*`.
 //!
-//! Both lists are passed alike: first the guest asks for the number of strings and the bytes of all of them
+//! Both lists are passed in the same way. The guest first asks for the number of strings and the bytes of all of them
 //! with their final zeros, then for an array of pointers and the strings themselves.
 
 use lunatic_core::Fault;
@@ -13,7 +13,7 @@ use lunatic_host::{CALL, Guest, charge};
 use super::errno::Errno;
 use super::{Result, Version, answer};
 
-/// Strings with their final zeros, of a process.
+/// The strings of a process, with their final zeros.
 type List = fn(&ProcessData) -> Vec<Vec<u8>>;
 
 pub(super) fn register(host: &mut Host, version: Version) {
@@ -36,8 +36,8 @@ pub(super) fn register(host: &mut Host, version: Version) {
     func!(host, module, "proc_raise", LOOK, |_: &mut Guest<'_>, signal: u32| raise(signal));
 }
 
-/// What a signal does to a program that has no handlers, as none of these can: it ends it, with the status that a shell
-/// gives those that a signal has ended; or nothing. A process cannot be stopped for a while: `NOTSUP`.
+/// Does what a signal does to a program without handlers: it ends the program with the status that a shell reports,
+/// or has no effect. A process cannot be stopped and continued: `NOTSUP`.
 fn raise(signal: u32) -> std::result::Result<u32, Fault> {
     const NONE: u32 = 0;
     const CHILD: u32 = 16;
@@ -55,7 +55,7 @@ fn raise(signal: u32) -> std::result::Result<u32, Fault> {
     }
 }
 
-/// A list, paid for: whoever made the configuration has decided how long it is.
+/// Returns a list and charges for it, because the creator of the configuration decides its length.
 fn charged(guest: &mut Guest<'_>, list: List) -> Vec<Vec<u8>> {
     let list = list(guest.data());
     guest.charge(CALL * list.len() as u64);
@@ -89,7 +89,7 @@ fn strings(memory: &mut GuestMemory<'_>, strings: &[Vec<u8>], pointers: u32, buf
     for (index, string) in strings.iter().enumerate() {
         memory.write_u32(pointers + 4 * index as u32, at)?;
         memory.write(at, string)?;
-        // At the very end of the memory there is nothing behind it.
+        // At the very end of the memory, there is nothing behind the pointer.
         at = at.wrapping_add(string.len() as u32);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! WASI's error numbers, and the machine's translated to them.
+//! The error numbers of WASI, and the translation of system errors to them.
 
 use std::io;
 
@@ -54,12 +54,12 @@ impl Errno {
     pub(super) const XDEV: Errno = Errno(75);
     pub(super) const NOTCAPABLE: Errno = Errno(76);
 
-    /// The number.
+    /// Returns the number.
     pub(super) const fn number(self) -> u32 {
         self.0 as u32
     }
 
-    /// What a function returns.
+    /// Returns the result of a function as a number.
     pub(super) fn of(result: Result<(), Errno>) -> u32 {
         result.err().map_or(0, Errno::number)
     }
@@ -81,8 +81,8 @@ impl From<io::Error> for Errno {
         if let Some(errno) = error.raw_os_error().and_then(of_machine) {
             return errno;
         }
-        // What the standard library or cap-std decided without the machine. An attempt to leave the directory
-        // is reported as a permission that is missing.
+        // Errors that the standard library or cap-std raised without a system call. An attempt to leave the directory
+        // is reported as a missing permission.
         match error.kind() {
             io::ErrorKind::NotFound => Errno::NOENT,
             io::ErrorKind::PermissionDenied => Errno::PERM,

@@ -1,4 +1,4 @@
-//! Descriptors themselves: closing, moving, seeking, what they are and may do, and the directories given at the start.
+//! Descriptors: closing, moving, seeking, their status and rights, and the preopened directories.
 //!
 //! `fd_fdstat_get` writes 24 bytes: file type (1), flags (2, at 2), base rights (8, at 8), inheriting rights (8, at 16).
 //! `fd_prestat_get` writes 8: tag 0 (a directory), and the length of its name (4, at 4).
@@ -23,7 +23,7 @@ use super::stream::{output_of, when_drained};
 use super::table::{APPEND, DSYNC, Fd, FdEntry, NONBLOCK, RSYNC, SYNC, UNSEEN};
 use super::{Result, Version, answer, blocking, suspend};
 
-/// The kinds of advice that there are.
+/// The kinds of advice.
 const ADVICE: u32 = 6;
 
 pub(super) fn register(host: &mut Host, version: Version) {
@@ -141,8 +141,8 @@ fn fdstat(memory: &mut GuestMemory<'_>, data: &mut ProcessData, fd: u32, result:
     Ok(memory.write(result, &bytes)?)
 }
 
-/// Closes what a descriptor stood for. With the last descriptor of a file that has no name its content goes, which takes
-/// long if that is much: files are closed where waiting is no harm.
+/// Closes the object of a descriptor. Closing the last descriptor of a deleted file frees its content, which takes
+/// long if the file is large, so files are closed on a thread that may block.
 fn give_up(data: &mut ProcessData, closed: Option<FdEntry>) -> Result<HostCall<()>> {
     match closed.map(|entry| entry.fd) {
         Some(Fd::File(file)) => {
@@ -156,7 +156,7 @@ fn give_up(data: &mut ProcessData, closed: Option<FdEntry>) -> Result<HostCall<(
     }
 }
 
-/// The standard streams' own flags are shared with other programs: what is set of them is how this process has them.
+/// Other programs share the flags of the standard streams. So flags that a process sets are kept in its descriptor.
 fn set_flags(data: &mut ProcessData, fd: u32, flags: u32) -> Result<HostCall<()>> {
     let flags = checked_flags(flags)?;
     let entry = FdTable::of(data).entry(fd)?;
@@ -180,7 +180,7 @@ fn set_flags(data: &mut ProcessData, fd: u32, flags: u32) -> Result<HostCall<()>
     }
 }
 
-/// Flags as a guest passes them.
+/// Converts the flags that a guest passes.
 pub(super) fn checked_flags(flags: u32) -> Result<u16> {
     const ALL: u16 = APPEND | DSYNC | NONBLOCK | RSYNC | SYNC;
     let flags = u16::try_from(flags).map_err(|_| Errno::INVAL)?;
@@ -202,7 +202,7 @@ fn seek(
     result: u32,
 ) -> Result<HostCall<()>> {
     memory.check(result, 8)?;
-    // Whoever may seek may see where that is.
+    // The right to seek includes the right to tell.
     let needed = match to {
         SeekFrom::Current(0) => {
             let entry = FdTable::of(data).entry(fd)?;
@@ -211,7 +211,7 @@ fn seek(
         }
         _ => Rights::FD_SEEK,
     };
-    // Wherever it goes in what is redirected, it is at the end.
+    // The position in redirected output is always at its end.
     if let Some(redirected) = FdTable::of(data).seems_a_file(fd, needed)? {
         memory.write_u64(result, redirected.size())?;
         return Ok(HostCall::Return(()));
@@ -235,13 +235,13 @@ fn sync(
         }
         Fd::Dir(dir) => blocking(data, move || files::sync_dir(&dir.dir), |_, _, ()| Ok(())),
         Fd::Redirected(_) => Ok(HostCall::Return(())),
-        // Nothing is kept back here, and what is beyond is not ours to say.
+        // Nothing is buffered here, and there is no system call for these objects.
         _ => Err(Errno::INVAL),
     }
 }
 
-/// Returns when all that was written to a standard stream before is with the system, and on the disk if it goes to one; an
-/// error of what was written behind a process is told here.
+/// Returns when everything that was written to a standard stream has reached the system, and the disk if the stream
+/// is a file. An error of an earlier write is reported here.
 fn sync_stream(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,

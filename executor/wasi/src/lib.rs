@@ -1,26 +1,28 @@
-//! WASI preview 1, whole: as its documents say it, and as the official test suite reads them.
+//! WASI preview 1, complete: as its documents describe it, and as the official test suite interprets them.
 //!
-//! Every function returns an errno. A pointer outside the memory is `FAULT`, unlike in Lunatic's own functions,
-//! where it is a trap: programs of the two kinds expect it so. What a descriptor is comes before where the guest points.
+//! Every function returns an errno. A pointer outside the memory is `FAULT`, unlike in Lunatic's own functions, where
+//! it is a trap: programs of the two kinds expect it so. Errors of descriptors take precedence over errors of
+//! pointers.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `table`, `rights` | a process's descriptors; what may be done with them |
-//! | `fd` | descriptors themselves: closing, moving, seeking, flags |
-//! | `stream`, `sock`, `redirected` | reading and writing; sockets; what is written elsewhere than it seems |
+//! | `table`, `rights` | the descriptors of a process, and what may be done with them |
+//! | `fd` | descriptors: closing, moving, seeking, flags |
+//! | `stream`, `sock`, `redirected` | reading and writing; sockets; redirected writes |
 //! | `path`, `links` | names: opening; creating, removing, renaming |
-//! | `listing`, `stat` | what is in a directory, and what a file is |
+//! | `listing`, `stat` | the contents of directories, and the status of files |
 //! | `poll`, `clock` | waiting for the first of several events; time, randomness |
-//! | `environment` | arguments, variables, the end |
+//! | `environment` | arguments, variables, exits |
 //! | `errno` | error numbers |
 //!
-//! Files are those below the directories that a process was given; cap-std keeps every path inside. Reading,
-//! writing and looking up happens on the blocking pool, with buffers and descriptors that the job owns. What may have
-//! nothing for long (pipes, terminals, sockets) is not opened to block and waits in the reactor, the standard streams for
-//! their threads. So no worker ever waits, and a process that is killed is gone at once.
+//! A process has access to files below the directories that it was given; cap-std keeps every path inside. Threads of
+//! the blocking pool read, write and look up, with buffers and descriptors that their job owns. Pipes, terminals and
+//! sockets, which may have nothing to read for long, are never opened in blocking mode; processes wait for them in
+//! the reactor, and for the standard streams by means of their threads. So no worker ever blocks, and a killed
+//! process is released at once.
 //!
-//! There are two versions of it, of which the first is called `wasi_unstable`: old binaries import that one. They differ in
-//! three layouts and in how `fd_seek` counts.
+//! There are two versions. Old binaries import the first one, `wasi_unstable`. The versions differ in three layouts
+//! and in the numbers of `fd_seek`.
 
 #![forbid(unsafe_code)]
 
@@ -53,10 +55,10 @@ use lunatic_net::{Source, TryIo};
 use errno::Errno;
 use table::NONBLOCK;
 
-/// The result of a WASI function: 0 or an errno.
+/// The result of a WASI function: a value or an errno.
 type Result<T> = std::result::Result<T, Errno>;
 
-/// Which WASI a guest was built for.
+/// The version of WASI that a guest was built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     /// `wasi_unstable`: snapshot 0.
@@ -66,7 +68,7 @@ enum Version {
 }
 
 impl Version {
-    /// The module that guests import from.
+    /// Returns the module that guests import from.
     const fn module(self) -> &'static str {
         match self {
             Version::Unstable => "wasi_unstable",
@@ -74,9 +76,9 @@ impl Version {
         }
     }
 
-    /// Where `fd_seek` goes.
+    /// Returns the position that `fd_seek` seeks to.
     fn whence(self, offset: i64, whence: u32) -> Result<SeekFrom> {
-        // A position has no sign, but machines give theirs one.
+        // A position has no sign in WASI, but the system's has one.
         let start = || u64::try_from(offset).map(SeekFrom::Start).map_err(|_| Errno::INVAL);
         match (self, whence) {
             (Version::Preview1, 0) | (Version::Unstable, 2) => start(),
@@ -112,7 +114,7 @@ fn answer(
     Errno::of(done)
 }
 
-/// Runs a function that may suspend: it says so by returning [`HostCall::Suspend`].
+/// Runs a function that may suspend the process, by returning [`HostCall::Suspend`].
 fn suspend(
     guest: &mut Guest<'_>,
     function: impl FnOnce(&mut GuestMemory<'_>, &mut ProcessData) -> Result<HostCall<()>>,
@@ -124,7 +126,7 @@ fn suspend(
     }
 }
 
-/// Runs `job` on the pool, then `finish` with its result on a worker, which may have to wait again.
+/// Runs `job` on the pool, then `finish` with its result on a worker. `finish` may wait again.
 fn job<T: Send + 'static>(
     data: &mut ProcessData,
     job: impl FnOnce() -> T + Send + 'static,
@@ -137,7 +139,7 @@ fn job<T: Send + 'static>(
     Ok(HostCall::Suspend)
 }
 
-/// As [`job`], for what may fail and then is over.
+/// Runs a job like [`job`]. An error of the job ends the call.
 fn blocking<T: Send + 'static>(
     data: &mut ProcessData,
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
@@ -146,8 +148,8 @@ fn blocking<T: Send + 'static>(
     job(data, work, |memory, data, done| finish(memory, data, done?).map(HostCall::Return))
 }
 
-/// Attempts something, again and again whenever its source tells of a change, until it does not block; with `NONBLOCK`
-/// among the flags, once.
+/// Tries an operation until it does not block, each time that its source reports a change. With `NONBLOCK` among the
+/// flags, it is tried once.
 fn until_ready(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -168,7 +170,7 @@ fn until_ready(
     Ok(HostCall::Suspend)
 }
 
-/// The result of a call that had to wait, as the engine takes it.
+/// Converts the result of a call that had to wait to the form that the engine takes.
 fn finished(done: Result<HostCall<()>>) -> std::result::Result<HostCall<RawValue>, Fault> {
     Ok(match done {
         Ok(HostCall::Suspend) => HostCall::Suspend,
@@ -176,7 +178,7 @@ fn finished(done: Result<HostCall<()>>) -> std::result::Result<HostCall<RawValue
     })
 }
 
-/// An errno as the result of a host call.
+/// Converts an errno to the result of a host call.
 fn returned(errno: u32) -> HostCall<RawValue> {
     HostCall::Return(RawValue::from(u64::from(errno)))
 }

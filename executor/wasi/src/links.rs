@@ -1,7 +1,7 @@
 //! Names in directories: creating, removing, renaming, links.
 //!
-//! A trailing slash says that a name is a directory's, and a last symbolic link is never followed: what these functions are
-//! about is the name, not what it leads to.
+//! A trailing slash says that a name is that of a directory. A symbolic link in the last component is never followed:
+//! these functions act on the name, not on its target.
 
 use std::io;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
     func!(host, module, "path_readlink", LOOK, path_readlink);
 }
 
-/// A name below a directory, as a job has it.
+/// A name below a directory, as a job uses it.
 struct Named {
     dir: Arc<Dir>,
     path: String,
@@ -90,7 +90,7 @@ fn with_path(
     })
 }
 
-/// That it is a directory, which slashes behind its name would say, it has to be in any case.
+/// The object has to be a directory in any case, which is all that trailing slashes would require.
 fn remove_directory(dir: &Dir, path: &str) -> io::Result<()> {
     match path.trim_end_matches('/') {
         "" => dir.remove_dir(path),
@@ -119,7 +119,7 @@ fn path_rename(
     })
 }
 
-/// Refuses to rename what redirected paths are about.
+/// Refuses to rename redirected files and the directories on the way to them.
 fn check_names(config: &ProcessConfig, names: &[&Named]) -> io::Result<()> {
     let Some(redirects) = config.caps().redirects.as_ref().filter(|redirects| redirects.has_paths()) else {
         return Ok(());
@@ -128,8 +128,8 @@ fn check_names(config: &ProcessConfig, names: &[&Named]) -> io::Result<()> {
     names.iter().try_for_each(|name| places.check_name(&name.dir, &name.path))
 }
 
-/// A slash behind either name says that a directory is renamed. cap-std keeps the one of the old name, for the system to
-/// see, and removes the one of the new name, so that one is put behind the old name.
+/// A trailing slash after either name requires a directory. cap-std passes that of the old name to the system and
+/// removes that of the new name, so that one is added to the old name.
 fn rename(mut from: Named, to: Named) -> io::Result<()> {
     if to.path.ends_with('/') && !from.path.ends_with('/') {
         from.path.push('/');
@@ -137,7 +137,7 @@ fn rename(mut from: Named, to: Named) -> io::Result<()> {
     from.dir.rename(&from.path, &to.dir, &to.path)
 }
 
-/// Gives a file another name. Through a symbolic link it cannot be said which file that is: `INVAL`.
+/// Gives a file another name. Following symbolic links is not supported: `INVAL`.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn path_link(
     guest: &mut Guest<'_>,
@@ -164,7 +164,7 @@ fn path_link(
     })
 }
 
-/// Makes a symbolic link, also one that nobody here could follow because it leads out by `..`. An absolute one is refused.
+/// Creates a symbolic link, even one that leads out by `..` and cannot be followed. An absolute target is refused.
 fn path_symlink(
     guest: &mut Guest<'_>,
     target: u32,
@@ -190,7 +190,7 @@ fn symlink(dir: &Dir, target: &str, path: &str) -> io::Result<()> {
     cap_fs_ext::DirExt::symlink(dir, target, path)
 }
 
-/// Writes where a symbolic link leads, as far as there is room, and how much that was.
+/// Writes the target of a symbolic link, as far as there is space, and its length.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn path_readlink(
     guest: &mut Guest<'_>,

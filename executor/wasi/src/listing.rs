@@ -1,11 +1,12 @@
-//! `fd_readdir`: what is in a directory.
+//! `fd_readdir`: the contents of directories.
 //!
-//! An entry is 24 bytes followed by its name: the cookie of the next (8), inode (8), length of the name (4), type (1). A
-//! listing is begun with the cookie 0 and goes on with that of the last entry that came whole. Cookies are the system's
-//! own, so that nothing has to be remembered between two calls, however large the directory is and however small the
-//! guest's buffer; what is created or removed meanwhile is seen or not, and nothing else is missed or comes twice.
+//! An entry has 24 bytes followed by its name: the cookie of the next entry (8), the inode (8), the length of the
+//! name (4), the type (1). A listing begins with the cookie 0 and continues with the cookie of the last complete
+//! entry. Cookies are the system's own, so nothing has to be stored between two calls, however large the directory is
+//! and however small the guest's buffer. Entries that are created or removed meanwhile may or may not appear; no
+//! other entry is missed or appears twice.
 //!
-//! Names that are not UTF-8 are left out: no function of WASI could be asked about them.
+//! Names that are not UTF-8 are left out: no function of WASI could use them.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,14 +24,15 @@ use super::rights::Rights;
 use super::stat::kind;
 use super::{Result, Version, blocking, suspend};
 
-/// Bytes of directory entries that one call returns at most.
+/// Bytes of entries that one call returns at most.
 const MAX_ENTRIES: u32 = 1 << 20;
 
-/// Where a directory is being listed. The position belongs to what was opened, and the directories that processes have from
-/// their beginning were opened once for all: such a one is opened again, from the first call to the one that finds the end.
+/// The position of a listing. It belongs to the open file description, which all processes share for a preopened
+/// directory. So a preopened directory is opened again for a listing, from the first call to the one that reaches the
+/// end.
 #[derive(Clone, Default)]
 pub(super) struct Listing {
-    /// Whether the directory is its process's own, so that its position is.
+    /// Whether the open file description belongs to the process alone.
     is_own: bool,
     again: Arc<Mutex<Option<system::Again>>>,
 }
@@ -67,13 +69,13 @@ fn read_dir(
 }
 
 impl Listing {
-    /// Of a directory that nobody else has opened.
+    /// Creates the listing of a directory that the process has opened itself.
     pub(super) fn of_own() -> Listing {
         Listing { is_own: true, ..Listing::default() }
     }
 
-    /// The entries from a cookie on, as far as they fit; the last one may be cut off, by which the guest knows that there
-    /// are more.
+    /// Returns the entries from a cookie on, as far as they fit. The last one may be cut off, which tells the guest
+    /// that there are more.
     fn read(&self, dir: &Dir, cookie: u64, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(length.min(system::MAX_READ));
         let show = |entry: Listed<'_>| {
@@ -102,12 +104,12 @@ impl Listing {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<system::Again>> {
-        // A position is as good as any other: each call says where it wants to be.
+        // The current position does not matter: each call sets its own.
         self.again.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What an entry tells.
+/// A directory entry.
 struct Listed<'a> {
     next: u64,
     inode: u64,
@@ -124,7 +126,7 @@ mod system {
     use super::super::stat::{CHARACTER_DEVICE, DIRECTORY, REGULAR_FILE, SYMBOLIC_LINK, UNKNOWN};
     use super::{Dir, Listed, io, kind};
 
-    /// Bytes that the system is asked for at a time.
+    /// Bytes of one system call.
     const MIN_READ: usize = 1 << 10;
     pub(super) const MAX_READ: usize = 32 << 10;
 
@@ -139,7 +141,7 @@ mod system {
         Ok(opened)
     }
 
-    /// Shows the entries from a cookie on, until it is told to stop; about so many bytes are wanted.
+    /// Passes the entries from a cookie on to a closure, until that stops. About this many bytes are wanted.
     pub(super) fn list(
         dir: &Dir,
         again: Option<&Again>,
@@ -159,7 +161,7 @@ mod system {
                 FileType::RegularFile => REGULAR_FILE,
                 FileType::Symlink => SYMBOLIC_LINK,
                 FileType::CharacterDevice => CHARACTER_DEVICE,
-                // Not every file system tells; then the file does.
+                // Some file systems do not report the type here; then the file is asked.
                 _ => dir.symlink_metadata(name).map_or(UNKNOWN, |found| kind(found.file_type())),
             };
             let listed = Listed { next: entry.next_entry_cookie(), inode: entry.ino(), name, kind };
@@ -170,7 +172,7 @@ mod system {
         Ok(())
     }
 
-    /// The inode of a directory, as its entry "." tells it.
+    /// Returns the inode of a directory, from its entry ".".
     #[cfg(test)]
     pub(super) fn inode(dir: &Dir) -> u64 {
         use cap_std::fs::MetadataExt;
@@ -179,14 +181,14 @@ mod system {
     }
 }
 
-/// Where the system's own cookies are out of reach: the entries in the order of their names, counted, so that a listing in
-/// several calls is whole as long as nothing changes.
+/// For systems whose cookies are not accessible: lists the entries in the order of their names and counts them, so
+/// that a listing in several calls is complete as long as nothing changes.
 #[cfg(not(target_os = "linux"))]
 mod system {
     use super::super::stat::DIRECTORY;
     use super::{Dir, Listed, io, kind};
 
-    /// Bytes to begin with.
+    /// The initial capacity in bytes.
     pub(super) const MAX_READ: usize = 4096;
 
     pub(super) struct Again;
@@ -228,7 +230,7 @@ mod tests {
     /// Bytes of an entry without its name.
     const ENTRY: usize = 24;
 
-    /// The whole entries of a piece, and the cookie of the next.
+    /// Returns the complete entries of a piece, and the cookie of the next entry.
     fn entries(bytes: &[u8]) -> (Vec<(String, u64)>, Option<u64>) {
         let (mut rest, mut found, mut next) = (bytes, Vec::new(), None);
         while rest.len() >= ENTRY {

@@ -1,11 +1,11 @@
 //! Names in directories: opening.
 //!
-//! A path is resolved below a directory that the process has; cap-std refuses whatever would lead out of it, by `..`, by an
-//! absolute path or through a symbolic link. On Linux the kernel does (`openat2`), so that nobody who changes links meanwhile
-//! finds a gap.
+//! A path is resolved below a directory of the process. cap-std refuses paths that lead out of it, by `..`, by an
+//! absolute path or through a symbolic link. On Linux, the kernel does this (`openat2`), so that changing links at
+//! the same time opens no gap.
 //!
-//! Nothing is opened in a way that could wait: what is a named pipe or a terminal then belongs to the reactor, and for a
-//! pipe that nobody reads yet the process waits, not a thread.
+//! Nothing is opened in a way that could block. A file that turns out to be a named pipe or a terminal is registered
+//! with the reactor, and if nobody reads a pipe yet, the process waits and not a thread.
 
 use std::io;
 use std::sync::Arc;
@@ -44,10 +44,10 @@ const MUST_BE_DIRECTORY: u32 = 2;
 const EXCLUSIVE: u32 = 4;
 const TRUNCATE: u32 = 8;
 
-/// The flag that makes a look-up follow a last symbolic link.
+/// The flag by which a lookup follows a symbolic link in the last component.
 const FOLLOW: u32 = 1;
 
-/// Nanoseconds between two looks whether a named pipe has a reader: the system tells nobody.
+/// Nanoseconds between two checks whether a named pipe has a reader. The system does not report that.
 const LOOK_FOR_READER: u64 = 10_000_000;
 
 /// How something is opened.
@@ -61,22 +61,22 @@ struct How {
     append: bool,
     read: bool,
     write: bool,
-    /// Whether a directory, which cannot be written, is not what is meant. Rights that only files have are asked for by
-    /// guests that do not know yet what they open.
+    /// Whether the request excludes a directory, because directories cannot be written. Rights that only files have
+    /// do not exclude it: guests request them before they know what they open.
     must_write: bool,
 }
 
-/// What was opened.
+/// The result of opening.
 enum Opened {
-    /// With its type, as WASI has it.
+    /// A file, with its WASI type.
     File(File, u8),
     Dir(OpenDir),
-    /// What is waited for. Devices that are no terminals never let anyone wait long, and are files.
+    /// An object that processes wait for. Devices other than terminals never block for long and count as files.
     #[cfg(unix)]
     Stream(File),
-    /// Nothing yet: a named pipe that nobody reads.
+    /// Nothing yet: a named pipe without a reader.
     NoReader,
-    /// Nothing: what is written goes elsewhere.
+    /// Nothing: writes are redirected.
     Elsewhere(Arc<Sink>),
 }
 
@@ -99,7 +99,7 @@ pub(super) fn guest_path(memory: &GuestMemory<'_>, (path, length): (u32, u32)) -
     }
 }
 
-/// Whether a last symbolic link is followed.
+/// Returns whether a symbolic link in the last component is followed.
 pub(super) fn follows(lookup: u32) -> Result<bool> {
     if lookup & !FOLLOW == 0 { Ok(lookup & FOLLOW != 0) } else { Err(Errno::INVAL) }
 }
@@ -136,24 +136,24 @@ fn path_open(
     })
 }
 
-/// The path as the process sees it, if it matters.
+/// Returns the path as the process sees it, if redirections need it.
 fn whole_path(data: &ProcessData, dir: &OpenDir, path: &str) -> Option<Arc<str>> {
     let has_paths =
         data.process.config().caps().redirects.as_ref().is_some_and(|redirects| redirects.has_paths());
     has_paths.then(|| [dir.path.as_deref().unwrap_or("."), path].join("/").into())
 }
 
-/// Where it is redirected to, if it is.
+/// Returns the destination of a redirected path.
 fn redirected(data: &ProcessData, opening: &Opening) -> Option<Arc<Sink>> {
     let whole = opening.whole.as_deref().filter(|_| !opening.how.directory)?;
     data.process.config().caps().redirects.as_ref()?.of_path("", whole).cloned()
 }
 
-/// A `path_open` under way.
+/// A `path_open` in progress.
 struct Opening {
     dir: Arc<Dir>,
     path: String,
-    /// With what leads to the directory, if paths are redirected.
+    /// The directory, with its path if paths are redirected.
     whole: Option<Arc<str>>,
     how: How,
     asked: Granted,
@@ -186,8 +186,8 @@ impl Opening {
         )
     }
 
-    /// Opens it, unless it is what a redirected path leads to: that is seen before, so that it is not emptied, and
-    /// afterwards, for it may have been made or exchanged meanwhile.
+    /// Opens the path, unless a redirected path leads to the same file. That is checked before, so that the file is
+    /// not truncated, and afterwards, because the file may have been created or exchanged meanwhile.
     fn open(&self, config: &ProcessConfig) -> io::Result<Opened> {
         let Some(redirects) = config.caps().redirects.as_ref().filter(|_| self.whole.is_some()) else {
             return open(&self.dir, &self.path, self.how);
@@ -214,7 +214,7 @@ impl Opening {
         Ok(elsewhere.unwrap_or(opened))
     }
 
-    /// Tries again in a moment.
+    /// Tries again after a short time.
     fn wait(self, data: &mut ProcessData) -> Result<HostCall<()>> {
         if self.flags & NONBLOCK != 0 {
             return Err(Errno::NXIO);
@@ -233,7 +233,7 @@ impl Opening {
 }
 
 impl How {
-    /// What the guest asks for, if it may.
+    /// Converts the request of the guest, if it is permitted.
     fn new(lookup: u32, how: u32, flags: u16, asked: Granted, parent: Granted) -> Result<How> {
         const ALL: u32 = CREATE | MUST_BE_DIRECTORY | EXCLUSIVE | TRUNCATE;
         const WRITES: Rights =
@@ -271,7 +271,7 @@ impl How {
         })
     }
 
-    /// The machine's way to say it. Who creates or empties a file has to open it for writing.
+    /// Returns the options for the system. Creating or truncating a file requires opening it for writing.
     fn options(self) -> OpenOptions {
         let mut options = OpenOptions::new();
         let follow = if self.follow { FollowSymlinks::Yes } else { FollowSymlinks::No };
@@ -287,7 +287,7 @@ impl How {
     }
 }
 
-/// Opens what is there, or creates a file.
+/// Opens an existing file or directory, or creates a file.
 fn open(dir: &Dir, path: &str, how: How) -> io::Result<Opened> {
     sys::check_next(dir)?;
     let file = match open_file(dir, path, how) {
@@ -295,7 +295,7 @@ fn open(dir: &Dir, path: &str, how: How) -> io::Result<Opened> {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory && how.write && !how.must_write => {
             return open(dir, path, How { read: true, write: false, ..how });
         }
-        // A directory that may be passed through, but not read.
+        // A directory that may be searched but not read.
         Err(error) if how.directory && error.kind() == io::ErrorKind::PermissionDenied => {
             let opened = if how.follow { dir.open_dir(path) } else { open_dir_nofollow(dir, path) };
             return opened.map(|dir| Opened::Dir(OpenDir::new(dir)));
@@ -324,8 +324,8 @@ fn open_dir_nofollow(dir: &Dir, path: &str) -> io::Result<Dir> {
     cap_fs_ext::DirExt::open_dir_nofollow(dir, path)
 }
 
-/// Opens what is there as it is asked for, and creates it only then: for that it has to be opened for writing, which a file
-/// that is there may not allow.
+/// Opens an existing file with the requested access, and creates it only if there is none: creating requires opening
+/// for writing, which an existing file may not permit.
 fn open_file(dir: &Dir, path: &str, how: How) -> io::Result<File> {
     let only_there = How { create: false, ..how };
     if how.create && !how.exclusive && !how.write && !how.truncate {

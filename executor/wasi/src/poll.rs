@@ -1,12 +1,12 @@
 //! `poll_oneoff`: waiting for the first of several events.
 //!
-//! A subscription is 48 bytes: user data (8), tag (1, at 8), then for a clock: which (4, at 16), timeout (8, at
-//! 24), precision (8), flags (2, at 40); for a descriptor: which (4, at 16). The first version of WASI has 56, with another
-//! number (8, at 16) before a clock. An event is 32 bytes: user data (8), errno (2, at 8), type (1, at 10), then for a
-//! descriptor: bytes (8, at 16), flags (2, at 24).
+//! A subscription has 48 bytes: user data (8), tag (1, at 8); then for a clock: its number (4, at 16), timeout (8, at
+//! 24), precision (8), flags (2, at 40); for a descriptor: its number (4, at 16). The first version of WASI has 56
+//! bytes, with another number (8, at 16) before a clock. An event has 32 bytes: user data (8), errno (2, at 8), type
+//! (1, at 10); then for a descriptor: bytes (8, at 16), flags (2, at 24).
 //!
-//! All that is ready when it is looked is told at once. Files always are. How many bytes there are is told of standard
-//! input; of others, that there is one or an end.
+//! A call reports all events that are ready at that time. Files always are. The number of bytes is exact for standard
+//! input; for others it says that there is one byte, or the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,7 +37,7 @@ const TAG_CLOCK: u8 = 0;
 const TAG_READ: u8 = 1;
 const TAG_WRITE: u8 = 2;
 
-/// The flag that makes a timeout a reading of its clock instead of a duration.
+/// The flag by which a timeout is a time of the clock instead of a duration.
 const ABSOLUTE: u16 = 1;
 
 pub(super) fn register(host: &mut Host, version: Version) {
@@ -47,7 +47,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
         "poll_oneoff",
         LOOK,
         move |guest: &mut Guest<'_>, subscriptions: u32, events: u32, count: u32, result: u32| {
-            // Each is looked at, which is a call.
+            // Each subscription is checked, which costs as much as a call.
             guest.charge(CALL * u64::from(count.min(MAX_SUBSCRIPTIONS)));
             suspend(guest, |memory, data| {
                 let polling = Polling::new(memory, data, version, (subscriptions, count), events, result)?;
@@ -57,7 +57,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
     );
 }
 
-/// One event, as it is written.
+/// An event in the form in which it is written.
 struct Event {
     user_data: [u8; 8],
     errno: u32,
@@ -78,11 +78,11 @@ struct Wanted {
     fd: Result<Fd>,
 }
 
-/// A call under way.
+/// A call in progress.
 struct Polling {
     alarms: Vec<Alarm>,
     wanted: Vec<Wanted>,
-    /// What is wrong with single subscriptions to clocks.
+    /// Errors of single subscriptions to clocks.
     errors: Vec<Event>,
     events: u32,
     result: u32,
@@ -127,7 +127,7 @@ impl Polling {
         Ok(polling)
     }
 
-    /// Tells what is ready; waits if nothing is.
+    /// Reports what is ready. Waits if nothing is.
     fn look(mut self, memory: &mut GuestMemory<'_>, data: &mut ProcessData) -> Result<HostCall<()>> {
         let mut ready = std::mem::take(&mut self.errors);
         ready.extend(self.wanted.iter().filter_map(|wanted| wanted.event(data)));
@@ -147,7 +147,7 @@ impl Polling {
         Ok(HostCall::Suspend)
     }
 
-    /// Has the process told of the first that may be ready, and looks again.
+    /// Waits until one of the subscriptions may be ready, and checks again.
     fn wait(self, data: &mut ProcessData) {
         let first = self.alarms.iter().map(|alarm| alarm.deadline).min();
         let waited: Vec<_> = self.wanted.iter().filter_map(|wanted| wanted.waited(data)).collect();
@@ -168,14 +168,14 @@ impl Polling {
     }
 }
 
-/// Who tells when a descriptor may be ready.
+/// What reports that a descriptor may be ready.
 enum Waited {
     Source(Arc<Source>, Direction),
     Standard(Standard),
 }
 
 impl Wanted {
-    /// What there is to tell of it.
+    /// What a descriptor has to report.
     fn event(&self, data: &ProcessData) -> Option<Event> {
         let ready = self.fd.as_ref().map_err(|errno| *errno).and_then(|fd| self.is_ready(fd, data));
         let (errno, bytes) = match ready {
@@ -185,7 +185,7 @@ impl Wanted {
         Some(Event { user_data: self.user_data, errno, tag: self.tag, bytes })
     }
 
-    /// How many bytes there are, or how much room; `None` if it has to wait.
+    /// Returns how many bytes there are, or how much space; `None` if the process has to wait.
     fn is_ready(&self, fd: &Fd, data: &ProcessData) -> Result<Option<u64>> {
         let node = data.node();
         let some = |is_ready: bool| is_ready.then_some(1);
@@ -194,7 +194,7 @@ impl Wanted {
             Fd::Stdout => some(node.stdout.has_room()),
             Fd::Stderr => some(node.stderr.has_room()),
             Fd::File(_) | Fd::Dir(_) => some(true),
-            // There is nothing to be read, and that is to be seen at once.
+            // Nothing can be read, which is reported at once.
             Fd::Redirected(_) if self.tag == TAG_READ => some(true),
             Fd::Redirected(to) => match &*to.sink {
                 Sink::Connection(connection) => some(connection.stream().is_ready(Direction::Write)?),
@@ -214,7 +214,7 @@ impl Wanted {
             Fd::Stderr => Waited::Standard(Standard::Error),
             Fd::Pipe(pipe) => source(pipe.source()),
             Fd::Connection(stream) => source(stream.source()),
-            // It was watched when it was looked at.
+            // The check has registered the stream already.
             Fd::Listener(listener) => source(listener.get(net(data.node())).ok()?.source()),
             Fd::Redirected(to) => match &*to.sink {
                 Sink::Connection(connection) => source(connection.stream().source()),
@@ -229,7 +229,7 @@ impl Wanted {
     }
 }
 
-/// A descriptor that may be waited for.
+/// A descriptor that can be waited for.
 fn descriptor(data: &mut ProcessData, fd: u32, tag: u8) -> Result<Fd> {
     let entry = FdTable::of(data).entry(fd)?;
     let direction = match (&entry.fd, tag) {
@@ -237,7 +237,7 @@ fn descriptor(data: &mut ProcessData, fd: u32, tag: u8) -> Result<Fd> {
         (_, TAG_READ) => Rights::FD_READ,
         _ => Rights::FD_WRITE,
     };
-    // A directory can be neither read nor written, and nobody waits for one.
+    // A directory can be neither read nor written, so waiting for it is an error.
     if !matches!(entry.fd, Fd::Dir(_)) {
         entry.rights.base.check(direction)?;
     }
@@ -245,7 +245,7 @@ fn descriptor(data: &mut ProcessData, fd: u32, tag: u8) -> Result<Fd> {
     Ok(entry.fd.clone())
 }
 
-/// When a clock's subscription is due, on the node's clock.
+/// Returns when a subscription to a clock is due, on the node's clock.
 fn deadline(memory: &GuestMemory<'_>, data: &ProcessData, at: u32) -> Result<u64> {
     let clock = memory.read_u32(at)?;
     let timeout = memory.read_u64(at + 8)?;
@@ -271,7 +271,7 @@ fn write(memory: &mut GuestMemory<'_>, ready: &[Event], events: u32, result: u32
     Ok(())
 }
 
-/// One of the standard streams.
+/// A standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standard {
     Input,
@@ -279,37 +279,38 @@ pub(super) enum Standard {
     Error,
 }
 
-/// Whether a standard stream is asked to tell the process when it is ready, and of which wait. Kept from call to call: a
-/// stream that is silent for long is asked once, however often its process polls.
+/// Whether a standard stream was asked to report to the process that it is ready, and for which wait. This is kept
+/// from call to call: a silent stream is asked once, however often the process polls.
 #[derive(Default)]
 pub(super) struct Watch {
     wait: AtomicU64,
     is_set: AtomicBool,
 }
 
-/// The waits of a process start with 1.
+/// The waits of a process start with 1, so 0 stands for none.
 const NO_WAIT: u64 = 0;
 
-/// Has a standard stream tell the process when it is ready, if there is a wait; in any case, that it is wanted.
+/// Asks a standard stream to report to the process, if there is a wait. In any case, tells the stream that its input
+/// is wanted.
 pub(super) fn watch(data: &mut ProcessData, stream: Standard, wait: Option<u64>) {
     let watch = FdTable::of(data).watch(stream);
-    // SeqCst, all four: if the stream's answer below has not taken the mark away when it is looked at here, it sees this
-    // number.
+    // SeqCst, all four operations: either the answer of the stream below has removed the mark when it is read here,
+    // or the answer reads this number.
     watch.wait.store(wait.unwrap_or(NO_WAIT), Ordering::SeqCst);
     if watch.is_set.swap(true, Ordering::SeqCst) {
         return;
     }
-    // Not the process itself, which would be kept by who waits for long after it.
+    // The identifier and not the process, which the stream would otherwise keep alive for long after its end.
     let (node, id) = (data.node().clone(), data.id());
     let sender = node.clone();
-    // It is the process's, and gone with it.
+    // The process owns this and drops it when it ends.
     let owner = Arc::downgrade(&watch);
     let told = owner.clone();
     let tell = Box::new(move || {
         let Some(watch) = told.upgrade() else { return };
         watch.is_set.store(false, Ordering::SeqCst);
         let wait = watch.wait.load(Ordering::SeqCst);
-        // Who is gone does not need to know.
+        // A process that has ended needs no notification.
         let _ = sender.send(id, Signal::Ready { wait });
     });
     match stream {
@@ -328,7 +329,7 @@ impl Version {
         }
     }
 
-    /// Where in a subscription a clock begins.
+    /// The position of the clock in a subscription.
     fn clock(self) -> u32 {
         match self {
             Version::Unstable => 24,

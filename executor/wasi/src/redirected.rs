@@ -1,5 +1,5 @@
-//! Descriptors whose writes go elsewhere. To their process they are what they seem: a standard stream, or a file that is as
-//! long as what it has written.
+//! Descriptors whose writes are redirected. They look to their process like a standard stream, or like a file that
+//! contains only what the process has written.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use super::poll::Standard;
 use super::table::NONBLOCK;
 use super::{Result, blocking, returned, until_ready};
 
-/// See the module.
+/// A redirected descriptor. See the module documentation.
 #[derive(Clone)]
 pub(super) struct Redirected {
     pub(super) sink: Arc<Sink>,
-    /// The stream that it seems to be; otherwise it is a file.
+    /// The stream that it looks like; `None` for a file.
     pub(super) stream: Option<Standard>,
     /// Bytes written.
     written: Arc<AtomicU64>,
@@ -32,13 +32,13 @@ impl Redirected {
         Redirected { sink: sink.clone(), stream, written: Arc::default() }
     }
 
-    /// How long it seems to be, and where its end is.
+    /// Returns the apparent size of the file, which is also its end.
     pub(super) fn size(&self) -> u64 {
-        // Relaxed: one process writes and asks.
+        // Relaxed: one process writes and reads it.
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Writes all of it.
+    /// Writes all of the bytes.
     pub(super) fn write(
         self,
         memory: &mut GuestMemory<'_>,
@@ -56,7 +56,7 @@ impl Redirected {
                 if !is_congested {
                     return Ok(HostCall::Return(()));
                 }
-                // Whoever reads has its turn first.
+                // The receiver of the message runs first.
                 data.wait_for(Reason::NextTurn(Box::new(|_, _| Ok(returned(0)))), None);
                 Ok(HostCall::Suspend)
             }
@@ -83,9 +83,9 @@ impl Redirected {
                             memory.write_u32(result, count)?;
                         }
                         match connection.flush()? {
-                            // There is room now.
+                            // The connection accepts bytes again.
                             TryIo::Done(()) if !is_taken => {}
-                            // It is taken, also from who does not wait until it is sent.
+                            // The bytes were accepted, also for a guest that does not wait until they are sent.
                             TryIo::Blocked(_) if is_taken && flags & NONBLOCK != 0 => {
                                 return Ok(TryIo::Done(()));
                             }
@@ -102,7 +102,8 @@ impl Redirected {
     }
 }
 
-/// Sends what was written, unless it is nothing; whether there is much that the receiver has not read. A process that is
+/// Sends what was written as a message, unless it is empty. Returns whether the receiver is congested. A receiver
+/// that has ended is like a closed pipe.
 /// gone is a reader that is gone.
 fn send(data: &mut ProcessData, to: ProcessId, tag: i64, content: &[u8]) -> Result<bool> {
     if content.is_empty() {

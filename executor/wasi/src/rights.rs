@@ -1,21 +1,23 @@
-//! Rights: what may be done with a descriptor, and with those that are opened below it.
+//! Rights: what may be done with a descriptor, and with descriptors that are opened below it.
 //!
-//! A descriptor has two sets, of its own (*base*) and for what is opened below it (*inheriting*). Both only narrow: a
-//! guest can give rights up, and gets none back. `:ro` is rights, too: a directory without those that change anything.
+//! A descriptor has two sets: its own rights (*base*), and those for what is opened below it (*inheriting*). Both
+//! only shrink: a guest can give rights up and never regains them. `:ro` is implemented by rights, too: the directory
+//! lacks all rights that change anything.
 //!
-//! What is opened gets of what was asked for that which its directory passes on and that makes sense for its kind. Who asks
-//! to read or write, and may not, is refused; the rest is left out without a word, as guests ask for all they know of.
+//! An opened object gets those of the requested rights that its directory passes on and that make sense for its kind.
+//! A request to read or write without the right is refused. Other rights are left out silently, because guests
+//! request all rights that they know.
 
 use std::ops::{BitAnd, BitOr};
 
 use super::Result;
 use super::errno::Errno;
 
-/// A set of rights, by the bits of witx.
+/// A set of rights, with the bit numbers of witx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rights(pub(super) u64);
 
-/// A descriptor's two sets.
+/// The two sets of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Granted {
     pub(super) base: Rights,
@@ -59,7 +61,7 @@ impl Rights {
     pub(super) const SOCK_SHUTDOWN: Rights = bit(28);
     pub(super) const SOCK_ACCEPT: Rights = bit(29);
 
-    /// What a file that can be sought in may have.
+    /// Rights of a seekable file.
     pub(super) const FILE: Rights = all(&[
         Rights::FD_DATASYNC,
         Rights::FD_READ,
@@ -76,7 +78,7 @@ impl Rights {
         Rights::POLL_FD_READWRITE,
     ]);
 
-    /// What a directory may have.
+    /// Rights of a directory.
     pub(super) const DIRECTORY: Rights = all(&[
         Rights::FD_DATASYNC,
         Rights::FD_FDSTAT_SET_FLAGS,
@@ -101,7 +103,7 @@ impl Rights {
         Rights::POLL_FD_READWRITE,
     ]);
 
-    /// What streams may have that cannot be sought in: pipes, terminals, the standard streams. A guest takes one that may
+    /// Rights of streams: pipes, terminals, the standard streams. Guests take a descriptor that has the rights to
     /// seek or tell for a file.
     pub(super) const STREAM: Rights = all(&[
         Rights::FD_READ,
@@ -111,10 +113,10 @@ impl Rights {
         Rights::POLL_FD_READWRITE,
     ]);
 
-    /// What a connection may have.
+    /// Rights of a connection.
     pub(super) const CONNECTION: Rights = all(&[Rights::STREAM, Rights::SOCK_SHUTDOWN]);
 
-    /// What a listener may have.
+    /// Rights of a listener.
     pub(super) const LISTENER: Rights = all(&[
         Rights::FD_FDSTAT_SET_FLAGS,
         Rights::FD_FILESTAT_GET,
@@ -122,7 +124,8 @@ impl Rights {
         Rights::SOCK_ACCEPT,
     ]);
 
-    /// What changes nothing. A link to a file from another directory could be written to there.
+    /// Rights that change nothing. The right to link is missing, because a link in another directory could make the
+    /// file writable.
     pub(super) const READING: Rights = Rights(
         !all(&[
             Rights::FD_WRITE,
@@ -144,13 +147,13 @@ impl Rights {
         .0,
     );
 
-    /// Whether all of `other` are in it.
+    /// Returns whether the set contains all of `other`.
     pub(super) fn contains(self, other: Rights) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Refuses unless all of `needed` are in it. Who may not read or write is told what others tell of a descriptor that
-    /// was opened for something else.
+    /// Returns an error unless the set contains all of `needed`. Without the right to read or write, the errno is
+    /// that of a descriptor that was opened for something else.
     pub(super) fn check(self, needed: Rights) -> Result<()> {
         if self.contains(needed) {
             return Ok(());
@@ -161,7 +164,7 @@ impl Rights {
     }
 }
 
-/// A union, for constants.
+/// Returns the union of two sets. A function of its own, because constants cannot use operators.
 const fn all(rights: &[Rights]) -> Rights {
     let (mut union, mut index) = (0, 0);
     while index < rights.len() {
@@ -186,12 +189,12 @@ impl BitOr for Rights {
 }
 
 impl Granted {
-    /// Those of something that nothing is opened below.
+    /// Returns the sets of an object below which nothing is opened.
     pub(super) const fn only(base: Rights) -> Granted {
         Granted { base, inheriting: Rights::NONE }
     }
 
-    /// Those of a directory that a process has from its beginning.
+    /// Returns the sets of a preopened directory.
     pub(super) fn of_preopen(is_read_only: bool) -> Granted {
         let whole = Granted {
             base: Rights::DIRECTORY,
@@ -204,11 +207,11 @@ impl Granted {
         }
     }
 
-    /// Those of something of a kind that is opened below this.
+    /// Returns the sets of an object of this kind that is opened below this directory.
     ///
-    /// Who asks for a directory that passes on the right to open, and neither that to read nor that to write, means one like
-    /// this: Zig asks so for every directory, and goes on to read and write below it. To narrow what a directory passes on
-    /// to nothing, there is `fd_fdstat_set_rights`.
+    /// A request for a directory that passes on the right to open, but neither the right to read nor the right to
+    /// write, stands for a directory like this one: Zig makes such a request for every directory, and reads and
+    /// writes below it. `fd_fdstat_set_rights` can still remove everything that a directory passes on.
     pub(super) fn below(self, asked: Granted, kind: Rights) -> Granted {
         let opens = asked.inheriting.contains(Rights::PATH_OPEN);
         let moves = asked.inheriting & (Rights::FD_READ | Rights::FD_WRITE) != Rights::NONE;
@@ -216,10 +219,10 @@ impl Granted {
         Granted { base: asked.base & self.inheriting & kind, inheriting }
     }
 
-    /// Gives up what is not in `to`.
+    /// Removes the rights that are not in `to`.
     ///
     /// # Errors
-    /// `NOTCAPABLE` for more than there is.
+    /// Returns `NOTCAPABLE` if `to` contains more rights than this.
     pub(super) fn narrow(&mut self, to: Granted) -> Result<()> {
         if !self.base.contains(to.base) || !self.inheriting.contains(to.inheriting) {
             return Err(Errno::NOTCAPABLE);

@@ -1,8 +1,8 @@
 //! Sockets: `sock_accept`, `sock_recv`, `sock_send`, `sock_shutdown`.
 //!
-//! Preview 1 cannot make any. A process has the listeners that it was given (behind its directories), and the connections
-//! that it accepts at them; both can be polled and closed, and connections read and written, like any descriptor. Who looks
-//! at the flags of such a listener finds that it does not wait; for who never does, it waits.
+//! Preview 1 cannot create sockets. A process has the listeners that it was given, which follow its directories, and
+//! the connections that it accepts. Both can be polled and closed, and connections can be read and written like any
+//! descriptor. A listener does not block if the guest has read its flags, and blocks otherwise.
 
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::stream::{Ranges, gather, listed, ranges, scatter, total};
 use super::table::{Fd, FdEntry, NONBLOCK, UNSEEN};
 use super::{Result, Version, answer, suspend, until_ready};
 
-/// How is received.
+/// Flags for receiving.
 const PEEK: u32 = 1;
 const WAIT_ALL: u32 = 1 << 1;
 
@@ -61,7 +61,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
     });
 }
 
-/// A connection with its flags.
+/// Returns a connection with its flags.
 fn connection(data: &mut ProcessData, fd: u32, needed: Rights) -> Result<(Arc<TcpStream>, u16)> {
     let entry = FdTable::of(data).entry(fd)?;
     match &entry.fd {
@@ -74,7 +74,7 @@ fn connection(data: &mut ProcessData, fd: u32, needed: Rights) -> Result<(Arc<Tc
     }
 }
 
-/// The next connection; waits if there is none. `NONBLOCK` is how the new one is to be.
+/// Accepts the next connection. Waits if there is none. `NONBLOCK` sets the flag of the new descriptor.
 fn accept(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -114,11 +114,11 @@ fn accept(
 
 /// How bytes are received.
 pub(super) struct Receive {
-    /// They can be received again.
+    /// The bytes stay, to be received again.
     pub(super) peek: bool,
-    /// As many as there is room for.
+    /// Wait until the buffers are full.
     pub(super) all: bool,
-    /// Where is written what else there is to tell: nothing, of a stream.
+    /// The place for further information, of which a stream has none.
     pub(super) told: Option<u32>,
 }
 
@@ -146,7 +146,7 @@ fn sock_recv(
     })
 }
 
-/// Receives what there is; waits if there is nothing.
+/// Receives what is there. Waits if nothing is.
 pub(super) fn receive(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -161,15 +161,15 @@ pub(super) fn receive(
     let source = stream.source().clone();
     until_ready(memory, data, source, flags, move |memory, _| {
         loop {
-            // What is peeked at stays: it is all there, or looked at again.
+            // Peeked bytes stay in the socket, so either all are there, or the call peeks again.
             let attempt =
                 if how.peek { stream.peek(&mut bytes) } else { stream.read(&mut bytes[received..]) };
             let count = match attempt {
                 Ok(TryIo::Done(count)) => count,
-                // What has come before an error is not lost; the next call meets it again.
+                // Bytes that arrived before an error are not lost. The next call meets the error again.
                 Err(_) if received > 0 => break,
                 Err(error) => return Err(error.into()),
-                // What has come, who does not wait has to be given.
+                // A guest that does not block gets the bytes that have arrived.
                 Ok(TryIo::Blocked(_)) if received > 0 && flags & NONBLOCK != 0 => break,
                 Ok(TryIo::Blocked(direction)) => return Ok(TryIo::Blocked(direction)),
             };
@@ -209,7 +209,7 @@ fn sock_send(
     called
 }
 
-/// Sends what there is room for; waits if there is none.
+/// Sends as much as possible. Waits if nothing can be sent.
 pub(super) fn send(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,

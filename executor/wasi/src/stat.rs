@@ -1,8 +1,8 @@
-//! What files are: `fd_filestat_*`, `path_filestat_*`.
+//! The status of files: `fd_filestat_*`, `path_filestat_*`.
 //!
-//! A file's status is 64 bytes: device (8), inode (8), type (1, at 16), links (8, at 24), size (8, at 32), and
-//! the times of access, modification and change in nanoseconds (8 each, from 40). The first version of WASI has 56: links
-//! are 4 bytes at 20, and what follows is 8 bytes nearer.
+//! A status has 64 bytes: device (8), inode (8), type (1, at 16), links (8, at 24), size (8, at 32), and the times of
+//! access, modification and change in nanoseconds (8 each, from 40). The first version of WASI has 56 bytes: links
+//! are 4 bytes at 20, and the following fields are 8 bytes earlier.
 
 use std::time::{Duration, SystemTime};
 
@@ -37,13 +37,13 @@ pub(super) const SYMBOLIC_LINK: u8 = 7;
 /// Bytes of a status.
 const STATUS: usize = 64;
 
-/// What is to become of the times.
+/// How the times are changed.
 const ACCESSED: u32 = 1;
 const ACCESSED_NOW: u32 = 1 << 1;
 const MODIFIED: u32 = 1 << 2;
 const MODIFIED_NOW: u32 = 1 << 3;
 
-/// Times of access and modification; `None` leaves one as it is.
+/// The times of access and modification; `None` leaves a time unchanged.
 type Times = (Option<SystemTime>, Option<SystemTime>);
 
 pub(super) fn register(host: &mut Host, version: Version) {
@@ -128,7 +128,7 @@ fn path_set_times(
     })
 }
 
-/// Whether it is about what a last symbolic link leads to: with a slash behind it in any case.
+/// Returns whether a symbolic link in the last component is followed. It always is with a trailing slash.
 fn resolves(lookup: u32, path: &str) -> Result<bool> {
     Ok(follows(lookup)? || path.ends_with('/'))
 }
@@ -177,7 +177,7 @@ fn write_to(
     move |memory, _, metadata| Ok(memory.write(result, version.encode(&Status::of(&metadata)).bytes())?)
 }
 
-/// A file's status.
+/// The status of a file.
 #[derive(Debug, Default)]
 struct Status {
     device: u64,
@@ -185,11 +185,11 @@ struct Status {
     kind: u8,
     links: u64,
     size: u64,
-    /// Of access, modification and change.
+    /// The times of access, modification and change.
     times: [u64; 3],
 }
 
-/// A status as it is written.
+/// A status in the form in which it is written.
 struct Encoded {
     all: [u8; STATUS],
     length: usize,
@@ -254,7 +254,7 @@ impl Version {
     }
 }
 
-/// The type of what a descriptor stands for. Preview 1 has none for pipes.
+/// Returns the type of an object. Preview 1 has none for pipes.
 pub(super) fn file_type(fd: &Fd, terminals: Terminals) -> u8 {
     let stream = |is_terminal| if is_terminal { CHARACTER_DEVICE } else { UNKNOWN };
     match fd {

@@ -1,6 +1,6 @@
 //! Reading and writing: `fd_read`, `fd_write`, `fd_pread`, `fd_pwrite`.
 //!
-//! Buffers come as an array of pointers and lengths, 8 bytes each.
+//! Buffers are passed as an array of pointers and lengths, 8 bytes each.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -25,24 +25,24 @@ use super::{Result, Version, finished, job, sock, suspend, until_ready};
 /// Buffers in one call.
 const MAX_BUFFERS: u32 = 1024;
 
-/// Bytes of a buffer's pointer and length.
+/// Bytes of the pointer and length of a buffer.
 const BUFFER: u64 = 8;
 
-/// Bytes moved at a time, by calls that move more of a file and by one of a pipe or a socket; programs that ask for more of
-/// those are told how much it was and come again.
+/// Bytes that are moved at a time: in calls that move more of a file, and in one call for a pipe or a socket.
+/// Programs that ask for more of the latter get the number of bytes and call again.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Bytes of a file moved by one call, as Linux has it.
+/// Bytes of a file that one call moves, as in Linux.
 const MAX_FILE_BYTES: usize = 0x7fff_f000;
 
-/// Where a file is read or written: where the last call ended, or at a position that changes nothing.
+/// The position in a file: where the last call ended, or an explicit one that changes nothing.
 #[derive(Clone, Copy)]
 enum Place {
     Cursor,
     At(u64),
 }
 
-/// A guest's buffers, checked, as far as one call goes.
+/// The buffers of a guest, checked, up to the limits of one call.
 pub(super) type Ranges = Vec<(u32, u32)>;
 
 pub(super) fn register(host: &mut Host, version: Version) {
@@ -80,7 +80,7 @@ pub(super) fn register(host: &mut Host, version: Version) {
 }
 
 impl Place {
-    /// The rights that it takes to read or write there.
+    /// Returns the rights for a read or write at this position.
     fn check(self, entry: &FdEntry, direction: Rights) -> Result<()> {
         match (&entry.fd, self) {
             (Fd::Dir(_), _) => return Err(Errno::ISDIR),
@@ -93,7 +93,7 @@ impl Place {
             Place::Cursor => Ok(()),
             Place::At(offset) => {
                 entry.rights.base.check(Rights::FD_SEEK)?;
-                // The machine's positions have a sign.
+                // The system's positions have a sign.
                 i64::try_from(offset).map(drop).map_err(|_| Errno::INVAL)
             }
         }
@@ -130,16 +130,17 @@ fn write(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resu
     called
 }
 
-/// A read or write that moves all that it is asked to, piece by piece: a process can be killed between two of them.
+/// A read or write that moves all requested bytes, piece by piece. A process can be killed between two pieces.
 struct Whole {
     ranges: Ranges,
     flags: u16,
-    /// Where the guest wants to know how many bytes it was.
+    /// The place for the number of bytes.
     result: u32,
 }
 
 impl Whole {
-    /// Ends the call with the number of bytes that were moved. An error counts if it is the first thing that happened.
+    /// Ends the call with the number of bytes that were moved. An error is returned only if nothing was moved before
+    /// it.
     fn finish(
         &self,
         memory: &mut GuestMemory<'_>,
@@ -154,8 +155,8 @@ impl Whole {
     }
 }
 
-/// Writes to a standard stream what is left behind the first `done` bytes. Where that has to wait, the stream's thread writes, and
-/// the process waits for it.
+/// Writes the buffers to a standard stream, without the first `done` bytes. If that has to wait, the thread of the
+/// stream writes, and the process waits for it.
 fn write_stream(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -193,13 +194,13 @@ fn write_stream(
     }
 }
 
-/// Standard output or standard error.
+/// Returns standard output or standard error.
 pub(super) fn output_of(data: &ProcessData, stream: Standard) -> &Output {
     let node = data.node();
     if stream == Standard::Error { &node.stderr } else { &node.stdout }
 }
 
-/// Goes on once a standard stream has written what it was given before.
+/// Continues when a standard stream has written everything that it was given before.
 pub(super) fn when_drained(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -216,7 +217,8 @@ pub(super) fn when_drained(
     }
 }
 
-/// Waits for what a stream's thread writes. The process has the bytes: if it ends, the thread finds nothing to write.
+/// Waits until the thread of the stream has written. The process owns the bytes: if it ends, the thread finds nothing
+/// to write.
 fn wait_until_written(
     data: &mut ProcessData,
     pending: Arc<Pending>,
@@ -233,20 +235,20 @@ fn wait_until_written(
     });
     let wait = data.wait_for(Reason::Readiness(again), None);
     let (node, id) = (data.node().clone(), data.id());
-    // A process that is gone does not need to know.
+    // A process that has ended needs no notification.
     waited.when_done(Box::new(move || drop(node.send(id, Signal::Ready { wait }))));
     HostCall::Suspend
 }
 
-/// Waits until a standard stream may be ready. What `again` holds is the process's, and gone with it: the stream knows only
-/// whom to tell.
+/// Waits until a standard stream may be ready. The process owns what `again` holds and drops it when it ends; the
+/// stream keeps only the identifier of the process.
 fn wait_for_stream(data: &mut ProcessData, stream: Standard, again: Finish) -> HostCall<()> {
     let wait = data.wait_for(Reason::Readiness(again), None);
     watch(data, stream, Some(wait));
     HostCall::Suspend
 }
 
-/// Writes to a file what is left behind the first `done` bytes.
+/// Writes the buffers to a file, without the first `done` bytes.
 fn write_file(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -263,7 +265,8 @@ fn write_file(
             Place::Cursor => (&**file).write(&content),
             Place::At(offset) => file.write_at(&content, offset + done as u64),
         };
-        // Set when it was opened or later, they mean the same: it is on the disk when the guest goes on.
+        // The flags mean the same whether they were set at opening or later: the data is on disk when the guest
+        // continues.
         if is_last && written.is_ok() {
             if flags & (SYNC | RSYNC) != 0 {
                 file.sync_all()?;
@@ -319,14 +322,14 @@ fn read(guest: &mut Guest<'_>, fd: u32, buffers: (u32, u32), place: Place, resul
                 let how = sock::Receive { peek: false, all: false, told: None };
                 sock::receive(memory, data, stream, ranges, how, flags, result)
             }
-            // It has nothing behind what the process has written, and who goes back to that finds nothing either.
+            // A redirected file is empty behind what the process has written, and seeking back finds nothing either.
             Fd::Redirected(_) => scatter(memory, &ranges, &[], result).map(HostCall::Return),
             _ => Err(Errno::BADF),
         }
     })
 }
 
-/// Reads from a file into what is left of the buffers behind the first `done` bytes.
+/// Reads from a file into the buffers, without the first `done` bytes.
 fn read_file(
     data: &mut ProcessData,
     file: Arc<OpenFile>,
@@ -358,7 +361,7 @@ fn read_file(
     })
 }
 
-/// Reads what is there; if nothing is, waits and tries again.
+/// Reads what is there. If nothing is, waits and tries again.
 fn read_stdin(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -372,7 +375,7 @@ fn read_stdin(
         return Ok(HostCall::Return(()));
     }
     if flags & NONBLOCK != 0 {
-        // Nobody reads ahead of who wants something: now someone does.
+        // Standard input is not read ahead. Now a process wants something from it.
         watch(data, Standard::Input, None);
         return Err(Errno::AGAIN);
     }
@@ -401,12 +404,12 @@ fn read_pipe(
     })
 }
 
-/// The guest's buffers, checked, as far as one call of a pipe or a socket goes.
+/// Returns the guest's buffers, checked, up to the limits of one call for a pipe or a socket.
 pub(super) fn ranges(memory: &GuestMemory<'_>, buffers: (u32, u32)) -> Result<Ranges> {
     limited_ranges(memory, buffers, MAX_BYTES)
 }
 
-/// The guest's buffers, checked, up to `limit` bytes.
+/// Returns the guest's buffers, checked, up to `limit` bytes.
 fn limited_ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32), limit: usize) -> Result<Ranges> {
     if count > MAX_BUFFERS {
         return Err(Errno::INVAL);
@@ -425,7 +428,7 @@ fn limited_ranges(memory: &GuestMemory<'_>, (buffers, count): (u32, u32), limit:
     Ok(ranges)
 }
 
-/// The buffers behind the first `done` bytes, as far as one piece goes.
+/// Returns the buffers without the first `done` bytes, up to the limit of one piece.
 fn next_ranges(ranges: &[(u32, u32)], done: usize) -> Ranges {
     let (mut skipped, mut left) = (done as u32, MAX_BYTES as u32);
     let mut next = Ranges::new();
@@ -441,17 +444,17 @@ fn next_ranges(ranges: &[(u32, u32)], done: usize) -> Ranges {
     next
 }
 
-/// Bytes of the buffers' array, as far as one call goes.
+/// Returns the bytes of the array of buffers, up to the limit of one call.
 pub(super) fn listed((_, count): (u32, u32)) -> u64 {
     BUFFER * u64::from(count.min(MAX_BUFFERS))
 }
 
-/// Bytes of all the buffers.
+/// Returns the number of bytes in all buffers.
 pub(super) fn total(ranges: &[(u32, u32)]) -> usize {
     ranges.iter().map(|(_, length)| *length as usize).sum()
 }
 
-/// What is in the buffers.
+/// Returns the content of the buffers.
 pub(super) fn gather(memory: &GuestMemory<'_>, ranges: &[(u32, u32)]) -> Result<Vec<u8>> {
     let mut content = Vec::with_capacity(total(ranges));
     for (pointer, length) in ranges {
@@ -460,7 +463,7 @@ pub(super) fn gather(memory: &GuestMemory<'_>, ranges: &[(u32, u32)]) -> Result<
     Ok(content)
 }
 
-/// Fills the buffers, one after the other.
+/// Fills the buffers one after the other.
 fn fill(memory: &mut GuestMemory<'_>, ranges: &[(u32, u32)], bytes: &[u8]) -> Result<()> {
     let mut rest = bytes;
     for (pointer, length) in ranges {
@@ -471,7 +474,7 @@ fn fill(memory: &mut GuestMemory<'_>, ranges: &[(u32, u32)], bytes: &[u8]) -> Re
     Ok(())
 }
 
-/// Fills the buffers, one after the other, and writes how many bytes it was.
+/// Fills the buffers one after the other, and writes the number of bytes.
 pub(super) fn scatter(
     memory: &mut GuestMemory<'_>,
     ranges: &[(u32, u32)],

@@ -1,4 +1,4 @@
-//! A process's descriptors. The table is made when it is first used: most processes never do.
+//! The descriptors of a process. The table is created when it is first used; most processes never use it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ pub(super) const NONBLOCK: u16 = 1 << 2;
 pub(super) const RSYNC: u16 = 1 << 3;
 pub(super) const SYNC: u16 = 1 << 4;
 
-/// Of a listener: it does not wait, but nobody has seen that yet. Guests are of two kinds: those that look at the flags (Go
-/// does) expect not to wait if these say so, as they do in Wasmtime, and would stop altogether if they did; those that do not
-/// look expect to wait, as one does by default. So it is for both what they take it for.
+/// The internal flag of a listener whose flags the guest has not read yet. There are two kinds of guests. Those that
+/// read the flags (Go does) expect a listener that does not block if the flags say so, as in Wasmtime, and would stop
+/// altogether if it blocked. Those that do not read them expect it to block. This flag serves both.
 pub(super) const UNSEEN: u16 = 1 << 15;
 
-/// What a descriptor stands for. Cheap to clone: a job on the pool holds one while it runs.
+/// The object of a descriptor. Cloning is cheap: a job on the pool holds a clone while it runs.
 #[derive(Clone)]
 pub(super) enum Fd {
     Stdin,
@@ -38,7 +38,7 @@ pub(super) enum Fd {
     Stderr,
     Dir(OpenDir),
     File(Arc<OpenFile>),
-    /// A named pipe, a terminal: what is waited for in the reactor.
+    /// A named pipe or a terminal. Processes wait for these in the reactor.
     Pipe(Arc<Pipe>),
     Listener(Arc<GivenListener>),
     Connection(Arc<TcpStream>),
@@ -48,7 +48,7 @@ pub(super) enum Fd {
 /// A regular file, or a device.
 pub(super) struct OpenFile {
     pub(super) file: File,
-    /// Its type, as WASI has it.
+    /// The WASI file type.
     pub(super) kind: u8,
 }
 
@@ -64,15 +64,16 @@ impl Deref for OpenFile {
 #[derive(Clone)]
 pub(super) struct OpenDir {
     pub(super) dir: Arc<Dir>,
-    /// The name that the process knows it by from its beginning.
+    /// The name of a preopened directory.
     pub(super) preopen: Option<Arc<str>>,
-    /// What leads to it as the process sees it; of one that was opened below another only if paths are redirected.
+    /// The path of the directory as the process sees it. For a directory that was opened below another one, it is set
+    /// only if paths are redirected.
     pub(super) path: Option<Arc<str>>,
-    /// Where it is being listed.
+    /// The position of its listing.
     pub(super) listing: Listing,
 }
 
-/// A descriptor, and what may be done with it.
+/// A descriptor: an object, rights and flags.
 #[derive(Clone)]
 pub(super) struct FdEntry {
     pub(super) fd: Fd,
@@ -80,31 +81,31 @@ pub(super) struct FdEntry {
     pub(super) flags: u16,
 }
 
-/// See the module.
+/// A table of descriptors. See the module documentation.
 pub(crate) struct FdTable {
     fds: Vec<Option<FdEntry>>,
-    /// Descriptors that the process may have.
+    /// The limit on descriptors.
     max: usize,
-    /// All numbers below are taken.
+    /// All lower numbers are in use.
     lowest: usize,
-    /// Which of the standard streams are asked to tell the process that they are ready.
+    /// Whether standard streams were asked to report that they are ready.
     watches: Option<Box<[Arc<Watch>; 3]>>,
 }
 
 impl OpenDir {
-    /// One that was opened below another.
+    /// Creates a directory that was opened below another one.
     pub(super) fn new(dir: Dir) -> OpenDir {
         OpenDir { dir: Arc::new(dir), preopen: None, path: None, listing: Listing::default() }
     }
 
-    /// As [`OpenDir::new`], of one that can be read, and not only passed through.
+    /// Creates a directory like [`OpenDir::new`] that can be listed, and not only used for paths.
     pub(super) fn readable(dir: Dir) -> OpenDir {
         OpenDir { listing: Listing::of_own(), ..OpenDir::new(dir) }
     }
 }
 
 impl Fd {
-    /// The rights that make sense for its kind.
+    /// Returns the rights that make sense for an object of this kind.
     pub(super) fn rights(&self) -> Rights {
         match self {
             Fd::Dir(_) => Rights::DIRECTORY,
@@ -135,26 +136,26 @@ impl FdTable {
         FdTable { fds: initial(config), max: config.max_files as usize, lowest: 0, watches: None }
     }
 
-    /// The table of a process.
+    /// Returns the table of a process.
     #[inline]
     pub(super) fn of(data: &mut ProcessData) -> &mut FdTable {
         let ProcessData { extensions, process, .. } = data;
         extensions.get_or_insert_with(|| FdTable::new(process.config()))
     }
 
-    /// A descriptor, whatever it may.
+    /// Returns a descriptor, whatever its rights.
     pub(super) fn entry(&mut self, fd: u32) -> Result<&mut FdEntry> {
         self.slots().get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::BADF)
     }
 
-    /// What a descriptor with these rights stands for.
+    /// Returns the object of a descriptor that has these rights.
     pub(super) fn get(&mut self, fd: u32, needed: Rights) -> Result<Fd> {
         let entry = self.entry(fd)?;
         entry.rights.base.check(needed)?;
         Ok(entry.fd.clone())
     }
 
-    /// A directory with these rights.
+    /// Returns a directory that has these rights.
     pub(super) fn dir(&mut self, fd: u32, needed: Rights) -> Result<OpenDir> {
         let entry = self.entry(fd)?;
         let Fd::Dir(dir) = &entry.fd else { return Err(Errno::NOTDIR) };
@@ -162,7 +163,7 @@ impl FdTable {
         Ok(dir.clone())
     }
 
-    /// What only seems to be a file, with these rights, if it does.
+    /// Returns the redirected file of a descriptor with these rights, if it is one.
     pub(super) fn seems_a_file(&mut self, fd: u32, needed: Rights) -> Result<Option<Redirected>> {
         let entry = self.entry(fd)?;
         let Fd::Redirected(to) = &entry.fd else { return Ok(None) };
@@ -173,7 +174,7 @@ impl FdTable {
         Ok(Some(to.clone()))
     }
 
-    /// A file that can be sought in, with these rights.
+    /// Returns a seekable file that has these rights.
     pub(super) fn file(&mut self, fd: u32, needed: Rights) -> Result<Arc<OpenFile>> {
         let entry = self.entry(fd)?;
         match &entry.fd {
@@ -181,7 +182,7 @@ impl FdTable {
                 entry.rights.base.check(needed)?;
                 Ok(file.clone())
             }
-            // All versions of the official tests take this one.
+            // All versions of the official tests accept this errno.
             Fd::Dir(_) => Err(Errno::BADF),
             Fd::Stdin
             | Fd::Stdout
@@ -193,12 +194,12 @@ impl FdTable {
         }
     }
 
-    /// Checks that one more can be added, before that has an effect.
+    /// Checks that another descriptor can be added, before anything has an effect.
     pub(super) fn check_room(&mut self) -> Result<()> {
         if self.find_free() < self.max { Ok(()) } else { Err(Errno::MFILE) }
     }
 
-    /// Adds a descriptor at the lowest free number.
+    /// Adds a descriptor with the lowest free number.
     pub(super) fn add(&mut self, entry: FdEntry) -> Result<u32> {
         let number = self.find_free();
         if number >= self.max {
@@ -212,7 +213,7 @@ impl FdTable {
         Ok(number as u32)
     }
 
-    /// Takes a descriptor out, to be closed.
+    /// Removes a descriptor. The caller closes it.
     pub(super) fn close(&mut self, fd: u32) -> Result<FdEntry> {
         let slot = self.slots().get_mut(fd as usize).ok_or(Errno::BADF)?;
         let closed = slot.take().ok_or(Errno::BADF)?;
@@ -220,14 +221,14 @@ impl FdTable {
         Ok(closed)
     }
 
-    /// Whether there are files: to close those may take long.
+    /// Returns whether there are files, which may take long to close.
     pub(crate) fn has_files(&self) -> bool {
         let is_file = |entry: &FdEntry| matches!(entry.fd, Fd::File(_));
         self.fds.iter().flatten().any(is_file)
     }
 
-    /// The lowest free number, which may be beyond the limit. It is looked for from where the last one was: a process that
-    /// opens thousands of files looks at each number once.
+    /// Returns the lowest free number, which may exceed the limit. The search starts where the last one ended, so a
+    /// process that opens thousands of files checks each number once.
     fn find_free(&mut self) -> usize {
         let from = self.lowest;
         let slots = self.slots();
@@ -237,7 +238,7 @@ impl FdTable {
         found
     }
 
-    /// Moves a descriptor to another's number. That one is taken out, to be closed.
+    /// Moves a descriptor to the number of another one, which is returned to be closed.
     pub(super) fn renumber(&mut self, from: u32, to: u32) -> Result<Option<FdEntry>> {
         self.entry(to)?;
         self.entry(from)?;
@@ -251,7 +252,7 @@ impl FdTable {
         Ok(closed)
     }
 
-    /// How a standard stream is asked.
+    /// Returns how a standard stream is asked to report that it is ready.
     pub(super) fn watch(&mut self, stream: Standard) -> Arc<Watch> {
         self.watches.get_or_insert_default()[stream as usize].clone()
     }
@@ -261,7 +262,7 @@ impl FdTable {
     }
 }
 
-/// The descriptors that a process with this configuration begins with.
+/// Returns the descriptors that a process with this configuration begins with.
 fn initial(config: &ProcessConfig) -> Vec<Option<FdEntry>> {
     let caps = config.caps();
     let redirects = caps.redirects.as_deref();
@@ -286,7 +287,8 @@ fn initial(config: &ProcessConfig) -> Vec<Option<FdEntry>> {
         rights: Granted::of_preopen(dir.is_read_only),
         flags: 0,
     });
-    // Behind the directories: guests look for those from 3 on, and stop at the first descriptor that is not one.
+    // Listeners follow the directories: guests look for directories from 3 on, and stop at the first descriptor that
+    // is not one.
     let listeners = caps.listeners.iter().map(|listener| FdEntry {
         fd: Fd::Listener(listener.clone()),
         rights: Granted { base: Rights::LISTENER, inheriting: Rights::CONNECTION },

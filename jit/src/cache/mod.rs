@@ -43,7 +43,7 @@ pub struct Cache {
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// The directory cannot be created or read.
-    #[error("the cache {} cannot be used: {source}", path.display())]
+    #[error("the cache directory {} cannot be used: {source}", path.display())]
     Io {
         /// The path of the cache.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum CacheError {
         source: std::io::Error,
     },
     /// Another user could write to the directory.
-    #[error("the cache {} is not used: it must belong to you, and be writable by no one else", path.display())]
+    #[error("the cache directory {} is not private: it must belong to the current user, and no other user may write to it", path.display())]
     NotPrivate {
         /// The path of the cache.
         path: PathBuf,
@@ -82,6 +82,7 @@ impl Cache {
         let file = self.directory.find(key)?;
         let size = file.metadata().ok()?.len();
         let Some(entry) = entry::read(&mut &file, size, key.bytes(), declarations::read) else {
+            // Damaged, or another entry under this name: it would be a miss every time.
             self.directory.remove(key);
             return None;
         };

@@ -133,7 +133,8 @@ fn compile_all(
     });
     // In order, so that the first error in the module is reported. Tasks are taken in order, so all tasks
     // before the failed one are finished.
-    let slots = work.tasks.into_iter().map(|slot| slot.into_inner().expect("no panic while it is held"));
+    let slots =
+        work.tasks.into_iter().map(|slot| slot.into_inner().expect("nothing panics while the lock is held"));
     slots.map(Slot::result).collect()
 }
 
@@ -176,9 +177,10 @@ impl Work<'_> {
         while !self.failed.load(Ordering::Relaxed)
             && let Some(slot) = self.tasks.get(self.next.fetch_add(1, Ordering::Relaxed))
         {
-            let lock = || slot.lock().expect("no panic while it is held");
+            let lock = || slot.lock().expect("nothing panics while the lock is held");
             let task = lock().take();
             let result = self.compile(task, module, &mut translator, budget);
+            // Other threads finish their task and stop.
             if result.is_err() {
                 self.failed.store(true, Ordering::Relaxed);
             }
@@ -196,6 +198,7 @@ impl Work<'_> {
         // Before the first task too: the module may have waited in a queue.
         budget.check(0)?;
         let code = task.compile(module, translator)?;
+        // The sum over all threads, so that the limit holds for the module.
         let before = self.code.fetch_add(code.size(), Ordering::Relaxed);
         budget.check(before + code.size())?;
         Ok(code)

@@ -53,7 +53,7 @@ impl CompiledFunction {
         context: &mut Context,
     ) -> Result<CompiledFunction, CodegenError> {
         context.compile(isa, &mut ControlPlane::default()).map_err(|error| error.inner)?;
-        let compiled = context.compiled_code().expect("it has just been compiled");
+        let compiled = context.compiled_code().expect("the function was just compiled");
         let source = |location: &cranelift_codegen::MachSrcLoc<cranelift_codegen::Final>| {
             (!location.loc.is_default()).then(|| (location.start, location.loc.bits()))
         };

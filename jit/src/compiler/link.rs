@@ -21,6 +21,7 @@ pub(crate) const MAX_CODE: usize = if cfg!(target_arch = "aarch64") { 127 << 20 
 /// Links compiled functions, which refer to each other by their index.
 pub(crate) fn link(functions: &[CompiledFunction]) -> Result<Artifact, CompileError> {
     let (starts, size) = place(functions);
+    // Before memory for the code is allocated.
     if size > MAX_CODE {
         return Err(unsupported(&format!("a module of more than {MAX_CODE} bytes of native code"), 0));
     }
@@ -32,7 +33,12 @@ pub(crate) fn link(functions: &[CompiledFunction]) -> Result<Artifact, CompileEr
         code[start as usize..][..function.bytes.len()].copy_from_slice(&function.bytes);
         for relocation in &function.relocations {
             let done = resolve(&mut code, &starts, start, relocation, &mut fixups);
-            done.ok_or_else(|| CompileError::Codegen(format!("a relocation {:?}", relocation.kind)))?;
+            done.ok_or_else(|| {
+                CompileError::Codegen(format!(
+                    "a relocation of kind {:?} cannot be resolved",
+                    relocation.kind
+                ))
+            })?;
         }
     }
     Ok(Artifact { code, tables: tables.bytes(), counts: tables.counts(), fixups })

@@ -39,7 +39,7 @@ pub enum CompileError {
     #[error("compiling it takes more {0} than is allowed")]
     OverBudget(&'static str),
     /// The compilation was [cancelled](crate::Cancellation).
-    #[error("compiling it was cancelled")]
+    #[error("compiling the module was cancelled")]
     Cancelled,
     /// The code generator failed, which is a bug of this engine, or the system refused memory for the code.
     #[error("code generation failed: {0}")]

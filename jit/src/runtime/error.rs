@@ -91,10 +91,12 @@ pub enum InstantiateError {
     Exhausted(String),
     /// The instance would import functions of a metered module into an unmetered one, or the reverse. Metered
     /// functions pass the counter of reductions in a register, and unmetered ones do not.
-    #[error("a metered and an unmetered module cannot call each other")]
+    #[error("a metered and an unmetered module cannot import functions of each other: prepare both or none")]
     Metering,
     /// The code relies on a memory in a reservation, and the imported memory is pooled.
-    #[error("a module compiled for a reserved memory cannot import a pooled one")]
+    #[error(
+        "a module compiled for reserved memories cannot import a pooled memory: compile it for pooled ones"
+    )]
     MemoryLayout,
     /// An active segment does not fit, or an initialiser trapped.
     #[error(transparent)]

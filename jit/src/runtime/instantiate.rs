@@ -36,6 +36,7 @@ pub(crate) fn from_template(
     records: &Arc<[VmFuncRef]>,
     template: &Template,
 ) -> Result<OwnedInstance, InstantiateError> {
+    // Limits first, so that nothing has to be undone for a store that exceeds them.
     reserve(core, template.memory_bytes, template.table_entries)?;
     let mut instance = new_instance(core, module, Records::Shared(records.clone()));
     let pool = module.engine.memories();
@@ -101,6 +102,7 @@ pub(crate) fn from_imports(
         functions.map(|function| module.record(function, std::ptr::null_mut())).collect();
     let mut instance = new_instance(core, module, Records::Own(records));
     import_all(&mut instance, resolved);
+    // If this fails, the instance is dropped: nothing refers to it yet.
     add_memories(&mut instance, None).map_err(|error| {
         give_back(core, memory_bytes, entries);
         (error, None)
@@ -162,8 +164,9 @@ fn add_memories(
     instance.memories.reserve_exact(module.info.memories.len() - imported);
     for (index, &limits) in module.info.memories.iter().enumerate().skip(imported) {
         let memory = add_memory(instance, index as u32, limits, image);
-        let failed =
-            |error| InstantiateError::Exhausted(format!("no memory of {} pages: {error}", limits.min));
+        let failed = |error| {
+            InstantiateError::Exhausted(format!("a memory of {} pages is not available: {error}", limits.min))
+        };
         instance.memories.push(memory.map_err(failed)?);
     }
     Ok(())
@@ -213,7 +216,7 @@ fn import_all(instance: &mut InstanceData, resolved: &[Option<ResolvedImport>]) 
             }
             ResolvedImport::Global(cell) => {
                 let Item::Global(index) = import.item else {
-                    unreachable!("the resolve_import has the import's type")
+                    unreachable!("the resolved import has the import's type")
                 };
                 instance.import(offsets.global(index), cell.cast());
             }
@@ -222,7 +225,7 @@ fn import_all(instance: &mut InstanceData, resolved: &[Option<ResolvedImport>]) 
     if let Records::Own(own_records) = &mut instance.records {
         own_records.iter_mut().for_each(|record| record.context = own);
         for (item, record) in records {
-            let Item::Func(index) = item else { unreachable!("the resolve_import has the import's type") };
+            let Item::Func(index) = item else { unreachable!("the resolved import has the import's type") };
             own_records[index as usize] = record;
         }
     }

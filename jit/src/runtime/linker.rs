@@ -141,6 +141,9 @@ fn of_values<T: 'static, C: Check<T>, P, R>(
 ) -> HostFunc<T> {
     let function = f.into_host_func::<C>();
     let mut types = function.ty.params.iter().chain(&function.ty.results);
-    assert!(types.all(|&ty| ty != ValType::FuncRef), "{module}::{name} takes no function references");
+    assert!(
+        types.all(|&ty| ty != ValType::FuncRef),
+        "{module}::{name} must not take or return function references"
+    );
     function
 }

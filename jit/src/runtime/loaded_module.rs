@@ -58,6 +58,7 @@ impl LoadedModule {
         options: CompileOptions,
         debug: Option<Arc<DebugInfo>>,
     ) -> Result<LoadedModule, CompileError> {
+        // The code may come from an engine with larger stacks.
         if let Some((function, frame)) = info.largest_frame {
             info.check_frame(function, frame, engine.max_frame())?;
         }

@@ -65,11 +65,13 @@ impl Module {
     /// is run as it is. Nothing in them is verified, and the checksum finds only accidents.
     pub unsafe fn from_precompiled(engine: &Engine, bytes: &[u8]) -> Result<Module, PrecompiledError> {
         let (identity, entry) = split(bytes).ok_or(PrecompiledError::Malformed)?;
+        // Compared before anything of the entry is read: another version may have another format.
         let options = check(engine, identity)?;
         let size = entry.len() as u64;
         let read = artifact_file::read(&mut &*entry, size, &NO_KEY, declarations::read);
         let read = read.ok_or(PrecompiledError::Malformed)?;
         let debug = read.debug.within(entry);
+        // The checksum matches, so this is a bug or a forgery. Still, indices must not leave the tables.
         if !LoadedModule::fits(&read.declarations, &read.code) {
             return Err(PrecompiledError::Malformed);
         }

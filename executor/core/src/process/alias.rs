@@ -1,16 +1,16 @@
-//! Aliases: numbers by which a process can be sent messages until it drops them.
+//! Aliases: addresses of a process that are valid until it drops them.
 //!
-//! Whoever asks something and gives up waiting does not want the reply that comes too late. It cannot keep others from
-//! sending, but it can have them send to an alias: whether that is still one is looked at when the message is handled
-//! by its receiver, so from the moment that it is dropped nothing that was sent to it is delivered, whatever is under
-//! way.
+//! A process that sends a request and stops waiting does not want a late reply. It cannot keep others from sending,
+//! but it can have them send to an alias. The receiver checks the alias when it handles the message. So from the
+//! moment that the alias is dropped, nothing that was sent to it is delivered, whatever is in flight.
 
 use std::collections::BTreeMap;
 
 /// Aliases that a process may have at a time.
 pub(super) const MAX_ALIASES: usize = 65_536;
 
-/// See the module. Numbers are the process's references, so none is given twice.
+/// The aliases of a process. See the module documentation. Their numbers are references of the process, so none is
+/// used twice.
 #[derive(Default)]
 pub struct Aliases {
     aliases: BTreeMap<u64, Use>,
@@ -26,7 +26,7 @@ pub enum Use {
 }
 
 impl Aliases {
-    /// Adds one; false if there are too many.
+    /// Adds an alias. Returns false if there are too many.
     pub fn add(&mut self, alias: u64, lasts: Use) -> bool {
         let has_room = self.aliases.len() < MAX_ALIASES;
         if has_room {
@@ -35,12 +35,12 @@ impl Aliases {
         has_room
     }
 
-    /// Drops one; whether it still was one.
+    /// Drops an alias. Returns whether it existed.
     pub fn remove(&mut self, alias: u64) -> bool {
         self.aliases.remove(&alias).is_some()
     }
 
-    /// Whether a message that was sent to it is delivered.
+    /// Returns whether a message that was sent to the alias is delivered.
     pub fn accept(&mut self, alias: u64) -> bool {
         let lasts = self.aliases.get(&alias).copied();
         if lasts == Some(Use::Once) {

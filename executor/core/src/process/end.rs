@@ -4,10 +4,10 @@
 //! 2. A report is written, if the process trapped or exceeded a limit.
 //! 3. Its names are freed.
 //! 4. Its store is dropped: memory, stack, descriptors, messages. A separate thread drops what takes long to free,
-//! and the end continues when that is done.
+//!    and the end continues when that is done.
 //! 5. Its identifier becomes invalid. The embedder is notified.
 //! 6. Linked processes are notified, then processes that monitor it. Requests that arrived too late are answered with
-//! "no such process".
+//!    "no such process".
 //! 7. If it was the first process, the node stops.
 //!
 //! So a process that receives a death message can take the name and bind the port, and `exists` returns 0.

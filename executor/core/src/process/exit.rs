@@ -6,7 +6,7 @@ use lunatic_jit::{Trap, TrapKind};
 
 use super::id::ProcessId;
 
-/// Why a process ended, with all there is to say about it; stays with the process that reports it.
+/// Why a process ended, with all details. This stays with the process and its report.
 #[derive(Debug)]
 pub enum ExitReason {
     /// Its function returned, or it called `proc_exit(0)`.
@@ -15,73 +15,73 @@ pub enum ExitReason {
     Exit(u32),
     /// It trapped.
     Trap(Box<Trap>),
-    /// It ended itself with a reason of its own, other than 0, or did not trap one that it was sent.
+    /// It ended itself with a reason other than 0, or did not trap an exit signal with such a reason.
     Reason(i64),
-    /// Someone killed it.
+    /// It was killed.
     Killed,
-    /// The node was asked to stop; the status to stop with.
+    /// The node was asked to stop, with this exit status.
     Stopped(i32),
-    /// A process that it was linked to ended abnormally.
+    /// A linked process ended abnormally.
     LinkDied {
-        /// Which.
+        /// The linked process.
         peer: ProcessId,
-        /// What that one ended by, or the first of those whose ends led to its own.
+        /// Why the first process in the chain of links ended.
         cause: Cause,
     },
-    /// A turn of it panicked: our bug, but only this process ends.
+    /// A turn panicked. That is a bug of the runtime, but only this process ends.
     Bug,
-    /// It used more than it may.
+    /// It exceeded a limit.
     LimitExceeded(Limit),
 }
 
-/// What there was too much of.
+/// The limit that was exceeded.
 #[derive(Clone, Debug)]
 pub enum Limit {
-    /// Linear memory or tables, before the first instruction ran; later, `memory.grow` fails instead.
+    /// Linear memory or tables, before the first instruction ran. Later, `memory.grow` fails instead.
     Memory(String),
-    /// Messages waiting in the mailbox, in bytes.
+    /// Bytes of waiting messages.
     Mailbox(u64),
     /// Reductions.
     Compute(u64),
-    /// Messages waiting in the mailbox.
+    /// The number of waiting messages.
     Messages(u64),
-    /// Messages waiting in the mailbox, where the memory of all processes has a limit.
+    /// Waiting messages, if the memory of all processes has a limit.
     Total,
 }
 
-/// What the others are told about it: small, and says nothing about the inside.
+/// How a process ended, as other processes learn it: small, and without details about the inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Termination {
-    /// By something that happened to it alone.
+    /// Because of something that happened to it alone.
     Own(Cause),
-    /// Someone that it was linked to ended abnormally.
+    /// A linked process ended abnormally.
     LinkDied {
-        /// Who.
+        /// The linked process.
         peer: ProcessId,
-        /// What was passed on from link to link: how the first of them ended.
+        /// Why the first process in the chain of links ended.
         cause: Cause,
     },
 }
 
-// It is in two signals; nothing is allocated for it, however long a chain of links is.
+// It is part of two signals. Nothing is allocated for it, however long a chain of links is.
 const _: () = assert!(size_of::<Termination>() <= 24);
 
-/// How a process ended that did not end by a link.
+/// How a process ended that did not end because of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// As it was meant to.
+    /// Normally.
     Normal,
     /// By `proc_exit` with a status other than 0.
     Exit(u32),
-    /// By a trap, of this [number](trap_number).
+    /// By a trap with this [number](trap_number).
     Trap(u32),
-    /// Someone killed it.
+    /// By a kill.
     Killed,
-    /// It exceeded a limit, of this number.
+    /// By exceeding the limit with this number.
     LimitExceeded(u32),
-    /// There was no such process (any more).
+    /// There was no such process, or not any more.
     NoProcess,
-    /// With a reason that processes know the meaning of.
+    /// With a reason whose meaning the processes know.
     Reason(i64),
     /// The node was asked to stop.
     Stopped,
@@ -90,14 +90,14 @@ pub enum Cause {
 }
 
 impl Termination {
-    /// What began it: passed on to whoever ends by this end.
+    /// Returns the first cause, which is passed on to processes that end because of this end.
     pub fn cause(self) -> Cause {
         match self {
             Termination::Own(cause) | Termination::LinkDied { cause, .. } => cause,
         }
     }
 
-    /// What guests call it, and the number that belongs to it: the cause's, or 4, which no cause has.
+    /// Returns the kind and the number for guests: those of the cause, or 4, which is no kind of a cause.
     pub fn to_guest(self) -> (u32, u64) {
         match self {
             Termination::Own(cause) => cause.to_guest(),
@@ -107,7 +107,7 @@ impl Termination {
 }
 
 impl Cause {
-    /// What guests call it, and the number that belongs to it. Append only; 4 is the end by a link.
+    /// Returns the kind and the number for guests. Append only; 4 is the end by a link.
     pub fn to_guest(self) -> (u32, u64) {
         match self {
             Cause::Normal => (0, 0),
@@ -123,7 +123,7 @@ impl Cause {
     }
 }
 
-/// In a few words: what there is more to say of has a report of its own.
+/// A few words. Reports have the details.
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -140,7 +140,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// The number of a trap, as guests know it. Append only.
+/// Returns the number of a trap for guests. Append only.
 fn trap_number(kind: &TrapKind) -> u32 {
     match kind {
         TrapKind::Unreachable => 0,
@@ -158,7 +158,7 @@ fn trap_number(kind: &TrapKind) -> u32 {
 }
 
 impl ExitReason {
-    /// What the others are told.
+    /// Returns what other processes learn.
     pub fn termination(&self) -> Termination {
         let cause = match self {
             ExitReason::LinkDied { peer, cause } => {
@@ -176,7 +176,7 @@ impl ExitReason {
         Termination::Own(cause)
     }
 
-    /// The status of the command when this was the first process.
+    /// Returns the exit status of the command, if this was the first process.
     pub fn status(&self) -> i32 {
         match self {
             ExitReason::Normal => 0,
@@ -187,16 +187,16 @@ impl ExitReason {
         }
     }
 
-    /// Whether a person should hear of it: what others do to a process is no surprise to them.
+    /// Returns whether a report is written. Kills and exit signals are no surprise to the processes that sent them.
     pub fn is_reported(&self) -> bool {
         matches!(self, ExitReason::Trap(_) | ExitReason::LimitExceeded(_) | ExitReason::Bug)
     }
 }
 
-/// As a shell reports a process that was aborted.
+/// The status that a shell reports for an aborted process.
 const STATUS_ABNORMAL: i32 = 134;
 
-/// As a shell reports a process that was killed.
+/// The status that a shell reports for a killed process.
 const STATUS_KILLED: i32 = 137;
 
 impl fmt::Display for ExitReason {
@@ -218,7 +218,7 @@ impl fmt::Display for ExitReason {
 }
 
 impl Limit {
-    /// The limit's number, as guests know it. Append only.
+    /// Returns the number of the limit for guests. Append only.
     fn number(&self) -> u32 {
         match self {
             Limit::Memory(_) => 0,

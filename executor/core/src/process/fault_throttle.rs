@@ -1,56 +1,57 @@
 //! Short slices for a process that touches new memory.
 //!
-//! A page that is touched for the first time is a fault, which takes as long as thousands of reductions and is not charged:
-//! code cannot know which access it will be. A slice could contain 20,000 of them, some forty milliseconds. They cannot
-//! be charged when a memory grows either: a program that grows by a gigabyte may touch a page of it, or all of it, later
-//! and in one slice. So faults are counted behind the slices of processes that still have much memory to touch, and
-//! where there were many, slices are short for a while. A slice of such a process may still be a long one, but only one
-//! in hundreds; and what has been touched is touched, so that there is an end of it with the process's memory.
+//! The first access to a page causes a fault, which takes as long as thousands of reductions and is not charged: code
+//! cannot know which access will fault. A slice could contain 20,000 faults, which take some forty milliseconds. They
+//! cannot be charged when a memory grows either, because a program that grows by a gigabyte may touch one page of it,
+//! or all pages, later and in one slice. So faults are counted after the slices of processes that still have much
+//! untouched memory. After a slice with many faults, slices are short for a while. A slice of such a process may
+//! still be long, but only one in hundreds, and each page faults only once.
 //!
-//! This changes when a process is interrupted, and nothing else: a simulation, which decides that itself, does without.
+//! This changes when a process is interrupted, and nothing else. Simulations decide that themselves and do not use
+//! it.
 
 use std::cell::Cell;
 
-/// Pages that a process may have yet to touch without being watched: their faults fit a slice.
+/// Untouched pages that a process may have without being watched: their faults fit into a slice.
 const LITTLE: u32 = (4 << 20) / PAGE;
 
 /// Faults that a slice may have.
 const MANY: u32 = 500;
 
-/// By how many bits slices are shortened at most.
+/// The number of bits by which slices are shortened at most.
 const SHORTEST: u8 = 5;
 
-/// Slices with few faults after which slices are twice as long again.
+/// The number of slices with few faults after which slices become twice as long again.
 const QUIET: u8 = 32;
 
-/// Bytes of a page of the system's, at least.
+/// The least size of the system's pages, in bytes.
 const PAGE: u32 = 4 << 10;
 
 thread_local! {
-    /// The faults of this thread when it was asked last.
+    /// The number of faults of this thread when it was read last.
     static LAST: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What is known of the faults of a process. Small, as every process has one.
+/// What is known about the faults of a process. It is small because every process has one.
 #[derive(Debug, Default)]
 pub(super) struct FaultThrottle {
-    /// Pages of memory that it had when it was looked at last.
+    /// Pages of memory when it was checked last.
     memory: u32,
-    /// Those that it has not touched yet, as far as is known.
+    /// Pages that the process has not touched yet, as far as is known.
     untouched: u32,
-    /// By how many bits its slices are shortened.
+    /// The number of bits by which its slices are shortened.
     shift: u8,
-    /// Slices since there were many faults.
+    /// The number of slices since there were many faults.
     quiet: u8,
 }
 
 impl FaultThrottle {
-    /// How much of a slice it gets.
+    /// Returns the length of the next slice.
     pub(super) fn slice(&self, slice: u64) -> u64 {
         (slice >> self.shift).max(1)
     }
 
-    /// Takes note of the bytes of memory that it has.
+    /// Notes the size of the memory.
     #[inline]
     pub(super) fn note_memory(&mut self, bytes: u64) {
         let pages = u32::try_from(bytes / u64::from(PAGE)).unwrap_or(u32::MAX);
@@ -59,13 +60,14 @@ impl FaultThrottle {
         }
     }
 
-    /// It has used up a slice.
+    /// Counts the faults of a slice that was used up.
     #[inline]
     pub(super) fn after_slice(&mut self) {
         if self.untouched > LITTLE
             && let Some(faults) = lunatic_jit::page_faults()
         {
-            // Those of others that this thread has run since it was asked count as well. It is no harm.
+            // Faults of other processes that this thread has run since the last reading count as well, which is
+            // harmless.
             let before = LAST.replace(faults);
             self.count(u32::try_from(faults.saturating_sub(before)).unwrap_or(u32::MAX));
         }

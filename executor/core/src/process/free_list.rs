@@ -1,36 +1,37 @@
-//! Envelopes that nobody wants any more, kept for the next that is written.
+//! The free list of envelopes.
 //!
-//! A thread keeps its own. Where the envelopes of one worker's processes are all received on another, the one would always
-//! allocate and the other always free, each from the other's part of the heap: so what a thread has too many of goes to
-//! a shelf, in batches, from which a thread that has none takes them.
+//! Each thread has its own. If the messages that one worker's processes send were all received on another worker, the
+//! first would always allocate and the second always free, each in the other's part of the heap. So a thread with too
+//! many free envelopes puts a batch into a shared list, from which a thread without any takes it.
 
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::message::Envelope;
 
-/// Envelopes that are handed on together: about as many as a mailbox has when its senders are held up.
+/// Envelopes in a batch: about as many as a mailbox has when its senders yield.
 const BATCH: usize = 512;
 
 /// Envelopes that a thread keeps.
 const MAX_SPARE: usize = 2 * BATCH;
 
-/// Batches on the shelf; what is beyond is freed. With what the threads keep, no more than a few hundred KiB.
+/// Batches in the shared list. Further ones are freed. With the lists of the threads, this is no more than a few
+/// hundred KiB.
 const MAX_BATCHES: usize = 8;
 
 thread_local! {
     static SPARE: RefCell<Vec<Envelope>> = const { RefCell::new(Vec::new()) };
 }
 
-/// See the module.
+/// The free list of this thread. See the module documentation.
 static FREE: Mutex<Vec<Vec<Envelope>>> = Mutex::new(Vec::new());
 
-/// One that was kept.
+/// Takes an envelope, if there is one.
 pub(super) fn take() -> Option<Envelope> {
     SPARE.with_borrow_mut(|spare| spare.pop().or_else(|| fetch(spare)))
 }
 
-/// Keeps one, which is empty.
+/// Puts an empty envelope into the list.
 pub(super) fn keep(envelope: Envelope) {
     SPARE.with_borrow_mut(|spare| {
         if spare.len() == MAX_SPARE {
@@ -40,7 +41,7 @@ pub(super) fn keep(envelope: Envelope) {
     });
 }
 
-/// Takes a batch from the shelf, and the first of it.
+/// Takes a batch from the shared list, and returns its first envelope.
 #[cold]
 fn fetch(spare: &mut Vec<Envelope>) -> Option<Envelope> {
     let batch = lock_shelf().pop()?;
@@ -48,7 +49,7 @@ fn fetch(spare: &mut Vec<Envelope>) -> Option<Envelope> {
     spare.pop()
 }
 
-/// Puts a batch on the shelf: those that were used last stay.
+/// Puts a batch into the shared list. The envelopes that were used last stay with the thread.
 #[cold]
 fn hand_on(spare: &mut Vec<Envelope>) {
     let used_last = spare.split_off(BATCH);
@@ -57,14 +58,14 @@ fn hand_on(spare: &mut Vec<Envelope>) {
     if shelf.len() < MAX_BATCHES {
         shelf.push(batch);
     } else {
-        // Freed when the lock is not held.
+        // The batch is freed after the lock is released.
         drop(shelf);
         drop(batch);
     }
 }
 
 fn lock_shelf() -> MutexGuard<'static, Vec<Vec<Envelope>>> {
-    // Whole batches come and go: there is nothing half done.
+    // Only whole batches are added and removed, so a panic leaves the list valid.
     FREE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// A process, for ever: the low half is a slot of the process table, the upper half counts the processes that
-/// had the slot before. A slot whose count would wrap is retired, so no identifier is given twice.
+/// A process identifier. The low half is a slot of the process table; the upper half is the number of processes that
+/// had the slot before. A slot whose number would wrap is retired, so no identifier is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcessId(u64);
 
 impl ProcessId {
-    /// No process: the first slot is never given.
+    /// No process: the first slot is never used.
     pub const NONE: ProcessId = ProcessId(0);
 
     pub(super) fn new(slot: u32, generation: u32) -> ProcessId {
@@ -23,12 +23,12 @@ impl ProcessId {
         (self.0 >> 32) as u32
     }
 
-    /// The identifier that a guest passed; it may name no process at all.
+    /// Converts an identifier that a guest has passed. There may be no such process.
     pub fn from_guest(id: u64) -> ProcessId {
         ProcessId(id)
     }
 
-    /// The identifier as guests see it.
+    /// Returns the identifier for guests.
     pub fn to_guest(self) -> u64 {
         self.0
     }

@@ -1,4 +1,4 @@
-//! What can be said of a process from outside.
+//! What can be reported about a process.
 
 use lunatic_jit::Frame;
 
@@ -8,19 +8,19 @@ use super::data::ProcessData;
 use super::wait::Reason;
 use super::{Process, Relations, WaitsFor};
 
-/// What a process is state.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
     /// It runs.
     Running,
-    /// It could run.
+    /// It is runnable.
     Runnable,
-    /// It rests.
+    /// It waits.
     Waits(WaitsFor),
 }
 
 impl RunState {
-    /// The number that guests know it by. Append only.
+    /// Returns the number for guests. Append only.
     fn to_guest(self) -> u64 {
         match self {
             RunState::Running => 0,
@@ -32,30 +32,30 @@ impl RunState {
     }
 }
 
-/// What can be counted of a process.
+/// Figures about a process.
 #[derive(Clone, Copy, Debug)]
 pub struct Info {
-    /// What it is state.
+    /// The state.
     pub state: RunState,
-    /// Messages that have arrived and are in the mailbox.
+    /// Messages in the mailbox.
     pub messages: u64,
-    /// Bytes of messages that count against its limit: in the mailbox and on their way to it.
+    /// Bytes of messages that count against the limit: in the mailbox and on their way to it.
     pub message_bytes: u64,
     /// Reductions of its life, and bytes of linear memory, when it was last suspended.
     pub usage: Usage,
-    /// Links that it has.
+    /// Links.
     pub links: u64,
     /// Monitors that it has.
     pub watched: u64,
     /// Monitors that others have of it.
     pub watchers: u64,
-    /// Messages that were dropped because its mailbox was full.
+    /// Messages that were dropped because the mailbox was full.
     pub dropped: u64,
-    /// How urgent it is.
+    /// The priority.
     pub priority: Priority,
 }
 
-/// What a process has used until it was last suspended.
+/// What a process had used when it was last suspended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     pub reductions: u64,
@@ -63,7 +63,7 @@ pub struct Usage {
 }
 
 impl Info {
-    /// The numbers in the order in which guests see them. Append only.
+    /// Returns the figures in the order in which guests see them. Append only.
     pub fn fields(&self) -> [u64; 10] {
         [
             self.state.to_guest(),
@@ -83,16 +83,16 @@ impl Info {
 /// A process between two turns.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// What can be counted.
+    /// Figures.
     pub info: Info,
-    /// The function that it was spawned with.
+    /// The name of the function that it was spawned with.
     pub entry: Option<String>,
-    /// Where it is in its code; empty before its first turn, and within some routines of the engine.
+    /// The frames of its stack; empty before its first turn, and within some routines of the engine.
     pub frames: Vec<Frame>,
 }
 
 impl Info {
-    /// What can be said of a process that has not run yet.
+    /// Returns the figures of a process that has not run yet.
     pub(super) fn at_first(process: &Process, relations: &Relations) -> Info {
         let (message_bytes, dropped) = process.inbox().held();
         let (links, watched, watchers) = relations.counts();

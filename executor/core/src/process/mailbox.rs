@@ -5,12 +5,12 @@
 //!
 //! - Messages form a doubly linked list in a vector. Removing one from the middle is as cheap as removing the first.
 //! - A search that passes over more than [`WINDOW`] messages adds the messages that it passed to an index by tag.
-//! Later searches use the index, so a search passes over a message about once in the message's life. Short mailboxes
-//! have no index.
+//!   Later searches use the index, so a search passes over a message about once in the message's life. Short mailboxes
+//!   have no index.
 //! - A search takes a limited number of steps and can be continued ([`Search::Unfinished`]). So a process that
-//! searches a long mailbox lets others run in between, and pays for the steps.
+//!   searches a long mailbox lets others run in between, and pays for the steps.
 //! - While a process waits with one pattern, messages that were compared are not compared again: a message that
-//! arrives is compared alone.
+//!   arrives is compared alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 

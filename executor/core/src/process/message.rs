@@ -1,4 +1,4 @@
-//! What processes send each other.
+//! Messages that processes send to each other.
 
 use std::any::Any;
 use std::fmt;
@@ -12,65 +12,65 @@ use super::id::ProcessId;
 use super::signal::{Signal, SignalNode};
 use lunatic_scheduler::Queued;
 
-/// What an entry in a mailbox costs besides its bytes, counted against the owner's limit.
+/// What a message costs besides its bytes, counted against the receiver's limit.
 pub(super) const MESSAGE_OVERHEAD: usize = size_of::<Queued<Signal>>();
 
-// What a short message costs, all included; `malloc` gives 112 bytes for it.
+// What a short message costs in all; `malloc` allocates 112 bytes for it.
 const _: () = assert!(MESSAGE_OVERHEAD <= 104);
 
-/// Bytes that are part of the message itself; more are allocated. Most messages are a number or two.
+/// Bytes that are stored in the message itself; longer messages allocate. Most messages are a number or two.
 const INLINE: usize = 48;
 
-/// No tag: an untagged message, or any message where a pattern is asked for.
+/// The tag that means "no tag".
 pub const NO_TAG: i64 = 0;
 
-/// An entry of a mailbox.
+/// A message in a mailbox.
 pub enum Message {
-    /// Sent by a process.
+    /// A process has sent it.
     Data(DataMessage),
-    /// A linked process died, or someone sent an exit signal.
+    /// A linked process died, or a process sent an exit signal.
     LinkDied {
-        /// The tag that the link was made with; none if there was no link.
+        /// The tag of the link; 0 if there was no link.
         tag: i64,
-        /// Whose end it was, and how it ended or wants the receiver to.
+        /// Which process ended, and how; or which process sent the exit signal, and its reason.
         death: Death,
     },
     /// A monitored process died.
     ProcessDied(Death),
 }
 
-/// What there is to know of an end.
+/// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Death {
-    /// Who ended, or sent an exit signal. [`ProcessId::NONE`] for the world outside.
+    /// The process that ended or sent an exit signal. [`ProcessId::NONE`] stands for the world outside.
     pub process: ProcessId,
-    /// The monitor's reference; 0 for links.
+    /// The reference of the monitor; 0 for links.
     pub reference: u64,
-    /// How.
+    /// The way in which it ended.
     pub termination: Termination,
 }
 
 /// Bytes, and the resources that travel with them.
 #[derive(Default)]
 pub struct DataMessage {
-    /// By which a receiver may ask for it; 0 for none.
+    /// The tag by which a receiver may select the message; 0 for none.
     pub tag: i64,
     data: SmallVec<[u8; INLINE]>,
     read: usize,
-    /// What travels with the bytes, known to whoever pushes and takes it and to no one in between. Most messages have
-    /// none: their vector would be as large as the rest.
+    /// Resources that travel with the bytes. Only the sender and the receiver know their types. Most messages have
+    /// none, and the vector would be as large as the rest of the message.
     #[allow(clippy::box_collection)] // One word instead of three in every message.
     resources: Option<Box<Vec<Option<Resource>>>>,
 }
 
-/// A message in its [`SignalNode`].
+/// A message in its [`SignalNode`], as it is pushed to an inbox.
 pub struct Envelope(SignalNode);
 
 /// A resource on its way from one process to another.
 pub(super) type Resource = Arc<dyn Any + Send + Sync>;
 
 impl Envelope {
-    /// A message to be written.
+    /// Creates a message to be written, from the free list if there is one.
     pub fn blank(tag: i64, capacity: usize) -> Envelope {
         let Some(mut envelope) = free_list::take() else {
             return Envelope::new(Message::Data(DataMessage::new(tag, capacity)));
@@ -79,29 +79,30 @@ impl Envelope {
         envelope
     }
 
-    /// Makes it a message to be written. Whether it could be: only data is.
+    /// Makes this envelope a message to be written. Returns whether that is possible: only data messages can be
+    /// reused.
     pub fn write_again(&mut self, tag: i64, capacity: usize) -> bool {
         let Message::Data(message) = self.message_mut() else { return false };
         message.reset(tag, capacity);
         true
     }
 
-    /// Nobody wants it any more.
+    /// Puts the envelope into the free list.
     pub fn discard(mut self) {
         let Message::Data(message) = self.message_mut() else { return };
-        // What it carries goes now, not when it is written again.
+        // Resources and long bytes are freed now, not when the envelope is reused.
         if message.data.spilled() || message.resources.is_some() {
             message.reset(NO_TAG, 0);
         }
         free_list::keep(self);
     }
 
-    /// A message that nobody has sent.
+    /// Creates an envelope for a message.
     pub fn new(message: Message) -> Envelope {
         Envelope(Queued::new(Signal::Message(message)))
     }
 
-    /// What has arrived as an envelope, if it is one.
+    /// Converts a signal to an envelope, or returns it if it is no message.
     pub fn of(signal_node: SignalNode) -> Result<Envelope, SignalNode> {
         if matches!(signal_node.content, Signal::Message(_)) {
             Ok(Envelope(signal_node))
@@ -110,7 +111,7 @@ impl Envelope {
         }
     }
 
-    /// The message.
+    /// Returns the message.
     pub fn message(&self) -> &Message {
         match &self.0.content {
             Signal::Message(message) => message,
@@ -118,7 +119,7 @@ impl Envelope {
         }
     }
 
-    /// The message.
+    /// Returns the message, to be changed.
     pub fn message_mut(&mut self) -> &mut Message {
         match &mut self.0.content {
             Signal::Message(message) => message,
@@ -134,7 +135,7 @@ impl From<Envelope> for SignalNode {
 }
 
 impl Message {
-    /// The tag that a selective receive compares.
+    /// Returns the tag that a selective receive compares.
     pub fn tag(&self) -> i64 {
         match self {
             Message::Data(message) => message.tag,
@@ -143,7 +144,7 @@ impl Message {
         }
     }
 
-    /// What the message counts against its receiver's limit.
+    /// Returns what the message counts against its receiver's limit, in bytes.
     pub fn size(&self) -> usize {
         match self {
             Message::Data(message) => {
@@ -156,7 +157,7 @@ impl Message {
     }
 }
 
-/// For a trace: what it is, not what is in it.
+/// For a trace: names the message without its content.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -169,12 +170,12 @@ impl fmt::Display for Message {
 }
 
 impl DataMessage {
-    /// An empty message.
+    /// Creates an empty message.
     pub fn new(tag: i64, capacity: usize) -> DataMessage {
         DataMessage { tag, data: SmallVec::with_capacity(capacity), ..DataMessage::default() }
     }
 
-    /// Makes it a new message in the place of the old one.
+    /// Makes this an empty message again.
     pub fn reset(&mut self, tag: i64, capacity: usize) {
         if self.data.spilled() || capacity > INLINE {
             *self = DataMessage::new(tag, capacity);
@@ -186,7 +187,7 @@ impl DataMessage {
 
     /// Appends bytes. `to_come` is the number of bytes that this write and the following ones will append.
     pub fn write(&mut self, bytes: &[u8], to_come: u32) {
-        /// Bytes from which on no more than half as much again is reserved: unused room takes no memory, but moving the
+        /// From this size on, at most half as much again is reserved: unused capacity takes no memory, but moving the
         /// message takes time.
         const LARGE: usize = 1 << 20;
         let to_come = to_come as usize;
@@ -196,7 +197,7 @@ impl DataMessage {
         self.data.extend_from_slice(bytes);
     }
 
-    /// Copies what comes next into the buffer; returns how much.
+    /// Copies the next bytes into the buffer. Returns their number.
     pub fn read(&mut self, buffer: &mut [u8]) -> usize {
         let rest = &self.data[self.read.min(self.data.len())..];
         let count = rest.len().min(buffer.len());
@@ -205,39 +206,39 @@ impl DataMessage {
         count
     }
 
-    /// Where the next read begins; beyond the end it finds nothing.
+    /// Sets where the next read begins. Beyond the end, it reads nothing.
     pub fn seek(&mut self, position: u64) {
         self.read = usize::try_from(position).unwrap_or(usize::MAX).min(self.data.len());
     }
 
-    /// All of its bytes, wherever reading has come to.
+    /// Returns all of its bytes, independent of the read position.
     pub fn bytes(&self) -> &[u8] {
         &self.data
     }
 
-    /// Whether it has no bytes.
+    /// Returns whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub fn len(&self) -> usize {
         self.data.len()
     }
 
-    /// How many resources it has or had.
+    /// Returns how many resources it has or had.
     pub fn resources(&self) -> usize {
         self.resources.as_ref().map_or(0, |resources| resources.len())
     }
 
-    /// Adds a resource; returns its index.
+    /// Adds a resource. Returns its index.
     pub fn push_resource(&mut self, resource: Resource) -> usize {
         let resources = self.resources.get_or_insert_default();
         resources.push(Some(resource));
         resources.len() - 1
     }
 
-    /// Takes a resource of a type; another's stays where it is.
+    /// Takes a resource of this type. A resource of another type stays in place.
     pub fn take_resource<T: Any + Send + Sync>(&mut self, index: u64) -> Option<Arc<T>> {
         let slot = self.resources.as_mut()?.get_mut(usize::try_from(index).ok()?)?;
         let resource = slot.take()?;

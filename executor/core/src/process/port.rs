@@ -1,8 +1,8 @@
 //! Ports: processes whose messages go to the embedder instead of a guest.
 //!
-//! A port has an identifier like any process: guests send to it, link to it and monitor it, with the same host functions
-//! and under the same limits. It runs no code. When it has a turn, its messages are in its mailbox, and whoever waits on
-//! the other side is told; they stay there, and count against the port's limits, until they are taken.
+//! A port has an identifier like any process: guests send to it, link to it and monitor it, with the same host
+//! functions and under the same limits. It runs no code. In its turn, it wakes threads that wait for messages. The
+//! messages stay in its mailbox, and count against its limits, until the embedder takes them.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
@@ -17,22 +17,22 @@ use super::{Process, ProcessId};
 /// A message that a port has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortMessage {
-    /// Its tag; 0 for none.
+    /// The tag; 0 for none.
     pub tag: i64,
-    /// What it says.
+    /// The bytes of the message.
     pub bytes: Vec<u8>,
 }
 
 /// Why there is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoMessage {
-    /// None is there yet.
+    /// None has arrived yet.
     Empty,
     /// The port is closed: it was killed, exceeded a limit, or its node has stopped.
     Closed,
 }
 
-/// Tells those outside that a port may have messages.
+/// Wakes threads and tasks that wait for messages of a port.
 #[derive(Debug, Default)]
 pub(super) struct Doorbell {
     state: Mutex<Rung>,
@@ -41,7 +41,7 @@ pub(super) struct Doorbell {
 
 #[derive(Debug, Default)]
 struct Rung {
-    /// How often it was rung: a wait that begins with an older number does not wait.
+    /// The number of times that it was rung. A wait that starts from an older number does not block.
     count: u64,
     wakers: Vec<Waker>,
 }
@@ -68,7 +68,7 @@ impl Port {
         Port { data, bell }
     }
 
-    /// Its turn: whoever waits may look.
+    /// Wakes threads that wait for messages. To be called in a turn of the port.
     pub(super) fn ring(&self) {
         self.bell.ring();
     }
@@ -92,12 +92,12 @@ impl PortHandle {
         PortHandle { process, bell }
     }
 
-    /// Its identifier, by which guests send to it.
+    /// Returns the identifier that guests send to.
     pub fn id(&self) -> ProcessId {
         self.process.id()
     }
 
-    /// Closes it: nothing reaches it any more, and those that watch it hear that it was killed.
+    /// Closes the port. It receives nothing from now on, and processes that monitor it learn that it was killed.
     pub fn close(&self) {
         let _ = self.process.send(Signal::Kill);
     }
@@ -105,14 +105,14 @@ impl PortHandle {
     /// Takes the oldest message.
     ///
     /// # Errors
-    /// [`NoMessage`].
+    /// Returns [`NoMessage`] if there is none.
     pub fn try_receive(&self) -> Result<PortMessage, NoMessage> {
         self.process.with_port(|data| {
             loop {
                 let mut pattern = Pattern::new(Tags::Any);
                 data.receive_now(&mut pattern, &mut u64::MAX.clone()).ok_or(NoMessage::Empty)?;
                 let envelope = data.take_message().map_err(|_| NoMessage::Empty)?;
-                // Deaths are for processes: a port is told of those that it watches by other means.
+                // Death messages are dropped: the embedder learns of exits through watches.
                 if let Message::Data(message) = envelope.message() {
                     return Ok(PortMessage { tag: message.tag, bytes: message.bytes().to_vec() });
                 }
@@ -120,10 +120,10 @@ impl PortHandle {
         })?
     }
 
-    /// Takes the oldest message; waits for one if there is none, at most this long.
+    /// Takes the oldest message. Waits at most `patience` if there is none, or without a limit for `None`.
     ///
     /// # Errors
-    /// [`NoMessage`]: the time is over, or the port is closed.
+    /// Returns [`NoMessage`] if the time is over or the port is closed.
     pub fn receive(&self, patience: Option<Duration>) -> Result<PortMessage, NoMessage> {
         let end = patience.and_then(|patience| std::time::Instant::now().checked_add(patience));
         loop {
@@ -146,17 +146,17 @@ impl PortHandle {
         }
     }
 
-    /// Takes the oldest message, or has the waker woken when there may be one.
+    /// Takes the oldest message, or registers the waker for the next one.
     ///
     /// # Errors
-    /// [`NoMessage::Empty`] if the waker is to be waited for.
+    /// Returns [`NoMessage::Empty`] if the waker was registered and there is no message yet.
     pub fn poll_receive(&self, waker: &Waker) -> Result<PortMessage, NoMessage> {
         let mut state = self.bell.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.wakers.iter().any(|known| known.will_wake(waker)) {
             state.wakers.push(waker.clone());
         }
         drop(state);
-        // After the waker is known: what arrives from now on rings it.
+        // The waker is registered first: a message that arrives from now on wakes it.
         self.try_receive()
     }
 

@@ -1,7 +1,7 @@
-//! Everything that reaches a process from outside, in one queue: that is what orders messages, exits and kills.
+//! Signals: everything that reaches a process from outside. One queue orders messages, exits and kills.
 //!
-//! The sender only appends; what a signal means is decided by its receiver when it handles it. A death that
-//! arrives after its link was undone means nothing, and an unlink never races with it.
+//! The sender only appends. The receiver decides what a signal means when it handles it. A death that arrives after
+//! its link was removed is ignored, so an unlink never races with a death.
 
 use std::fmt;
 
@@ -12,48 +12,49 @@ use super::message::{Envelope, Message};
 use super::wait::Finish;
 use lunatic_scheduler::Queued;
 
-/// A signal with its place in a queue: what is pushed. A message is in one from its sender's first byte to its
-/// receiver's last, so it is allocated once and never copied.
+/// A signal with its link in a queue, as it is pushed. A message is in one from the sender's first write to the
+/// receiver's last read, so it is allocated once and never copied.
 pub type SignalNode = Box<Queued<Signal>>;
 
-/// See the module.
+/// A signal. See the module documentation.
 #[allow(missing_docs)] // Each variant says what its fields are.
 pub enum Signal {
-    /// For the mailbox.
+    /// A message for the mailbox.
     Message(Message),
-    /// For the mailbox, if the alias is still one of the receiver's.
+    /// A message for the mailbox, if the receiver still has the alias.
     MessageByAlias { alias: u64, envelope: Envelope },
-    /// Someone wants to know about the receiver; told `None` when it is gone.
+    /// A request for information about the receiver. The answer is `None` if the receiver has ended.
     Inspect(Box<dyn FnOnce(Option<Info>) + Send>),
-    /// End, whatever you do.
+    /// End unconditionally.
     Kill,
-    /// End, unless you see to it yourself that you do: the node is asked to stop, and this is its first process.
+    /// The node is asked to stop, and this is its first process. The process ends, unless it traps exits.
     Stop { status: i32 },
-    /// The sender linked itself to the receiver.
+    /// The sender has linked itself to the receiver.
     Link { from: ProcessId, tag: i64 },
-    /// The sender undid the link, by an undoing of this number.
+    /// The sender has removed the link; the removal has this number.
     Unlink { from: ProcessId, number: u64 },
-    /// The sender knows of the receiver's undoing.
+    /// The sender acknowledges the receiver's removal of a link.
     UnlinkAcknowledged { from: ProcessId, number: u64 },
-    /// A linked process ended.
+    /// A linked process has ended.
     LinkDied { from: ProcessId, termination: Termination },
-    /// The sender wants to know when the receiver ends.
+    /// The sender monitors the receiver.
     Monitor { from: ProcessId, reference: u64 },
-    /// The sender no longer wants to, for one reference or (`None`) for all.
+    /// The sender stops monitoring, with one reference or, for `None`, with all.
     StopMonitoring { from: ProcessId, reference: Option<u64> },
-    /// A monitored process ended.
+    /// A monitored process has ended.
     ProcessDied { from: ProcessId, reference: u64, termination: Termination },
-    /// The sender wants the receiver to end with a reason, or at least to know of it.
+    /// An exit signal: the receiver ends with this reason, unless it traps exits.
     Exit { from: ProcessId, reason: i64 },
-    /// What the process waited for, if it still waits for the same, has a result.
+    /// The result of the wait with this number, if the process still waits for it.
     Completed { wait: u64, finish: Finish },
-    /// What the process waits for may be there now, if it still waits for the same: it is to try again.
+    /// The process should try again, if it still has the wait with this number.
     Ready { wait: u64 },
-    /// The time of a wait is up, if it is still the same wait.
+    /// The deadline of the wait with this number has passed.
     Due { wait: u64 },
-    /// To itself: what arrived before this is older than the request it is about to make.
+    /// A marker that the process sends to itself: messages before it are older than a request that the process is
+    /// about to make.
     SkipUntilHere { wait: u64 },
-    /// Messages were sent beyond the limit.
+    /// Messages beyond a limit were sent.
     MailboxFull(Limit),
 }
 
@@ -64,8 +65,9 @@ impl From<Signal> for SignalNode {
 }
 
 impl Signal {
-    /// Whether it counts in the receiver's inbox until it is handled: what others can send in any number. A kill and the
-    /// node's end always arrive, and what the process itself waits for comes once.
+    /// Returns whether the signal counts in the receiver's inbox until it is handled. Signals that others can send in
+    /// any number count. A kill and the end of the node always arrive, and results of the process's own waits arrive
+    /// once.
     pub(super) fn is_counted(&self) -> bool {
         match self {
             Signal::Inspect(_)
@@ -89,7 +91,7 @@ impl Signal {
         }
     }
 
-    /// What whoever sent this to a process that is gone is owed, and who that is.
+    /// Returns the answer to a signal that was sent to a process that has ended, and the receiver of the answer.
     pub fn refusal(self, gone: ProcessId) -> Option<(ProcessId, Signal)> {
         let termination = Termination::Own(Cause::NoProcess);
         match self {
@@ -109,7 +111,7 @@ impl Signal {
     }
 }
 
-/// For a trace: what it is and whom it is about, not what is in it.
+/// For a trace: names the signal and its sender, without its content.
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

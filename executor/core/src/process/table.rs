@@ -1,27 +1,27 @@
-//! Who is alive: from an identifier to a process.
+//! The table of live processes, by identifier.
 //!
-//! Sharded, so that spawning, sending and exiting on different workers rarely meet at a lock; each lock is held
-//! for a few instructions. Looking up an identifier whose process is gone finds nothing, also when the slot has
-//! a new owner: the generation differs.
+//! The table is sharded, so that spawning, sending and exiting on different workers rarely contend for a lock. Each
+//! lock is held for a few instructions. Looking up the identifier of a process that has ended finds nothing, even if
+//! the slot has a new owner: the generation differs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::id::ProcessId;
 
-/// A power of two; the low bits of a slot number choose the shard.
+/// The number of shards. A power of two: the low bits of a slot number select the shard.
 pub const SHARDS: u32 = 64;
 
-/// See the module. `T` is a process; the tests use something smaller.
+/// The process table. See the module documentation. `T` is a process; the tests use something smaller.
 pub struct ProcessTable<T> {
     shards: Box<[Apart<Mutex<Shard<T>>>]>,
 }
 
-/// Something in cache lines of its own: processors fetch them in pairs.
+/// A value in cache lines of its own. Processors fetch them in pairs.
 #[repr(align(128))]
 struct Apart<T>(T);
 
 struct Shard<T> {
-    // Unbounded: there is no limit on processes by default; memory is the limit.
+    // Unbounded: by default there is no limit on processes but memory.
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     /// Slots that are never used again.
@@ -33,7 +33,7 @@ struct Slot<T> {
     owner: Option<Arc<T>>,
 }
 
-/// The table has no slot left: 2^32 processes are alive or slots are retired.
+/// The table has no free slot: 2^32 processes are alive, or slots were retired.
 #[derive(Debug, thiserror::Error)]
 #[error("there are no process identifiers left")]
 pub struct ProcessTableFull;
@@ -45,13 +45,16 @@ impl<T> Default for ProcessTable<T> {
 }
 
 impl<T> ProcessTable<T> {
-    /// A table without processes.
+    /// Creates a table without processes.
     pub fn new() -> ProcessTable<T> {
         let shard = || Apart(Mutex::new(Shard { slots: Vec::new(), free: Vec::new(), retired: 0 }));
         ProcessTable { shards: (0..SHARDS).map(|_| shard()).collect() }
     }
 
-    /// Enters a process that is made for its identifier. `hint` spreads the load over the shards.
+    /// Adds a process, which `make` creates for its identifier. `hint` spreads processes over the shards.
+    ///
+    /// # Errors
+    /// Returns [`ProcessTableFull`] if there are no identifiers left.
     pub fn insert(
         &self,
         hint: u32,
@@ -69,20 +72,20 @@ impl<T> ProcessTable<T> {
         Ok(process)
     }
 
-    /// The process of this identifier, if it is alive.
+    /// Returns the process with this identifier, if it is alive.
     pub fn get(&self, id: ProcessId) -> Option<Arc<T>> {
         let shard = self.lock(id.slot() % SHARDS);
         let slot = shard.slots.get((id.slot() / SHARDS) as usize)?;
         if slot.generation == id.generation() { slot.owner.clone() } else { None }
     }
 
-    /// Takes a process out; its identifier names no one from now on.
+    /// Removes a process. Its identifier is invalid from now on.
     pub fn remove(&self, id: ProcessId) -> Option<Arc<T>> {
         let mut shard = self.lock(id.slot() % SHARDS);
         let local = id.slot() / SHARDS;
         let slot = shard.slots.get_mut(local as usize).filter(|slot| slot.generation == id.generation())?;
         let owner = slot.owner.take()?;
-        // A slot that has seen 2^32 processes is never used again.
+        // A slot that has had 2^32 processes is never used again.
         match slot.generation.checked_add(1) {
             Some(generation) => {
                 slot.generation = generation;
@@ -93,7 +96,7 @@ impl<T> ProcessTable<T> {
         Some(owner)
     }
 
-    /// Everyone who is alive, shard by shard.
+    /// Returns all live processes, shard by shard.
     pub fn all(&self) -> Vec<Arc<T>> {
         (0..SHARDS)
             .flat_map(|number| {
@@ -103,18 +106,18 @@ impl<T> ProcessTable<T> {
             .collect()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no processes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many are alive. It is known, and takes no longer where there are many.
+    /// Returns the number of live processes. This takes the same time however many there are.
     pub fn len(&self) -> usize {
         (0..SHARDS).map(|number| self.lock(number).len()).sum()
     }
 
     fn lock(&self, number: u32) -> MutexGuard<'_, Shard<T>> {
-        // Under it only the two vectors change, a slot at a time.
+        // Under the lock, only the two vectors change, one slot at a time.
         self.shards[number as usize].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,7 +127,7 @@ impl<T> Shard<T> {
         self.slots.len() - self.free.len() - self.retired
     }
 
-    /// Adds a slot. The very first one is skipped, so that 0 is no process and the first process is 1.
+    /// Adds a slot. The very first slot is skipped, so that 0 is no process and the first process is 1.
     fn grow(&mut self, number: u32) -> Result<u32, ProcessTableFull> {
         if number == 0 && self.slots.is_empty() {
             self.slots.push(Slot { generation: 0, owner: None });
@@ -199,7 +202,7 @@ mod tests {
             assert_eq!(table.len(), ids.len());
         }
         assert_eq!(table.all().len(), ids.len());
-        // A slot that has seen as many as it may is not one that is alive.
+        // A retired slot must not count as a live process.
         let last = ids[0];
         table.lock(last.slot() % SHARDS).slots[(last.slot() / SHARDS) as usize].generation = u32::MAX;
         table.remove(ProcessId::new(last.slot(), u32::MAX)).unwrap();

@@ -1,4 +1,4 @@
-//! What a process is made of, and shares with all that are spawned alike.
+//! What a process shares with others like it.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use crate::code::Code;
 use crate::config::ProcessConfig;
 use crate::node::Node;
 
-/// See the module. A process has one reference of it instead of one of each part: the parts are counted by all workers,
-/// and whoever spawns much has a template of its own for its children, so that workers seldom meet at a count.
+/// The node, code and configuration of processes. A process has one reference to the template instead of one to each
+/// part: all workers count the references of the parts. A process that spawns much has a template of its own for its
+/// children, so that workers seldom contend for a reference count.
 pub struct ProcessTemplate {
     /// The node.
     pub node: Arc<Node>,
@@ -18,7 +19,7 @@ pub struct ProcessTemplate {
 }
 
 impl ProcessTemplate {
-    /// Whether a process with this code and this configuration could come from it.
+    /// Returns whether the template has this code and this configuration.
     pub fn is_of(&self, code: &Code, config: &Arc<ProcessConfig>) -> bool {
         self.code.is(code) && Arc::ptr_eq(&self.config, config)
     }

@@ -1,8 +1,8 @@
 //! What a suspended process waits for.
 //!
-//! A host function that cannot answer at once leaves a [`Wait`] in the process and suspends. Its number grows
-//! with each wait of a process; timers and jobs carry the number of the wait they belong to, so what arrives
-//! for an earlier one is recognised and dropped.
+//! A host function that cannot answer at once leaves a [`Wait`] in the process and suspends. The number of the wait
+//! grows with each wait of a process. Timers and jobs carry the number of their wait, so the results of earlier waits
+//! are recognised and dropped.
 
 use std::fmt;
 
@@ -14,68 +14,68 @@ use lunatic_scheduler::TimerId;
 use super::data::ProcessData;
 use super::mailbox::Pattern;
 
-/// Computes the result of a suspended host call, on a worker, with the guest's memory at hand. It may leave
-/// another wait and suspend again.
+/// Computes the result of a suspended host call, on a worker, with access to the guest's memory. It may start another
+/// wait and suspend again.
 pub type Finish = Box<dyn FnOnce(&mut [u8], &mut ProcessData) -> Result<HostCall<RawValue>, Fault> + Send>;
 
-/// See the module.
+/// A wait. See the module documentation.
 pub(super) struct Wait {
     pub number: u64,
     pub reason: Reason,
-    /// When waiting ends by itself.
+    /// The time at which the wait ends by itself.
     pub deadline: Option<u64>,
-    /// The timer for the deadline; set when the process really goes to rest, which most waits never do.
+    /// The timer for the deadline. It is set when the process goes to rest, which most waits never do.
     pub timer: Option<TimerId>,
-    /// The deadline has passed.
+    /// Whether the deadline has passed.
     pub is_due: bool,
 }
 
-/// For what.
+/// What a wait waits for.
 pub enum Reason {
-    /// A message. Past the deadline the result is the ABI's "timed out".
+    /// A message. After the deadline, the result is the ABI's "timed out".
     Message {
-        /// Which.
+        /// The messages that match.
         pattern: Pattern,
-        /// Messages that arrived before [`SkipUntilHere`](super::signal::Signal::SkipUntilHere) do not count.
+        /// Messages that arrived before [`SkipUntilHere`](super::signal::Signal::SkipUntilHere) do not match.
         skipping: bool,
     },
-    /// The deadline, then this.
+    /// The deadline. Then this computes the result.
     Time(Finish),
-    /// Someone who will send [`Completed`](super::signal::Signal::Completed).
+    /// A [`Completed`](super::signal::Signal::Completed) signal.
     Completion,
-    /// Someone who will send [`Ready`](super::signal::Signal::Ready), or the deadline: then this, which looks for itself
-    /// what there is.
+    /// A [`Ready`](super::signal::Signal::Ready) signal or the deadline. Then this tries again.
     Readiness(Finish),
-    /// Nothing more: this is the result.
+    /// Nothing: this computes the result.
     Over(Finish),
-    /// Its next turn: it has done enough in this one.
+    /// The next turn: the process has done enough in this one.
     NextTurn(Finish),
 }
 
-/// What a process that rests waits for, as whoever asks is told: a person, a guest, a simulation.
+/// What a process waits for, as reports and guests see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
     /// A message.
     Message,
-    /// A moment.
+    /// A point in time.
     Time,
-    /// Something outside of the processes: a file, a socket, input, a compilation, another's answer about itself.
+    /// Something outside of the processes: a file, a socket, input, a compilation, or information about another
+    /// process.
     Outside,
 }
 
 impl Wait {
-    /// What is waited for may be there.
+    /// Notes that what the process waits for may be there.
     pub(super) fn become_ready(&mut self) {
         self.reason = match std::mem::replace(&mut self.reason, Reason::Completion) {
             Reason::Readiness(again) => Reason::Over(again),
-            // Told twice.
+            // It was notified twice.
             other => other,
         };
     }
 }
 
 impl Reason {
-    /// What that is; `None` if nothing is missing any more.
+    /// Returns what the process waits for; `None` if it is runnable.
     pub(super) fn waits_for(&self) -> Option<WaitsFor> {
         match self {
             Reason::Message { .. } => Some(WaitsFor::Message),
@@ -85,7 +85,8 @@ impl Reason {
         }
     }
 
-    /// The tags of the messages that would do; none if any would, or no message is waited for.
+    /// Returns the tags of the messages that match; an empty slice if any tag matches, or the process does not wait
+    /// for a message.
     pub(super) fn tags(&self) -> &[i64] {
         match self {
             Reason::Message { pattern, .. } => pattern.tags(),

@@ -1,10 +1,12 @@
 //! Host functions that a process must not call.
 //!
-//! Who is forbidden some has code of its own, of the same module: linked so that these raise an error. So nobody else pays
-//! for the question, and there is no way around it: what is in a table is refused as well. What was refused once stays so
-//! in all that is made from it. A function that has an older name as well, as those of WASI have, is refused by both.
+//! A process with forbidden functions runs separately linked code of the same module, in which these functions raise
+//! an error. So other processes pay nothing for the check, and there is no way around it: functions in tables are
+//! refused as well. What is forbidden stays forbidden in all configurations made from this one. A function that also
+//! has an older name, as those of WASI have, is refused under both.
 //!
-//! A pattern that fits no function is refused: it is a mistake, and what it was meant to forbid would be allowed.
+//! A pattern that matches no function is refused: it is a mistake, and what it was meant to forbid would stay
+//! allowed.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,30 +19,34 @@ use lunatic_core::Fault;
 use lunatic_core::code::{Code, Restriction};
 use lunatic_resources::Charge;
 
-/// Patterns that a list may have, and lists below each other.
+/// Patterns that a list may have, together with the lists above it.
 const MAX_PATTERNS: usize = 64;
 
-/// Bytes of a pattern. No function's name is half as long.
+/// Bytes of a pattern. The longest name of a function has fewer than half as many.
 const MAX_LENGTH: usize = 256;
 
-/// Stars of a pattern: comparing takes time for each.
+/// Stars of a pattern. Matching takes time for each.
 const MAX_STARS: usize = 8;
 
-/// Codes that are kept; of a program there is one, and guests that compile modules may have more.
+/// Restricted codes that are kept. A program has one; guests that compile modules may have more.
 const MAX_CODES: usize = 16;
 
-/// Functions that are forbidden: `lunatic::networking::tcp_bind`, or with `*` for anything, as in `lunatic::networking::*`.
+/// A list of forbidden functions: `lunatic::networking::tcp_bind`, or with `*` for any text, as in
+/// `lunatic::networking::*`.
 pub struct Forbidden {
-    /// Its own and those of the lists above.
+    /// Its patterns, and those of the lists above.
     patterns: Vec<Arc<str>>,
-    /// What a code has become.
+    /// Codes, and what they were restricted to.
     codes: Mutex<Vec<(Code, Code)>>,
-    /// What code that this has restricted is known by.
+    /// The identity of this list in restricted code.
     identity: Arc<Restriction>,
 }
 
 impl Forbidden {
-    /// A list of these, and of those above.
+    /// Creates a list of these patterns and of those above.
+    ///
+    /// # Errors
+    /// Returns [`PatternError`] if a pattern matches no function, or is too long, or there are too many.
     pub fn below(
         parent: Option<&Forbidden>,
         patterns: impl IntoIterator<Item = String>,
@@ -58,15 +64,15 @@ impl Forbidden {
         Ok(Forbidden { patterns, codes: Mutex::default(), identity: Arc::default() })
     }
 
-    /// How many patterns there are.
+    /// Returns the number of patterns.
     pub fn patterns(&self) -> usize {
         self.patterns.len()
     }
 
-    /// The same code without these functions. If it has to be linked for that, `keep` charges for its bytes.
+    /// Returns the same code without these functions. If it has to be linked for that, `keep` charges for its bytes.
     ///
     /// # Errors
-    /// Those of `keep`.
+    /// Returns the error of `keep`.
     pub fn without<E>(
         &self,
         code: &Code,
@@ -75,13 +81,13 @@ impl Forbidden {
         if code.is_restricted_by(&self.identity) {
             return Ok(code.clone());
         }
-        // Whole entries come and go under it.
+        // Only whole entries are added and removed, so a panic leaves the list valid.
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, without)) = codes.iter().find(|(with, _)| with.is(code)) {
             return Ok(without.clone());
         }
         let kept = keep(code.bytes_of_links())?;
-        // A module may import a function any number of times: each name is compared with the patterns once.
+        // A module may import a function any number of times. Each name is matched once.
         let known: RefCell<HashMap<String, Option<Arc<str>>>> = RefCell::default();
         let without = code.refusing(&self.identity, kept, |module, name| {
             let function = format!("{module}::{name}");
@@ -104,7 +110,7 @@ impl Forbidden {
     }
 }
 
-/// Why a list of patterns cannot be used.
+/// Why a list of patterns is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)] // Each message says what happened.
 pub enum PatternError {
@@ -120,7 +126,7 @@ fn hint(nearest: Option<&str>) -> String {
     nearest.map(|nearest| format!(" (did you mean {nearest}?)")).unwrap_or_default()
 }
 
-/// Whether a pattern can be meant.
+/// Checks a pattern.
 fn check(pattern: &str, functions: &[(String, String)]) -> Result<(), PatternError> {
     if pattern.len() > MAX_LENGTH || pattern.matches('*').count() > MAX_STARS {
         return Err(PatternError::TooLong);
@@ -131,7 +137,7 @@ fn check(pattern: &str, functions: &[(String, String)]) -> Result<(), PatternErr
     Err(PatternError::FitsNone { pattern: pattern.into(), nearest: nearest_pattern(pattern, functions) })
 }
 
-/// What may have been meant by a pattern that fits nothing: where it has a star, the star is right.
+/// Returns what a pattern that matches nothing was probably meant to be. A part with a star is taken as it is.
 fn nearest_pattern(pattern: &str, functions: &[(String, String)]) -> Option<String> {
     let (module, name) = pattern.rsplit_once("::").unwrap_or(("", pattern));
     let find = |wanted: (&str, &str), known: Vec<(&str, &str)>| {
@@ -150,7 +156,7 @@ fn nearest_pattern(pattern: &str, functions: &[(String, String)]) -> Option<Stri
     }
 }
 
-/// The name that a function has today, if this is an older one.
+/// Returns the current name of a function, if this is an older name.
 fn newer_name(module: &str, name: &str) -> Option<String> {
     (module == "wasi_unstable").then(|| format!("wasi_snapshot_preview1::{name}"))
 }
@@ -161,7 +167,7 @@ impl fmt::Debug for Forbidden {
     }
 }
 
-/// Whether a name fits a pattern, in which `*` is any text.
+/// Returns whether a name matches a pattern, in which `*` is any text.
 pub fn fits(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().expect("a split has a first part");
@@ -169,7 +175,7 @@ pub fn fits(pattern: &str, name: &str) -> bool {
     let mut last = None;
     for part in parts {
         if let Some(before) = last.replace(part) {
-            // What comes first may come first: it leaves the most for what follows.
+            // The first occurrence is the right one: it leaves the most for the following parts.
             let Some((_, after)) = rest.split_once(before) else { return false };
             rest = after;
         }

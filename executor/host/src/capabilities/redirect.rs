@@ -1,14 +1,15 @@
-//! Where what a process writes goes instead: set by whoever makes its configuration, and invisible to it.
+//! Redirections of what a process writes. The creator of its configuration sets them, and the process does not
+//! notice.
 //!
-//! Standard output, standard error, and files by the paths that a process opens them by, can be redirected to a file, to a
-//! connection, or to a process, which then gets each write as a message. Children have the redirections of their parents.
+//! Standard output, standard error, and files that a process opens by certain paths can be redirected to a file, to a
+//! connection, or to a process, which gets each write as a message. Children have the redirections of their parents.
 //!
-//! A redirection holds for every name of the file: what is opened is compared with what redirected paths lead to.
-//! For a process with redirected paths these files, the directories on the way to them, and their names stay as they are: it
-//! can neither rename them nor give them to something else.
+//! A redirection holds for every name of the file: an opened file is compared with the files that redirected paths
+//! lead to. A process with redirected paths cannot rename these files or the directories on the way to them, and
+//! cannot give their names to something else.
 //!
-//! A write is whole, however many processes share what it goes to: a file is appended to in one call, a connection takes
-//! the writes in order, a message is one.
+//! A write is atomic, however many processes share the destination: a file is appended to in one call, a connection
+//! takes the writes in order, and a message is one write.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -23,50 +24,50 @@ use lunatic_resources::{Charge, GuestDir, OpenDescriptor};
 /// Paths that a configuration may redirect.
 const MAX_PATHS: usize = 256;
 
-/// Names that a redirected path may have, and the bytes that the host keeps for them beside the path's own.
+/// Names that a redirected path may have.
 const MAX_NAMES: usize = 64;
-/// Bytes that the host keeps for the names of a redirected path.
+/// Bytes that the host keeps for the names of a redirected path, besides the path.
 pub const BYTES_OF_NAMES: u64 = (MAX_NAMES * 48) as u64;
 
-/// Bytes that may wait to be sent by a connection before writers have to.
+/// Bytes that may wait to be sent by a connection before writers have to wait.
 const MAX_PENDING: usize = 1 << 20;
 
-/// Bytes of room that a connection keeps while nothing waits to be sent.
+/// Capacity that a connection keeps while nothing waits to be sent, in bytes.
 const KEPT_CAPACITY: usize = 16 << 10;
 
-/// See the module.
+/// The redirections of a configuration. See the module documentation.
 #[derive(Clone, Debug, Default)]
 pub struct Redirects {
-    /// Where standard output goes.
+    /// The destination of standard output.
     pub stdout: Option<Arc<Sink>>,
-    /// Where standard error goes.
+    /// The destination of standard error.
     pub stderr: Option<Arc<Sink>>,
-    /// By the names of their paths.
+    /// Redirected paths, as lists of names.
     paths: Vec<(Arc<[String]>, Arc<Sink>)>,
 }
 
-/// Where it goes.
+/// A destination.
 pub enum Sink {
-    /// At the end of this, which is counted for the process that opened it.
+    /// The end of this file. The descriptor counts for the process that opened it.
     #[allow(dead_code)] // The count is held, not read.
     File(File, OpenDescriptor),
-    /// In order, to this connection.
+    /// This connection, in order.
     Connection(Connection),
-    /// As a message with this tag, to this process.
+    /// Messages with this tag to this process.
     Process(ProcessId, i64),
 }
 
-/// A connection, and what was written and is not sent yet.
+/// A connection with the bytes that were written and not sent yet.
 pub struct Connection {
     stream: Arc<TcpStream>,
-    // At most one write beyond the bound. A process that writes waits until it is sent, but may be killed meanwhile, or not
-    // want to wait.
+    // At most one write beyond the limit. A process that writes waits until its bytes are sent, but it may be killed
+    // meanwhile, or not want to wait.
     pending: Mutex<Pending>,
 }
 
 struct Pending {
     bytes: VecDeque<u8>,
-    /// Charged to the process that made the redirection.
+    /// The charge to the process that created the redirection.
     kept: Charge,
 }
 
@@ -81,7 +82,7 @@ impl std::fmt::Debug for Sink {
 }
 
 impl Redirects {
-    /// Redirects a path; whether there was room for one more, and for its names.
+    /// Redirects a path. Returns whether the limits on paths and names permit it.
     pub fn add_path(&mut self, path: &str, sink: Arc<Sink>) -> bool {
         let names = names(path);
         self.paths.retain(|(other, _)| **other != *names);
@@ -92,12 +93,12 @@ impl Redirects {
         has_room
     }
 
-    /// How many paths there are.
+    /// Returns the number of paths.
     pub fn paths(&self) -> usize {
         self.paths.len()
     }
 
-    /// Where a path is redirected to that begins in a directory of this name.
+    /// Returns the destination of a path that begins in a directory with this name.
     pub fn of_path(&self, dir: &str, path: &str) -> Option<&Arc<Sink>> {
         if self.paths.is_empty() {
             return None;
@@ -106,12 +107,13 @@ impl Redirects {
         self.paths.iter().find(|(other, _)| **other == *names).map(|(_, sink)| sink)
     }
 
-    /// Whether any path is.
+    /// Returns whether any path is redirected.
     pub fn has_paths(&self) -> bool {
         !self.paths.is_empty()
     }
 
-    /// What the redirected paths lead to now, for a process with these directories. It looks at files, and so may wait.
+    /// Returns the files that the redirected paths lead to now, for a process with these directories. This reads
+    /// directories and may block.
     pub fn places(&self, dirs: &[GuestDir]) -> Places {
         let mut places = Places::default();
         for (path, sink) in &self.paths {
@@ -125,22 +127,22 @@ impl Redirects {
     }
 }
 
-/// What tells a file from all others.
+/// The identity of a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId(u64, u64);
 
-/// What redirected paths lead to: a file has other names as well, and directories that lead to it can be renamed.
+/// What redirected paths lead to. A file has other names as well, and directories on the way can be renamed.
 #[derive(Default)]
 pub struct Places {
     files: Vec<(FileId, Arc<Sink>)>,
     /// The directories on the way, below the process's own.
     dirs: Vec<FileId>,
-    /// The redirected names, and the directories that they are in.
+    /// The redirected names, and the directories that contain them.
     names: Vec<(FileId, String)>,
 }
 
 impl FileId {
-    /// The identity of a file or directory.
+    /// Returns the identity of a file or directory.
     pub fn of(metadata: &Metadata) -> FileId {
         FileId(metadata.dev(), metadata.ino())
     }
@@ -160,12 +162,12 @@ impl Places {
         }
     }
 
-    /// Where what is written to a file goes instead.
+    /// Returns the destination of writes to a file.
     pub fn of_file(&self, file: FileId) -> Option<&Arc<Sink>> {
         self.files.iter().find(|(other, _)| *other == file).map(|(_, sink)| sink)
     }
 
-    /// Refuses to give another name to what a redirected path leads to, or to something on the way there, and to give a
+    /// Refuses to give another name to what a redirected path leads to, or to a directory on the way, and to give a
     /// redirected name to something else.
     pub fn check_name(&self, dir: &Dir, path: &str) -> io::Result<()> {
         let path = path.trim_end_matches('/');
@@ -180,7 +182,8 @@ impl Places {
     }
 }
 
-/// A path's names, without those that say nothing. Where it begins does not matter: `/a`, `./a` and `a` are the same.
+/// Returns the names in a path, without empty ones and dots. Paths that begin differently are equal: `/a`, `./a` and
+/// `a`.
 fn names(path: &str) -> Vec<String> {
     let mut names = Vec::new();
     for name in path.split('/') {
@@ -194,22 +197,22 @@ fn names(path: &str) -> Vec<String> {
 }
 
 impl Connection {
-    /// What waits to be sent is charged by `kept`, which is for nothing yet.
+    /// Creates a connection. `kept`, which is for 0 bytes, charges for what waits to be sent.
     pub fn new(stream: Arc<TcpStream>, kept: Charge) -> Connection {
         Connection { stream, pending: Mutex::new(Pending { bytes: VecDeque::new(), kept }) }
     }
 
-    /// The connection itself, for whoever waits for it.
+    /// Returns the connection, to wait for it.
     pub fn stream(&self) -> &Arc<TcpStream> {
         &self.stream
     }
 
-    /// Puts bytes behind those that others have written; whether there was room for them.
+    /// Adds bytes behind those that others have written. Returns whether the limits permit it.
     pub fn write(&self, bytes: &[u8]) -> bool {
         let mut pending = self.lock();
         let Pending { bytes: waiting, kept } = &mut *pending;
         let total = (waiting.len() + bytes.len()) as u64;
-        // What nothing waits before has to go through in any case: the writer would wait for ever.
+        // If nothing waits, the bytes are accepted in any case: the writer would wait for ever.
         let is_charged = total <= kept.bytes() || kept.resize(total).is_ok();
         let has_room = waiting.is_empty() || waiting.len() <= MAX_PENDING && is_charged;
         if has_room {
@@ -218,7 +221,7 @@ impl Connection {
         has_room
     }
 
-    /// Sends what there is room for; done when nothing is left, of what others have written either.
+    /// Sends as much as possible. Done when nothing is left, including the bytes of others.
     pub fn flush(&self) -> io::Result<TryIo<()>> {
         let mut pending = self.lock();
         let result = loop {
@@ -229,7 +232,7 @@ impl Connection {
             match self.stream.write(&[IoSlice::new(front), IoSlice::new(back)]) {
                 Ok(TryIo::Done(count)) => drop(pending.bytes.drain(..count)),
                 Ok(TryIo::Blocked(_)) => return Ok(TryIo::Blocked(Direction::Write)),
-                // Nobody reads any more: it is lost, as what is in a broken pipe.
+                // The peer does not read any more. The bytes are lost, as in a broken pipe.
                 Err(error) => break Err(error),
             }
         };
@@ -237,13 +240,13 @@ impl Connection {
             pending.bytes = VecDeque::new();
         }
         pending.bytes.clear();
-        // To less it can always be resized.
+        // Reducing a charge never fails.
         let _ = pending.kept.resize(0);
         result
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
-        // Nothing panics under it.
+        // No code panics while the lock is held.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

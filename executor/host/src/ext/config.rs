@@ -1,8 +1,8 @@
 //! `lunatic::ext::config`: limits of children that Lunatic's functions cannot set.
 //!
-//! As there: a configuration is one of `lunatic::process::create_config`, and asking for more than the caller has gives
-//! what there is. All trap on an unknown configuration. Where there is no limit, getters return `u64::MAX`, and that
-//! asks for none.
+//! A configuration is one of `lunatic::process::create_config`. A setter never exceeds what the caller has itself: it
+//! takes the smaller of the two values. All functions trap on an unknown configuration. `u64::MAX` stands for no
+//! limit, in setters and getters.
 //!
 //! | limit | of | beyond it |
 //! |---|---|---|
@@ -28,7 +28,7 @@ use lunatic_core::config::ProcessConfig;
 const MODULE: &str = "lunatic::ext::config";
 const KIND: &str = "configuration";
 
-/// A pattern is compared with the names of all host functions.
+/// Reductions for a pattern, which is compared with the names of all host functions.
 const FORBID: Declaration = Declaration::costs(20_000);
 
 pub(super) fn register(host: &mut Host) {
@@ -103,14 +103,15 @@ pub(super) fn register(host: &mut Host) {
         },
         |config| config.max_priority as u64,
     );
-    // How many processes live with a configuration that limits them, and with those made from it; else 0.
+    // Returns how many processes live with a configuration that limits them, and with those made from it; otherwise
+    // 0.
     func!(host, MODULE, "processes", LOOK, |guest: &mut Guest<'_>, id: u64| {
         let config = guest.data().configs.get(KIND, id)?;
         Ok::<_, Fault>(config.quota.as_ref().map_or(0, |quota| quota.used()))
     });
 }
 
-/// Declares what sets a limit and what reads it. The setter sees the caller's own configuration as well.
+/// Declares the functions that set and read a limit. The setter also gets the caller's own configuration.
 fn limit(
     host: &mut Host,
     (setter, getter): (&str, &str),
@@ -128,8 +129,9 @@ fn limit(
     });
 }
 
-/// Gives children a directory that the caller has itself, or one below, under another name if the second text is not empty;
-/// with `read_only`, or if the caller's is, nothing in it may be changed. Traps if the caller has none such.
+/// Gives children a directory of the caller or one below it, with another name if the second text is not empty. With
+/// `read_only`, or if the caller's directory is read-only, nothing in it may be changed. Traps if the caller has no
+/// such directory.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn preopen_dir(
     guest: &mut Guest<'_>,
@@ -147,7 +149,7 @@ fn preopen_dir(
     give_dir(data, config, &path, name, read_only != 0)
 }
 
-/// Gives children the listeners that the caller has: both accept at them.
+/// Gives children the listeners of the caller. Both can accept connections.
 fn give_listeners(guest: &mut Guest<'_>, config: u64) -> Result<(), Fault> {
     charge_for_config(guest, config);
     let data = guest.data_mut();
@@ -156,8 +158,8 @@ fn give_listeners(guest: &mut Guest<'_>, config: u64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Forbids the functions whose names fit a pattern, such as `lunatic::networking::*`, to processes with the configuration
-/// and those made from it. Who calls one of them traps.
+/// Forbids the functions whose names match a pattern, such as `lunatic::networking::*`, to processes with the
+/// configuration and those made from it. A call of such a function traps.
 fn forbid(guest: &mut Guest<'_>, config: u64, pattern: u32, pattern_len: u32) -> Result<(), Fault> {
     charge_for_config(guest, config);
     let (memory, data) = parts(guest)?;

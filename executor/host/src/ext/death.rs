@@ -1,7 +1,7 @@
-//! `lunatic::ext::death`: who ended and how, said by the current message.
+//! `lunatic::ext::death`: which process ended and how, as reported by the current message.
 //!
-//! The current message is one that `receive` has returned 1 for (a linked process ended, or someone sent an exit
-//! signal) or 2 (a monitored one ended). All functions trap when it is another, or there is none.
+//! The current message must be one for which `receive` has returned 1 (a linked process ended, or a process sent an
+//! exit signal) or 2 (a monitored process ended). Otherwise all functions trap.
 //!
 //! | kind | how it ended | code |
 //! |---|---|---|
@@ -16,8 +16,8 @@
 //! | 8 | asked to stop from outside | 0 |
 //! | 9 | by a bug of the runtime | 0 |
 //!
-//! An end by a link has a cause: how the first process of the chain ended, whose end was passed on from link to link.
-//! It is a kind and a code of this table, never 4. Any other end is its own cause.
+//! An end by a link has a cause: how the first process in the chain of links ended. The cause is a kind and a code of
+//! this table, and its kind is never 4. Any other end is its own cause.
 
 use crate::Guest;
 use crate::declare::{Host, LOOK, func};
@@ -36,10 +36,10 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "cause_code", LOOK, |guest: &mut Guest<'_>| {
         death(guest).map(|death| death.termination.cause().to_guest().1)
     });
-    // Whose end it was, or who sent the exit signal; 0 for the world outside.
+    // Returns the process that ended or sent the exit signal; 0 for the world outside.
     func!(host, MODULE, "process", LOOK, |guest: &mut Guest<'_>| death(guest)
         .map(|death| death.process.to_guest()));
-    // The monitor's reference, 0 for links and exit signals.
+    // Returns the reference of the monitor; 0 for links and exit signals.
     func!(host, MODULE, "reference", LOOK, |guest: &mut Guest<'_>| death(guest).map(|death| death.reference));
 }
 

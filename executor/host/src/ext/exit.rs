@@ -1,6 +1,6 @@
-//! `lunatic::ext::exit`: ends with a reason.
+//! `lunatic::ext::exit`: exits with a reason.
 //!
-//! A reason is a number that the processes of a program give a meaning to; 0 is a normal end.
+//! A reason is a number whose meaning the processes of a program define; 0 is a normal end.
 
 use crate::Guest;
 use crate::declare::{CALL, Host, func};
@@ -14,15 +14,15 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "signal", CALL, signal);
 }
 
-/// Ends the caller with a reason. Does not return, and `lunatic::trap::catch` does not catch it.
+/// Ends the caller with a reason. This does not return, and `lunatic::trap::catch` does not catch it.
 fn exit(_: &mut Guest<'_>, reason: i64) -> Result<(), Fault> {
     Err(Fault::Reason(reason))
 }
 
-/// Sends an exit signal. A process that has deaths as messages (`die_when_link_dies(0)`) gets a message, with no tag,
-/// of the kind "with a reason" and from the caller; another one ends with the reason, or if that is 0 ignores it.
-/// Unlike a kill, it can be outlived. To a process that is gone it is nothing. To the caller itself it does not
-/// return if it ends it.
+/// Sends an exit signal. A process that traps exits (`die_when_link_dies(0)`) gets a message without a tag, of the
+/// kind "with a reason". Another process ends with the reason, or ignores the signal if the reason is 0. Unlike a
+/// kill, a process can survive it. If the process has ended, this does nothing. If the signal ends the caller, this
+/// does not return.
 fn signal(guest: &mut Guest<'_>, process: u64, reason: i64) -> Result<(), Fault> {
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));

@@ -1,10 +1,10 @@
-//! `lunatic::ext::mailbox`: what becomes of messages beyond the caller's limits, and how many wait.
+//! `lunatic::ext::mailbox`: what happens to messages beyond the caller's limits, and how many wait.
 
 use crate::Guest;
 use crate::declare::{CALL, Host, LOOK, func};
 use lunatic_core::Fault;
 
-/// What [`set_policy`] takes.
+/// Values of [`set_policy`].
 const END: u32 = 0;
 const DROP_NEWEST: u32 = 1;
 
@@ -15,8 +15,8 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "length", LOOK, |guest: &mut Guest<'_>| guest.data().mailbox.len() as u64);
 }
 
-/// Says what becomes of messages beyond the caller's limits: 0 (as it is at first): they end the caller; 1: they are
-/// dropped, and counted. Other signals always arrive. Traps on other numbers.
+/// Sets what happens to messages beyond the caller's limits. 0, the default: they end the caller. 1: they are dropped
+/// and counted. Other signals always arrive. Traps on other numbers.
 fn set_policy(guest: &mut Guest<'_>, policy: u32) -> Result<(), Fault> {
     let drops = match policy {
         END => false,

@@ -1,8 +1,8 @@
-//! `lunatic::ext::*`: what this runtime offers beyond Lunatic's functions.
+//! `lunatic::ext::*`: functions beyond Lunatic's.
 //!
-//! Lunatic's functions keep their types and meaning; what they cannot say is here, a file for each namespace. The
-//! namespaces only grow: a function that was once in a release keeps its name, type and meaning, and
-//! `lunatic::ext::version` says how far they have grown. `executor/ABI.md` has the version that introduced each.
+//! Lunatic's functions keep their types and meaning. What they cannot express is here, one file for each namespace.
+//! The namespaces only grow: a function that was released keeps its name, type and meaning. `lunatic::ext::version`
+//! returns the version of the extensions, and `executor/ABI.md` lists the version that introduced each function.
 
 mod alias;
 mod config;
@@ -19,7 +19,7 @@ use crate::declare::{Host, LOOK, func};
 
 use crate::Guest;
 
-/// Grows with every release that adds a function.
+/// The version of the extensions. It grows with every release that adds a function.
 pub(super) const VERSION: u32 = 5;
 
 pub(super) fn register(host: &mut Host) {

@@ -1,6 +1,6 @@
-//! `lunatic::ext::monitor`: monitors that are told apart by a reference.
+//! `lunatic::ext::monitor`: monitors that have a reference.
 //!
-//! `lunatic::process::stop_monitoring` stops them too: it stops all that the caller has of a process.
+//! `lunatic::process::stop_monitoring` stops these too: it stops all monitors that the caller has of a process.
 
 use crate::Guest;
 use crate::declare::{CALL, Host, func};
@@ -14,15 +14,15 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "stop", CALL, stop);
 }
 
-/// As `lunatic::process::monitor`, and returns the monitor's reference, which the message carries. It is never 0, and
-/// 0 for the caller itself, which cannot be monitored.
+/// Like `lunatic::process::monitor`, and returns the reference of the monitor, which its message carries. It is never
+/// 0; 0 is returned if the process is the caller, which cannot monitor itself.
 fn start(guest: &mut Guest<'_>, process: u64) -> Result<u64, Fault> {
     Ok(start_monitor(guest, process)?.unwrap_or(0))
 }
 
-/// Stops one monitor of a process: no message about its end arrives by it after this. With `flush` other than 0, one
-/// that has arrived is taken out of the mailbox. Returns 1 if that kept it from being told, 0 if it had been told
-/// before, was stopped, or never was.
+/// Stops one monitor of a process: its message does not arrive from now on. With `flush` other than 0, a message that
+/// has arrived is removed from the mailbox. Returns 1 if that prevented the message, and 0 if it had been received
+/// before, or the monitor was stopped or never existed.
 fn stop(guest: &mut Guest<'_>, process: u64, reference: u64, flush: u32) -> u32 {
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));

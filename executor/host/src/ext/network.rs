@@ -1,7 +1,7 @@
 //! `lunatic::ext::network`: what children may do in the network.
 //!
-//! Lunatic has no such permission: a new configuration allows what its creator may do. Kinds of state are 0 to connect and
-//! send datagrams, 1 to listen and bind, 2 to look names up. All trap on an unknown configuration or kind.
+//! Lunatic has no such permission: a new configuration allows what its creator may do. The kinds are 0 to connect and
+//! send datagrams, 1 to listen and bind, 2 to look names up. All functions trap on an unknown configuration or kind.
 
 use std::sync::Arc;
 
@@ -31,18 +31,18 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "allow", CALL.range(2, limits::RULE, "a rule"), allow);
 }
 
-/// The rules that a configuration has of its own.
+/// Returns the rules that belong to this configuration alone.
 fn rules(data: &mut ProcessData, config: u64) -> Result<&mut NetworkRules, Fault> {
     let parent = data.process.config().caps().network.clone();
     let config = data.config_mut(config)?;
     if Arc::ptr_eq(&config.caps().network, &parent) {
         config.caps_mut().network = Arc::new(parent.below().map_err(Fault::host)?);
     }
-    // Shared with children that were spawned meanwhile; they keep what they have.
+    // The policy is shared with children that were spawned meanwhile, which keep their rules.
     Ok(Policy::rules_mut(Arc::make_mut(&mut config.caps_mut().network)))
 }
 
-/// From now on the configuration allows nothing of a kind but what rules allow.
+/// From now on, the configuration allows only what rules of this kind allow.
 fn restrict(guest: &mut Guest<'_>, config: u64, kind: u32) -> Result<(), Fault> {
     charge_for_config(guest, config);
     charge(guest, 0);
@@ -56,8 +56,8 @@ fn restrict(guest: &mut Guest<'_>, config: u64, kind: u32) -> Result<(), Fault> 
     Ok(())
 }
 
-/// Adds a rule, such as `10.0.0.0/8:80` or `*.example.com`; the first of a kind restricts it. What the caller may not do
-/// stays forbidden. Returns 0, or 1 if this is no rule.
+/// Adds a rule, such as `10.0.0.0/8:80` or `*.example.com`. The first rule of a kind restricts the kind. What the
+/// caller may not do stays forbidden. Returns 0, or 1 if the text is no rule.
 fn allow(guest: &mut Guest<'_>, config: u64, kind: u32, rule: u32, rule_len: u32) -> Result<u32, Fault> {
     charge(guest, rule_len.into());
     charge_for_config(guest, config);
@@ -74,7 +74,7 @@ fn allow(guest: &mut Guest<'_>, config: u64, kind: u32, rule: u32, rule_len: u32
     Ok(if is_rule { ALLOWED } else { NO_RULE })
 }
 
-/// Adds a rule, if it is one.
+/// Adds a rule, if the text is one.
 fn add<R, E>(rules: &mut Vec<R>, rule: Result<R, E>) -> Result<bool, Fault> {
     let Ok(rule) = rule else { return Ok(false) };
     if rules.len() >= MAX_RULES {

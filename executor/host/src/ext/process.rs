@@ -1,4 +1,4 @@
-//! `lunatic::ext::process`: what can be said of a process.
+//! `lunatic::ext::process`: information about processes.
 
 use lunatic_jit::{HostCall, RawValue};
 
@@ -16,21 +16,21 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "set_priority", CALL, set_priority);
 }
 
-/// Writes numbers about a process, 8 bytes each, as far as there is room for them in `length` bytes:
+/// Writes figures about a process, 8 bytes each, as far as there is space for them in `length` bytes:
 ///
-/// 0. what it does: 0 running (the caller), 1 runnable, 2 waits for a message, 3 for a time, 4 for something outside
+/// 0. its state: 0 running (the caller), 1 runnable, 2 waits for a message, 3 for a time, 4 for something outside
 /// 1. messages in its mailbox
 /// 2. bytes of messages that count against its limit
-/// 3. reductions it has used, until it was last suspended
-/// 4. bytes of linear memory, then
+/// 3. reductions that it had used when it was last suspended
+/// 4. bytes of linear memory at that time
 /// 5. links
 /// 6. monitors that it has
 /// 7. monitors that others have of it
 /// 8. messages that were dropped because its mailbox was full
 /// 9. its priority
 ///
-/// Another process answers itself, in order with other signals, so the caller waits until it has its turn. Returns how
-/// many numbers there are, 0 if there is no such process. Traps on a bad pointer.
+/// Another process answers itself, in order with other signals, so the caller waits until that process has its turn.
+/// Returns the number of figures, or 0 if there is no such process. Traps on a bad pointer.
 fn info(guest: &mut Guest<'_>, process: u64, pointer: u32, length: u32) -> Result<HostCall<u32>, Fault> {
     let (mut memory, data) = parts(guest)?;
     memory.check(pointer, length)?;
@@ -50,11 +50,11 @@ fn info(guest: &mut Guest<'_>, process: u64, pointer: u32, length: u32) -> Resul
     Ok(HostCall::Suspend)
 }
 
-/// Sets the caller's priority: 0 low, 1 normal as every process begins, 2 high, or the highest that it may have if that is
-/// less. Returns which one it has now. It counts from the process's next turn on.
+/// Sets the caller's priority: 0 low, 1 normal (the default), 2 high, or the highest that it may have if that is
+/// less. Returns the new priority. It counts from the next turn of the process.
 ///
-/// Whatever is runnable and high has turns before all others, and the low ones have them after; but one turn in eight of
-/// each worker is for those who would have none otherwise. Traps on other numbers.
+/// Runnable processes with high priority run before all others, and those with low priority after them. But each
+/// worker reserves one turn in eight for processes that would otherwise not run. Traps on other numbers.
 fn set_priority(guest: &mut Guest<'_>, priority: u32) -> Result<u32, Fault> {
     let data = guest.data();
     let unknown = Fault::Unknown { kind: "priority", id: priority.into() };
@@ -76,8 +76,8 @@ fn write(
     Ok(info.fields().len() as u32)
 }
 
-/// Writes a name of a process, as far as there is room for it in `length` bytes. Returns its length, 0 if it has none.
-/// Traps on a bad pointer.
+/// Writes a name of a process, as far as there is space for it in `length` bytes. Returns the length of the name, or
+/// 0 if there is none. Traps on a bad pointer.
 fn name(guest: &mut Guest<'_>, process: u64, pointer: u32, length: u32) -> Result<u32, Fault> {
     let (mut memory, data) = parts(guest)?;
     let buffer = memory.bytes_mut(pointer, length)?;

@@ -1,10 +1,11 @@
-//! `lunatic::ext::redirect`: where what children write goes instead.
+//! `lunatic::ext::redirect`: redirects what children write.
 //!
-//! What is redirected is said by a number and a path: 1 and 2 are standard output and standard error, whatever the path;
-//! 0 is the file that a child opens by that path or by another name: links lead to it too, and the child cannot rename it.
-//! The child does not see it: a file has no content but what the child has written, and its size is how much that is.
+//! A number and a path select what is redirected: 1 and 2 are standard output and standard error, whatever the path;
+//! 0 is the file that a child opens by that path or by another name of the file. Links lead to it too, and the child
+//! cannot rename it. The child does not notice: the file seems to contain only what the child has written, and its
+//! size is the number of those bytes.
 //!
-//! All trap on an unknown configuration or number, and on more than 256 paths.
+//! All functions trap on an unknown configuration or number, and on more than 256 paths.
 
 use std::io;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ const PATH: u32 = 0;
 const STDOUT: u32 = 1;
 const STDERR: u32 = 2;
 
-/// The result of [`to_file`] when it did what it was asked to.
+/// The result of [`to_file`] on success.
 const DONE: u32 = 0;
 
 pub(super) fn register(host: &mut Host) {
@@ -51,7 +52,7 @@ pub(super) fn register(host: &mut Host) {
     );
 }
 
-/// What is to be redirected.
+/// The stream or file to redirect.
 struct What {
     number: u32,
     path: String,
@@ -68,7 +69,7 @@ impl What {
 
     fn redirect(self, config: &mut ProcessConfig, sink: Sink) -> Result<(), Fault> {
         config.take_text(self.path.len())?;
-        // Its names, and the list that the parent's redirections are copied to.
+        // Charges for the names of the path, and for the list to which the parent's redirections are copied.
         let paths = config.caps().redirects.as_ref().map_or(0, |redirects| redirects.paths());
         config.charge(BYTES_OF_NAMES + paths as u64 * 32)?;
         let sink = Arc::new(sink);
@@ -83,7 +84,7 @@ impl What {
     }
 }
 
-/// Each write is a message with this tag to this process.
+/// Sends each write as a message with this tag to this process.
 fn to_process(
     guest: &mut Guest<'_>,
     config: u64,
@@ -100,7 +101,7 @@ fn to_process(
     what.redirect(data.config_mut(config)?, sink)
 }
 
-/// It is sent by a connection that the caller has, and keeps.
+/// Sends each write over a connection of the caller, which keeps the connection.
 fn to_tcp_stream(
     guest: &mut Guest<'_>,
     config: u64,
@@ -117,8 +118,8 @@ fn to_tcp_stream(
     what.redirect(data.config_mut(config)?, Sink::Connection(Connection::new(stream, kept)))
 }
 
-/// It goes to the end of a file in a directory that the caller may change; created if it is not there. Returns 0, or 1 and
-/// an error's identifier.
+/// Appends each write to a file in a directory that the caller may change. The file is created if it does not exist.
+/// Returns 0, or 1 and writes the identifier of an error.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn to_file(
     guest: &mut Guest<'_>,

@@ -1,9 +1,9 @@
-//! `lunatic::process::*config*` and `lunatic::wasi::config_*`: what children may do.
+//! `lunatic::process::*config*` and `lunatic::wasi::config_*`: the limits and permissions of children.
 //!
-//! A new configuration allows nothing and has the creator's limits. Setters never go beyond what the creator
-//! may do itself: asking for more gives what there is.
+//! A new configuration allows nothing and has the limits of its creator. A setter never exceeds what the creator has
+//! itself: it takes the smaller of the two values.
 //!
-//! All trap on an unknown identifier.
+//! All functions trap on an unknown identifier.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use lunatic_resources::sys;
 use crate::memory::parts;
 use crate::{Guest, charge_for_config};
 
-/// What [`create_config`] returns without the permission.
+/// The result of [`create_config`] without the permission.
 const NOT_PERMITTED: i64 = -1;
 
 const KIND: &str = "configuration";
@@ -74,7 +74,7 @@ pub(crate) fn register(host: &mut Host) {
     );
 }
 
-/// Declares a setter, which sees the parent's configuration as well.
+/// Declares a setter, which also gets the parent's configuration.
 fn set<V: lunatic_jit::WasmValue + 'static>(
     host: &mut Host,
     name: &str,
@@ -112,7 +112,7 @@ fn create_config(guest: &mut Guest<'_>) -> Result<i64, Fault> {
     data.configs.add("configurations", data.process.config(), config).map(|id| id as i64)
 }
 
-/// Adds a variable to the environment of children.
+/// Adds an environment variable for children.
 fn add_environment_variable(
     guest: &mut Guest<'_>,
     id: u64,
@@ -131,7 +131,7 @@ fn add_environment_variable(
     push(&mut config.caps_mut().env, "environment variables", entry)
 }
 
-/// Adds an argument to the command line of children.
+/// Adds an argument for children.
 fn add_command_line_argument(
     guest: &mut Guest<'_>,
     id: u64,
@@ -146,14 +146,14 @@ fn add_command_line_argument(
     push(&mut config.caps_mut().args, "arguments", argument.to_owned())
 }
 
-/// Gives children a directory that the caller has itself, or one below. Traps if it has none such.
+/// Gives children a directory of the caller, or one below it. Traps if the caller has no such directory.
 fn preopen_dir(guest: &mut Guest<'_>, id: u64, path: u32, path_len: u32) -> Result<HostCall<()>, Fault> {
     let (memory, data) = parts(guest)?;
     let path = memory.str(path, path_len)?.to_owned();
     give_dir(data, id, &path.clone(), path, false)
 }
 
-/// What [`preopen_dir`] does, under any name.
+/// Implements [`preopen_dir`], with a name for the children.
 pub(crate) fn give_dir(
     data: &mut ProcessData,
     id: u64,
@@ -165,7 +165,7 @@ pub(crate) fn give_dir(
     let (GuestDir { dir: parent, is_read_only, opened: inherited, .. }, rest) =
         below(&data.process.config().caps().dirs, path).ok_or(Fault::NotAllowed("pass this directory on"))?;
     let is_read_only = is_read_only || read_only;
-    // One that is passed on as it is needs no descriptor of its own.
+    // A directory that is passed on as it is shares the caller's descriptor.
     let opens = (!rest.is_empty()).then(|| data.open()).transpose()?.map(Arc::new);
     data.wait_for_job(move || {
         let opened = match &opens {
@@ -188,7 +188,7 @@ pub(crate) fn give_dir(
     Ok(HostCall::Suspend)
 }
 
-/// The directory of the caller that a path lies in, and the rest of the path.
+/// Returns the directory of the caller that contains a path, and the rest of the path.
 pub(crate) fn below(dirs: &[GuestDir], path: &str) -> Option<(GuestDir, String)> {
     dirs.iter().find_map(|dir| {
         let rest = path.strip_prefix(&*dir.name)?;

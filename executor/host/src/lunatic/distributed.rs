@@ -1,4 +1,4 @@
-//! `lunatic::distributed` on a node that is alone: it answers for itself, and for no other.
+//! `lunatic::distributed` on a node that is alone: the node answers for itself and for no other node.
 
 use lunatic_jit::HostCall;
 
@@ -11,13 +11,13 @@ use super::spawn::{FAILED, Request, spawn_request};
 use crate::Guest;
 use crate::memory::parts;
 
-/// The identifier of the caller's module: what `spawn` here understands as "the caller's own".
+/// The identifier of the caller's module, which `spawn` here takes as "the caller's own".
 const OWN_MODULE: u64 = u64::MAX;
 
-/// What `send` says of a node that does not exist, as Lunatic does.
+/// The result of `send` for a node that does not exist, as in Lunatic.
 const NODE_DOES_NOT_EXIST: u32 = 2;
 
-/// What `exec_lookup_nodes` says when there is no control server to ask.
+/// The result of `exec_lookup_nodes` without a control server.
 const NOT_CONNECTED: u32 = 1;
 
 pub(super) fn register(host: &mut Host) {
@@ -87,17 +87,17 @@ pub(super) fn register(host: &mut Host) {
     );
 }
 
-/// There is no such node.
+/// The error for a node that does not exist.
 #[derive(Debug, thiserror::Error)]
 #[error("there is no node {0}: this node is alone")]
 struct NoNode(u64);
 
-/// There is no control server.
+/// The error of functions that need a control server.
 #[derive(Debug, thiserror::Error)]
 #[error("this node is alone: there is no control server to look nodes up")]
 struct NoControl;
 
-/// Writes the nodes' identifiers as far as there is room for them. Returns how many were written.
+/// Writes the identifiers of the nodes, as far as there is space for them. Returns how many were written.
 fn get_nodes(guest: &mut Guest<'_>, nodes: u32, length: u32) -> Result<u32, Fault> {
     let (mut memory, _) = parts(guest)?;
     memory.array(nodes, length, 8)?;
@@ -108,7 +108,7 @@ fn get_nodes(guest: &mut Guest<'_>, nodes: u32, length: u32) -> Result<u32, Faul
     Ok(1)
 }
 
-/// As `lunatic::process::spawn`, without a link, on a node.
+/// Spawns a process on a node, without a link. Otherwise like `lunatic::process::spawn`.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn spawn(
     guest: &mut Guest<'_>,
@@ -147,7 +147,7 @@ fn send(guest: &mut Guest<'_>, node: u64, process: u64) -> Result<u32, Fault> {
     send_current(guest, process)
 }
 
-/// As the function of this name in `lunatic::message`; 2 if there is no such node.
+/// Like the function of this name in `lunatic::message`; returns 2 if there is no such node.
 fn send_receive_skip_search(
     guest: &mut Guest<'_>,
     node: u64,
@@ -162,7 +162,8 @@ fn send_receive_skip_search(
     request(guest.data_mut(), process, tag, timeout)
 }
 
-/// The same of guests built with version 0.12 of the `lunatic` crate: the answer has the tag of the message that is sent.
+/// The same for guests built with version 0.12 of the `lunatic` crate: the reply has the tag of the message that is
+/// sent.
 fn send_receive_same_tag(
     guest: &mut Guest<'_>,
     node: u64,
@@ -173,7 +174,7 @@ fn send_receive_same_tag(
     send_receive_skip_search(guest, node, process, tag, timeout)
 }
 
-/// Always fails with an error that says why.
+/// Always fails, with an error that says why.
 fn exec_lookup_nodes(
     guest: &mut Guest<'_>,
     query: u32,
@@ -208,8 +209,8 @@ fn copy_lookup_nodes_results(
     Ok(-1)
 }
 
-/// Makes no certificates: those that Lunatic makes are for a control server and the nodes that ask it. There is no result
-/// that would say so.
+/// Always traps. Certificates are for nodes that have a control server, and no result of this function could report
+/// an error.
 fn no_certificates<const N: usize>(
     guest: &mut Guest<'_>,
     texts: [(u32, u32); N],

@@ -1,4 +1,5 @@
-//! `lunatic::error`: the text of errors that other functions returned by number. All trap on an unknown one.
+//! `lunatic::error`: the texts of errors that other functions returned by number. All functions trap on an unknown
+//! number.
 
 use crate::declare::{CALL, Host, func};
 use lunatic_core::Fault;
@@ -17,12 +18,12 @@ pub(super) fn register(host: &mut Host) {
     });
 }
 
-/// The text's length in bytes.
+/// Returns the length of the text in bytes.
 fn string_size(guest: &mut Guest<'_>, id: u64) -> Result<u32, Fault> {
     guest.data().errors.get(KIND, id).map(|error| error.as_str().len() as u32)
 }
 
-/// Writes the text, which is as long as [`string_size`] says.
+/// Writes the text. It has the length that [`string_size`] returns.
 fn to_string(guest: &mut Guest<'_>, id: u64, pointer: u32) -> Result<(), Fault> {
     let (mut memory, data) = parts(guest)?;
     memory.write(pointer, data.errors.get(KIND, id)?.as_str().as_bytes())

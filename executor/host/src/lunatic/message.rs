@@ -1,7 +1,7 @@
 //! `lunatic::message`: writing, sending, receiving and reading messages.
 //!
-//! A process has one current message: the one it is writing, or received last. All functions work on it, and
-//! trap when there is none. Timeouts are in milliseconds; `u64::MAX` waits for ever, 0 only looks.
+//! A process has one current message: the one that it is writing, or received last. All functions use it and trap if
+//! there is none. Timeouts are in milliseconds; `u64::MAX` waits for ever, and 0 only polls.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -24,19 +24,19 @@ use crate::memory::{GuestMemory, parts};
 use crate::networking::TLS_STREAM;
 use crate::networking::{Kind, TCP_STREAM, UDP_SOCKET};
 
-/// The timeout that never comes.
+/// The timeout that never passes.
 const FOREVER: u64 = u64::MAX;
 
-/// What a guest may have reserved for a message before it writes; more is allocated as it writes.
+/// Bytes that a guest may have reserved for a message before it writes. More is allocated as the guest writes.
 const MAX_RESERVED: u64 = 64 << 10;
 
 /// Steps that a search in the mailbox takes before the process waits for its next turn.
 const STEPS_AT_ONCE: u64 = 256;
 
-/// Reductions for a tag that a receive waits for: they are copied, and put in order.
+/// Reductions for each tag that a receive waits for. Tags are copied and sorted.
 const TAG: u64 = 16;
 
-/// The result of a send: there is no other.
+/// The only result of a send.
 const SENT: u32 = 0;
 
 pub(super) fn register(host: &mut Host) {
@@ -71,12 +71,12 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "receive", CALL.array(0, 8, u32::MAX, ""), receive);
 }
 
-/// Begins a message; what was current is dropped. `capacity` is a hint.
+/// Begins a message and drops the current one. `capacity` is a hint.
 fn create_data(guest: &mut Guest<'_>, tag: i64, capacity: u64) {
     guest.data_mut().create_message(tag, capacity.min(MAX_RESERVED) as usize);
 }
 
-/// Appends bytes to the message. Returns how many: all.
+/// Appends bytes to the message. Returns their number; all bytes are appended.
 fn write_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCall<u32>, Fault> {
     let (memory, data) = parts(guest)?;
     let limit = data.process.config().max_memory;
@@ -92,7 +92,7 @@ fn write_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCa
     Ok(HostCall::Return(length))
 }
 
-/// Copies the message's next bytes to the guest. Returns how many there were.
+/// Copies the next bytes of the message to the guest. Returns their number.
 fn read_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCall<u32>, Fault> {
     let (mut memory, data) = parts(guest)?;
     if length > COPIED_AT_ONCE {
@@ -103,10 +103,10 @@ fn read_data(guest: &mut Guest<'_>, pointer: u32, length: u32) -> Result<HostCal
     Ok(HostCall::Return(read as u32))
 }
 
-/// Bytes that are copied in one turn: a fraction of a millisecond, also where memory has to be made for them.
+/// Bytes that are copied in one turn: a fraction of a millisecond, even if memory has to be allocated for them.
 const COPIED_AT_ONCE: u32 = 256 << 10;
 
-/// Bytes between the guest's memory and the current message, of which some have been copied.
+/// A copy between the guest's memory and the current message, part of which is done.
 struct Copy {
     pointer: u32,
     left: u32,
@@ -119,7 +119,8 @@ enum Way {
     Read,
 }
 
-/// Copies a piece of much, and the rest in the process's next turns. Nobody else changes its memory or its message meanwhile.
+/// Copies one piece, and the rest in the next turns of the process. Nothing else changes its memory or its message in
+/// between.
 #[cold]
 fn copy(mut memory: GuestMemory<'_>, data: &mut ProcessData, mut copy: Copy) -> Result<HostCall<u32>, Fault> {
     let piece = copy.left.min(COPIED_AT_ONCE);
@@ -147,18 +148,18 @@ fn copy(mut memory: GuestMemory<'_>, data: &mut ProcessData, mut copy: Copy) -> 
     Ok(HostCall::Suspend)
 }
 
-/// Moves to where the next read begins.
+/// Sets where the next read begins.
 fn seek_data(guest: &mut Guest<'_>, position: u64) -> Result<(), Fault> {
     data_message(&mut guest.data_mut().current)?.seek(position);
     Ok(())
 }
 
-/// The message's tag, 0 for none.
+/// Returns the tag of the message, 0 for none.
 pub(super) fn get_tag(guest: &mut Guest<'_>) -> Result<i64, Fault> {
     guest.data().current.as_ref().map(|envelope| envelope.message().tag()).ok_or(Fault::NoMessage)
 }
 
-/// Whose death the message reports, if it is one about a monitored process; else 0.
+/// Returns the process whose death the message reports, if it is a monitored process; otherwise 0.
 fn get_process_id(guest: &mut Guest<'_>) -> Result<u64, Fault> {
     match guest.data().current.as_ref().map(Envelope::message) {
         Some(Message::ProcessDied(death)) => Ok(death.process.to_guest()),
@@ -167,7 +168,7 @@ fn get_process_id(guest: &mut Guest<'_>) -> Result<u64, Fault> {
     }
 }
 
-/// The message's size in bytes.
+/// Returns the size of the message in bytes.
 fn data_size(guest: &mut Guest<'_>) -> Result<u64, Fault> {
     Ok(data_message(&mut guest.data_mut().current)?.len() as u64)
 }
@@ -183,17 +184,17 @@ fn push_module(guest: &mut Guest<'_>, module: u64) -> Result<u64, Fault> {
     Ok(message.push_resource(Arc::new(module)) as u64)
 }
 
-/// Takes a module out of the message. Returns its identifier. Traps when there is none at this index.
+/// Takes a module out of the message. Returns its identifier. Traps if there is none at this index.
 fn take_module(guest: &mut Guest<'_>, index: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let module = data_message(&mut data.current)?.take_resource::<Code>(index);
     let module = module.ok_or(Fault::Unknown { kind: "module in the message", id: index })?;
-    // What it takes stays charged to the process that had it compiled, which may be this one.
+    // The module stays charged to the process that had it compiled, which may be this one.
     data.modules.add("modules", data.process.config(), (*module).clone())
 }
 
-/// Moves a thing into the message: the caller no longer has it. Returns its index in the message. Traps when there is
-/// none of this identifier.
+/// Moves a resource into the message, so that the caller no longer has it. Returns its index in the message. Traps if
+/// there is none with this identifier.
 fn push<T: Any + Send + Sync>(guest: &mut Guest<'_>, id: u64, kind: Kind<T>) -> Result<u64, Fault> {
     let data = guest.data_mut();
     if data_message(&mut data.current)?.resources() as u64 >= data.process.config().max_resources {
@@ -203,39 +204,39 @@ fn push<T: Any + Send + Sync>(guest: &mut Guest<'_>, id: u64, kind: Kind<T>) -> 
     Ok(data_message(&mut data.current)?.push_resource(thing) as u64)
 }
 
-/// Moves a thing out of the message. Returns its identifier. Traps when there is none at this index, or one of another
-/// kind, which stays.
+/// Moves a resource out of the message. Returns its identifier. Traps if there is none at this index, or one of
+/// another kind, which stays in the message.
 fn take<T: Any + Send + Sync>(guest: &mut Guest<'_>, index: u64, kind: Kind<T>) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let thing = data_message(&mut data.current)?.take_resource::<T>(index);
     let thing = thing.ok_or(Fault::Unknown { kind: kind.name, id: index })?;
     let max = data.process.config().max_resources;
-    // It is the caller's from now on, and no longer the process's that had it before.
+    // The descriptor counts for the caller from now on, and no longer for the previous process.
     (kind.source)(&thing).count(data.account())?;
     (kind.table)(data.sockets()).add_or_trap(max, kind.name, thing)
 }
 
-/// Sends the message. Sending to a process that is gone is no error.
+/// Sends the message. Sending to a process that has ended is no error.
 fn send(guest: &mut Guest<'_>, process: u64) -> Result<u32, Fault> {
     send_current(guest, process)
 }
 
-/// What [`send`] does.
+/// Implements [`send`].
 pub(super) fn send_current(guest: &mut Guest<'_>, process: u64) -> Result<u32, Fault> {
     let data = guest.data_mut();
     let envelope = data.take_message()?;
     let to = ProcessId::from_guest(process);
-    // A message to no one is dropped with what it carries.
+    // If there is no receiver, the message is dropped with its resources.
     let is_congested = data.send(to, envelope).is_ok_and(|sent| sent.is_congested);
-    // Whoever sends to itself has to get to its receive first.
+    // A process that sends to itself must reach its receive first, so it does not yield.
     if is_congested && to != data.id() {
         guest.end_slice();
     }
     Ok(SENT)
 }
 
-/// Sends the message and waits for one with a tag (0: any) that arrives after this moment.
-/// Returns as [`receive`] does.
+/// Sends the message and waits for one with this tag (0: any tag) that arrives from now on. Returns the same as
+/// [`receive`].
 fn send_receive_skip_search(
     guest: &mut Guest<'_>,
     process: u64,
@@ -245,13 +246,14 @@ fn send_receive_skip_search(
     request(guest.data_mut(), process, tag, timeout)
 }
 
-/// The same of guests built with version 0.12 of the `lunatic` crate: the answer has the tag of the message that is sent.
+/// The same for guests built with version 0.12 of the `lunatic` crate: the reply has the tag of the message that is
+/// sent.
 fn send_receive_same_tag(guest: &mut Guest<'_>, process: u64, timeout: u64) -> Result<HostCall<u32>, Fault> {
     let tag = get_tag(guest)?;
     send_receive_skip_search(guest, process, tag, timeout)
 }
 
-/// What [`send_receive_skip_search`] does.
+/// Implements [`send_receive_skip_search`].
 pub(super) fn request(
     data: &mut ProcessData,
     process: u64,
@@ -261,19 +263,20 @@ pub(super) fn request(
     let envelope = data.take_message()?;
     let tags = if tag == NO_TAG { Tags::Any } else { Tags::One(tag) };
     let wait = wait_for_message(data, Pattern::new(tags), true, timeout);
-    // The mark separates what came before from what may be the reply, so it has to be in the queue first.
+    // The marker separates earlier messages from possible replies, so it must be in the queue before the request is
+    // sent.
     let marked = data.process.send(Signal::SkipUntilHere { wait });
     debug_assert!(marked.is_ok(), "a process that runs is not over");
     let _ = data.send(ProcessId::from_guest(process), envelope);
     Ok(HostCall::Suspend)
 }
 
-/// Waits for a message: any, or the first whose tag is in the array.
+/// Waits for a message: any, or the first one whose tag is in the array.
 ///
-/// Returns 0 for data, 1 when a linked process died, 2 when a monitored one did, 9027 when the time is up.
-/// Traps on a bad pointer or more than 65,536 tags.
+/// Returns 0 for data, 1 if a linked process died, 2 if a monitored process died, and 9027 if the time is over. Traps
+/// on a bad pointer or more than 65,536 tags.
 fn receive(guest: &mut Guest<'_>, tags: u32, tags_len: u32, timeout: u64) -> Result<HostCall<u32>, Fault> {
-    // They are copied, and put in order.
+    // The tags are copied and sorted.
     guest.charge(u64::from(tags_len) * TAG);
     let (memory, data) = parts(guest)?;
     let bytes = memory.array(tags, tags_len, 8)?;
@@ -287,14 +290,15 @@ fn receive(guest: &mut Guest<'_>, tags: u32, tags_len: u32, timeout: u64) -> Res
         _ => Tags::of(bytes.chunks_exact(8).map(decode).collect()),
     };
     let mut pattern = Pattern::new(tags);
-    // One that is waiting is answered on the spot: suspending costs several times as much as all the rest. A process
-    // that always has one comes to the end of its slice all the same. A long search goes on in later turns.
+    // A message that is in the mailbox is returned at once: suspending costs several times as much as everything
+    // else. A process that always finds one still reaches the end of its slice. A long search continues in later
+    // turns.
     let mut steps = STEPS_AT_ONCE;
     let found = data.receive_now(&mut pattern, &mut steps);
     if found.is_none() {
         wait_for_message(data, pattern, false, timeout);
     }
-    // The first step is part of any receive.
+    // The first step is part of the cost of any receive.
     let steps = (STEPS_AT_ONCE - steps).saturating_sub(1);
     if steps > 0 {
         guest.charge(steps * SEARCH_STEP);

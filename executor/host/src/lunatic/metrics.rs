@@ -1,5 +1,5 @@
-//! `lunatic::metrics`: what guests count and measure. All trap on bad pointers and names that are not UTF-8; what does not
-//! fit (see [`metrics`](crate::metrics)) is dropped, and counted.
+//! `lunatic::metrics`: figures that guests count and measure. All functions trap on bad pointers and names that are
+//! not UTF-8. Values beyond the limits of [`lunatic_metrics`] are dropped and counted.
 
 use crate::declare::{CALL, Host, func, limits};
 use lunatic_core::Fault;
@@ -10,7 +10,7 @@ use crate::memory::parts;
 
 pub(super) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::metrics";
-    // As in Lunatic, and unlike what it says, this adds.
+    // As in Lunatic, and unlike what its name says, this adds.
     func!(
         host,
         MODULE,

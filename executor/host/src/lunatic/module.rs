@@ -12,10 +12,11 @@ use lunatic_resources::Charge;
 use crate::memory::{GuestMemory, parts};
 use crate::{Guest, Services};
 
-/// Bytes of WebAssembly that a guest may have compiled. Preparing takes three times as much memory, and compiling more.
+/// Bytes of WebAssembly that a guest may have compiled. Preparing takes three times as much memory, and compiling
+/// more.
 pub const MAX_GUEST_BYTES: usize = 8 << 20;
 
-/// The time that compiling it may take, on one thread.
+/// The time that compiling a module may take, on one thread.
 pub const MAX_GUEST_TIME: Duration = Duration::from_secs(30);
 
 /// Results of [`compile_module`].
@@ -37,14 +38,14 @@ pub(crate) fn register(host: &mut Host) {
     });
 }
 
-/// A module that is being compiled for a process. If the process ends, nobody needs it any more: what waits to be compiled
-/// is given up at once, not when its turn comes.
+/// A module that is being compiled for a process. If the process ends, a compilation that has not begun is cancelled
+/// at once.
 pub(crate) struct Compiling {
     cancellation: Cancellation,
     source: Source,
 }
 
-/// The bytes of a module, and the charge for them, until someone compiles them or nobody needs them.
+/// The bytes of a module and the charge for them, until a thread compiles them or the process ends.
 type Source = Arc<Mutex<Option<(Vec<u8>, Charge)>>>;
 
 impl HostState for Compiling {}
@@ -60,10 +61,10 @@ fn take(source: &Source) -> Option<(Vec<u8>, Charge)> {
     source.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// Prepares, verifies and compiles a module, on a pool of its own. What it may take is limited.
+/// Prepares, verifies and compiles a module on a pool of its own, within limits.
 ///
-/// Returns 0 and writes the module's identifier, 1 and writes an error's, or -1 without the permission.
-/// Traps on bad pointers.
+/// Returns 0 and writes the identifier of the module, or 1 and writes the identifier of an error, or returns -1
+/// without the permission. Traps on bad pointers.
 fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Result<HostCall<i32>, Fault> {
     let (mut memory, data) = parts(guest)?;
     if !data.process.config().can_compile_modules {
@@ -108,8 +109,8 @@ fn compile_module(guest: &mut Guest<'_>, bytes: u32, length: u32, id: u32) -> Re
     Ok(HostCall::Suspend)
 }
 
-/// When a compilation that begins now has to be done. In a simulation, whose result must not depend on how fast this
-/// machine is, no time is too long.
+/// Returns the deadline of a compilation that begins now. Simulations have none, because their results must not
+/// depend on the speed of the machine.
 fn deadline(node: &Arc<Node>) -> Option<Deadline> {
     if node.is_driven() {
         return None;

@@ -1,7 +1,8 @@
-//! `lunatic::process`: identity, time, links, monitors, kills. See `spawn`, `config` and `module` for the rest.
+//! `lunatic::process`: identity, time, links, monitors, kills. See `spawn`, `config` and `module` for the other
+//! functions.
 //!
-//! A process that does not exist (any more) is no error here: linking to it and monitoring it report its death,
-//! the others do nothing.
+//! A process that does not exist, or not any more, is no error here. Links and monitors report its death; the other
+//! functions do nothing.
 
 use lunatic_jit::{HostCall, RawValue};
 
@@ -14,10 +15,10 @@ use crate::Guest;
 /// Nanoseconds in a millisecond.
 pub(crate) const MILLISECOND: u64 = 1_000_000;
 
-/// Monitors that are not dropped on a worker.
+/// The number of monitors from which a worker does not drop them itself.
 const MANY: usize = 4096;
 
-/// The identifier of the one environment that there is.
+/// The identifier of the only environment.
 const ENVIRONMENT_ID: u64 = 1;
 
 pub(crate) fn register(host: &mut Host) {
@@ -34,12 +35,12 @@ pub(crate) fn register(host: &mut Host) {
     func!(host, MODULE, "exists", CALL, exists);
 }
 
-/// The caller's identifier.
+/// Returns the identifier of the caller.
 fn process_id(guest: &mut Guest<'_>) -> u64 {
     guest.data().id().to_guest()
 }
 
-/// Suspends the caller for at least so long.
+/// Suspends the caller for at least this many milliseconds.
 fn sleep_ms(guest: &mut Guest<'_>, milliseconds: u64) -> HostCall<()> {
     let data = guest.data_mut();
     let deadline = deadline(data, milliseconds);
@@ -47,22 +48,22 @@ fn sleep_ms(guest: &mut Guest<'_>, milliseconds: u64) -> HostCall<()> {
     HostCall::Suspend
 }
 
-/// The reading of the clock so many milliseconds from now; the end of time when that is beyond it.
+/// Returns the time of the clock this many milliseconds from now, or the last possible time.
 pub(crate) fn deadline(data: &ProcessData, milliseconds: u64) -> u64 {
     data.node().clock.now().saturating_add(milliseconds.saturating_mul(MILLISECOND))
 }
 
-/// Whether the abnormal end of a linked process ends the caller (the default), or becomes a message.
+/// Sets whether the abnormal end of a linked process ends the caller, which is the default, or becomes a message.
 fn die_when_link_dies(guest: &mut Guest<'_>, die: u32) {
     guest.data_mut().die_when_link_dies = die != 0;
 }
 
-/// Links the caller with a process, both ways. If there is no such process, the caller is told as if it had
-/// just died. Traps when the caller has more links and monitors than its account has room for.
+/// Links the caller with a process in both directions. If there is no such process, the caller is notified as if it
+/// had just died. Traps if the caller's account does not permit another link.
 fn link(guest: &mut Guest<'_>, tag: i64, process: u64) -> Result<(), Fault> {
     let data = guest.data_mut();
     let (me, peer) = (data.id(), ProcessId::from_guest(process));
-    // A link with oneself could never be seen to break.
+    // A link of a process with itself would never have an effect.
     if peer != me {
         data.charge_for_relation()?;
         data.relations.link(peer, tag);
@@ -71,21 +72,21 @@ fn link(guest: &mut Guest<'_>, tag: i64, process: u64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Sends a signal that is answered if there is no such process. A process that has much to handle gets its turn first.
+/// Sends a signal that is answered if there is no such process. The caller yields to a congested receiver.
 pub(crate) fn request(guest: &mut Guest<'_>, to: ProcessId, signal: Signal) {
     if guest.data().node().request(to, signal) {
         guest.end_slice();
     }
 }
 
-/// Sends a signal. If there is no such process, there is nothing to do. As [`request`] otherwise.
+/// Sends a signal. If there is no such process, this does nothing. Otherwise like [`request`].
 pub(crate) fn send(guest: &mut Guest<'_>, to: ProcessId, signal: Signal) {
     if guest.data().node().send(to, signal).is_ok_and(|sent| sent.is_congested) {
         guest.end_slice();
     }
 }
 
-/// Undoes a link. From here on the other's death means nothing to the caller.
+/// Removes a link. From now on, the death of the other process has no effect on the caller.
 fn unlink(guest: &mut Guest<'_>, process: u64) {
     let data = guest.data_mut();
     let (me, peer) = (data.id(), ProcessId::from_guest(process));
@@ -95,13 +96,13 @@ fn unlink(guest: &mut Guest<'_>, process: u64) {
     }
 }
 
-/// Asks for a message when a process ends, however it does; at once if there is no such process. Every call
-/// asks for one message. Traps when the caller has more links and monitors than its account has room for.
+/// Requests a message when a process ends, for whatever reason; at once if there is no such process. Each call
+/// requests one message. Traps if the caller's account does not permit another monitor.
 fn monitor(guest: &mut Guest<'_>, process: u64) -> Result<(), Fault> {
     start_monitor(guest, process).map(drop)
 }
 
-/// Makes a monitor. Its reference; none if the process is the caller.
+/// Creates a monitor. Returns its reference, or `None` if the process is the caller.
 pub(crate) fn start_monitor(guest: &mut Guest<'_>, process: u64) -> Result<Option<u64>, Fault> {
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));
@@ -115,7 +116,7 @@ pub(crate) fn start_monitor(guest: &mut Guest<'_>, process: u64) -> Result<Optio
     Ok(Some(reference))
 }
 
-/// Takes back all requests for a process: no message about its end arrives after this.
+/// Removes all monitors of a process: no message about its end arrives from now on.
 fn stop_monitoring(guest: &mut Guest<'_>, process: u64) {
     let data = guest.data_mut();
     let (me, target) = (data.id(), ProcessId::from_guest(process));
@@ -125,11 +126,11 @@ fn stop_monitoring(guest: &mut Guest<'_>, process: u64) {
     }
 }
 
-/// Ends a process, whatever it does and wants; also the caller itself, which then does not return from here.
+/// Kills a process. If that is the caller, this does not return.
 fn kill(guest: &mut Guest<'_>, process: u64) -> Result<HostCall<()>, Fault> {
     let data = guest.data_mut();
     let target = ProcessId::from_guest(process);
-    // Killing whom no one knows is as good as having killed it before.
+    // Killing a process that does not exist has no effect.
     let _ = data.node().send(target, Signal::Kill);
     if target == data.id() {
         data.wait_for(Reason::Completion, None);
@@ -138,7 +139,7 @@ fn kill(guest: &mut Guest<'_>, process: u64) -> Result<HostCall<()>, Fault> {
     Ok(HostCall::Return(()))
 }
 
-/// 1 if there is such a process, else 0.
+/// Returns 1 if the process is alive, otherwise 0.
 fn exists(guest: &mut Guest<'_>, process: u64) -> i32 {
     let target = ProcessId::from_guest(process);
     guest.data().node().table.get(target).is_some_and(|process| !process.is_over()).into()

@@ -1,4 +1,4 @@
-//! `lunatic::registry`: names for processes. All trap on bad pointers and names that are not UTF-8.
+//! `lunatic::registry`: names of processes. All functions trap on bad pointers and names that are not UTF-8.
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ pub(super) fn register(host: &mut Host) {
     func!(host, MODULE, "remove", CALL.range(0, limits::NAME, "a name"), remove);
 }
 
-/// Gives a name to a process, and takes it from the one that had it. A process that has ended gets no name, nor does one of
-/// another node: there are no other nodes. The caller is charged for the name as long as it is in use, and traps when its
-/// account has no room for it.
+/// Gives a name to a process, and takes it from the previous owner. A process that has ended gets no name, and
+/// neither does a process of another node, because there are no other nodes. The caller is charged for the name as
+/// long as it is in use, and traps if its account does not permit it.
 fn put(guest: &mut Guest<'_>, name: u32, name_len: u32, node: u64, process: u64) -> Result<(), Fault> {
     let (memory, data) = parts(guest)?;
     let name = memory.str(name, name_len)?;
@@ -37,7 +37,7 @@ fn put(guest: &mut Guest<'_>, name: u32, name_len: u32, node: u64, process: u64)
     Ok(())
 }
 
-/// Gives a name to a process, and takes it back if that ends meanwhile.
+/// Gives a name to a process, and frees it again if the process ends meanwhile.
 fn give(node: &Node, name: Arc<str>, owner: Registration, target: &Process, kept: Charge) {
     let mut names = node.registry.lock();
     names.put(name.clone(), owner, Some(kept));
@@ -47,7 +47,7 @@ fn give(node: &Node, name: Arc<str>, owner: Registration, target: &Process, kept
     }
 }
 
-/// Looks a name up. Returns 0 and writes node and process, or 1 if no one has it.
+/// Looks a name up. Returns 0 and writes the node and the process, or returns 1 if the name is free.
 fn get(guest: &mut Guest<'_>, name: u32, name_len: u32, node_id: u32, process_id: u32) -> Result<u32, Fault> {
     let (mut memory, data) = parts(guest)?;
     memory.check(node_id, 8)?;
@@ -60,7 +60,7 @@ fn get(guest: &mut Guest<'_>, name: u32, name_len: u32, node_id: u32, process_id
     Ok(FOUND)
 }
 
-/// Frees a name, if anyone has it.
+/// Frees a name, if it is in use.
 fn remove(guest: &mut Guest<'_>, name: u32, name_len: u32) -> Result<(), Fault> {
     let (memory, data) = parts(guest)?;
     let name = memory.str(name, name_len)?;

@@ -1,8 +1,8 @@
 //! `lunatic::process::{spawn, get_or_spawn}`: new processes.
 //!
-//! The child is entered and linked before it can run, in one host call: whatever it does at once, its parent is
-//! told (spawn and link are atomic). Parameters come as 17-byte entries: the type as WebAssembly encodes it,
-//! then the value in 16 bytes, little-endian.
+//! One host call adds the child to the node and links it before the child can run. So the parent is notified whatever
+//! the child does first: spawning and linking are atomic. Parameters are entries of 17 bytes: the type as WebAssembly
+//! encodes it, then the value in 16 bytes, little-endian.
 
 use std::sync::Arc;
 
@@ -21,18 +21,18 @@ use lunatic_resources::{Quota, QuotaExceeded};
 use crate::Guest;
 use crate::memory::{GuestMemory, parts};
 
-/// Results of the spawning functions.
+/// Results of the functions that spawn.
 pub(super) const SPAWNED: u32 = 0;
 pub(super) const FAILED: u32 = 1;
 const NAME_IS_TAKEN: u32 = 2;
 
-/// "The caller's own", for configurations and modules.
+/// Stands for the caller's own configuration or module.
 const INHERIT: i64 = -1;
 
 /// Bytes of a parameter.
 const PARAM: usize = 17;
 
-/// Parameters that a function may have; more than any compiler's limit is of no use.
+/// Parameters that a function may have. Compilers support no more.
 const MAX_PARAMS: usize = 1000;
 
 /// Bytes of a function's name that an error quotes.
@@ -65,7 +65,7 @@ pub(super) fn register(host: &mut Host) {
     );
 }
 
-/// Why a process was not spawned; the guest can ask for the text.
+/// Why a process was not spawned. The guest can ask for the text.
 #[derive(Debug, thiserror::Error)]
 enum SpawnError {
     #[error("the module exports no function \"{0}\"")]
@@ -78,7 +78,7 @@ enum SpawnError {
     ProcessTableFull(#[from] ProcessTableFull),
 }
 
-/// What a guest asks to be spawned, as it passes it.
+/// A request to spawn a process, as the guest passes it.
 pub(super) struct Request {
     pub(super) link: i64,
     pub(super) config: i64,
@@ -87,12 +87,13 @@ pub(super) struct Request {
     pub(super) params: (u32, u32),
 }
 
-/// Spawns a process that runs an exported function. With `link` other than 0, it is linked to the caller under
-/// that tag.
+/// Spawns a process that runs an exported function. With a `link` other than 0, the child is linked to the caller
+/// with that tag.
 ///
-/// Returns 0 and writes the process's identifier to `id`, or 1 and writes an error's.
+/// Returns 0 and writes the identifier of the process to `id`, or returns 1 and writes the identifier of an error.
 ///
-/// Traps: bad pointers, unknown configuration or module, malformed parameters, no permission to spawn.
+/// Traps on bad pointers, an unknown configuration or module, malformed parameters, and without the permission to
+/// spawn.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn spawn(
     guest: &mut Guest<'_>,
@@ -111,7 +112,7 @@ fn spawn(
     spawn_request(&mut memory, data, &request, id)
 }
 
-/// What [`spawn`] does.
+/// Implements [`spawn`].
 pub(super) fn spawn_request(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -131,8 +132,8 @@ pub(super) fn spawn_request(
     Ok(result)
 }
 
-/// Spawns a process under a name, unless the name has an owner: then returns 2 and writes who that is.
-/// Otherwise as [`spawn`].
+/// Spawns a process with a name, unless the name is in use. In that case, returns 2 and writes its owner. Otherwise
+/// like [`spawn`].
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn get_or_spawn(
     guest: &mut Guest<'_>,
@@ -168,7 +169,7 @@ fn get_or_spawn(
     Ok(result)
 }
 
-/// What came of a spawn under a name.
+/// The result of a spawn with a name.
 enum Named {
     LastSpawn(ProcessId),
     /// Another process got the name meanwhile.
@@ -176,19 +177,20 @@ enum Named {
     Failed(SpawnError),
 }
 
-/// A function that was spawned by its name.
+/// The function that was spawned last, with its name.
 pub(super) struct LastSpawn {
     name: Box<[u8]>,
     function: FuncIndex,
     template: Arc<ProcessTemplate>,
-    /// Whether only this process's children come from it.
+    /// Whether only children of this process have the template.
     is_own: bool,
 }
 
 impl HostState for LastSpawn {}
 
 impl LastSpawn {
-    /// The template of another one of the same. A process that spawns more than once has one of its own for them.
+    /// Returns the template for another process like it. A process that spawns more than once has a template of its
+    /// own for its children.
     fn template(&mut self) -> Arc<ProcessTemplate> {
         if !self.is_own {
             let ProcessTemplate { node, code, config } = &*self.template;
@@ -200,9 +202,9 @@ impl LastSpawn {
 }
 
 impl Request {
-    /// Enters the process and gives it the name, unless another one has it by then. Names are locked for a moment only,
-    /// not while there is a process to be made: so of several that race, each makes one, and those that lose the race end
-    /// theirs before its first instruction.
+    /// Adds the process and gives it the name, unless another process has the name by then. The names are locked only
+    /// for a moment, not while the process is made. So of several processes that race for a name, each makes a child,
+    /// and those that lose end their child before its first instruction.
     fn enter_named(
         &self,
         memory: &GuestMemory<'_>,
@@ -213,7 +215,7 @@ impl Request {
         let kept = data.keep(bytes_of_name(name.len()))?;
         let child = match self.enter(memory, data)? {
             Ok(child) => child,
-            // The winner of a race may have taken the last place.
+            // The winner of a race may have taken the last permit.
             Err(error) => {
                 let owner = node.registry.lock().get(name);
                 return Ok(owner.map_or(Named::Failed(error), Named::Taken));
@@ -229,7 +231,7 @@ impl Request {
             child.abandon();
             return Ok(Named::Taken(owner));
         }
-        // It has not been started, so it has not ended.
+        // The child has not been started, so it cannot have ended.
         child.set_named();
         names.put(name.into(), Registration { node: NODE_ID, process: id }, Some(kept));
         drop(names);
@@ -237,7 +239,7 @@ impl Request {
         Ok(Named::LastSpawn(id))
     }
 
-    /// Enters the process, linked and ready, but not yet running.
+    /// Adds the process, linked and prepared, but not started.
     fn enter(
         &self,
         memory: &GuestMemory<'_>,
@@ -278,14 +280,15 @@ impl Request {
         Ok(Ok(child))
     }
 
-    /// The function, and what it runs in. Who spawns mostly spawns the same again, so the last one is looked at first.
+    /// Returns the function and the template for it. A process mostly spawns the same function again, so the last one
+    /// is tried first.
     fn find(
         &self,
         memory: &GuestMemory<'_>,
         data: &mut ProcessData,
         args: &[Value],
     ) -> Result<Result<(Arc<ProcessTemplate>, FuncIndex), SpawnError>, Fault> {
-        // Where functions are forbidden, the code may have to be linked again, which the caller pays for.
+        // If functions are forbidden, the code may have to be linked again. The caller is charged for that.
         let is_restricted = match self.config {
             INHERIT => data.process.config(),
             id => data.configs.get("configuration", id as u64)?,
@@ -302,7 +305,7 @@ impl Request {
             INHERIT => data.process.code(),
             id => data.modules.get("module", id as u64)?,
         };
-        // Most processes may call what they want.
+        // Most configurations forbid no functions.
         let restricted;
         let code = match (&config.caps().forbidden, account) {
             (Some(forbidden), Some(account)) => {
@@ -341,12 +344,12 @@ impl Request {
     }
 }
 
-/// Where in the table a child is put. The first ones beside each other, so that a small program's processes have small
-/// numbers. After that with its siblings: a worker on which one process spawns without end would otherwise fetch another
-/// part of the table each time, which some other worker has changed; but not with the children of another process, and not
-/// with all of them.
+/// Returns the hint for the process table. The first children are beside each other, so that the processes of a small
+/// program have small numbers. Later children are near their siblings: otherwise a worker on which one process spawns
+/// without end would touch another shard each time, which other workers have changed. But they are not near the
+/// children of other processes, and not all in one shard.
 fn hint(parent: ProcessId, children: u32) -> u32 {
-    /// Children that are together.
+    /// Children that share a shard.
     const TOGETHER: u32 = 256;
     let slot = parent.to_guest() as u32;
     let further = if children < SHARDS { children } else { SHARDS + children / TOGETHER };

@@ -15,10 +15,12 @@ pub(crate) fn register(host: &mut Host) {
     func!(host, MODULE, "cancel_timer", CALL, cancel_timer);
 }
 
-/// Sends the current message in so many milliseconds, not earlier; also when the caller is gone by then. A process
-/// that is gone needs no timer: then it is as if it had fired. Returns the timer's identifier. Traps when there is no
-/// message, the caller has more bytes of messages in timers than may wait in its mailbox, or the host keeps too much for it. What is in a timer when the caller ends stays
-/// there, and goes on to count in the quotas of its configuration.
+/// Sends the current message after this many milliseconds, not earlier, even if the caller has ended by then. If the
+/// receiver does not exist, the call behaves as if the timer had fired. Returns the identifier of the timer.
+///
+/// Traps if there is no message, if the caller has more bytes of messages in timers than may wait in its mailbox, or
+/// if the host keeps too much for it. Messages that are in timers when the caller ends stay there, and count in the
+/// quotas of its configuration.
 fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let envelope = data.take_message()?;
@@ -33,13 +35,13 @@ fn send_after(guest: &mut Guest<'_>, process: u64, milliseconds: u64) -> Result<
     Ok(data.node().deferred.set(deadline, deferred).0)
 }
 
-/// Cancels a timer of the caller. Returns 1 if that kept it from firing, 0 if it has fired, was cancelled, never was, or is
-/// another process's.
+/// Cancels a timer of the caller. Returns 1 if that kept the timer from firing, and 0 if it has fired, was cancelled,
+/// never existed, or belongs to another process.
 fn cancel_timer(guest: &mut Guest<'_>, timer: u64) -> u32 {
     cancel(guest.data(), timer).is_some().into()
 }
 
-/// Cancels a timer that the process has set; when it was to fire.
+/// Cancels a timer that the process has set. Returns its deadline.
 pub(crate) fn cancel(data: &ProcessData, timer: u64) -> Option<u64> {
     let me = data.id();
     data.node().deferred.cancel_if(TimerId(timer), |deferred| deferred.owner == me)

@@ -1,4 +1,4 @@
-//! `lunatic::trap`: running a function and surviving its trap.
+//! `lunatic::trap`: calls a function and survives its trap.
 
 use lunatic_jit::{HostCall, HostError, RawValue, TrapKind, ValType, Value};
 
@@ -7,15 +7,15 @@ use lunatic_core::Fault;
 
 use crate::Guest;
 
-/// What a guest exports to be called back with the two numbers that it gave: `(i32, i32) -> i32`.
+/// The function that a guest exports to be called back with its two numbers: `(i32, i32) -> i32`.
 const CATCH_TRAP: &str = "_lunatic_catch_trap";
 
 pub(super) fn register(host: &mut Host) {
     func!(host, "lunatic::trap", "catch", HEAVY, catch);
 }
 
-/// Calls the guest back and returns what it returns, or 0 if it traps. Its end by `proc_exit`, or with a reason, is none
-/// that could be caught: whoever exits does not want to go on.
+/// Calls the guest back. Returns what it returns, or 0 if it traps. `proc_exit` and exits with a reason are not
+/// caught: they end the process.
 fn catch(guest: &mut Guest<'_>, function: u32, argument: u32) -> Result<HostCall<u32>, Fault> {
     let module = guest.module();
     let export = module.exported_function(CATCH_TRAP).filter(|&export| {

@@ -1,4 +1,4 @@
-//! `lunatic::version`: the version of Lunatic's ABI that this runtime speaks, not its own.
+//! `lunatic::version`: the version of Lunatic's ABI that this runtime implements, not the version of the runtime.
 
 use crate::declare::{Host, LOOK, func};
 

@@ -1,4 +1,4 @@
-//! Addresses as guests pass them: a type, a pointer to bytes, a port, and two numbers that only version 6 has.
+//! Addresses as guests pass them: a type, a pointer to bytes, a port, and two numbers for version 6 only.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -8,7 +8,7 @@ use lunatic_core::Fault;
 const V4: u32 = 4;
 const V6: u32 = 6;
 
-/// An address as it is passed.
+/// An address that a guest passes.
 #[derive(Clone, Copy)]
 pub(super) struct AddrIn {
     pub(super) kind: u32,
@@ -18,7 +18,7 @@ pub(super) struct AddrIn {
     pub(super) scope_id: u32,
 }
 
-/// Where an address is written to.
+/// The place that an address is written to.
 #[derive(Clone, Copy)]
 pub(super) struct AddrOut {
     pub(super) kind: u32,
@@ -29,7 +29,7 @@ pub(super) struct AddrOut {
 }
 
 impl AddrIn {
-    /// The address. Traps on a bad pointer or type; of the port, the low half counts.
+    /// Reads the address. Traps on a bad pointer or type. Only the low half of the port counts.
     pub(super) fn read(self, memory: &GuestMemory<'_>) -> Result<SocketAddr, Fault> {
         let port = self.port as u16;
         match self.kind {
@@ -44,7 +44,7 @@ impl AddrIn {
 }
 
 impl AddrOut {
-    /// Writes an address; what version 4 does not have is left as it is.
+    /// Writes an address. Fields that version 4 does not have are left unchanged.
     pub(super) fn write(self, memory: &mut GuestMemory<'_>, address: SocketAddr) -> Result<(), Fault> {
         match address {
             SocketAddr::V4(address) => {

@@ -1,7 +1,7 @@
 //! Names and addresses: `resolve`, `resolve_next`, `drop_dns_iterator`.
 //!
-//! The system's resolver blocks, so it has threads of its own: one server that does not answer must not keep files
-//! waiting. A process whose time is over does not wait for it; its result is dropped when it comes.
+//! The resolver of the system blocks, so it has threads of its own: a server that does not answer must not delay file
+//! work. A process whose timeout has passed does not wait for it; the late result is dropped.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,16 +23,16 @@ use lunatic_resources::Charge;
 use super::address::AddrOut;
 use super::{DONE, FAILED, MODULE, answered, deadline, failed, returned, timed_out};
 
-/// Addresses that are yet to be asked for.
+/// Addresses that the guest has not asked for yet.
 pub(super) type Addresses = std::vec::IntoIter<SocketAddr>;
 
-/// Bytes of a name at most, with its port: DNS has 253.
+/// Bytes of a name with its port. DNS limits names to 253 bytes.
 const MAX_NAME: u32 = 1024;
 
-/// Bytes that the host keeps for a look-up, which is not given up when its process ends.
+/// Bytes that the host keeps for a lookup, which continues when its process ends.
 const LOOK_UP: u64 = 2 << 10;
 
-/// What a lookup has found, once it has.
+/// The result of a lookup, once there is one.
 type Found = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
 
 pub(super) fn register(host: &mut Host) {
@@ -73,7 +73,7 @@ fn resolve(
     })
 }
 
-/// Goes on with the addresses of a name with a port, or answers with an error, or that the time is over.
+/// Continues with the addresses of a name, or returns an error or the timeout result.
 pub(super) fn with_addresses(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -87,7 +87,7 @@ pub(super) fn with_addresses(
     if let Err(error) = check(data, &name) {
         return answered(memory, data, Err(error), place).map(HostCall::Return);
     }
-    // An address needs no one's answer.
+    // A numeric address needs no lookup.
     if let Ok(address) = name.parse::<SocketAddr>() {
         return then(memory, data, vec![address].into_iter());
     }
@@ -111,7 +111,7 @@ pub(super) fn with_addresses(
     Ok(HostCall::Suspend)
 }
 
-/// Whether this name may be looked up, and there is someone to ask.
+/// Checks whether the name may be looked up, and whether there is a network.
 fn check(data: &ProcessData, name: &str) -> io::Result<()> {
     net(data.node()).check()?;
     if name.len() > MAX_NAME as usize {
@@ -124,7 +124,7 @@ fn check(data: &ProcessData, name: &str) -> io::Result<()> {
     data.process.config().caps().network.check(Action::Resolve(host))
 }
 
-/// Has a name looked up, and the process told.
+/// Starts a lookup, which notifies the process.
 fn look_up(data: &ProcessData, name: String, found: Found, wait: u64, kept: Charge) {
     let process = data.process.clone();
     let net: Arc<Net> = net(data.node()).clone();
@@ -132,18 +132,18 @@ fn look_up(data: &ProcessData, name: String, found: Found, wait: u64, kept: Char
         let result = lunatic_net::resolve(&name);
         *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         drop(kept);
-        // A process that is gone does not need to know.
+        // A process that has ended does not need the result.
         let _ = process.send(Signal::Ready { wait });
     }));
 }
 
-/// Enters addresses; the identifier of their iterator.
+/// Adds an iterator over addresses. Returns its identifier.
 pub(super) fn add(data: &mut ProcessData, addresses: Vec<SocketAddr>) -> io::Result<u64> {
     let max = data.process.config().max_resources;
     super::enter(&mut data.sockets().addresses, max, "address iterators", addresses.into_iter())
 }
 
-/// Takes the next address and writes it. Returns 0, or 1 if there is none left.
+/// Writes the next address. Returns 0, or 1 if there is none left.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn resolve_next(
     guest: &mut Guest<'_>,
@@ -155,7 +155,7 @@ fn resolve_next(
     scope_id: u32,
 ) -> Result<u32, Fault> {
     let (mut memory, data) = parts(guest)?;
-    // What has been taken from an iterator is not given again.
+    // An address that was taken from an iterator is not returned again.
     for (place, length) in [(kind, 4), (bytes, 16), (port, 2), (flow_info, 4), (scope_id, 4)] {
         memory.check(place, length)?;
     }
@@ -165,7 +165,7 @@ fn resolve_next(
     Ok(DONE)
 }
 
-/// Writes an iterator over one address, or an error; as those functions do that tell of an address.
+/// Writes an iterator over one address, or an error, for functions that return an address.
 pub(super) fn answer_address(
     guest: &mut Guest<'_>,
     place: u32,

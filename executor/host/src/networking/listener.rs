@@ -1,4 +1,5 @@
-//! What listeners of TCP and TLS have in common: being bound, accepting, their address. And how sockets of all kinds are bound.
+//! Functions that TCP and TLS listeners share: binding, accepting, and the local address. Binding sockets of all
+//! kinds is here, too.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use super::dns::{self, answer_address};
 use super::stream::{Known, enter_stream};
 use super::{Kind, MODULE, Operation, TCP_LISTENER, answered, begin, enter, too_many};
 
-/// A kind of listener that processes know by numbers.
+/// A kind of listener that processes refer to by number.
 trait Listens: Send + Sync + Sized + 'static {
     const KIND: Kind<Self>;
     type Stream: Known;
@@ -33,7 +34,7 @@ trait Listens: Send + Sync + Sized + 'static {
     fn local(&self) -> io::Result<SocketAddr>;
     fn source(&self) -> &Arc<Source>;
 
-    /// The listener of this number.
+    /// Returns the listener with this number.
     fn get(data: &mut ProcessData, id: u64) -> Result<&Arc<Self>, Fault> {
         (Self::KIND.table)(data.sockets()).get(Self::KIND.name, id)
     }
@@ -64,7 +65,7 @@ listens!(TcpListener, TcpStream, TCP_LISTENER);
 #[cfg(feature = "tls")]
 listens!(TlsListener, TlsStream, TLS_LISTENER);
 
-/// Declares what both kinds have.
+/// Declares the functions of both kinds.
 pub(super) fn register(host: &mut Host) {
     register_kind::<TcpListener>(host, "tcp");
     #[cfg(feature = "tls")]
@@ -87,7 +88,8 @@ fn register_kind<L: Listens>(host: &mut Host, prefix: &str) {
     );
 }
 
-/// Binds a socket to an address, if that is allowed. Port 0 is any that is free. Writes the socket's identifier.
+/// Binds a socket to an address, if the policy allows it. Port 0 stands for any free port. Writes the identifier of
+/// the socket.
 pub(super) fn bind<T>(
     guest: &mut Guest<'_>,
     address: AddrIn,
@@ -110,8 +112,8 @@ pub(super) fn bind<T>(
     answered(&mut memory, data, id, place)
 }
 
-/// Waits for a connection. Writes the stream's identifier, and that of an iterator over the one address it comes from. Of
-/// TLS, the handshake happens when the stream is first read from or written to, by whoever does.
+/// Waits for a connection. Writes the identifier of the stream, and that of an iterator over the address of the peer.
+/// The TLS handshake happens at the first read or write, by whichever process makes it.
 fn accept<L: Listens>(guest: &mut Guest<'_>, id: u64, place: u32, peer: u32) -> Result<HostCall<u32>, Fault> {
     let listener = L::get(guest.data_mut(), id)?.clone();
     begin(guest, Accept { listener, place, peer })

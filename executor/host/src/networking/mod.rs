@@ -1,15 +1,17 @@
 //! `lunatic::networking`: names, TCP, TLS, UDP.
 //!
-//! A function that has to wait suspends its process alone: it makes an attempt, and if that would block it is made again
-//! when the reactor says that it may succeed. Reading and writing goes to and from the guest's memory itself; where that
-//! is, is looked up anew for each attempt.
+//! A function that has to wait suspends only its process. It tries the operation; if that would block, it tries again
+//! when the reactor reports that it may succeed. Reads and writes use the guest's memory directly, whose address is
+//! looked up again for each attempt.
 //!
 //! # Results
 //!
-//! 0, with what was asked for written to the last pointers; 1, with the identifier of an error in its place; 9027 when the
-//! time is over. Times are in milliseconds, `u64::MAX` is for ever. Addresses have the type 4 or 6, and 4 or 16 bytes.
+//! 0, with the results written to the last pointers; 1, with the identifier of an error in place of the result; 9027
+//! if the time is over. Times are in milliseconds, and `u64::MAX` stands for no limit. Addresses have the type 4 or
+//! 6, and 4 or 16 bytes.
 //!
-//! All trap on bad pointers and unknown identifiers; those with an address on a type that is neither 4 nor 6.
+//! All functions trap on bad pointers and unknown identifiers. Functions with an address trap on a type that is
+//! neither 4 nor 6.
 
 mod address;
 mod dns;
@@ -43,17 +45,17 @@ use dns::Addresses;
 
 const MODULE: &str = "lunatic::networking";
 
-/// The result of a function that did what it was asked to.
+/// The result of a function that succeeded.
 const DONE: u32 = 0;
-/// The result of a function that failed; the error's identifier is where the result would have been.
+/// The result of a function that failed. The identifier of the error is in place of its result.
 const FAILED: u32 = 1;
 /// The result when the time is over.
 const TIMED_OUT: u32 = 9027;
 
-/// The time that is never over.
+/// The timeout that never passes.
 const FOREVER: u64 = u64::MAX;
 
-/// A process's sockets, and addresses that it may ask for.
+/// The sockets of a process, and the iterators over addresses.
 #[derive(Default)]
 pub struct Sockets {
     pub(super) tcp_streams: Table<Arc<TcpStream>>,
@@ -66,11 +68,11 @@ pub struct Sockets {
     pub(super) udp_sockets: Table<Arc<UdpSocket>>,
 }
 
-/// A kind of socket: what it is called, and where a process has those that it has.
+/// A kind of socket: its name, and the table of a process for it.
 pub(crate) struct Kind<T> {
     pub name: &'static str,
     pub table: fn(&mut Sockets) -> &mut Table<Arc<T>>,
-    /// Where a socket's descriptor is counted.
+    /// The readiness of a socket, which also counts its descriptor.
     pub source: fn(&T) -> &Arc<Source>,
 }
 
@@ -96,9 +98,9 @@ pub(super) fn register(host: &mut Host) {
     udp::register(host);
 }
 
-/// A process's sockets.
+/// Access to the sockets of a process.
 pub trait HasSockets {
-    /// The sockets.
+    /// Returns the sockets.
     fn sockets(&mut self) -> &mut Sockets;
 }
 
@@ -110,7 +112,7 @@ impl HasSockets for ProcessData {
 
 impl HostState for Sockets {}
 
-/// Writes an error's identifier in the place of a result.
+/// Writes the identifier of an error in place of a result.
 pub(super) fn failed(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -122,7 +124,7 @@ pub(super) fn failed(
     Ok(FAILED)
 }
 
-/// Writes a number, or an error's identifier.
+/// Writes a number, or the identifier of an error.
 fn answered(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -138,50 +140,50 @@ fn answered(
     }
 }
 
-/// The result when the time is over, with an error's identifier. Of the functions that connect or look up, the published
-/// guests take every result but 0 for an error, and would drop one that they do not have.
+/// Returns the timeout result, with the identifier of an error. The published guests take every result but 0 of
+/// functions that connect or look up for an error, and would free an error that does not exist.
 fn timed_out(memory: &mut GuestMemory<'_>, data: &mut ProcessData, place: u32) -> Result<u32, Fault> {
     failed(memory, data, io::Error::from(io::ErrorKind::TimedOut), place)?;
     Ok(TIMED_OUT)
 }
 
-/// When a wait that begins now is over.
+/// Returns the deadline of a wait that begins now.
 fn deadline(data: &ProcessData, timeout_ms: u64) -> Option<u64> {
     (timeout_ms != FOREVER)
         .then(|| data.node().clock.now().saturating_add(timeout_ms.saturating_mul(1_000_000)))
 }
 
-/// Something that may have to be attempted again.
+/// An operation that may have to be tried again.
 trait Operation: Sized + Send + 'static {
-    /// Whether an error is entered when its time is over: see [`timed_out`].
+    /// Whether a timeout adds an error; see [`timed_out`].
     const ENTERS_TIMEOUT: bool = false;
 
-    /// Attempts it. What it takes from the guest's memory it takes anew each time.
+    /// Tries the operation. Each attempt reads its arguments from the guest's memory again.
     fn attempt(
         &mut self,
         memory: &mut GuestMemory<'_>,
         data: &mut ProcessData,
     ) -> Result<io::Result<TryIo<u64>>, Fault>;
 
-    /// Who says when it is worth another attempt.
+    /// Returns the source that reports when another attempt may succeed.
     fn source(&self) -> &Arc<Source>;
 
-    /// Addresses of what an attempt looks at.
+    /// Returns addresses of what an attempt touches.
     fn needs(&self, _: &GuestMemory<'_>) -> [usize; 2] {
         [0; 2]
     }
 
-    /// The milliseconds that it may take; asked when it has to wait.
+    /// Returns the timeout in milliseconds. It is read when the operation has to wait.
     fn timeout_ms(&self) -> u64 {
         FOREVER
     }
 
-    /// What was done of it when its time is over, if that is a result.
+    /// Returns the result of an operation that was partly done when its time was over, if that is a result.
     fn at_timeout(&self) -> Option<u64> {
         None
     }
 
-    /// Where its result goes.
+    /// Returns the place of the result.
     fn place(&self) -> u32;
 }
 
@@ -192,7 +194,7 @@ fn begin(guest: &mut Guest<'_>, operation: impl Operation) -> Result<HostCall<u3
     go_on(&mut memory, data, operation, None)
 }
 
-/// Attempts it; if it would block, attempts it again when it may not.
+/// Tries an operation. If it would block, tries again when it may not.
 fn go_on<O: Operation>(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
@@ -206,7 +208,7 @@ fn go_on<O: Operation>(
         }
         Err(error) => return failed(memory, data, error, operation.place()).map(HostCall::Return),
     };
-    // Known once it has to wait; most operations do not.
+    // The deadline is computed once the operation has to wait, which most do not.
     let deadline = begun.unwrap_or_else(|| deadline(data, operation.timeout_ms()));
     if deadline.is_some_and(|deadline| deadline <= data.node().clock.now()) {
         return match operation.at_timeout() {
@@ -223,7 +225,7 @@ fn go_on<O: Operation>(
     Ok(HostCall::Suspend)
 }
 
-/// A result as the engine takes it.
+/// Converts a result to the form that the engine takes.
 fn returned(called: HostCall<u32>) -> HostCall<RawValue> {
     match called {
         HostCall::Return(result) => HostCall::Return(RawValue::from(u64::from(result))),
@@ -231,12 +233,12 @@ fn returned(called: HostCall<u32>) -> HostCall<RawValue> {
     }
 }
 
-/// Enters a socket, unless the process has as many as it may.
+/// Adds a socket, unless the process has as many as it may.
 fn enter<T>(table: &mut Table<T>, max: u64, kind: &'static str, socket: T) -> io::Result<u64> {
     table.add(max, socket).ok_or_else(|| too_many(Fault::TooMany(kind)))
 }
 
-/// The error when a process has as much as it may.
+/// Returns the error for a process that has reached a limit.
 fn too_many(limit: impl Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::QuotaExceeded, limit)
 }

@@ -1,4 +1,4 @@
-//! What can be done to TCP and TLS streams alike: reading, writing, their timeouts.
+//! Functions that TCP and TLS streams share: reading, writing, and their timeouts.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -16,30 +16,31 @@ use lunatic_net::{Source, Stream, Timeouts, TryIo};
 
 use super::{Kind, MODULE, Operation, begin, enter, too_many};
 
-/// Buffers of one write; of more, the first are written, and the guest is told how much that was.
+/// Buffers of one write. Of more, only the first are written, and the guest gets the number of bytes.
 const MAX_BUFFERS: u32 = 1024;
 
-/// Bytes of one read or write; as above.
+/// Bytes of one read or write, likewise.
 const MAX_BYTES: u32 = 1 << 20;
 
-/// A kind of stream that processes know by numbers.
+/// A kind of stream that processes refer to by number.
 pub(super) trait Known: Stream + Sized {
     const KIND: Kind<Self>;
 
-    /// The stream of this number.
+    /// Returns the stream with this number.
     fn get(data: &mut ProcessData, id: u64) -> Result<&Arc<Self>, Fault> {
         (Self::KIND.table)(data.sockets()).get(Self::KIND.name, id)
     }
 }
 
-/// Enters a stream; its number.
+/// Adds a stream. Returns its number.
 pub(super) fn enter_stream<S: Known>(data: &mut ProcessData, stream: Arc<S>) -> io::Result<u64> {
     let max = data.process.config().max_resources;
     stream.source().count(data.account()).map_err(too_many)?;
     enter((S::KIND.table)(data.sockets()), max, S::KIND.name, stream)
 }
 
-/// Declares what all kinds of streams have. `prefix` is the kind's, `of_timeouts` what Lunatic put into those names.
+/// Declares the functions of a kind of stream. `prefix` is the prefix of their names, and `of_timeouts` what Lunatic
+/// put into the names about timeouts.
 pub(super) fn register<S: Known>(host: &mut Host, prefix: &str, of_timeouts: &str) {
     func!(host, MODULE, &format!("drop_{prefix}_stream"), CALL, |guest: &mut Guest<'_>, id: u64| {
         (S::KIND.table)(guest.data_mut().sockets()).remove(S::KIND.name, id).map(drop)
@@ -58,7 +59,7 @@ pub(super) fn register<S: Known>(host: &mut Host, prefix: &str, of_timeouts: &st
     timeout::<S>(host, &format!("{of_timeouts}write_timeout"), |timeouts| &timeouts.write);
 }
 
-/// Declares how a timeout is set and got. It belongs to the stream: clones have the same.
+/// Declares the functions that set and read a timeout. It belongs to the stream, so clones share it.
 pub(super) fn timeout<S: Known>(host: &mut Host, name: &str, which: fn(&Timeouts) -> &lunatic_net::Timeout) {
     func!(
         host,
@@ -74,7 +75,7 @@ pub(super) fn timeout<S: Known>(host: &mut Host, name: &str, which: fn(&Timeouts
     });
 }
 
-/// Makes another number for a stream.
+/// Creates another number for a stream.
 fn clone<S: Known>(guest: &mut Guest<'_>, id: u64) -> Result<u64, Fault> {
     let data = guest.data_mut();
     let stream = S::get(data, id)?.clone();
@@ -82,7 +83,7 @@ fn clone<S: Known>(guest: &mut Guest<'_>, id: u64) -> Result<u64, Fault> {
     (S::KIND.table)(data.sockets()).add_or_trap(max, S::KIND.name, stream)
 }
 
-/// Reads what there is, and waits if there is nothing, for as long as the stream's read timeout says. Writes the number of
+/// Reads what is there. If nothing is, waits as long as the stream's read timeout permits. Writes the number of
 /// bytes; 0 is the end.
 fn read<S: Known>(
     guest: &mut Guest<'_>,
@@ -99,7 +100,7 @@ struct Read<S> {
     stream: Arc<S>,
     buffer: u32,
     length: u32,
-    /// What the guest says that it has room for.
+    /// The length of the guest's buffer.
     all: u32,
     place: u32,
 }
@@ -136,8 +137,8 @@ impl<S: Known> Operation for Read<S> {
     }
 }
 
-/// Writes what there is room for from an array of pointers and lengths, 8 bytes each, and waits if there is none. Writes
-/// the number of bytes.
+/// Writes as much as possible from an array of pointers and lengths, 8 bytes each. Waits if nothing can be written.
+/// Writes the number of bytes.
 fn write<S: Known>(
     guest: &mut Guest<'_>,
     id: u64,
@@ -153,7 +154,7 @@ struct Write<S> {
     stream: Arc<S>,
     buffers: u32,
     count: u32,
-    /// What the stream has taken, and may not have sent yet.
+    /// Bytes that the stream has accepted and perhaps not sent yet.
     accepted: Option<u64>,
     place: u32,
 }
@@ -200,7 +201,7 @@ impl<S: Known> Operation for Write<S> {
     }
 }
 
-/// The guest's buffers that are not empty, checked, as far as one write goes.
+/// Returns the guest's buffers that are not empty, checked, up to the limits of one write.
 fn gather<'a>(
     memory: &'a GuestMemory<'_>,
     buffers: u32,
@@ -222,7 +223,7 @@ fn gather<'a>(
     Ok(slices)
 }
 
-/// Sends what was written and is still here. Writes 0.
+/// Sends bytes that were accepted and not sent yet. Writes 0.
 fn flush<S: Known>(guest: &mut Guest<'_>, id: u64, place: u32) -> Result<HostCall<u32>, Fault> {
     let stream = S::get(guest.data_mut(), id)?.clone();
     begin(guest, Flush { stream, place })
@@ -254,7 +255,7 @@ impl<S: Known> Operation for Flush<S> {
     }
 }
 
-/// A number of bytes as it is written.
+/// Converts a number of bytes to the form in which it is written.
 pub(super) fn counted(attempt: TryIo<usize>) -> TryIo<u64> {
     match attempt {
         TryIo::Done(count) => TryIo::Done(count as u64),

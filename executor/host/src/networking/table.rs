@@ -1,13 +1,13 @@
-//! Sockets by number. Most processes that have any have one of a kind, or two: the first is here, without anything
-//! allocated, and so without anything more to fetch when it is used.
+//! Sockets by number. Most processes that have sockets have one or two of a kind. The first one is stored in the
+//! table itself, so using it touches no other memory.
 
 use lunatic_core::Fault;
 use lunatic_core::process::ResourceTable;
 
-/// See the module.
+/// A table of sockets. See the module documentation.
 pub(crate) struct Table<T> {
     first: Option<(u64, T)>,
-    /// Those that came while there was a first; all numbers are theirs.
+    /// Sockets that were added while there was a first one. It assigns all numbers.
     others: ResourceTable<T>,
 }
 
@@ -18,7 +18,7 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    /// Adds a thing, unless there are as many as this; its number, which is given once.
+    /// Adds a socket, unless there are `max`. Returns its number, which is used once.
     pub(super) fn add(&mut self, max: u64, item: T) -> Option<u64> {
         if self.first.is_some() || max == 0 {
             return self.others.add_within(max.saturating_sub(1), item);
@@ -28,7 +28,7 @@ impl<T> Table<T> {
         Some(id)
     }
 
-    /// The thing of this number.
+    /// Returns the socket with this number.
     pub(crate) fn get(&self, kind: &'static str, id: u64) -> Result<&T, Fault> {
         match &self.first {
             Some((first, item)) if *first == id => Ok(item),
@@ -36,7 +36,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// As [`Table::get`].
+    /// Returns the socket with this number, to be changed.
     pub(super) fn get_mut(&mut self, kind: &'static str, id: u64) -> Result<&mut T, Fault> {
         match &mut self.first {
             Some((first, item)) if *first == id => Ok(item),
@@ -44,7 +44,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Gives up the thing of this number.
+    /// Removes the socket with this number.
     pub(crate) fn remove(&mut self, kind: &'static str, id: u64) -> Result<T, Fault> {
         match self.first.take_if(|(first, _)| *first == id) {
             Some((_, item)) => Ok(item),
@@ -52,7 +52,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// As [`Table::add`], for what traps when there are too many.
+    /// Adds a socket like [`Table::add`], and traps if there are too many.
     pub(crate) fn add_or_trap(&mut self, max: u64, kind: &'static str, item: T) -> Result<u64, Fault> {
         self.add(max, item).ok_or(Fault::TooMany(kind))
     }

@@ -1,4 +1,4 @@
-//! TCP: listening, accepting, connecting, peeking. What streams of both kinds have is in `stream`.
+//! TCP: listening, accepting, connecting, peeking. See `stream` for what streams of both kinds share.
 
 use std::io;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl Known for TcpStream {
     const KIND: Kind<TcpStream> = TCP_STREAM;
 }
 
-/// Listens at an address. Port 0 is any that is free. Writes the listener's identifier.
+/// Listens at an address. Port 0 stands for any free port. Writes the identifier of the listener.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn bind(
     guest: &mut Guest<'_>,
@@ -56,7 +56,7 @@ fn bind(
     listener::bind(guest, address, place, TCP_LISTENER, |net, address, _| Ok(TcpListener::bind(net, address)))
 }
 
-/// Connects to an address. Writes the stream's identifier.
+/// Connects to an address. Writes the identifier of the stream.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn connect(
     guest: &mut Guest<'_>,
@@ -111,7 +111,7 @@ impl Operation for Connect {
     }
 }
 
-/// As `tcp_read`, but what was read can be read again; and with a timeout of its own.
+/// Reads like `tcp_read`, but leaves the bytes to be read again, and has a timeout of its own.
 fn peek(
     guest: &mut Guest<'_>,
     id: u64,

@@ -1,4 +1,4 @@
-//! TLS: listening, accepting, connecting. What streams of both kinds have is in `stream`.
+//! TLS: listening, accepting, connecting. See `stream` for what streams of both kinds share.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,19 +22,19 @@ use super::listener;
 use super::stream::{self, Known, enter_stream};
 use super::{Kind, MODULE, Operation, TLS_LISTENER, TLS_STREAM, deadline, go_on};
 
-/// Texts of certificates that a client may bring along; a text may have many certificates.
+/// Texts of certificates that a client may pass. A text may contain many certificates.
 const MAX_CERTIFICATES: u32 = 64;
 
-/// Bytes of a text of certificates. All those of browsers together have half as many.
+/// Bytes of a text of certificates. All certificates that browsers trust have half as many.
 const MAX_PEM: usize = 512 << 10;
 
-/// Bytes of all certificates of a call at most, in both orders.
+/// Bytes of all certificates in one call, in both orders of the arguments.
 const MAX_SEARCHED: usize = 1 << 20;
 
-/// Reductions for a byte of a certificate: it is decoded and parsed.
+/// Reductions for a byte of a certificate, which is decoded and parsed.
 const REDUCTIONS_PER_BYTE: u64 = 4;
 
-/// How a certificate begins.
+/// The beginning of a certificate.
 const PEM: &[u8] = b"-----BEGIN CERTIFICATE";
 
 pub(super) fn register(host: &mut Host) {
@@ -67,7 +67,8 @@ impl Known for TlsStream {
     const KIND: Kind<TlsStream> = TLS_STREAM;
 }
 
-/// Listens at an address with a chain of certificates and a private key, both as PEM. Writes the listener's identifier.
+/// Listens at an address with a chain of certificates and a private key, both as PEM. Writes the identifier of the
+/// listener.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn bind(
     guest: &mut Guest<'_>,
@@ -84,7 +85,7 @@ fn bind(
 ) -> Result<u32, Fault> {
     let address = AddrIn { kind, bytes, port, flow_info, scope_id };
     let (certificates, key) = ((certificates, certificates_len), (key, key_len));
-    // Whoever may not bind is told of wrong pointers all the same.
+    // Bad pointers are reported even if the policy does not allow to bind.
     let (memory, data) = parts(guest)?;
     memory.check(place, 8)?;
     address.read(&memory)?;
@@ -93,7 +94,7 @@ fn bind(
             return Err(Fault::TooMany("bytes of certificates"));
         }
     }
-    // As text, decoded, and in what is made of it.
+    // The certificates exist as text, decoded, and in the configuration made of them.
     let kept = data.keep(3 * (u64::from(certificates.1) + u64::from(key.1)))?;
     guest.charge((u64::from(certificates.1) + u64::from(key.1)) * REDUCTIONS_PER_BYTE);
     listener::bind(guest, address, place, TLS_LISTENER, |net, address, memory| {
@@ -103,8 +104,9 @@ fn bind(
     })
 }
 
-/// Connects to a host by name, and makes sure that it is that host: by whom browsers believe, or by certificates of the
-/// guest's own, an array of pointers and lengths of PEM. Writes the stream's identifier when the handshake is over.
+/// Connects to a host by name, and verifies that it is that host: with the certificates that browsers trust, or with
+/// certificates of the guest's own, an array of pointers and lengths of PEM texts. Writes the identifier of the
+/// stream when the handshake is done.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn connect(
     guest: &mut Guest<'_>,
@@ -134,10 +136,11 @@ fn connect(
     })
 }
 
-/// The certificates in an array of pointers and lengths.
+/// Returns the certificates in an array of pointers and lengths.
 ///
-/// Lunatic's host expects the pointer first, and the published guest passes the length first: two numbers of which only one
-/// order makes a certificate. So either is taken; what is none in either is left to the client's configuration.
+/// Lunatic's host expects the pointer first, and the published guest passes the length first. Only one order of the
+/// two numbers leads to a certificate, so both are tried. A text that is no certificate in either order is passed to
+/// the client's configuration, which refuses it.
 fn read_certificates(memory: &GuestMemory<'_>, array: u32, count: u32) -> Result<Vec<Vec<u8>>, Fault> {
     memory.array(array, count, 8)?;
     if count > MAX_CERTIFICATES {
@@ -153,7 +156,7 @@ fn read_certificates(memory: &GuestMemory<'_>, array: u32, count: u32) -> Result
             .filter(|bytes| bytes.len() <= MAX_PEM)
             .inspect(|bytes| searched += bytes.len())
             .filter(|bytes| bytes.windows(PEM.len()).any(|part| part == PEM))
-            // The wrong order may span half of the memory, and the certificate with it.
+            // In the wrong order, the two numbers may describe a range of half the memory.
             .min_by_key(|bytes| bytes.len());
         if searched > MAX_SEARCHED {
             return Err(Fault::TooMany("bytes of certificates"));
@@ -166,9 +169,9 @@ fn read_certificates(memory: &GuestMemory<'_>, array: u32, count: u32) -> Result
     (0..count).map(&mut read).collect()
 }
 
-/// How far a connection is.
+/// The state of a connection attempt.
 enum Stage {
-    /// With the next address.
+    /// The next address is tried.
     Begin,
     Connecting(TcpStream),
     ShakingHands(Arc<TlsStream>),
@@ -184,7 +187,7 @@ struct Connect {
 }
 
 impl Connect {
-    /// Begins with the next address.
+    /// Begins to connect to the next address.
     fn connect_to_next(&mut self, data: &ProcessData) -> io::Result<TcpStream> {
         let none = || io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", self.host));
         let address = self.addresses.next().ok_or_else(none)?;
@@ -192,7 +195,7 @@ impl Connect {
         TcpStream::connect(net(data.node()), address)
     }
 
-    /// One step of it.
+    /// Does one step of the attempt.
     fn step(&mut self, data: &mut ProcessData) -> io::Result<TryIo<Option<u64>>> {
         let (attempt, next) = match std::mem::replace(&mut self.stage, Stage::Begin) {
             Stage::Begin => (TryIo::Done(()), Stage::Connecting(self.connect_to_next(data)?)),
@@ -229,7 +232,7 @@ impl Operation for Connect {
                 Ok(TryIo::Done(None)) => {}
                 Ok(TryIo::Done(Some(id))) => return Ok(Ok(TryIo::Done(id))),
                 Ok(TryIo::Blocked(direction)) => return Ok(Ok(TryIo::Blocked(direction))),
-                // The next address may do.
+                // The next address may work.
                 Err(_) if self.addresses.len() > 0 => self.stage = Stage::Begin,
                 Err(error) => return Ok(Err(error)),
             }

@@ -21,7 +21,7 @@ use super::listener;
 use super::stream::counted;
 use super::{FAILED, MODULE, Operation, UDP_SOCKET, answered, begin, failed};
 
-/// What `udp_peer_addr` returns for an error other than not being connected.
+/// The result of `udp_peer_addr` for an error other than not being connected.
 const FAILED_OTHERWISE: u32 = 2;
 
 pub(super) fn register(host: &mut Host) {
@@ -80,7 +80,7 @@ fn get(data: &mut ProcessData, id: u64) -> Result<&Arc<UdpSocket>, Fault> {
     data.sockets().udp_sockets.get(UDP_SOCKET.name, id)
 }
 
-/// Sets or gets a setting. There is no way to say that the system refuses: it is a trap, as in Lunatic.
+/// Sets or reads a setting. A refusal of the system traps, as in Lunatic, because no result could report it.
 fn set<R>(
     guest: &mut Guest<'_>,
     id: u64,
@@ -90,7 +90,7 @@ fn set<R>(
     change(socket.io()).map_err(|error| Fault::Refused(error.to_string()))
 }
 
-/// Makes a socket with an address. Port 0 is any that is free. Writes its identifier.
+/// Creates a socket with an address. Port 0 stands for any free port. Writes its identifier.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn bind(
     guest: &mut Guest<'_>,
@@ -105,8 +105,8 @@ fn bind(
     listener::bind(guest, address, place, UDP_SOCKET, |net, address, _| Ok(UdpSocket::bind(net, address)))
 }
 
-/// Has all datagrams go to an address, and come from it alone. Nothing is sent, so it takes no time, whatever `timeout_ms`
-/// is. Writes 0.
+/// Connects the socket: all datagrams go to this address, and are received from it alone. Nothing is sent, so this
+/// takes no time, whatever `timeout_ms` is. Writes 0.
 #[allow(clippy::too_many_arguments)] // The ABI's.
 fn connect(
     guest: &mut Guest<'_>,
@@ -128,7 +128,8 @@ fn connect(
     answered(&mut memory, data, connected, place)
 }
 
-/// Writes an iterator over the one address that the socket is connected to. 1 if it is not connected, 2 for other errors.
+/// Writes an iterator over the address that the socket is connected to. Returns 1 if it is not connected, and 2 for
+/// other errors.
 fn peer(guest: &mut Guest<'_>, id: u64, place: u32) -> Result<u32, Fault> {
     let (mut memory, data) = parts(guest)?;
     memory.check(place, 8)?;
@@ -148,7 +149,7 @@ fn peer(guest: &mut Guest<'_>, id: u64, place: u32) -> Result<u32, Fault> {
     }
 }
 
-/// Sends a datagram to whom the socket is connected. Writes the number of bytes.
+/// Sends a datagram to the connected address. Writes the number of bytes.
 fn send(
     guest: &mut Guest<'_>,
     id: u64,
@@ -215,7 +216,7 @@ impl Operation for Send {
     }
 }
 
-/// Waits for a datagram. Writes the number of bytes; what there is no room for is lost.
+/// Waits for a datagram. Writes the number of bytes. Bytes beyond the buffer are lost.
 fn receive(
     guest: &mut Guest<'_>,
     id: u64,
@@ -227,7 +228,7 @@ fn receive(
     begin(guest, Receive { socket, buffer, length, place, from: None })
 }
 
-/// As `udp_receive`; writes an iterator over the one address that it comes from, too.
+/// Waits for a datagram like `udp_receive`. Also writes an iterator over the address of its sender.
 fn receive_from(
     guest: &mut Guest<'_>,
     id: u64,

@@ -38,9 +38,10 @@ pub(super) fn register(host: &mut Host) {
     );
 }
 
-/// Opens the database at a path below one of the process's directories, or one in memory: `:memory:`, or no name.
+/// Opens the database at a path below one of the process's directories, or in memory for `:memory:` or an empty name.
 ///
-/// Returns 0 and writes the connection's number, or 1 and writes an error's. Traps if there are too many connections.
+/// Returns 0 and writes the number of the connection, or returns 1 and writes the identifier of an error. Traps if
+/// there are too many connections.
 fn open(guest: &mut Guest<'_>, path: u32, path_length: u32, id: u32) -> Result<HostCall<u64>, Fault> {
     settle(guest, path_length.into());
     let (memory, data) = parts(guest)?;
@@ -65,14 +66,14 @@ fn open(guest: &mut Guest<'_>, path: u32, path_length: u32, id: u32) -> Result<H
     Ok(HostCall::Suspend)
 }
 
-/// There is room for it; that has been looked at.
+/// Adds a connection. The caller has checked the limit.
 fn add(data: &mut ProcessData, shared: Shared) -> Result<u64, Fault> {
     let config = data.process.config().clone();
     let opened = Opened { shared, changes: 0, error: None };
     Databases::of(data).connections.add(CONNECTIONS, &config, opened)
 }
 
-/// Runs statements, and drops their rows. Returns SQLite's result code.
+/// Runs statements and drops their rows. Returns SQLite's result code.
 fn execute(guest: &mut Guest<'_>, connection: u64, sql: u32, length: u32) -> Result<HostCall<u32>, Fault> {
     settle(guest, length.into());
     let (memory, data) = parts(guest)?;
@@ -84,7 +85,8 @@ fn execute(guest: &mut Guest<'_>, connection: u64, sql: u32, length: u32) -> Res
     Ok(HostCall::Suspend)
 }
 
-/// Makes a statement of the first one in a text; its number. There is no way to say what is wrong with it but to trap.
+/// Compiles the first statement of a text. Returns its number. Traps if that fails, because no result could report
+/// it.
 fn prepare(guest: &mut Guest<'_>, connection: u64, sql: u32, length: u32) -> Result<HostCall<u64>, Fault> {
     settle(guest, length.into());
     let (memory, data) = parts(guest)?;

@@ -1,4 +1,4 @@
-//! Bytes for the guest, in memory that it allocates for them.
+//! Passes bytes to the guest in memory that the guest allocates.
 
 use lunatic_jit::{FuncIndex, HostCall, HostError, RawValue, Trap, TrapKind, ValType, Value};
 
@@ -8,13 +8,14 @@ use lunatic_core::Fault;
 
 use super::work::settle;
 
-/// What a guest exports to be asked for memory: `(length: i32) -> i32`.
+/// The function by which a guest allocates memory: `(length: i32) -> i32`.
 const ALLOCATOR: &str = "lunatic_alloc";
 
-/// Has the guest allocate, writes the bytes there and their length, 4 bytes, to `length`; the host function's result is
-/// where they are.
+/// Has the guest allocate memory, writes the bytes there, and writes their length (4 bytes) to `length`. The result
+/// of the host function is the address of the bytes.
 ///
-/// The guest's function runs as a call of its own: it may yield and suspend, and a trap in it is one of the host call.
+/// The guest's function runs as a call of its own: it may yield and suspend, and a trap in it is a trap of the host
+/// call.
 pub(super) fn give(
     guest: &mut Guest<'_>,
     length: u32,
@@ -23,7 +24,7 @@ pub(super) fn give(
     parts(guest)?.0.check(length, 4)?;
     settle(guest, bytes.as_ref().len() as u64);
     let allocator = allocator(guest).ok_or(Fault::NoAllocator)?;
-    // More than a guest can have is more than it will give.
+    // A length beyond the address space of the guest cannot be allocated.
     let size = u32::try_from(bytes.as_ref().len()).map_err(|_| Fault::NoRoom)?;
     Ok(guest.call_guest(allocator, &[Value::I32(size as i32)], move |guest, ended| {
         let pointer = match ended {
@@ -46,7 +47,7 @@ fn allocator(guest: &Guest<'_>) -> Option<FuncIndex> {
     })
 }
 
-/// What a host function raised in there, an exit too, is raised here.
+/// An error that a host function raised in the guest's function, including an exit, is raised here.
 fn fault(trap: Trap) -> HostError {
     match trap.kind {
         TrapKind::Host(error) => error,

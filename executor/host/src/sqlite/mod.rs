@@ -1,7 +1,7 @@
 //! `lunatic::sqlite`: databases in files and in memory.
 //!
-//! What each function takes and returns, as the published guests declare it; where Lunatic's host did something else
-//! than that, it is as its host did, for that is what its guests work with:
+//! The functions take and return what the published guests declare. Where Lunatic's host does something else than it
+//! documents, this follows its host, because its guests depend on that:
 //!
 //! | function | |
 //! |---|---|
@@ -20,19 +20,20 @@
 //! | `column_count(statement: u64) -> u32` | |
 //! | `column_name(statement: u64, column: u32, length: *mut u32) -> *mut u8` | the name's bytes, not encoded |
 //!
-//! `crate::sqlite`'s `wire` has the encoding. What returns a pointer has had the guest's `lunatic_alloc` give it memory
-//! (`give`). The published guest passes a null pointer for the connection's number, and takes it to be 0: so the first
-//! is, and 8 bytes at address 0 are written. Lunatic wrote 8 bytes of lengths; here it is the 4 that guests declare.
+//! The module `wire` of `lunatic-sqlite` has the encoding. Functions that return a pointer let the guest's
+//! `lunatic_alloc` allocate the memory (`give`). The published guest passes a null pointer for the number of the
+//! connection and assumes the number 0: so the first connection has the number 0, and 8 bytes at address 0 are
+//! written. Lunatic wrote lengths of 8 bytes; this writes the 4 bytes that guests declare.
 //!
-//! All trap on bad pointers, unknown numbers and malformed lists. Unlike in Lunatic names of parameters are looked at,
-//! and nothing is asked of a disk on a worker: opening, compiling, running, resetting and giving up are work of a pool
-//! (`work`). A step brings its row with it, and a query that is read row by row the next ones (`Ahead`).
+//! All functions trap on bad pointers, unknown numbers and malformed lists. Unlike in Lunatic, names of parameters
+//! count, and no worker accesses a disk: threads open, compile, run, reset and finalize (`work`). A step also fetches
+//! its row, and a query that is read row by row fetches further rows in advance (`Ahead`).
 //!
 //! # What a statement costs
 //!
-//! Its steps in SQLite's virtual machine are charged to the process at its next call here, and it is interrupted when
-//! they come to more than the process has left of its reductions. So a process that then calls nothing here again may
-//! compute twice what it was allowed, and no more.
+//! The process is charged for the steps of a statement in SQLite's virtual machine at its next call here. A statement
+//! is interrupted when it has used the reductions that the process has left. So a process that makes no further call
+//! here can compute at most twice its limit.
 
 mod connection;
 mod give;
@@ -42,7 +43,7 @@ mod work;
 
 use crate::declare::Host;
 
-/// The module name.
+/// The name of the module.
 const MODULE: &str = "lunatic::sqlite";
 
 pub(super) fn register(host: &mut Host) {

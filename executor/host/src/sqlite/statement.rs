@@ -16,7 +16,7 @@ use super::give::give;
 use super::tables::{Ahead, Columns, Databases, STATEMENT, Shared, Statement};
 use super::work::{settle, submit, work};
 
-/// Results of [`step`]: SQLite's codes.
+/// Results of [`step`], which are SQLite's codes.
 const ROW: u64 = 100;
 const DONE: u64 = 101;
 
@@ -64,7 +64,7 @@ fn no_column(column: u32) -> Fault {
     Fault::Unknown { kind: "column", id: column.into() }
 }
 
-/// What there is to read of a row.
+/// The columns of a row that can be read.
 enum Readable {
     Held(Arc<Held>),
     Nulls(Row),
@@ -73,7 +73,7 @@ enum Readable {
 struct OneColumn(Readable, usize);
 
 impl Statement {
-    /// The row that it is at.
+    /// The current row.
     fn row(&self) -> Readable {
         match &self.row {
             Some(held) => Readable::Held(held.clone()),
@@ -103,10 +103,11 @@ impl AsRef<[u8]> for OneColumn {
     }
 }
 
-/// Binds the values of a `BindList`: SQLite copies them, and looks at no file. What is little is done here and at once.
-/// Once a statement has been stepped it is refused until it is reset, however far it is ahead.
+/// Binds the values of a `BindList`. SQLite copies them and accesses no file, so short lists are bound here and at
+/// once. After the first step, SQLite refuses to bind until the statement is reset, no matter how many rows were
+/// fetched in advance.
 fn bind(guest: &mut Guest<'_>, id: u64, list: u32, length: u32) -> Result<HostCall<()>, Fault> {
-    /// Bytes of a list, and parameters of a statement, that are little.
+    /// The length of a list, and the number of parameters, that are short.
     const LITTLE: (u32, usize) = (16 << 10, 256);
     settle(guest, length.into());
     let (memory, data) = parts(guest)?;
@@ -138,7 +139,7 @@ fn bind_list(shared: &Shared, id: StatementId, list: &[u8]) -> Result<(), BindEr
     shared.lock().bind(id, binds)
 }
 
-/// Notes what SQLite said to values that were to be bound.
+/// Records SQLite's answer to values that were to be bound.
 fn bound(data: &mut ProcessData, connection: u64, result: Result<(), BindError>) -> Result<(), Fault> {
     let error = match &result {
         Err(BindError::Sqlite(error)) => Some(error.clone()),
@@ -148,7 +149,7 @@ fn bound(data: &mut ProcessData, connection: u64, result: Result<(), BindError>)
     result.map_err(Fault::host)
 }
 
-/// Goes on to the next row. Returns 100 if there is one, 101 if not. Traps if SQLite fails.
+/// Advances to the next row. Returns 100 if there is one and 101 if not. Traps if SQLite fails.
 fn step(guest: &mut Guest<'_>, number: u64) -> Result<HostCall<u32>, Fault> {
     settle(guest, 0);
     let data = guest.data_mut();
@@ -176,7 +177,7 @@ fn step(guest: &mut Guest<'_>, number: u64) -> Result<HostCall<u32>, Fault> {
     Ok(HostCall::Suspend)
 }
 
-/// Has a statement come to the next of what was fetched.
+/// Advances a statement to the next row that was fetched.
 fn advance(data: &mut ProcessData, number: u64) -> Result<u64, Fault> {
     let statement = Databases::statement(data, number)?;
     let connection = statement.connection;
@@ -189,7 +190,7 @@ fn advance(data: &mut ProcessData, number: u64) -> Result<u64, Fault> {
     result.map_err(Fault::host)
 }
 
-/// The columns of a statement, if it was compiled again.
+/// Returns the columns of a statement, if it was compiled again.
 fn new_columns(
     connection: &mut Connection,
     id: StatementId,
@@ -202,7 +203,7 @@ fn new_columns(
     Ok(Some(Columns { names: connection.columns(id)?.into(), compilations }))
 }
 
-/// Has a statement begin anew; what is bound stays.
+/// Resets a statement. Bound values stay bound.
 fn reset(guest: &mut Guest<'_>, number: u64) -> Result<HostCall<()>, Fault> {
     settle(guest, 0);
     let data = guest.data_mut();
@@ -217,7 +218,7 @@ fn reset(guest: &mut Guest<'_>, number: u64) -> Result<HostCall<()>, Fault> {
     Ok(HostCall::Suspend)
 }
 
-/// Gives a statement up.
+/// Finalizes a statement.
 fn finalize(guest: &mut Guest<'_>, number: u64) -> Result<HostCall<()>, Fault> {
     settle(guest, 0);
     let data = guest.data_mut();

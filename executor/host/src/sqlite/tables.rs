@@ -1,4 +1,4 @@
-//! A process's connections and statements.
+//! Connections and statements of a process.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,13 +17,13 @@ pub(super) const CONNECTION: &str = "connection";
 pub(super) const STATEMENTS: &str = "statements";
 pub(super) const STATEMENT: &str = "statement";
 
-/// What a process has of SQLite. When the process ends, what runs for it is interrupted, and all of it is closed where
-/// closing may take its time.
+/// The databases of a process. When the process ends, its running statement is interrupted, and a thread that may
+/// block closes everything.
 pub(crate) struct Databases {
     pub(super) owner: Arc<Owner>,
     pub(super) connections: ResourceTable<Opened>,
     pub(super) statements: ResourceTable<Statement>,
-    /// For whom its statements run.
+    /// The group of processes that its statements count for.
     pub(super) tenant: Tenant,
     node: Arc<Node>,
 }
@@ -31,73 +31,73 @@ pub(crate) struct Databases {
 /// A connection.
 pub(super) struct Opened {
     pub(super) shared: Shared,
-    /// Rows changed, by the last that changed any.
+    /// The number of rows that the last changing statement changed.
     pub(super) changes: u32,
-    /// What went wrong in the last call.
+    /// The error of the last call.
     pub(super) error: Option<SqlError>,
 }
 
 /// A statement.
 pub(super) struct Statement {
-    /// Whose it is.
+    /// The number of its connection.
     pub(super) connection: u64,
     pub(super) shared: Shared,
     pub(super) id: StatementId,
     pub(super) only_reads: bool,
-    /// How many values can be bound.
+    /// The number of values that can be bound.
     pub(super) parameters: usize,
     pub(super) columns: Columns,
-    /// Where it is.
+    /// The current row.
     pub(super) row: Option<Arc<Held>>,
     pub(super) ahead: Ahead,
 }
 
-/// What a statement that only reads has come to already, though its guest has not.
+/// Rows of a read-only statement that were fetched before the guest asked for them.
 ///
-/// A row that is fetched alone costs two ways between threads, many times what SQLite needs for it. So a guest that asks
-/// for row after row gets more of them each time. It cannot tell: what a query sees of changes that are made while it
-/// runs is not defined.
+/// Fetching a row alone costs two switches between threads, many times what SQLite needs for the row. So a guest that
+/// asks for row after row gets more of them each time. The guest cannot notice: it is undefined what a query sees of
+/// changes that are made while it runs.
 #[derive(Default)]
 pub(super) struct Ahead {
     pub(super) rows: VecDeque<Held>,
-    /// How it ended behind them.
+    /// How the statement ended after these rows, if it has.
     pub(super) end: Option<Result<(), SqlError>>,
-    /// Rows that the next fetch is for, less one.
+    /// The number of rows of the next fetch, less one.
     more: usize,
 }
 
-/// Rows that are fetched at a time, at most.
+/// The number of rows that are fetched at a time at most.
 const MAX_ROWS_AHEAD: usize = 64;
 
 impl Ahead {
-    /// Whether there is something that the guest has not come to.
+    /// Returns whether there is anything that the guest has not seen.
     pub(super) fn has_any(&self) -> bool {
         !self.rows.is_empty() || self.end.is_some()
     }
 
-    /// How many rows to fetch: one at first, then twice as many each time.
+    /// Returns how many rows to fetch: one at first, then twice as many each time.
     pub(super) fn rows_to_fetch(&mut self) -> usize {
         let rows = self.more + 1;
         self.more = (2 * rows).min(MAX_ROWS_AHEAD) - 1;
         rows
     }
 
-    /// Keeps what was fetched.
+    /// Stores fetched rows.
     pub(super) fn fetched(&mut self, steps: Steps) {
         self.rows = steps.rows.into();
         self.end = steps.end;
     }
 }
 
-/// The columns of a statement, as it was compiled for the so manieth time.
+/// The columns of a statement after a number of compilations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Columns {
     pub(super) names: Arc<[String]>,
     pub(super) compilations: u32,
 }
 
-/// A connection that a job may have while its process ends. The process has one job at a time, and looks itself only
-/// when it has none: so nobody ever waits for the lock.
+/// A connection that a job may use while its process ends. A process has one job at a time and uses the connection
+/// itself only when it has none, so the lock is never contended.
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Mutex<Connection>>);
 
@@ -107,14 +107,14 @@ impl Shared {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
-        // After a panic of ours SQLite is as it was between two of its calls.
+        // After a panic of the runtime, SQLite is in a state between two calls.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl HostState for Databases {}
 
-/// A node's time and randomness.
+/// The time and the randomness of a node.
 struct OfNode(Arc<Node>);
 
 impl Environment for OfNode {
@@ -128,7 +128,7 @@ impl Environment for OfNode {
 }
 
 impl Databases {
-    /// Those of a process; made when it first opens one.
+    /// Returns the databases of a process. They are created when the process first opens one.
     pub(super) fn of(data: &mut ProcessData) -> &mut Databases {
         let process = &data.process;
         data.extensions.get_or_insert_with(|| {
@@ -144,12 +144,12 @@ impl Databases {
         })
     }
 
-    /// The connection of this number.
+    /// Returns the connection with this number.
     pub(super) fn connection(data: &mut ProcessData, id: u64) -> Result<&mut Opened, Fault> {
         Databases::of(data).connections.get_mut(CONNECTION, id)
     }
 
-    /// The statement of this number.
+    /// Returns the statement with this number.
     pub(super) fn statement(data: &mut ProcessData, id: u64) -> Result<&mut Statement, Fault> {
         Databases::of(data).statements.get_mut(STATEMENT, id)
     }

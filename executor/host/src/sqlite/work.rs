@@ -1,4 +1,4 @@
-//! Work on a connection, done on the pool while the process waits.
+//! Work on a connection, which a thread does while the process waits.
 
 use lunatic_jit::{HostCall, RawValue};
 
@@ -10,8 +10,8 @@ use lunatic_sqlite::{Connection, SqlError};
 
 use super::tables::{Databases, Shared};
 
-/// Charges for a call that handles so many bytes, and for what SQLite did since the last one. Says what the next
-/// statement may take.
+/// Charges for a call that handles this many bytes, and for what SQLite did since the last call. Sets what the next
+/// statement may use.
 pub(super) fn settle(guest: &mut Guest<'_>, bytes: u64) {
     let data = guest.data_mut();
     let left = data.reductions_left();
@@ -20,8 +20,8 @@ pub(super) fn settle(guest: &mut Guest<'_>, bytes: u64) {
     charge(guest, bytes);
 }
 
-/// Runs `job` for a connection, then `finish` with what it came to, on a worker. An error is the connection's last one
-/// until the next call.
+/// Runs `job` for a connection on a thread, then `finish` with its result on a worker. An error stays the
+/// connection's last error until the next call.
 pub(super) fn work<T: Send + 'static>(
     data: &mut ProcessData,
     connection: u64,
@@ -52,7 +52,7 @@ fn run<T>(
     (done, changes)
 }
 
-/// Runs `job` on the pool, then `finish` with its result on a worker, with the guest's memory at hand.
+/// Runs `job` on a thread, then `finish` with its result on a worker, with access to the guest's memory.
 pub(super) fn submit<T: Send + 'static>(
     data: &mut ProcessData,
     job: impl FnOnce() -> T + Send + 'static,

@@ -90,7 +90,7 @@ impl BodyTranslator {
             }
             error => {
                 let function = module.info.original_index(index);
-                CompileError::Codegen(format!("function {function} (at offset 0x{start:x}): {error:?}"))
+                CompileError::Codegen(format!("in function {function} (at offset 0x{start:x}): {error:?}"))
             }
         })?;
         module.info.check_frame(index, code.frame, module.max_frame)?;
@@ -123,6 +123,7 @@ impl BodyTranslator {
             translator.builder.set_srcloc(SourceLoc::new(offset as u32));
             operators::translate(&mut translator, &operator, offset)?;
             let graph = &translator.builder.func.dfg;
+            // After every operator: the next one may define a thousand values.
             if graph.num_values() > MAX_VALUES || graph.value_lists.capacity() > MAX_OPERANDS {
                 return Err(too_large(module.info, input.index, offset));
             }

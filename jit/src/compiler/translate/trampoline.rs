@@ -130,5 +130,5 @@ fn build(
     body(&mut builder, &mut environment, &params);
     builder.finalize(module.isa.frontend_config());
     CompiledFunction::generate(module.isa, &mut context)
-        .map_err(|error| CompileError::Codegen(format!("a trampoline: {error:?}")))
+        .map_err(|error| CompileError::Codegen(format!("in a trampoline: {error:?}")))
 }

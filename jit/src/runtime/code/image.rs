@@ -109,6 +109,7 @@ impl CodeImage {
             *field = value.to_le_bytes();
         }
         let mut mapping = buffer.mapping;
+        // The bytes after the image were only needed for reading it.
         mapping.truncate(layout.size());
         mapping.make_executable(layout.tables_at())?;
         Ok(CodeImage { mapping, layout })

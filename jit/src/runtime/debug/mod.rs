@@ -146,6 +146,7 @@ impl State {
             return sources.clone();
         }
         let sources: Arc<[Source]> = self.find(offset).into();
+        // Beyond the limit, answers are computed again, which the budget bounds.
         if self.kept + sources.len() <= MAX_KEPT {
             // An empty answer counts too.
             self.kept += sources.len().max(1);

@@ -49,7 +49,7 @@ pub enum Resume {
 
 /// The error of [`Store::call`] when a host function suspends: nothing would resume the call.
 #[derive(Debug, thiserror::Error)]
-#[error("a host function suspended a call that cannot wait")]
+#[error("a host function suspended a call that nothing would resume: use `Store::begin` and `Store::resume`")]
 pub struct CannotWait;
 
 /// Turns the outcome of a call that a host function has requested (results, or the trap that ended the call)
@@ -100,7 +100,10 @@ impl<T: Send + 'static> Store<T> {
         function: FuncIndex,
         args: &[Value],
     ) -> Result<(), InstantiateError> {
-        assert!(self.inner().core.activation.is_none(), "a store has one activation at a time");
+        assert!(
+            self.inner().core.activation.is_none(),
+            "the store must have no activation: end or drop the current call first"
+        );
         self.enter(instance.0, function, args)
     }
 
@@ -117,7 +120,11 @@ impl<T: Send + 'static> Store<T> {
     #[inline(always)]
     pub fn resume(&mut self, how: Resume, slice: u64) -> Progress {
         let waiting = !self.inner().core.host_result.is_null();
-        assert_eq!(waiting, !matches!(how, Resume::Continue), "a suspended host call alone takes a result");
+        assert_eq!(
+            waiting,
+            !matches!(how, Resume::Continue),
+            "only a suspended host call takes a result, and it must get one"
+        );
         let budget = self.grant(slice);
         let failed = match how {
             Resume::Continue => None,
@@ -214,10 +221,14 @@ impl<T: Send + 'static> Store<T> {
         // would write to a cache line that all workers read.
         let module = unsafe { &*module };
         let ty = module.info.function_type(function.0);
-        assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
-        let failed = |error: std::io::Error| InstantiateError::Exhausted(format!("no stack: {error}"));
+        assert!(
+            args.iter().map(Value::ty).eq(ty.params.iter().copied()),
+            "the arguments must match the type {ty}"
+        );
+        let failed =
+            |error: std::io::Error| InstantiateError::Exhausted(format!("no stack is available: {error}"));
         let stack = match inner.core.lend_own_stack() {
-            Some(home) => CallStack::Lent(home),
+            Some(stack) => CallStack::Lent(stack),
             None => CallStack::Own(inner.take_stack().map_err(failed)?),
         };
 
@@ -240,6 +251,7 @@ impl<T: Send + 'static> Store<T> {
         let record = unsafe { *data.record(function.0) };
         let context = if record.context.is_null() { data.context() } else { record.context };
         let entry = module.entry(function.0);
+        // Nothing can fail any more: from here on, the store's state is that of the new call.
         inner.core.set_stack_limit(stack.guest_limit());
         inner.core.runtime.exit_frame = 0;
         inner.core.stack_range.set((stack.limit().get(), stack.base().get()));
@@ -280,16 +292,17 @@ impl<T: Send + 'static> Store<T> {
         if !std::mem::take(&mut inner.core.runtime.has_request) {
             return Some(Progress::Suspended);
         }
-        let request = inner.request.take().expect("it was noted when it was made");
+        let request = inner.request.take().expect("`has_request` says that there is one");
         let Request { instance, function, args, completion } = request;
         if inner.outer.len() >= MAX_DEPTH {
             let trap = Trap { kind: TrapKind::StackOverflow, backtrace: self.backtrace() };
+            // The depth is exceeded: report it as a trap of the nested call, which the host function may catch.
             return self.complete(instance, completion, Err(Box::new(trap)));
         }
         let data = &inner.core.instances[instance as usize];
         let pointer = data.module.info.stack_pointer();
         let outer = OuterCall {
-            activation: inner.core.activation.take().expect("a host function was called by one"),
+            activation: inner.core.activation.take().expect("a host function runs in an activation"),
             slots: std::mem::take(&mut inner.core.slots),
             result_types: std::mem::take(&mut inner.result_types),
             called: inner.called,
@@ -314,6 +327,7 @@ impl<T: Send + 'static> Store<T> {
     fn ended(&mut self, ended: Result<(), Box<Trap>>) -> Option<Progress> {
         let inner = self.inner_mut();
         let Some(outer) = inner.outer.pop() else {
+            // The outermost call has ended, so the store's own stack is free.
             inner.core.is_own_stack_lent = false;
             return Some(ended.map_or_else(Progress::Trapped, |()| Progress::Returned));
         };
@@ -326,6 +340,7 @@ impl<T: Send + 'static> Store<T> {
         inner.core.runtime.yielder = outer.yielder;
         inner.core.set_stack_limit(outer.stack_limit);
         inner.core.stack_range.set(outer.stack_range);
+        // A call that returned has restored its stack pointer itself.
         if let (Err(_), Some((global, value))) = (&ended, outer.stack_pointer) {
             let data = &inner.core.instances[outer.caller as usize];
             // SAFETY: nothing runs, and the cell lives as long as its instance.
@@ -385,6 +400,7 @@ impl<T: Send + 'static> Store<T> {
     fn run_on(&mut self) -> Progress {
         loop {
             let leave = self.run();
+            // The most frequent outcome first, without the calls that follow.
             let waits = leave == Leave::Host && !self.inner().core.runtime.has_request;
             if waits {
                 return Progress::Suspended;
@@ -402,7 +418,8 @@ impl<T: Send + 'static> Store<T> {
         let core = self.core();
         // SAFETY: the activation is moved out while it runs, so that what the guest reaches through the store
         // does not overlap it. Until it is moved back, the rest of the store is reached by raw pointers.
-        let mut activation = unsafe { (*core.as_ptr()).activation.take() }.expect("there is an activation");
+        let mut activation = unsafe { (*core.as_ptr()).activation.take() }
+            .expect("`resume` needs an activation: call `begin` first");
         let leave = trap::with_current(core.as_ptr(), || activation.resume());
         // SAFETY: as above. The field holds no value that needs to be dropped.
         unsafe { (&raw mut (*core.as_ptr()).activation).write(Some(activation)) };
@@ -433,7 +450,7 @@ impl<T: Send + 'static> Store<T> {
         // The counter was in a register, and the stored value is older: count the slice as used up. A trap
         // never costs less than what was used.
         core.runtime.reductions = core.runtime.reductions.min(0);
-        let fault = trap::take_fault().expect("the fault handler has recorded it");
+        let fault = trap::take_fault().expect("the fault handler has recorded the fault");
         let backtrace = core.frames(fault.pcs.iter());
         Box::new(Trap { kind: TrapKind::from(fault.code), backtrace: self.with_outer_frames(backtrace) })
     }

@@ -115,7 +115,10 @@ impl<T> Caller<'_, T> {
     ) -> HostCall<R> {
         let module = self.module();
         let ty = module.function_type(function);
-        assert!(args.iter().map(Value::ty).eq(ty.params.iter().copied()), "the arguments match {ty}");
+        assert!(
+            args.iter().map(Value::ty).eq(ty.params.iter().copied()),
+            "the arguments must match the type {ty}"
+        );
         let instance = self.instance_data().index;
         let inner = self.inner_mut();
         inner.core.runtime.has_request = true;

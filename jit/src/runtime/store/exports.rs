@@ -34,7 +34,10 @@ impl<T: Send + 'static> Store<T> {
         exports: &[Export],
     ) -> Result<Instance, InstantiateError> {
         self.assert_same_engine(module);
-        assert!(self.inner().core.activation.is_none(), "instances are linked while nothing runs");
+        assert!(
+            self.inner().core.activation.is_none(),
+            "the store must have no activation while instances are linked"
+        );
         let resolved = self.resolved(module, exports)?;
         let callable = |export: &Export| {
             let kind = self.instance_data(export.instance).module.is_metered();

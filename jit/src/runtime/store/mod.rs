@@ -263,7 +263,7 @@ impl<T: Send + 'static> Store<T> {
 
     fn assert_same_engine(&self, module: &Module) {
         let same = module.inner.engine.is(&self.inner().engine);
-        assert!(same, "the module was compiled by the store's engine");
+        assert!(same, "the module must be compiled by the store's engine");
     }
 
     fn add(&mut self, mut data: OwnedInstance, hosts: Arc<Hosts<T>>) -> Instance {
@@ -273,6 +273,7 @@ impl<T: Send + 'static> Store<T> {
         let pointer = data.module.info.stack_pointer();
         data.stack_pointer = pointer.map_or(ptr::null(), |global| data.global(global).cast_const());
         let inner = self.inner_mut();
+        // Both lists have one entry for each instance, in the same order.
         inner.core.instances.push(data);
         inner.hosts.push(hosts);
         Instance(inner.core.instances.len() as u32 - 1)

@@ -94,6 +94,7 @@ impl<T> Shard<T> {
         if content.new.is_empty()
             && let Some(first) = content.used.len().checked_sub(BATCH)
         {
+            // The latest ones, which are most likely still in the cache.
             content.renew(first..);
         }
         let pooled = content.new.pop()?;
@@ -108,6 +109,7 @@ impl<T> Shard<T> {
     /// Adds an instance, or drops it if the engine has no capacity left.
     fn put(&self, pooled: PooledInstance<T>) {
         let mut content = self.lock();
+        // Capacity is taken in steps, so that shards seldom touch the counter that they share.
         if content.len() == content.capacity && content.is_open && self.engine.take(STEP) {
             content.capacity += STEP;
         }
@@ -115,6 +117,7 @@ impl<T> Shard<T> {
             content.put(pooled);
             return;
         }
+        // Dropping an instance takes locks of the pools, so it is done without this one.
         drop(content);
         drop(pooled);
     }
@@ -124,13 +127,14 @@ impl<T> Shard<T> {
         let mut content = self.lock();
         content.is_open = false;
         self.engine.give_back(std::mem::take(&mut content.capacity));
+        // Taken out under the lock and dropped without it, as above.
         let (new, used) = (std::mem::take(&mut content.new), std::mem::take(&mut content.used));
         drop(content);
         drop((new, used));
     }
 
     fn lock(&self) -> MutexGuard<'_, Content<T>> {
-        self.content.lock().expect("no panic while it is held")
+        self.content.lock().expect("nothing panics while the lock is held")
     }
 }
 
@@ -236,11 +240,13 @@ impl<T: Send + 'static> Store<T> {
                 let store = Store::renewed(pooled, data, memory, limits.max_table_elements, linked, template);
                 return (store, Ok(Instance(0)));
             }
+            // The limits are too small for what the module begins with: keep the instance for another store, and let the ordinary path report the error.
             shard.put(pooled);
         }
         let mut store = Store::new(engine, data, limits);
         let instance = store.instantiate(linked);
         if instance.is_ok() {
+            // Only a store that began with this one instance may be recycled.
             store.inner_mut().shard = Some(shard.clone());
         }
         (store, instance)
@@ -278,6 +284,7 @@ impl<T: Send + 'static> Store<T> {
         };
         core.memory = memory;
         core.max_table_elements = max_table_elements;
+        // Before anything is written to the memory: this thread's page faults are watched from now on.
         core.take();
         let instance = &mut core.instances[0];
         let copied = instantiate::fill(instance, &linked.module().inner, template);
@@ -295,9 +302,11 @@ impl<T> StoreInner<T> {
         let mut pooled = PooledInstance { store: this, is_new: false };
         // SAFETY: the caller owns the store, and nothing runs.
         let inner = unsafe { &mut *this.as_ptr() };
+        // Each early return drops `pooled`, and with it the store.
         let Some(shard) = inner.shard.clone() else { return };
         let [instance] = &inner.core.instances[..] else { return };
         let Some(size) = instance.slots() else { return };
+        // Before the instance becomes visible to other threads.
         inner.forget();
         if size >= LARGE {
             pooled.renew(Faults::until_now());

@@ -31,9 +31,15 @@ impl StoreCore {
     }
 
     fn reference(&mut self, function: Func, holder: u32) -> u64 {
-        assert!((function.instance as usize) < self.instances.len(), "the function is one of this store");
+        assert!(
+            (function.instance as usize) < self.instances.len(),
+            "the function must be one of this store"
+        );
         let owner = &mut self.instances[function.instance as usize];
-        assert!((function.function as usize) < owner.records.as_slice().len(), "as above");
+        assert!(
+            (function.function as usize) < owner.records.as_slice().len(),
+            "the function must be one of its instance"
+        );
         if function.instance != holder {
             owner.own_records();
         }
@@ -48,6 +54,6 @@ impl StoreCore {
             Some(Func { instance, function })
         };
         let mut others = 0..self.instances.len() as u32;
-        find(holder).or_else(|| others.find_map(find)).expect("a reference leads to a record of its store")
+        find(holder).or_else(|| others.find_map(find)).expect("a reference points to a record of its store")
     }
 }

@@ -83,12 +83,12 @@ impl Activation {
 
     /// Returns how a fault handler gets back to the caller of `resume`.
     pub(crate) fn trap_handler(&self) -> corosensei::trap::CoroutineTrapHandler<Leave> {
-        self.coroutine.as_ref().expect("it is taken only by drop").trap_handler()
+        self.coroutine.as_ref().expect("the coroutine is taken only by drop").trap_handler()
     }
 
     #[inline]
     fn coroutine(&mut self) -> &mut Coroutine<(), Leave, Leave, CallStack> {
-        self.coroutine.as_mut().expect("it is taken only by drop")
+        self.coroutine.as_mut().expect("the coroutine is taken only by drop")
     }
 }
 

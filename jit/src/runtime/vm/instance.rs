@@ -475,7 +475,7 @@ impl ConstScope for InstanceData {
 /// Returns the address of an item. All pointers to one item are valid at the same time, which they would not
 /// be if they were made from references.
 fn item_at<T>(items: &mut Vec<T>, index: u32) -> *mut T {
-    assert!((index as usize) < items.len(), "the module was validated");
+    assert!((index as usize) < items.len(), "validation has checked the index");
     // SAFETY: the item exists. The vector's pointer is not derived from a reference to its content.
     unsafe { items.as_mut_ptr().add(index as usize) }
 }

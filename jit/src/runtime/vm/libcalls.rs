@@ -281,6 +281,8 @@ unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u
             let memory = self::memory(context, memory);
             let (old, bytes) = (memory.length(), delta * PAGE);
             let possible = old.checked_add(bytes).is_some_and(|length| length <= memory.max_length());
+            // Charged before the memory grows, and given back if it does not: the shared limit must never be exceeded,
+            // not even for a moment.
             if !possible || (*core(context)).memory.charge(bytes).is_err() {
                 return None;
             }
@@ -294,6 +296,7 @@ unsafe extern "C" fn memory_grow(context: Context, memory: u32, delta: u64) -> u
     // SAFETY: as above.
     unsafe {
         let Some((old, copied)) = on_worker_stack(context, grow).flatten() else { return u64::MAX };
+        // On the process's stack again: charging may suspend.
         charge_bytes(context, copied);
         if delta * PAGE >= MUCH_MEMORY && (*instance(context)).module.is_metered() {
             yield_in_routine(context);

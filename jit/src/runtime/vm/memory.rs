@@ -113,13 +113,17 @@ impl MemoryPool {
     /// Takes a reservation whose first `size` bytes are accessible.
     fn reserve(&self, size: u64) -> io::Result<Allocation> {
         let free = {
-            let mut state = self.reservations.lock().expect("no panic while it is held");
+            let mut state = self.reservations.lock().expect("nothing panics while the lock is held");
             if state.used == MAX_RESERVATIONS {
-                return Err(io::Error::new(io::ErrorKind::OutOfMemory, "too many reserved memories"));
+                return Err(io::Error::new(
+                    io::ErrorKind::OutOfMemory,
+                    "the engine has no more reservations for memories",
+                ));
             }
             state.used += 1;
             state.free.pop()
         };
+        // Mapped without the lock: it is a system call.
         let mapping = free.map_or_else(|| Mapping::reserve(RESERVATION as usize), Ok);
         let ready = mapping.and_then(|mapping| mapping.allow(0..size as usize).map(|()| mapping));
         ready.map(Allocation::Reserved).inspect_err(|_| self.count_reservation_out())
@@ -131,7 +135,7 @@ impl MemoryPool {
     }
 
     fn count_reservation_out(&self) {
-        self.reservations.lock().expect("no panic while it is held").used -= 1;
+        self.reservations.lock().expect("nothing panics while the lock is held").used -= 1;
     }
 
     /// Takes back a slot or reservation, of which at most `used` bytes were written.
@@ -161,8 +165,9 @@ impl MemoryPool {
             }
             Allocation::Reserved(mapping) => {
                 let clean = mapping.deny(0..used as usize).is_ok();
-                let mut state = self.reservations.lock().expect("no panic while it is held");
+                let mut state = self.reservations.lock().expect("nothing panics while the lock is held");
                 state.used -= 1;
+                // A reservation that could not be reset must not be reused.
                 if clean && state.free.len() < KEPT_RESERVATIONS {
                     state.free.push(mapping);
                 }
@@ -285,7 +290,7 @@ impl Memory {
     /// nothing if the memory would exceed its maximum, or if no memory is available.
     pub(crate) fn grow(&mut self, delta: u64) -> Option<u64> {
         let length = self.length.checked_add(delta).filter(|&length| length <= self.max_length)?;
-        let room = match self.allocation.as_ref().expect("it has a allocation") {
+        let room = match self.allocation.as_ref().expect("a memory has an allocation") {
             Allocation::Reserved(mapping) => {
                 mapping.allow(self.length as usize..length as usize).ok()?;
                 RESERVATION - GUARD
@@ -302,6 +307,7 @@ impl Memory {
             self.copy_to_larger(size)?;
             self.length
         };
+        // Only after everything that can fail.
         self.length = length;
         self.describe();
         Some(copied)
@@ -309,7 +315,7 @@ impl Memory {
 
     /// Enlarges the allocation to `size` bytes by moving its page tables. Returns false if it was not moved.
     fn move_pages(&mut self, size: usize) -> bool {
-        match self.allocation.as_mut().expect("it has a allocation") {
+        match self.allocation.as_mut().expect("a memory has an allocation") {
             Allocation::Own(mapping) => mapping.grow(size).is_ok(),
             Allocation::Pooled { slot, class, .. } => {
                 let before = slot_size(*class);
@@ -323,7 +329,8 @@ impl Memory {
                 };
                 let is_larger = mapping.grow(size).is_ok();
                 self.pool.own.fetch_add(1, Ordering::Relaxed);
-                let old = self.allocation.replace(Allocation::Own(mapping)).expect("it has a allocation");
+                let old =
+                    self.allocation.replace(Allocation::Own(mapping)).expect("a memory has an allocation");
                 self.pool.give(old, 0);
                 self.describe();
                 is_larger
@@ -335,7 +342,7 @@ impl Memory {
     fn copy_to_larger(&mut self, size: u64) -> Option<()> {
         let larger = self.pool.take(size).ok()?;
         self.copy_to(larger.address());
-        let old = self.allocation.replace(larger).expect("it has a allocation");
+        let old = self.allocation.replace(larger).expect("a memory has an allocation");
         self.pool.give(old, self.length);
         Some(())
     }
@@ -437,7 +444,7 @@ impl Memory {
 
     /// Returns its first address, until it grows.
     pub(crate) fn base(&self) -> *mut u8 {
-        self.allocation.as_ref().expect("it has a allocation").address() as *mut u8
+        self.allocation.as_ref().expect("a memory has an allocation").address() as *mut u8
     }
 
     /// Its bytes.

@@ -145,7 +145,7 @@ impl<K> Slots<K> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
-        self.state.lock().expect("no panic while it is held")
+        self.state.lock().expect("nothing panics while the lock is held")
     }
 }
 

@@ -51,7 +51,7 @@ const ENTRY: usize = 1 << 10;
 
 /// Bytes at the top that guest frames never use, whether the store does or not: a guest has the same depth on
 /// every stack.
-const SPARE: usize = IN_STACK_STORE + MAX_COLOUR;
+const TOP: usize = IN_STACK_STORE + MAX_COLOUR;
 
 /// The stacks of an engine: a pool of the default size, and one for each other size that was asked for, which
 /// are powers of two.
@@ -89,13 +89,13 @@ impl Stacks {
         if size == self.default.size {
             return None;
         }
-        let mut others = self.others.lock().expect("no panic while it is held");
+        let mut others = self.others.lock().expect("nothing panics while the lock is held");
         Some(others.entry(size).or_insert_with(|| Arc::new(StackPool::new(size))).clone())
     }
 
     /// Returns the size that a frame may have on the largest stack.
     pub(crate) fn max_frame(&self) -> u32 {
-        u32::try_from(self.max_size - RESERVE - SPARE - ENTRY).unwrap_or(u32::MAX)
+        u32::try_from(self.max_size - RESERVE - TOP - ENTRY).unwrap_or(u32::MAX)
     }
 }
 
@@ -176,11 +176,11 @@ impl PooledStack {
 
     /// Returns the lowest address that a guest frame may use.
     fn guest_limit(&self) -> usize {
-        self.base - (self.pool.size - RESERVE - SPARE)
+        self.base - (self.pool.size - RESERVE - TOP)
     }
 
     fn bottom(&self) -> usize {
-        self.slot.as_ref().expect("it is taken only by drop").address()
+        self.slot.as_ref().expect("the slot is taken only by drop").address()
     }
 }
 
@@ -340,7 +340,7 @@ mod tests {
                     assert!(matches!(trap.kind, crate::TrapKind::StackOverflow), "{trap}");
                     break;
                 }
-                Progress::Returned => unreachable!("it recurses for ever"),
+                Progress::Returned => unreachable!("the function recurses without end"),
             }
             left = painted(&store);
         }

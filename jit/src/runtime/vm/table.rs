@@ -71,7 +71,7 @@ enum Content {
 #[derive(Debug)]
 struct Owned {
     /// The entries from `length` on are null.
-    room: Vec<u64>,
+    entries: Vec<u64>,
     length: usize,
 }
 
@@ -118,7 +118,7 @@ impl Table {
     pub(crate) fn entries(&self) -> &[u64] {
         match &self.content {
             Content::Shared(image) => &image.entries,
-            Content::Owned(owned) => &owned.room[..owned.length],
+            Content::Owned(owned) => &owned.entries[..owned.length],
         }
     }
 
@@ -132,7 +132,7 @@ impl Table {
     pub(crate) fn prepare(&mut self, length: u64, most: usize) -> Prepared {
         let length = (length as usize).max(self.entries().len());
         if let Content::Owned(owned) = &self.content
-            && owned.room.len() >= length
+            && owned.entries.len() >= length
         {
             return Prepared::Done;
         }
@@ -152,7 +152,7 @@ impl Table {
             }
         }
         let length = self.entries().len();
-        self.content = Content::Owned(Owned { room: copy.to, length });
+        self.content = Content::Owned(Owned { entries: copy.to, length });
         self.describe();
         Prepared::Done
     }
@@ -160,8 +160,8 @@ impl Table {
     /// Returns the entries for writing. The table [is prepared](Table::prepare).
     pub(crate) fn prepared_mut(&mut self) -> &mut [u64] {
         match &mut self.content {
-            Content::Owned(owned) => &mut owned.room[..owned.length],
-            Content::Shared(_) => panic!("the table was not prepared"),
+            Content::Owned(owned) => &mut owned.entries[..owned.length],
+            Content::Shared(_) => panic!("the table must be prepared first"),
         }
     }
 
@@ -169,16 +169,16 @@ impl Table {
     pub(crate) fn entries_mut(&mut self) -> &mut [u64] {
         match self.prepare(0, usize::MAX) {
             Prepared::NoMemory => handle_alloc_error(Layout::new::<u64>()),
-            Prepared::More(_) => unreachable!("it may look at all of them"),
+            Prepared::More(_) => unreachable!("a step without a limit is the last one"),
             Prepared::Done => self.prepared_mut(),
         }
     }
 
     /// Appends null entries, for which the table [is prepared](Table::prepare).
     pub(crate) fn extend(&mut self, delta: u64) {
-        let Content::Owned(owned) = &mut self.content else { panic!("the table was not prepared") };
+        let Content::Owned(owned) = &mut self.content else { panic!("the table must be prepared first") };
         owned.length += delta as usize;
-        assert!(owned.length <= owned.room.len(), "the table was not prepared");
+        assert!(owned.length <= owned.entries.len(), "the table must be prepared first");
         self.describe();
     }
 
@@ -186,7 +186,7 @@ impl Table {
     /// step by step is not copied each time.
     fn capacity(&self, length: usize) -> usize {
         match &self.content {
-            Content::Owned(owned) => length.max((2 * owned.room.len()).min(self.max_length as usize)),
+            Content::Owned(owned) => length.max((2 * owned.entries.len()).min(self.max_length as usize)),
             Content::Shared(_) => length,
         }
     }

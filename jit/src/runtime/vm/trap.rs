@@ -108,6 +108,7 @@ pub(crate) fn handle(at: FaultContext) -> Option<corosensei::trap::TrapHandlerRe
     // SAFETY: set by `with_current`, whose caller keeps the store alive; null otherwise.
     let core = unsafe { CURRENT.get().as_ref() }?;
     let handler = core.trap_handler.get()?;
+    // The cheap conditions first. Each could hold by accident for a fault of the host, so all have to.
     if !handler.stack_ptr_in_bounds(sp) {
         return None;
     }
@@ -128,6 +129,7 @@ pub(crate) fn handle(at: FaultContext) -> Option<corosensei::trap::TrapHandlerRe
             low..high
         })
     };
+    // Recorded before the thread is redirected, which takes it from there.
     FAULT.set(Some(Fault { code, pcs }));
     // SAFETY: the fault is in guest code on the coroutine's stack, and no value in its frames needs to be
     // dropped. The caller updates the interrupted context.

@@ -80,7 +80,7 @@ fn short_or_long(
 }
 
 fn checked(t: &mut FunctionTranslator<'_, '_>, builtin: Builtin, args: &[Value]) {
-    let failed = t.call_builtin(builtin, args).expect("it has a result");
+    let failed = t.call_builtin(builtin, args).expect("the routine has a result");
     t.builder.ins().trapnz(failed, TrapCode::HEAP_OUT_OF_BOUNDS);
 }
 

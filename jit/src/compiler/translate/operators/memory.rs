@@ -38,7 +38,8 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
         Operator::MemoryGrow { mem } => {
             let delta = pop_extended(t);
             let memory = constant(t, *mem);
-            let old = t.call_builtin(Builtin::MemoryGrow, &[memory, delta]).expect("it has a result");
+            let old =
+                t.call_builtin(Builtin::MemoryGrow, &[memory, delta]).expect("the routine has a result");
             let old = t.builder.ins().ireduce(I32, old);
             t.stacks.push(old);
         }

@@ -51,7 +51,8 @@ pub(super) fn translate(t: &mut FunctionTranslator<'_, '_>, operator: &Operator<
             let delta = pop_index(t);
             let value = t.stacks.pop();
             let table = constant(t, table);
-            let old = t.call_builtin(Builtin::TableGrow, &[table, delta, value]).expect("it has a result");
+            let old =
+                t.call_builtin(Builtin::TableGrow, &[table, delta, value]).expect("the routine has a result");
             let old = t.builder.ins().ireduce(types::I32, old);
             t.stacks.push(old);
         }
@@ -82,7 +83,7 @@ fn copy(t: &mut FunctionTranslator<'_, '_>, builtin: Builtin, to: u32, from: u32
 }
 
 fn checked(t: &mut FunctionTranslator<'_, '_>, builtin: Builtin, args: &[Value]) {
-    let failed = t.call_builtin(builtin, args).expect("it has a result");
+    let failed = t.call_builtin(builtin, args).expect("the routine has a result");
     t.builder.ins().trapnz(failed, trap::TABLE_OUT_OF_BOUNDS);
 }
 

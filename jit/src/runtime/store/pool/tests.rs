@@ -73,7 +73,7 @@ fn an_instance_that_outgrew_its_slot_is_not_kept_and_its_stack_is_free() {
             (func (export "grow") (result i32) (memory.grow (i32.const 1))))"#,
     );
     let linked = Linker::new().link(&Module::compile(&engine, &wasm.unwrap()).unwrap()).unwrap();
-    for (function, spares) in [("grow", 0), ("stay", 1)] {
+    for (function, kept_instances) in [("grow", 0), ("stay", 1)] {
         let (mut store, instance) = Store::with_instance(&linked, (), StoreLimits::default());
         let instance = instance.unwrap();
         let function = linked.module().exported_function(function).unwrap();
@@ -82,7 +82,7 @@ fn an_instance_that_outgrew_its_slot_is_not_kept_and_its_stack_is_free() {
         store.begin(instance, function, &[]).unwrap();
         assert!(store.inner().core.is_own_stack_lent);
         drop(store);
-        assert_eq!(kept(&linked).0, spares);
+        assert_eq!(kept(&linked).0, kept_instances);
         let pooled = linked.inner.free_list.of_this_thread().lock().used.pop();
         if let Some(pooled) = pooled {
             // SAFETY: the pooled instance belongs to the test.
@@ -110,7 +110,7 @@ fn capacity_is_limited_and_moves_to_the_shards_that_use_it() {
     drop(stores(&one, MAX_POOLED + 100));
     assert_eq!((kept(&one), left(&engine)), ((MAX_POOLED, MAX_POOLED), 0));
     drop(stores(&other, 10));
-    assert_eq!(kept(&other), (0, 0), "there is no room left");
+    assert_eq!(kept(&other), (0, 0), "no capacity is left");
     // Stores in use take no capacity.
     let used = stores(&one, MAX_POOLED);
     assert_eq!(kept(&one), (0, 2 * STEP));
