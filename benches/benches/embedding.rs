@@ -1,4 +1,4 @@
-//! What it costs to call a function of a plugin in a process of its own, beside calling it in a store that is there.
+//! The cost of calling a plugin's function in a fresh process, compared with calling it in an existing store.
 //!
 //! `cargo bench -p lunatic-benches --bench embedding [ROUNDS]`. Rounds of both in turn; medians and minima, in
 //! nanoseconds of processor time of the whole program for each call. Wanted: 2,000 over the call itself.

@@ -18,7 +18,7 @@
   (data (i32.const 16) "childvisit")
   ;; A parameter: its type, and the first process's identifier.
   (data (i32.const 32) "\7e")
-  ;; What is written: eight bytes at 80.
+  ;; The output buffer: eight bytes at 80.
   (data (i32.const 64) "\50\00\00\00\08\00\00\00")
   (global $random (mut i64) (i64.const 88172645463325252))
   (global $live (mut i64) (i64.const 0))
@@ -55,7 +55,7 @@
         (local.set $at (i32.add (local.get $at) (i32.const 1)))
         (br $next))))
     (local.get $number))
-  ;; Where the identifier of a child is kept.
+  ;; The address of a child's identifier.
   (func $place (param $child i64) (result i32)
     (i32.add (i32.const 65536) (i32.wrap_i64 (i64.shl (local.get $child) (i64.const 3)))))
   (func $any (result i32)

@@ -14,7 +14,7 @@ use common::{Killed, error_of, exec as command, feed, skip, with_app};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// What all programs here import, and export.
+/// The common part of all programs here.
 const PRELUDE: &str = r#"
     (memory (export "memory") 2)
     (data (i32.const 100) "child")
@@ -40,7 +40,7 @@ const PRELUDE: &str = r#"
       (i32.store (i32.const 0) (local.get $text))
       (i32.store (i32.const 4) (local.get $length))
       (call $well (call $fd_write (local.get $to) (i32.const 0) (i32.const 1) (i32.const 8))))
-    ;; What was read is at 1024.
+    ;; The bytes read are at 1024.
     (func $read (param $from i32) (result i32)
       (i32.store (i32.const 0) (i32.const 1024))
       (i32.store (i32.const 4) (i32.const 1024))

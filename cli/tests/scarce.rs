@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use common::{command, with_app};
 
-/// What all programs here import and export.
+/// The common part of all programs here.
 const PRELUDE: &str = r#"
     (memory (export "memory") 1)
     (data (i32.const 0) "child" "file")
@@ -78,7 +78,7 @@ fn descriptors_end_with_an_error_and_the_rest_goes_on() {
             (drop (call $child (i64.const -1)))
             (call $assert (i32.eqz (call $hear)))
             (br_if $again (i32.lt_u (local.tee $round (i32.add (local.get $round) (i32.const 1))) (i32.const 50))))
-          ;; What is closed can be opened again.
+          ;; After a close, another open succeeds.
           (call $assert (i32.eqz (call $fd_close (i32.load (i32.const 72)))))
           (call $assert (i32.eqz (call $open (i32.const 0))))
           (call $assert (i32.eq (call $open (i32.const 0)) (i32.const 33)))

@@ -10,7 +10,7 @@
  *
  * A reactor has the export _initialize, which every process begins with: it runs the constructors (what C++ does for global
  * variables, what C marks so). As a command, which is built without that option, only the first process would run them.
- * What a reactor lacks is _start, by which the first process calls main; that is in lunatic.c.
+ * A reactor has no _start, with which the first process calls main; lunatic.c has it.
  *
  * A process that returns from its entry does not flush what stdio holds. The first one does, as any program.
  */

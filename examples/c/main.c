@@ -10,7 +10,7 @@
 
 enum { CHILDREN = 100 };
 
-// What a child sends back.
+// The message of a child.
 typedef struct {
     int64_t index;
     int64_t sum;

@@ -45,7 +45,7 @@ static lunatic_module compile(const char *name) {
     return module;
 }
 
-// Has processes of a module sum up the first ten square numbers, one the first of them, the next the first two …
+// Spawns processes of a module that sum up square numbers: the first process sums one, the next two, up to ten.
 static void sums_of(const char *name) {
     lunatic_module module = compile(name);
     int64_t task[1 + CHILDREN], sums[CHILDREN];

@@ -57,7 +57,7 @@ pub fn self() Process {
     return abi.process_id();
 }
 
-/// Has a new process run an entry of the module with parameters, a tuple of `i32` and `i64`.
+/// Spawns a process that runs an entry of the module with these parameters, a tuple of `i32` and `i64`.
 pub fn spawn(module: Module, entry: []const u8, parameters: anytype) Error!Process {
     // Each has its type as WebAssembly encodes it, and the value in 16 bytes.
     var encoded: [17 * parameters.len]u8 = @splat(0);

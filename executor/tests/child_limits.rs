@@ -186,7 +186,7 @@ fn messages_in_timers_are_limited() {
           (drop (call $write_data (i32.const 4096) (i32.const 1000)))
           (call $send_after (i64.const 1) (i64.const 1000000)))
         (func (export "child") (local $i i32)
-          ;; What is cancelled counts no more.
+          ;; A cancelled timer no longer counts.
           (loop $more
             (call $assert (call $cancel_timer (call $set)))
             (local.set $i (i32.add (local.get $i) (i32.const 1)))

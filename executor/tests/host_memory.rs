@@ -272,7 +272,7 @@ fn sockets_in_messages_count_for_the_process_that_opened_them() {
               (local.set $opened (i32.add (local.get $opened) (i32.const 1)))
               (br $more))))
           (call $assert (i32.eq (local.get $opened) (i32.const 20)))
-          ;; What it takes out of a message of its own, it had before.
+          ;; A socket that it takes from its own message was counted before.
           (drop (call $wait (i64.const 3) (i64.const 0)))
           (call $drop_udp_socket (call $take_udp_socket (i64.const 0)))
           (call $assert (i32.eqz (call $open)))
@@ -330,7 +330,7 @@ fn a_module_is_charged_to_the_process_that_compiled_it() {
                   (call $assert (i32.lt_u (local.tee $compiled (i32.add (local.get $compiled) (i32.const 1))) (i32.const 100)))
                   (br $more))))
               (call $assert (i32.ge_u (local.get $compiled) (i32.const 1)))
-              ;; Who drops them can have another one.
+              ;; After dropping one, the process can have another.
               (loop $all
                 (br_if $all (i32.eqz (call $wait (i64.const 3) (i64.const 0)))))
               (call $create_data (i64.const 3) (i64.const 0))

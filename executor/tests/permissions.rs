@@ -110,7 +110,7 @@ fn forbidden_functions_trap_and_others_do_not() {
         (func (export "empty") (local $left i32)
           (local.set $left (i32.const 100000))
           (loop $next (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
-        ;; What one must not call its children must not either, whatever their configuration.
+        ;; A function forbidden for a process is forbidden for its children, whatever their configuration.
         (func (export "spawn")
           (call $assert (i32.ne (call $try (i64.const -1) (i32.const 2200)) (i32.const {WELL})))
           (call $assert (i32.ne (call $try (call $config) (i32.const 2200)) (i32.const {WELL})))

@@ -1,4 +1,4 @@
-// What the process benchmarks run, as a Go programmer would write it: the name of a benchmark and how many operations.
+// The process benchmarks as a Go programmer would write them. Arguments: the name of a benchmark and the number of operations.
 // Prints the nanoseconds that they took. Channels have room for one message, where an actor's mailbox has no bound.
 package main
 

@@ -163,7 +163,7 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
             (if (i64.ne (local.get $pid) (i64.const 0)) (then
               (call $monitor (local.get $pid))
               (local.set $heard (i32.const 0))
-              ;; What it said, then its end as a link tells it, then as a monitor does.
+              ;; Its message, then its death through the link, then through the monitor.
               (loop $hear
                 (local.set $kind (call $wait (i64.const 0) (i64.const -1)))
                 (if (i32.lt_u (local.get $kind) (i32.const 2)) (then

@@ -1,4 +1,4 @@
-//! What the process benchmarks run: `actors spawn N`, `actors ping-pong N`, `actors ring N`, `actors fan-in N`,
+//! The guest of the process benchmarks: `actors spawn N`, `actors ping-pong N`, `actors ring N`, `actors fan-in N`,
 //! `actors park N`, `actors busy N`, `actors compute N`, `actors spawners N`, `actors pairs N`.
 
 use std::time::{Duration, Instant};
@@ -92,7 +92,7 @@ fn fan_in(mailbox: Mailbox<u64>, senders: u64, each: u64) {
     }
 }
 
-/// Has eight processes that know nothing of each other do a share each, and waits for them.
+/// Divides the work among eight independent processes, and waits for them.
 fn apart(mailbox: Mailbox<u64>, count: u64, work: fn(u64, Mailbox<u64>)) {
     const PROCESSES: u64 = 8;
     for _ in 0..PROCESSES {

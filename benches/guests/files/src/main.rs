@@ -1,4 +1,4 @@
-//! What programs do with files and standard streams, one thing a run: `files WHAT [PATH]...`.
+//! Operations on files and standard streams, one per run: `files OPERATION [PATH]...`.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read, Write};

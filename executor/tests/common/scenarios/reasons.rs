@@ -343,7 +343,7 @@ pub(super) const ALL: &[Scenario] = &[
             (call $spin (call $random (i64.const 40000)))
             (drop (call $alias_drop (local.get $alias)))
             (call $assert (i32.eqz (call $alias_drop (local.get $alias))))
-            ;; What is in the mailbox now was in time; nothing comes later.
+            ;; A message in the mailbox now was in time; no later one arrives.
             (local.set $replies (i64.const 0))
             (loop $in_time
               (if (i32.eqz (call $wait (i64.const 5) (i64.const 0))) (then

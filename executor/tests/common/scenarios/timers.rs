@@ -75,7 +75,7 @@ pub(super) const ALL: &[Scenario] = &[
               (call $expect (i64.const 5))
               (local.set $fired (i64.sub (local.get $fired) (i64.const 1)))
               (br $arrived))))
-          ;; What was cancelled does not come later: longer than any of them would have taken.
+          ;; Cancelled timers do not fire later: this waits longer than any of them would have taken.
           (call $assert (i32.eq (call $wait (i64.const 0) (i64.const 3)) (i32.const 9027)))
           (call $assert (i32.eqz (call $cancel_timer (i64.const -1))))
           (call $assert (i32.eqz (call $cancel_timer (i64.const 0)))))

@@ -1,8 +1,7 @@
-// What a program in AssemblyScript does with its system, by the shim that makes the language's library use WASI: what it was
-// given, its input, files, time, chance, and numbers as text. What it should print is in expected.txt: it cannot be built for
-// the machine itself.
+// Uses AssemblyScript's interface to the system, through the shim that makes its library use WASI: arguments, environment, input,
+// files, time, randomness, and numbers as text. The program cannot be built natively, so expected.txt has its output.
 //
-// Usage: PROGRAM DIRECTORY [WORD…]; the directory is there and empty. Ends with the status 7.
+// Usage: PROGRAM DIRECTORY [WORD…]; the directory exists and is empty. The exit status is 7.
 
 import {
   errno,
@@ -28,7 +27,7 @@ import {
   whence,
 } from "bindings/wasi_snapshot_preview1";
 
-// Where functions of WASI put what they have found.
+// The buffer for results of WASI functions.
 const place = memory.data(64);
 
 function check(what: string, failure: errno): void {
@@ -60,7 +59,7 @@ function input(): void {
   }
 }
 
-// A text as WASI takes it, which the collector keeps as long as somebody has it.
+// A text in WASI's encoding, which the garbage collector keeps as long as it is referenced.
 class Text {
   bytes: ArrayBuffer;
 

@@ -1,7 +1,7 @@
-//! Writes a file in a directory that it has opened below another. Zig opens a directory with rights for directories as those
-//! that it passes on, without those to read and write; and expects to write there all the same.
+//! Writes a file in a directory opened below another one. Zig opens directories with inheriting rights that lack reading and
+//! writing, and expects to write there nevertheless.
 //!
-//! Usage: PROGRAM DIRECTORY; the directory is there and empty.
+//! Usage: PROGRAM DIRECTORY; the directory exists and is empty.
 
 const std = @import("std");
 const Io = std.Io;

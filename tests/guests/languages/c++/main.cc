@@ -1,8 +1,7 @@
-// What a program of the C++ library does with its system: constructors before main and destructors behind it, streams,
-// containers, time, chance, and numbers as text. Prints what it finds, so that it can be compared with the same program built
-// for the machine itself.
+// Uses the C++ library: constructors before main and destructors after it, streams, containers, time, randomness, and numbers as
+// text. Prints the results, to be compared with those of the same program built natively.
 //
-// Usage: PROGRAM DIRECTORY [WORD…]; the directory is there and empty. Ends with the status 7.
+// Usage: PROGRAM DIRECTORY [WORD…]; the directory exists and is empty. The exit status is 7.
 
 #include <algorithm>
 #include <chrono>
@@ -22,7 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// Says when it begins and ends.
+// Prints when it is constructed and destroyed.
 struct Witness {
     const char *name;
     explicit Witness(const char *name) : name(name) { std::cout << "begins: " << name << std::endl; }

@@ -1,7 +1,7 @@
-// What a program of the C library does with its system: what it was given, its input, files, time, chance, and numbers as
-// text. Prints what it finds, so that it can be compared with the same program built for the machine itself.
+// Uses the C library's interface to the system: arguments, environment, input, files, time, randomness, and numbers as text.
+// Prints the results, to be compared with those of the same program built natively.
 //
-// Usage: PROGRAM DIRECTORY [WORD…]; the directory is there and empty. Ends with the status 7.
+// Usage: PROGRAM DIRECTORY [WORD…]; the directory exists and is empty. The exit status is 7.
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-// Every process of a program in C++ has its global variables made before it begins, once.
+// The global variables of a C++ program are constructed once in each process, before its entry.
 
 #include "lunatic.h"
 

@@ -1,5 +1,4 @@
-// A server with a goroutine for each connection, at the listener that it is given: the library waits for all of them, and
-// for its clocks, in one call.
+// A server with a goroutine per connection of a preopened listener: the library waits for all connections and timers in one call.
 package main
 
 import (

@@ -1,7 +1,7 @@
-//! What a program of Zig's library does with its system: what it was given, its input, files, time, chance, and numbers as
-//! text. Prints what it finds, so that it can be compared with the same program built for the machine itself.
+//! Uses the interface of Zig's library to the system: arguments, environment, input, files, time, randomness, and numbers as text.
+//! Prints the results, to be compared with those of the same program built natively.
 //!
-//! Usage: PROGRAM DIRECTORY [WORD…]; the directory is there and empty. Ends with the status 7.
+//! Usage: PROGRAM DIRECTORY [WORD…]; the directory exists and is empty. The exit status is 7.
 
 const std = @import("std");
 const Io = std.Io;

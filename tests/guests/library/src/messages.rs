@@ -21,7 +21,7 @@ enum Shape {
     Named(String, Box<Shape>),
 }
 
-/// What is received is what was sent, whatever it was between.
+/// A received value equals the sent one, in every encoding.
 fn travels<M, S>(message: M)
 where
     M: Clone + PartialEq + std::fmt::Debug + 'static,

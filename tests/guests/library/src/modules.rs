@@ -1,4 +1,4 @@
-//! Modules that are loaded while the program runs, and configs, which say what their processes may.
+//! Modules that are loaded at run time, and configurations, which limit what their processes may do.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn other() -> Vec<u8> {
     std::fs::read("other.wasm").expect("it is there")
 }
 
-/// What is spawned in the module that is loaded: it answers with a message that it puts together.
+/// The entry that is spawned in the loaded module: it answers with a message.
 #[unsafe(export_name = "add")]
 extern "C" fn add(parent: i64, small: i32, large: i64) {
     // SAFETY: the spawning process passes the identifier of the parent.
@@ -84,7 +84,7 @@ pub fn refused() {
     assert!(task.result());
 }
 
-/// What was set can be asked for, and holds in the processes of the config.
+/// Settings can be read back, and apply to the processes of the configuration.
 pub fn configs() {
     let mut config = ProcessConfig::new().expect("it is allowed");
     config.set_max_memory(12 << 20);

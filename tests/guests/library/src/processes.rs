@@ -1,4 +1,4 @@
-//! Processes as such: references, links, names, what is each process's own, and the node.
+//! Processes: references, links, names, process-local state, and the node.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;

@@ -124,7 +124,7 @@ pub fn nested() {
     let again = eventually(|| found().filter(|again| *again != first && again.is_alive()));
     assert_eq!((again.next(), again.variable().as_deref()), (6, Some("green")));
     assert_eq!(second.next(), 8);
-    // What fails at the top takes the supervisor below along, and that its children.
+    // A failure at the top ends the supervisor below, and its children.
     child.fail();
     let (named, child) = eventually(|| Some(top.children()).filter(|new| new.0 != named && new.1 != child));
     let (first, second) = named.children();

@@ -1,4 +1,4 @@
-//! Names, and what is not allowed.
+//! Name resolution, and network rules.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -146,7 +146,7 @@ pub fn timeouts() {
     let begun = Instant::now();
     assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
     assert!(begun.elapsed() >= Duration::from_millis(50));
-    // What comes later is not lost.
+    // Later data is not lost.
     server.write_all(b"late").unwrap();
     let mut answer = [0; 4];
     client.read_exact(&mut answer).unwrap();

@@ -1,4 +1,4 @@
-//! TLS. What a server needs is in files: `cert.pem` and `key.pem`; clients believe `ca.pem`.
+//! TLS. The server's certificate and key are in the files `cert.pem` and `key.pem`; clients trust `ca.pem`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;

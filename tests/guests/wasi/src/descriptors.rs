@@ -56,7 +56,7 @@ pub fn descriptors() {
     fails!(wasi::path_filestat_get(file, 0, "a"), ERRNO_NOTDIR);
     fails!(wasi::path_unlink_file(file, "a"), ERRNO_NOTDIR);
     fails!(wasi::fd_readdir(file, byte.as_mut_ptr(), 1, 0), ERRNO_NOTDIR);
-    // What was closed is gone, and its number is given again.
+    // A closed descriptor is gone, and its number is reused.
     works!(wasi::fd_close(file));
     fails!(wasi::fd_close(file), ERRNO_BADF);
     assert_eq!(open(DIR, "file", 0), file);

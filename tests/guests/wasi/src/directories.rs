@@ -9,7 +9,7 @@ struct Found {
     kind: wasi::Filetype,
 }
 
-/// What is in a directory, by calls with buffers of this size.
+/// The entries of a directory, read with buffers of this size.
 fn list(dir: u32, size: usize) -> BTreeMap<String, Found> {
     const ENTRY: usize = std::mem::size_of::<wasi::Dirent>();
     let (mut all, mut cookie) = (BTreeMap::new(), wasi::DIRCOOKIE_START);
@@ -93,7 +93,7 @@ pub fn directories() {
     fails!(wasi::path_unlink_file(DIR, "file/"), ERRNO_NOTDIR);
     fails!(wasi::path_unlink_file(DIR, "no"), ERRNO_NOENT);
     works!(wasi::path_unlink_file(DIR, "file"));
-    // How it is opened.
+    // Flags of opening.
     fails!(wasi::path_open(DIR, 0, "dir", wasi::OFLAGS_DIRECTORY | wasi::OFLAGS_CREAT, 0, 0, 0), ERRNO_INVAL);
     fails!(wasi::path_open(DIR, 0, "dir", 1 << 4, 0, 0, 0), ERRNO_INVAL);
     fails!(wasi::path_open(DIR, 1 << 1, "dir", 0, 0, 0, 0), ERRNO_INVAL);
@@ -107,7 +107,7 @@ pub fn directories() {
     fails!(wasi::path_open(DIR, 0, "file", wasi::OFLAGS_DIRECTORY, 0, 0, 0), ERRNO_NOTDIR);
 }
 
-/// What cannot be done to a directory by its descriptor, and what can.
+/// Operations that fail on a directory's descriptor, and ones that work.
 pub fn what_directories_refuse() {
     let dir =
         works!(wasi::path_open(DIR, 0, ".", wasi::OFLAGS_DIRECTORY, ALL & !wasi::RIGHTS_FD_WRITE, ALL, 0));
@@ -172,7 +172,7 @@ pub fn paths() {
     let not_text = b"a\xff".as_ptr() as i32;
     let errno = unsafe { wasi::wasi_snapshot_preview1::path_create_directory(DIR as i32, not_text, 2) };
     assert_eq!(errno, i32::from(wasi::ERRNO_ILSEQ.raw()));
-    // What is not opened for its content.
+    // Descriptors that are not opened for reading or writing.
     create(DIR, "file");
     fails!(wasi::path_open(DIR, 0, "file", wasi::OFLAGS_CREAT | wasi::OFLAGS_EXCL, 0, 0, 0), ERRNO_EXIST);
     let file = open(DIR, "file", 0);

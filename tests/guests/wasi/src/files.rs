@@ -118,7 +118,7 @@ pub fn truncate() {
     let again = open(DIR, "file", wasi::OFLAGS_TRUNC);
     assert_eq!(works!(wasi::fd_filestat_get(again)).size, 0);
     assert_eq!(read(again, &mut [0; 10]), Ok(0));
-    // Who only empties it need not be able to write it.
+    // Truncating at the open does not need the right to write.
     assert_eq!(write(again, b"more"), Ok(4));
     let none = works!(wasi::path_open(DIR, 0, "file", wasi::OFLAGS_TRUNC, 0, 0, 0));
     assert_eq!(write(none, b"no"), Err(wasi::ERRNO_BADF));
@@ -153,7 +153,7 @@ pub fn buffers() {
     let into = |at: usize, length: usize| wasi::Iovec { buf: unsafe { start.add(at) }, buf_len: length };
     assert_eq!(works!(wasi::fd_pread(file, &[into(4, 2), into(0, 1), into(6, 2)], 0)), 5);
     assert_eq!(&bytes, b"c\0\0\0abde");
-    // What overlaps is filled one after the other.
+    // Overlapping buffers are filled one after the other.
     let start = bytes.as_mut_ptr();
     let into = |at: usize, length: usize| wasi::Iovec { buf: unsafe { start.add(at) }, buf_len: length };
     assert_eq!(works!(wasi::fd_pread(file, &[into(0, 3), into(1, 2)], 0)), 5);

@@ -40,7 +40,7 @@ pub fn symlinks() {
     fails!(wasi::path_open(DIR, 0, "self", 0, 0, 0, 0), ERRNO_LOOP);
     fails!(wasi::path_open(DIR, FOLLOW, "self", 0, 0, 0, 0), ERRNO_LOOP);
     fails!(wasi::path_filestat_get(DIR, FOLLOW, "self"), ERRNO_LOOP);
-    // Where one may be made.
+    // Where links can be created.
     fails!(wasi::path_symlink("a", DIR, "target"), ERRNO_EXIST);
     fails!(wasi::path_symlink("a", DIR, "dir"), ERRNO_EXIST);
     fails!(wasi::path_symlink("a", DIR, "dir/"), ERRNO_EXIST);

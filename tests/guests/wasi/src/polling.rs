@@ -37,7 +37,7 @@ pub fn poll(subscriptions: &[wasi::Subscription]) -> Result<Vec<wasi::Event>, wa
     Ok(events)
 }
 
-/// What came, by user data and error.
+/// The events, as user data and error.
 fn told(subscriptions: &[wasi::Subscription]) -> Vec<(u64, wasi::Errno)> {
     let events = poll(subscriptions).expect("it can be asked");
     events.into_iter().map(|event| (event.userdata, event.error)).collect()
@@ -82,7 +82,7 @@ pub fn sleep() {
     assert!(works!(wasi::clock_time_get(wasi::CLOCKID_MONOTONIC, 0)) >= now + 20 * MILLISECOND);
     let wall = works!(wasi::clock_time_get(wasi::CLOCKID_REALTIME, 0));
     assert_eq!(told(&[clock(1, wasi::CLOCKID_REALTIME, wall + MILLISECOND, absolute)]), [(1, FINE)]);
-    // What is over is due at once.
+    // A deadline in the past is due at once.
     assert_eq!(
         told(&[clock(1, wasi::CLOCKID_MONOTONIC, 1, absolute), timeout(2, 0)]),
         [(1, FINE), (2, FINE)]

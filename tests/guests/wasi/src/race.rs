@@ -24,7 +24,7 @@ pub fn race() {
                 Err(wasi::ERRNO_PERM) => refused += 1,
                 Err(_) => {}
             }
-            // What comes of the others shows outside, or does not.
+            // The effects of the other functions are checked outside.
             everything();
         }
     }

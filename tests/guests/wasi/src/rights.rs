@@ -107,7 +107,7 @@ pub fn rights() {
     fails!(wasi::path_filestat_get(DIR, 0, "a"), ERRNO_NOENT);
 }
 
-/// What is opened has what its directory passes on.
+/// An opened descriptor has the rights that its directory passes on.
 pub fn inheriting() {
     create(DIR, "file");
     let (base, inheriting) = rights_of(DIR);
@@ -125,7 +125,7 @@ pub fn inheriting() {
     assert_eq!(rights_of(below).1 & wasi::RIGHTS_FD_WRITE, 0);
     fails!(wasi::path_open(below, 0, "file", 0, wasi::RIGHTS_FD_WRITE, 0, 0), ERRNO_NOTCAPABLE);
     fails!(wasi::fd_fdstat_set_rights(below, base, inheriting), ERRNO_NOTCAPABLE);
-    // What makes no sense is not there.
+    // Rights without meaning are absent.
     let file = open(DIR, "file", 0);
     let of_directories = wasi::RIGHTS_PATH_OPEN | wasi::RIGHTS_FD_READDIR | wasi::RIGHTS_SOCK_ACCEPT;
     assert_eq!(rights_of(file).0 & of_directories, 0);

@@ -46,7 +46,7 @@ pub fn server() {
     assert_eq!(crate::pread(connection, &mut [0; 1], 0), Err(wasi::ERRNO_SPIPE));
 
     strangers(connection as i32);
-    // What is peeked at is still there.
+    // Peeked data stays.
     let mut bytes = [0; 16];
     assert_eq!(receive(connection, &mut bytes[..5], wasi::RIFLAGS_RECV_PEEK), Ok(5));
     assert_eq!(&bytes[..5], b"hello");

@@ -17,7 +17,7 @@ pub fn streams() {
         fails!(wasi::fd_allocate(fd, 0, 1), ERRNO_SPIPE);
         fails!(wasi::fd_filestat_set_size(fd, 0), ERRNO_SPIPE);
         fails!(wasi::fd_filestat_set_times(fd, 0, 0, 0), ERRNO_NOTCAPABLE);
-        // What was written is with the system, and on the disk if it goes to one.
+        // After a sync, written data is with the system, and on the disk if the stream leads to one.
         if fd == 0 {
             fails!(wasi::fd_sync(fd), ERRNO_NOTCAPABLE);
         } else {

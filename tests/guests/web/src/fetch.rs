@@ -72,7 +72,7 @@ fn bodies(client: &Client, at: impl Fn(&str) -> String) {
     }
 }
 
-/// What cannot be connected to, or not trusted, is an error.
+/// Failed connections and untrusted certificates are errors.
 pub fn fetch_failing(url: &str) {
     let error = nightfly::get(url).err().expect("it fails");
     println!("{error}");

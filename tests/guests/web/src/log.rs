@@ -1,4 +1,4 @@
-//! `lunatic-log`: a process that writes what others tell it.
+//! `lunatic-log`: a process that writes the log messages of others.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use lunatic::spawn_link;
 use lunatic_log::subscriber::fmt::FmtSubscriber;
 use lunatic_log::{LevelFilter, debug, error, info, init, trace, warn};
 
-/// What is below the level is not written, errors go to standard error, and the lines of a process keep their order.
+/// Lines below the level are not written, errors go to standard error, and the lines of a process keep their order.
 pub fn log() {
     init(FmtSubscriber::new(LevelFilter::Info).with_level(true).with_target(true));
     info!("from {}", "the first process");

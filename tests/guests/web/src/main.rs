@@ -1,4 +1,4 @@
-//! What others published for Lunatic, in use: the web framework `submillisecond`, the HTTP client `nightfly`, and
+//! Uses published crates for Lunatic: the web framework `submillisecond`, the HTTP client `nightfly`, and
 //! `lunatic-log`. One of them an invocation; one that is wrong panics.
 
 mod fetch;

@@ -87,7 +87,7 @@ fn large(Number(size): Number) -> Vec<u8> {
     (0..size).map(|index| (index % 251) as u8).collect()
 }
 
-/// What all the requests of this server share is a process.
+/// A process that all requests of this server share.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Count(u64);
 
