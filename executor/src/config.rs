@@ -1,4 +1,4 @@
-//! How a node is configured, and what that makes of its first process.
+//! Configuration of a node and of its first process.
 
 use std::net::TcpListener;
 use std::num::NonZeroU64;
@@ -17,58 +17,60 @@ use lunatic_resources::{GuestDir, Quota};
 
 use crate::error::RuntimeError;
 
-/// Worker threads that a node may have: more than there are processors gain nothing, and every one is looked at by
-/// those that search for work.
+/// Maximum number of worker threads of a node. More workers than processors gain nothing, and a worker that looks for
+/// work visits all others.
 pub const MAX_WORKERS: usize = 1024;
 
-/// How a node is built. Each field has a setter of the same name: `RuntimeConfig::default().workers(2)`.
+/// Configuration of a node. Each field has a setter of the same name: `RuntimeConfig::default().workers(2)`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RuntimeConfig {
-    /// Worker threads, from 1 to [`MAX_WORKERS`]. Default: one for each processor.
+    /// Number of worker threads, from 1 to [`MAX_WORKERS`]. Default: one for each processor.
     pub workers: usize,
-    /// Reductions that a process may use before the next one has its turn.
+    /// Reductions that a process may use in one turn.
     pub slice: u64,
-    /// Bytes that a process may use: of linear memory, and as much again of waiting messages.
+    /// Bytes of linear memory that a process may use. Its waiting messages may use the same number again, unless
+    /// `max_mailbox` is set.
     pub max_memory: u64,
-    /// Bytes of linear memory that all processes may use together.
+    /// Bytes of memory that all processes may use together.
     pub max_total_memory: Option<u64>,
-    /// Bytes of messages that may wait for a process, if it is not as many as it may use of memory.
+    /// Bytes of messages that may wait for a process. Default: the value of `max_memory`.
     pub max_mailbox: Option<u64>,
-    /// Messages that may wait for a process.
+    /// Number of messages that may wait for a process.
     pub max_messages: Option<u64>,
     /// Reductions that a process may use in its life.
     pub max_reductions: Option<u64>,
-    /// Processes that may live at a time; at least 1.
+    /// Number of processes that may live at a time; at least 1.
     pub max_processes: Option<NonZeroU64>,
-    /// Configurations, modules, errors or files that a process may have of each; never more than 65,536. Default: that many,
-    /// and 4,096 files.
+    /// Number of configurations, modules, errors and files that a process may have, of each; at most 65,536. Default:
+    /// 65,536, but 4,096 files.
     pub max_resources: Option<u64>,
-    /// Bytes of native stack for the first process; no process can be given more. The others have 256 KiB, or what their
-    /// configuration gives them.
+    /// Bytes of native stack of the first process, which is also the maximum for every other process. The others have
+    /// 256 KiB, or the size in their configuration.
     pub stack_size: usize,
-    /// The first process's arguments, the program's name first.
+    /// Arguments of the first process, beginning with the program's name.
     pub args: Vec<String>,
-    /// The first process's environment.
+    /// Environment variables of the first process.
     pub env: Vec<(String, String)>,
-    /// The directories that the first process may use.
+    /// Directories that the first process may use.
     pub dirs: Vec<PreopenedDir>,
-    /// The sockets that the first process may accept connections at: open descriptors of its own, behind its directories.
+    /// Listening sockets that the first process inherits as open descriptors, after its directories.
     pub listeners: Vec<Arc<TcpListener>>,
-    /// Where the first process may connect to, listen at, and whose addresses it may ask for. Default: anything.
+    /// Addresses to which the first process may connect or bind, and names that it may resolve. Default: all.
     pub network: NetworkRules,
-    /// Host functions that no process may call, by pattern: `lunatic::networking::*`; at most 64.
+    /// Patterns of host functions that no process may call, such as `lunatic::networking::*`; at most 64.
     pub forbidden: Vec<String>,
-    /// Runs plain modules without inserting charges: for measuring only, a loop can then keep a worker for ever.
+    /// Runs plain modules without reduction counters. For measurements only: an endless loop then keeps its worker
+    /// for ever.
     pub unmetered: bool,
-    /// Where processes' memories lie.
+    /// How the linear memories of processes are allocated.
     pub memories: Memories,
-    /// Keeps speculative execution inside memories too, for guests that may be hostile; see
+    /// Confines speculative execution to the memory as well, for guests that may be hostile; see
     /// [`CompileOptions`](lunatic_jit::CompileOptions).
     pub untrusted: bool,
-    /// The seed of the scheduler's rng.
+    /// Seed of the scheduler's random numbers.
     pub seed: u64,
-    /// Where the program's native code is looked for, and kept. Default: nowhere, it is compiled each time.
+    /// Cache of native code. Default: none, and programs are compiled each time.
     pub cache: Option<Arc<Cache>>,
     /// Writes `/tmp/perf-PID.map`, in which Linux's perf finds the names of guest functions.
     pub perf_map: bool,
@@ -237,19 +239,19 @@ impl Default for RuntimeConfig {
     }
 }
 
-/// A directory of the host and the name by which guests know it.
+/// A directory of the host, and its name in the guest.
 #[derive(Clone, Debug)]
 pub struct PreopenedDir {
-    /// Where it is on the host.
+    /// Path on the host.
     pub host: PathBuf,
-    /// What the guest calls it.
+    /// Path in the guest.
     pub guest: String,
-    /// Whether nothing in it may be changed.
+    /// Whether the guest may only read.
     pub is_read_only: bool,
 }
 
-/// What the first process may do: everything but exceed the command's limits. `functions` are the host functions that
-/// there are.
+/// Creates the configuration of the first process. It may do everything within the limits of `config`. `functions`
+/// are the names of all host functions.
 pub(crate) fn first_process(
     config: RuntimeConfig,
     functions: &[(String, String)],

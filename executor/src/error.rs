@@ -1,4 +1,4 @@
-//! What can go wrong before anything runs.
+//! Errors of building a runtime and of loading a program.
 
 use std::path::PathBuf;
 
@@ -7,70 +7,70 @@ use lunatic_jit::{CompileError, EngineError, LinkError};
 
 use crate::config::MAX_WORKERS;
 
-/// Why a runtime cannot be built.
+/// Reason why a runtime could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// This machine is not supported.
+    /// The machine is not supported.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The operating system refuses threads or descriptors.
+    /// The operating system refused a thread or a descriptor.
     #[error("the operating system refuses what the runtime needs: {0}")]
     System(#[from] std::io::Error),
-    /// A directory for the guest cannot be opened.
+    /// A directory for the guest could not be opened.
     #[error("the directory {} cannot be opened: {source}", path.display())]
     Dir {
-        /// Which.
+        /// Path of the directory.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// An empty slice.
+    /// The slice is 0.
     #[error("the slice must be at least 1")]
     EmptySlice,
-    /// Files for a simulated program: they are not simulated yet.
+    /// A simulated program was given directories, and files are not simulated.
     #[error("a simulation has no files yet: run it without directories")]
     SimulatedFiles,
-    /// A simulation of a program that nothing interrupts.
+    /// A simulation was asked to run without reduction counters.
     #[error("a simulation counts reductions: it does not run unmetered")]
     SimulatedUnmetered,
-    /// A simulation of tests: each would have to be a program of its own.
+    /// A simulation was asked to run tests, each of which would need a simulation of its own.
     #[error("a simulation runs one program, and this is a test binary: run it without seeds")]
     SimulatedTests,
-    /// The trace of a simulation cannot be written.
+    /// The trace of a simulation could not be written.
     #[error("the trace cannot be written: {0}")]
     Trace(std::io::Error),
-    /// What a simulated program has written cannot be, outside.
+    /// The output of a simulated program could not be written.
     #[error("the program's output cannot be written: {0}")]
     Output(std::io::Error),
-    /// Functions cannot be forbidden as it is said: a pattern fits none, or there are too many patterns.
+    /// A pattern of forbidden functions matches none, or there are too many patterns.
     #[error("{0}")]
     Forbidden(String),
-    /// No workers, or too many.
+    /// The number of workers is 0 or too large.
     #[error("the number of workers must be from 1 to {MAX_WORKERS}")]
     Workers,
 }
 
-/// Why a program cannot be loaded.
+/// Reason why a program could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A plain module could not be prepared.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
-    /// A prepared module does not keep its promise.
+    /// A prepared module does not verify.
     #[error("{0}{advice}", advice = advice(.0))]
     Verify(#[from] VerifyError),
-    /// The module cannot be compiled.
+    /// The module could not be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// Imports that this runtime does not have: all of them.
+    /// The module imports functions that this runtime does not have; lists all of them.
     #[error("missing imports: {0}")]
     Link(#[from] LinkError),
-    /// The module is valid but is no program.
+    /// The module is valid, but has no entry.
     #[error("the module exports no function \"_start\" without parameters and results: it is not a program")]
     NoStart,
 }
 
-/// What to do about a module that does not verify, where the error does not say so itself.
+/// Returns advice about a module that does not verify, unless the error already contains it.
 fn advice(error: &VerifyError) -> &'static str {
     match error.kind {
         VerifyErrorKind::Manifest(_) => "",

@@ -1,8 +1,8 @@
-//! Looking at a node from outside: a list of its processes for a person, on standard error. The node goes on.
+//! Lists the processes of a running node on standard error, for an operator.
 //!
-//! A process that rests is looked at where it is. One that runs is between two turns again within a slice, and is looked
-//! at then; if that does not come about for long, which takes a machine with much else to do, it says no more than
-//! that it runs. No process is woken, or held up for longer than a look takes. Behind them is what guests have measured.
+//! A waiting process is inspected in place. A running one is inspected between two slices. If this does not happen
+//! soon, as on an overloaded machine, the list only says that the process runs. Inspection wakes no process. The list
+//! ends with the metrics that guests have recorded.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -10,31 +10,33 @@ use std::sync::Arc;
 use lunatic_core::Node;
 use lunatic_core::process::{Process, RunState, Snapshot};
 
-/// Processes that are listed; there may be a million.
+/// Maximum number of processes in the list; a node may have a million.
 const MAX_LISTED: usize = 1000;
 
-/// Characters of a name that are shown.
+/// Maximum number of characters of a name in the list.
 const MAX_NAME: usize = 60;
 
-/// How often a process that runs is tried. The thread that looks yields in between.
+/// Number of attempts to inspect a running process. The thread yields between attempts.
 const ATTEMPTS: u32 = 10_000;
 
-/// Shows the processes of a node, such as on a signal.
+/// Lists the processes of a node, for example on a signal.
 #[derive(Clone)]
 pub struct Inspector {
     node: Arc<Node>,
 }
 
 impl Inspector {
-    /// Shows the processes of this node.
+    /// Creates an inspector of a node.
     pub(crate) fn new(node: Arc<Node>) -> Inspector {
         Inspector { node }
     }
 
-    /// Writes a line for each process to the node's standard error, in the order of identifiers: its name, what it does,
-    /// what is in its mailbox, what it has used, and the function that it is in. Beyond a thousand, it says how many
-    /// more there are. Names and functions are escaped and cut: they are the guest's, the terminal is not. Then a line for
-    /// each number that was measured.
+    /// Writes the list to the node's standard error.
+    ///
+    /// There is one line for each process, in the order of identifiers: name, state, mailbox, resources used, and
+    /// current function. After a thousand processes the list only says how many more there are. One line for each
+    /// metric of the guests follows. Names of processes and functions come from guests, so they are escaped and
+    /// shortened to protect the terminal.
     pub fn report(&self) {
         self.node.report(self.text());
     }
@@ -59,22 +61,22 @@ impl Inspector {
     fn write_line(&self, text: &mut String, process: &Process) {
         let id = process.id();
         let registered = self.node.registry.lock().name_of(id).map(ToOwned::to_owned);
-        // One that is over in the meantime has nothing to show.
+        // A process that has ended meanwhile is left out.
         if process.is_over() {
             return;
         }
-        let look = process.snapshot(ATTEMPTS);
-        let name = registered.or_else(|| look.as_ref()?.entry.clone());
+        let snapshot = process.snapshot(ATTEMPTS);
+        let name = registered.or_else(|| snapshot.as_ref()?.entry.clone());
         let name = name.map(|name| format!(" ({})", shown(&name))).unwrap_or_default();
-        let _ = match look {
-            Some(look) => writeln!(text, "process {id}{name} {}", details(&look)),
+        let _ = match snapshot {
+            Some(snapshot) => writeln!(text, "process {id}{name} {}", details(&snapshot)),
             None => writeln!(text, "process {id}{name} runs"),
         };
     }
 }
 
-fn details(look: &Snapshot) -> String {
-    let info = &look.info;
+fn details(snapshot: &Snapshot) -> String {
+    let info = &snapshot.info;
     let state = match info.state {
         RunState::Running | RunState::Runnable => "can run".to_owned(),
         RunState::Waits(what) => format!("waits for {what}"),
@@ -83,14 +85,14 @@ fn details(look: &Snapshot) -> String {
         "{state}; {} messages, {} bytes of them; {} reductions, {} bytes of memory",
         info.messages, info.message_bytes, info.usage.reductions, info.usage.memory
     );
-    if let Some(frame) = look.frames.first() {
+    if let Some(frame) = snapshot.frames.first() {
         let name = frame.name.clone().unwrap_or_else(|| format!("<function {}>", frame.function));
         text += &format!("; in {}", shown(&name));
     }
     text
 }
 
-/// A guest's name as it may be shown.
+/// Escapes and shortens a name that a guest has chosen.
 fn shown(name: &str) -> String {
     let mut shown: String = name.chars().take(MAX_NAME).collect();
     if shown.len() < name.len() {

@@ -9,10 +9,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The rooms: [`Runtime`] is the way in; `node` is what processes share; `process` is one process, its signals
-//! and its life; `scheduler` runs tasks on workers and knows no process; `host` is what guests call;
-//! [`Simulator`] runs the same programs on a timeline that a seed decides; [`TestBinary`] runs a module's tests. The repository's ARCHITECTURE.md tells
-//! how they fit together.
+//! [`Runtime`] runs one program, [`embed`] calls guest code from a Rust program, [`Simulator`] runs programs on a
+//! timeline that a seed decides, and [`TestBinary`] runs the tests of a module. Processes are in `lunatic-core`,
+//! scheduling in `lunatic-scheduler`, host functions in `lunatic-host` and `lunatic-wasi`. The repository's
+//! ARCHITECTURE.md describes how they fit together.
 
 #![forbid(unsafe_code)]
 

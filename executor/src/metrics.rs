@@ -1,10 +1,10 @@
-//! Answers Prometheus: on one thread, which waits for all connections at once.
+//! HTTP server for Prometheus. One thread serves all connections.
 //!
-//! A connection that says nothing, or that reads slowly, does not hold up others. There are [`MAX_CONNECTIONS`]; for another one,
-//! the connection is closed that has waited longest. An answer is written as it is sent, a piece at a time. Where the
-//! system has no descriptor for a connection, the thread pauses before it asks again.
+//! Idle clients and slow readers do not delay others. At most [`MAX_CONNECTIONS`] are open; a further connection
+//! replaces the one that has been waiting longest. A response is produced in parts while it is sent. If the system
+//! has no descriptor for a new connection, the thread pauses before it accepts again.
 //!
-//! The thread ends with the node, which it does not hold, or when it is told to.
+//! The thread does not keep the node alive. It ends with the node or when [`MetricsServer::stop`] is called.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -20,28 +20,28 @@ use lunatic_core::node::Node;
 use lunatic_host::Services;
 use lunatic_metrics::one;
 
-/// Connections at a time.
+/// Maximum number of open connections.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Bytes of a question.
+/// Maximum size of a request, in bytes.
 const MAX_QUESTION: usize = 8 << 10;
 
-/// How long a question may take, and then its answer.
+/// Maximum time for receiving a request, and again for sending the response.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long to wait after the system has refused a connection.
+/// Pause after the system has refused a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often the thread looks whether it is still wanted.
+/// Interval at which the thread checks whether it should end.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Bytes of an answer that are written before some are sent.
+/// Bytes of a response that are produced before some are sent.
 const PIECE: usize = 16 << 10;
 
-/// The listener; connections have the numbers of their places.
+/// Token of the listener. Connections use their index as the token.
 const LISTENER: Token = Token(usize::MAX);
 
-/// Serves a node's metrics over HTTP, at `/metrics` and at `/`, until the program ends or it is stopped.
+/// Serves the metrics of a node over HTTP at `/metrics` and `/`, until the program ends or the server is stopped.
 #[derive(Debug)]
 pub struct MetricsServer {
     address: SocketAddr,
@@ -65,19 +65,19 @@ impl MetricsServer {
         Ok(MetricsServer { address, is_stopped })
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Closes the listener and all connections, in a moment.
+    /// Asks the thread to close the listener and all connections. Returns at once.
     pub fn stop(&self) {
-        // Relaxed: nothing else is told by it.
+        // Relaxed: the flag publishes no other data.
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 }
 
-/// See the module.
+/// State of the server's thread. See the module documentation.
 struct Server {
     poll: Poll,
     listener: TcpListener,
@@ -86,23 +86,23 @@ struct Server {
     is_stopped: Arc<AtomicBool>,
 }
 
-/// A client.
+/// A connection to a client.
 struct Connection {
     stream: TcpStream,
-    /// When what it is at has to be over.
+    /// Time at which the current request or response must be complete.
     end: Instant,
     question: Vec<u8>,
     answer: Option<Answer>,
 }
 
-/// What is sent: a piece of it, and how to get the next one.
+/// A response: the part to send next, and how to produce the following one.
 struct Answer {
     piece: Vec<u8>,
     sent: usize,
     rest: Box<dyn Iterator<Item = String> + Send>,
 }
 
-/// What became of a connection.
+/// State of a connection after it was served.
 enum State {
     Goes,
     Over,
@@ -122,7 +122,7 @@ impl Server {
             }
             for event in &events {
                 match event.token() {
-                    // Told once: what comes during a pause is accepted after it.
+                    // mio reports the listener once; connections that arrive during a pause are accepted after it.
                     LISTENER => _ = paused_until.get_or_insert_with(Instant::now),
                     Token(place) => self.go_on(place),
                 }
@@ -137,13 +137,13 @@ impl Server {
         }
     }
 
-    /// Accepts all connections that are there. Returns whether the system refused one, so that it has to be asked again later.
+    /// Accepts all waiting connections. Returns whether the system refused one, which must then be tried again later.
     fn accept(&mut self) -> bool {
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) => self.add(stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                // It went away before it was accepted.
+                // The client closed the connection before it was accepted.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
                 Err(_) => return true,
@@ -151,7 +151,7 @@ impl Server {
         }
     }
 
-    /// Adds a connection, in place of the one that would end first if there are as many as may be.
+    /// Adds a connection. Replaces the one with the earliest deadline if the limit is reached.
     fn add(&mut self, mut stream: TcpStream) {
         let ends =
             |(_, connection): &(usize, &Option<Connection>)| connection.as_ref().map(|known| known.end);
@@ -162,15 +162,15 @@ impl Server {
         if self.poll.registry().register(&mut stream, Token(place), interest).is_ok() {
             let end = Instant::now() + PATIENCE;
             self.connections[place] = Some(Connection { stream, end, question: Vec::new(), answer: None });
-            // The system does not tell of what the client has sent already.
+            // Serve it now: mio does not report data that arrived before the registration.
             self.go_on(place);
         }
     }
 
-    /// Reads and writes what can be.
+    /// Reads and writes as much as possible without blocking.
     fn go_on(&mut self, place: usize) {
         let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else { return };
-        // A client whose question is malformed gets no answer; the others do not notice.
+        // A malformed request closes this connection without a response.
         if !matches!(connection.go_on(&self.node), Ok(State::Goes)) {
             self.connections[place] = None;
         }
@@ -206,7 +206,8 @@ impl Connection {
             match self.stream.write(&answer.piece[answer.sent..]) {
                 Ok(count) => {
                     answer.sent += count;
-                    // A client that goes on reading gets all of it, however long that takes.
+                    // Each part that a client reads extends its deadline, so a client that continues reading gets the
+                    // whole response.
                     self.end = Instant::now() + PATIENCE;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(State::Goes),
@@ -218,7 +219,7 @@ impl Connection {
 }
 
 impl Answer {
-    /// Writes the next piece; whether there is one.
+    /// Produces the next part of the response. Returns whether there was one.
     fn next_piece(&mut self) -> bool {
         (self.sent, self.piece) = (0, std::mem::take(&mut self.piece));
         self.piece.clear();
@@ -231,7 +232,7 @@ impl Answer {
     }
 }
 
-/// What to say to a question.
+/// Creates the response to a request.
 fn answer(question: &[u8], node: &Weak<Node>) -> Answer {
     let nothing = || -> Box<dyn Iterator<Item = String> + Send> { Box::new(std::iter::empty()) };
     let (status, more, rest) = match Question::of(question) {
@@ -254,11 +255,11 @@ fn answer(question: &[u8], node: &Weak<Node>) -> Answer {
     Answer { piece: head.into_bytes(), sent: 0, rest }
 }
 
-/// What somebody asks for.
+/// Target of a request.
 #[derive(Debug, PartialEq, Eq)]
 struct Question<'a> {
     method: Method,
-    /// Without what follows a question mark.
+    /// Path without the query string.
     path: &'a str,
 }
 
@@ -270,7 +271,7 @@ enum Method {
 }
 
 impl Question<'_> {
-    /// The question, if it is one.
+    /// Parses a request; returns `None` if it is malformed.
     fn of(question: &[u8]) -> Option<Question<'_>> {
         let line = std::str::from_utf8(question.split(|&byte| byte == b'\r').next()?).ok()?;
         let (method, rest) = line.split_once(' ')?;
@@ -289,7 +290,7 @@ impl Question<'_> {
     }
 }
 
-/// What there is to know, a name at a time.
+/// Produces the metrics in parts, one metric name at a time.
 fn texts(node: &Node) -> impl Iterator<Item = String> + Send + 'static {
     let mut own = String::new();
     one(&mut own, "lunatic_processes", "gauge", node.table.len() as u64);

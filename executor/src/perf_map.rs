@@ -1,7 +1,7 @@
-//! The file in which perf looks up what native code is.
+//! Map file in which Linux's perf finds the names of guest functions.
 //!
-//! One file for the whole command, by perf's own convention `/tmp/perf-PID.map`, to which each module adds its lines
-//! when it is loaded. They stay when it is unloaded: perf reads the file in the end.
+//! By perf's convention there is one file for each process of the system, `/tmp/perf-PID.map`. Each module appends
+//! its functions when it is loaded. They remain when it is unloaded, because perf reads the file at the end.
 
 use std::fs::{File, OpenOptions, remove_file};
 use std::io;
@@ -9,26 +9,26 @@ use std::sync::{Mutex, PoisonError};
 
 use lunatic_jit::Module;
 
-/// See the module.
+/// See the module documentation.
 pub(crate) struct PerfMap {
     file: Mutex<File>,
 }
 
 impl PerfMap {
-    /// A new file for this process.
+    /// Creates the file of this process.
     pub(crate) fn create() -> io::Result<PerfMap> {
         let path = format!("/tmp/perf-{}.map", std::process::id());
-        // An old one is of a process that had this number before us. What is there nevertheless, such as a link that
-        // somebody else has put there, is not written to.
+        // An existing file belongs to an earlier process with the same identifier. If it cannot be replaced, for
+        // example because it is somebody else's link, it is not written to.
         let _ = remove_file(&path);
         let file = OpenOptions::new().write(true).create_new(true).open(path)?;
         Ok(PerfMap { file: Mutex::new(file) })
     }
 
-    /// Adds the functions of a module.
+    /// Appends the functions of a module.
     pub(crate) fn add(&self, module: &Module) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // A profile with a name less is no reason to end the program.
+        // A missing name in a profile is no reason to end the program.
         let _ = module.write_perf_map(&mut *file);
     }
 }

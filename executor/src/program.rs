@@ -1,7 +1,8 @@
-//! From the bytes of a file to something that processes can be made of.
+//! Loads programs: from the bytes of a file to code that processes can run.
 //!
-//! A plain module is prepared first. Whatever comes out, or came prepared, is verified: no file is trusted. Only what
-//! this machine's cache has under the key of these very bytes was verified already, before it was put there.
+//! A plain module is prepared first. Every prepared module is verified, because no file is trusted. The only
+//! exception is an entry of this machine's cache under the key of exactly these bytes: its module was verified before
+//! it was stored.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,63 +28,63 @@ use crate::testing;
 use lunatic_core::ProcessData;
 use lunatic_host::{GuestCompiler, Host, MAX_GUEST_BYTES};
 
-/// The function that runs as the first process.
+/// Name of the function that runs as the first process.
 const START: &str = "_start";
 
-/// Bytes of native code that may become of a module that a guest has compiled, and bytes that it may take besides.
+/// Limits for a module that a guest compiles: bytes of its native code, and bytes of its other data.
 const MAX_GUEST_CODE: usize = 64 << 20;
 const MAX_GUEST_DATA: usize = 64 << 20;
 
-/// Bytes of a module after which preparing it asks whether there is time left.
+/// Number of module bytes between two checks of the time limit while preparing.
 const ASK_AGAIN: usize = 64 << 10;
 
-/// A program: a module with an entry, or with tests. Made by [`Runtime::load`](crate::Runtime::load).
+/// A program: a module with an entry or with tests. Created by [`Runtime::load`](crate::Runtime::load).
 #[derive(Clone)]
 pub struct Program {
     pub(crate) code: Code,
-    /// A test binary may have none.
+    /// Entry function. A test binary may have none.
     pub(crate) start: Option<FuncIndex>,
-    /// The loader's identity: code of one engine does not run in another one.
+    /// Identity of the loader, because code of one engine does not run in another.
     loader: Arc<Identity>,
 }
 
-/// What tells a loader from others.
+/// Identity of a loader.
 #[derive(Debug)]
 struct Identity;
 
 impl Program {
-    /// Whether it was loaded by this loader.
+    /// Returns whether this loader loaded the program.
     pub(crate) fn is_of(&self, loader: &Loader) -> bool {
         Arc::ptr_eq(&self.loader, &loader.identity)
     }
 }
 
-/// What programs are loaded with: nodes that share one share programs too.
+/// Loads programs. Nodes that share a loader share programs too.
 pub(crate) struct Loader {
     pub(crate) engine: Engine,
     linker: Linker<ProcessData>,
     identity: Arc<Identity>,
-    /// Bytes of native stack that a process can be given.
+    /// Maximum size of a process's native stack, in bytes.
     max_stack: usize,
-    /// The names of its functions.
+    /// Names of the host functions.
     pub(crate) functions: Arc<[(String, String)]>,
     cache: Option<Arc<Cache>>,
     perf_map: Option<PerfMap>,
-    /// Whether modules are run without charges.
+    /// Whether modules run without reduction counters.
     unmetered: bool,
     memories: Memories,
     untrusted: bool,
-    /// Whether nothing may depend on how fast this machine is, and on what else it does.
+    /// Whether results must not depend on the speed and load of this machine.
     repeatable: bool,
 }
 
 impl Loader {
-    /// What the configuration asks for. `repeatable`: for runs that are to be the same each time.
+    /// Creates a loader for a configuration. `repeatable` is set for runs that must be the same each time.
     pub(crate) fn new(config: &RuntimeConfig, repeatable: bool) -> Result<Loader, RuntimeError> {
         Loader::with_host(config, repeatable, Host::new())
     }
 
-    /// As [`Loader::new`], with host functions beside those of the Lunatic ABI and of WASI.
+    /// Creates a loader like [`Loader::new`], with further host functions beside the Lunatic ABI and WASI.
     pub(crate) fn with_host(
         config: &RuntimeConfig,
         repeatable: bool,
@@ -112,16 +113,16 @@ impl Loader {
         })
     }
 
-    /// For functions that only tests have.
+    /// Returns the linker, so that tests can add functions.
     #[cfg(test)]
     pub(crate) fn linker_mut(&mut self) -> &mut Linker<ProcessData> {
         &mut self.linker
     }
 
-    /// Loads a program, from the cache if there is one and it is there.
+    /// Loads a program, from the cache if it is there.
     pub(crate) fn load(&self, bytes: &[u8]) -> Result<Program, LoadError> {
-        // How many reservations are left is not the program's to say, and how deep its stack goes, in code for the one
-        // and the other, is.
+        // A simulation must not depend on how many address ranges are free. Code for reserved and for pooled memories
+        // uses stack frames of different sizes, so the choice decides how deep a program can recurse.
         let can_reserve = !self.repeatable && self.engine.can_reserve();
         self.check(bytes)?;
         let program = self.load_for(bytes, layouts(bytes, self.memories, can_reserve))?;
@@ -141,7 +142,7 @@ impl Loader {
         self.load_for(bytes, if reserves { &[Pooled, Reserved] } else { &[Pooled] })
     }
 
-    /// Bytes of native stack that a process can be given at most.
+    /// Returns the maximum size of a process's native stack, in bytes.
     pub(crate) fn max_stack(&self) -> usize {
         self.max_stack
     }
@@ -159,8 +160,8 @@ impl Loader {
         Ok(Program { code, start, loader: self.identity.clone() })
     }
 
-    /// Says what can be said of a program before it is prepared and compiled, which may take minutes. What is malformed is
-    /// reported by what reads it next.
+    /// Reports missing imports and a missing entry before the program is prepared and compiled, which may take
+    /// minutes. A malformed module passes: the next reader reports it.
     fn check(&self, bytes: &[u8]) -> Result<(), LoadError> {
         let outline = match Outline::read(bytes) {
             Ok(outline) => outline,
@@ -173,7 +174,7 @@ impl Loader {
     }
 
     fn check_imports(&self, bytes: &[u8], outline: &Outline) -> Result<(), LoadError> {
-        // Preparing has more to say of imports from the namespace that is its own.
+        // For a plain module that imports from the metering namespace, the instrumenter gives the better error.
         let is_reserved = |(module, _): (&str, &str)| module == METERING_MODULE;
         if is_prepared(bytes) || !declared_imports(bytes).any(is_reserved) {
             self.linker.check(outline)?;
@@ -181,9 +182,8 @@ impl Loader {
         Ok(())
     }
 
-    /// Compiles a module for a guest, which may end meanwhile. Nothing of it goes into the cache or comes from there:
-    /// a guest shall not push out what the user has in it. How many processes will run it nobody knows: memories are
-    /// pooled.
+    /// Compiles a module for a guest, which may end meanwhile. Does not use the cache: a guest must not evict the
+    /// user's entries. Memories are pooled, because the number of processes that will run the module is unknown.
     pub(crate) fn compile_for_guest(
         &self,
         bytes: &[u8],
@@ -207,7 +207,8 @@ impl Loader {
         Ok(Code::new(vec![module], Memories::ByLimit))
     }
 
-    /// `prepared`: what is compiled, once it was needed.
+    /// Returns the compiled module, from the cache if it is there. `prepared` keeps the prepared bytes once they were
+    /// needed.
     fn compile_or_find<'a>(
         &self,
         bytes: &'a [u8],
@@ -231,16 +232,16 @@ impl Loader {
         Ok(cache.compile(&self.engine, &key, &prepared()?, &budget)?)
     }
 
-    /// The bytes, and all that decides what [`Loader::prepare_or_verify`] makes of them.
+    /// Returns the cache key: the bytes and everything that influences [`Loader::prepare_or_verify`].
     fn key(&self, bytes: &[u8], options: CompileOptions) -> CacheKey {
         let versions =
             [FORMAT_VERSION, COST_MODEL_VERSION, Options::default().max_charge].map(u32::to_le_bytes);
         CacheKey::new(&self.engine, options, &[bytes, versions.as_flattened(), &[u8::from(self.unmetered)]])
     }
 
-    /// What is compiled: verified bytes, unless the node runs unmetered.
+    /// Returns the bytes to compile: verified ones, unless the node runs unmetered.
     fn prepare_or_verify<'a>(&self, bytes: &'a [u8], budget: &Budget) -> Result<Cow<'a, [u8]>, LoadError> {
-        // It is asked after every function and section; looking at a clock after each would take longer than most of them.
+        // The callback runs after every function and section. Most of these take less time than reading a clock.
         let mut asked_at = 0;
         let mut has_time = |done: usize| {
             if done < asked_at + ASK_AGAIN {
@@ -249,7 +250,7 @@ impl Loader {
             asked_at = done;
             budget.check_time().is_ok()
         };
-        // Why it was stopped.
+        // Reports why preparing was stopped: out of time or cancelled.
         let stopped = || LoadError::from(budget.check_time().err().unwrap_or(CompileError::Cancelled));
         if is_prepared(bytes) {
             return match verify_with_progress(bytes, &mut has_time) {
@@ -261,7 +262,7 @@ impl Loader {
         if self.unmetered {
             return Ok(bytes.into());
         }
-        // It verifies what it returns.
+        // The instrumenter verifies its own output.
         let mut options = Options::default();
         options.features = FEATURES;
         match prepare_with_progress(bytes, &options, &mut |done, _| has_time(done)) {

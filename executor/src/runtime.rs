@@ -1,17 +1,17 @@
-//! The way in: build a [`Runtime`], [load](Runtime::load) a program, [run](Runtime::run) it.
+//! Entry point: builds a [`Runtime`], [loads](Runtime::load) a program and [runs](Runtime::run) it.
 //!
-//! # How the node stops
+//! # How a node stops
 //!
-//! 0. [`ShutdownHandle::ask`], if it begins with that: the first process is told, and has [`GRACE`] to end in its own way.
-//! 1. The first process ends, the time is up, or [`ShutdownHandle::stop`] is called: the exit status is decided.
-//! 2. The scheduler stops: sleeping workers wake, running ones finish their slice.
-//! 3. Their threads end, and those that follow file work leave what they run. From here on no guest code runs.
-//! 4. Every process is discarded: memory, stacks and descriptors are released; suspended activations are
-//!    dropped as they are, nothing is unwound.
-//! 5. Databases are closed, which takes as long as their last statements, and at most [`CLOSING`].
-//! 6. What was written to standard output and error is flushed. If that fails, a message says so, and so does the exit
-//!    status. After having been asked to stop, a reader that
-//!    does not read is waited for no longer than [`GRACE`]: it must not keep a node that someone wants gone.
+//! 0. With [`ShutdownHandle::ask`], the first process is asked to end and has [`GRACE`] to do so.
+//! 1. The first process ends, [`GRACE`] is over, or [`ShutdownHandle::stop`] is called. This decides the exit status.
+//! 2. The scheduler stops: sleeping workers wake, and busy workers finish their slice.
+//! 3. The worker threads end. Threads that do file work finish the job at hand. From here on no guest code runs.
+//! 4. Every process is discarded: its memory, stack and descriptors are released. Suspended activations are dropped
+//!    without unwinding.
+//! 5. Databases are closed. This takes as long as their last statements, at most [`CLOSING`].
+//! 6. Standard output and standard error are flushed. If this fails, a message and the exit status say so. After a
+//!    request to stop, the node waits for a slow reader for at most [`GRACE`], so that such a reader cannot keep the
+//!    node alive.
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -39,20 +39,20 @@ use lunatic_scheduler::{BlockingPool, Files, Scheduler, Worker};
 use lunatic_scheduler::{Entropy, SystemEntropy};
 use lunatic_stdio::{Failure, Input, Output};
 
-/// The status of a command that could not even begin its first process.
+/// Exit status when the first process could not be started.
 const STATUS_CANNOT_RUN: i32 = 1;
 
-/// The status of a program that has ended well, but not all of whose output could be written.
+/// Exit status when the program succeeded but part of its output could not be written.
 const STATUS_OUTPUT_LOST: i32 = 1;
 
-/// Threads that do file work at a time. Files of one machine rarely gain from more.
+/// Maximum number of threads that do file work at a time. More rarely help with the files of one machine.
 const FILE_THREADS: usize = 16;
 
-/// How long closing databases may take. One that is not closed is repaired by whoever opens it next.
+/// Maximum time for closing databases. SQLite repairs a database that was left open when it is next opened.
 #[cfg(feature = "sqlite")]
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// How long a program that was [asked](ShutdownHandle::ask) to stop may take until it is stopped.
+/// Time that a program has to end after it was [asked](ShutdownHandle::ask) to stop.
 pub const GRACE: Duration = Duration::from_secs(5);
 
 /// A node that is ready to run one program.
@@ -62,7 +62,8 @@ pub struct Runtime {
     template: NodeTemplate,
 }
 
-/// What a node is built from. Several may be built from one: they share engine, programs and native code, and nothing
+/// Template from which nodes are built. Nodes of one template share the engine, programs and native code, none of
+/// which a guest can observe.
 /// that a process could see.
 #[derive(Clone)]
 pub(crate) struct NodeTemplate {
@@ -71,11 +72,11 @@ pub(crate) struct NodeTemplate {
     pub(crate) slice: u64,
     pub(crate) seed: u64,
     pub(crate) max_total_memory: Option<u64>,
-    /// Of the first process.
+    /// Configuration of the first process.
     pub(crate) config: Arc<ProcessConfig>,
 }
 
-/// What a node reads and writes.
+/// Standard streams of a node.
 pub(crate) struct StandardStreams {
     pub(crate) stdin: Input,
     pub(crate) stdout: Output,
@@ -90,26 +91,28 @@ pub(crate) struct LeftBehind {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Stops a node from outside, such as on a signal.
+/// Stops a node from outside, for example on a signal.
 #[derive(Clone)]
 pub struct ShutdownHandle {
     node: Arc<Node>,
 }
 
-/// What a node gets from outside, so that a test or a simulation can give something else.
+/// Environment of a node, which tests can replace.
 pub struct Parts {
-    /// Its time.
+    /// Clock of the node.
     pub clock: Box<dyn Clock>,
-    /// Its randomness.
+    /// Source of randomness.
     pub entropy: Box<dyn Entropy>,
-    /// Where standard output goes. One thread writes it, behind the processes: an error is told to the next write.
+    /// Destination of standard output. One thread writes to it after the process continues; the next write reports an
+    /// error of an earlier one.
     pub stdout: Box<dyn Write + Send>,
-    /// Where standard error and reports go, likewise. Nothing orders it with standard output.
+    /// Destination of standard error and of reports, written in the same way. Its order relative to standard output
+    /// is not defined.
     pub stderr: Box<dyn Write + Send>,
 }
 
 impl Default for Parts {
-    /// The machine's.
+    /// Returns the clock, randomness and standard streams of this machine.
     fn default() -> Parts {
         Parts {
             clock: Box::new(SystemClock::default()),
@@ -121,7 +124,7 @@ impl Default for Parts {
 }
 
 impl Runtime {
-    /// A node on this machine: its clocks, its randomness, its standard streams.
+    /// Creates a node that uses the clocks, randomness and standard streams of this machine.
     ///
     /// # Errors
     /// See [`RuntimeError`].
@@ -137,7 +140,7 @@ impl Runtime {
         template.build(Box::new(SystemClock::default()), Box::new(SystemEntropy), streams)
     }
 
-    /// A node with a clock, randomness and output of the caller's choice.
+    /// Creates a node with the given clock, randomness and output.
     ///
     /// # Errors
     /// See [`RuntimeError`].
@@ -152,7 +155,8 @@ impl Runtime {
         template.build(parts.clock, parts.entropy, streams)
     }
 
-    /// Loads a program: prepares a plain module in memory, verifies, compiles and links it; or finds it in the cache.
+    /// Loads a program from the cache, or verifies, compiles and links it. A plain module is first prepared in
+    /// memory.
     ///
     /// # Errors
     /// See [`LoadError`].
@@ -160,43 +164,43 @@ impl Runtime {
         self.template.loader.load(bytes)
     }
 
-    /// What shows the node's processes, from another thread.
+    /// Returns a handle with which another thread can list the processes of the node.
     pub fn inspector(&self) -> Inspector {
         Inspector::new(self.node.clone())
     }
 
-    /// Shows the node's metrics to whoever asks at an address, over HTTP in Prometheus's text format.
+    /// Serves the metrics of the node at `address`, over HTTP and in the text format of Prometheus.
     ///
     /// # Errors
-    /// When the address cannot be listened at, or the operating system refuses a thread.
+    /// Fails if the address cannot be bound or the operating system refuses a thread.
     pub fn serve_metrics(&self, address: SocketAddr) -> std::io::Result<MetricsServer> {
         MetricsServer::start(&self.node, address)
     }
 
-    /// What stops the node from another thread.
+    /// Returns a handle with which another thread can stop the node.
     pub fn shutdown_handle(&self) -> ShutdownHandle {
         ShutdownHandle { node: self.node.clone() }
     }
 
-    /// The node and its workers, which have not started.
+    /// Returns the node and its workers, which have not started.
     pub(crate) fn into_parts(self) -> (Arc<Node>, Vec<Worker>) {
         (self.node, self.workers)
     }
 
-    /// What it was built from, in place of itself.
+    /// Returns the template from which the node was built.
     pub(crate) fn into_template(self) -> NodeTemplate {
         self.template
     }
 
-    /// Runs the program's `_start` as the first process, until that process ends.
+    /// Runs the program's `_start` as the first process, and returns when that process has ended.
     ///
     /// # Panics
-    /// When the program has no `_start`, which only a [test binary](Program::has_tests) may lack.
+    /// Panics if the program has no `_start`, which only a [test binary](Program::has_tests) may lack.
     pub fn run(self, program: &Program) -> ExitStatus {
         self.run_function(&program.code, program.start.expect("a program that is run has an entry"))
     }
 
-    /// Runs a function without parameters and results as the first process, until that process ends.
+    /// Runs a function without parameters and results as the first process, and returns when that process has ended.
     pub(crate) fn run_function(self, code: &Code, function: FuncIndex) -> ExitStatus {
         match self.start(code, function, false) {
             Ok((status, rest)) => {
@@ -207,7 +211,8 @@ impl Runtime {
         }
     }
 
-    /// As [`Runtime::run_function`]; processes that this one leaves behind live on, until what is returned ends them.
+    /// Runs a function like [`Runtime::run_function`], but keeps the other processes alive until the caller ends the
+    /// returned rest of the node.
     pub(crate) fn run_and_leave(self, code: &Code, function: FuncIndex) -> (ExitStatus, Option<LeftBehind>) {
         match self.start(code, function, true) {
             Ok((status, rest)) => (status, Some(rest)),
@@ -215,7 +220,7 @@ impl Runtime {
         }
     }
 
-    /// Runs a function as the first process, until that process ends: how, and what is left of the node.
+    /// Runs a function as the first process until it ends. Returns its status and the rest of the node.
     fn start(
         self,
         code: &Code,
@@ -223,7 +228,7 @@ impl Runtime {
         outlives_first: bool,
     ) -> Result<(ExitStatus, LeftBehind), ExitStatus> {
         let Runtime { node, workers, template } = self;
-        // Relaxed: the first process comes after it.
+        // Relaxed: the scheduler publishes the first process after this store.
         node.outlives_first.store(outlives_first, Ordering::Relaxed);
         match start_workers(workers) {
             Ok(threads) => {
@@ -244,16 +249,17 @@ impl Runtime {
 }
 
 impl LeftBehind {
-    /// Whether there are processes.
+    /// Returns whether processes are left.
     pub(crate) fn has_processes(&self) -> bool {
         !self.node.table.is_empty()
     }
 
-    /// Stops the node and ends what is left. Whether output is lost that its writers took for written.
+    /// Stops the node and ends the remaining processes. Returns whether output was lost after its writer had been
+    /// told that it was written.
     pub(crate) fn end(self) -> bool {
         self.node.scheduler().stop();
         for thread in self.threads {
-            // A worker that panicked is our bug; the panic has been printed.
+            // A panic of a worker is a bug of ours, and its message has been printed.
             let _ = thread.join();
         }
         settle(&self.node)
@@ -267,7 +273,7 @@ impl NodeTemplate {
         NodeTemplate::of(&config, loader, first)
     }
 
-    /// A template for a node whose programs are another loader's. `first` is what its first process may do.
+    /// Creates a template that uses an existing loader. `first` is the configuration of the first process.
     pub(crate) fn of(
         config: &RuntimeConfig,
         loader: Arc<Loader>,
@@ -289,7 +295,7 @@ impl NodeTemplate {
         })
     }
 
-    /// A node with time and randomness of its own.
+    /// Creates a node with the given clock, randomness and streams.
     pub(crate) fn build(
         self,
         clock: Box<dyn Clock>,
@@ -323,27 +329,27 @@ impl NodeTemplate {
 }
 
 impl ShutdownHandle {
-    /// Asks the program to stop, as on a request to terminate; asking again [stops](ShutdownHandle::stop) it at once.
+    /// Asks the program to stop, as on a termination request. A second call [stops](ShutdownHandle::stop) the node at
+    /// once.
     ///
-    /// The first process ends with this status, and the node with it. If it wants the failures of linked processes
-    /// as messages (`die_when_link_dies(0)`), it gets such a message instead, with no tag, and ends in its own way
-    /// and with its own status, or is stopped when [`GRACE`] is over. Before there is a first process there is no
-    /// one to ask: the node stops.
+    /// The first process ends with `status`, and the node with it. A process that receives the failures of linked
+    /// processes as messages (`die_when_link_dies(0)`) gets such a message, without a tag, and chooses how and with
+    /// which status it ends; it is stopped when [`GRACE`] is over. Without a first process the node stops at once.
     pub fn ask(&self, status: ExitStatus) {
         let node = &self.node;
-        // AcqRel: whoever asks second has its look at `first` after the first one had.
+        // AcqRel: the second caller reads `first` after the first caller did.
         let asked_before = node.asked.swap(true, Ordering::AcqRel);
         let Some(first) = node.first.get().filter(|_| !asked_before) else {
             return self.stop(status);
         };
         let deadline = node.clock.now().saturating_add(GRACE.as_nanos() as u64);
         node.timers.set(deadline, Due::Stop { status: status.0 });
-        // After the timer: the worker that this wakes looks at the timers before it sleeps again. If the process is
-        // over, the node is about to stop.
+        // Set the timer before sending: the worker that the signal wakes reads the timers before it sleeps again. The
+        // send fails only if the process has ended, and then the node is stopping anyway.
         let _ = node.send(*first, Signal::Stop { status: status.0 });
     }
 
-    /// Stops the node with a status, unless it has one already. Processes are not asked.
+    /// Stops the node with `status`, unless it already has a status. Does not ask the processes.
     pub fn stop(&self, status: ExitStatus) {
         self.node.finish(status.0);
     }
@@ -362,7 +368,8 @@ pub(crate) fn start_workers(workers: Vec<Worker>) -> std::io::Result<Vec<JoinHan
         .collect()
 }
 
-/// Releases what processes hold, and flushes. Whether output is lost that its writers took for written; a message says so.
+/// Releases the resources of all processes and flushes the streams. Returns whether output was lost, which it also
+/// reports on standard error.
 pub(crate) fn settle(node: &Node) -> bool {
     if let Backend::Threads { files, .. } = &node.backend {
         files.finish();
@@ -370,7 +377,7 @@ pub(crate) fn settle(node: &Node) -> bool {
     node.clear();
     #[cfg(feature = "sqlite")]
     Services::of(node).close_databases(CLOSING);
-    // Acquire: see `ShutdownHandle::ask`.
+    // Acquire: pairs with the swap in `ShutdownHandle::ask`.
     let patience = node.asked.load(Ordering::Acquire).then_some(GRACE);
     let failures =
         [("standard output", node.stdout.flush(patience)), ("standard error", node.stderr.flush(patience))];
@@ -381,7 +388,7 @@ pub(crate) fn settle(node: &Node) -> bool {
         node.report(format!("{stream}: {error}: the last {lost} bytes of it are lost\n"));
     }
     if has_lost_output {
-        // If this cannot be written either, the status says it.
+        // If this message cannot be written either, the exit status still tells.
         node.stderr.flush(patience);
     }
     has_lost_output

@@ -1,4 +1,4 @@
-//! Processes and blocking work, with work that ends when the test says so: of the machine's files none does.
+//! Processes and blocking work, with work that ends when the test says so: no real file offers that.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -16,21 +16,21 @@ use lunatic_scheduler::SystemClock;
 use lunatic_scheduler::SystemEntropy;
 use lunatic_stdio::{Input, Output};
 
-/// Longer than anything takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the guests' functions do, as the test sees it.
+/// State that the test shares with the guests' host functions.
 struct Work {
-    /// The threads that guests ask for work on.
+    /// Names of the threads on which guests requested work.
     askers: Mutex<Vec<Option<String>>>,
-    /// Told when work begins that does not end.
+    /// Sends a message when endless work begins.
     begun: Sender<()>,
-    /// Held by the test for as long as that is to last.
+    /// Blocks the endless work until the test drops the other end.
     end: Mutex<Receiver<()>>,
 }
 
-/// Children work, say so, and ask for work that does not end. Each is then killed, its death heard of, and there is still
-/// a thread for the work of others.
+/// Children do work, report it, and start work that does not end. The parent kills each of them and receives its
+/// death, and there is still a thread for the work of others.
 const GUEST: &str = r#"(module
   (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::process" "kill" (func $kill (param i64)))
@@ -71,7 +71,7 @@ const GUEST: &str = r#"(module
       (call $assert (i32.eq (call $next) (i32.const 2)))
       (br_if $more (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 8))) (i32.const 96))))))"#;
 
-/// Children of the guest, which is more than there are seats on one worker.
+/// Number of children, more than one worker has seats.
 const CHILDREN: usize = 4;
 
 fn asks(guest: &mut Guest<'_>, work: impl FnOnce() + Send + 'static) -> HostCall<()> {
@@ -96,7 +96,7 @@ fn runtime(workers: usize, work: &Arc<Work>, begun: Receiver<()>) -> Runtime {
         let work = of_block.clone();
         asks(guest, move || {
             work.begun.send(()).unwrap();
-            // One of them waits for the test, and the others for that one.
+            // One job waits for the test, and the others for the lock that it holds.
             let _ = work.end.lock().unwrap().recv();
         })
     });
@@ -107,7 +107,7 @@ fn runtime(workers: usize, work: &Arc<Work>, begun: Receiver<()>) -> Runtime {
     build(config, loader)
 }
 
-/// A node with these host functions.
+/// Creates a node with these host functions.
 fn build(config: RuntimeConfig, loader: Loader) -> Runtime {
     let (workers, slice, seed) = (config.workers, config.slice, config.seed);
     let loader = Arc::new(loader);
@@ -129,38 +129,38 @@ fn build(config: RuntimeConfig, loader: Loader) -> Runtime {
 }
 
 #[test]
-fn who_is_killed_during_work_that_does_not_end_is_gone_at_once() {
+fn a_process_that_is_killed_during_endless_work_is_gone_at_once() {
     for workers in [1, 2, 4] {
         let ((begins, begun), (end, ended)) = (channel(), channel());
         let work = Arc::new(Work { askers: Mutex::default(), begun: begins, end: Mutex::new(ended) });
         let runtime = runtime(workers, &work, begun);
         let program = runtime.load(&wat::parse_str(GUEST).unwrap()).unwrap();
-        let (tells, told) = channel();
-        std::thread::spawn(move || tells.send(runtime.run(&program).0));
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(0), "with {workers} workers");
-        // Only now.
+        let (sender, status) = channel();
+        std::thread::spawn(move || sender.send(runtime.run(&program).0));
+        assert_eq!(status.recv_timeout(PATIENCE), Ok(0), "with {workers} workers");
+        // End the endless work only after the program has ended.
         drop(end);
         let askers = work.askers.lock().unwrap();
         let following = askers.iter().filter(|name| name.as_deref() == Some("blocking")).count();
-        // Those who asked first were on a worker, and some more may have been, where all seats were taken.
+        // The first requests came from a worker, and so may some later ones while all seats were taken.
         assert!(following > askers.len() / 2, "{following} of {}", askers.len());
     }
 }
 
-/// Panics when it is dropped, as a bug of ours might.
+/// Panics when it is dropped, like a bug in teardown would.
 struct Bomb;
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        // One that is dropped by another panic must not end the test.
+        // A second panic during the first would abort the test.
         if !std::thread::panicking() {
             panic!("the bomb");
         }
     }
 }
 
-/// Spawns children that end by a panic of ours while they are taken apart: linked ones, monitored ones, one after the
-/// other. Hears of each end, and still has a worker for itself and the next child.
+/// Spawns children whose teardown panics, one after the other, linked and monitored. Receives the end of each, and
+/// still has a worker for itself and the next child.
 const GUEST_WITH_BOMBS: &str = r#"(module
   (import "lunatic::process" "spawn" (func $spawn (param i64 i64 i64 i32 i32 i32 i32 i32) (result i32)))
   (import "lunatic::process" "kill" (func $kill (param i64)))
@@ -186,7 +186,7 @@ const GUEST_WITH_BOMBS: &str = r#"(module
       (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 5))))))"#;
 
 #[test]
-fn a_panic_while_a_process_is_taken_apart_keeps_nobody_from_hearing_of_its_end() {
+fn a_panic_in_teardown_does_not_lose_the_notifications_of_the_end() {
     for workers in [1, 2] {
         let config = RuntimeConfig::default().workers(workers);
         let mut loader = Loader::new(&config, false).unwrap();
@@ -201,8 +201,8 @@ fn a_panic_while_a_process_is_taken_apart_keeps_nobody_from_hearing_of_its_end()
         });
         let runtime = build(config, loader);
         let program = runtime.load(&wat::parse_str(GUEST_WITH_BOMBS).unwrap()).unwrap();
-        let (tells, told) = channel();
-        std::thread::spawn(move || tells.send(runtime.run(&program).0));
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(0), "with {workers} workers");
+        let (sender, status) = channel();
+        std::thread::spawn(move || sender.send(runtime.run(&program).0));
+        assert_eq!(status.recv_timeout(PATIENCE), Ok(0), "with {workers} workers");
     }
 }
