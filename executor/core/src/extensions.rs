@@ -1,47 +1,47 @@
-//! State that host functions keep for each process, by its type.
+//! State of host functions in a process, keyed by type.
 //!
-//! The core does not know what a host function remembers: descriptors, sockets, databases, whatever an embedder's own
-//! functions need. Each kind of state is a type; a process has at most one value of it, made when it is first asked for.
+//! The core does not know what host functions keep: descriptors, sockets, databases, or the state of an embedder's
+//! functions. Each kind of state is a type. A process has at most one value of a type, which is created on first use.
 
 use std::any::Any;
 
 use smallvec::SmallVec;
 
-/// State of host functions in a process. It is dropped with the process.
+/// State of host functions in a process. Dropped with the process.
 pub trait HostState: Any + Send {
-    /// Whether dropping it may take so long that a worker must not do it.
+    /// Whether dropping the state may take so long that a worker must not do it.
     fn is_slow_to_drop(&self) -> bool {
         false
     }
 }
 
-/// The values of one process.
+/// All state of one process.
 #[derive(Default)]
 pub struct Extensions {
-    // Most processes have one or two: what they print with, and what they spawned last.
+    // A vector: most processes have one or two values.
     values: SmallVec<[Box<dyn HostState>; 2]>,
 }
 
 impl Extensions {
-    /// Whether there is no value.
+    /// Returns whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// The value of this type, if there is one.
+    /// Returns the value of this type, if there is one.
     pub fn get<T: HostState>(&self) -> Option<&T> {
         self.values.iter().find_map(|value| (&**value as &dyn Any).downcast_ref())
     }
 
-    /// The value of this type, if there is one.
+    /// Returns the value of this type, if there is one.
     pub fn get_mut<T: HostState>(&mut self) -> Option<&mut T> {
         self.values.iter_mut().find_map(|value| (&mut **value as &mut dyn Any).downcast_mut())
     }
 
-    /// The value of this type, made if there is none.
+    /// Returns the value of this type, and creates it first if necessary.
     #[inline]
     pub fn get_or_insert_with<T: HostState>(&mut self, make: impl FnOnce() -> T) -> &mut T {
-        // By index: a borrow of a value that was found would last for as long as what is returned.
+        // Search for the index: a returned reference to a found value would keep `self` borrowed in the other branch.
         let found = self.values.iter().position(|value| (&**value as &dyn Any).is::<T>());
         let index = found.unwrap_or_else(|| {
             self.values.push(Box::new(make()));
@@ -50,12 +50,12 @@ impl Extensions {
         (&mut *self.values[index] as &mut dyn Any).downcast_mut().expect("it is of this type")
     }
 
-    /// The value of this type, made by its default if there is none.
+    /// Returns the value of this type, and creates it with its default first if necessary.
     pub fn get_or_default<T: HostState + Default>(&mut self) -> &mut T {
         self.get_or_insert_with(T::default)
     }
 
-    /// Puts a value in place of the one of the same type, if there is one.
+    /// Sets the value of this type.
     pub fn insert<T: HostState>(&mut self, value: T) {
         match self.get_mut() {
             Some(place) => *place = value,
@@ -63,14 +63,14 @@ impl Extensions {
         }
     }
 
-    /// Takes the value of this type out.
+    /// Removes the value of this type and returns it.
     pub fn remove<T: HostState>(&mut self) -> Option<T> {
         let index = self.values.iter().position(|value| (&**value as &dyn Any).is::<T>())?;
         let value: Box<dyn Any> = self.values.swap_remove(index);
         value.downcast().ok().map(|value| *value)
     }
 
-    /// Whether dropping the values may take so long that a worker must not do it.
+    /// Returns whether dropping the values may take so long that a worker must not do it.
     pub fn is_slow_to_drop(&self) -> bool {
         self.values.iter().any(|value| value.is_slow_to_drop())
     }

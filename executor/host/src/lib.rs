@@ -1,14 +1,15 @@
-//! What guests can call: the Lunatic ABI and its extensions.
+//! Host functions: the Lunatic ABI and its extensions.
 //!
-//! One file for each namespace, each with a `register` that declares its functions. WASI is a crate of its own on top of this one. A host function answers
-//! now, or leaves a note of what it waits for and suspends; it never blocks a worker and never returns to the
-//! guest with a lock held. What is the guest's own fault is a [`Fault`](lunatic_core::Fault) and ends it.
+//! Each namespace has a file with a `register` function that declares its functions. WASI is a separate crate on top of
+//! this one. A host function either answers at once, or records what it waits for and suspends the process. It never
+//! blocks a worker, and holds no lock when it returns to the guest. A mistake of the guest is a
+//! [`Fault`](lunatic_core::Fault) and ends its process.
 //!
 //! # What a call costs
 //!
-//! The engine charges guest code; work done here for the guest is charged as the function's [declaration](declare) says,
-//! before it is done: an amount for each call, and one reduction for every [`BYTES_PER_REDUCTION`] bytes that it takes. What
-//! turns out later is charged by [`charge`].
+//! The engine charges guest code. A host function is charged by its [declaration](declare) before it works: an amount
+//! for each call, and one reduction for every `BYTES_PER_REDUCTION` bytes. Work whose amount is known only later is
+//! charged with [`charge`].
 
 #![forbid(unsafe_code)]
 
@@ -49,7 +50,7 @@ pub fn register(host: &mut Host) {
     sqlite::register(host);
 }
 
-/// The names of all functions of a linker, as module and name.
+/// Returns the module and name of every function of a linker.
 pub fn function_names(linker: &Linker<ProcessData>) -> Vec<(String, String)> {
     linker.functions().map(|(module, name, _)| (module.to_owned(), name.to_owned())).collect()
 }
@@ -61,13 +62,13 @@ fn declared() -> Host {
     host
 }
 
-/// Charges the guest for a call that handles so many bytes.
+/// Charges the guest for a call that handles `bytes` bytes.
 #[inline]
 pub fn charge(guest: &mut Guest<'_>, bytes: u64) {
     guest.charge(CALL + bytes / BYTES_PER_REDUCTION);
 }
 
-/// Charges the guest for changing a configuration: one that children have is copied first.
+/// Charges the guest for changing a configuration, which is copied first if children share it.
 fn charge_for_config(guest: &mut Guest<'_>, id: u64) {
     let bytes = guest.data().bytes_to_copy(id);
     guest.charge(bytes / BYTES_PER_REDUCTION);

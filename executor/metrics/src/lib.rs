@@ -4,8 +4,8 @@
 //! characters are the same. The first use of a name determines its kind. Values that do not fit the kind are dropped
 //! and counted.
 //!
-//! **Limits.** A process may introduce [`MAX_NAMES_OF_PROCESS`] names, and a node has at most [`MAX_NAMES`], of at
-//! most [`MAX_LENGTH`] bytes. All processes below a nested quota may introduce half as many as those below the quota
+//! **Limits.** A process may introduce [`MAX_NAMES_OF_PROCESS`] names, and a node has at most `MAX_NAMES`, of at
+//! most `MAX_LENGTH` bytes. All processes below a nested quota may introduce half as many as those below the quota
 //! above. Names beyond a limit are dropped and counted. No name is ever removed, because a counter that disappears
 //! would be wrong.
 

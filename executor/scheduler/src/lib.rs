@@ -23,10 +23,10 @@
 //! # Invariants
 //!
 //! - A task is in at most one place: a queue, a next slot, or running. The task's own state machine ensures this.
-//! - A thread that makes work stealable calls [`Idle::notify`] afterwards, unless it is a worker that takes this work
+//! - A thread that makes work stealable calls `Idle::notify` afterwards, unless it is a worker that takes this work
 //!   next. A worker that is about to sleep announces it and then checks every queue once more. With the fences in
 //!   `idle.rs`, no work is left without a worker.
-//! - A worker blocks only in [`Idle::sleep`]. Threads that run tasks for [`Files`] may block between two turns, and
+//! - A worker blocks only in `Idle::sleep`. Threads that run tasks for [`Files`] may block between two turns, and
 //!   not within one.
 
 #![deny(unsafe_code)]

@@ -1,20 +1,22 @@
-//! Every interleaving, and every reordering that memory allows, of a few steps of sleeping and waking, by a model checker:
-//! no work is left to sleepers, who was woken finds out, timers are slept for, and searchers are counted right.
+//! Model checker tests of sleeping and waking. They explore every interleaving of a few steps, and every reordering
+//! that the memory model allows: no work is left to sleeping workers, a woken worker learns about it, deadlines are
+//! kept, and the counts of searching workers are right.
 //!
-//! What is lost shows as a deadlock, which the checker reports: no sleep ends by itself here but one until a deadline.
+//! Lost work shows as a deadlock, which the checker reports: no sleep in this model ends by itself except one with a
+//! deadline.
 //!
-//! These mistakes were put in, and each was found:
+//! The following mistakes were introduced one by one, and each was found:
 //!
-//! - `notify` without its fence, without its look at `searching`, or with a wrong one at either count;
-//! - a sleeper that does not fence, fences or looks before it registers, does not look, or is not counted;
-//! - the last searcher who does not fence, does not pass the torch on, or takes its search to sleep;
-//! - who is woken is not counted as searching, gets no token, is left in the reactor, or is looked for there before it
-//!   gets its token; is told of it wrongly, or stays in the list;
-//! - a driver that does not look at its token, or says too late that it is one; that does not fence, or leaves the last
-//!   deadline where it was; a timer that nobody hastens the driver for.
+//! - `notify` without its fence, without its check of `searching`, or with an error in either count;
+//! - a sleeper that omits the fence, fences or checks before it registers, omits the check, or is not counted;
+//! - the last searching worker omits the fence, does not wake the next one, or goes to sleep as a searching worker;
+//! - a woken worker is not counted as searching, gets no token, is left in the reactor, or is looked for there before
+//!   it gets its token; it is notified wrongly, or stays in the list;
+//! - a driver does not check its token, announces itself too late, omits the fence, or leaves the last deadline in
+//!   place; a timer does not wake the driver early.
 //!
-//! What it does not find costs time only: more searchers than it takes, a driver that is woken in vain, a count of
-//! sleepers that is too high.
+//! Mistakes that are not found cost only time: too many searching workers, a driver that is woken for nothing, too
+//! high a count of sleepers.
 
 use std::io;
 use std::time::Duration;
@@ -243,7 +245,7 @@ impl Node {
                     self.idle.stop_searching();
                 }
                 searching = self.idle.sleep(index, || self.has_work() || self.is_stopping(), self);
-                // Whoever was not allowed to search lets those go on who are.
+                // A worker that may not search lets the others continue.
                 thread::yield_now();
             }
         }
@@ -272,8 +274,8 @@ impl Node {
     }
 }
 
-/// Checks all that can happen with at most so many preemptions: each makes the search many times as long, and what goes
-/// wrong does so with two.
+/// Explores all executions with a bounded number of preemptions. Each further preemption makes the search many times
+/// as long, and two are enough for the known mistakes.
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));

@@ -1,5 +1,5 @@
-//! Every interleaving of a few steps of the signal queue, by a model checker: no signal is lost or handled twice, their
-//! order is kept, a process is in one queue at most, and never rests with a signal unseen.
+//! Model checker tests of the signal queue, over every interleaving of a few steps: no signal is lost or handled
+//! twice, their order is kept, a process is in at most one queue, and it never rests with an unseen signal.
 
 use std::sync::Mutex;
 
@@ -8,7 +8,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-/// What the queue is made of; here, the checker's.
+/// Primitives of the queue; here, those of the checker.
 mod sync {
     pub(super) use loom::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,7 +28,7 @@ fn signal(content: u32) -> Box<Queued<Cell<u32>>> {
     queued
 }
 
-/// A process that counts how often it is in a run queue, and notes what it has handled.
+/// A process that counts its entries in run queues and records the signals that it has handled.
 struct Process {
     queue: SignalQueue<Cell<u32>>,
     queued: AtomicUsize,
@@ -36,7 +36,7 @@ struct Process {
 }
 
 impl Process {
-    /// One that rests.
+    /// Creates a resting process.
     fn new() -> Process {
         let process = Process::unstarted();
         drop(process.queue.take());
@@ -44,12 +44,12 @@ impl Process {
         process
     }
 
-    /// One that its spawner has still to prepare and to schedule.
+    /// Creates a process that its spawner has not yet prepared and scheduled.
     fn unstarted() -> Process {
         Process { queue: SignalQueue::new(), queued: AtomicUsize::new(0), handled: Mutex::default() }
     }
 
-    /// As a sender does it.
+    /// Sends like a sender.
     fn send(&self, content: u32) {
         if self.queue.push(signal(content)).is_ok_and(|has_to_be_queued| has_to_be_queued) {
             self.schedule();
@@ -61,14 +61,15 @@ impl Process {
         assert_eq!(already, 0, "it is in one queue at most");
     }
 
-    /// As a worker does it, if the process is in its queue. Goes back to the queue after the first look if it is to.
+    /// Runs like a worker, if a queue has the process. Requeues the process after the first read if asked to.
     fn run(&self, goes_back: bool) {
         if self.queued.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.have_turns(goes_back);
         }
     }
 
-    /// As a thread does it that has done work for the process: runs it itself if it would have to queue it.
+    /// Runs like a thread that has done work for the process: continues with the process unless it would have to
+    /// queue it.
     fn complete(&self, content: u32) {
         if self.queue.push(signal(content)).is_ok_and(|has_to_be_queued| has_to_be_queued) {
             // What a push has seen orders nothing; an exchange finds what is there.
@@ -190,7 +191,8 @@ fn guarantee_05_what_is_sent_to_the_dying_is_taken_or_given_back() {
     });
 }
 
-/// Who is given a name while it ends: either the end sees the name, or the one who gives it sees the end.
+/// A process is registered under a name while it ends: either the end sees the name, or the registration sees the
+/// end.
 #[test]
 fn guarantee_30_a_name_is_noted_before_the_end_or_not_given() {
     loom::model(|| {

@@ -1,4 +1,4 @@
-//! A process, as the embedder that has spawned it sees it.
+//! Handles of spawned processes.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -9,14 +9,15 @@ use lunatic_core::process::{
     DataMessage, Envelope, ExitFuture, ExitWatch, Message, Process, ProcessExit, Signal,
 };
 
-/// A process that was spawned. It goes on when the handle is dropped.
+/// Handle of a spawned process. The process continues when the handle is dropped. Awaiting the handle waits for the
+/// end.
 #[derive(Clone)]
 pub struct ProcessHandle {
     process: Arc<Process>,
     watch: Arc<ExitWatch>,
 }
 
-/// The process has ended, or its end has begun.
+/// Error of sending to a process that has ended or whose end has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the process has ended")]
 pub struct Ended;
@@ -26,42 +27,42 @@ impl ProcessHandle {
         ProcessHandle { process, watch }
     }
 
-    /// Its identifier, as guests know it.
+    /// Returns the identifier of the process, which guests use too.
     pub fn id(&self) -> u64 {
         self.process.id().to_guest()
     }
 
-    /// Sends it a message, with a tag that it may ask for; 0 is no tag. Never blocks. If the message exceeds what may wait
-    /// for the process, the process ends.
+    /// Sends a message to the process. `tag` lets the receiver select it; 0 means no tag. Never blocks. If the
+    /// message exceeds the mailbox limit of the process, the process ends.
     ///
     /// # Errors
-    /// [`Ended`] if it has ended.
+    /// Returns [`Ended`] if the process has ended.
     pub fn send(&self, tag: i64, bytes: &[u8]) -> Result<(), Ended> {
         send(self.process.node(), self.process.id().to_guest(), tag, bytes)
     }
 
-    /// Ends it, whatever it does. Does nothing if it has ended.
+    /// Kills the process, even if it computes. Does nothing if the process has ended.
     pub fn kill(&self) {
         let _ = self.process.send(Signal::Kill);
     }
 
-    /// How it ended, if it has.
+    /// Returns how the process ended, or `None` while it lives.
     pub fn exit(&self) -> Option<Arc<ProcessExit>> {
         self.watch.get()
     }
 
-    /// Waits until it has ended. Blocks the thread; to wait without blocking, `await` the handle.
+    /// Waits until the process has ended. Blocks the thread; `await` the handle to wait without blocking.
     pub fn wait(&self) -> Arc<ProcessExit> {
         self.watch.wait()
     }
 
-    /// Waits until it has ended, at most this long.
+    /// Waits at most `patience` until the process has ended. Returns `None` if it still lives.
     pub fn wait_for(&self, patience: Duration) -> Option<Arc<ProcessExit>> {
         self.watch.wait_for(patience)
     }
 }
 
-/// The end of the process, on any executor. Dropping the future leaves the process as it is.
+/// Future of a process's end, for any async executor. Dropping the future does not affect the process.
 impl IntoFuture for &ProcessHandle {
     type Output = Arc<ProcessExit>;
     type IntoFuture = ExitFuture;

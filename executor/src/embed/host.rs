@@ -1,9 +1,9 @@
-//! Host functions of an embedder's own.
+//! Host functions of an embedder.
 //!
-//! A host function is declared with what a call costs and what its arguments are, by [`func!`](crate::func): before it
-//! runs, the call has been charged for, and ranges of memory have been checked. It gets the guest ([`Guest`]) and its
-//! arguments, and answers at once; a [`Fault`] that it returns ends the process. What it remembers for a process is a type
-//! of its own ([`State`]), of which each process has one value.
+//! [`func!`](crate::func) declares a host function with its cost and its arguments. Before the function runs, the
+//! call has been charged and its memory ranges have been checked. The function receives the guest ([`Guest`]) and the
+//! arguments, and must return without blocking. A returned [`Fault`] ends the process. State that a function keeps
+//! for a process is a type that implements [`State`]; each process has at most one value of the type.
 //!
 //! ```
 //! use lunatic_executor::embed::host::{CALL, Fault, Guest, GuestState, State, parts};
@@ -33,12 +33,12 @@ pub use lunatic_host::declare::{CALL, Declaration, HEAVY, LOOK, SYSTEM_CALL};
 pub use lunatic_host::memory::{GuestMemory, parts};
 pub use lunatic_host::{Guest, Host};
 
-/// What a host function may know of the process that calls it.
+/// Access to the process that calls a host function.
 pub trait GuestState {
-    /// The state of this type that the process has; made by its default if there is none yet.
+    /// Returns the process's state of this type, which is created with its default at the first call.
     fn state<T: State + Default>(&mut self) -> &mut T;
 
-    /// The process, as guests know it.
+    /// Returns the identifier of the process, which guests use too.
     fn process(&self) -> u64;
 }
 

@@ -1,4 +1,4 @@
-//! Where messages from processes arrive.
+//! Mailboxes: receive messages from processes.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use lunatic_core::process::{NoMessage, PortHandle};
 
-/// An address for processes to send to, and what they have sent.
+/// Address to which processes send messages for the embedder.
 ///
-/// To guests it is a process like any other: its [identifier](Mailbox::id) is what they send to. It is closed when the
-/// last clone is dropped.
+/// Guests use a mailbox like any other process, by its [identifier](Mailbox::id). It closes when its last clone is
+/// dropped.
 #[derive(Clone)]
 pub struct Mailbox {
     open: Arc<Open>,
@@ -20,22 +20,22 @@ struct Open {
     port: PortHandle,
 }
 
-/// A message.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its tag; 0 for none.
+    /// Tag of the message; 0 for none.
     pub tag: i64,
-    /// What it says.
+    /// Content of the message.
     pub bytes: Vec<u8>,
 }
 
-/// Why there is no message.
+/// Reason why no message was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiveError {
-    /// None has arrived, or not in time.
+    /// No message has arrived, or none in time.
     #[error("there is no message")]
     Empty,
-    /// None will arrive: a guest has killed the mailbox, more messages waited than may, or the node has stopped.
+    /// The mailbox is closed: a guest killed it, it exceeded its limit, or the node has stopped.
     #[error("the mailbox is closed")]
     Closed,
 }
@@ -54,39 +54,39 @@ impl Mailbox {
         Mailbox { open: Arc::new(Open { port }) }
     }
 
-    /// The identifier by which guests send to it.
+    /// Returns the identifier to which guests send.
     pub fn id(&self) -> u64 {
         self.open.port.id().to_guest()
     }
 
-    /// Takes the oldest message, if there is one.
+    /// Takes the oldest message. Does not wait.
     ///
     /// # Errors
-    /// [`ReceiveError`].
+    /// See [`ReceiveError`].
     pub fn try_receive(&self) -> Result<Message, ReceiveError> {
         Ok(self.open.port.try_receive().map(from_port)?)
     }
 
-    /// Takes the oldest message; waits for one if there is none. Blocks the thread.
+    /// Takes the oldest message, or waits for one. Blocks the thread.
     ///
     /// # Errors
-    /// [`ReceiveError::Closed`].
+    /// Returns [`ReceiveError::Closed`] if the mailbox is closed.
     pub fn receive(&self) -> Result<Message, ReceiveError> {
         Ok(self.open.port.receive(None).map(from_port)?)
     }
 
-    /// As [`Mailbox::receive`], for at most this long.
+    /// Receives like [`Mailbox::receive`], but waits at most `patience`.
     ///
     /// # Errors
-    /// [`ReceiveError`].
+    /// See [`ReceiveError`].
     pub fn receive_for(&self, patience: Duration) -> Result<Message, ReceiveError> {
         Ok(self.open.port.receive(Some(patience)).map(from_port)?)
     }
 
-    /// As [`Mailbox::receive`], as a future for any executor.
+    /// Receives like [`Mailbox::receive`], as a future for any async executor.
     ///
     /// # Errors
-    /// [`ReceiveError::Closed`].
+    /// Returns [`ReceiveError::Closed`] if the mailbox is closed.
     pub async fn next(&self) -> Result<Message, ReceiveError> {
         poll_fn(|context| match self.open.port.poll_receive(context.waker()) {
             Err(NoMessage::Empty) => Poll::Pending,

@@ -1,4 +1,4 @@
-//! Embedding: processes inside a program of your own.
+//! Embedding: guest processes inside a Rust program.
 //!
 //! ```no_run
 //! use lunatic_executor::embed::{Node, Sandbox, Value};
@@ -7,9 +7,9 @@
 //! let node = Node::builder().workers(2).build()?;
 //! let program = node.load(&std::fs::read("plugin.wasm")?)?;
 //! let sandbox = Sandbox::new().memory(16 << 20).reductions(10_000_000);
-//! // In a fresh process, on this thread:
+//! // Runs in a new process, on this thread:
 //! let results = node.call(&program, "add", &[Value::I32(2), Value::I32(3)], &sandbox)?;
-//! // Beside this thread, on the node's workers:
+//! // Runs beside this thread, on the node's workers:
 //! let process = node.spawn(&program, "serve", &[], &sandbox)?;
 //! process.send(0, b"hello")?;
 //! let exit = process.wait();
@@ -17,23 +17,23 @@
 //! # }
 //! ```
 //!
-//! | type | what it is |
+//! | type | purpose |
 //! |---|---|
-//! | [`Engine`] | compiles programs and knows their host functions; nodes that share one share programs |
+//! | [`Engine`] | compiles programs and links them with host functions; several nodes can share one |
 //! | [`Node`] | processes, and the threads that run them |
-//! | [`Program`](crate::Program) | a module, compiled and linked |
-//! | [`Sandbox`] | what a process may use |
-//! | [`Function`] | a function of a program in a sandbox, ready to be called or spawned any number of times |
-//! | [`ProcessHandle`] | a process that was spawned |
-//! | [`Mailbox`] | where messages from processes arrive |
-//! | [`host`] | what host functions of your own are declared with |
+//! | [`Program`](crate::Program) | a compiled and linked module |
+//! | [`Sandbox`] | limits and permissions of a process |
+//! | [`Function`] | an exported function with a sandbox, to be called or spawned any number of times |
+//! | [`ProcessHandle`] | a spawned process |
+//! | [`Mailbox`] | receives messages from processes |
+//! | [`host`] | declares host functions of the embedder |
 //!
 //! # What is process-wide
 //!
-//! The engine installs handlers for the faults by which guest code traps (SIGSEGV, SIGBUS, SIGILL, SIGFPE) and passes on
-//! what is not its own. With the feature `sqlite`, the first database that a guest opens configures the SQLite library
-//! that is linked into the program: its allocator and its way to files. Nothing else outlives a node: its threads end
-//! when it is dropped, and signals, limits and standard streams of the program stay as they are.
+//! The engine installs handlers for the signals by which guest code traps (SIGSEGV, SIGBUS, SIGILL, SIGFPE). Faults of
+//! other code are passed on to the previous handlers. With the feature `sqlite`, the first database that a guest opens
+//! configures the SQLite library of the whole program: its allocator and its file system. Everything else belongs to a
+//! node: its threads end when it is dropped, and it leaves limits and standard streams of the program unchanged.
 
 mod engine;
 mod handle;

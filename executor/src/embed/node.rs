@@ -1,4 +1,4 @@
-//! A node in a program of somebody's own.
+//! Nodes inside a Rust program.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,8 +24,8 @@ use crate::runtime::{NodeTemplate, StandardStreams, settle, start_workers};
 use super::handle::send;
 use super::{Ended, Engine, EngineBuilder, Mailbox, ProcessHandle, Sandbox};
 
-/// Processes, and the threads that run them. Cheap to clone; when the last clone is dropped, its processes are ended and
-/// its threads have stopped.
+/// Processes, and the threads that run them. Cheap to clone. Dropping the last clone ends the processes and waits for
+/// the threads.
 #[derive(Clone)]
 pub struct Node {
     running: Arc<Running>,
@@ -35,11 +35,11 @@ struct Running {
     node: Arc<CoreNode>,
     engine: Engine,
     workers: Mutex<Vec<JoinHandle<()>>>,
-    /// What ports may keep.
+    /// Configuration of ports.
     ports: Arc<ProcessConfig>,
 }
 
-/// How a node is built. Made by [`Node::builder`].
+/// Builder of a [`Node`], created by [`Node::builder`].
 #[must_use]
 pub struct NodeBuilder {
     engine: Option<Engine>,
@@ -54,7 +54,7 @@ pub struct NodeBuilder {
     on_exit: Option<ExitObserver>,
 }
 
-/// A function of a program in a sandbox. Cheap to clone.
+/// An exported function of a program, with a sandbox. Cheap to clone.
 #[derive(Clone)]
 pub struct Function {
     running: Arc<Running>,
@@ -63,66 +63,66 @@ pub struct Function {
     name: Arc<str>,
 }
 
-/// What a node has at the moment.
+/// Current totals of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Processes that live, mailboxes among them.
+    /// Number of processes, including mailboxes.
     pub processes: usize,
-    /// Sockets that are open.
+    /// Number of open sockets.
     pub sockets: usize,
     /// Bytes that count against [`NodeBuilder::max_total_memory`]; 0 if there is no such limit.
     pub total_memory: u64,
 }
 
-/// A process, as it was when it was looked at.
+/// Snapshot of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessInfo {
-    /// Its identifier, as guests know it.
+    /// Identifier of the process, which guests use too.
     pub id: u64,
-    /// Its registered name, or the function that it was spawned with.
+    /// Registered name, or otherwise the function that the process was spawned with.
     pub name: Option<String>,
-    /// Bytes of its linear memory, when it was last suspended.
+    /// Bytes of linear memory when the process was last suspended.
     pub memory: u64,
-    /// Reductions that it had used, when it was last suspended.
+    /// Reductions used until the process was last suspended.
     pub reductions: u64,
-    /// Messages that wait for it.
+    /// Number of waiting messages.
     pub messages: u64,
-    /// The function that it is in.
+    /// Name of the current function.
     pub current_function: Option<String>,
 }
 
-/// Why a process was not spawned.
+/// Reason why a process was not spawned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
-    /// The program exports no function of this name.
+    /// The program exports no function with this name.
     #[error("the program exports no function \"{0}\"")]
     NoFunction(String),
-    /// The arguments do not fit the function's type.
+    /// The arguments do not match the function's type.
     #[error("the function \"{name}\" has the type {expected}, which the arguments do not fit")]
     WrongArguments {
-        /// The function.
+        /// Name of the function.
         name: String,
-        /// Its type.
+        /// Type of the function.
         expected: String,
     },
-    /// The sandbox cannot be set up: a directory cannot be opened, or a pattern fits no function.
+    /// The sandbox could not be created: a directory cannot be opened, or a pattern matches no host function.
     #[error(transparent)]
     Sandbox(#[from] RuntimeError),
-    /// The program was loaded by another engine than the node's.
+    /// Another engine than the node's loaded the program.
     #[error("the program was loaded by another engine than the node's")]
     OtherEngine,
-    /// The sandbox's limit on processes is reached.
+    /// The limit on processes in the sandbox is reached.
     #[error(transparent)]
     TooMany(#[from] QuotaExceeded),
-    /// There are no identifiers left.
+    /// The node has no identifiers left.
     #[error(transparent)]
     TableFull(#[from] ProcessTableFull),
 }
 
-/// Why a call has no results.
+/// Reason why a call has no results.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -132,14 +132,15 @@ pub enum CallError {
     /// The process did not end normally.
     #[error("the process ended without a result: {:?}", .0.kind)]
     Exit(Arc<ProcessExit>),
-    /// A host function has made the call, and the process waits for something. A worker must not wait, so the process
-    /// was killed. Spawn it instead, and have it send its result.
+    /// The call was made from a host function and its process had to wait, for which a worker must not block. The
+    /// process was killed. Spawn the function instead, and let it send its result.
     #[error("a call that a host function makes cannot wait")]
     Waits,
 }
 
 impl Node {
-    /// A node with the defaults: a worker for each processor, no limits, output thrown away, nothing to read.
+    /// Returns a builder with the defaults: a worker for each processor, no limits, empty standard input, discarded
+    /// output.
     pub fn builder() -> NodeBuilder {
         NodeBuilder {
             engine: None,
@@ -155,12 +156,12 @@ impl Node {
         }
     }
 
-    /// The engine, which other nodes may share.
+    /// Returns the engine, which other nodes may share.
     pub fn engine(&self) -> &Engine {
         &self.running.engine
     }
 
-    /// Loads a program, as [`Engine::load`] does.
+    /// Loads a program, like [`Engine::load`].
     ///
     /// # Errors
     /// See [`LoadError`].
@@ -168,7 +169,7 @@ impl Node {
         self.running.engine.load(wasm)
     }
 
-    /// A function of a program in a sandbox, for calling or spawning it more than once.
+    /// Returns a function of a program in a sandbox, for calling or spawning it more than once.
     ///
     /// # Errors
     /// See [`SpawnError`].
@@ -207,8 +208,7 @@ impl Node {
         self.function(program, export, sandbox)?.spawn(args)
     }
 
-    /// Calls an exported function in a process of its own, on this thread, and returns its results. See
-    /// [`Function::call`].
+    /// Calls an exported function in a new process, on this thread, and returns its results. See [`Function::call`].
     ///
     /// # Errors
     /// See [`CallError`].
@@ -222,10 +222,10 @@ impl Node {
         self.function(program, export, sandbox)?.call(args)
     }
 
-    /// Opens a mailbox, to which processes can send.
+    /// Opens a mailbox to which processes can send.
     ///
     /// # Errors
-    /// When there are no identifiers left.
+    /// Fails if the node has no identifiers left.
     pub fn mailbox(&self) -> Result<Mailbox, SpawnError> {
         let (code, entry) = self.running.engine.port();
         let (node, config) = (self.running.node.clone(), self.running.ports.clone());
@@ -233,15 +233,15 @@ impl Node {
         Ok(Mailbox::new(self.running.node.open_port(template, entry)?))
     }
 
-    /// Sends a message to a process, by its identifier.
+    /// Sends a message to the process with this identifier.
     ///
     /// # Errors
-    /// [`Ended`] if there is no such process.
+    /// Returns [`Ended`] if there is no such process.
     pub fn send(&self, process: u64, tag: i64, bytes: &[u8]) -> Result<(), Ended> {
         send(&self.running.node, process, tag, bytes)
     }
 
-    /// What the node has at the moment.
+    /// Returns the current totals of the node.
     pub fn statistics(&self) -> Statistics {
         let node = &self.running.node;
         Statistics {
@@ -251,7 +251,8 @@ impl Node {
         }
     }
 
-    /// The processes that live, by their identifiers. Each is looked at between two of its turns.
+    /// Returns a snapshot of every process, ordered by identifier. Each snapshot is taken between two turns of its
+    /// process.
     pub fn processes(&self) -> Vec<ProcessInfo> {
         let mut processes = self.running.node.table.all();
         processes.sort_unstable_by_key(|process| process.id());
@@ -259,7 +260,7 @@ impl Node {
     }
 
     fn info(&self, process: &Process) -> Option<ProcessInfo> {
-        /// How often a process that runs is tried to be looked at.
+        /// Number of attempts to take a snapshot of a running process.
         const ATTEMPTS: u32 = 10_000;
         let registered = self.running.node.registry.lock().name_of(process.id()).map(ToOwned::to_owned);
         let found = process.snapshot(ATTEMPTS)?;
@@ -275,7 +276,7 @@ impl Node {
 }
 
 impl Function {
-    /// Spawns a process that runs it with these arguments.
+    /// Spawns a process that runs this function.
     ///
     /// # Errors
     /// See [`SpawnError`].
@@ -283,7 +284,7 @@ impl Function {
         self.spawn_with(args, Extensions::default())
     }
 
-    /// As [`Function::spawn`], with state that host functions find for the process.
+    /// Spawns like [`Function::spawn`], with initial state for host functions.
     ///
     /// # Errors
     /// See [`SpawnError`].
@@ -294,11 +295,12 @@ impl Function {
         Ok(handle)
     }
 
-    /// Calls it in a process of its own and returns its results.
+    /// Calls this function in a new process and returns its results.
     ///
-    /// The process runs on this thread until it ends or waits for something; what it does after a wait, workers do. So a
-    /// call that does not wait takes no other thread. Blocks until the process has ended. While guest code runs,
-    /// signals are blocked on this thread. A host function may call too, as long as the process does not wait.
+    /// The process runs on this thread until it ends or first waits; after a wait, the node's workers run it. A call
+    /// that never waits therefore involves no other thread. The call blocks until the process has ended. Signals are
+    /// blocked on this thread while guest code runs. A host function may also call, as long as the called process
+    /// does not wait.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -306,7 +308,7 @@ impl Function {
         self.call_with(args, Extensions::default())
     }
 
-    /// As [`Function::call`], with state that host functions find for the process.
+    /// Calls like [`Function::call`], with initial state for host functions.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -315,7 +317,7 @@ impl Function {
         let watch = process.watch();
         let process = sys::with_signals_blocked(|| process.run_here());
         if lunatic_scheduler::is_worker() && watch.get().is_none() {
-            // The workers that would go on with it may all be waiting here.
+            // Kill the process instead of waiting: all workers that could run it may be blocked here.
             let _ = process.send(Signal::Kill);
             return Err(CallError::Waits);
         }
@@ -327,8 +329,8 @@ impl Function {
         }
     }
 
-    /// What a process is made of. A limit on processes is each process's own, so one that has such a limit does not share
-    /// its configuration with others of the same function.
+    /// Returns the parameters of a new process. A limit on processes belongs to one process, so a sandbox with such a
+    /// limit gets a new configuration for each.
     fn own_template(&self) -> Arc<ProcessTemplate> {
         if self.template.config.quota.is_none() {
             return self.template.clone();
@@ -360,7 +362,7 @@ impl Function {
 }
 
 impl NodeBuilder {
-    /// Shares an engine, with its host functions and its programs. Without one, the node has an engine of its own.
+    /// Shares an existing engine. By default, the node creates its own.
     pub fn engine(mut self, engine: &Engine) -> NodeBuilder {
         self.engine = Some(engine.clone());
         self
@@ -372,67 +374,70 @@ impl NodeBuilder {
         self
     }
 
-    /// The cache of the node's own engine; see [`EngineBuilder::cache`].
+    /// Sets the cache of the node's own engine; see [`EngineBuilder::cache`].
     pub fn cache(mut self, cache: Arc<Cache>) -> NodeBuilder {
         self.own_engine = self.own_engine.cache(cache);
         self
     }
 
-    /// Worker threads, from 1 to 1,024. Default: one for each processor.
+    /// Sets the number of worker threads, from 1 to 1,024. Default: one for each processor.
     pub fn workers(mut self, workers: usize) -> NodeBuilder {
         self.config = self.config.workers(workers);
         self
     }
 
-    /// Reductions that a process may use before the next one has its turn. Default: 100,000, a fraction of a millisecond.
+    /// Sets how many reductions a process may use in one turn. Default: 100,000, a fraction of a millisecond.
     pub fn slice(mut self, reductions: u64) -> NodeBuilder {
         self.config = self.config.slice(reductions);
         self
     }
 
-    /// Bytes that all processes may have together.
+    /// Limits the bytes of memory of all processes together.
     pub fn max_total_memory(mut self, bytes: u64) -> NodeBuilder {
         self.config = self.config.max_total_memory(Some(bytes));
         self
     }
 
-    /// Bytes of messages that may wait in a [`Mailbox`], after which it is closed. Default: 64 MiB.
+    /// Limits the bytes of messages that wait in a [`Mailbox`]; a mailbox that exceeds the limit closes. Default: 64
+    /// MiB.
     pub fn max_mailbox(mut self, bytes: u64) -> NodeBuilder {
         self.max_mailbox = bytes;
         self
     }
 
-    /// What processes take for the time.
+    /// Sets the clock that guests and timers use.
     pub fn clock(mut self, clock: impl Clock + 'static) -> NodeBuilder {
         self.clock = Box::new(clock);
         self
     }
 
-    /// Where guests' random numbers come from.
+    /// Sets the source of the guests' random numbers.
     pub fn entropy(mut self, entropy: impl Entropy + 'static) -> NodeBuilder {
         self.entropy = Box::new(entropy);
         self
     }
 
-    /// What processes read from standard input. Default: nothing.
+    /// Sets the standard input of all processes. Default: empty.
     pub fn stdin(mut self, script: Script) -> NodeBuilder {
         self.stdin = script;
         self
     }
 
-    /// Where standard output goes; a thread writes it. Default: nowhere.
+    /// Sets the destination of standard output, to which a separate thread writes. Default: discarded.
     pub fn stdout(mut self, sink: impl Write + Send + 'static) -> NodeBuilder {
         self.stdout = Some(Box::new(sink));
         self
     }
 
-    /// Where standard error and reports of crashes go; a thread writes it. Default: nowhere.
+    /// Sets the destination of standard error and of crash reports, to which a separate thread writes. Default:
+    /// discarded.
     pub fn stderr(mut self, sink: impl Write + Send + 'static) -> NodeBuilder {
         self.stderr = Some(Box::new(sink));
         self
     }
 
-    /// Calls this at the end of each process, crash or not, on the thread that ends it. It must not block.
+    /// Sets an observer of every end of a process, normal or not. It runs on the thread that ends the process and
+    /// must not block.
     pub fn on_exit(mut self, observer: impl Fn(&ProcessExit) + Send + Sync + 'static) -> NodeBuilder {
         self.on_exit = Some(Box::new(observer));
         self
@@ -467,9 +472,10 @@ impl Drop for Running {
         self.node.scheduler().stop();
         let workers = std::mem::take(self.workers.get_mut().unwrap_or_else(PoisonError::into_inner));
         for worker in workers {
-            // An observer may have had the last clone: its thread is one of those that end.
+            // An observer may hold the last clone. Its thread is one of the node's, and a thread cannot wait for
+            // itself.
             if worker.thread().id() != std::thread::current().id() {
-                // A worker that panicked is our bug; the panic has been printed.
+                // A panic of a worker is a bug of ours, and its message has been printed.
                 let _ = worker.join();
             }
         }

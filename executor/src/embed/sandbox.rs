@@ -1,4 +1,4 @@
-//! What a process may use.
+//! Limits and permissions of processes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use lunatic_resources::Quota;
 use crate::config::{PreopenedDir, open};
 use crate::error::RuntimeError;
 
-/// What a process may use. By default that is its own memory and time, without other limits than those of WebAssembly,
-/// and nothing else: no directories, no network, no other processes, no modules of its own.
+/// Limits and permissions of a process. By default, a process can use its own memory and compute without limits
+/// beyond WebAssembly's. It has no directories, no network, no further processes and no modules of its own.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Sandbox {
@@ -55,50 +55,49 @@ impl Default for Sandbox {
 }
 
 impl Sandbox {
-    /// The default sandbox.
+    /// Returns the default sandbox.
     pub fn new() -> Sandbox {
         Sandbox::default()
     }
 
-    /// Bytes of linear memory, and as much again of waiting messages. A process that needs more gets no more memory, or
-    /// ends.
+    /// Limits linear memory, in bytes; waiting messages may use as much again. Growing the memory further fails.
     pub fn memory(mut self, bytes: u64) -> Sandbox {
         self.memory = bytes;
         self
     }
 
-    /// Reductions in the process's life, after which it ends. A reduction is about an operator of WebAssembly: some
-    /// hundreds of millions are a second.
+    /// Limits the reductions in the life of the process, which then ends. A reduction is about one WebAssembly
+    /// operator; a processor executes hundreds of millions per second.
     pub fn reductions(mut self, reductions: u64) -> Sandbox {
         self.reductions = Some(reductions);
         self
     }
 
-    /// Bytes of messages that may wait for the process, after which it ends. Default: as many as it may have of memory.
+    /// Limits the bytes of waiting messages; a process that exceeds the limit ends. Default: the memory limit.
     pub fn mailbox(mut self, bytes: u64) -> Sandbox {
         self.mailbox = Some(bytes);
         self
     }
 
-    /// Lets the process spawn others, of which this many may live at a time with all that these spawn.
+    /// Allows the process to spawn others. At most this many live at a time, including all descendants.
     pub fn spawn(mut self, processes: u64) -> Sandbox {
         (self.can_spawn, self.processes) = (true, Some(processes));
         self
     }
 
-    /// Lets the process compile modules.
+    /// Allows the process to compile modules.
     pub fn compile(mut self) -> Sandbox {
         self.can_compile = true;
         self
     }
 
-    /// Files, sockets, modules and the like that the process may have of each. Default: 65,536, and 4,096 files.
+    /// Limits the number of files, sockets, modules and other resources, of each. Default: 65,536, but 4,096 files.
     pub fn resources(mut self, resources: u64) -> Sandbox {
         self.resources = Some(resources);
         self
     }
 
-    /// Bytes of native stack, from 64 KiB to the engine's limit. Default: 256 KiB.
+    /// Sets the size of the native stack, from 64 KiB to the engine's maximum. Default: 256 KiB.
     pub fn stack(mut self, bytes: usize) -> Sandbox {
         self.stack = Some(bytes);
         self
@@ -116,31 +115,31 @@ impl Sandbox {
         self
     }
 
-    /// Lets the process use a directory of the host under this name, read and write.
+    /// Gives the process a directory of the host under this name, for reading and writing.
     pub fn dir(mut self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Sandbox {
         self.dirs.push(PreopenedDir { host: host.into(), guest: guest.into(), is_read_only: false });
         self
     }
 
-    /// Lets the process read a directory of the host under this name.
+    /// Gives the process a directory of the host under this name, for reading.
     pub fn read_only_dir(mut self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Sandbox {
         self.dirs.push(PreopenedDir { host: host.into(), guest: guest.into(), is_read_only: true });
         self
     }
 
-    /// Lets the process use the network as far as these rules allow it. The default rules allow anything.
+    /// Allows the process to use the network within these rules. The default rules allow everything.
     pub fn network(mut self, rules: NetworkRules) -> Sandbox {
         self.network = rules;
         self
     }
 
-    /// Forbids host functions whose names fit a pattern, such as `lunatic::sqlite::*`: calling one ends the process.
+    /// Forbids host functions that match a pattern, such as `lunatic::sqlite::*`. Calling one ends the process.
     pub fn forbid(mut self, pattern: impl Into<String>) -> Sandbox {
         self.forbidden.push(pattern.into());
         self
     }
 
-    /// The configuration of processes in this sandbox, of a node with these host functions.
+    /// Creates the configuration of processes in this sandbox. `functions` are the names of all host functions.
     pub(super) fn config(
         &self,
         functions: &[(String, String)],
@@ -163,7 +162,7 @@ impl Sandbox {
             network: Arc::new(Policy::of_first(self.network.clone())),
             forbidden,
         };
-        // A quota counts a process itself.
+        // The quota counts the process itself.
         let quota = self.processes.map(|limit| Quota::new(limit.saturating_add(1), None));
         let mut config = ProcessConfig {
             max_memory: self.memory,

@@ -240,7 +240,7 @@ impl ProcessData {
     // What host functions use to suspend the process.
 
     /// Waits for `reason`, at most until `deadline`. Returns the number of the wait. The host function then returns
-    /// [`HostCall::Suspend`].
+    /// [`HostCall::Suspend`](lunatic_jit::HostCall::Suspend).
     #[inline]
     pub fn wait_for(&mut self, reason: Reason, deadline: Option<u64>) -> u64 {
         debug_assert!(self.wait.is_none(), "a process waits for one thing at a time");

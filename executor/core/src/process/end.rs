@@ -45,7 +45,7 @@ struct End {
     termination: Termination,
     /// The exit status of the node, if the process was the first.
     status: Option<i32>,
-    /// What the embedder is told.
+    /// Event for the embedder.
     exit: Option<ProcessExit>,
     stage: Stage,
     /// Signals that arrived after the process had its reason to end.

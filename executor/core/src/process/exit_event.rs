@@ -1,8 +1,8 @@
-//! The end of a process, as an embedder sees it.
+//! Notifications about the end of a process for the embedder.
 //!
-//! Processes hear of each other's ends by links and monitors. Outside of the node there are two ways: waiting for one
-//! process ([`ExitWatch`]), and hearing of each end ([`Exits::observe`]). Both cost processes that nobody outside is
-//! interested in nothing but a look at a flag.
+//! Processes learn about each other's ends by links and monitors. The embedder can wait for one process
+//! ([`ExitWatch`]) or observe every end ([`Exits::observe`]). Both cost a process that is not observed only the check
+//! of a flag.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,45 +16,45 @@ use lunatic_jit::Value;
 use super::ProcessId;
 use super::exit::ExitReason;
 
-/// How a process ended.
+/// End of a process.
 #[derive(Clone, Debug)]
 pub struct ProcessExit {
-    /// The process, as guests know it.
+    /// Identifier of the process, which guests use too.
     pub process: u64,
-    /// Why it ended.
+    /// Reason of the end.
     pub kind: ExitKind,
-    /// What its entry returned, if it ended normally and somebody waited for it.
+    /// Results of the entry function, if the process ended normally and was watched.
     pub results: Vec<Value>,
-    /// The report that was written to the node's standard error, for a crash: a text of several lines.
+    /// Crash report that was written to the node's standard error, of several lines.
     pub report: Option<String>,
 }
 
-/// Why a process ended.
+/// Reason why a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExitKind {
-    /// Its entry returned, or it exited with status 0.
+    /// The entry function returned, or the process exited with status 0.
     Normal,
-    /// It exited with this status.
+    /// The process exited with this status.
     Status(u32),
-    /// It ended with a reason of its own.
+    /// The process ended with a reason of its own.
     Reason(i64),
-    /// It trapped: what the trap says.
+    /// The process trapped; contains the message of the trap.
     Trapped(String),
-    /// It exceeded a limit: which one.
+    /// The process exceeded a limit; contains its name.
     LimitExceeded(String),
-    /// It was killed.
+    /// The process was killed.
     Killed,
-    /// A process that it was linked to ended.
+    /// A linked process ended.
     LinkDied,
-    /// The node stopped before it had ended.
+    /// The node stopped first.
     Stopped,
-    /// A bug in the runtime ended it.
+    /// A bug in the runtime ended the process.
     Bug,
 }
 
 impl ExitKind {
-    /// Whether it ended normally.
+    /// Returns whether the process ended normally.
     pub fn is_normal(&self) -> bool {
         *self == ExitKind::Normal
     }
@@ -76,7 +76,7 @@ impl From<&ExitReason> for ExitKind {
     }
 }
 
-/// A process that somebody outside of the node waits for.
+/// Watches one process from outside of the node.
 #[derive(Debug, Default)]
 pub struct ExitWatch {
     state: Mutex<Watched>,
@@ -90,18 +90,18 @@ struct Watched {
 }
 
 impl ExitWatch {
-    /// How the process ended, if it has.
+    /// Returns the end of the process, or `None` while it lives.
     pub fn get(&self) -> Option<Arc<ProcessExit>> {
         self.lock().exit.clone()
     }
 
-    /// Waits until it has ended. Blocks the thread.
+    /// Waits until the process has ended. Blocks the thread.
     pub fn wait(&self) -> Arc<ProcessExit> {
         let state = self.ended.wait_while(self.lock(), |state| state.exit.is_none());
         state.unwrap_or_else(PoisonError::into_inner).exit.clone().expect("that is what was waited for")
     }
 
-    /// Waits until it has ended, at most this long.
+    /// Waits until the process has ended, at most for `patience`.
     pub fn wait_for(&self, patience: Duration) -> Option<Arc<ProcessExit>> {
         let end = Instant::now().checked_add(patience);
         let mut state = self.lock();
@@ -125,12 +125,12 @@ impl ExitWatch {
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
-        // Nothing panics under it, and every state of it is a valid one.
+        // A poisoned lock is safe to use: every state is valid.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The end of a process as a future, for any executor.
+/// Future of a process's end, for any async executor.
 #[derive(Clone, Debug)]
 pub struct ExitFuture(pub Arc<ExitWatch>);
 
@@ -151,10 +151,10 @@ impl Future for ExitFuture {
     }
 }
 
-/// What is called at the end of each process, on the thread that ends it. It must not block.
+/// Function that is called for each end, on the thread that ends the process. It must not block.
 pub type ExitObserver = Box<dyn Fn(&ProcessExit) + Send + Sync>;
 
-/// Who outside of the node is interested in ends.
+/// Watchers and the observer of a node.
 #[derive(Default)]
 pub struct Exits {
     watched: Mutex<HashMap<ProcessId, Arc<ExitWatch>>>,
@@ -162,12 +162,12 @@ pub struct Exits {
 }
 
 impl Exits {
-    /// Has an observer called at each end. There is one for each node; a second one is refused.
+    /// Sets the observer of the node. Fails if there is one already.
     pub fn observe(&self, observer: ExitObserver) -> bool {
         self.observer.set(observer).is_ok()
     }
 
-    /// Whether each end is observed.
+    /// Returns whether the node has an observer.
     pub(super) fn is_observed(&self) -> bool {
         self.observer.get().is_some()
     }
@@ -178,10 +178,10 @@ impl Exits {
         watch
     }
 
-    /// Tells everybody that a process has ended.
+    /// Notifies the observer and the watchers of a process.
     pub(super) fn tell(&self, process: ProcessId, exit: ProcessExit) {
         if let Some(observer) = self.observer.get() {
-            // A panic of the embedder's must not keep others from being told.
+            // A panic of the observer must not prevent the watchers from being notified.
             let call = std::panic::AssertUnwindSafe(|| observer(&exit));
             let _ = std::panic::catch_unwind(call);
         }
@@ -191,7 +191,7 @@ impl Exits {
         }
     }
 
-    /// The node has stopped: nobody waits any longer for a process of it.
+    /// Completes all watches, because the node has stopped.
     pub(crate) fn stop(&self) {
         let watched = std::mem::take(&mut *self.lock());
         for (process, watch) in watched {

@@ -168,7 +168,7 @@ trait Operation: Sized + Send + 'static {
     /// Returns the source that reports when another attempt may succeed.
     fn source(&self) -> &Arc<Source>;
 
-    /// Returns addresses of what an attempt touches.
+    /// Returns the addresses that an attempt uses.
     fn needs(&self, _: &GuestMemory<'_>) -> [usize; 2] {
         [0; 2]
     }
