@@ -205,7 +205,7 @@ impl Queued {
         }
     }
 
-    /// Queues a report even if the queue is full. Reports beyond [`MAX_REPORTED`] are dropped; the next one that is
+    /// Queues a report even if the queue is full. Reports beyond `MAX_REPORTED` are dropped; the next one that is
     /// queued says how many.
     pub fn report(&self, bytes: &[u8]) {
         let mut queue = self.shared.lock();
