@@ -5,7 +5,7 @@
 //! | files | `vfs` decides: below the process's directories, for `ATTACH` and `VACUUM INTO` as for `open` |
 //! | uninterruptible work | no full-text search, no `json_patch`; length limits |
 //! | loading code | not compiled into the VFS, off in each connection, and refused here |
-//! | pragmas | those listed here, which concern the connection and its databases; pragmas of later SQLite versions are refused |
+//! | pragmas | only those listed here, which concern the connection and its databases |
 //! | the schema's own bytes | `SQLITE_DBCONFIG_DEFENSIVE`, which also refuses `journal_mode=OFF` |
 //!
 //! Unlisted pragmas and the reasons: `temp_store`, `temp_store_directory` and `data_store_directory` (there are no

@@ -4,17 +4,17 @@
 //! statement until the statement ends, and other jobs must not wait for that:
 //!
 //! * *Permits.* At most [`Limits::running`] jobs compute at a time. A job that has held its permit for [`SHARE`]
-//! passes it to the job that has waited longest and queues again ([`share`], which SQLite calls between its steps).
-//! Endless statements therefore take turns with all others.
+//!   passes it to the job that has waited longest and queues again ([`share`], which SQLite calls between its steps).
+//!   Endless statements therefore take turns with all others.
 //! * *Stuck jobs.* A job that does not call [`share`] for [`STUCK`] loses its permit to a waiting job and continues
-//! without one, on its thread. No single step blocks other jobs, and no job waits for the end of a process whose
-//! statement cannot be interrupted.
+//!   without one, on its thread. No single step blocks other jobs, and no job waits for the end of a process whose
+//!   statement cannot be interrupted.
 //! * *Threads* start on demand, at most [`Limits::threads`], plus one for each stuck thread up to the same number
-//! again. Further jobs are queued per tenant, and tenants take turns.
+//!   again. Further jobs are queued per tenant, and tenants take turns.
 //! * *Tenants* are quotas. The jobs below a quota may use half of the threads that its parent may use. A tenant that
-//! fills its share therefore does not block others, whatever quotas it creates below its own.
+//!   fills its share therefore does not block others, whatever quotas it creates below its own.
 //! * *Closing* connections of dead processes comes first and has some extra threads: it frees locks that other jobs
-//! wait for.
+//!   wait for.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};

@@ -207,7 +207,7 @@ pub fn strings(strings: &[String]) -> Vec<u8> {
     out
 }
 
-/// Encodes a `SqliteError`. No error has neither code nor message.
+/// Encodes a `SqliteError`. `None` has neither code nor message.
 pub fn error(error: Option<&SqlError>) -> Vec<u8> {
     let Some(error) = error else { return vec![0, 0] };
     let mut out = vec![1];

@@ -42,7 +42,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// Unread pieces in order, at most [`AHEAD`] bytes and a chunk. The thread hands them over without copying, so
-    /// that nobody waits for the lock.
+    /// that no reader waits for the lock.
     pieces: VecDeque<Piece>,
     /// Total bytes of `pieces`.
     bytes: usize,

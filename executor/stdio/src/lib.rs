@@ -7,7 +7,7 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `output`, `target`, `pending` | standard output and error: order, errors, writing thread; write targets; a write that a process waits for |
+//! | `output`, `target`, `pending` | standard output and error; write targets; a write that a process waits for |
 //! | `input` | standard input |
 //! | `waiters` | processes that wait for a stream |
 //! | `immediate`, `script` | the streams of a simulation |

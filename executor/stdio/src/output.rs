@@ -205,8 +205,8 @@ impl Queued {
         }
     }
 
-    /// Queues a report even if the queue is full. Reports beyond `MAX_REPORTED` are dropped; the next one that is
-    /// queued says how many.
+    /// Queues a report even if writers would have to wait. Drops reports beyond a limit; the next report that is
+    /// queued gives their number.
     pub fn report(&self, bytes: &[u8]) {
         let mut queue = self.shared.lock();
         if queue.behind > MAX_SINK + MAX_REPORTED {

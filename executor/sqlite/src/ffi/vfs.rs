@@ -31,7 +31,7 @@ use super::system_calls;
 /// Name of the VFS.
 pub(super) const NAME: &CStr = c"lunatic";
 
-/// SQLite's VFS, which performs the operations on open files.
+/// SQLite's VFS, to which ours delegates file access.
 const BASE: &CStr = c"unix-excl";
 
 /// Milliseconds from the start of SQLite's time, in 4714 BC, to the Unix epoch.
@@ -131,8 +131,8 @@ unsafe extern "C" fn full_name(
     }
 }
 
-/// Returns random bytes for SQLite's internal use. They are drawn once for the whole program, so not from a node.
-/// Guests only see randomness from `functions`.
+/// Fills a buffer with random bytes for SQLite's internal use, once for the whole program, so not from a node. Guests
+/// only see randomness from `functions`.
 ///
 /// # Safety
 /// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
