@@ -1,4 +1,4 @@
-//! What SQLite may take for one process, and what it has taken.
+//! SQLite's memory account for one process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,36 +7,36 @@ use lunatic_resources::MemoryTotal;
 
 use lunatic_resources::add_within;
 
-/// Bytes that one process has in SQLite: caches, statements, databases in memory, and rows on their way to it. What
-/// was taken for it may outlive it, so it is shared.
+/// Bytes that SQLite uses for one process: caches, statements, in-memory databases, and rows in transit. Allocations
+/// may outlive the process, so they share the account.
 #[derive(Debug)]
 pub(crate) struct Account {
     limit: u64,
     used: AtomicU64,
-    /// What all processes may take together, if that is limited.
+    /// The common limit of all processes, if any.
     total: Option<Arc<dyn MemoryTotal>>,
 }
 
 impl Account {
-    /// Room for `limit` bytes, as far as the total has as many left.
+    /// Creates an account of `limit` bytes, which the common limit may restrict further.
     pub(crate) fn new(limit: u64, total: Option<Arc<dyn MemoryTotal>>) -> Arc<Account> {
         Arc::new(Account { limit, used: AtomicU64::new(0), total })
     }
 
-    /// Takes room, or none at all.
+    /// Charges `bytes`, or nothing if a limit would be exceeded. Returns whether it charged them.
     pub(super) fn take(&self, bytes: u64) -> bool {
         if !add_within(&self.used, bytes, self.limit) {
             return false;
         }
         let is_there = self.total.as_ref().is_none_or(|total| total.charge(bytes));
         if !is_there {
-            // Relaxed, here and below: a count, which orders nothing else.
+            // Relaxed, here and below: a counter that orders no other memory accesses.
             self.used.fetch_sub(bytes, Ordering::Relaxed);
         }
         is_there
     }
 
-    /// Gives back what was taken.
+    /// Returns charged bytes.
     pub(super) fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(total) = &self.total {
@@ -50,7 +50,7 @@ impl Account {
     }
 }
 
-/// Bytes of ours that count as SQLite's; given back when this is dropped.
+/// Host memory charged to an account. Returned on drop.
 #[derive(Debug)]
 pub(crate) struct Taken {
     account: Arc<Account>,
@@ -58,12 +58,12 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    /// Nothing yet.
+    /// Creates an empty charge.
     pub(super) fn nothing(account: Arc<Account>) -> Taken {
         Taken { account, bytes: 0 }
     }
 
-    /// Takes more, if there is room.
+    /// Charges more bytes. Returns whether the limits allow it.
     pub(super) fn more(&mut self, bytes: u64) -> bool {
         let taken = self.account.take(bytes);
         self.bytes += if taken { bytes } else { 0 };

@@ -1,36 +1,36 @@
-//! What SQLite says when something went wrong.
+//! Errors reported by SQLite.
 
 use std::ffi::c_int;
 
 use libsqlite3_sys as c;
 
-/// Bytes of a message that are kept: it may quote as much of a statement as there is.
+/// Maximum bytes of a message, which may quote an arbitrarily long statement.
 const MAX_MESSAGE: usize = 1024;
 
-/// SQLite's result code, and its words.
+/// SQLite's result code and message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("SQLite: {message} (code {code})")]
 pub struct SqlError {
-    /// The primary code: guests know no others.
+    /// The primary result code; guests know no extended codes.
     pub code: u32,
-    /// What SQLite says.
+    /// SQLite's message.
     pub message: String,
 }
 
 impl SqlError {
-    /// An error with words of its own.
+    /// Creates an error with a message, truncated to [`MAX_MESSAGE`].
     pub(super) fn new(code: c_int, message: &str) -> SqlError {
         let end = message.floor_char_boundary(MAX_MESSAGE);
         SqlError { code: primary(code), message: message[..end].to_owned() }
     }
 
-    /// The account is used up.
+    /// Returns the error for a used-up account.
     pub(super) fn no_memory() -> SqlError {
         SqlError::new(c::SQLITE_NOMEM, "out of memory: the process has a limit")
     }
 }
 
-/// A result code without what it says more precisely.
+/// Strips the extended part of a result code.
 fn primary(code: c_int) -> u32 {
     (code & 0xff) as u32
 }

@@ -1,8 +1,8 @@
-//! The files that SQLite sees: those below the directories of the process that it works for.
+//! The files visible to SQLite: those below the directories of the current process.
 //!
-//! A guest's name of a database becomes `/N/rest`: the directory's number among the process's, and the way from there.
-//! SQLite adds to such names (`-journal`, `-wal`) and hands them back. Every file is opened, looked at and removed by
-//! cap-std below that directory, which lets no name and no symbolic link lead out of it.
+//! A guest's database path becomes `/N/rest`: the index of the directory in the process's list, and the path below
+//! it. SQLite appends suffixes (`-journal`, `-wal`) to such names and passes them back. cap-std opens, inspects and
+//! removes every file below that directory; no name and no symbolic link leads out of it.
 
 use std::ffi::{CStr, OsStr};
 use std::io;
@@ -15,13 +15,13 @@ use lunatic_resources::sys;
 
 use super::owner::Owner;
 
-/// Bytes of a name as SQLite gets it.
+/// Maximum bytes of a name passed to SQLite.
 pub(super) const MAX_NAME: usize = 1024;
 
-/// What a guest's path is called; `None` if it is below none of the directories.
+/// Returns the internal name of a guest's path, or `None` if the path is below no directory.
 ///
-/// The directory is the one whose name is the longest beginning of the path, as the guest's own C library decides it.
-/// For both, where they are from does not matter: `/a`, `./a` and `a` are the same.
+/// Chooses the directory whose name is the longest prefix of the path, as the guest's C library does. Both are
+/// normalized first: `/a`, `./a` and `a` are the same.
 pub(super) fn name_of(path: &str, dirs: &[GuestDir]) -> Option<String> {
     let path = components(path)?;
     let below = |dir: &GuestDir| {
@@ -34,14 +34,14 @@ pub(super) fn name_of(path: &str, dirs: &[GuestDir]) -> Option<String> {
         .filter_map(|(index, dir)| Some((index, below(dir)?)))
         .max_by_key(|&(index, depth)| (depth, std::cmp::Reverse(index)))?;
     let rest = &path[depth..];
-    // Nothing needs to go up to name a database.
+    // A database name never needs `..`.
     let goes_up = rest.contains(&"..");
     let rest = rest.join("/");
     let name = format!("/{index}/{rest}");
     (!goes_up && !rest.is_empty() && name.len() < MAX_NAME && !name.contains('\0')).then_some(name)
 }
 
-/// A path's names.
+/// Returns the path's components.
 fn components(path: &str) -> Option<Vec<&str>> {
     let names = Path::new(path).components().filter_map(|component| match component {
         Component::RootDir | Component::CurDir => None,
@@ -52,17 +52,17 @@ fn components(path: &str) -> Option<Vec<&str>> {
     names.collect()
 }
 
-/// How a file is to be opened.
+/// How to open a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct How {
     pub(super) write: bool,
     pub(super) create: bool,
     pub(super) exclusive: bool,
-    /// The rights that a new one gets.
+    /// The permissions of a new file.
     pub(super) mode: u32,
 }
 
-/// A file of the process that this thread is in SQLite for, to be looked at or changed.
+/// Runs `act` on a file of this thread's current owner. `changes` says whether `act` modifies it.
 pub(super) fn with<T>(
     name: &CStr,
     changes: bool,
@@ -80,8 +80,8 @@ pub(super) fn with<T>(
     act(&dir.dir, Path::new(OsStr::new(rest)))
 }
 
-/// Opens a regular file. The last name of its path is never a symbolic link: SQLite would look for the journal of
-/// another file than it has opened.
+/// Opens a regular file. The last component must not be a symbolic link, or SQLite would look for the journal of a
+/// different file.
 #[cfg(unix)]
 pub(super) fn open(dir: &Dir, path: &Path, how: How) -> io::Result<cap_std::fs::File> {
     use cap_std::fs::{OpenOptions, OpenOptionsExt};
@@ -100,7 +100,7 @@ pub(super) fn open(dir: &Dir, path: &Path, how: How) -> io::Result<cap_std::fs::
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
-/// The directory that a file is in, open for reading: what a [`Dir`] has cannot be written to the disk.
+/// Opens a file's parent directory for reading. A [`Dir`] cannot be synced to disk.
 #[cfg(unix)]
 pub(super) fn parent(dir: &Dir, path: &Path) -> io::Result<cap_std::fs::File> {
     use cap_std::fs::{OpenOptions, OpenOptionsExt};

@@ -1,19 +1,20 @@
-//! SQLite, as guests may use it: a library that knows no process and no host call.
+//! SQLite for guests: a library that is independent of processes and host calls.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
-//! | `owner` | for whom SQLite works: limits, directories, whether it still has to |
-//! | `account` | what it may take for one process |
-//! | `files` | which files there are |
-//! | `rules` | what SQL may do, and how large anything may be |
-//! | `text` | what functions do with texts, in the time that these are long |
-//! | `wire` | values as guests encode them |
-//! | `threads` | the threads that work on databases, and how they are shared |
-//! | `ffi/` | everything that is unsafe: the library, its allocator, its way to files, connections |
+//! | `owner` | the process that SQLite works for: limits, directories, whether it has ended |
+//! | `account` | memory account of one process |
+//! | `files` | the visible files |
+//! | `rules` | restrictions on SQL, and size limits |
+//! | `text` | text functions in linear time |
+//! | `wire` | the guests' encoding of values |
+//! | `threads` | the database threads, and how jobs share them |
+//! | `ffi/` | all unsafe code: the library, its allocator, its VFS, connections |
 //!
-//! *The invariants.* Whatever SQLite does is done for an [`Owner`], who is named before it is called; without one there
-//! are no files. What it does may take as long as a disk does, and is done where waiting is no harm. When the owner is
-//! gone, a statement that runs ends at its next thousand steps; at those, statements also take turns.
+//! *Invariants.* SQLite always works for an [`Owner`], which the caller sets beforehand; without an owner there are
+//! no files. Calls may take as long as the disk does, and run only on threads that may block. After the owner's
+//! process has ended, a running statement stops within the next thousand steps; at the same points, statements take
+//! turns.
 
 #![deny(unsafe_code)]
 

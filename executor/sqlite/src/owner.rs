@@ -1,8 +1,8 @@
-//! For whom a thread is in SQLite at the moment.
+//! The process that a thread currently runs SQLite for.
 //!
-//! SQLite asks for memory, files and the time without saying for which connection. So whoever calls it says so
-//! beforehand ([`Owner::enter`]), and what SQLite calls looks here. Where nobody is named there are no files: what is
-//! forgotten is refused.
+//! SQLite requests memory, files and the time without naming a connection. Callers of SQLite therefore set the
+//! current owner first ([`Owner::enter`]), and SQLite's callbacks read it. Without an owner there are no files: a
+//! missing [`Owner::enter`] leads to a refusal.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -14,50 +14,50 @@ use lunatic_resources::GuestDir;
 
 use super::account::Account;
 
-/// What SQLite does between two looks at whether it has to go on: so many steps of its virtual machine.
+/// Steps of SQLite's virtual machine between two checks whether to continue.
 pub(super) const STEPS_PER_LOOK: u32 = 1000;
 
-/// Reductions for one step of SQLite's virtual machine. A step takes some ten nanoseconds, and is charged like as many
+/// Reductions per step of SQLite's virtual machine. A step takes some ten nanoseconds and is charged like as many
 /// instructions.
 const REDUCTIONS_PER_STEP: u64 = 16;
 
-/// Where time and randomness come from.
+/// Source of time and randomness.
 pub trait Environment: Send + Sync {
-    /// Nanoseconds since the Unix epoch.
+    /// Returns the nanoseconds since the Unix epoch.
     fn wall(&self) -> u64;
-    /// Fills bytes with what nobody foresees, or with what a simulation's seed says. Returns whether it could.
+    /// Fills `bytes` with unpredictable bytes, or from a simulation's seed. Returns whether this succeeded.
     fn fill(&self, bytes: &mut [u8]) -> bool;
 }
 
-/// What SQLite may use for one process.
+/// What SQLite may use on behalf of one process.
 #[derive(Clone, Debug, Default)]
 pub struct OwnerLimits {
-    /// Bytes of memory.
+    /// Maximum bytes of memory.
     pub max_memory: u64,
-    /// The directories in which databases may be.
+    /// Directories in which databases may be.
     pub dirs: Vec<GuestDir>,
 }
 
-/// A process, as SQLite's work for it needs to know it. Work that is under way keeps it when the process is gone.
+/// SQLite's view of a process. Work in progress keeps the owner alive after the process has ended.
 pub struct Owner {
     limits: OwnerLimits,
     environment: Arc<dyn Environment>,
     account: Arc<Account>,
     is_gone: AtomicBool,
-    /// Steps that are not charged yet.
+    /// Steps not charged yet.
     steps: AtomicU64,
-    /// Steps that the call at hand may take.
+    /// Steps that the current call may take.
     budget: AtomicU64,
 }
 
-/// How many are gone and have connections that are not closed yet. Their locks are about to be free.
+/// Number of ended processes with open connections, whose locks will soon be free.
 static LEAVING: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Owner>>> = const { RefCell::new(None) };
 }
 
-/// Until this is dropped, the thread is in SQLite for an owner.
+/// Guard that makes an owner current on this thread until it is dropped.
 pub(super) struct Entered {
     before: Option<Arc<Owner>>,
 }
@@ -65,13 +65,13 @@ pub(super) struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         let before = self.before.take();
-        // Dropped outside of the cell: the last reference to an owner may be this one.
+        // Dropped outside of the cell: this may be the owner's last reference.
         let _last = CURRENT.try_with(|current| current.replace(before));
     }
 }
 
 impl Drop for Owner {
-    /// Its connections are closed: each of them keeps it.
+    /// All connections are closed by now, since each holds a reference to its owner.
     fn drop(&mut self) {
         if self.is_gone() {
             LEAVING.fetch_sub(1, Ordering::Relaxed);
@@ -80,7 +80,7 @@ impl Drop for Owner {
 }
 
 impl Owner {
-    /// A process that begins to use SQLite.
+    /// Creates the owner of a process that begins to use SQLite.
     pub fn new(
         limits: OwnerLimits,
         total: Option<Arc<dyn MemoryTotal>>,
@@ -97,68 +97,68 @@ impl Owner {
         })
     }
 
-    /// The process is gone: whatever is under way for it ends.
+    /// Marks the process as ended and stops its work in progress.
     pub fn leave(&self) {
-        // Relaxed, here and below: nothing else is told by these.
+        // Relaxed, here and below: these values order no other memory accesses.
         if !self.is_gone.swap(true, Ordering::Relaxed) {
             LEAVING.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether there are others that are gone and whose connections are not closed yet.
+    /// Returns whether connections of ended processes are still open.
     pub(super) fn waits_for_others() -> bool {
         LEAVING.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether it is.
+    /// Returns whether the process has ended.
     pub(super) fn is_gone(&self) -> bool {
         self.is_gone.load(Ordering::Relaxed)
     }
 
-    /// Says what the next call may take: as many reductions as its process has left. Returns what is owed for calls
-    /// before.
+    /// Sets the budget of the next call to the process's remaining reductions. Returns the reductions that earlier
+    /// calls owe.
     pub fn settle(&self, left: u64) -> u64 {
         self.budget.store(left / REDUCTIONS_PER_STEP, Ordering::Relaxed);
         self.steps.swap(0, Ordering::Relaxed) * REDUCTIONS_PER_STEP
     }
 
-    /// Counts what has been done since the last look. Returns whether it may go on.
+    /// Counts the steps since the last check. Returns whether the statement may continue.
     pub(super) fn goes_on(&self) -> bool {
         self.goes_on_after(STEPS_PER_LOOK.into())
     }
 
-    /// Counts steps. Returns whether the statement may go on.
+    /// Counts steps. Returns whether the statement may continue.
     pub(super) fn goes_on_after(&self, steps: u64) -> bool {
         let taken = self.steps.fetch_add(steps, Ordering::Relaxed) + steps;
         !self.is_gone() && taken <= self.budget.load(Ordering::Relaxed)
     }
 
-    /// What it may take.
+    /// Returns the memory account.
     pub(super) fn account(&self) -> &Arc<Account> {
         &self.account
     }
 
-    /// The directories in which databases may be.
+    /// Returns the directories in which databases may be.
     pub(super) fn dirs(&self) -> &[GuestDir] {
         &self.limits.dirs
     }
 
-    /// Its time and randomness.
+    /// Returns the source of time and randomness.
     pub(super) fn environment(&self) -> &dyn Environment {
         &*self.environment
     }
 
-    /// Has what SQLite does on this thread be for this one.
+    /// Makes this the current owner of the thread until the guard is dropped.
     pub(super) fn enter(self: &Arc<Owner>) -> Entered {
         Entered { before: CURRENT.with(|current| current.replace(Some(self.clone()))) }
     }
 
-    /// For whom this thread is in SQLite.
+    /// Returns the current owner of this thread.
     pub(super) fn current() -> Option<Arc<Owner>> {
         CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 
-    /// Whose memory it is that this thread asks for.
+    /// Returns the account charged for this thread's allocations.
     pub(super) fn current_account() -> Option<Arc<Account>> {
         let account = |current: &RefCell<Option<Arc<Owner>>>| {
             current.borrow().as_ref().map(|owner| owner.account.clone())

@@ -1,59 +1,59 @@
-//! What a guest's SQL may not do, and how much of anything it may be.
+//! Restrictions on a guest's SQL, and size limits.
 //!
-//! | | |
+//! | subject | rule |
 //! |---|---|
 //! | files | `vfs` decides: below the process's directories, for `ATTACH` and `VACUUM INTO` as for `open` |
-//! | time without an interruption | no full-text search, no `json_patch`; limits of lengths |
-//! | loading code | not compiled into the way to files, off in each connection, and refused here |
-//! | pragmas | those listed here, which concern the connection and its databases; what a later SQLite adds is refused |
+//! | uninterruptible work | no full-text search, no `json_patch`; length limits |
+//! | loading code | not compiled into the VFS, off in each connection, and refused here |
+//! | pragmas | only those listed here, which concern the connection and its databases |
 //! | the schema's own bytes | `SQLITE_DBCONFIG_DEFENSIVE`, which also refuses `journal_mode=OFF` |
 //!
-//! Pragmas that are not listed, and why: `temp_store`, `temp_store_directory` and `data_store_directory` (there are no
-//! temporary files; the directories would be the whole node's), `mmap_size` (who shortens a mapped file ends the node),
-//! `soft_heap_limit` and `hard_heap_limit` (the node's; a process has its own), `threads` (there are none),
-//! `writable_schema` and `trusted_schema` (a file from elsewhere stays harmless), `schema_version`, `lock_proxy_file`,
-//! and what is for SQLite's own developers.
+//! Unlisted pragmas and the reasons: `temp_store`, `temp_store_directory` and `data_store_directory` (there are no
+//! temporary files; the directories would affect the whole node), `mmap_size` (truncating a mapped file kills the
+//! node), `soft_heap_limit` and `hard_heap_limit` (they affect the node; a process has its own limit), `threads`
+//! (there are none), `writable_schema` and `trusted_schema` (a foreign file stays harmless), `schema_version`,
+//! `lock_proxy_file`, and pragmas for SQLite's own developers.
 
 use std::ffi::{CStr, c_int};
 
 use libsqlite3_sys as c;
 
-/// Bytes of a text, a blob or a row.
+/// Maximum bytes of a text, a blob or a row.
 pub(super) const MAX_LENGTH: c_int = 16 << 20;
 
-/// Milliseconds that a statement may wait for another's lock. It has a thread for as long.
+/// Maximum milliseconds that a statement may wait for a lock. It occupies a thread meanwhile.
 const MAX_BUSY_MS: u32 = 10_000;
 
-/// What becomes of something that a statement would do.
+/// Decision about an action of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Allowed,
     Denied,
-    /// Not by SQLite: it is to wait so many milliseconds for locks.
+    /// Handled here instead of by SQLite: sets the lock timeout in milliseconds.
     Wait(u32),
 }
 
-/// Limits of each connection: what there is a limit of, and how much.
+/// Limits of each connection, with their values.
 pub(super) const LIMITS: [(c_int, c_int); 12] = [
-    // What one function does with one value is never interrupted.
+    // A function call on one value cannot be interrupted.
     (c::SQLITE_LIMIT_LENGTH, MAX_LENGTH),
     (c::SQLITE_LIMIT_SQL_LENGTH, 1 << 20),
     (c::SQLITE_LIMIT_COLUMN, 2000),
-    // What SQLite does by recursion has to fit on a thread's stack; `tests` has what nests most deeply.
+    // SQLite's recursion must fit on a thread's stack; `tests` has the most deeply nested statements.
     (c::SQLITE_LIMIT_EXPR_DEPTH, 500),
     (c::SQLITE_LIMIT_COMPOUND_SELECT, 500),
     (c::SQLITE_LIMIT_VDBE_OP, 10_000_000),
     (c::SQLITE_LIMIT_FUNCTION_ARG, 127),
     (c::SQLITE_LIMIT_ATTACHED, 10),
-    // The time that a comparison takes is the product of the lengths.
+    // A comparison takes time proportional to the product of the lengths.
     (c::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
     (c::SQLITE_LIMIT_VARIABLE_NUMBER, 32_766),
     (c::SQLITE_LIMIT_TRIGGER_DEPTH, 100),
     (c::SQLITE_LIMIT_WORKER_THREADS, 0),
 ];
 
-/// Functions that no statement calls: what loads code; what belongs to modules that there are not; and what takes the product
-/// of the lengths of two values, and is not interrupted.
+/// Functions that statements may not call: they load code, belong to absent modules, or take time proportional to the
+/// product of two values' lengths without interruption.
 const DENIED_FUNCTIONS: [&str; 7] = [
     "fts3_tokenizer",
     "fts5",
@@ -64,11 +64,11 @@ const DENIED_FUNCTIONS: [&str; 7] = [
     "load_extension",
 ];
 
-/// Modules of virtual tables. Full-text search is not among them: to read a query takes the square of its length, hours
-/// for the longest, and nothing interrupts it.
+/// Virtual table modules. Excludes full-text search: parsing a query takes time quadratic in its length, hours for
+/// the longest, without interruption.
 pub(super) const MODULES: [&CStr; 5] = [c"dbstat", c"json_each", c"json_tree", c"rtree", c"rtree_i32"];
 
-/// See the module. In order, to be searched.
+/// Permitted pragmas, sorted for binary search. See the module documentation.
 const PRAGMAS: [&str; 56] = [
     "analysis_limit",
     "application_id",
@@ -128,7 +128,7 @@ const PRAGMAS: [&str; 56] = [
     "wal_checkpoint",
 ];
 
-/// Judges what a statement would do, when it is compiled: one of SQLite's actions, with its two arguments.
+/// Decides about an action when a statement is compiled. Takes SQLite's action code and its two arguments.
 pub(super) fn judge(action: c_int, first: Option<&str>, second: Option<&str>) -> Verdict {
     let is_allowed = match action {
         c::SQLITE_FUNCTION => second.is_none_or(|name| !is_one_of(&DENIED_FUNCTIONS, name)),
@@ -148,7 +148,7 @@ fn is_one_of(names: &[&str], name: &str) -> bool {
     names.binary_search(&&*name.to_ascii_lowercase()).is_ok()
 }
 
-/// As SQLite reads it: what is no number is 0, and nobody waits for less.
+/// Parses the timeout like SQLite: anything that is not a number counts as 0, as do negative numbers.
 fn busy_ms(value: &str) -> u32 {
     let ms = value.trim().parse::<i64>().unwrap_or(0);
     ms.clamp(0, MAX_BUSY_MS.into()) as u32

@@ -1,4 +1,4 @@
-//! Connections, as the host uses them.
+//! Tests of connections through the interface that the host uses.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use lunatic_resources::GuestDir;
 
 use super::*;
 
-/// A machine whose time stands still.
+/// An environment whose time stands still.
 struct Still;
 
 impl Environment for Still {
@@ -26,12 +26,12 @@ fn owner_with(limits: OwnerLimits) -> Arc<Owner> {
     Owner::new(limits, None, Arc::new(Still))
 }
 
-/// Someone without directories, who may use so many bytes.
+/// Returns an owner without directories and with `max_memory` bytes.
 pub(super) fn owner(max_memory: u64) -> Arc<Owner> {
     owner_with(OwnerLimits { max_memory, dirs: Vec::new() })
 }
 
-/// Someone with these directories.
+/// Returns an owner with these directories.
 fn owner_of(dirs: &[(&str, &std::path::Path)]) -> Arc<Owner> {
     let open = |(name, path): &(&str, &std::path::Path)| GuestDir {
         name: (*name).into(),
@@ -46,7 +46,7 @@ fn memory() -> Connection {
     Connection::open(&owner(64 << 20), ":memory:").unwrap()
 }
 
-/// The rows of a query, encoded.
+/// Returns a query's rows, encoded.
 fn rows(connection: &mut Connection, sql: &str) -> Result<Vec<Row>, SqlError> {
     let statement = connection.prepare(sql)?;
     let mut rows = Vec::new();
@@ -63,11 +63,11 @@ fn rows(connection: &mut Connection, sql: &str) -> Result<Vec<Row>, SqlError> {
     result
 }
 
-/// The only number that a query gives.
+/// Returns a query's only number.
 fn number(connection: &mut Connection, sql: &str) -> i64 {
     let rows = rows(connection, sql).unwrap();
     let value = rows[0].column(0).unwrap();
-    assert_eq!(value[..4], [4, 0, 0, 0], "it is no integer");
+    assert_eq!(value[..4], [4, 0, 0, 0], "the value is not an integer");
     i64::from_le_bytes(value[4..].try_into().unwrap())
 }
 
@@ -106,10 +106,13 @@ fn memory_has_a_limit_of_its_own() {
     let sort = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)
         SELECT count(*) FROM (SELECT DISTINCT hex(zeroblob(50)) || i FROM n)";
     assert_eq!(rows(&mut connection, sort).unwrap_err().code, 7);
-    assert!(number(&mut connection, "SELECT count(*) FROM t") == 0, "it goes on without what failed");
+    assert!(
+        number(&mut connection, "SELECT count(*) FROM t") == 0,
+        "the connection works without the failed rows"
+    );
     assert!(owner.account().used() <= 4 << 20);
     drop(connection);
-    assert_eq!(owner.account().used(), 0, "all of it is given back");
+    assert_eq!(owner.account().used(), 0, "all memory is returned");
 }
 
 #[test]
@@ -167,7 +170,7 @@ fn nothing_changes_in_a_directory_that_may_only_be_read() {
 #[test]
 fn connections_of_several_processes_share_a_file() {
     let dir = tempfile::tempdir().unwrap();
-    // Who writes and who reads see the file under different names, in different directories.
+    // Writer and reader see the file under different names, in different directories.
     std::fs::create_dir(dir.path().join("sub")).unwrap();
     let outer = owner_of(&[(".", dir.path())]);
     let inner = owner_of(&[("elsewhere", &dir.path().join("sub"))]);
@@ -184,7 +187,7 @@ fn connections_of_several_processes_share_a_file() {
         reader.execute("INSERT INTO t VALUES (3)").unwrap();
         assert_eq!(number(&mut writer, "SELECT count(*) FROM t"), 3, "{mode}");
         let shared = dir.path().join(format!("sub/{mode}.db-shm"));
-        assert!(!shared.exists(), "it is not mapped");
+        assert!(!shared.exists(), "the file is not mapped");
     }
     assert_eq!(std::fs::read_dir(dir.path().join("sub")).unwrap().count(), 2, "journals are removed");
 }
@@ -200,13 +203,13 @@ fn who_waits_for_a_lock_waits_no_longer_than_its_process_lives() {
     let started = std::time::Instant::now();
     let waits = std::thread::spawn(move || second.execute("CREATE TABLE t (a)").unwrap_err().code);
     std::thread::sleep(std::time::Duration::from_millis(50));
-    assert!(!waits.is_finished(), "it waits");
+    assert!(!waits.is_finished(), "the connection waits for the lock");
     waiter.leave();
     assert_eq!(waits.join().unwrap(), 5);
-    assert!(started.elapsed().as_secs() < 5, "it gave up when its process was gone");
+    assert!(started.elapsed().as_secs() < 5, "the wait ends with its process");
 }
 
-/// Statements that nest as deeply as they are let, each of another kind.
+/// Statements of different kinds, nested as deeply as allowed.
 fn deep() -> Vec<String> {
     let nested = |open: &str, middle: &str, close: &str| {
         let depth = 2 * 500;
@@ -253,7 +256,7 @@ fn deep() -> Vec<String> {
     all
 }
 
-/// What a test's thread has, and a simulation's; threads for databases have four times as much.
+/// The stack size of a test's thread and of a simulation; database threads have four times as much.
 #[test]
 fn what_nests_deeply_fits_on_a_stack() {
     const STACK: usize = 2 << 20;
@@ -264,7 +267,7 @@ fn what_nests_deeply_fits_on_a_stack() {
     };
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap();
     let done = thread.join().unwrap();
-    assert!(done > deep().len() / 2, "most of them are let: {done}");
+    assert!(done > deep().len() / 2, "most statements succeed: {done}");
 }
 
 #[test]
@@ -278,7 +281,7 @@ fn locks_of_who_is_gone_are_waited_for() {
     drop(gone);
     let waits = std::thread::spawn(move || second.execute("CREATE TABLE t (a)"));
     std::thread::sleep(std::time::Duration::from_millis(100));
-    assert!(!waits.is_finished(), "it waits");
+    assert!(!waits.is_finished(), "the connection waits for the lock");
     drop(first);
     waits.join().unwrap().unwrap();
 }
@@ -311,7 +314,7 @@ fn functions_on_texts_are_sqlites_but_for_the_time() {
     for first in values {
         calls.extend(["trim", "ltrim", "rtrim"].map(|function| format!("{function}({first})")));
         for second in values {
-            // Of what is no text, characters are cut elsewhere.
+            // Invalid text is split into characters differently.
             let is_text = ![first, second].iter().any(|value| ["x'c3'", "x'a4'"].contains(value));
             let functions = if is_text { &["instr", "trim", "ltrim", "rtrim"][..] } else { &["instr"] };
             calls.extend(functions.iter().map(|function| format!("{function}({first}, {second})")));
@@ -340,7 +343,7 @@ fn long_texts_are_searched_in_no_time() {
     {
         connection.execute(&format!("{many} SELECT {call} FROM t")).unwrap();
     }
-    assert!(started.elapsed().as_secs() < 30, "it took {:?}", started.elapsed());
+    assert!(started.elapsed().as_secs() < 30, "elapsed: {:?}", started.elapsed());
 }
 
 #[test]
@@ -379,12 +382,12 @@ fn binding_by_name_takes_as_long_as_the_list_and_not_as_the_parameters() {
         let pair = || Ok::<_, SqlError>((wire::Key::Name(name), wire::Value::Integer(1)));
         connection.bind(statement, std::iter::repeat_with(pair).take(times))
     };
-    // The names are found once, which takes longer.
+    // The first bind collects the names, which takes longer.
     bind(&mut connection, &last, 1).unwrap();
     let started = std::time::Instant::now();
     bind(&mut connection, &last, BINDS).unwrap();
     let took = started.elapsed();
-    assert!(took.as_secs() < 3, "{took:?}: a look at each parameter for each name takes many times as long");
+    assert!(took.as_secs() < 3, "{took:?}: each bind searches all parameters");
     let error = bind(&mut connection, "q", 1).unwrap_err();
     assert_eq!(error.code, 25, "{error}");
     connection.finalize(statement);
@@ -392,10 +395,11 @@ fn binding_by_name_takes_as_long_as_the_list_and_not_as_the_parameters() {
     connection.owner().leave();
     let pair = || Ok::<_, SqlError>((wire::Key::Name(&last), wire::Value::Integer(1)));
     let error = connection.bind(again, std::iter::repeat_with(pair).take(1)).unwrap_err();
-    assert_eq!(error.code, 9, "to find them is interrupted: {error}");
+    assert_eq!(error.code, 9, "collecting the names is interrupted: {error}");
 }
 
-/// A lock of another program's would be one of these: a process has its own locks of the other kind beside it.
+/// Returns whether a lock succeeds. A POSIX lock conflicts with those of the open file description, as another
+/// program's would.
 #[cfg(target_os = "linux")]
 fn can_be_locked(path: &std::path::Path) -> bool {
     use rustix::fs::{FlockOperation, fcntl_lock};
@@ -414,14 +418,14 @@ fn closing_a_database_by_other_means_does_not_give_up_its_locks() {
     connection.execute("CREATE TABLE t (a); BEGIN IMMEDIATE; INSERT INTO t VALUES (1)").unwrap();
     drop(std::fs::File::open(&path).unwrap());
     assert!(!can_be_locked(&path), "another program could write in the middle of a transaction");
-    // Another connection comes and goes: they have one lock for both.
+    // Another connection opens and closes; both share one lock.
     let mut other = Connection::open(&owner, "a.db").unwrap();
     assert_eq!(rows(&mut other, "SELECT * FROM t").unwrap().len(), 0);
     drop(other);
     assert!(!can_be_locked(&path));
     connection.execute("COMMIT").unwrap();
     drop(connection);
-    assert!(can_be_locked(&path), "no connection has it open");
+    assert!(can_be_locked(&path), "no connection has the database open");
 }
 
 #[test]

@@ -1,19 +1,21 @@
-//! Searching and trimming in the time that the texts are long.
+//! Searching and trimming in linear time.
 //!
-//! SQLite's own `instr`, `replace` and `trim` compare at each place anew: two texts of 8 MiB keep a thread for an hour,
-//! and nothing interrupts a function. What these here say is the same, for text that is UTF-8.
+//! SQLite's own `instr`, `replace` and `trim` restart the comparison at each position: two texts of 8 MiB occupy a
+//! thread for an hour, and a function cannot be interrupted. The functions here return the same results for UTF-8
+//! text.
 
 use memchr::memmem;
 
-/// Sets of characters up to so many bytes are gone through for each character; larger ones are made a table.
+/// Maximum bytes of a character set that is searched linearly; larger sets become a table.
 const SMALL_SET: usize = 64;
 
-/// Numbers of characters.
+/// Number of code points.
 const CHARACTERS: usize = 0x11_0000;
 
-/// The position of the first occurrence, from 1: in characters for text, in bytes for blobs; 0 if there is none.
+/// Returns the position of the first occurrence, from 1: in characters for text, in bytes for blobs; 0 if there is
+/// none.
 pub(super) fn position(haystack: &[u8], needle: &[u8], is_text: bool) -> usize {
-    // A text begins with a character, so what begins within one is only found where the text does.
+    // A text begins with a character. A needle that begins inside a character matches only at the start.
     let is_within = is_text && needle.first().is_some_and(|byte| continues(*byte));
     let found =
         if is_within { haystack.starts_with(needle).then_some(0) } else { memmem::find(haystack, needle) };
@@ -24,13 +26,13 @@ pub(super) fn position(haystack: &[u8], needle: &[u8], is_text: bool) -> usize {
     2 + haystack[1..at].iter().filter(|byte| !continues(**byte)).count()
 }
 
-/// How long a text is with all occurrences replaced.
+/// Returns the length of `text` with all occurrences replaced.
 pub(super) fn replaced_length(text: &[u8], pattern: &[u8], by: &[u8]) -> usize {
     let count = memmem::find_iter(text, pattern).count();
     text.len() - count * pattern.len() + count.saturating_mul(by.len())
 }
 
-/// The text with all occurrences replaced, piece by piece.
+/// Passes `text` with all occurrences replaced to `put`, piece by piece.
 pub(super) fn replace(text: &[u8], pattern: &[u8], by: &[u8], mut put: impl FnMut(&[u8])) {
     let mut done = 0;
     for at in memmem::find_iter(text, pattern) {
@@ -41,7 +43,7 @@ pub(super) fn replace(text: &[u8], pattern: &[u8], by: &[u8], mut put: impl FnMu
     put(&text[done..]);
 }
 
-/// The text without the characters of a set, at its beginning and its end as asked for.
+/// Returns `text` without the characters of `set` at the requested ends.
 pub(super) fn trim<'a>(mut text: &'a [u8], set: &[u8], left: bool, right: bool) -> &'a [u8] {
     let set = Set::new(set);
     while left && !text.is_empty() {
@@ -62,12 +64,12 @@ pub(super) fn trim<'a>(mut text: &'a [u8], set: &[u8], left: bool, right: bool) 
     text
 }
 
-/// Whether it is a byte of a character, but not its first.
+/// Returns whether the byte belongs to a character but is not its first byte.
 fn continues(byte: u8) -> bool {
     byte & 0xc0 == 0x80
 }
 
-/// A set of characters. What is none is in no set.
+/// A set of characters. Contains no invalid character.
 enum Set<'a> {
     Small(&'a str),
     Large(Box<[bool]>),
@@ -77,7 +79,8 @@ impl<'a> Set<'a> {
     fn new(bytes: &'a [u8]) -> Set<'a> {
         let valid = |bytes: &'a [u8]| match std::str::from_utf8(bytes) {
             Ok(text) => text,
-            Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).expect("so far it is valid"),
+            Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()])
+                .expect("the text is valid up to this offset"),
         };
         if bytes.len() <= SMALL_SET {
             return Set::Small(valid(bytes));

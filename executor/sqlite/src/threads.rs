@@ -1,20 +1,20 @@
-//! The threads that work on databases, and how they are shared.
+//! The threads that run database jobs, and how jobs share them.
 //!
-//! A statement takes as long as its guest likes, and some single steps of SQLite take long, too. So a thread that has one
-//! is not given back until the statement ends, and others must not wait for that:
+//! A guest decides how long a statement runs, and some single steps of SQLite take long, too. A thread keeps its
+//! statement until the statement ends, and other jobs must not wait for that:
 //!
-//! * *Permits.* At most [`Limits::running`] jobs compute at a time. A job that has had its permit for [`SHARE`] gives it to
-//!   the job that has waited longest, and goes on behind the others ([`share`], which SQLite calls between its steps). So endless
-//!   statements take turns with all others.
-//! * *A job that does not come to that* for [`STUCK`] loses its permit to a job that waits, and goes on without one, on the
-//!   thread that it has. So no single step keeps other jobs from running, and none has to wait for the end of a process whose
+//! * *Permits.* At most [`Limits::running`] jobs compute at a time. A job that has held its permit for [`SHARE`]
+//!   passes it to the job that has waited longest and queues again ([`share`], which SQLite calls between its steps).
+//!   Endless statements therefore take turns with all others.
+//! * *Stuck jobs.* A job that does not call [`share`] for [`STUCK`] loses its permit to a waiting job and continues
+//!   without one, on its thread. No single step blocks other jobs, and no job waits for the end of a process whose
 //!   statement cannot be interrupted.
-//! * *Threads* are started as jobs come, [`Limits::threads`] at most; for each that is stuck another one, up to as many
-//!   again. Jobs beyond wait, apart for each tenant, and tenants take turns.
-//! * *Tenants* are quotas: what runs beneath one may have half of the threads that its parent may have. So a tenant that
-//!   fills its share does not keep others out, whatever quotas it makes beneath its own.
-//! * *What is to be closed* for processes that have ended comes first, and has some threads of its own: it frees locks
-//!   that others wait for.
+//! * *Threads* start on demand, at most [`Limits::threads`], plus one for each stuck thread up to the same number
+//!   again. Further jobs are queued per tenant, and tenants take turns.
+//! * *Tenants* are quotas. The jobs below a quota may use half of the threads that its parent may use. A tenant that
+//!   fills its share therefore does not block others, whatever quotas it creates below its own.
+//! * *Closing* connections of dead processes comes first and has some extra threads: it frees locks that other jobs
+//!   wait for.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -24,45 +24,44 @@ use std::time::{Duration, Instant};
 
 use lunatic_resources::sys;
 
-/// How long a job may compute while others wait.
+/// How long a job may compute while other jobs wait.
 const SHARE: Duration = Duration::from_millis(10);
 
-/// How often a job looks at the others; each look takes a lock.
+/// Interval at which a job checks for waiting jobs. Each check takes a lock.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How long a job may be without a look until its permit is taken from it.
+/// Time without a check after which a job loses its permit.
 const STUCK: Duration = Duration::from_millis(100);
 
-/// How often a job that waits looks for jobs that are stuck.
+/// Interval at which a waiting job checks for stuck jobs.
 const WATCH: Duration = Duration::from_millis(20);
 
-/// How long a thread without work stays.
+/// How long an idle thread stays alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Threads for closing, beyond the others.
+/// Additional threads for closing connections.
 const CLOSERS: usize = 4;
 
-/// Threads that any tenant may have, however deep its quota lies.
+/// Minimum thread share of a tenant, regardless of the depth of its quota.
 const FEWEST: usize = 4;
 
-/// A piece of work.
 type Job = Box<dyn FnOnce() + Send>;
 
-/// How many there may be.
+/// Limits of the thread pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Jobs that compute at a time.
+    /// Maximum number of jobs that compute at a time.
     pub running: usize,
-    /// Threads that are not stuck.
+    /// Maximum number of threads that are not stuck.
     pub threads: usize,
-    /// Bytes of stack for each.
+    /// Stack size of each thread, in bytes.
     pub stack: usize,
 }
 
-/// The quotas that a job lies beneath, the outermost first. A process without a quota has none.
+/// The quotas above a job, outermost first. Empty for a process without a quota.
 pub type Tenant = Arc<[usize]>;
 
-/// See the module.
+/// The database threads. See the module documentation.
 pub struct Threads {
     shared: Arc<Shared>,
 }
@@ -70,26 +69,26 @@ pub struct Threads {
 struct Shared {
     limits: Limits,
     state: Mutex<State>,
-    /// A job for a thread that waits for one.
+    /// Wakes an idle thread: a job was queued.
     arrived: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Jobs of each tenant that no thread has, by its innermost quota.
+    /// Queued jobs of each tenant, by the tenant's innermost quota.
     queued: HashMap<usize, VecDeque<(Tenant, Job)>>,
-    /// How many that are.
+    /// Number of queued jobs.
     jobs: usize,
-    /// The tenants that have some, in the order of their turns.
+    /// Tenants with queued jobs, in the order of their turns.
     turns: VecDeque<usize>,
-    /// What is to be closed.
+    /// Queued closing jobs.
     closing: VecDeque<Job>,
-    /// Threads that work beneath each quota.
+    /// Number of threads that work below each quota.
     beneath: HashMap<usize, usize>,
-    /// Threads, and those of them that wait for jobs.
+    /// Number of all threads, and of the idle ones among them.
     threads: usize,
     idle: usize,
-    /// Jobs that compute, by number.
+    /// Jobs on a thread, by number.
     leases: HashMap<u64, Lease>,
     next_lease: u64,
     permits: usize,
@@ -97,10 +96,10 @@ struct State {
     waiting: VecDeque<Arc<Waiter>>,
 }
 
-/// A job that computes, as the others see it.
+/// The state of a job on a thread, as other jobs see it.
 struct Lease {
     has_permit: bool,
-    /// It waits for one, or sleeps.
+    /// Whether the job waits for a permit or sleeps.
     rests: bool,
     since: Instant,
     looked: Instant,
@@ -109,11 +108,11 @@ struct Lease {
 /// A thread that waits for a permit.
 struct Waiter {
     lease: u64,
-    /// Whether it has one; used under the lock of the state.
+    /// Notified when the permit is granted; used with the state's lock.
     granted: Condvar,
 }
 
-/// What a thread knows of its job.
+/// A thread's view of its job.
 struct Current {
     shared: Arc<Shared>,
     lease: u64,
@@ -124,7 +123,7 @@ thread_local! {
     static CURRENT: std::cell::RefCell<Option<Current>> = const { std::cell::RefCell::new(None) };
 }
 
-/// Lets others have their turn, if the job that runs on this thread has had its own. Called often.
+/// Yields to waiting jobs if the job on this thread has used up its share. Called often.
 pub(super) fn share() {
     CURRENT.with_borrow(|current| {
         let Some(current) = current else { return };
@@ -136,7 +135,7 @@ pub(super) fn share() {
     });
 }
 
-/// Sleeps; meanwhile another job may compute.
+/// Sleeps and lets another job compute meanwhile.
 pub(super) fn sleep(time: Duration) {
     CURRENT.with_borrow(|current| {
         let Some(current) = current else { return std::thread::sleep(time) };
@@ -147,13 +146,13 @@ pub(super) fn sleep(time: Duration) {
 }
 
 impl Threads {
-    /// No threads yet; they start when there is work.
+    /// Creates a pool without threads; they start on demand.
     pub fn new(limits: Limits) -> Threads {
         let (state, arrived) = (Mutex::default(), Condvar::new());
         Threads { shared: Arc::new(Shared { limits, state, arrived }) }
     }
 
-    /// Hands over a job of a tenant.
+    /// Queues a job of a tenant.
     pub fn submit(&self, tenant: Tenant, job: Job) {
         let mut state = self.shared.lock();
         state.jobs += 1;
@@ -166,20 +165,20 @@ impl Threads {
         self.shared.provide(state);
     }
 
-    /// Hands over something that frees what others wait for.
+    /// Queues a job that frees resources which other jobs wait for.
     pub fn submit_closing(&self, job: Job) {
         let mut state = self.shared.lock();
         state.closing.push_back(job);
         self.shared.provide(state);
     }
 
-    /// How many threads there are, and how many of them are stuck.
+    /// Returns the number of threads, and of stuck jobs.
     pub fn count(&self) -> (usize, usize) {
         let state = self.shared.lock();
         (state.threads, state.stuck(Instant::now()))
     }
 
-    /// Waits until there is nothing left to do, but not much longer than that.
+    /// Waits until all jobs are done, at most slightly longer than `patience`.
     pub fn finish(&self, patience: Duration) {
         const PAUSE: Duration = Duration::from_millis(1);
         let started = Instant::now();
@@ -191,13 +190,13 @@ impl Threads {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Jobs run outside of it.
+        // Jobs run without holding the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that there is a thread for what is queued, if there may be.
+    /// Ensures that a thread runs the queued jobs, within the limits.
     fn provide(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        // Those that have been told of a job and have not taken it yet count as idle, too.
+        // Threads that were notified but have not taken a job yet count as idle, too.
         if state.idle >= state.jobs + state.closing.len() {
             self.arrived.notify_one();
             return;
@@ -219,7 +218,7 @@ impl Shared {
         }
     }
 
-    /// With no thread at all a job would wait for ever: it is done here, slowly, rather than never.
+    /// Runs the jobs on this thread if no thread can be started: slow, but otherwise they would wait forever.
     fn do_without(self: &Arc<Self>) {
         let mut state = self.lock();
         state.threads -= 1;
@@ -233,7 +232,7 @@ impl Shared {
         }
     }
 
-    /// Threads that there may be now.
+    /// Returns the current limit of threads.
     fn limit(&self, state: &State) -> usize {
         self.limits.threads + state.stuck(Instant::now()).min(self.limits.threads)
     }
@@ -243,11 +242,11 @@ impl Shared {
         loop {
             if let Some(job) = state.closing.pop_front() {
                 drop(state);
-                // A job that panics completes nothing; the thread lives.
+                // A job that panics does not complete; the thread survives.
                 let _ = catch_unwind(AssertUnwindSafe(job));
                 state = self.lock();
             } else if state.threads > self.limit(&state) {
-                // It was for closing, or in place of one that was stuck.
+                // This thread was started for closing, or to replace a stuck one.
                 state.threads -= 1;
                 return;
             } else if let Some((tenant, job)) = state.take(self.limits) {
@@ -304,26 +303,26 @@ impl Shared {
             if state.leases[&lease].has_permit {
                 return;
             }
-            // One of them does it for all.
+            // The first waiter checks on behalf of all.
             if state.waiting.front().is_none_or(|first| first.lease != lease) {
                 continue;
             }
-            state.take_from_the_stuck(Instant::now());
+            state.revoke_stuck_permits(Instant::now());
             state.pass_on(self.limits);
-            // Where jobs are stuck there may be threads in place of theirs.
+            // Stuck jobs allow further threads.
             self.provide(state);
             state = self.lock();
         }
     }
 
-    /// Gives a permit back, if it has not been taken.
+    /// Returns the permit, unless it was revoked.
     fn release(&self, lease: u64) {
         let mut state = self.lock();
         state.give_back(lease);
         state.pass_on(self.limits);
     }
 
-    /// A job looks at the others.
+    /// Records that the job is not stuck. Passes its permit on if the job has used up its share.
     fn look(self: &Arc<Self>, number: u64, now: Instant) {
         let mut state = self.lock();
         let others_wait = !state.waiting.is_empty();
@@ -343,12 +342,12 @@ impl State {
         !self.turns.is_empty() || !self.closing.is_empty() || self.threads > self.idle
     }
 
-    /// Whether there is a job that may have a thread.
+    /// Returns whether a queued job may run now.
     fn has_work(&self, limits: Limits) -> bool {
         !self.closing.is_empty() || self.turns.iter().any(|key| self.is_admitted(*key, limits))
     }
 
-    /// Whether the next job of a tenant may have a thread.
+    /// Returns whether the next job of a tenant may run now.
     fn is_admitted(&self, key: usize, limits: Limits) -> bool {
         let Some((tenant, _)) = self.queued.get(&key).and_then(VecDeque::front) else { return false };
         tenant.iter().enumerate().all(|(depth, quota)| {
@@ -357,7 +356,7 @@ impl State {
         })
     }
 
-    /// Takes the next job that may have a thread.
+    /// Takes the next job that may run.
     fn take(&mut self, limits: Limits) -> Option<(Tenant, Job)> {
         let place = self.turns.iter().position(|key| self.is_admitted(*key, limits))?;
         let key = self.turns.remove(place)?;
@@ -373,7 +372,7 @@ impl State {
         Some((tenant, job))
     }
 
-    /// A thread of a tenant's is free.
+    /// Removes one working thread from each of the tenant's quotas.
     fn leave(&mut self, tenant: &[usize]) {
         for quota in tenant {
             if let Some(threads) = self.beneath.get_mut(quota) {
@@ -400,8 +399,8 @@ impl State {
         }
     }
 
-    /// Takes the permits of those that have not looked for long.
-    fn take_from_the_stuck(&mut self, now: Instant) {
+    /// Revokes the permits of stuck jobs.
+    fn revoke_stuck_permits(&mut self, now: Instant) {
         for lease in self.leases.values_mut() {
             if lease.is_stuck(now) && std::mem::take(&mut lease.has_permit) {
                 self.permits -= 1;
@@ -409,7 +408,7 @@ impl State {
         }
     }
 
-    /// Gives permits to jobs that wait, as far as there are some.
+    /// Grants free permits to waiting jobs.
     fn pass_on(&mut self, limits: Limits) {
         while self.permits < limits.running
             && let Some(waiter) = self.waiting.pop_front()
@@ -419,7 +418,7 @@ impl State {
         }
     }
 
-    /// Jobs that compute and have not looked for long, with a permit or without.
+    /// Returns the number of stuck jobs, with a permit or without.
     fn stuck(&self, now: Instant) -> usize {
         self.leases.values().filter(|lease| lease.is_stuck(now)).count()
     }
@@ -448,7 +447,7 @@ mod tests {
         Arc::new([])
     }
 
-    /// A job that goes on until it is told to end, looking at others all the time.
+    /// Returns a job that calls `share` in a loop until the test ends it.
     fn endless(ends: &Arc<AtomicBool>) -> Job {
         let ends = ends.clone();
         Box::new(move || {
@@ -492,9 +491,9 @@ mod tests {
             );
         }
         let (told, tells_us) = channel();
-        // The first may have come before the others were seen to be stuck.
+        // The first job may run before the stuck jobs are detected.
         std::thread::sleep(2 * STUCK);
-        assert!(threads.count().1 >= 2, "those that had a permit");
+        assert!(threads.count().1 >= 2, "the jobs that had a permit are stuck");
         for _ in 0..20 {
             threads.submit(no_quota(), tells(&told));
             tells_us.recv_timeout(PATIENCE).unwrap();

@@ -1,4 +1,4 @@
-//! How values travel between guest and host: as bincode 1 encodes the types of Lunatic's guests.
+//! The encoding of values between guest and host: bincode 1 of the types in Lunatic's guest library.
 //!
 //! ```text
 //! u32, i32, i64, f64   little-endian
@@ -16,28 +16,28 @@
 //! SqliteError          option of u32, option of string
 //! ```
 //!
-//! Reading allocates nothing, whatever a length says: what is read are parts of the input. What comes behind it is not
-//! looked at, as bincode does it.
+//! Decoding allocates nothing, whatever the lengths are: decoded values borrow the input. Trailing bytes are ignored,
+//! as in bincode.
 
 use super::error::SqlError;
 
-/// What a guest encoded is not what it should be.
+/// Error for malformed input from a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the values to bind are malformed at byte {at}")]
 pub struct Malformed {
     at: usize,
 }
 
-/// Which parameter is bound.
+/// The parameter to bind.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Key<'a> {
-    /// The first: what a value without a key is for.
+    /// The first parameter, used for a value without a key.
     None,
     Number(u64),
     Name(&'a str),
 }
 
-/// A value: one that a guest binds, or one of a row.
+/// A value to bind, or a value of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     Null,
@@ -47,7 +47,7 @@ pub enum Value<'a> {
     Integer(i64),
 }
 
-/// The pairs of a `BindList`, one after the other; nothing comes after a malformed one.
+/// Iterator over the pairs of a `BindList`. Ends after a malformed pair.
 pub struct Binds<'a> {
     input: Reader<'a>,
     left: u64,
@@ -59,7 +59,11 @@ struct Reader<'a> {
 }
 
 impl<'a> Binds<'a> {
-    /// Begins to read.
+    /// Starts decoding.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the list's length is incomplete.
     pub fn new(bytes: &'a [u8]) -> Result<Binds<'a>, Malformed> {
         let mut input = Reader { bytes, at: 0 };
         let left = input.u64()?;
@@ -134,31 +138,31 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A row, as it is encoded.
+/// An encoded row.
 #[derive(Debug)]
 pub struct Row {
     bytes: Vec<u8>,
-    /// Where each value ends.
+    /// End offset of each value.
     ends: Vec<usize>,
 }
 
-/// Bytes in front of a row's first value.
+/// Bytes before a row's first value.
 const HEAD: usize = size_of::<u64>();
 
 impl Row {
-    /// A row without values yet, which will have so many.
+    /// Creates an empty row for `columns` values.
     pub(super) fn with_columns(columns: usize) -> Row {
         Row { bytes: (columns as u64).to_le_bytes().to_vec(), ends: Vec::with_capacity(columns) }
     }
 
-    /// So many nulls: what there is to read where no row is.
+    /// Creates a row of NULLs, which guests read when there is no current row.
     pub fn of_nulls(columns: usize) -> Row {
         let mut row = Row::with_columns(columns);
         (0..columns).for_each(|_| row.push(Value::Null));
         row
     }
 
-    /// Adds a value.
+    /// Appends a value.
     pub(super) fn push(&mut self, value: Value<'_>) {
         let out = &mut self.bytes;
         match value {
@@ -183,12 +187,12 @@ impl Row {
         self.ends.push(self.bytes.len());
     }
 
-    /// All of it: a `SqliteRow`.
+    /// Returns the whole row, a `SqliteRow`.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// One column: a `SqliteValue`. `None` if there are fewer.
+    /// Returns a column, a `SqliteValue`, or `None` if the index is out of range.
     pub fn column(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)?;
         let start = index.checked_sub(1).map_or(HEAD, |before| self.ends[before]);
@@ -196,14 +200,14 @@ impl Row {
     }
 }
 
-/// A list of strings.
+/// Encodes a list of strings.
 pub fn strings(strings: &[String]) -> Vec<u8> {
     let mut out = (strings.len() as u64).to_le_bytes().to_vec();
     strings.iter().for_each(|string| put_bytes(&mut out, string.as_bytes()));
     out
 }
 
-/// A `SqliteError`; one that is none has neither code nor message.
+/// Encodes a `SqliteError`. `None` has neither code nor message.
 pub fn error(error: Option<&SqlError>) -> Vec<u8> {
     let Some(error) = error else { return vec![0, 0] };
     let mut out = vec![1];
@@ -229,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    // The types of the guests, for the real encoder.
+    // The guests' types, for the original encoder.
 
     #[derive(Clone, Debug, Serialize)]
     enum BindKey {
@@ -255,7 +259,7 @@ mod tests {
         Text(String),
         Double(f64),
         Integer(i64),
-        #[allow(dead_code)] // Ours never says so.
+        #[allow(dead_code)] // Never encoded by the host.
         I64(i64),
     }
 

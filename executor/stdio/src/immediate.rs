@@ -1,22 +1,22 @@
-//! Standard output or error of a simulation: written at once, in order, by whoever writes.
+//! Standard output or error of a simulation: each write happens immediately, in order, on the writer's thread.
 //!
-//! What becomes of the bytes outside is no input of the simulation: a reader that is gone, or that is slow, changes
-//! nothing in it. So a write always succeeds, and there is always room. Whoever has the simulation run is told of an error
-//! at its end, unless it is that nobody reads: that was the reader's choice.
+//! The fate of the bytes outside is not an input of the simulation: a slow or closed reader has no effect on it. A
+//! write therefore always succeeds, and the stream is always writable. The caller of the simulation gets the error at
+//! the end, except for a closed reader, which is the reader's choice.
 
 use std::io::{ErrorKind, Write};
 use std::sync::{Mutex, PoisonError};
 
 use super::output::{Failure, write_all};
 
-/// See the module.
+/// See the module documentation.
 pub struct Immediate {
     state: Mutex<State>,
 }
 
 enum State {
     Open(Box<dyn Write + Send>),
-    /// It has failed: why, and how many bytes are lost with that and since.
+    /// A write failed. Holds the error and the bytes lost since, or `None` if the error is not reported.
     Failed(Option<Failure>),
 }
 
@@ -25,9 +25,9 @@ impl Immediate {
         Immediate { state: Mutex::new(State::Open(sink)) }
     }
 
-    /// Writes all of it, as far as someone reads.
+    /// Writes all bytes, unless an earlier write failed.
     pub(super) fn write(&self, bytes: &[u8]) {
-        // A sink that has panicked is the embedder's fault; it is used as it is.
+        // A panic of the sink is the embedder's fault; the sink stays in use.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {
             State::Open(sink) => {
@@ -41,7 +41,7 @@ impl Immediate {
         }
     }
 
-    /// What could not be written, to be told once.
+    /// Takes the failure to report, if any.
     pub(super) fn take_failure(&self) -> Option<Failure> {
         match &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Open(_) => None,

@@ -1,9 +1,10 @@
-//! Standard input: the one thread that reads it, when someone wants something.
+//! Standard input, read on demand by a single thread.
 //!
-//! Input that comes in large pieces, from a file or another program, is read ahead of who wants it, so that neither waits
-//! for the other. What a person types is not: it comes in lines, and the next one may be meant for another program.
+//! Input that arrives in large pieces, from a file or another program, is read ahead of the guest, so that neither
+//! side waits for the other. Terminal input is not: it arrives in lines, and the next line may be meant for another
+//! program.
 //!
-//! What was read for a process that died meanwhile stays for the next one that asks.
+//! Input read for a process that has died stays for the next reader.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
@@ -14,19 +15,19 @@ use std::time::Duration;
 use super::Resume;
 use super::waiters::{Owner, Waiters};
 
-/// Bytes read at a time.
+/// Bytes per read.
 const CHUNK: usize = 64 << 10;
 
-/// Bytes of a piece after which the next one is read before anyone wants it. A terminal gives 4 KiB at most.
+/// Size of a piece after which the thread reads ahead. A terminal returns at most 4 KiB.
 const LARGE: usize = 16 << 10;
 
-/// Bytes that are read ahead, before the last piece. Whoever takes more than half of it has the thread go on.
+/// Bytes read ahead, before the last piece. The thread continues once readers have taken more than half of them.
 const AHEAD: usize = 4 * CHUNK;
 
-/// How long the thread pauses when another program has made the stream non-blocking and it is empty.
+/// Pause before retrying an empty stream that another program has made non-blocking.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// See the module.
+/// See the module documentation.
 pub struct Awaited {
     shared: Arc<Shared>,
     started: Once,
@@ -40,25 +41,25 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Read and not yet taken: pieces as they came, at most [`AHEAD`] bytes and a chunk. They are handed over and not
-    /// copied, so that nobody waits for the lock.
+    /// Unread pieces in order, at most [`AHEAD`] bytes and a chunk. The thread hands them over without copying, so
+    /// that no reader waits for the lock.
     pieces: VecDeque<Piece>,
-    /// Bytes of them.
+    /// Total bytes of `pieces`.
     bytes: usize,
-    /// What pieces were in, to be used again.
+    /// Buffers for reuse.
     spare: Vec<Box<[u8; CHUNK]>>,
-    /// The thread waits until there is less.
+    /// Whether the thread waits until less input is buffered.
     is_ahead: bool,
-    // At most one for each process.
+    // At most one waiter per process.
     waiters: Waiters,
     at_end: bool,
-    /// Why the last read failed, behind what was read before. It is told once; the next reader has the stream read again.
+    /// Error of the last read, after the buffered bytes. It is returned once; the next reader reads the stream again.
     failed: Option<io::Error>,
 }
 
 struct Piece {
     memory: Box<[u8; CHUNK]>,
-    /// The part that has been read and not yet taken.
+    /// The part that has not been taken yet.
     left: Range<usize>,
 }
 
@@ -67,8 +68,8 @@ impl Awaited {
         Awaited { shared: Arc::default(), started: Once::new() }
     }
 
-    /// Takes what has been read into the buffer: how much, 0 at the end of the stream, or why nothing could be read;
-    /// `None` when nothing is there yet.
+    /// Moves buffered input into `buffer`. Returns the number of bytes, 0 at the end of the stream, or the read
+    /// error; `None` if no input is available yet.
     pub fn take(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         let mut state = self.shared.lock();
         if state.bytes == 0 && !buffer.is_empty() {
@@ -87,20 +88,21 @@ impl Awaited {
         Some(Ok(count))
     }
 
-    /// How much there is to be taken, 0 at the end of the stream or before an error; `None` when nothing is there yet.
+    /// Returns the available bytes, 0 at the end of the stream or before an error; `None` if no input is available
+    /// yet.
     pub fn available(&self) -> Option<usize> {
         let state = self.shared.lock();
         state.is_ready().then_some(state.bytes)
     }
 
-    /// Calls back once there is something, or the end.
+    /// Calls `resume` once there is input, an error or the end, and starts the thread on the first call.
     pub fn when_ready(&self, owner: Owner, resume: Resume) {
         self.started.call_once(|| {
             let shared = self.shared.clone();
             let started =
                 std::thread::Builder::new().name("stdin".into()).spawn(move || shared.work(std::io::stdin()));
             if let Err(error) = started {
-                // Without a thread there is nothing to read, now or later.
+                // Without the thread, nothing can be read now or later.
                 let mut state = self.shared.lock();
                 (state.failed, state.at_end) = (Some(error), true);
             }
@@ -120,7 +122,7 @@ impl Awaited {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Reading happens outside the lock.
+        // The thread reads without holding the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -149,7 +151,7 @@ impl Shared {
         }
     }
 
-    /// Waits until someone does, or there is room to read ahead; what to read into.
+    /// Waits until a process waits for input or reading ahead is allowed. Returns the buffer to read into.
     fn wait_until_wanted(&self, may_read_ahead: bool) -> Box<[u8; CHUNK]> {
         let mut state = self.lock();
         state.is_ahead = may_read_ahead && state.bytes >= AHEAD;
@@ -161,12 +163,12 @@ impl Shared {
 }
 
 impl State {
-    /// Whether there is something, the end, or an error.
+    /// Returns whether there is input, the end, or an error.
     fn is_ready(&self) -> bool {
         self.bytes > 0 || self.at_end || self.failed.is_some()
     }
 
-    /// Moves what there is to the front of a buffer; how much.
+    /// Moves available input to the front of `to`. Returns the number of bytes.
     fn take(&mut self, to: &mut [u8]) -> usize {
         let mut count = 0;
         while count < to.len()
@@ -185,7 +187,7 @@ impl State {
     }
 }
 
-/// Reads at least a byte; 0 at the end.
+/// Reads at least one byte; returns 0 at the end.
 fn read_some(source: &mut impl Read, chunk: &mut [u8]) -> io::Result<usize> {
     loop {
         match source.read(chunk) {
@@ -204,12 +206,12 @@ mod tests {
 
     use super::*;
 
-    /// Gives what it is sent, piece by piece, and says how often it was asked.
+    /// Source that yields the pieces sent to it, and reports each read.
     struct Pieces(Receiver<io::Result<Vec<u8>>>, Sender<()>);
 
     impl Read for Pieces {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-            // Whoever has seen enough does not listen.
+            // The test may no longer receive.
             let _ = self.1.send(());
             let piece = self.0.recv().unwrap_or_else(|_| Ok(Vec::new()))?;
             buffer[..piece.len()].copy_from_slice(&piece);
@@ -225,7 +227,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Long enough for a thread to do what it must not.
+    /// Long enough for a thread to perform a forbidden read.
     const MOMENT: Duration = Duration::from_millis(50);
 
     impl Stream {
@@ -236,7 +238,7 @@ mod tests {
             Stream { input, pieces, asked }
         }
 
-        /// Takes this many bytes, or what there is before the end.
+        /// Takes `count` bytes, or fewer at the end of the stream.
         fn take(&self, count: usize) -> Vec<u8> {
             let mut bytes = vec![0; count];
             let mut done = 0;
@@ -270,13 +272,13 @@ mod tests {
     #[test]
     fn lines_are_read_when_someone_wants_them() {
         let stream = Stream::new();
-        assert!(stream.asked.recv_timeout(MOMENT).is_err(), "nobody wants anything yet");
+        assert!(stream.asked.recv_timeout(MOMENT).is_err(), "no process waits for input yet");
         stream.pieces.send(Ok(b"one\n".to_vec())).unwrap();
         stream.pieces.send(Ok(b"two\n".to_vec())).unwrap();
         assert_eq!(stream.take(2), b"on");
         assert_eq!(stream.take(2), b"e\n");
         stream.wait_for_reads(1);
-        assert!(stream.asked.recv_timeout(MOMENT).is_err(), "nobody wants the second");
+        assert!(stream.asked.recv_timeout(MOMENT).is_err(), "no process waits for the second line");
         assert_eq!(stream.take(4), b"two\n");
     }
 
@@ -289,8 +291,8 @@ mod tests {
         // And one more, if the first byte was taken early.
         stream.wait_for_reads(AHEAD / CHUNK);
         let _ = stream.asked.recv_timeout(MOMENT);
-        assert!(stream.asked.recv_timeout(MOMENT).is_err(), "that is enough");
-        // Less than half is left, also of one more.
+        assert!(stream.asked.recv_timeout(MOMENT).is_err(), "the limit is reached");
+        // Less than half is left, even with one more piece.
         let taken = AHEAD / 2 + CHUNK + 1;
         assert_eq!(stream.take(taken).len(), taken);
         stream.wait_for_reads(2);
@@ -312,10 +314,10 @@ mod tests {
         assert_eq!(stream.take(3), b"one");
         stream.pieces.send(Err(ErrorKind::IsADirectory.into())).unwrap();
         stream.wait();
-        assert_eq!(stream.input.available(), Some(0), "there is something to be told");
+        assert_eq!(stream.input.available(), Some(0), "the error makes the stream ready");
         let error = stream.input.take(&mut [0; 8]).unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IsADirectory);
-        assert!(stream.input.take(&mut [0; 8]).is_none(), "it is told once");
+        assert!(stream.input.take(&mut [0; 8]).is_none(), "the error is returned once");
         stream.pieces.send(Ok(b"two".to_vec())).unwrap();
         assert_eq!(stream.take(3), b"two");
     }

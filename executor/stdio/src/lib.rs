@@ -1,12 +1,13 @@
 //! The command's standard streams, shared by all processes and by other programs.
 //!
-//! Their flags are never changed. Reading and writing may block, so what has to wait for a reader or a writer is done by a
-//! thread, for which processes wait like for anything else. In a simulation nothing may depend on how fast the world
-//! outside is: what is written goes out at once, and a read blocks the whole simulation, for which no time passes.
+//! The flags of the streams are never changed. Reads and writes may block, so a thread performs those that have to
+//! wait, and processes wait for the thread as for any other event. A simulation must not depend on the speed of the
+//! outside world: its writes happen immediately, and a read blocks the whole simulation, whose clock stands still
+//! meanwhile.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! |---|---|
-//! | `output`, `target`, `pending` | standard output and error: order, errors, who writes; where to; a write that is waited for |
+//! | `output`, `target`, `pending` | standard output and error; write targets; a write that a process waits for |
 //! | `input` | standard input |
 //! | `waiters` | processes that wait for a stream |
 //! | `immediate`, `script` | the streams of a simulation |
@@ -34,14 +35,14 @@ use input::Awaited;
 use output::Queued;
 use script::Replay;
 
-/// Called when there is reason to try again.
+/// Callback for a waiting process that should try again.
 pub type Resume = Box<dyn FnOnce() + Send>;
 
 /// Standard output or error.
 pub enum Output {
-    /// Written by workers or by a thread, in order.
+    /// Written by workers or by the stream's thread, in order.
     Queued(Queued),
-    /// Written by whoever writes.
+    /// Written on the writer's thread.
     Immediate(Immediate),
 }
 
@@ -49,19 +50,23 @@ pub enum Output {
 pub enum Input {
     /// Read by a thread of its own.
     Awaited(Awaited),
-    /// Read by whoever reads.
+    /// Read on the reader's thread.
     Replayed(Replay),
 }
 
 impl Output {
-    /// The command's own standard output and standard error, which share a queue if they end in the same place.
+    /// Opens the command's own standard output and standard error. They share a queue if they end in the same place.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if standard output cannot be flushed or a thread cannot be started.
     #[cfg(unix)]
     pub fn of_command() -> io::Result<(Output, Output)> {
         use std::sync::Arc;
 
         use target::Descriptor;
 
-        // What was printed before comes before.
+        // Earlier prints come first in the output.
         io::stdout().flush()?;
         let (stdout, stderr) = (Descriptor::new(io::stdout()), Descriptor::new(io::stderr()));
         let [stdout, stderr] = if stdout.is_same(&stderr) {
@@ -74,23 +79,31 @@ impl Output {
         Ok((Output::Queued(stdout), Output::Queued(stderr)))
     }
 
-    /// The command's own standard output and standard error.
+    /// Opens the command's own standard output and standard error.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a thread cannot be started.
     #[cfg(not(unix))]
     pub fn of_command() -> io::Result<(Output, Output)> {
         Ok((Output::start("stdout", io::stdout())?, Output::start("stderr", io::stderr())?))
     }
 
     /// Starts the thread that writes to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the thread cannot be started.
     pub fn start(name: &str, sink: impl Write + Send + 'static) -> io::Result<Output> {
         Ok(Output::Queued(Queued::start(name, sink)?))
     }
 
-    /// Written at once.
+    /// Returns an output whose writes happen immediately.
     pub fn immediate(sink: Box<dyn Write + Send>) -> Output {
         Output::Immediate(Immediate::new(sink))
     }
 
-    /// Writes bytes; what that means is said in `output`. `waits`: whether the writer waits if it has to.
+    /// Writes bytes; see `output` for the guarantees. `waits` says whether the writer waits if necessary.
     pub fn write(&self, bytes: Vec<u8>, waits: bool) -> Accepted {
         match self {
             Output::Queued(output) => output.write(bytes, waits),
@@ -101,7 +114,7 @@ impl Output {
         }
     }
 
-    /// Writes or queues bytes of the node's own, which cannot wait for room.
+    /// Writes or queues a report of the node, which cannot wait.
     pub fn report(&self, bytes: impl AsRef<[u8]>) {
         match self {
             Output::Queued(output) => output.report(bytes.as_ref()),
@@ -109,7 +122,7 @@ impl Output {
         }
     }
 
-    /// As a write of nothing that is taken when all that was written before is with the system.
+    /// Returns like an empty write that completes once all earlier writes are with the operating system.
     pub fn drain(&self) -> Accepted {
         match self {
             Output::Queued(output) => output.drain(),
@@ -117,7 +130,7 @@ impl Output {
         }
     }
 
-    /// What puts on the disk what was written, if it goes to one: all of the file's metadata too, or not. It waits.
+    /// Returns a blocking function that syncs a file to disk, with all metadata if `all`. Other targets need no sync.
     pub fn syncing(&self, all: bool) -> impl FnOnce() -> io::Result<()> + Send + 'static {
         let target = match self {
             Output::Queued(output) => Some(output.target().clone()),
@@ -126,7 +139,7 @@ impl Output {
         move || target.map_or(Ok(()), |target| target.sync(all))
     }
 
-    /// Whether a write would not have to wait.
+    /// Returns whether a write would succeed without waiting.
     pub fn has_room(&self) -> bool {
         match self {
             Output::Queued(output) => output.has_room(),
@@ -134,7 +147,8 @@ impl Output {
         }
     }
 
-    /// Calls back when there is room; at once if there is, maybe not if the owner is gone by then.
+    /// Calls `resume` when the stream is writable, immediately if it already is. May skip the call if the owner is
+    /// gone by then.
     pub fn when_room(&self, owner: Owner, resume: Resume) {
         match self {
             Output::Queued(output) => output.when_room(owner, resume),
@@ -142,8 +156,8 @@ impl Output {
         }
     }
 
-    /// Waits until everything is written, at most for so long if a time is given, and returns what could not be written
-    /// and nobody was told of. Not for workers.
+    /// Waits until everything is written, for at most `patience` if given, and returns the error that has not been
+    /// reported yet. Must not be called by workers.
     pub fn flush(&self, patience: Option<Duration>) -> Option<Failure> {
         match self {
             Output::Queued(output) => output.flush(patience),
@@ -153,18 +167,18 @@ impl Output {
 }
 
 impl Input {
-    /// The command's own, read when someone wants something.
+    /// Returns the command's own standard input, read on demand.
     pub fn awaited() -> Input {
         Input::Awaited(Awaited::new())
     }
 
-    /// A script, from its beginning.
+    /// Returns a replay of the script from its beginning.
     pub fn replayed(script: Script) -> Input {
         Input::Replayed(Replay::new(script))
     }
 
-    /// Takes what there is into the buffer: how much, 0 at the end of the stream, or why it cannot be read; `None` when
-    /// nothing is there yet.
+    /// Moves available input into the buffer. Returns the number of bytes, 0 at the end of the stream, or the read
+    /// error; `None` if no input is available yet.
     pub fn take(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         match self {
             Input::Awaited(input) => input.take(buffer),
@@ -172,7 +186,7 @@ impl Input {
         }
     }
 
-    /// How much there is to be taken, as far as it is known, 0 at the end of the stream; `None` when nothing is there yet.
+    /// Returns the known number of available bytes, 0 at the end of the stream; `None` if no input is available yet.
     pub fn available(&self) -> Option<usize> {
         match self {
             Input::Awaited(input) => input.available(),
@@ -180,7 +194,7 @@ impl Input {
         }
     }
 
-    /// Calls back once there is something, or the end; maybe not if the owner is gone by then.
+    /// Calls `resume` once there is input or the stream ends. May skip the call if the owner is gone by then.
     pub fn when_ready(&self, owner: Owner, resume: Resume) {
         match self {
             Input::Awaited(input) => input.when_ready(owner, resume),

@@ -1,26 +1,27 @@
-//! Standard output and standard error of a node: which thread writes them, in which order, and what becomes of errors.
+//! Standard output and standard error of a node: the queue, the thread that writes it, and error reporting.
 //!
-//! # What a write means
+//! # Guarantees of a write
 //!
-//! When a write returns, its bytes are with the operating system, and if they could not be written, the write says why:
-//! as for any program. The worker that runs the process writes them itself if that takes no waiting. Otherwise the
-//! stream's thread writes them, and the process waits for it: no worker ever waits for a reader.
+//! When a write returns, its bytes are with the operating system, or the write returns the error, as for any program.
+//! The worker that runs the process writes the bytes itself if it can do so without waiting. Otherwise the stream's
+//! thread writes them, and the process waits for the thread. A worker never waits for a reader.
 //!
-//! There is one exception, because a system call for each line is most of what a program does that only writes lines.
-//! After [`BURST`] small writes with no pause of [`PAUSE`] between them, writes go to a queue of at most [`MAX_BEHIND`]
-//! bytes, which the thread writes a moment later ([`GATHER`]). So a node that is killed in such a burst loses at most that. An error of the
-//! thread is told to the next write to the stream, or to `fd_sync`; if there is none, the node reports it when it ends,
-//! and its exit status says so. What was queued behind the failed bytes is not written.
+//! Bursts are the exception: a program that only writes lines spends most of its time in one system call per line.
+//! After [`BURST`] small writes without a pause of [`PAUSE`] between them, writes go to a queue of at most
+//! [`MAX_BEHIND`] bytes, which the thread writes [`GATHER`] later (write-behind). A node that is killed during a
+//! burst loses at most these bytes. The next write to the stream or the next `fd_sync` returns the thread's error. If
+//! there is none, the node reports the error when it ends, and its exit status reflects it. Bytes queued behind the
+//! failed ones are not written.
 //!
-//! What the node itself has to say (trap reports) goes to the queue too, for no process waits for it.
+//! The node's own messages (trap reports) are queued as well, since no process waits for them.
 //!
-//! Sinks that an embedder gives are always written in this second way, with a bound of [`MAX_SINK`] bytes.
+//! Sinks provided by an embedder always use write-behind, with a bound of [`MAX_SINK`] bytes.
 //!
 //! # Order
 //!
-//! Two streams that end in the same file, pipe or terminal share one queue, in which each piece says which stream it is
-//! for. As long as anything is in the queue, no process writes beside it. So the order of two writes is the order of the
-//! calls, whichever streams they are to. A write is whole: bytes of two processes never mix within one.
+//! Two streams that end in the same file, pipe or terminal share one queue, in which each piece names its stream.
+//! While the queue is not empty, no process writes past it. Writes therefore appear in the order of the calls, across
+//! both streams. A write is atomic: bytes of two processes never mix within one write.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -32,127 +33,131 @@ use super::pending::Pending;
 use super::target::{Now, Sink, Target, is_interruption};
 use super::waiters::{Owner, Waiters};
 
-/// Small writes in a row before the thread writes behind the process.
+/// Number of consecutive small writes after which write-behind starts.
 const BURST: u32 = 256;
 
-/// The pause between two writes that ends a burst. Longer than a write takes, shorter than most programs wait for.
+/// Pause between two writes that ends a burst. Longer than a write takes, shorter than most programs wait.
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// Bytes of a small write.
+/// Maximum size of a small write, in bytes.
 const SMALL: usize = 4 << 10;
 
-/// Bytes that may wait in a burst before writers have to.
+/// Bytes that may be queued in a burst before writers have to wait.
 const MAX_BEHIND: usize = 64 << 10;
 
-/// How long the thread lets a burst gather before it writes, if no process waits for it: one system call does for many lines.
+/// How long the thread gathers a burst before it writes, if no process waits: one system call then writes many lines.
 const GATHER: Duration = Duration::from_micros(200);
 
-/// Bytes of a burst that are enough.
+/// Bytes of a burst at which the thread stops gathering.
 const GATHERED: usize = MAX_BEHIND / 2;
 
-/// Bytes that may wait for an embedder's sink before writers have to.
+/// Bytes that may be queued for an embedder's sink before writers have to wait.
 const MAX_SINK: usize = 1 << 20;
 
-/// Bytes of the node's own reports that may wait beyond that; those after them are dropped, and counted.
+/// Bytes of the node's own reports that may be queued beyond that. Further reports are dropped and counted.
 const MAX_REPORTED: usize = 4 << 20;
 
-/// How long the thread waits for a reader until it looks whether the writer still lives.
+/// How long the thread waits for a reader before it checks whether the writer still lives.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Streams of a queue.
+/// Maximum number of streams per queue.
 const STREAMS: usize = 2;
 
-/// One stream of a queue, which may have another one.
+/// One stream of a queue that two streams may share.
 pub struct Queued {
     shared: Arc<Shared>,
     stream: usize,
 }
 
 struct Shared {
-    /// For each stream of the queue.
+    /// The target of each stream of the queue.
     targets: Vec<Arc<dyn Target>>,
     queue: Mutex<Queue>,
-    /// Something to do, for the thread.
+    /// Wakes the thread: there is something to do.
     arrived: Condvar,
-    /// Nothing left to write, for whoever flushes.
+    /// Wakes flushing threads: the queue is empty.
     written: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
     pieces: VecDeque<Piece>,
-    /// Bytes of the pieces that no process waits for, with those that the thread is writing.
+    /// Bytes of the pieces that no process waits for, including the piece being written.
     behind: usize,
-    /// The thread is writing a piece.
+    /// Whether the thread is writing a piece.
     is_writing: bool,
-    /// The thread waits for something to do.
+    /// Whether the thread waits for something to do.
     is_idle: bool,
-    /// The thread waits for more of a burst.
+    /// Whether the thread waits for more of a burst.
     is_gathering: bool,
-    /// Pieces of writers that are gone are looked for when there are this many.
-    look_at: usize,
+    /// Number of pieces at which those of dead writers are removed.
+    sweep_at: usize,
     burst: Burst,
-    // At most one for each process and stream.
+    // At most one waiter per process and stream.
     waiters: [Waiters; STREAMS],
-    /// What went wrong with each stream and was not told to anyone.
+    /// Each stream's error that has not been reported yet.
     failed: [Option<Failure>; STREAMS],
-    /// Reports that there was no room for.
+    /// Number of reports dropped since the last one that was queued.
     dropped: u64,
-    /// Queues that are still used. Without one the thread ends.
+    /// Number of `Queued` handles in use. The thread ends at zero.
     users: usize,
 }
 
-/// What the thread has to write to a stream.
+/// One unit of the thread's work on a stream.
 struct Piece {
     stream: usize,
     content: Content,
 }
 
 enum Content {
-    /// What a process has written and does not wait for.
+    /// Bytes of a process that does not wait for them.
     Behind(Vec<u8>),
-    /// What the node says.
+    /// Bytes of a node's report.
     Report(Vec<u8>),
-    /// What a process waits for, as long as it lives.
+    /// A write that a process waits for. Dangling once the process has died.
     Waited(Weak<Pending>),
 }
 
-/// Bytes that were to be written behind a process, and could not be.
+/// A failed write-behind.
 #[derive(Debug)]
 pub struct Failure {
-    /// What the system said.
+    /// The operating system's error.
     pub error: io::Error,
-    /// How many of them there were.
+    /// Number of bytes lost.
     pub lost: usize,
 }
 
-/// Writes that follow each other closely.
+/// Detects sequences of small writes with short pauses between them.
 #[derive(Default)]
 struct Burst {
     last: Option<Instant>,
     count: u32,
 }
 
-/// What became of a write.
+/// Result of a write.
 pub enum Accepted {
-    /// This number of bytes is written, or will be.
+    /// This number of bytes is written or queued.
     Taken(usize),
     /// The stream is not ready, and the writer did not want to wait.
     Full,
-    /// The thread writes it; the writer waits.
+    /// The stream's thread writes the bytes; the writer waits.
     Pending(Arc<Pending>),
-    /// Nothing is written.
+    /// Nothing was written.
     Failed(io::Error),
 }
 
 impl Queued {
     /// Starts the thread that writes to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the operating system's error if the thread cannot be started.
     pub fn start(name: &str, sink: impl Write + Send + 'static) -> io::Result<Queued> {
         let [queued] = Queued::start_for(name, [Arc::new(Sink::new(sink))])?;
         Ok(queued)
     }
 
-    /// Starts one thread that writes to all of these, in the order of the writes.
+    /// Starts one thread that writes to all targets, in the order of the writes.
     pub(super) fn start_for<const N: usize>(
         name: &str,
         targets: [Arc<dyn Target>; N],
@@ -163,14 +168,14 @@ impl Queued {
         let shared = Arc::new(Shared { targets, queue, arrived, written });
         let thread = shared.clone();
         std::thread::Builder::new().name(name.into()).spawn(move || {
-            // Beyond a limit of files' sizes a write is an error, and no signal that ends the command.
+            // With the signals blocked, a write beyond the file size limit fails instead of ending the command.
             lunatic_resources::sys::block_signals();
             thread.work();
         })?;
         Ok(std::array::from_fn(|stream| Queued { shared: shared.clone(), stream }))
     }
 
-    /// Writes bytes, as the module says; `waits`: whether the writer waits if it has to.
+    /// Writes bytes as the module documentation describes. `waits` says whether the writer waits if necessary.
     pub fn write(&self, bytes: Vec<u8>, waits: bool) -> Accepted {
         let mut queue = self.shared.lock();
         if let Some(failure) = queue.failed[self.stream].take() {
@@ -200,8 +205,8 @@ impl Queued {
         }
     }
 
-    /// Queues what nobody can wait with, whether there is room or not. Whoever has not read for long is told of some of it
-    /// only that it was there.
+    /// Queues a report even if writers would have to wait. Drops reports beyond a limit; the next report that is
+    /// queued gives their number.
     pub fn report(&self, bytes: &[u8]) {
         let mut queue = self.shared.lock();
         if queue.behind > MAX_SINK + MAX_REPORTED {
@@ -211,15 +216,14 @@ impl Queued {
         let mut text = match std::mem::take(&mut queue.dropped) {
             0 => Vec::new(),
             dropped => {
-                format!("({dropped} messages of the runtime, which nobody read in time, are lost)\n").into()
+                format!("(lost {dropped} messages of the runtime: the output was not read in time)\n").into()
             }
         };
         text.extend_from_slice(bytes);
         self.shared.push(&mut queue, self.stream, Content::Report(text));
     }
 
-    /// Waits until all that was written before is with the system: like a write of nothing, whose error is that of the
-    /// writes before it.
+    /// Waits until all earlier writes are with the operating system, like an empty write. Returns their error.
     pub fn drain(&self) -> Accepted {
         let mut queue = self.shared.lock();
         match queue.failed[self.stream].take() {
@@ -229,18 +233,18 @@ impl Queued {
         }
     }
 
-    /// Where it goes.
+    /// Returns the stream's target.
     pub(super) fn target(&self) -> &Arc<dyn Target> {
         &self.shared.targets[self.stream]
     }
 
-    /// Whether a write would not have to wait.
+    /// Returns whether a write would succeed without waiting.
     pub fn has_room(&self) -> bool {
         let queue = self.shared.lock();
         self.is_writable(&queue)
     }
 
-    /// Calls back when there is room; at once if there is.
+    /// Calls `resume` when the stream is writable, immediately if it already is.
     pub fn when_room(&self, owner: Owner, resume: Resume) {
         let mut queue = self.shared.lock();
         if self.is_writable(&queue) {
@@ -254,8 +258,8 @@ impl Queued {
         }
     }
 
-    /// Waits until everything is written, at most for so long if a time is given, and returns what could not be written and
-    /// nobody was told of. Not for workers.
+    /// Waits until everything is written, for at most `patience` if given, and returns the error that has not been
+    /// reported yet. Must not be called by workers.
     pub fn flush(&self, patience: Option<Duration>) -> Option<Failure> {
         let queue = self.shared.lock();
         let is_busy = |queue: &mut Queue| queue.is_busy();
@@ -270,7 +274,7 @@ impl Queued {
         queue.failed[self.stream].take()
     }
 
-    /// Whether a write of this size is one of a burst.
+    /// Records a write of this size and returns whether to write it behind.
     fn is_written_behind(&self, queue: &mut Queue, count: usize) -> bool {
         self.target().is_always_behind() || (count <= SMALL && queue.burst.goes_on())
     }
@@ -296,7 +300,7 @@ impl Queued {
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        // Tells the thread to end once everything is written.
+        // Let the thread end once everything is written.
         let mut queue = self.shared.lock();
         queue.users -= 1;
         self.shared.wake(&mut queue);
@@ -304,7 +308,7 @@ impl Drop for Queued {
 }
 
 impl Burst {
-    /// Takes notice of a small write; whether it is one of a long burst.
+    /// Records a small write and returns whether it belongs to a long burst.
     fn goes_on(&mut self) -> bool {
         let now = Instant::now();
         let is_close = self.last.is_some_and(|last| now.saturating_duration_since(last) < PAUSE);
@@ -319,7 +323,7 @@ impl Queue {
         self.is_writing || !self.pieces.is_empty()
     }
 
-    /// Whether the thread has something to write that somebody waits for, or enough.
+    /// Returns whether the thread should stop gathering: a process waits, or the burst is large enough.
     fn has_gathered(&self) -> bool {
         let is_burst = |piece: &Piece| matches!(piece.content, Content::Behind(_));
         self.behind >= GATHERED
@@ -328,10 +332,10 @@ impl Queue {
             || !self.pieces.iter().all(is_burst)
     }
 
-    /// Drops the places of processes that have ended, now and then: a stuck reader must not make the queue grow.
+    /// Occasionally removes pieces of dead processes, so that the queue does not grow while a reader is stuck.
     fn forget_the_gone(&mut self) {
         const FEW: usize = 64;
-        if self.pieces.len() < self.look_at.max(FEW) {
+        if self.pieces.len() < self.sweep_at.max(FEW) {
             return;
         }
         self.pieces.retain(|piece| match &piece.content {
@@ -339,10 +343,10 @@ impl Queue {
             Content::Behind(_) | Content::Report(_) => true,
         });
         self.pieces.shrink_to(2 * self.pieces.len());
-        self.look_at = 2 * self.pieces.len();
+        self.sweep_at = 2 * self.pieces.len();
     }
 
-    /// A stream cannot be written: what is queued for it behind the error is not written either.
+    /// Records the error of a stream and drops the write-behind bytes queued after it.
     fn fail(&mut self, stream: usize, error: io::Error, mut lost: usize) {
         self.pieces.retain(|piece| match &piece.content {
             Content::Behind(bytes) if piece.stream == stream => {
@@ -360,7 +364,7 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // What is done under it does not panic.
+        // Code under this lock does not panic.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -376,7 +380,7 @@ impl Shared {
 
     fn push(&self, queue: &mut Queue, stream: usize, content: Content) {
         match (content, queue.pieces.back_mut()) {
-            // Most writes are added to the one before.
+            // Most writes are appended to the previous piece.
             (Content::Behind(bytes), Some(Piece { stream: last, content: Content::Behind(piece) }))
                 if *last == stream =>
             {
@@ -399,7 +403,7 @@ impl Shared {
                     let (written, error) = self.write_all(stream, &bytes);
                     self.wrote(stream, &bytes, error.map(|error| (error, bytes.len() - written)));
                 }
-                // If a report cannot be written, there is no process to tell.
+                // No process waits for a report, so its error is dropped.
                 Content::Report(bytes) => {
                     let _ = self.write_all(stream, &bytes);
                     self.wrote(stream, &bytes, None);
@@ -412,7 +416,7 @@ impl Shared {
         }
     }
 
-    /// Waits until there is something to write and takes it; nothing is the end. Meanwhile tells those that wait for room.
+    /// Waits for a piece and takes it; returns `None` at the end. Meanwhile resumes the waiters of writable streams.
     fn take(&self) -> Option<Piece> {
         let mut queue = self.lock();
         loop {
@@ -450,7 +454,7 @@ impl Shared {
         }
     }
 
-    /// Accounts for what left the queue and wakes whom that concerns.
+    /// Updates the queue after a piece was written, and wakes the waiting threads and processes.
     fn wrote(&self, stream: usize, bytes: &[u8], failed: Option<(io::Error, usize)>) {
         let waiters = {
             let mut queue = self.lock();
@@ -462,14 +466,14 @@ impl Shared {
             if !queue.is_busy() {
                 self.written.notify_all();
             }
-            // Those of descriptors are told when the system says that there is room.
+            // Waiters of descriptors are resumed when the operating system reports them writable.
             let has_room = self.targets[stream].is_always_behind() && queue.behind <= MAX_SINK;
             if has_room { queue.waiters[stream].take() } else { Waiters::default() }
         };
         waiters.resume();
     }
 
-    /// Writes all of it, and what the target holds back; how much of it was written, and why not all.
+    /// Writes all bytes and flushes the target. Returns the number of written bytes and the error, if any.
     fn write_all(&self, stream: usize, mut bytes: &[u8]) -> (usize, Option<io::Error>) {
         let (target, count) = (&self.targets[stream], bytes.len());
         while !bytes.is_empty() {
@@ -477,7 +481,7 @@ impl Shared {
                 Ok(0) => return (count - bytes.len(), Some(ErrorKind::WriteZero.into())),
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if is_interruption(&error) => {}
-                // Another program has made the stream non-blocking, and it is full.
+                // Another program has made the stream non-blocking, and the stream is full.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => drop(target.wait(LOOK)),
                 Err(error) => return (count - bytes.len(), Some(error)),
             }
@@ -486,19 +490,19 @@ impl Shared {
             match error.kind() {
                 ErrorKind::Interrupted => {}
                 ErrorKind::WouldBlock => drop(target.wait(LOOK)),
-                // The sink has taken it, but how much of it has arrived is not known.
+                // The sink accepted the bytes, but how many of them arrived is unknown.
                 _ => return (0, Some(error)),
             }
         }
         (count, None)
     }
 
-    /// Writes what a process waits for, as long as it lives, and says what became of it.
+    /// Writes the bytes of a waiting process while the process lives, and passes it the result.
     fn write_for(&self, stream: usize, pending: &Weak<Pending>) {
         let mut done = 0;
         loop {
             let Some(pending) = pending.upgrade() else { return };
-            // What was written behind the processes before it has failed: that is told first.
+            // An earlier write-behind failed: report that error first.
             if let Some(failure) = self.lock().failed[stream].take() {
                 return pending.finish(Err(failure.error));
             }
@@ -511,7 +515,7 @@ impl Shared {
                 Now::Written(count) => Ok(count),
                 Now::Failed(error) => Err(error),
                 Now::WouldWait => Err(ErrorKind::WouldBlock.into()),
-                // A piece at a time, for a thread that waits in the system does not see that the process has ended.
+                // In pieces, because a thread blocked in the system call does not notice that the process has died.
                 Now::Unsupported => target.write(&bytes[..bytes.len().min(MAX_BEHIND)]),
             };
             match result {
@@ -538,9 +542,9 @@ impl Content {
     }
 }
 
-/// Writes all of it, through what the sink holds back itself.
+/// Writes all bytes to the sink and flushes it.
 pub(super) fn write_all(sink: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
-    /// How long to pause before asking a sink again that would have to wait.
+    /// Pause before retrying a sink that returned `WouldBlock`.
     const RETRY: Duration = Duration::from_millis(1);
 
     while !bytes.is_empty() {
@@ -596,7 +600,9 @@ mod tests {
         assert!(output.write(vec![1; MAX_SINK], true).is_taken());
         assert!(output.write(vec![2], true).is_taken());
         assert!(matches!(output.write(vec![3], false), Accepted::Full));
-        let Accepted::Pending(pending) = output.write(vec![3], true) else { panic!("there is no room") };
+        let Accepted::Pending(pending) = output.write(vec![3], true) else {
+            panic!("the queue should be full")
+        };
         let (resumed, resumes) = mpsc::channel();
         let resume = |resumed: mpsc::Sender<()>| Box::new(move || resumed.send(()).unwrap());
         let owner: Arc<dyn Any + Send + Sync> = Arc::new(());
@@ -611,7 +617,7 @@ mod tests {
         assert_eq!((written.len(), &written[MAX_SINK..]), (MAX_SINK + 2, &[2, 3][..]));
     }
 
-    /// Takes everything at once.
+    /// A sink that accepts every write in full.
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
 
@@ -630,7 +636,7 @@ mod tests {
         let kept = Kept::default();
         let output = Queued::start("test", kept.clone()).unwrap();
         for round in 1..=3 {
-            // Enough for the thread to fall asleep.
+            // Long enough for the thread to become idle.
             std::thread::sleep(Duration::from_millis(20));
             output.write(vec![b'a'], true);
             output.flush(Some(Duration::from_secs(30)));
@@ -659,7 +665,7 @@ mod tests {
         for writer in 0..WRITERS {
             let prefix = format!("{writer} ");
             let numbers = text.lines().filter_map(|line| line.strip_prefix(&prefix)?.parse::<u32>().ok());
-            assert!(numbers.eq(0..WRITES), "of {writer}");
+            assert!(numbers.eq(0..WRITES), "writer {writer}");
         }
         assert_eq!(text.lines().count(), (WRITERS * WRITES) as usize);
     }
@@ -681,7 +687,7 @@ mod tests {
         let written = written.lock().unwrap();
         let text = String::from_utf8_lossy(&written[written.len().saturating_sub(100)..]);
         assert!(
-            text.contains("messages of the runtime, which nobody read in time, are lost)\nthe last\n"),
+            text.contains("messages of the runtime: the output was not read in time)\nthe last\n"),
             "{text}"
         );
     }
@@ -700,12 +706,12 @@ mod tests {
         let output = Queued::start("test", Slow(permits, Arc::default())).unwrap();
         drop(permit);
         output.write(vec![0; 2 * MAX_SINK], true);
-        let failure = output.flush(None).expect("nobody was told");
+        let failure = output.flush(None).expect("the error was not reported before");
         assert_eq!((failure.error.kind(), failure.lost), (ErrorKind::BrokenPipe, 2 * MAX_SINK));
         output.write(vec![0; 5], true);
         output.shared.wait_until_idle();
         assert!(matches!(output.write(vec![0], true), Accepted::Failed(_)));
-        assert!(output.flush(None).is_none(), "it was told");
+        assert!(output.flush(None).is_none(), "the error was already reported");
     }
 
     impl Shared {
@@ -721,10 +727,12 @@ mod tests {
         let output = Queued::start("test", Slow(permits, written.clone())).unwrap();
         output.write(vec![0; 2 * MAX_SINK], true);
         for _ in 0..10_000 {
-            let Accepted::Pending(_) = output.write(vec![1], true) else { panic!("there is no room") };
+            let Accepted::Pending(_) = output.write(vec![1], true) else {
+                panic!("the queue should be full")
+            };
         }
         let held = output.shared.lock().pieces.len();
-        assert!(held < 1000, "{held} places of processes that are gone");
+        assert!(held < 1000, "{held} pieces of dead processes");
         permit.send(()).unwrap();
         output.flush(None);
         assert_eq!(written.lock().unwrap().len(), 2 * MAX_SINK);
@@ -762,7 +770,7 @@ mod tests {
             let [output] = Queued::start_for("test", [to(writer)]).unwrap();
             let content: Vec<u8> = (0..300_000u32).map(|index| index as u8).collect();
             let Accepted::Pending(pending) = output.write(content.clone(), true) else {
-                panic!("no pipe has so much room")
+                panic!("the write exceeds the capacity of a pipe")
             };
             assert!(!output.has_room());
             assert!(matches!(output.write(vec![0], false), Accepted::Full));
@@ -782,7 +790,7 @@ mod tests {
             let (told, tells) = mpsc::channel();
             let owner: Arc<dyn Any + Send + Sync> = Arc::new(());
             output.when_room(Arc::downgrade(&owner), Box::new(move || told.send(()).unwrap()));
-            assert!(tells.recv_timeout(2 * LOOK).is_err(), "nobody reads yet");
+            assert!(tells.recv_timeout(2 * LOOK).is_err(), "the reader has not read yet");
             reader.read_exact(&mut [0; 8192]).unwrap();
             tells.recv_timeout(Duration::from_secs(30)).unwrap();
         }
@@ -793,7 +801,9 @@ mod tests {
             let [output] = Queued::start_for("test", [to(writer)]).unwrap();
             drop(reader);
             for _ in 0..2 {
-                let Accepted::Failed(error) = output.write(vec![0], true) else { panic!("nobody reads") };
+                let Accepted::Failed(error) = output.write(vec![0], true) else {
+                    panic!("the reader is closed")
+                };
                 assert_eq!(error.kind(), ErrorKind::BrokenPipe);
             }
             let [output] =

@@ -1,15 +1,15 @@
-//! A write that the stream's thread makes for a process that waits for its result.
+//! A write that the stream's thread performs for a waiting process.
 //!
-//! The bytes are the process's: if it ends, the queue finds nothing to write in this place.
+//! The process owns the bytes. If it dies, the thread skips the write.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Resume;
 
-/// See the module.
+/// See the module documentation.
 pub struct Pending {
-    /// What the thread writes. Bytes that were written before it was queued are not among them.
+    /// The bytes to write, without those written before the write was queued.
     pub(super) bytes: Vec<u8>,
     pub(super) written_before: usize,
     state: Mutex<State>,
@@ -22,18 +22,18 @@ struct State {
 }
 
 impl Pending {
-    /// The rest of a write, behind the bytes that are written.
+    /// Creates a write of the bytes after the first `written` ones, which are already written.
     pub(super) fn new(mut bytes: Vec<u8>, written: usize) -> Pending {
         bytes.drain(..written);
         Pending { bytes, written_before: written, state: Mutex::default() }
     }
 
-    /// How many bytes are written, or why it failed; `None` while it is neither.
+    /// Returns the number of written bytes or the error, or `None` while the write is pending.
     pub fn take(&self) -> Option<io::Result<usize>> {
         self.lock().outcome.take()
     }
 
-    /// Calls back once there is an outcome; at once if there is one.
+    /// Calls `resume` once the write is done, immediately if it already is.
     pub fn when_done(&self, resume: Resume) {
         let mut state = self.lock();
         if state.outcome.is_none() {
@@ -44,12 +44,12 @@ impl Pending {
         }
     }
 
-    /// Says what became of it.
+    /// Sets the result and resumes the process.
     pub(super) fn finish(&self, outcome: io::Result<usize>) {
         let resume = {
             let mut state = self.lock();
             state.outcome = Some(match outcome {
-                // The bytes before the error are written; the next write finds the error again.
+                // The bytes before the error are written; the next write meets the error again.
                 Err(_) if self.written_before > 0 => Ok(self.written_before),
                 outcome => outcome.map(|count| self.written_before + count),
             });
@@ -59,7 +59,7 @@ impl Pending {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics under it.
+        // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,45 +1,44 @@
-//! Standard input of simulations: read when a process reads, remembered, and the same for every run.
+//! Standard input of simulations: read on demand, recorded, and identical for every run.
 //!
-//! How much a read returns is decided by the content alone: as much as fits, up to the end of a line. It does not
-//! depend on how the bytes were cut where they came from, and somebody who types is answered line by line.
+//! The content alone decides how much a read returns: as much as fits, up to the end of a line. Reads do not depend
+//! on how the source splits the bytes, and interactive input is processed line by line.
 
 use std::fmt;
 use std::io::{ErrorKind, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of input that are remembered. What comes after them is not read: the stream counts as at its end.
+/// Maximum bytes of recorded input. The stream ends after them; the rest is not read.
 const MAX_BYTES: usize = 256 << 20;
 
 /// Bytes read at a time.
 const CHUNK: usize = 64 << 10;
 
-/// What simulated programs find in their standard input. Clones are the same script; every run reads it from its
-/// beginning.
+/// Standard input of simulated programs. Clones share the recording; every run reads it from the beginning.
 #[derive(Clone, Default)]
 pub struct Script(Arc<Mutex<Source>>);
 
 #[derive(Default)]
 struct Source {
-    /// What was read so far.
+    /// Bytes read so far.
     bytes: Vec<u8>,
-    /// Where more comes from; `None` at the end.
+    /// Source of further input; `None` at the end.
     rest: Option<Box<dyn Read + Send>>,
 }
 
-/// A script, as one run reads it.
+/// One run's position in a script.
 pub struct Replay {
     script: Script,
     position: Mutex<usize>,
 }
 
 impl Script {
-    /// What comes from there, read when the first program reads it.
+    /// Creates a script that is read from `source` on demand.
     pub fn new(source: impl Read + Send + 'static) -> Script {
         Script(Arc::new(Mutex::new(Source { bytes: Vec::new(), rest: Some(Box::new(source)) })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Source> {
-        // A source that has panicked is the embedder's fault; what was read is whole.
+        // A panic of the source is the embedder's fault; the recorded bytes stay consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -55,7 +54,7 @@ impl Replay {
         Replay { script, position: Mutex::new(0) }
     }
 
-    /// Copies what comes next into the buffer; how much, 0 at the end.
+    /// Copies the next input into `buffer`. Returns the number of bytes, 0 at the end.
     pub(super) fn take(&self, buffer: &mut [u8]) -> usize {
         let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
         let mut source = self.script.lock();
@@ -76,7 +75,7 @@ impl Replay {
 }
 
 impl Source {
-    /// Reads something. Returns whether there was anything.
+    /// Reads more input. Returns whether there was any.
     fn read_more(&mut self) -> bool {
         let Some(rest) = &mut self.rest else { return false };
         let before = self.bytes.len();
@@ -85,7 +84,7 @@ impl Source {
         let count = loop {
             match rest.read(&mut self.bytes[before..]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // What cannot be read is not there.
+                // A read error ends the stream.
                 result => break result.unwrap_or(0),
             }
         };
@@ -101,7 +100,7 @@ impl Source {
 mod tests {
     use super::*;
 
-    /// Gives its bytes in pieces of this size.
+    /// Source that yields its bytes in pieces of the given size.
     struct InPieces(usize, std::io::Cursor<Vec<u8>>);
 
     impl Read for InPieces {

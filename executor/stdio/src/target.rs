@@ -1,46 +1,47 @@
-//! Where the bytes of a standard stream go.
+//! Write targets of the standard streams.
 //!
-//! The command's own streams are descriptors that other programs share, so their flags are never changed. Linux can be
-//! asked, call by call, to write only what does not have to wait (`RWF_NOWAIT`); pipes and sockets support that, terminals
-//! and some devices do not. A regular file has no reader that could be slow: a worker writes small pieces to it itself.
+//! The command's own streams are descriptors that other programs share, so their flags are never changed. On Linux, a
+//! call can request to write only as much as possible without waiting (`RWF_NOWAIT`). Pipes and sockets support that
+//! flag; terminals and some devices do not. A regular file has no slow reader, so workers write small pieces to it
+//! directly.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Where a stream goes. Used by several threads, but never by two for writing at the same time.
+/// Target of a stream. Several threads use a target, but never two for writing at the same time.
 pub(super) trait Target: Send + Sync {
-    /// Whether writes always go through the queue.
+    /// Returns whether writes always go through the queue.
     fn is_always_behind(&self) -> bool;
 
-    /// Writes as much as can be written without waiting for anyone.
+    /// Writes as many bytes as possible without waiting.
     fn write_now(&self, bytes: &[u8]) -> Now;
 
-    /// Writes some bytes; waits for the reader for as long as that takes, or says that it would have to.
+    /// Writes some bytes. Blocks until the reader accepts them, or returns `WouldBlock`.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Passes on what the target holds back itself.
+    /// Flushes the target's own buffer.
     fn flush(&self) -> io::Result<()>;
 
-    /// Waits until something can be written, for at most so long; whether it can.
+    /// Waits until the target is writable, for at most `patience`. Returns whether it is.
     fn wait(&self, patience: Duration) -> bool;
 
-    /// Has what was written put on the disk, if it goes to one: with all of its metadata, or only what reading it needs.
+    /// Syncs a file to disk, with all metadata or only what reading needs. Other targets need no sync.
     fn sync(&self, all: bool) -> io::Result<()>;
 }
 
-/// What became of an attempt to write without waiting.
+/// Result of a write without waiting.
 pub(super) enum Now {
-    /// This number of bytes is written. If there were more, the next ones would have to wait, or fail.
+    /// This number of bytes is written. Further bytes would have to wait, or fail.
     Written(usize),
     /// Nothing could be written without waiting.
     WouldWait,
-    /// It cannot be attempted: only a thread that may wait can write this.
+    /// The target does not support it: only a thread that may wait can write these bytes.
     Unsupported,
     Failed(io::Error),
 }
 
-/// Anything that can be written to.
+/// An arbitrary writer.
 pub(super) struct Sink<W>(Mutex<W>);
 
 impl<W: Write + Send> Sink<W> {
@@ -59,7 +60,7 @@ impl<W: Write + Send> Target for Sink<W> {
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        // A sink that has panicked is the embedder's fault; it is used as it is.
+        // A panic of the sink is the embedder's fault; the sink stays in use.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
     }
 
@@ -68,7 +69,7 @@ impl<W: Write + Send> Target for Sink<W> {
     }
 
     fn wait(&self, patience: Duration) -> bool {
-        // Nothing tells when it is ready.
+        // A writer does not signal when it is ready.
         std::thread::sleep(patience.min(RETRY));
         true
     }
@@ -78,10 +79,10 @@ impl<W: Write + Send> Target for Sink<W> {
     }
 }
 
-/// How long a thread pauses before it asks a sink again that would have to wait.
+/// Pause before a thread retries a sink that was not ready.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// Whether an error only means that the call has to be made again.
+/// Returns whether the error only means that the call must be repeated.
 pub(super) fn is_interruption(error: &io::Error) -> bool {
     error.kind() == ErrorKind::Interrupted
 }
@@ -100,14 +101,14 @@ mod descriptor {
 
     use super::*;
 
-    /// Bytes that a worker writes to a regular file itself; more is for the thread.
+    /// Maximum bytes that a worker writes to a regular file; the stream's thread writes larger pieces.
     const SMALL: usize = 64 << 10;
 
     /// One of the command's own streams.
     pub(in super::super) struct Descriptor<F> {
         stream: F,
         is_file: bool,
-        /// The system cannot be asked to write without waiting.
+        /// Whether the operating system lacks support for writing to this stream without waiting.
         waits: AtomicBool,
     }
 
@@ -119,7 +120,8 @@ mod descriptor {
             Descriptor { stream, is_file, waits: AtomicBool::new(false) }
         }
 
-        /// Whether two streams end in the same file, pipe, or socket, or both in terminals, which are most likely one.
+        /// Returns whether two streams end in the same file, pipe or socket, or both in terminals, which are most
+        /// likely the same.
         pub(in super::super) fn is_same(&self, other: &Descriptor<impl AsFd>) -> bool {
             let same = |one: Stat, other: Stat| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino);
             let (one, two) = (fstat(&self.stream), fstat(&other.stream));
@@ -135,7 +137,7 @@ mod descriptor {
             if !self.is_file {
                 use rustix::io::{ReadWriteFlags, pwritev2};
 
-                /// Where the stream is.
+                /// Offset that stands for the current position.
                 const HERE: u64 = u64::MAX;
                 return pwritev2(&self.stream, &[io::IoSlice::new(bytes)], HERE, ReadWriteFlags::NOWAIT);
             }
@@ -153,7 +155,7 @@ mod descriptor {
         }
 
         fn write_now(&self, bytes: &[u8]) -> Now {
-            // Relaxed: a thread that sees it late asks the system once more.
+            // Relaxed: a thread that reads a stale value only asks the system once more.
             if self.waits.load(Ordering::Relaxed) {
                 return Now::Unsupported;
             }
@@ -184,7 +186,7 @@ mod descriptor {
             let patience =
                 Timespec { tv_sec: patience.as_secs() as _, tv_nsec: patience.subsec_nanos() as _ };
             let mut asked = [PollFd::new(&self.stream, PollFlags::OUT)];
-            // An error is for the write to tell, and so is a reader that is gone.
+            // The write reports errors and a closed reader.
             poll(&mut asked, Some(&patience)).map_or(true, |ready| ready > 0)
         }
 

@@ -1,23 +1,23 @@
-//! Who waits for a standard stream.
+//! Processes that wait for a standard stream.
 //!
-//! A stream may be silent for as long as the node lives, and nobody tells it of processes that end meanwhile. So with each
-//! that waits it has something of the process's own, by which it finds those that are gone; it looks for them whenever
-//! there are twice as many as it found the last time.
+//! A stream may stay silent for the lifetime of the node, and it is not notified when a waiting process dies. Each
+//! waiter therefore carries a weak reference to an object of its process. Waiters of dead processes are removed
+//! whenever the list has grown to twice its size after the last removal.
 
 use std::any::Any;
 use std::sync::Weak;
 
 use super::Resume;
 
-/// Something that is gone when nobody waits any more.
+/// A reference that dangles once the process no longer waits.
 pub type Owner = Weak<dyn Any + Send + Sync>;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Default)]
 pub(super) struct Waiters(Vec<(Owner, Resume)>);
 
 impl Waiters {
-    /// Adds one. Returns those that were gone, to be dropped where no lock is held.
+    /// Adds a waiter. Returns the callbacks of dead processes, which the caller drops without holding a lock.
     #[must_use]
     pub(super) fn push(&mut self, owner: Owner, resume: Resume) -> Vec<Resume> {
         let gone = if self.0.len() == self.0.capacity() { self.take_gone() } else { Vec::new() };
@@ -38,12 +38,12 @@ impl Waiters {
         self.0.is_empty()
     }
 
-    /// Takes all of them.
+    /// Takes all waiters.
     pub(super) fn take(&mut self) -> Waiters {
         std::mem::take(self)
     }
 
-    /// Calls all back.
+    /// Calls all callbacks.
     pub(super) fn resume(self) {
         self.0.into_iter().for_each(|(_, resume)| resume());
     }

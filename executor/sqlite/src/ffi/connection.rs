@@ -1,8 +1,8 @@
-//! A connection to a database, with the statements that were made with it.
+//! A database connection with its prepared statements.
 //!
-//! The invariants: `db` is open until the connection is dropped; the statements are its own, each is in the map until it
-//! is finalised, and none outlives it. Whoever has `&mut Connection` is the only one who uses either, on whichever
-//! thread: SQLite keeps nothing by thread.
+//! Invariants: `db` stays open until the connection is dropped. `statements` holds exactly the connection's
+//! statements that are not finalized, and no statement outlives the connection. `&mut Connection` is exclusive access
+//! to all of them, on any thread: SQLite keeps no per-thread state.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -21,93 +21,97 @@ use crate::wire::{Key, Row, Value};
 use super::handlers::Handlers;
 use super::{functions, library, vfs};
 
-/// Which statement of a connection.
+/// Identifies a statement of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StatementId(u64);
 
-/// What a step of a statement came to.
+/// Result of one step of a statement.
 enum Step {
     Row(Held),
-    /// There are no more.
+    /// The statement has no more rows.
     Done,
 }
 
-/// A row, and the memory that it counts.
+/// A row with its memory charge.
 #[derive(Debug)]
 pub struct Held {
-    /// The row.
+    /// The encoded row.
     pub row: Row,
     _taken: Taken,
 }
 
-/// What several steps of a statement came to: rows, and how it ended if it did. One of them there is.
+/// Result of several steps of a statement: rows, the statement's end, or both.
 #[derive(Debug)]
 pub struct Steps {
-    /// Rows, in order.
+    /// The rows, in order.
     pub rows: Vec<Held>,
-    /// How the statement ended behind them, if it did.
+    /// The statement's result, if it ended after these rows.
     pub end: Option<Result<(), SqlError>>,
 }
 
-/// Bytes of rows, and steps of SQLite's virtual machine, beyond which no further row is fetched at a time.
+/// Bytes of rows and steps of SQLite's virtual machine after which [`Connection::steps`] fetches no further row.
 const MAX_BYTES_AHEAD: usize = 64 << 10;
 const MAX_STEPS_AHEAD: u32 = 10_000;
 
-/// The names of a statement's parameters, with what they begin with. SQLite would look at all of them for each that is
-/// bound.
+/// The indexes of a statement's parameters by name, including the prefix. SQLite searches linearly on each bind.
 struct Names {
     indexes: HashMap<Box<str>, c_int>,
     _taken: Taken,
 }
 
-/// See the module.
+/// A database connection. See the module documentation.
 pub struct Connection {
     db: *mut c::sqlite3,
     statements: BTreeMap<StatementId, *mut c::sqlite3_stmt>,
-    /// Of the statements that were bound by name.
+    /// The names of statements bound by name.
     names: BTreeMap<StatementId, Names>,
     prepared: u64,
     handlers: Box<Handlers>,
 }
 
-// SAFETY: by the invariants, what is behind the pointers is used by one thread at a time, and not bound to any.
+// SAFETY: by the module's invariants, one thread at a time uses the objects behind the pointers, and SQLite, which
+// keeps no per-thread state, allows any thread.
 unsafe impl Send for Connection {}
 
-/// What a connection is set to, beside the limits. Statements come before the guest's, and so before the rules.
+/// Settings besides the limits. They run before the authorizer is installed.
 const SETTINGS: &CStr = c"PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON;";
 
-/// Switches of a connection.
+/// Configuration options of each connection.
 const SWITCHES: [(c_int, c_int); 6] = [
     (c::SQLITE_DBCONFIG_DEFENSIVE, 1),
     (c::SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
     (c::SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0),
     (c::SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, 0),
     (c::SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0),
-    // SQLite's default, and Lunatic's; the library that is built in was compiled with another.
+    // The default of SQLite and Lunatic; the bundled library was compiled with a different one.
     (c::SQLITE_DBCONFIG_ENABLE_FKEY, 0),
 ];
 
 impl Connection {
-    /// Opens the database that a guest names, and makes it if there is none. One without a name is in memory.
+    /// Opens the database at a guest's path, or creates it. An empty path opens an in-memory database.
     pub fn open(owner: &Arc<Owner>, path: &str) -> Result<Connection, SqlError> {
         let _entered = owner.enter();
         let connection = Connection::open_with_its_functions(owner, path)?;
-        // SAFETY: it is open, and closed before its handlers give up the owner.
+        // SAFETY: `connection.db` is open, and is closed before `handlers` drops its reference to the owner.
         connection.check(unsafe { functions::define(connection.db, owner) })?;
         Ok(connection)
     }
 
-    /// Opens a database to which only SQLite's own functions are known.
+    /// Opens a database with SQLite's own functions only.
     pub(crate) fn open_with_its_functions(owner: &Arc<Owner>, path: &str) -> Result<Connection, SqlError> {
         let _entered = owner.enter();
         if !library::is_ready() {
-            return Err(SqlError::new(c::SQLITE_MISUSE, "something else in this program has set SQLite up"));
+            return Err(SqlError::new(
+                c::SQLITE_MISUSE,
+                "SQLite was already initialized by other code in this program",
+            ));
         }
         let path = if path.is_empty() { ":memory:" } else { path };
-        let path = CString::new(path).map_err(|_| SqlError::new(c::SQLITE_CANTOPEN, "a name with a zero"))?;
+        let path = CString::new(path)
+            .map_err(|_| SqlError::new(c::SQLITE_CANTOPEN, "the database name contains a NUL byte"))?;
         let flags = c::SQLITE_OPEN_READWRITE | c::SQLITE_OPEN_CREATE | c::SQLITE_OPEN_NOMUTEX;
         let mut db = null_mut();
-        // SAFETY: the strings end with zeros. What is opened is the connection's from here on, also after a failure.
+        // SAFETY: both strings are NUL-terminated. The connection owns `db` from here on, even after a failure.
         let result = unsafe { c::sqlite3_open_v2(path.as_ptr(), &mut db, flags, vfs::NAME.as_ptr()) };
         let handlers = Handlers::new(owner.clone());
         let connection =
@@ -118,8 +122,8 @@ impl Connection {
     }
 
     fn configure(&self) -> Result<(), SqlError> {
-        // SAFETY: the connection is open. The switches take a number and a place for an answer that nobody wants. The
-        // handlers are in a box of the connection's, which closes before it drops them.
+        // SAFETY: `db` is open. These options take an integer and a pointer that may be null. The handlers are boxed,
+        // and the connection closes `db` before it drops them.
         unsafe {
             for (limit, value) in LIMITS {
                 c::sqlite3_limit(self.db, limit, value);
@@ -136,23 +140,25 @@ impl Connection {
         Ok(())
     }
 
-    /// Runs statements, one after the other, up to the first that fails.
+    /// Runs statements in order, up to the first failure.
     pub fn execute(&mut self, sql: &str) -> Result<(), SqlError> {
         let _entered = self.enter();
-        let sql = CString::new(sql).map_err(|_| SqlError::new(c::SQLITE_ERROR, "a statement with a zero"))?;
-        // SAFETY: the connection is open, the statements end with a zero, and no rows are asked for.
+        let sql = CString::new(sql)
+            .map_err(|_| SqlError::new(c::SQLITE_ERROR, "the SQL text contains a NUL byte"))?;
+        // SAFETY: `db` is open, the statements are NUL-terminated, and there is no row callback.
         let result = unsafe { c::sqlite3_exec(self.db, sql.as_ptr(), None, null_mut(), null_mut()) };
         self.check(result)
     }
 
-    /// Makes a statement. What comes behind its end is not looked at; of nothing, it is one that does nothing.
+    /// Prepares the first statement of `sql` and ignores the rest. Empty SQL yields a statement without effect.
     pub fn prepare(&mut self, sql: &str) -> Result<StatementId, SqlError> {
         let _entered = self.enter();
-        let length = c_int::try_from(sql.len()).map_err(|_| SqlError::new(c::SQLITE_TOOBIG, "too long"))?;
+        let length = c_int::try_from(sql.len())
+            .map_err(|_| SqlError::new(c::SQLITE_TOOBIG, "the SQL text is too long"))?;
         let mut statement = null_mut();
         let start = sql.as_ptr().cast::<c_char>();
         let flags = c::SQLITE_PREPARE_PERSISTENT;
-        // SAFETY: there are so many bytes; the connection is open.
+        // SAFETY: `start` points to `length` bytes, and `db` is open.
         let result =
             unsafe { c::sqlite3_prepare_v3(self.db, start, length, flags, &mut statement, &mut null()) };
         self.check(result)?;
@@ -162,12 +168,12 @@ impl Connection {
         Ok(id)
     }
 
-    /// The names of a statement's columns.
+    /// Returns the names of a statement's columns.
     pub fn columns(&self, id: StatementId) -> Result<Vec<String>, SqlError> {
         let _entered = self.enter();
         let statement = self.statement(id);
-        // SAFETY: the statement is one of this connection's. A name ends with a zero and stays until the statement is
-        // used again; where there is no memory for it there is none.
+        // SAFETY: the statement is this connection's or null. The name is NUL-terminated and valid until the
+        // statement's next use; it is null if memory is exhausted.
         let name = |index| unsafe {
             let name = c::sqlite3_column_name(statement, index);
             if name.is_null() {
@@ -178,13 +184,13 @@ impl Connection {
         (0..self.column_count(statement)).map(name).collect()
     }
 
-    /// How often SQLite has compiled it anew, because tables have changed: its columns may have, too.
+    /// Returns how often SQLite has recompiled the statement after schema changes, which may change its columns.
     pub fn compilations(&self, id: StatementId) -> u32 {
-        // SAFETY: as above.
+        // SAFETY: the statement is this connection's, or null.
         unsafe { self.status(self.statement(id), c::SQLITE_STMTSTATUS_REPREPARE) }
     }
 
-    /// Binds a value to a parameter. A name may be without the character that it begins with.
+    /// Binds a value to a parameter. A name may omit its prefix.
     pub(super) fn bind_one(
         &mut self,
         id: StatementId,
@@ -193,8 +199,8 @@ impl Connection {
     ) -> Result<(), SqlError> {
         let statement = self.statement(id);
         let index = self.parameter(id, key)?;
-        // SAFETY: the statement is this connection's. There are so many bytes, of which SQLite makes copies. A pointer
-        // to no bytes is not null, so an empty blob is not taken for a null.
+        // SAFETY: the statement is this connection's, or null. The pointers are valid for `length` bytes, which
+        // SQLite copies. An empty slice's pointer is not null, so SQLite binds an empty blob and not NULL.
         let result = unsafe {
             match value {
                 Value::Null => c::sqlite3_bind_null(statement, index),
@@ -214,7 +220,7 @@ impl Connection {
         self.check(result)
     }
 
-    /// Binds values, one after the other.
+    /// Binds values in order.
     pub fn bind<'a, E: From<SqlError>>(
         &mut self,
         id: StatementId,
@@ -248,25 +254,25 @@ impl Connection {
         }
     }
 
-    /// How many parameters a statement has.
+    /// Returns the number of a statement's parameters.
     pub fn parameters(&self, id: StatementId) -> usize {
-        // SAFETY: the statement is one of this connection's, or null.
+        // SAFETY: the statement is this connection's, or null.
         unsafe { c::sqlite3_bind_parameter_count(self.statement(id)) as usize }
     }
 
-    /// The names of a statement's parameters, found once. SQLite looks at all before one to find it, which for the most that
-    /// there may be takes seconds: so this is interrupted, and shares its thread, as a statement is.
+    /// Returns the parameter names, collected once. SQLite finds each name by a linear search, which takes seconds
+    /// for the most parameters. The loop can therefore be interrupted and yields its thread, like a statement.
     fn names(&mut self, id: StatementId) -> Result<&Names, SqlError> {
-        /// Bytes that a name takes besides itself.
+        /// Overhead of a name, in bytes.
         const HEAD: u64 = 48;
-        /// Names that SQLite looks at in the time of a step.
+        /// Names that SQLite compares in the time of a step.
         const LOOKS: u64 = 4;
         if !self.names.contains_key(&id) {
             let mut taken = Taken::nothing(self.handlers.owner().account().clone());
             let (statement, mut indexes) = (self.statement(id), HashMap::new());
             for index in 1..=self.parameters(id) as c_int {
-                // SAFETY: the statement is one of this connection's, or null. A name ends with a zero, and stays as long
-                // as the statement; a parameter without one has none.
+                // SAFETY: the statement is this connection's, or null. The name is null or NUL-terminated, and valid
+                // as long as the statement.
                 let name = unsafe {
                     let name = c::sqlite3_bind_parameter_name(statement, index);
                     if name.is_null() { continue } else { CStr::from_ptr(name) }
@@ -275,7 +281,7 @@ impl Connection {
                     return Err(SqlError::new(c::SQLITE_INTERRUPT, "interrupted"));
                 }
                 threads::share();
-                // Statements are text.
+                // SQL is UTF-8, so names are, too.
                 let Ok(name) = name.to_str() else { continue };
                 if !taken.more(HEAD + name.len() as u64) {
                     return Err(SqlError::no_memory());
@@ -287,13 +293,13 @@ impl Connection {
         self.names.get(&id).ok_or_else(SqlError::no_memory)
     }
 
-    /// Whether a statement only reads, so that nobody can tell when it does.
+    /// Returns whether a statement is read-only, so that its timing is unobservable.
     pub fn only_reads(&self, id: StatementId) -> bool {
         // SAFETY: the statement is one of this connection's, or null.
         unsafe { c::sqlite3_stmt_readonly(self.statement(id)) != 0 }
     }
 
-    /// Goes on to the next row, and further, to at most so many rows, if that costs little.
+    /// Advances to the next row, and up to `limit` rows in total while that is cheap.
     pub fn steps(&mut self, id: StatementId, limit: usize) -> Steps {
         let mut steps = Steps { rows: Vec::new(), end: None };
         let before = self.machine_steps(id);
@@ -315,17 +321,17 @@ impl Connection {
         }
     }
 
-    /// Steps of SQLite's virtual machine that a statement has taken so far.
+    /// Returns the steps of SQLite's virtual machine that a statement has taken.
     fn machine_steps(&self, id: StatementId) -> u32 {
-        // SAFETY: as above.
+        // SAFETY: the statement is this connection's, or null.
         unsafe { self.status(self.statement(id), c::SQLITE_STMTSTATUS_VM_STEP) }
     }
 
-    /// Goes on to the next row.
+    /// Advances to the next row.
     fn step(&mut self, id: StatementId) -> Result<Step, SqlError> {
         let _entered = self.enter();
         let statement = self.statement(id);
-        // SAFETY: the statement is this connection's.
+        // SAFETY: the statement is this connection's, or null.
         match unsafe { c::sqlite3_step(statement) } {
             c::SQLITE_ROW => self.row(statement),
             c::SQLITE_DONE => Ok(Step::Done),
@@ -333,15 +339,15 @@ impl Connection {
         }
     }
 
-    /// The row that a statement is at.
+    /// Returns the current row of a statement.
     fn row(&self, statement: *mut c::sqlite3_stmt) -> Result<Step, SqlError> {
-        /// Bytes that a value takes besides its content.
+        /// Overhead of a value, in bytes.
         const HEAD: u64 = 16;
         let count = self.column_count(statement);
         let mut taken = Taken::nothing(self.handlers.owner().account().clone());
         let mut row = Row::with_columns(count as usize);
         for index in 0..count {
-            // SAFETY: the statement is at a row, and has such a column.
+            // SAFETY: the statement is at a row with at least `index + 1` columns.
             let value = unsafe { value(statement, index)? };
             let length = match value {
                 Value::Blob(bytes) => bytes.len() as u64,
@@ -356,26 +362,27 @@ impl Connection {
         Ok(Step::Row(Held { row, _taken: taken }))
     }
 
-    /// Has a statement begin anew.
+    /// Resets a statement to its start.
     pub fn reset(&mut self, id: StatementId) {
         let _entered = self.enter();
-        // SAFETY: the statement is this connection's. The result is that of its last step, which has been told.
+        // SAFETY: the statement is this connection's, or null. The result repeats the last step's, already returned.
         unsafe { c::sqlite3_reset(self.statement(id)) };
     }
 
-    /// Gives a statement up.
+    /// Finalizes a statement.
     pub fn finalize(&mut self, id: StatementId) {
         let _entered = self.enter();
         self.names.remove(&id);
         if let Some(statement) = self.statements.remove(&id) {
-            // SAFETY: it was this connection's, and is in the map no longer. The result is that of its last step.
+            // SAFETY: the statement was this connection's and is no longer in the map. The result repeats the last
+            // step's.
             unsafe { c::sqlite3_finalize(statement) };
         }
     }
 
-    /// Rows that the last statement has changed.
+    /// Returns the number of rows changed by the last statement.
     pub fn changes(&self) -> u32 {
-        // SAFETY: the connection is open.
+        // SAFETY: `db` is open.
         unsafe { c::sqlite3_changes(self.db) as u32 }
     }
 
@@ -388,7 +395,7 @@ impl Connection {
         self.handlers.owner().enter()
     }
 
-    /// A null pointer for one that is not there, which SQLite answers with an error.
+    /// Returns a statement, or null for an unknown id, which SQLite's functions accept.
     fn statement(&self, id: StatementId) -> *mut c::sqlite3_stmt {
         self.statements.get(&id).copied().unwrap_or(null_mut())
     }
@@ -399,12 +406,12 @@ impl Connection {
     }
 
     /// # Safety
-    /// The statement is this connection's, or null.
+    /// `statement` is this connection's, or null.
     unsafe fn status(&self, statement: *mut c::sqlite3_stmt, what: c_int) -> u32 {
         if statement.is_null() {
             return 0;
         }
-        // SAFETY: by the contract.
+        // SAFETY: the statement is this connection's by the contract, and not null.
         unsafe { c::sqlite3_stmt_status(statement, what, 0) as u32 }
     }
 
@@ -412,27 +419,27 @@ impl Connection {
         if result == c::SQLITE_OK { Ok(()) } else { Err(self.error(result)) }
     }
 
-    /// What SQLite says about a result of the last call.
+    /// Returns SQLite's error for the result of the last call.
     fn error(&self, result: c_int) -> SqlError {
-        // SAFETY: the connection is open, or null where there was no memory for one; the words end with a zero. They are
-        // about the last call if that is what they say.
+        // SAFETY: `db` is open, or null if memory was exhausted; the messages are NUL-terminated. `sqlite3_errmsg`
+        // describes the last call only if the codes match.
         let words = unsafe {
-            let is_it = c::sqlite3_errcode(self.db) & 0xff == result & 0xff;
-            CStr::from_ptr(if is_it { c::sqlite3_errmsg(self.db) } else { c::sqlite3_errstr(result) })
+            let is_current = c::sqlite3_errcode(self.db) & 0xff == result & 0xff;
+            CStr::from_ptr(if is_current { c::sqlite3_errmsg(self.db) } else { c::sqlite3_errstr(result) })
         };
         SqlError::new(result, &words.to_string_lossy())
     }
 }
 
-/// A value of a row.
+/// Returns a column's value in the current row.
 ///
-/// Text that is not UTF-8, which SQLite does not mind, is a blob: guests cannot read it as text.
+/// SQLite permits text that is not UTF-8. It becomes a blob, because guests cannot read it as text.
 ///
 /// # Safety
-/// The statement is at a row, which has such a column, and stays there as long as the value is used.
+/// The statement is at a row with this column, and stays there while the value is in use.
 unsafe fn value<'a>(statement: *mut c::sqlite3_stmt, index: c_int) -> Result<Value<'a>, SqlError> {
-    // SAFETY: by the contract. The pointer is asked for before the length, which belongs to it. What has a length has a
-    // pointer, unless there was no memory for it.
+    // SAFETY: by the contract. The length is requested after the pointer, as it depends on the conversion. A null
+    // pointer with a nonzero length means exhausted memory.
     unsafe {
         let bytes = |start: *const u8| {
             let length = c::sqlite3_column_bytes(statement, index) as usize;
@@ -462,14 +469,14 @@ unsafe fn value<'a>(statement: *mut c::sqlite3_stmt, index: c_int) -> Result<Val
 impl Drop for Connection {
     fn drop(&mut self) {
         let _entered = self.enter();
-        // SAFETY: the statements are this connection's and nobody uses them or it any more. The handlers are dropped
+        // SAFETY: the statements and `db` are this connection's and not used afterwards. The handlers are dropped
         // after this.
         unsafe {
             for statement in std::mem::take(&mut self.statements).into_values() {
                 c::sqlite3_finalize(statement);
             }
             let closed = c::sqlite3_close(self.db);
-            debug_assert_eq!(closed, c::SQLITE_OK, "nothing of it is left");
+            debug_assert_eq!(closed, c::SQLITE_OK, "a statement was not finalized");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Functions of SQL that are ours: those whose results a simulation decides, and those that in SQLite may take the product
-//! of the lengths of two texts (`text`).
+//! SQL functions that replace SQLite's: those whose results a simulation decides, and those that in SQLite may take
+//! time proportional to the product of two lengths (`text`).
 
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::text;
 
 use super::vfs::caught;
 
-/// A function of SQL.
+/// A SQL function.
 type Function = unsafe extern "C" fn(*mut c::sqlite3_context, c_int, *mut *mut c::sqlite3_value);
 
-/// All of them: names, numbers of arguments, whether the result depends on the arguments alone.
+/// The functions: name, number of arguments, whether the result depends on the arguments alone, implementation.
 const FUNCTIONS: [(&CStr, c_int, bool, Function); 11] = [
     (c"random", 0, false, random),
     (c"randomblob", 1, false, random_blob),
@@ -30,18 +30,18 @@ const FUNCTIONS: [(&CStr, c_int, bool, Function); 11] = [
     (c"unhex", 2, true, unhex),
 ];
 
-/// Defines them in place of SQLite's. Returns SQLite's result code.
+/// Replaces SQLite's functions by these. Returns SQLite's result code.
 ///
 /// # Safety
-/// `db` is an open connection, and is closed before the owner is given up.
+/// `db` is an open connection, and is closed before the owner is dropped.
 pub(super) unsafe fn define(db: *mut c::sqlite3, owner: &Arc<Owner>) -> c_int {
     let context: *mut c_void = Arc::as_ptr(owner).cast_mut().cast();
     let define = |(name, arguments, is_deterministic, function): (&CStr, c_int, bool, Function)| {
-        // SQLite's may be used anywhere, too.
+        // As for SQLite's functions, schemas may use them, too.
         let flags = c::SQLITE_UTF8 | c::SQLITE_INNOCUOUS;
         let flags = if is_deterministic { flags | c::SQLITE_DETERMINISTIC } else { flags };
         let function = Some(function);
-        // SAFETY: by the contract, the context outlives the connection; the name ends with a zero.
+        // SAFETY: by the contract, the owner outlives the connection; the name is NUL-terminated.
         unsafe {
             c::sqlite3_create_function_v2(
                 db,
@@ -59,40 +59,40 @@ pub(super) unsafe fn define(db: *mut c::sqlite3, owner: &Arc<Owner>) -> c_int {
     FUNCTIONS.into_iter().map(define).find(|result| *result != c::SQLITE_OK).unwrap_or(c::SQLITE_OK)
 }
 
-/// `unhex(x, y)`: SQLite's function looks for each character of `x` in all of `y`, in one step that nothing
-/// interrupts. Nobody is known to need it: it is refused. `unhex(x)` is SQLite's.
+/// `unhex(x, y)`: SQLite's function searches all of `y` for each character of `x`, without interruption. There is no
+/// known use, so it is refused. `unhex(x)` is SQLite's.
 ///
 /// # Safety
-/// `context` is that of a call of this function.
+/// `context` belongs to a call of this function.
 unsafe extern "C" fn unhex(context: *mut c::sqlite3_context, _: c_int, _: *mut *mut c::sqlite3_value) {
-    // SAFETY: by the contract; SQLite copies the words.
-    unsafe { c::sqlite3_result_error(context, c"unhex takes one argument here".as_ptr(), -1) };
+    // SAFETY: `context` is valid by the contract; SQLite copies the message.
+    unsafe { c::sqlite3_result_error(context, c"unhex with two arguments is not supported".as_ptr(), -1) };
 }
 
-/// Fills bytes with what the node says is random. Without any, the call's result is an error.
+/// Fills `bytes` from the node's randomness. Sets an error as the call's result on failure.
 ///
 /// # Safety
-/// `context` is that of a call of one of these functions, whose result is not set yet.
+/// `context` belongs to a call of one of these functions, whose result is not set yet.
 unsafe fn fill(context: *mut c::sqlite3_context, bytes: &mut [u8]) -> bool {
-    // SAFETY: by the contract. The function was defined with an owner, who is still there; SQLite copies the words up to
-    // the zero.
+    // SAFETY: the function was defined with an owner that outlives the connection. SQLite copies the NUL-terminated
+    // message.
     unsafe {
         let owner = &*c::sqlite3_user_data(context).cast::<Owner>();
         let is_filled = caught(false, || owner.environment().fill(bytes));
         if !is_filled {
-            c::sqlite3_result_error(context, c"no randomness".as_ptr(), -1);
+            c::sqlite3_result_error(context, c"the node cannot provide random bytes".as_ptr(), -1);
         }
         is_filled
     }
 }
 
-/// `random()`: any integer but the least, whose absolute value is none.
+/// `random()`: any integer except the smallest, whose absolute value is not an integer.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn random(context: *mut c::sqlite3_context, _: c_int, _: *mut *mut c::sqlite3_value) {
     let mut bytes = [0; 8];
-    // SAFETY: SQLite calls this with a context.
+    // SAFETY: SQLite passes a valid context, whose result is not set yet.
     unsafe {
         if fill(context, &mut bytes) {
             c::sqlite3_result_int64(context, i64::from_le_bytes(bytes).max(-i64::MAX));
@@ -100,17 +100,17 @@ unsafe extern "C" fn random(context: *mut c::sqlite3_context, _: c_int, _: *mut 
     }
 }
 
-/// `randomblob(N)`: so many bytes, and at least one.
+/// `randomblob(N)`: N random bytes, and at least one.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn random_blob(
     context: *mut c::sqlite3_context,
     _: c_int,
     arguments: *mut *mut c::sqlite3_value,
 ) {
-    // SAFETY: SQLite calls this with a context and one argument. The block is written before anything reads it, and
-    // given up once: to SQLite with the result, or here.
+    // SAFETY: SQLite passes a context and one argument. The block is initialized before it is read, and freed once:
+    // by SQLite with the result, or here.
     unsafe {
         let length = c::sqlite3_value_int64(*arguments).max(1);
         if length > MAX_LENGTH.into() {
@@ -129,16 +129,16 @@ unsafe extern "C" fn random_blob(
     }
 }
 
-/// An argument: its bytes, and whether they are a blob's. For a null there are none; nor are there if there is no memory for
-/// them, which then is the call's result.
+/// Returns an argument's bytes, and whether they are a blob. Returns `None` for NULL, and when memory is exhausted,
+/// which it sets as the call's result.
 ///
 /// # Safety
-/// `context` is that of a call with this argument. The bytes stay until the call returns.
+/// `context` belongs to a call with this argument. The bytes are valid until the call returns.
 unsafe fn bytes<'a>(
     context: *mut c::sqlite3_context,
     argument: *mut c::sqlite3_value,
 ) -> Option<(&'a [u8], bool)> {
-    // SAFETY: by the contract. The pointer is asked for before the length, which belongs to it.
+    // SAFETY: by the contract. The length is requested after the pointer, as it depends on the conversion.
     unsafe {
         let kind = c::sqlite3_value_type(argument);
         if kind == c::SQLITE_NULL {
@@ -158,26 +158,26 @@ unsafe fn bytes<'a>(
     }
 }
 
-/// Makes a text the result.
+/// Sets a text as the result.
 ///
 /// # Safety
-/// `context` is that of a call.
+/// `context` belongs to a function call.
 unsafe fn return_text(context: *mut c::sqlite3_context, text: &[u8]) {
     let (start, length, utf8) = (text.as_ptr().cast(), text.len() as u64, c::SQLITE_UTF8 as u8);
-    // SAFETY: by the contract; there are so many bytes, of which SQLite makes a copy.
+    // SAFETY: by the contract; `start` points to `length` bytes, which SQLite copies.
     unsafe { c::sqlite3_result_text64(context, start, length, c::SQLITE_TRANSIENT(), utf8) };
 }
 
-/// `instr(X, Y)`: where Y is in X.
+/// `instr(X, Y)`: the position of Y in X.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn instr(
     context: *mut c::sqlite3_context,
     _: c_int,
     arguments: *mut *mut c::sqlite3_value,
 ) {
-    // SAFETY: SQLite calls this with a context and two arguments.
+    // SAFETY: SQLite passes a context and two arguments.
     unsafe {
         let Some((haystack, is_blob)) = bytes(context, *arguments) else { return };
         let Some((needle, is_blob_too)) = bytes(context, *arguments.add(1)) else { return };
@@ -186,17 +186,17 @@ unsafe extern "C" fn instr(
     }
 }
 
-/// `replace(X, Y, Z)`: X with Z for each Y.
+/// `replace(X, Y, Z)`: X with each Y replaced by Z.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn replace(
     context: *mut c::sqlite3_context,
     _: c_int,
     arguments: *mut *mut c::sqlite3_value,
 ) {
-    // SAFETY: SQLite calls this with a context and three arguments. The block is as long as all pieces together, and is
-    // SQLite's with the result.
+    // SAFETY: SQLite passes a context and three arguments. The block holds all pieces together, and SQLite owns it
+    // with the result.
     unsafe {
         let Some((whole, _)) = bytes(context, *arguments) else { return };
         let Some((pattern, _)) = bytes(context, *arguments.add(1)) else { return };
@@ -225,13 +225,13 @@ unsafe extern "C" fn replace(
 /// `trim(X, Y)`, `ltrim`, `rtrim`: X without the characters of Y, or without spaces, at its ends.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn trim<const LEFT: bool, const RIGHT: bool>(
     context: *mut c::sqlite3_context,
     count: c_int,
     arguments: *mut *mut c::sqlite3_value,
 ) {
-    // SAFETY: SQLite calls this with a context and as many arguments as it says.
+    // SAFETY: SQLite passes a context and `count` arguments.
     unsafe {
         let Some((whole, _)) = bytes(context, *arguments) else { return };
         let mut set = &b" "[..];

@@ -1,4 +1,4 @@
-//! What SQLite asks while it works for a connection.
+//! SQLite's callbacks while it works for a connection.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use crate::threads;
 
 use super::vfs::caught;
 
-/// How long a statement that waits for a lock sleeps before it tries again.
+/// How long a statement sleeps between two attempts to take a lock.
 const NAP: Duration = Duration::from_millis(5);
 
-/// Milliseconds that a statement waits for the locks of processes that are gone: whoever hears of a death, and is quicker
-/// than the pool that closes what it had, finds them free.
+/// Milliseconds that a statement waits for locks of ended processes. A process that is notified of the end may run
+/// before the thread pool closes the connections.
 const CLOSING_MS: u64 = 1000;
 
-/// What the answers depend on. SQLite has its address.
+/// The callbacks' context. SQLite holds its address.
 pub(super) struct Handlers {
     owner: Arc<Owner>,
-    /// How long a statement waits for a lock. Nothing else is told by it.
+    /// Lock timeout of a statement. Orders no other memory accesses.
     busy_ms: AtomicU32,
 }
 
@@ -32,18 +32,18 @@ impl Handlers {
         Box::new(Handlers { owner, busy_ms: AtomicU32::new(0) })
     }
 
-    /// For whom the connection is.
+    /// Returns the connection's owner.
     pub(super) fn owner(&self) -> &Arc<Owner> {
         &self.owner
     }
 
-    /// Has them asked.
+    /// Installs the callbacks.
     ///
     /// # Safety
-    /// `db` is an open connection, and is closed before these are dropped or moved.
+    /// `db` is an open connection, and is closed before `self` is dropped or moved.
     pub(super) unsafe fn install(&self, db: *mut c::sqlite3) {
         let context = std::ptr::from_ref(self).cast_mut().cast();
-        // SAFETY: by the contract; each is called with the context that is given here.
+        // SAFETY: by the contract, the context outlives the connection; each callback expects this type.
         unsafe {
             c::sqlite3_set_authorizer(db, Some(authorize), context);
             c::sqlite3_progress_handler(db, STEPS_PER_LOOK as c_int, Some(progress), context);
@@ -53,16 +53,16 @@ impl Handlers {
 }
 
 /// # Safety
-/// `context` is from [`Handlers::install`], by whose contract it is still there. Only shared references are made of it.
+/// `context` is from [`Handlers::install`], whose contract keeps it valid. Only shared references to it exist.
 unsafe fn handlers<'a>(context: *mut c_void) -> &'a Handlers {
-    // SAFETY: by the contract.
+    // SAFETY: `context` points to valid `Handlers` by the contract.
     unsafe { &*context.cast::<Handlers>() }
 }
 
-/// Whether a statement may do something.
+/// Returns whether a statement may perform an action.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn authorize(
     context: *mut c_void,
     action: c_int,
@@ -71,7 +71,7 @@ unsafe extern "C" fn authorize(
     _: *const c_char,
     _: *const c_char,
 ) -> c_int {
-    // SAFETY: SQLite's strings end with a zero, or are not there; what is none of ours is none that is allowed.
+    // SAFETY: SQLite's strings are NUL-terminated or null. Invalid UTF-8 becomes a name that is not allowed.
     let text = |text: *const c_char| unsafe {
         if text.is_null() { None } else { Some(CStr::from_ptr(text).to_str().unwrap_or("")) }
     };
@@ -79,20 +79,20 @@ unsafe extern "C" fn authorize(
         Verdict::Allowed => c::SQLITE_OK,
         Verdict::Denied => c::SQLITE_DENY,
         Verdict::Wait(ms) => {
-            // SAFETY: the context is ours.
+            // SAFETY: the context is from `Handlers::install`.
             unsafe { handlers(context) }.busy_ms.store(ms, Ordering::Relaxed);
-            // The pragma does nothing more: SQLite's own way to wait is not interrupted by the end of a process.
+            // The pragma has no further effect: SQLite's own waiting cannot be interrupted when a process ends.
             c::SQLITE_IGNORE
         }
     }
 }
 
-/// Whether a statement is to end here.
+/// Returns nonzero if the statement must stop.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn progress(context: *mut c_void) -> c_int {
-    // SAFETY: the context is ours.
+    // SAFETY: the context is from `Handlers::install`.
     let handlers = unsafe { handlers(context) };
     if !handlers.owner.goes_on() {
         return 1;
@@ -101,12 +101,12 @@ unsafe extern "C" fn progress(context: *mut c_void) -> c_int {
     c_int::from(handlers.owner.is_gone())
 }
 
-/// Whether a statement that found a lock, and has tried again so many times, is to try again.
+/// Returns nonzero if a statement should try again to take a lock, after `tries` attempts.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn busy(context: *mut c_void, tries: c_int) -> c_int {
-    // SAFETY: the context is ours.
+    // SAFETY: the context is from `Handlers::install`.
     let handlers = unsafe { handlers(context) };
     let waited = u64::from(tries.unsigned_abs()) * NAP.as_millis() as u64;
     let closing_ms = if Owner::waits_for_others() { CLOSING_MS } else { 0 };

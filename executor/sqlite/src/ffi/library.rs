@@ -1,4 +1,4 @@
-//! SQLite, set up once for the whole program.
+//! SQLite's initialization, once for the whole program.
 
 use std::sync::OnceLock;
 
@@ -6,8 +6,8 @@ use libsqlite3_sys as c;
 
 use super::{memory, vfs};
 
-/// Sets it up if that has not been done. Returns whether it is as it has to be: if someone else in this program was
-/// first, it is not.
+/// Initializes SQLite on the first call. Returns whether SQLite has the required configuration, which fails if other
+/// code in this program initialized it first.
 pub(super) fn is_ready() -> bool {
     static READY: OnceLock<bool> = OnceLock::new();
     *READY.get_or_init(set_up)
@@ -16,16 +16,16 @@ pub(super) fn is_ready() -> bool {
 fn set_up() -> bool {
     let methods = memory::METHODS;
     let (largest, default): (c::sqlite3_int64, c::sqlite3_int64) = (0, 0);
-    // SAFETY: this runs once, before anything else of SQLite. Each option is given what its description says; the
-    // allocator's methods are copied.
+    // SAFETY: this runs once, before other calls of SQLite. Each option gets the arguments that its documentation
+    // requires; SQLite copies the allocator's methods.
     unsafe {
         let options = [
             c::sqlite3_config(c::SQLITE_CONFIG_MALLOC, &raw const methods),
-            // Counts that all threads would share; the allocator has others.
+            // SQLite's statistics are shared by all threads; the allocator has its own accounts.
             c::sqlite3_config(c::SQLITE_CONFIG_MEMSTATUS, 0),
-            // Names are names of files: nobody chooses another way to them.
+            // A URI could select a different VFS; names are plain file names.
             c::sqlite3_config(c::SQLITE_CONFIG_URI, 0),
-            // Who shortens a mapped file ends the program.
+            // Truncating a mapped file would kill the program.
             c::sqlite3_config(c::SQLITE_CONFIG_MMAP_SIZE, default, largest),
         ];
         let initialised =

@@ -1,12 +1,12 @@
-//! The locks of SQLite's files, as locks of open files and not of the whole process.
+//! SQLite's file locks, as locks of open file descriptions instead of process-wide locks.
 //!
-//! SQLite takes POSIX's locks. Those are given up when *any* descriptor of the file is closed by this process, which guests
-//! do by WASI's functions whenever they like; another program could then write in the middle of a transaction. Linux has
-//! locks that belong to an open file (`F_OFD_SETLK`) and stay until that is closed.
+//! SQLite uses POSIX locks. The system releases those when the process closes *any* descriptor of the file, which
+//! guests can do through WASI at any time; another program could then write in the middle of a transaction. Linux has
+//! locks that belong to an open file description (`F_OFD_SETLK`) and last until it is closed.
 //!
-//! SQLite relies on a process not being in the way of itself: it counts the connections of a file and takes locks by the
-//! descriptor of any of them. So for each file one descriptor holds the locks of all: a duplicate that is used for nothing else.
-//! It is one that can be written, as soon as there is one.
+//! SQLite relies on locks of one process not conflicting: it counts the connections of a file and locks through the
+//! descriptor of any of them. One descriptor per file therefore holds the locks of all connections: a duplicate
+//! without other use. It is a writable one as soon as there is one.
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -19,24 +19,24 @@ use rustix::fs::{OFlags, fcntl_getfl, fstat};
 
 use super::vfs::caught;
 
-/// A file: its device, and its number there.
+/// A file's device and inode number.
 type File = (u64, u64);
 
-/// A part of a file.
+/// A byte range of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Range {
     start: libc::off_t,
-    /// 0 is to the end.
+    /// 0 means up to the end of the file.
     length: libc::off_t,
 }
 
-/// The descriptor that holds the locks of a file.
+/// The descriptor that holds a file's locks.
 struct Holder {
     descriptor: OwnedFd,
     can_write: bool,
-    /// What is locked.
+    /// The locked ranges.
     held: Vec<Range>,
-    /// SQLite's descriptors of the file that have asked for locks and are open.
+    /// Number of SQLite's open descriptors of the file that have used locks.
     users: usize,
 }
 
@@ -48,23 +48,23 @@ struct Locks {
 
 static LOCKS: Mutex<Option<Locks>> = Mutex::new(None);
 
-/// `fcntl`, of which locks are done in the other way.
+/// `fcntl`, with POSIX lock commands replaced by those for open file descriptions.
 ///
 /// # Safety
-/// SQLite alone calls it, with an open descriptor of its own and the argument that belongs to the command. (The system's
-/// takes a variable number of arguments; with the conventions of Linux the third is passed in the same way.)
+/// Only SQLite calls this function, with its own open descriptor and the argument of the command. (The system's
+/// function is variadic; by Linux's calling conventions the third argument is passed in the same way.)
 pub(super) unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: *mut c_void) -> c_int {
     let command = match command {
         libc::F_GETLK => libc::F_OFD_GETLK,
-        // Nothing waits: SQLite does not ask for that.
+        // SQLite never uses the blocking command.
         libc::F_SETLK | libc::F_SETLKW => libc::F_OFD_SETLK,
-        // SAFETY: by the contract.
+        // SAFETY: by the contract, the descriptor is open and the argument matches the command.
         _ => return unsafe { libc::fcntl(fd, command, argument) },
     };
-    // SAFETY: SQLite passes a lock of its own with these commands.
+    // SAFETY: SQLite passes a pointer to its own `flock` with these commands.
     let lock = unsafe { &mut *argument.cast::<libc::flock>() };
     lock.l_pid = 0;
-    // SAFETY: the descriptor is open for the time of the call.
+    // SAFETY: the descriptor is open during the call.
     let descriptor = unsafe { BorrowedFd::borrow_raw(fd) };
     let failed = || Err(io::Error::from_raw_os_error(libc::ENOLCK));
     match caught(failed(), || with_locks(|locks| locks.act(descriptor, command, lock))) {
@@ -76,18 +76,18 @@ pub(super) unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: *mut 
     }
 }
 
-/// `close`, after which the file's locks may have no user.
+/// `close`, which also releases the file's locks with its last descriptor.
 ///
 /// # Safety
-/// SQLite alone calls it, with a descriptor of its own, which it does not use any more.
+/// Only SQLite calls this function, with its own descriptor, which it does not use afterwards.
 pub(super) unsafe extern "C" fn close(fd: c_int) -> c_int {
     caught((), || with_locks(|locks| locks.forget(fd)));
-    // SAFETY: by the contract.
+    // SAFETY: by the contract, SQLite owns the descriptor and no longer uses it.
     unsafe { libc::close(fd) }
 }
 
 fn with_locks<T>(f: impl FnOnce(&mut Locks) -> T) -> T {
-    // What is done under it leaves it whole at each step.
+    // Code under this lock leaves the state consistent at each step.
     f(LOCKS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
 }
 
@@ -105,7 +105,7 @@ impl Locks {
         Ok(())
     }
 
-    /// The holder of the locks of the file behind a descriptor.
+    /// Returns the lock holder of the descriptor's file.
     fn holder(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<&mut Holder> {
         let number = descriptor.as_raw_fd();
         let file = match self.files.get(&number) {
@@ -134,7 +134,7 @@ impl Locks {
         self.holders.get_mut(&file).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOLCK))
     }
 
-    /// A descriptor is about to be closed. With the last one of a file its locks are given up.
+    /// Removes a descriptor about to be closed. Releases the file's locks with its last descriptor.
     fn forget(&mut self, fd: RawFd) {
         let Some(file) = self.files.remove(&fd) else { return };
         if let Some(holder) = self.holders.get_mut(&file) {
@@ -148,12 +148,12 @@ impl Locks {
 
 impl Holder {
     fn set(&self, command: c_int, lock: &mut libc::flock) -> io::Result<()> {
-        // SAFETY: the descriptor is open, and the lock is one that may be written.
+        // SAFETY: the descriptor is open, and `lock` is valid for reads and writes.
         let result = unsafe { libc::fcntl(self.descriptor.as_raw_fd(), command, std::ptr::from_mut(lock)) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Holds what it has by a descriptor that can be written. What was held by the other can only be shared.
+    /// Moves the locks to a writable descriptor. The previous descriptor can only hold shared locks.
     fn move_to(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
         let descriptor = descriptor.as_fd().try_clone_to_owned()?;
         let next = Holder { descriptor, can_write: true, held: self.held.clone(), users: self.users };
@@ -173,9 +173,9 @@ impl Range {
         other.start <= self.start && end(self) <= end(other)
     }
 
-    /// A lock of it for reading.
+    /// Returns a shared lock of the range.
     fn shared(self) -> libc::flock {
-        // SAFETY: it is made of numbers.
+        // SAFETY: `flock` consists of integers, for which zero is valid.
         let mut lock: libc::flock = unsafe { std::mem::zeroed() };
         lock.l_type = libc::F_RDLCK as libc::c_short;
         lock.l_whence = libc::SEEK_SET as libc::c_short;

@@ -1,12 +1,12 @@
-//! The allocator that SQLite is given: the program's own, with an account kept for each process.
+//! SQLite's allocator: the program's own, with an account per process.
 //!
 //! ```text
-//! a block   │ Header: bytes, account │ what SQLite sees …
+//! block     │ Header: bytes, account │ bytes visible to SQLite …
 //! ```
 //!
-//! A block counts for whom the thread was in SQLite when it was taken, and is given back to that account by whichever
-//! thread frees it: connections of different processes share a few blocks. An account that is used up is an allocation
-//! that fails, which SQLite answers with `SQLITE_NOMEM`.
+//! A block is charged to the thread's current owner when it is allocated. Whichever thread frees it credits the same
+//! account: connections of different processes share a few blocks. When an account is used up, the allocation fails,
+//! and SQLite returns `SQLITE_NOMEM`.
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::ffi::{c_int, c_void};
@@ -17,21 +17,21 @@ use libsqlite3_sys as c;
 use crate::account::Account;
 use crate::owner::Owner;
 
-/// What precedes each block.
+/// Header of each block.
 struct Header {
-    /// Bytes that SQLite sees.
+    /// Bytes visible to SQLite.
     size: usize,
     account: Option<Arc<Account>>,
 }
 
-/// Where what SQLite sees begins; a multiple of what anything may need to be aligned to.
+/// Offset of the bytes visible to SQLite; a multiple of the largest alignment.
 const OFFSET: usize = size_of::<Header>().next_multiple_of(ALIGN);
 const ALIGN: usize = 16;
 
-/// Bytes of the largest block: SQLite's own limit, with room for the header.
+/// Maximum size of a block: SQLite's own limit, with space for the header.
 const MAX_BLOCK: usize = 0x7fff_ff00;
 
-/// What SQLite is told to use.
+/// The allocator's functions for SQLite.
 pub(super) const METHODS: c::sqlite3_mem_methods = c::sqlite3_mem_methods {
     xMalloc: Some(take),
     xFree: Some(free),
@@ -43,18 +43,18 @@ pub(super) const METHODS: c::sqlite3_mem_methods = c::sqlite3_mem_methods {
     pAppData: std::ptr::null_mut(),
 };
 
-/// The layout of a block of so many bytes.
+/// Returns the layout of a block of `size` bytes.
 fn layout(size: usize) -> Option<Layout> {
     (size <= MAX_BLOCK).then(|| Layout::from_size_align(OFFSET + size, ALIGN).ok()).flatten()
 }
 
-/// What a block counts.
+/// Returns the bytes charged for a block.
 fn weight(size: usize) -> u64 {
     (OFFSET + size) as u64
 }
 
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn take(size: c_int) -> *mut c_void {
     let Ok(size) = usize::try_from(size) else { return std::ptr::null_mut() };
     let Some(layout) = layout(size) else { return std::ptr::null_mut() };
@@ -62,7 +62,8 @@ unsafe extern "C" fn take(size: c_int) -> *mut c_void {
     if account.as_ref().is_some_and(|account| !account.take(weight(size))) {
         return std::ptr::null_mut();
     }
-    // SAFETY: the layout has a header's size at least. The block is aligned for a header and large enough for it.
+    // SAFETY: the layout is at least as large as `Header`, so its size is not zero and the header fits; `ALIGN`
+    // suffices for it.
     unsafe {
         let block = alloc(layout);
         if block.is_null() {
@@ -77,29 +78,30 @@ unsafe extern "C" fn take(size: c_int) -> *mut c_void {
 }
 
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn free(pointer: *mut c_void) {
     if pointer.is_null() {
         return;
     }
-    // SAFETY: SQLite frees what it was given by `take` or `resize`, once. So there is a header before it, which says of
-    // which layout the block is.
+    // SAFETY: SQLite frees a block from `take` or `resize` once. A header precedes the block and gives its size, and
+    // so the layout it was allocated with.
     unsafe {
         let block = pointer.cast::<u8>().sub(OFFSET);
         let Header { size, account } = block.cast::<Header>().read();
         if let Some(account) = account {
             account.give_back(weight(size));
         }
-        let layout = layout(size).expect("it was one when the block was taken");
+        let layout = layout(size).expect("the layout was valid when the block was allocated");
         dealloc(block, layout);
     }
 }
 
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn resize(pointer: *mut c_void, new: c_int) -> *mut c_void {
     let Ok(new) = usize::try_from(new) else { return std::ptr::null_mut() };
-    // SAFETY: SQLite resizes what it was given and has not freed; see `free`. A failure leaves the block as it was.
+    // SAFETY: SQLite resizes a live block, which a header precedes; see `free`. A failed `realloc` leaves the block
+    // intact.
     unsafe {
         let block = pointer.cast::<u8>().sub(OFFSET);
         let header = &mut *block.cast::<Header>();
@@ -126,29 +128,29 @@ unsafe extern "C" fn resize(pointer: *mut c_void, new: c_int) -> *mut c_void {
 }
 
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn size(pointer: *mut c_void) -> c_int {
     if pointer.is_null() {
         return 0;
     }
-    // SAFETY: as in `free`. The size was a `c_int` when the block was taken.
+    // SAFETY: a header precedes the live block, as in `free`. The size was a `c_int` when the block was allocated.
     unsafe { (*pointer.cast::<u8>().sub(OFFSET).cast::<Header>()).size as c_int }
 }
 
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn round_up(size: c_int) -> c_int {
     size.saturating_add(7) & !7
 }
 
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn init(_: *mut c_void) -> c_int {
     c::SQLITE_OK
 }
 
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn shut_down(_: *mut c_void) {}
 
 #[cfg(test)]
@@ -161,7 +163,7 @@ mod tests {
         let owner = owner(1000);
         let account = owner.account();
         let entered = owner.enter();
-        // SAFETY: each block is used as SQLite would, and freed once.
+        // SAFETY: each block comes from this allocator, is used within its size, and is freed once.
         unsafe {
             let block = take(100);
             assert_eq!((size(block), account.used()), (100, weight(100)));
@@ -172,9 +174,9 @@ mod tests {
             assert_eq!((size(block), account.used()), (500, weight(500)));
             let block = resize(block, 50);
             drop(entered);
-            let nobodys = take(2000);
+            let unowned = take(2000);
             assert_eq!(account.used(), weight(50));
-            free(nobodys);
+            free(unowned);
             free(block);
         }
         assert_eq!(account.used(), 0);

@@ -1,19 +1,19 @@
-//! Everything that is `unsafe` about SQLite.
+//! All `unsafe` code of this crate.
 //!
-//! | file | what it is |
+//! | file | contents |
 //! |---|---|
-//! | `library` | SQLite set up, once for the program |
-//! | `memory` | its allocator, which keeps accounts |
-//! | `vfs`, `system_calls` | its way to files, time and randomness |
-//! | `locks` | its locks of files |
+//! | `library` | SQLite's initialization, once per program |
+//! | `memory` | its allocator, which charges accounts |
+//! | `vfs`, `system_calls` | its access to files, time and randomness |
+//! | `locks` | its file locks |
 //! | `connection` | a connection with its statements |
-//! | `functions` | functions of SQL whose results the node decides |
-//! | `handlers` | what SQLite asks while it works: may it do this, should it go on |
+//! | `functions` | SQL functions that replace SQLite's |
+//! | `handlers` | SQLite's callbacks: permissions, interruption, waiting |
 //!
-//! **What it stands on.** Functions that are `unsafe extern "C"` are SQLite's to call and no one else's: their contract is
-//! what its documentation says of each of these pointers (of `sqlite3_mem_methods`, `sqlite3_vfs`, `sqlite3_create_function_v2`
-//! and the handlers): names end with a zero, out-pointers may be written to, blocks come from the same allocator, contexts
-//! are what was registered with the function. Each block of ours says what it needs besides.
+//! **Contract of the callbacks.** Only SQLite calls the `unsafe extern "C"` functions. Their contract is SQLite's
+//! documentation of these pointers (`sqlite3_mem_methods`, `sqlite3_vfs`, `sqlite3_create_function_v2` and the
+//! handlers): names are NUL-terminated, out-pointers are writable, blocks come from the same allocator, and contexts
+//! are those registered with the function. Each `unsafe` block names its further requirements.
 
 mod connection;
 mod functions;

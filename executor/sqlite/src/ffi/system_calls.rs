@@ -1,9 +1,9 @@
-//! The system calls by which SQLite reaches files by name, each done below the process's directories.
+//! Replacements of SQLite's system calls that take file names, confined to the process's directories.
 
 #[cfg(unix)]
 pub(super) use unix::replace;
 
-/// Elsewhere SQLite has other calls: there are no files.
+/// On other systems SQLite uses other calls: there are no files.
 #[cfg(not(unix))]
 pub(super) unsafe fn replace(_: *mut libsqlite3_sys::sqlite3_vfs) -> bool {
     false
@@ -23,22 +23,22 @@ mod unix {
     use crate::ffi::vfs::caught;
     use crate::files::{self, How};
 
-    /// The ends of names of files that SQLite would map into memory; see `vfs`.
+    /// Suffix of files that SQLite would map into memory; see `vfs`.
     const MAPPED: &str = "-shm";
 
-    /// The right to read and write, for whoever the system's mask does not take it from: what SQLite itself gives.
+    /// Permissions of a new file before the umask, the same as SQLite's default.
     const MODE: u32 = 0o644;
 
-    /// A system call as SQLite keeps it.
+    /// A system call in the type SQLite stores.
     type Call = unsafe extern "C" fn();
 
-    /// Replaces them. Returns whether each was there to be replaced.
+    /// Replaces the system calls. Returns whether SQLite knew each of them.
     ///
     /// # Safety
     /// `vfs` is one of SQLite's own for Unix, and no file has been opened.
     pub(in crate::ffi) unsafe fn replace(vfs: *mut c::sqlite3_vfs) -> bool {
-        // SAFETY: SQLite calls each with the arguments of the system call that it is named after, which are those of the
-        // function here. How many there are and of which types is not in the type by which they are kept.
+        // SAFETY: SQLite casts each pointer back to the signature of the system call of that name before the call,
+        // which is the signature of the function here. The stored type has no arguments.
         unsafe {
             let calls: [(&CStr, Call); 10] = [
                 (c"open", std::mem::transmute::<*const c_void, Call>(open as *const c_void)),
@@ -62,18 +62,18 @@ mod unix {
         }
     }
 
-    /// How a system call is replaced.
+    /// Signature of `xSetSystemCall`.
     type Set = unsafe extern "C" fn(*mut c::sqlite3_vfs, *const c_char, c::sqlite3_syscall_ptr) -> c_int;
 
-    /// Replaces what locks files.
+    /// Replaces the calls that affect file locks.
     ///
     /// # Safety
-    /// As of [`replace`]; `set` is its `xSetSystemCall`.
+    /// As for [`replace`]; `set` is its `xSetSystemCall`.
     #[cfg(target_os = "linux")]
     unsafe fn replace_locks(vfs: *mut c::sqlite3_vfs, set: Set) -> bool {
         use crate::ffi::locks;
 
-        // SAFETY: as in `replace`.
+        // SAFETY: SQLite casts the pointers back to the signatures of these functions, as in `replace`.
         unsafe {
             let calls: [(&CStr, Call); 2] = [
                 (c"fcntl", std::mem::transmute::<*const c_void, Call>(locks::fcntl as *const c_void)),
@@ -83,29 +83,29 @@ mod unix {
         }
     }
 
-    /// Elsewhere they are the process's.
+    /// Other systems keep process-wide locks.
     #[cfg(not(target_os = "linux"))]
     unsafe fn replace_locks(_: *mut c::sqlite3_vfs, _: Set) -> bool {
         true
     }
 
-    /// Does something with a file, and leaves what went wrong in `errno`.
+    /// Runs `act` on a file, and stores its error in `errno`.
     ///
     /// # Safety
-    /// The name ends with a zero.
+    /// `name` is NUL-terminated.
     unsafe fn with<T>(
         name: *const c_char,
         changes: bool,
         act: impl FnOnce(&Dir, &Path) -> io::Result<T>,
     ) -> Option<T> {
-        // SAFETY: by the contract.
+        // SAFETY: `name` is NUL-terminated by the contract.
         let name = unsafe { CStr::from_ptr(name) };
         let refused = || Err(io::Error::from_raw_os_error(libc::EACCES));
         let done = caught(refused(), || files::with(name, changes, act));
         done.map_err(|error| Errno::set_raw(number(&error))).ok()
     }
 
-    /// What the system calls an error.
+    /// Returns the system's number of an error.
     fn number(error: &io::Error) -> c_int {
         match (error.raw_os_error(), error.kind()) {
             (Some(number), _) => number,
@@ -115,7 +115,7 @@ mod unix {
     }
 
     /// # Safety
-    /// SQLite alone calls it, as its documentation says; see the module above.
+    /// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
     unsafe extern "C" fn open(name: *const c_char, flags: c_int, mode: c_int) -> c_int {
         let how = How {
             write: flags & libc::O_ACCMODE != libc::O_RDONLY,
@@ -129,18 +129,19 @@ mod unix {
             }
             files::open(dir, path, how)
         };
-        // SAFETY: SQLite's names end with a zero.
+        // SAFETY: SQLite's names are NUL-terminated.
         unsafe { with(name, how.write || how.create, act) }.map_or(-1, |file| file.into_std().into_raw_fd())
     }
 
     /// # Safety
-    /// SQLite alone calls it, as its documentation says; see the module above.
+    /// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
     unsafe extern "C" fn stat(name: *const c_char, out: *mut libc::stat) -> c_int {
-        // SAFETY: as above.
+        // SAFETY: SQLite's names are NUL-terminated.
         let Some(found) = (unsafe { with(name, false, |dir, path| dir.symlink_metadata(path)) }) else {
             return -1;
         };
-        // SAFETY: SQLite passes a place for a `stat`, which is made of numbers. Their types differ between systems.
+        // SAFETY: SQLite passes a pointer to a writable `stat`, which consists of integers. Their types differ
+        // between systems.
         unsafe {
             out.write(std::mem::zeroed());
             (*out).st_dev = found.dev() as _;
@@ -155,18 +156,18 @@ mod unix {
     }
 
     /// # Safety
-    /// SQLite alone calls it, as its documentation says; see the module above.
+    /// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
     unsafe extern "C" fn unlink(name: *const c_char) -> c_int {
-        // SAFETY: as above.
+        // SAFETY: SQLite's names are NUL-terminated.
         unsafe { with(name, true, |dir, path| dir.remove_file(path)) }.map_or(-1, |()| 0)
     }
 
-    /// Opens the directory that a file is in, for SQLite to have it written to the disk.
+    /// Opens a file's directory, which SQLite then syncs to disk.
     ///
     /// # Safety
-    /// SQLite alone calls it, as its documentation says; see the module above.
+    /// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
     unsafe extern "C" fn open_directory(name: *const c_char, out: *mut c_int) -> c_int {
-        // SAFETY: as above; SQLite passes a place for the descriptor.
+        // SAFETY: SQLite's names are NUL-terminated, and `out` is writable.
         unsafe {
             let Some(dir) = with(name, false, files::parent) else { return c::SQLITE_CANTOPEN };
             out.write(dir.into_std().into_raw_fd());
@@ -174,37 +175,37 @@ mod unix {
         c::SQLITE_OK
     }
 
-    /// Whether a file is there. What one may do with it shows when it is opened.
+    /// Returns 0 if the file exists. Permissions are checked when it is opened.
     ///
     /// # Safety
-    /// SQLite alone calls it, as its documentation says; see the module above.
+    /// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
     unsafe extern "C" fn access(name: *const c_char, _: c_int) -> c_int {
-        // SAFETY: as above.
+        // SAFETY: SQLite's names are NUL-terminated.
         unsafe { with(name, false, |dir, path| dir.symlink_metadata(path)) }.map_or(-1, |_| 0)
     }
 
-    // What SQLite does not need for what guests may do.
+    // Calls that SQLite does not need for anything guests may do.
 
     /// # Safety
-    /// SQLite alone calls it, as its documentation says; see the module above.
+    /// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
     unsafe extern "C" fn mkdir(_: *const c_char, _: libc::mode_t) -> c_int {
         refuse() as c_int
     }
 
     /// # Safety
-    /// SQLite alone calls it, as its documentation says; see the module above.
+    /// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
     unsafe extern "C" fn rmdir(_: *const c_char) -> c_int {
         refuse() as c_int
     }
 
     /// # Safety
-    /// SQLite alone calls it, as its documentation says; see the module above.
+    /// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
     unsafe extern "C" fn readlink(_: *const c_char, _: *mut c_char, _: usize) -> isize {
         refuse()
     }
 
     /// # Safety
-    /// SQLite alone calls it, as its documentation says; see the module above.
+    /// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
     unsafe extern "C" fn getcwd(_: *mut c_char, _: usize) -> *mut c_char {
         refuse();
         std::ptr::null_mut()

@@ -1,20 +1,20 @@
-//! SQLite's way to files: its own for Unix, with what names a file replaced.
+//! SQLite's VFS: its own for Unix, with everything that names a file replaced.
 //!
 //! ```text
 //! open, ATTACH, VACUUM INTO ─▶ xFullPathname, ours: "app.db" ─▶ "/0/app.db", or refused
 //!                              xOpen … ─▶ "unix-excl" ─▶ open, stat, unlink …, ours: below directory 0
 //! ```
 //!
-//! *Why `unix-excl`.* SQLite knows no other way to share a database in WAL mode between processes of the system than a
-//! file that all of them map, and whoever makes such a file shorter ends those that look at it by SIGBUS. A guest that
-//! has the directory could do that to the node. With `unix-excl` what is shared is in the node's own memory, among all
-//! connections of its guests. The price: while a node has a database open, no other process of the system has.
+//! *Reason for `unix-excl`.* To share a WAL database between system processes, SQLite needs a file that all of them
+//! map. Truncating that file kills its readers by SIGBUS. A guest with access to the directory could do that to the
+//! node. `unix-excl` keeps the shared state in the node's own memory, for all connections of its guests. The cost:
+//! while a node has a database open, no other system process can open it.
 //!
-//! Locks are those of open files (`locks`), and not of the whole process: what guests do with the file in other ways does
-//! not give them up.
+//! Locks belong to open file descriptions (`locks`), not to the process: they survive whatever guests do with the
+//! file by other means.
 //!
-//! The system calls are replaced for the whole program: this SQLite is in it for guests only. Where no
-//! [`Owner`] is named, there are no files.
+//! The system calls are replaced for the whole program, since only guests use this SQLite. Without a current
+//! [`Owner`] there are no files.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,31 +28,31 @@ use crate::owner::Owner;
 
 use super::system_calls;
 
-/// By which connections ask for it.
+/// Name of the VFS.
 pub(super) const NAME: &CStr = c"lunatic";
 
-/// SQLite's, to which ours passes on what names no file.
+/// SQLite's VFS, to which ours delegates file access.
 const BASE: &CStr = c"unix-excl";
 
-/// Milliseconds from the beginning of SQLite's time, in 4714 BC, to the Unix epoch.
+/// Milliseconds from the start of SQLite's time, in 4714 BC, to the Unix epoch.
 const EPOCH_MS: i64 = 210_866_760_000_000;
 
-/// SQLite's own, found once; it never goes away.
+/// SQLite's own VFS, looked up once. It is never freed.
 struct Base(*mut c::sqlite3_vfs);
 
-// SAFETY: it is written when SQLite is initialised, and only read afterwards.
+// SAFETY: the VFS is written during SQLite's initialization, and only read afterwards.
 unsafe impl Send for Base {}
-// SAFETY: as above.
+// SAFETY: concurrent reads are sound, since the VFS is not written after the initialization.
 unsafe impl Sync for Base {}
 
 static REGISTERED: OnceLock<Base> = OnceLock::new();
 
-/// Makes it known to SQLite. Returns whether that worked.
+/// Registers the VFS. Returns whether this succeeded.
 ///
 /// # Safety
-/// SQLite has been initialised, this has not been called before, and no file has been opened.
+/// SQLite is initialized, this was not called before, and no file has been opened.
 pub(super) unsafe fn register() -> bool {
-    // SAFETY: SQLite's own lives for ever, and so does ours, which is leaked.
+    // SAFETY: both VFS objects live forever: SQLite's own is static, and ours is leaked.
     unsafe {
         let base = c::sqlite3_vfs_find(BASE.as_ptr());
         if base.is_null() || !system_calls::replace(base) || REGISTERED.set(Base(base)).is_err() {
@@ -76,15 +76,15 @@ pub(super) unsafe fn register() -> bool {
             xNextSystemCall: None,
             ..*base
         };
-        // As the default: SQLite asks that one for randomness.
+        // The default VFS, because SQLite takes its randomness from the default.
         c::sqlite3_vfs_register(Box::leak(Box::new(ours)), 1) == c::SQLITE_OK
     }
 }
 
-/// Opens a file for SQLite. One without a name would be a temporary one, of which there are none.
+/// Opens a file for SQLite. A null name stands for a temporary file, which is refused.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn open(
     _: *mut c::sqlite3_vfs,
     name: *const c_char,
@@ -92,8 +92,7 @@ unsafe extern "C" fn open(
     flags: c_int,
     out: *mut c_int,
 ) -> c_int {
-    // SAFETY: SQLite passes a place for a file, of the size that its own `xOpen` needs. A file without methods is one
-    // that need not be closed.
+    // SAFETY: `file` points to the size that the base VFS requires. SQLite does not close a file without methods.
     unsafe {
         (*file).pMethods = std::ptr::null();
         let base = REGISTERED.get().filter(|_| !name.is_null());
@@ -104,10 +103,10 @@ unsafe extern "C" fn open(
     }
 }
 
-/// What SQLite calls the file that a guest names.
+/// Translates a guest's database path into the name that SQLite uses.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn full_name(
     _: *mut c::sqlite3_vfs,
     path: *const c_char,
@@ -115,13 +114,13 @@ unsafe extern "C" fn full_name(
     out: *mut c_char,
 ) -> c_int {
     let name = caught(None, || {
-        // SAFETY: SQLite passes a name that ends with a zero.
+        // SAFETY: SQLite passes a NUL-terminated name.
         let path = unsafe { CStr::from_ptr(path) }.to_str().ok()?;
         files::name_of(path, Owner::current()?.dirs())
     });
     match name {
         Some(name) if (name.len() as u64) < size as u64 => {
-            // SAFETY: there are so many bytes, and the name with the zero behind it is no longer.
+            // SAFETY: `out` has `size` bytes, and the name with its NUL byte fits.
             unsafe {
                 std::ptr::copy_nonoverlapping(name.as_ptr(), out.cast(), name.len());
                 out.add(name.len()).write(0);
@@ -132,22 +131,22 @@ unsafe extern "C" fn full_name(
     }
 }
 
-/// Random bytes for SQLite itself, once for the whole program, so not those of any node: what guests get to see is
-/// from `functions`.
+/// Fills a buffer with random bytes for SQLite's internal use, once for the whole program, so not from a node. Guests
+/// only see randomness from `functions`.
 ///
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn randomness(_: *mut c::sqlite3_vfs, size: c_int, out: *mut c_char) -> c_int {
     let Ok(length) = usize::try_from(size) else { return 0 };
-    // SAFETY: SQLite passes so many bytes.
+    // SAFETY: SQLite passes a buffer of `size` bytes.
     let bytes = unsafe { std::slice::from_raw_parts_mut(out.cast::<u8>(), length) };
     bytes.fill(0);
-    // Without it SQLite's are not random, and good enough for what it needs them for.
+    // On failure the bytes are zero, which suffices for SQLite's internal uses.
     let _ = caught(false, || getrandom::fill(bytes).is_ok());
     size
 }
 
-/// Milliseconds of SQLite's time.
+/// Returns the current time in milliseconds of SQLite's time.
 fn now_ms() -> i64 {
     let since_epoch =
         caught(0, || Owner::current().map_or(0, |owner| owner.environment().wall() / 1_000_000));
@@ -155,22 +154,22 @@ fn now_ms() -> i64 {
 }
 
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn current_time_ms(_: *mut c::sqlite3_vfs, out: *mut c::sqlite3_int64) -> c_int {
-    // SAFETY: SQLite passes a place for the time.
+    // SAFETY: SQLite passes a writable pointer.
     unsafe { out.write(now_ms()) };
     c::SQLITE_OK
 }
 
 /// # Safety
-/// SQLite alone calls it, as its documentation says; see the module above.
+/// Only SQLite calls this function, as documented; see the module documentation of `ffi`.
 unsafe extern "C" fn current_time(_: *mut c::sqlite3_vfs, out: *mut f64) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: SQLite passes a writable pointer.
     unsafe { out.write(now_ms() as f64 / 86_400_000.0) };
     c::SQLITE_OK
 }
 
-/// Runs what SQLite calls; a panic of ours must not reach it.
+/// Runs the body of a callback. Panics must not unwind into SQLite.
 pub(super) fn caught<T>(otherwise: T, f: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or(otherwise)
 }
