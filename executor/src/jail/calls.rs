@@ -1,10 +1,10 @@
-//! Seccomp: which system calls there are, and with which arguments.
+//! Seccomp: the allowed system calls and their arguments.
 //!
-//! A list of what the runtime and the libraries below it call, found by watching them, and in doubt what cannot hurt:
-//! what opens a file asks landlock as well. What is not in it is EPERM, so that a library that can do without goes on.
-//! `clone3` alone is ENOSYS: its flags are in memory, where no filter sees them, and the C library then takes `clone`.
+//! The list was found by watching the runtime and its libraries; harmless calls were added in doubt. Landlock also
+//! checks calls that open files. Other calls fail with EPERM, so that a library can continue without them. Only
+//! `clone3` fails with ENOSYS: its flags are in memory, where no filter sees them. The C library then uses `clone`.
 //!
-//! No call of another architecture or of x32 is in the list, for a number of those is another one.
+//! The list has no calls of another architecture or of x32: their numbers denote other calls.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ use seccompiler::{
 use super::JailError;
 use super::ports::Network;
 
-/// With any arguments.
+/// Calls allowed with any arguments.
 const CALLS: &[c_long] = &[
-    // Memory. Executable, too: programs compile modules.
+    // Memory, also executable: programs compile modules.
     libc::SYS_brk,
     libc::SYS_madvise,
     libc::SYS_memfd_create,
@@ -27,7 +27,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_mprotect,
     libc::SYS_mremap,
     libc::SYS_munmap,
-    // Threads: waiting, ending, what they are.
+    // Threads: waiting, ending, identity.
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_futex,
@@ -40,12 +40,12 @@ const CALLS: &[c_long] = &[
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
-    // Signals that are its own.
+    // The process's own signals.
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
-    // Time, and what the machine is.
+    // Time and properties of the machine.
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
@@ -80,7 +80,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_readv,
     libc::SYS_write,
     libc::SYS_writev,
-    // Names of files, as far as landlock lets them.
+    // File names, as far as landlock allows.
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_getcwd,
@@ -101,7 +101,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_epoll_pwait,
     libc::SYS_eventfd2,
     libc::SYS_ppoll,
-    // Sockets that are there, such as listeners: whether others can be made is another question.
+    // Existing sockets, such as listeners. Creating sockets is decided below.
     libc::SYS_accept4,
     libc::SYS_getpeername,
     libc::SYS_getsockname,
@@ -111,7 +111,7 @@ const CALLS: &[c_long] = &[
     libc::SYS_shutdown,
 ];
 
-/// The same by the names that only x86-64 still has.
+/// Older names of the same calls, which only x86-64 still has.
 #[cfg(target_arch = "x86_64")]
 const OLD_CALLS: &[c_long] = &[
     libc::SYS_access,
@@ -131,11 +131,11 @@ const OLD_CALLS: &[c_long] = &[
 #[cfg(target_arch = "aarch64")]
 const OLD_CALLS: &[c_long] = &[];
 
-/// If there are sockets to be made. Landlock knows the ports of these.
+/// Calls allowed if sockets may be created. Landlock checks their ports.
 const SOCKET_CALLS: &[c_long] = &[libc::SYS_bind, libc::SYS_connect];
 
-/// Kinds of sockets, of both versions of the protocol. Of others landlock knows no ports, and those of this machine
-/// would reach whoever serves there.
+/// Allowed kinds of internet sockets, for both IP versions. Landlock checks no ports of other kinds, and local
+/// sockets would reach every local server.
 const SOCKETS: [(i32, i32); 4] = [
     (libc::SOCK_STREAM, libc::IPPROTO_IP),
     (libc::SOCK_STREAM, libc::IPPROTO_TCP),
@@ -143,11 +143,11 @@ const SOCKETS: [(i32, i32); 4] = [
     (libc::SOCK_DGRAM, libc::IPPROTO_UDP),
 ];
 
-/// The kind of a socket, without its flags.
+/// The mask of a socket's kind, without its flags.
 const SOCKET_KIND: u64 = 0xf;
 
-/// What the C library makes a thread with: it shares everything with those that are there. It is no process, and in no
-/// namespace of its own.
+/// The C library's flags for a new thread. The thread shares everything with existing ones; it is not a process and
+/// has no namespace of its own.
 const THREAD: i32 = libc::CLONE_VM
     | libc::CLONE_FS
     | libc::CLONE_FILES
@@ -158,7 +158,7 @@ const THREAD: i32 = libc::CLONE_VM
     | libc::CLONE_PARENT_SETTID
     | libc::CLONE_CHILD_CLEARTID;
 
-/// Not who is told of what happens to a descriptor, by a signal: that could be anybody.
+/// `fcntl` commands. None chooses who gets a descriptor's signals: it could be any process.
 const FCNTL: [i32; 15] = [
     libc::F_DUPFD,
     libc::F_DUPFD_CLOEXEC,
@@ -177,11 +177,11 @@ const FCNTL: [i32; 15] = [
     libc::F_GETPIPE_SZ,
 ];
 
-/// Which pages of its own memory a process has written: `PAGEMAP_SCAN`.
+/// `PAGEMAP_SCAN`: reports which pages of its own memory a process has written.
 const PAGEMAP_SCAN: u64 = 0xc060_6610;
 
-/// What a terminal is, and not what would be typed into it.
-#[allow(clippy::unnecessary_cast)] // They are of other types with other C libraries.
+/// `ioctl` requests. They query a terminal but cannot insert input into it.
+#[allow(clippy::unnecessary_cast)] // Their types differ between C libraries.
 const IOCTL: [u64; 6] = [
     libc::FIONBIO as u64,
     libc::FIOCLEX as u64,
@@ -191,7 +191,7 @@ const IOCTL: [u64; 6] = [
     PAGEMAP_SCAN,
 ];
 
-/// Options of sockets, and no filters of packets.
+/// Options of sockets, without packet filters.
 const SOCKET_OPTIONS: [(i32, i32); 14] = [
     (libc::SOL_SOCKET, libc::SO_BROADCAST),
     (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
@@ -209,7 +209,7 @@ const SOCKET_OPTIONS: [(i32, i32); 14] = [
     (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
 ];
 
-/// How a thread and a piece of memory are named.
+/// `prctl` options: names of threads and mappings.
 const PRCTL: [i32; 2] = [libc::PR_SET_NAME, libc::PR_SET_VMA];
 
 #[cfg(target_arch = "x86_64")]
@@ -217,19 +217,19 @@ const ARCHITECTURE: TargetArch = TargetArch::x86_64;
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: TargetArch = TargetArch::aarch64;
 
-/// Calls with the alternatives of their arguments; none for any.
+/// Calls with alternatives for their arguments; an empty list allows any.
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
-/// What the kernel asks at each call, in the order in which they are applied: after the second no other can be.
+/// The filter programs, in the order of their application: the second one allows no further filter.
 pub(super) struct Filters([BpfProgram; 2]);
 
 impl Filters {
-    /// For a process with this network.
+    /// Builds the filters for this network.
     pub(super) fn new(network: &Network) -> Result<Filters, JailError> {
         build(network).map(Filters).map_err(|error| JailError::Seccomp(error.into()))
     }
 
-    /// From now on, for all threads.
+    /// Applies the filters to all threads.
     pub(super) fn apply(&self) -> Result<(), JailError> {
         self.0.iter().try_for_each(|program| {
             seccompiler::apply_filter_all_threads(program).map_err(|error| JailError::Seccomp(error.into()))
@@ -239,11 +239,12 @@ impl Filters {
 
 fn build(network: &Network) -> Result<[BpfProgram; 2], seccompiler::BackendError> {
     let mut rules = Rules::from_iter(CALLS.iter().chain(OLD_CALLS).map(|&call| (call, Vec::new())));
-    // The other filter's.
+    // The other filter decides on it.
     rules.insert(libc::SYS_clone3, Vec::new());
     add_with_arguments(&mut rules)?;
     if network.binds() {
-        // Only then: the system gives a port of its choice to a socket that listens and is not bound, which no rule allows.
+        // Only with ports to bind: `listen` on an unbound socket uses a port of the system's choice, which no rule
+        // allows.
         rules.insert(libc::SYS_listen, Vec::new());
     }
     if network.has_sockets() {
@@ -267,16 +268,16 @@ fn add_with_arguments(rules: &mut Rules) -> Result<(), seccompiler::BackendError
     rules.insert(libc::SYS_fcntl, one_of(1, &FCNTL.map(|command| command as u64))?);
     rules.insert(libc::SYS_ioctl, one_of(1, &IOCTL)?);
     rules.insert(libc::SYS_prctl, one_of(0, &PRCTL.map(|option| option as u64))?);
-    // Its own limits, to look at; nobody else's.
+    // Only reading the process's own limits.
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![is(0, 0)?, is_whole(2, 0)?])?]);
-    // Its own threads, which is how a process aborts.
+    // Only the process's own threads, which `abort` needs.
     rules.insert(libc::SYS_tgkill, one_of(0, &[u64::from(std::process::id())])?);
-    // Between two threads of it. A datagram's could send to any socket of this machine that has a name.
+    // Only stream sockets, between two threads. A datagram socket could send to any named socket of this machine.
     let pair = vec![is(0, libc::AF_UNIX as u64)?, masked(1, SOCKET_KIND, libc::SOCK_STREAM as u64)?];
     rules.insert(libc::SYS_socketpair, vec![SeccompRule::new(pair)?]);
-    // Of what is open: landlock does not ask where a name leads whose times are changed.
+    // Only open descriptors: landlock does not check paths whose times are changed.
     rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![is_whole(1, 0)?])?]);
-    // A connection that is made by sending is not known to landlock.
+    // Landlock does not check a connection that sending makes.
     for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
         rules.insert(call, vec![SeccompRule::new(vec![masked(flags, libc::MSG_FASTOPEN as u64, 0)?])?]);
     }
@@ -298,7 +299,7 @@ fn socket_rules() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// Of an argument that the kernel takes 32 bits of.
+/// Compares an argument of which the kernel reads 32 bits.
 fn is(index: u8, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
     SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
 }
@@ -307,7 +308,6 @@ fn is_whole(index: u8, value: u64) -> Result<SeccompCondition, seccompiler::Back
     SeccompCondition::new(index, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
 }
 
-/// Of these bits.
 fn masked(index: u8, mask: u64, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
     SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value)
 }

@@ -1,8 +1,8 @@
-//! Capabilities: what root may do beyond other users.
+//! Capabilities: root's privileges beyond other users.
 //!
-//! They are a thread's, and those that it starts inherit them. No program is started in a jail, and `no_new_privs` is set
-//! with its filters, so what is given up cannot come back by one either; the bounding set and the secure bits say the same
-//! once more, where this process may still set them.
+//! A thread has capabilities, and the threads that it starts inherit them. A process in a jail starts no program, and
+//! its filters set `no_new_privs`, so no program can regain a capability. The bounding set and the secure bits ensure
+//! the same again, if this process may still set them.
 
 use std::io;
 
@@ -14,11 +14,11 @@ use rustix::thread::{
 
 use super::ports::Network;
 
-/// Gives up all that a process with this network does not need.
+/// Gives up all capabilities that this network does not need.
 pub(super) fn give_up(network: &Network) -> io::Result<()> {
     let kept =
         if network.binds_privileged() { CapabilitySet::NET_BIND_SERVICE } else { CapabilitySet::empty() };
-    // Both need a capability, which not everyone has.
+    // Both changes need a capability that not every user has.
     for capability in CapabilitySet::all() - kept {
         if let Err(Errno::PERM) = remove_capability_from_bounding_set(capability) {
             break;

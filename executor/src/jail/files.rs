@@ -1,7 +1,7 @@
-//! Landlock: which files can be opened, and which ports of TCP used.
+//! Landlock: the files that can be opened and the TCP ports that can be used.
 //!
-//! A rule is for a file or for what is beneath a directory, as it is when the jail is entered: what takes its name later
-//! has no rule. Nothing can be executed, no devices made or spoken to, no sockets made among files.
+//! A rule applies to a file or to everything beneath a directory, as found on entering the jail; a later file of that
+//! name has no rule. Nothing can be executed. Devices cannot be created or controlled, nor named sockets created.
 
 use std::path::{Path, PathBuf};
 
@@ -15,17 +15,17 @@ use super::JailError;
 use super::ports::{Network, Ports};
 use crate::config::RuntimeConfig;
 
-/// What a kernel has to have, and what is used of newer ones.
+/// The version that a kernel must have, and the newest one used.
 const REQUIRED: ABI = ABI::V1;
 const USED: ABI = ABI::V6;
 
-/// What the runtime itself reads at any time: which pages it has, and how many processors.
+/// Paths that the runtime itself reads at any time, for its pages and the number of processors.
 const MACHINE: [&str; 3] = ["/proc/self", "/sys/devices/system/cpu", "/sys/fs/cgroup"];
 
-/// For SQLite's local times.
+/// Used by SQLite for local times.
 const LOCAL_TIME: &str = "/etc/localtime";
 
-/// What the C library looks names up with. Not all of `/etc`: there are secrets in it.
+/// Files that the C library needs to resolve names. Not all of `/etc`, which contains secrets.
 const RESOLVER: [&str; 11] = [
     "/etc/gai.conf",
     "/etc/host.conf",
@@ -34,25 +34,25 @@ const RESOLVER: [&str; 11] = [
     "/etc/nsswitch.conf",
     "/etc/protocols",
     "/etc/services",
-    // Sources of names that are libraries of their own are loaded when they are needed.
+    // The C library loads some name sources as libraries on demand.
     "/lib",
     "/lib64",
     "/usr/lib",
     "/usr/lib64",
 ];
 
-/// Who the servers of names are: often a link to a file that is replaced when the network changes.
+/// The list of DNS servers, often a link to a file that is replaced when the network changes.
 const SERVERS: &str = "/etc/resolv.conf";
 
-/// Reads files, and lists directories.
+/// Reading files and listing directories.
 const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 
-/// What files may be used for that are the program's own.
+/// Access to the program's own files.
 const CHANGE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | RemoveFile | RemoveDir | MakeReg | MakeDir | MakeSym | Refer
 });
 
-/// Restricts this thread, and all that it starts.
+/// Restricts this thread and all threads that it starts.
 pub(super) fn restrict(config: &RuntimeConfig, network: &Network) -> Result<(), JailError> {
     check_cache(config)?;
     let mut rules = begin(network).map_err(refused)?;
@@ -65,20 +65,20 @@ pub(super) fn restrict(config: &RuntimeConfig, network: &Network) -> Result<(), 
     let resolver = RESOLVER.iter().map(PathBuf::from).chain(servers());
     let resolver = resolver.filter(|_| network.resolves);
     for path in MACHINE.iter().chain([&LOCAL_TIME]).map(PathBuf::from).chain(resolver) {
-        // Not every machine has all of them.
+        // Not every machine has all of these files.
         if path.exists() {
             rules = allow(rules, &path, READ)?;
         }
     }
     let status = rules.restrict_self().map_err(refused)?;
-    // What was required would have failed; this is for a kernel that says yes and does nothing.
+    // Missing requirements fail earlier; this detects a kernel that reports success and enforces nothing.
     match status.ruleset {
         RulesetStatus::NotEnforced => Err(refused("it is not enforced")),
         _ => Ok(()),
     }
 }
 
-/// Rules by which nothing can be opened, and no port used that the network has not.
+/// Creates rules that allow no file, and only the network's ports.
 fn begin(network: &Network) -> Result<RulesetCreated, landlock::RulesetError> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -103,7 +103,7 @@ fn begin(network: &Network) -> Result<RulesetCreated, landlock::RulesetError> {
     Ok(rules)
 }
 
-/// Allows this for a file, or for what is beneath a directory.
+/// Allows this access to a file or to everything beneath a directory.
 fn allow(
     rules: RulesetCreated,
     path: &Path,
@@ -116,22 +116,22 @@ fn allow(
             other => std::io::Error::other(other),
         },
     })?;
-    // Best effort: of a file, what only a directory can is left out.
+    // Best effort: rights that only directories have are left out for a file.
     rules.add_rule(PathBeneath::new(opened, access)).map_err(refused)
 }
 
-/// The file that names the servers; if it lies elsewhere, what is beside it too, for one that takes its place is there.
+/// Returns the file that lists the DNS servers, or its directory if it is in `/run`, so replacements are readable.
 fn servers() -> Option<PathBuf> {
     let file = Path::new(SERVERS).canonicalize().ok()?;
     let directory = file.parent().filter(|parent| parent.starts_with("/run"));
     Some(directory.unwrap_or(&file).to_owned())
 }
 
-/// Who is in the jail must not write what is run outside of it.
+/// Rejects a cache that guests could write: its code later runs outside the jail.
 fn check_cache(config: &RuntimeConfig) -> Result<(), JailError> {
     let Some(cache) = &config.cache else { return Ok(()) };
     for dir in config.dirs.iter().filter(|dir| !dir.is_read_only) {
-        // If it is not there, that is found later.
+        // A missing directory is reported later.
         let Ok(path) = dir.host.canonicalize() else { continue };
         if cache.path().starts_with(&path) || path.starts_with(cache.path()) {
             return Err(JailError::WritableCache { cache: cache.path().into(), dir: path });

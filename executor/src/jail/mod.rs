@@ -1,27 +1,27 @@
-//! A process that gives up what its programs do not need, before any of them runs.
+//! Lets a process give up what its programs do not need, before it runs any of them.
 //!
-//! Guests are kept in their memories by the engine. If the engine has a bug by which one gets out and runs native code of
-//! its own, what that code may do is what this process may do. [`enter_jail`] makes it little, by three means of Linux:
+//! The engine confines guests to their memories. If an engine bug lets a guest run native code, that code can do
+//! whatever this process can. [`enter_jail`] limits this by three mechanisms of Linux:
 //!
-//! * *landlock* (`files.rs`) decides what can be opened, by where it lies: the directories of the configuration, and what
-//!   the runtime itself reads. It also decides the ports of TCP.
-//! * *seccomp* (`calls.rs`) decides which system calls there are: those of a list, for some of them with certain
-//!   arguments only. Everything else is EPERM: no programs are started, no processes, no other kinds of sockets.
-//! * *capabilities* (`capabilities.rs`) are given up, so that root is a user like any other: all but the one that ports
-//!   below 1024 need, if the rules allow one.
+//! * *landlock* (`files.rs`) decides which paths can be opened: the directories of the configuration, and files that
+//!   the runtime itself reads. It also restricts TCP ports.
+//! * *seccomp* (`calls.rs`) allows the system calls in a list, some only with certain arguments. Every other call
+//!   fails with EPERM: the process cannot start programs or processes, or create other kinds of sockets.
+//! * *capabilities* (`capabilities.rs`) are given up, so that root is an ordinary user. If the rules allow a port
+//!   below 1024, the capability for it stays.
 //!
 //! # Invariants
 //!
-//! * Whoever enters is alone. Landlock's rules are a thread's, which those that it starts inherit; a thread that was
-//!   there before would be free.
-//! * Both or an error: where the kernel has not both, whoever wanted a jail is told and has to end. Of landlock the first
-//!   version is required; what later versions add is used where it is there: renaming into other directories (2, without
-//!   it there is none), truncation (3), ports (4), devices (5), signals and abstract sockets of others (6).
-//! * There is no way out. What was open before stays open, such as standard streams and listeners.
+//! * The calling thread is the only one. Landlock's rules belong to a thread, and threads that it starts inherit
+//!   them; an existing thread would stay unrestricted.
+//! * Landlock and seccomp both apply, or the caller gets an error and must end. Landlock's first version is required.
+//!   Features of later versions are used where available: renaming into other directories (2; impossible without it),
+//!   truncation (3), ports (4), devices (5), signals and abstract sockets of others (6).
+//! * The restrictions are permanent. Descriptors opened before, such as standard streams and listeners, stay open.
 //!
-//! What it cannot do: rules for addresses and names, and for ports of datagrams, are the runtime's alone. Names of files
-//! and their metadata can be seen anywhere (`stat` is not landlock's). Times are set of what can be opened, so not of
-//! symbolic links themselves. Native code in the cache is read and never written.
+//! Limits: only the runtime checks rules for addresses, names and UDP ports. File names and metadata are visible
+//! everywhere (landlock does not cover `stat`). Times can be set only on files that can be opened, not on symbolic
+//! links. The cache of native code is read-only.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod calls;
@@ -37,10 +37,10 @@ use std::path::PathBuf;
 
 use crate::config::RuntimeConfig;
 
-/// Why there is no jail.
+/// An error that prevents entering the jail.
 #[derive(Debug, thiserror::Error)]
 pub enum JailError {
-    /// Nothing is known of this system.
+    /// The system is not supported.
     #[error("there is a jail on Linux only, on x86-64 and aarch64")]
     Unsupported,
     /// The kernel has no landlock, or it is turned off.
@@ -49,24 +49,24 @@ pub enum JailError {
     /// The kernel has no seccomp, or refuses the filter.
     #[error("the kernel has no seccomp, or refuses it: {0}")]
     Seccomp(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The kernel does not take capabilities back.
+    /// The kernel refuses to give up capabilities.
     #[error("capabilities cannot be given up: {0}")]
     Capabilities(#[source] std::io::Error),
-    /// Whether there are other threads cannot be seen.
+    /// The threads of the process cannot be listed.
     #[error("/proc/self/task cannot be read, and must be: {0}")]
     Unseen(#[source] std::io::Error),
     /// Other threads would stay outside.
     #[error("a process enters a jail before it has other threads")]
     Threads,
-    /// Something that is allowed is not there.
+    /// An allowed path cannot be opened.
     #[error("{} cannot be opened: {source}", path.display())]
     Open {
-        /// What.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// What is written there would be run the next time, outside.
+    /// Native code that a guest writes there would later run outside the jail.
     #[error(
         "the cache of native code {} is where the program may change files, in {}: use another, or none",
         cache.display(), dir.display()
@@ -74,36 +74,36 @@ pub enum JailError {
     WritableCache {
         /// The cache.
         cache: PathBuf,
-        /// The directory of the program.
+        /// The writable directory of the program.
         dir: PathBuf,
     },
 }
 
-/// Gives up whatever a node with this configuration, and metrics at this address, does not need: for good, and for
-/// everything that the process does from now on. Called before there is a runtime, and before there are other threads.
+/// Permanently gives up everything that a node with this configuration, and metrics at this address, does not need.
+/// Call this before the process has a runtime or other threads.
 ///
-/// The process keeps: its directories; for reading its cache, and what names are looked up with if any may be; sockets,
-/// if its rules for networks allow any.
+/// The process keeps its directories, read access to its cache (and to resolver files if names may be resolved), and
+/// sockets if its network rules allow any.
 ///
 /// # Errors
-/// See [`JailError`]. Whoever gets one should end: something may be given up already, and not all is.
+/// See [`JailError`]. After an error the caller should end, because the process may have given up only a part.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub fn enter_jail(config: &RuntimeConfig, metrics: Option<SocketAddr>) -> Result<(), JailError> {
     if std::fs::read_dir("/proc/self/task").map_err(JailError::Unseen)?.count() != 1 {
         return Err(JailError::Threads);
     }
     let network = ports::Network::new(&config.network, metrics);
-    // Built first: what can fail before anything is given up does.
+    // Built first, so that this can fail before anything is given up.
     let filters = calls::Filters::new(&network)?;
     files::restrict(config, &network)?;
     capabilities::give_up(&network).map_err(JailError::Capabilities)?;
     filters.apply()
 }
 
-/// There is none for this system.
+/// Fails, because this system is not supported.
 ///
 /// # Errors
-/// Always.
+/// Always returns [`JailError::Unsupported`].
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 pub fn enter_jail(_: &RuntimeConfig, _: Option<SocketAddr>) -> Result<(), JailError> {
     Err(JailError::Unsupported)
@@ -113,7 +113,7 @@ pub fn enter_jail(_: &RuntimeConfig, _: Option<SocketAddr>) -> Result<(), JailEr
 mod tests {
     use super::*;
 
-    /// The harness has threads, which would stay outside.
+    /// The harness has other threads, which would stay outside the jail.
     #[test]
     fn who_has_threads_does_not_enter() {
         assert!(matches!(enter_jail(&RuntimeConfig::default(), None), Err(JailError::Threads)));

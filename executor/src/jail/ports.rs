@@ -1,24 +1,24 @@
-//! What of a network remains, as far as the kernel can tell: whether there are sockets, and to and at which ports.
+//! The part of the network rules that the kernel can enforce: whether sockets exist, and their TCP ports.
 
 use std::net::SocketAddr;
 
 use lunatic_net::{AddressRule, NetworkRules};
 
-/// Ports that are told the kernel one by one; rules with more leave it to the runtime to check them.
+/// The maximum number of ports in the kernel's rules. With more, only the runtime checks them.
 const MAX_PORTS: usize = 1024;
 
-/// Where servers of names listen. They are asked by datagrams, and by TCP for long answers.
+/// The port of DNS servers. Queries use UDP, or TCP for long answers.
 const DNS: u16 = 53;
 
-/// See the module.
+/// See the module documentation.
 pub(super) struct Network {
     pub(super) connect: Ports,
     pub(super) bind: Ports,
-    /// Whether any name may be looked up.
+    /// Whether any name may be resolved.
     pub(super) resolves: bool,
 }
 
-/// Ports of TCP.
+/// TCP ports.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ports {
     Any,
@@ -26,7 +26,7 @@ pub(super) enum Ports {
 }
 
 impl Network {
-    /// What these rules need, and metrics at this address.
+    /// Returns the needs of these rules and of metrics at this address.
     pub(super) fn new(rules: &NetworkRules, metrics: Option<SocketAddr>) -> Network {
         let resolves = rules.resolve.as_ref().is_none_or(|rules| !rules.is_empty());
         Network {
@@ -36,14 +36,14 @@ impl Network {
         }
     }
 
-    /// Whether there is anything to listen at.
+    /// Returns whether there is any port to bind.
     pub(super) fn binds(&self) -> bool {
         self.bind != Ports::These(Vec::new())
     }
 
-    /// Whether one of the ports to listen at is for those with a capability.
+    /// Returns whether binding one of the ports needs a capability.
     pub(super) fn binds_privileged(&self) -> bool {
-        /// The first port that anyone may have.
+        /// The first port that needs no capability.
         const UNPRIVILEGED: u16 = 1024;
         match &self.bind {
             Ports::Any => true,
@@ -51,7 +51,7 @@ impl Network {
         }
     }
 
-    /// Whether sockets can be of use.
+    /// Returns whether sockets are of use.
     pub(super) fn has_sockets(&self) -> bool {
         let none = Ports::These(Vec::new());
         self.connect != none || self.bind != none
@@ -59,7 +59,7 @@ impl Network {
 }
 
 impl Ports {
-    /// Those of the rules, `None` for all there are, and one more.
+    /// Returns the ports of the rules (`None` allows all) and one more.
     fn of(rules: Option<&[AddressRule]>, more: Option<u16>) -> Ports {
         let Some(rules) = rules else { return Ports::Any };
         let mut ports = Vec::new();
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(network.connect, Ports::These(vec![80, 81, 82, 443]));
         assert_eq!(network.bind, Ports::These(vec![]));
         assert!(network.has_sockets() && !network.resolves);
-        // Names are asked for by TCP too.
+        // Name resolution also uses TCP.
         assert_eq!(Network::new(&rules("", Some("*.org")), None).connect, Ports::These(vec![DNS]));
     }
 

@@ -13,7 +13,7 @@ use crate::config::{MAX_WORKERS, RuntimeConfig, first_process};
 use crate::error::{LoadError, RuntimeError};
 use crate::program::{Loader, Program};
 
-/// Runs programs in simulations. They share an engine, so a program is compiled once for all of them.
+/// Runs programs in simulations. All simulations share an engine, so each program is compiled once.
 pub struct Simulator {
     loader: Arc<Loader>,
     config: ProcessConfig,
@@ -22,10 +22,10 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// For programs with this configuration, of which workers and seed do not matter here.
+    /// Creates a simulator for programs with this configuration. Its workers and seed are not used.
     ///
     /// # Errors
-    /// See [`RuntimeError`]: above all, there are no files in a simulation, and no unmetered programs.
+    /// See [`RuntimeError`]. In particular, a simulation has no files and no unmetered programs.
     pub fn new(config: RuntimeConfig) -> Result<Simulator, RuntimeError> {
         if config.slice == 0 {
             return Err(RuntimeError::EmptySlice);
@@ -42,7 +42,7 @@ impl Simulator {
         Ok(Simulator { loader, slice, max_total_memory, config })
     }
 
-    /// Loads a program, as [`Runtime::load`](crate::Runtime::load) does. Its code is another one than a runtime's.
+    /// Loads a program, as [`Runtime::load`](crate::Runtime::load) does. Its code differs from a runtime's.
     ///
     /// # Errors
     /// See [`LoadError`].
@@ -50,13 +50,13 @@ impl Simulator {
         self.loader.load(bytes)
     }
 
-    /// Runs the program's `_start` as the first process, until that process ends, or nothing goes on.
+    /// Runs the program's `_start` as the first process, until that process ends or no process can continue.
     ///
     /// # Errors
-    /// When the machine refuses a thread or a descriptor, or the trace cannot be written.
+    /// Returns an error if the system refuses a thread or a descriptor, or the trace cannot be written.
     ///
     /// # Panics
-    /// When the program was loaded by another, or has no `_start`.
+    /// Panics if another simulator loaded the program, or the program has no `_start`.
     pub fn run(
         &self,
         program: &Program,
@@ -68,7 +68,7 @@ impl Simulator {
     }
 }
 
-/// Starts a thread that guest code may run on.
+/// Starts a thread on which guest code may run.
 fn on_a_worker<'scope, T: Send + 'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
@@ -80,11 +80,11 @@ fn on_a_worker<'scope, T: Send + 'scope>(
 }
 
 fn resume<T>(panic: Box<dyn std::any::Any + Send>) -> T {
-    // Our bug, or a sink's: not the program's outcome.
+    // A bug in the host or in a sink, not the program's outcome.
     std::panic::resume_unwind(panic)
 }
 
-/// Runs a program on this thread.
+/// Runs a program on the current thread.
 fn run_here(
     simulator: &Simulator,
     program: &Program,

@@ -1,7 +1,7 @@
-//! Many seeds, until one fails.
+//! Runs many seeds until one fails.
 //!
-//! Several threads share the seeds; each runs whole simulations. Which seed is reported does not depend on them: it is
-//! the first that fails, in the order of the seeds.
+//! Several threads share the seeds; each runs whole simulations. The reported seed does not depend on the threads: it
+//! is the first one that fails, in order.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,24 +15,24 @@ use lunatic_simulation::{Outcome, Simulation, Streams};
 
 use super::{Simulator, on_a_worker, resume, run_here};
 
-/// What the threads of a sweep share.
+/// The state that the threads of a sweep share.
 struct Shared {
     /// The next seed to run.
     next: AtomicU64,
-    /// No seed from here on needs to be run: one before it has failed, or it is the end.
+    /// The first seed not to run: an earlier seed has failed, or the range ends here.
     end: AtomicU64,
     failed: Mutex<Option<(u64, Outcome)>>,
 }
 
 impl Simulator {
-    /// Runs the program once for each seed, on so many threads, until one fails: the first seed whose run does not end
-    /// with status 0, and what became of it. What the runs write is lost; to see it, run that seed again.
+    /// Runs the program once per seed on this number of threads until a run does not end with status 0. Returns the
+    /// first such seed and its outcome. Output is discarded; to see it, run that seed again.
     ///
     /// # Errors
-    /// As for [`Simulator::run`].
+    /// See [`Simulator::run`].
     ///
     /// # Panics
-    /// As for [`Simulator::run`].
+    /// See [`Simulator::run`].
     pub fn sweep(
         &self,
         program: &Program,
@@ -64,10 +64,10 @@ impl Simulator {
 }
 
 impl Shared {
-    /// A seed to run.
+    /// Takes the next seed.
     fn take(&self) -> Option<u64> {
-        // Relaxed, here and below: numbers that order nothing else. Whoever takes a seed that is no longer needed has
-        // run it in vain.
+        // Relaxed, here and below: these numbers order nothing else. At worst a thread runs a seed that is no longer
+        // needed.
         let end = self.end.load(Ordering::Relaxed);
         let seed = self
             .next
@@ -75,7 +75,7 @@ impl Shared {
         seed.ok()
     }
 
-    /// There is nothing more to run: a thread has failed, not a seed.
+    /// Ends the sweep because a thread, not a seed, has failed.
     fn stop(&self) {
         self.end.store(0, Ordering::Relaxed);
     }

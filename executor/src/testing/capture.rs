@@ -1,8 +1,8 @@
-//! What a test writes: kept, and passed on as it comes if someone wants to see it.
+//! Captures the output of a test and optionally passes it on as it is written.
 //!
-//! Standard output and error are kept together, in the order of the writes, and error besides, in which panics are looked
-//! for. Nothing blocks while it is only kept. What is passed on is written by the worker that runs the test, which waits
-//! for whoever reads: so both streams stay in order.
+//! Standard output and error are kept together, in the order of the writes. Standard error is also kept separately,
+//! to search for panics. Writes that are only kept never block. The worker that runs the test writes the output that
+//! is passed on, and waits for its reader, so both streams stay in order.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,23 +11,23 @@ use crate::runtime::StandardStreams;
 use lunatic_core::node::Terminals;
 use lunatic_stdio::{Input, Output, Script};
 
-/// Bytes of output that are kept of a test; what it writes beyond is lost.
+/// The maximum number of bytes kept per buffer. Output beyond this is lost.
 const MAX_KEPT: usize = 16 << 20;
 
-/// See the module.
+/// The output of a test.
 #[derive(Clone, Default)]
 pub(super) struct Capture {
     kept: Arc<Mutex<Kept>>,
 }
 
-/// What was kept.
+/// The output kept so far.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// Both streams.
+    /// The output of both streams.
     pub(super) all: Vec<u8>,
     pub(super) errors: Vec<u8>,
     pub(super) is_cut: bool,
-    /// Whether someone has seen it already.
+    /// Whether the output has already been passed on.
     pub(super) is_passed_on: bool,
 }
 
@@ -39,7 +39,7 @@ struct Sink {
 }
 
 impl Capture {
-    /// A node's streams. `keep`: whether the output is kept, and not passed on.
+    /// Returns the streams of a node. If `keep` is true, the output is kept and not passed on.
     pub(super) fn streams(&self, keep: bool) -> StandardStreams {
         let sink = |is_error, stream: Box<dyn Write + Send>| {
             let pass_on = if keep { None } else { Some(stream) };
@@ -53,13 +53,13 @@ impl Capture {
         }
     }
 
-    /// Takes what was kept so far.
+    /// Takes the output kept so far.
     pub(super) fn take(&self) -> Kept {
         std::mem::take(&mut self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        // Nothing that panics is done under it.
+        // Nothing panics under this lock.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,7 +84,7 @@ impl Write for Sink {
     }
 }
 
-/// Adds as much as there is room for; whether that is all.
+/// Appends as many bytes as fit and returns whether all did.
 fn keep(to: &mut Vec<u8>, bytes: &[u8]) -> bool {
     let room = MAX_KEPT.saturating_sub(to.len()).min(bytes.len());
     to.extend_from_slice(&bytes[..room]);

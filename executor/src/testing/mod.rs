@@ -1,34 +1,34 @@
-//! Tests: functions of a module that are tests by their names, each run in a node of its own.
+//! Tests: exported functions that their names mark as tests, each run in its own node.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! |---|---|
-//! | `name` | what an export's name says of a test |
-//! | `ordinary` | tests of the language's own harness, which are behind the module's `_start` |
-//! | `selection` | which tests are run |
-//! | `run` | running them, several at a time |
-//! | `verdict`, `panics` | what became of one |
-//! | `capture` | what it wrote meanwhile |
+//! | `name` | parses the names of test exports |
+//! | `ordinary` | tests of Rust's own harness, behind the module's `_start` |
+//! | `selection` | selects the tests to run |
+//! | `run` | runs several tests at a time |
+//! | `verdict`, `panics` | the result of a test |
+//! | `capture` | the output of a test |
 //!
 //! # What a test is
 //!
-//! An export `#lunatic_test_…` without parameters and results ([`name`] says what may be in the name). It is the first
-//! process's function, in place of `_start`; what comes before any process's entry comes before it too. The node is like
-//! any other, and shares native code with those of the other tests, and nothing else: processes, names, limits and
-//! standard streams are its own. Standard input is at its end. What it leaves running lives until the last test has ended.
+//! A test is an export `#lunatic_test_…` without parameters and results ([`name`] describes the format). It replaces
+//! `_start` as the function of the first process; everything that runs before a process's entry runs before it too.
+//! Its node is like any other. Nodes of tests share native code and nothing else: each has its own processes, names,
+//! limits and standard streams. Standard input is empty. Processes that a test leaves running live until the last
+//! test has ended.
 //!
 //! # Ordinary tests
 //!
-//! A module may have tests of both kinds: functions that are marked `#[test]` are run by the harness that the compiler
-//! put behind `_start`. Whoever runs the tests wants all of them, so they are asked for by name, and each is run as the
-//! others are: in a node of its own, by the harness, which is told to run this one. One that panics then ends nothing but
-//! itself, which it could not do in the harness's one process. A module that has no test of the first kind is a program
-//! like any other, and its harness does all of this by itself.
+//! A module may have tests of both kinds: the harness that the compiler puts behind `_start` runs functions marked
+//! `#[test]`. A test run includes all of them, so the executor lists them by name and lets the harness run each one
+//! in its own node. A test that panics then ends only itself, which is impossible in the harness's single process. A
+//! module without tests of the first kind is an ordinary program, and its harness does all of this itself.
 //!
 //! # Programs with tests in them
 //!
-//! A library whose tests are not under `#[cfg(test)]` leaves their exports in every program that uses it; published ones
-//! do. So what has a `_start` is a test binary only if the harness is behind it, which the compiler puts there when it
-//! builds tests, and at no other time.
+//! A library whose tests are not under `#[cfg(test)]` leaves their exports in every program that uses it; published
+//! libraries do this. A module with a `_start` is therefore a test binary only if it contains the harness, which the
+//! compiler adds only when it builds tests.
 
 mod capture;
 mod name;
@@ -56,11 +56,11 @@ use name::TestName;
 /// A test.
 #[derive(Clone, Debug)]
 pub struct Test {
-    /// Where it is: the path of the function, which begins with its crate unless it is an ordinary test.
+    /// The path of the function. It begins with the crate, except for an ordinary test.
     pub name: String,
-    /// Whether it is named and not run.
+    /// Whether the test is reported but not run.
     pub is_ignored: bool,
-    /// What the message of its panic has to contain, if it has to panic; any does if this is empty.
+    /// The text that the panic message must contain, if the test must panic. An empty text matches any message.
     pub should_panic: Option<String>,
     entry: TestKind,
 }
@@ -68,28 +68,28 @@ pub struct Test {
 /// How a test is run.
 #[derive(Clone, Copy, Debug)]
 enum TestKind {
-    /// As the first process of a node.
+    /// The export is the first process of a node.
     Export(FuncIndex),
-    /// By the harness behind `_start`.
+    /// The harness behind `_start` runs the test.
     Ordinary,
 }
 
-/// A module with tests, and what their nodes are built from.
+/// A module with tests, and the template of their nodes.
 pub struct TestBinary {
     template: NodeTemplate,
     program: Program,
     tests: Vec<Test>,
 }
 
-/// Why a module's tests cannot be run.
+/// An error that prevents running a module's tests.
 #[derive(Debug, thiserror::Error)]
 pub enum TestError {
-    /// The harness behind `_start` does not say which tests it has.
+    /// The harness behind `_start` cannot list its tests.
     #[error("the ordinary tests cannot be listed: _start --list ends with status {}: {output}", status.0)]
     Listing {
-        /// How it ended.
+        /// The exit status of the harness.
         status: ExitStatus,
-        /// What it wrote.
+        /// The output of the harness.
         output: String,
     },
     /// A node cannot be built.
@@ -97,12 +97,12 @@ pub enum TestError {
     Runtime(#[from] RuntimeError),
 }
 
-/// Whether there are exports that are tests.
+/// Returns whether the module exports tests.
 pub(crate) fn has_tests(module: &Module) -> bool {
     exports_tests(module.exports())
 }
 
-/// Whether one of these exports is a test.
+/// Returns whether one of these exports is a test.
 pub(crate) fn exports_tests<'a>(mut exports: impl Iterator<Item = (&'a str, ExternType)>) -> bool {
     exports.any(|(name, ty)| {
         TestName::of_export(name).is_some() && ty == ExternType::Func(FuncType::new([], []))
@@ -120,28 +120,28 @@ fn exported(module: &Module) -> impl Iterator<Item = Test> {
 }
 
 impl Program {
-    /// Whether it exports tests, as programs may as well. Ordinary ones do not count.
+    /// Returns whether the program exports tests. Ordinary tests do not count.
     pub fn has_tests(&self) -> bool {
         has_tests(self.code.module())
     }
 
-    /// Whether what was loaded from these bytes is a test binary: whether it exports tests, and is no program that they
-    /// were left in.
+    /// Returns whether the program, loaded from these bytes, is a test binary: it exports tests, and they are not
+    /// leftovers in an ordinary program.
     pub fn is_test_binary(&self, bytes: &[u8]) -> bool {
         self.has_tests() && (!self.has_start() || ordinary::has_harness(bytes))
     }
 
-    /// Whether it has a `_start`, as every program has that is no test binary.
+    /// Returns whether the program has a `_start`. Every program that is not a test binary has one.
     pub fn has_start(&self) -> bool {
         self.start.is_some()
     }
 }
 
 impl TestBinary {
-    /// The tests of a program that this runtime has loaded from these bytes.
+    /// Collects the tests of a program that this runtime has loaded from these bytes.
     ///
     /// # Errors
-    /// If there are ordinary tests as well and their harness does not say which.
+    /// Returns an error if the harness cannot list its ordinary tests.
     pub fn new(runtime: Runtime, program: &Program, bytes: &[u8]) -> Result<TestBinary, TestError> {
         let template = runtime.into_template();
         let tests = exported(program.code.module()).collect();
@@ -149,12 +149,12 @@ impl TestBinary {
         if program.start.is_some() && ordinary::has_harness(bytes) {
             binary.tests.extend(ordinary::list(&binary)?);
         }
-        // As libtest has them.
+        // Sorted as in libtest.
         binary.tests.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(binary)
     }
 
-    /// All tests, by name.
+    /// Returns all tests, sorted by name.
     pub fn tests(&self) -> &[Test] {
         &self.tests
     }

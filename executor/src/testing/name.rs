@@ -1,22 +1,22 @@
-//! What the name of an export says of a test: `#lunatic_test_[#ignore_][#panic_<expected>#]<path>::<function>`.
+//! Parses the names of test exports: `#lunatic_test_[#ignore_][#panic_<expected>#]<path>::<function>`.
 //!
-//! The macros of the published crates write it. A `#` within what a panic is expected to say is written `\#`.
+//! The macros of the published crates write these names. A `#` within the expected panic message is written `\#`.
 
 const PREFIX: &str = "#lunatic_test_";
 const IGNORE: &str = "#ignore_";
 const PANIC: &str = "#panic_";
 
-/// See the module.
+/// A parsed test name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TestName {
     pub(super) name: String,
     pub(super) is_ignored: bool,
-    /// What the message of its panic has to contain, if it has to panic; anything contains an empty one.
+    /// The text that the panic message must contain, if the test must panic. Every message contains an empty text.
     pub(super) should_panic: Option<String>,
 }
 
 impl TestName {
-    /// What the export says of itself; `None` if it is no test's.
+    /// Parses the name of an export. Returns `None` if it is not a test.
     pub(super) fn of_export(export: &str) -> Option<TestName> {
         let rest = export.strip_prefix(PREFIX)?;
         let (is_ignored, rest) = match rest.strip_prefix(IGNORE) {
@@ -34,7 +34,7 @@ impl TestName {
     }
 }
 
-/// What is expected, without its escapes, and what follows it. `None` if it has no end.
+/// Splits off the expected message and removes its escapes. Returns `None` if the message has no end.
 fn split_expected(text: &str) -> Option<(String, &str)> {
     let mut previous = None;
     let is_end = |(_, character): &(usize, char)| {
@@ -46,7 +46,7 @@ fn split_expected(text: &str) -> Option<(String, &str)> {
     Some((text[..end].replace("\\#", "#"), &text[end + 1..]))
 }
 
-/// The name without the crate that it begins with, which is how libtest would call it.
+/// Returns the name without its leading crate, as libtest shows it.
 pub fn without_crate(name: &str) -> &str {
     name.split_once("::").map_or(name, |(_, rest)| rest)
 }

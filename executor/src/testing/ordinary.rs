@@ -1,7 +1,8 @@
-//! Tests of the language's own harness, libtest, which the compiler puts behind `_start`.
+//! Tests of Rust's own harness, libtest, which the compiler puts behind `_start`.
 //!
-//! The harness is asked which tests it has, and told to run one at a time; it is the guest's, so its words are looked at
-//! with care. On WebAssembly it runs no test that should panic, and says that it ignored it: so do we.
+//! The executor asks the harness for its tests and lets it run one at a time. Its output is the guest's and is parsed
+//! with care. On WebAssembly the harness does not run tests that should panic and reports them as ignored; so does
+//! the executor.
 
 use lunatic_core::node::ExitStatus;
 use lunatic_host::Capable;
@@ -10,20 +11,20 @@ use super::capture::Kept;
 use super::verdict::{TestResult, Verdict};
 use super::{Test, TestBinary, TestError, TestKind};
 
-/// A variable that libtest reads, and whose name is therefore in the data of every module that it is in. The main
-/// function of a program that it is not in must not be called to find that out.
+/// An environment variable that libtest reads; its name is in the data of every module with libtest. A program
+/// without libtest must not be started only to find this out.
 const MARK: &[u8] = b"RUST_TEST_THREADS";
 
-/// What the harness prints before a test and after it, when it is quiet.
+/// The output of the quiet harness before and after a test.
 const BEFORE: &[u8] = b"\nrunning 1 test\n";
 const AFTER: &[u8] = b"\ntest result: ";
 
-/// Whether a module has the harness in it.
+/// Returns whether a module contains the harness.
 pub(super) fn has_harness(bytes: &[u8]) -> bool {
     bytes.windows(MARK.len()).any(|window| window == MARK)
 }
 
-/// The harness's tests.
+/// Lists the tests of the harness.
 pub(super) fn list(binary: &TestBinary) -> Result<Vec<Test>, TestError> {
     let ask = |more: &[&str]| {
         let args = arguments(&binary.template.config.caps().args, &["--list", "--format", "terse"], more);
@@ -46,28 +47,28 @@ pub(super) fn list(binary: &TestBinary) -> Result<Vec<Test>, TestError> {
     Ok(names(&all).map(test).collect())
 }
 
-/// Lines are `NAME: test` or `NAME: benchmark`, and both are run.
+/// Returns the names in lines `NAME: test` and `NAME: benchmark`. Both kinds are run.
 fn names(list: &str) -> impl Iterator<Item = &str> {
     list.lines().filter_map(|line| line.strip_suffix(": test").or(line.strip_suffix(": benchmark")))
 }
 
-/// The arguments with which the harness runs this test.
+/// Returns the arguments that make the harness run this test.
 pub(super) fn arguments_for(args: &[String], name: &str) -> Vec<String> {
     arguments(args, &["--exact", "--include-ignored", "--nocapture", "--quiet"], &[name])
 }
 
-/// After the program's name.
+/// Appends arguments to the program's name.
 fn arguments(args: &[String], options: &[&str], more: &[&str]) -> Vec<String> {
     let own = options.iter().chain(more).map(|&text| text.to_owned());
     args.iter().take(1).cloned().chain(own).collect()
 }
 
-/// What became of a test that the harness was told to run.
+/// Returns the result of a test that the harness ran.
 pub(super) fn result(name: &str, status: ExitStatus, kept: Kept) -> TestResult {
     let (is_passed_on, output) = (kept.is_passed_on, kept.all);
     let output = output.strip_prefix(BEFORE).unwrap_or(&output);
     let end = output.windows(AFTER.len()).rposition(|window| window == AFTER);
-    // After its own output a test that has passed is a point, one that was ignored an `i`, one that has failed a line.
+    // After the test's output, the harness prints `.` for passed, `i` for ignored, and a line for failed.
     let failed = format!("{name} --- FAILED\n");
     let (verdict, own) = match end.map(|end| output[..end].trim_ascii_end()) {
         Some([own @ .., b'.']) if status == ExitStatus(0) => (Verdict::Passed, own),

@@ -1,6 +1,6 @@
-//! What guests said when they panicked, as it is found in what they wrote to standard error.
+//! Finds panic messages of guests in their standard error.
 //!
-//! There is no other way to know: a panic is a few lines of text and then a trap. Rust writes them in two ways:
+//! There is no other source: a panic is a few lines of text and then a trap. Rust writes them in two formats:
 //!
 //! ```text
 //! thread 'main' panicked at 'the message', src/lib.rs:1:2          until 1.72
@@ -9,13 +9,12 @@
 //! the message
 //! ```
 //!
-//! A message may have several lines. What may follow it is known: a note, a backtrace, the runtime's report, or the next
-//! panic.
+//! A message may have several lines. Only a note, a backtrace, the runtime's report or the next panic can follow it.
 
-/// Between the thread's name and the rest.
+/// The text between the thread's name and the rest.
 const PANICKED: &str = " panicked at ";
 
-/// All messages, in their order.
+/// Returns all messages, in their order.
 pub(super) fn messages(errors: &str) -> Vec<String> {
     let lines: Vec<&str> = errors.lines().collect();
     let mut messages = Vec::new();
@@ -30,13 +29,13 @@ pub(super) fn messages(errors: &str) -> Vec<String> {
     messages
 }
 
-/// Why the runtime ended a process that did not panic: the reasons of traps, in their order.
+/// Returns the reasons of all traps, in their order.
 pub(super) fn traps(errors: &str) -> Vec<String> {
     let reports = errors.lines().filter(|line| is_report(line));
     reports.filter_map(|line| Some(line.split_once(TRAPPED)?.1.to_owned())).collect()
 }
 
-/// What follows `thread 'NAME' panicked at `.
+/// Returns the text after `thread 'NAME' panicked at `.
 fn after_header(line: &str) -> Option<&str> {
     let (thread, rest) = line.strip_prefix("thread '")?.split_once(PANICKED)?;
     let (_, number) = thread.rsplit_once('\'')?;
@@ -44,7 +43,7 @@ fn after_header(line: &str) -> Option<&str> {
     (number.is_empty() || is_number(number)).then_some(rest)
 }
 
-/// Until the quote that a place follows: there may be others within the message.
+/// Returns the message up to the quote before a location. The message may contain other quotes.
 fn quoted_message(first: &str, following: &[&str]) -> String {
     let mut message = String::new();
     for line in [first].iter().chain(following) {
@@ -59,15 +58,15 @@ fn quoted_message(first: &str, following: &[&str]) -> String {
     message
 }
 
-/// Until something else follows.
+/// Returns a message of whole lines.
 fn message(following: &[&str]) -> String {
     let is_over = |line: &&&str| is_report(line) || is_after_message(line) || after_header(line).is_some();
     let lines: Vec<&str> = following.iter().take_while(|line| !is_over(line)).copied().collect();
-    // A panic is preceded by an empty line.
+    // An empty line precedes a panic.
     lines.join("\n").trim_end_matches('\n').to_owned()
 }
 
-/// `FILE:LINE` or `FILE:LINE:COLUMN`.
+/// Returns whether this is `FILE:LINE` or `FILE:LINE:COLUMN`.
 fn is_place(text: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.rsplit_once(':').is_some_and(|(file, line)| !file.is_empty() && is_number(line))
@@ -77,10 +76,10 @@ fn is_after_message(line: &str) -> bool {
     line == "stack backtrace:" || line.starts_with("note: run with `RUST_BACKTRACE=")
 }
 
-/// In the runtime's report of a trap, before the reason.
+/// The text before the reason in the runtime's report of a trap.
 const TRAPPED: &str = " trapped: ";
 
-/// Whether this is the first line of the runtime's report of a trap.
+/// Returns whether this is the first line of the runtime's report of a trap.
 fn is_report(line: &str) -> bool {
     let number = line.strip_prefix("process ").and_then(|rest| rest.split(' ').next());
     line.contains(TRAPPED) && number.is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))

@@ -1,7 +1,7 @@
-//! Running tests: so many at a time, each in a node of its own.
+//! Runs several tests at a time, each in its own node.
 //!
-//! Processes that a test leaves running live until the last test has ended, as they do in Lunatic, where all tests are in
-//! one node: a server that the first test has started answers the others.
+//! Processes that a test leaves running live until the last test has ended. Lunatic behaves the same, because all its
+//! tests share one node: a server that the first test starts answers the others.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,40 +21,40 @@ use super::capture::{Capture, Kept};
 use super::verdict::TestResult;
 use super::{Test, TestBinary, TestError, TestKind, ordinary};
 
-/// How tests are run.
+/// Options for running tests.
 #[derive(Clone, Copy, Debug)]
 pub struct TestOptions {
-    /// How many at a time. The workers are shared out among them, and each has at least one.
+    /// The number of tests run at a time. They share the workers, and each has at least one.
     pub threads: NonZeroUsize,
-    /// Whether their output is kept, and not passed on as it comes.
+    /// Whether output is kept instead of passed on as it is written.
     pub capture: bool,
-    /// How long one may take until someone is told. Not if they are run one at a time.
+    /// The time after which a test is reported as slow. Unused if tests run one at a time.
     pub patience: Duration,
 }
 
-/// What happens while tests are run.
+/// An event during a test run.
 #[derive(Clone, Copy, Debug)]
 pub enum TestEvent<'a> {
-    /// A test begins.
+    /// A test has started.
     Started(&'a Test),
-    /// A test has taken as long as one should, and goes on.
+    /// A test has exceeded `patience` and continues to run.
     Slow(&'a Test),
-    /// A test is over, or was not to be run.
+    /// A test has ended, or was not run.
     Finished(&'a Test, &'a TestResult),
 }
 
-/// What the threads say of a test, by its place in the list.
+/// A message from a test thread. Its index is the test's position in the list.
 enum Message {
     Started(usize),
     Finished(usize, TestResult),
 }
 
-/// Nodes in which tests have left processes.
+/// The nodes in which tests have left processes.
 #[derive(Default)]
 struct Rest(Mutex<Vec<LeftBehind>>);
 
 impl Rest {
-    /// Keeps what a test has left, and ends nodes that have nothing left by now.
+    /// Keeps the node of a test and ends all nodes without processes.
     fn keep(&self, left: LeftBehind) {
         let over: Vec<LeftBehind> = {
             let mut kept = self.lock();
@@ -65,7 +65,7 @@ impl Rest {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<LeftBehind>> {
-        // Whole nodes come and go under it.
+        // Only whole nodes are added or removed under it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,10 +78,10 @@ impl Drop for Rest {
 }
 
 impl TestBinary {
-    /// Runs these tests, in their order, and tells what happens, in the order in which it does.
+    /// Runs these tests in their order and reports events in the order in which they happen.
     ///
     /// # Errors
-    /// If the system refuses every thread. What goes wrong later is the failure of the test that it happens to.
+    /// Returns an error if the system refuses every thread. A later error fails the test in which it occurs.
     pub fn run(
         &self,
         tests: &[Test],
@@ -93,7 +93,7 @@ impl TestBinary {
         let rest = Rest::default();
         let run = |test: &Test| self.run_test(test, workers, options.capture, &rest);
         if options.threads.get() == 1 {
-            // On this thread: what is told of a test comes before what it writes itself.
+            // Run on this thread, so that events of a test precede its own output.
             for test in tests {
                 tell(TestEvent::Started(test));
                 tell(TestEvent::Finished(test, &run(test)));
@@ -112,7 +112,7 @@ impl TestBinary {
                     }
                 };
                 let started = std::thread::Builder::new().name("tests".into()).spawn_scoped(scope, work);
-                // Fewer do as well.
+                // Fewer threads suffice.
                 if let (Err(error), 0) = (started, index) {
                     return Err(RuntimeError::from(error).into());
                 }
@@ -147,8 +147,8 @@ impl TestBinary {
         }
     }
 
-    /// Runs a test, or the harness, in a node of its own. How its first process ended, what was kept of its output until
-    /// then, and the node with what it has left behind.
+    /// Runs a test or the harness in its own node. Returns the exit status of its first process, the output kept
+    /// until then, and the node with the processes left behind.
     pub(super) fn run_in_node(
         &self,
         entry: TestKind,
@@ -172,25 +172,25 @@ impl TestBinary {
     }
 }
 
-/// The place of the next test, if there is one.
+/// Returns the index of the next test, if there is one.
 fn take(next: &AtomicUsize, tests: usize) -> Option<usize> {
-    // Relaxed: a number that orders nothing else.
+    // Relaxed: this number orders nothing else.
     Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&index| index < tests)
 }
 
 fn send(sender: &Sender<Message>, message: Message) {
-    // Who is told of it is there until all senders are gone, unless it has panicked: then no one wants to know.
+    // The receiver outlives all senders unless it panics, and then nothing needs the message.
     let _ = sender.send(message);
 }
 
-/// Passes on what the threads say, and tells of tests that take long.
+/// Reports events from the threads, and slow tests.
 fn follow(
     tests: &[Test],
     messages: &Receiver<Message>,
     patience: Duration,
     mut tell: impl FnMut(TestEvent<'_>),
 ) {
-    // In the order in which they began, so the first is the next that takes too long.
+    // Sorted by start time, so the first test is the next to become slow.
     let mut running: Vec<(usize, Instant)> = Vec::new();
     loop {
         let next = running.first().map(|(_, started)| patience.saturating_sub(started.elapsed()));

@@ -1,35 +1,35 @@
-//! Which tests are run.
+//! Selects the tests to run.
 
 use super::Test;
 use super::name::without_crate;
 
-/// What is asked for; see the fields.
+/// Criteria for the tests to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// A test has to match one of these, if there are any.
+    /// A test must match one of these filters, if there are any.
     pub filters: Vec<String>,
-    /// And none of these.
+    /// A test must match none of these filters.
     pub skip: Vec<String>,
-    /// Whether a match is the whole name, with or without its crate, and not only a part of it.
+    /// Whether a filter must match the whole name, with or without its crate, instead of a part.
     pub exact: bool,
-    /// What becomes of ignored tests.
+    /// The treatment of ignored tests.
     pub ignored: Ignored,
 }
 
-/// What becomes of tests that are marked as ignored.
+/// The treatment of tests that are marked as ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ignored {
-    /// They are named, and not run.
+    /// Ignored tests are reported but not run.
     #[default]
     No,
-    /// They are run as the others are.
+    /// Ignored tests are run like the others.
     Too,
-    /// They alone are run.
+    /// Only ignored tests are run.
     Only,
 }
 
 impl Selection {
-    /// The tests that were asked for.
+    /// Returns the selected tests.
     pub fn choose(&self, tests: &[Test]) -> Vec<Test> {
         let mut chosen: Vec<Test> = tests.iter().filter(|test| self.takes(test)).cloned().collect();
         if self.ignored != Ignored::No {

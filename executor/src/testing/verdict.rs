@@ -1,33 +1,32 @@
-//! What became of a test, by how its first process ended and what it wrote.
+//! Determines a test's result from the exit status of its first process and its output.
 
 use lunatic_core::node::ExitStatus;
 
 use super::capture::Kept;
 use super::panics;
 
-/// What became of a test.
+/// The verdict on a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It did what it should.
+    /// The test passed.
     Passed,
-    /// It did not.
+    /// The test failed.
     Failed,
-    /// It was not run.
+    /// The test was not run.
     Ignored,
 }
 
-/// A test that is over.
+/// The result of a test that has ended.
 #[derive(Clone, Debug)]
 pub struct TestResult {
-    /// What became of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What it wrote, as far as that was kept and has not been passed on, and a note on why it failed if it does not say
-    /// so itself.
+    /// The output that was kept and not passed on. A note follows if the test failed and does not itself say why.
     pub output: Vec<u8>,
 }
 
 impl Kept {
-    /// What of it is still to be shown.
+    /// Returns the output that is still to be shown.
     pub(super) fn into_output(self) -> Vec<u8> {
         let mut output = self.all;
         if self.is_passed_on {
@@ -39,7 +38,7 @@ impl Kept {
     }
 }
 
-/// The status of a process that traps, or dies by a link.
+/// The status of a process that traps, or that a link kills.
 const ABNORMAL: ExitStatus = ExitStatus(134);
 
 impl TestResult {
@@ -47,13 +46,13 @@ impl TestResult {
         TestResult { verdict: Verdict::Ignored, output: Vec::new() }
     }
 
-    /// It could not be run, or says nothing itself.
+    /// Returns a failure. The note gives a reason that the test did not print.
     pub(super) fn failed(mut output: Vec<u8>, note: &str) -> TestResult {
         output.extend_from_slice(note.as_bytes());
         TestResult { verdict: Verdict::Failed, output }
     }
 
-    /// Of a test that is a node's first process.
+    /// Returns the result of a test that is the first process of a node.
     pub(super) fn of(status: ExitStatus, should_panic: Option<&str>, kept: Kept) -> TestResult {
         let errors = String::from_utf8_lossy(&kept.errors);
         let failure = match should_panic {
@@ -68,9 +67,9 @@ impl TestResult {
     }
 }
 
-// As libtest's, these notes do not end a line.
+// These notes do not end with a newline, as in libtest.
 
-/// Why it failed, if it did; in no words if it will have said so itself.
+/// Returns why the test failed, if it did. The text is empty if the test has printed the reason itself.
 fn why_failed(status: ExitStatus, errors: &str) -> Option<String> {
     match status {
         ExitStatus(0) => None,
@@ -79,7 +78,7 @@ fn why_failed(status: ExitStatus, errors: &str) -> Option<String> {
     }
 }
 
-/// Why it did not panic as it should, if so.
+/// Returns why the test did not panic as expected, if so.
 fn why_not_panicked(status: ExitStatus, expected: &str, errors: &str) -> Option<String> {
     if status != ABNORMAL {
         let how = match status {
@@ -88,8 +87,8 @@ fn why_not_panicked(status: ExitStatus, expected: &str, errors: &str) -> Option<
         };
         return Some(format!("note: test did not panic as expected{how}"));
     }
-    // A process may end by the panic of another one that it is linked to, so any will do. What traps without a panic has
-    // the trap's reason for its message.
+    // A linked process may have panicked and ended this one, so any message may match. Without a panic, the reason of
+    // a trap is the message.
     let mut messages = panics::messages(errors);
     if messages.is_empty() {
         messages = panics::traps(errors);
