@@ -47,7 +47,7 @@ fn passes(config: RuntimeConfig, body: &str) -> Outcome {
 }
 
 #[test]
-fn children_have_what_both_rules_and_parents_allow() {
+fn children_have_at_most_the_network_of_their_parents() {
     passes(
         workers(2),
         &format!(

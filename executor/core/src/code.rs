@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_is_compiled_for_what_its_processes_may_need() {
+    fn a_program_is_compiled_for_the_memories_of_its_processes() {
         use MemoryLayout::{Pooled, Reserved};
         let spawn = r#"(import "lunatic::process" "spawn" (func))"#;
         let size = r#"(import "lunatic::process" "config_set_max_memory" (func))"#;

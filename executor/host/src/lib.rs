@@ -123,7 +123,7 @@ mod tests {
     /// The columns of the table that come from declarations: what a call costs, whether it waits, what it needs. With
     /// BLESS=1 in the environment, they are written.
     #[test]
-    fn the_table_says_what_is_declared() {
+    fn the_table_matches_the_declarations() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../ABI.md");
         let table = std::fs::read_to_string(path).unwrap();
         let host = declared();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_registered_is_what_the_table_says() {
+    fn the_table_lists_the_registered_functions() {
         let rows = Row::all();
         let documented: BTreeSet<_> = rows.iter().map(Row::signature).collect();
         let registered = registered();

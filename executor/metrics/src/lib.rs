@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_dropped_and_counted() {
+    fn metrics_beyond_the_limit_are_dropped_and_counted() {
         let metrics = Metrics::default();
         let mut names = 0;
         metrics.update("requests", Update::Add(2), by(&mut names));

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_histogram_counts_what_is_at_most_as_large() {
+    fn histogram_buckets_are_cumulative() {
         let histogram = Value::of(Update::Observe(0.0));
         for value in [0.001, 0.3, 7.0, 1e9] {
             assert!(histogram.apply(Update::Observe(value)));

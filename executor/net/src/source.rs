@@ -181,7 +181,7 @@ mod tests {
         Readiness { readable: true, writable: false, read_closed: false, write_closed: false };
 
     #[test]
-    fn what_is_told_during_an_attempt_is_not_forgotten() {
+    fn an_event_during_an_attempt_is_not_lost() {
         let source = Source::default();
         let began = source.begin(Direction::Read).expect("the first attempt is always worth it");
         source.ready(READABLE);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_seen_behind_what_came_before_it() {
+    fn the_end_of_a_stream_is_read_after_its_data() {
         let source = Source::default();
         source.ready(Readiness { read_closed: true, ..READABLE });
         let began = source.begin(Direction::Read).expect("it is ready");

@@ -358,7 +358,7 @@ mod tests {
     proptest! {
         #[test]
         #[cfg_attr(miri, ignore = "hundreds of cases take an hour")]
-        fn what_is_charged_is_the_sum_of_what_is_kept(sizes in prop::collection::vec((0usize..8, 0u64..60), 0..100)) {
+        fn charges_are_the_sum_of_the_kept_sizes(sizes in prop::collection::vec((0usize..8, 0u64..60), 0..100)) {
             let account = Account::new(200, 0, None, None);
             let mut kept: Vec<Charge> = (0..8).map(|_| account.keep(0).unwrap()).collect();
             for (index, size) in sizes {

@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "its very many timers take very long")]
-    fn what_very_many_took_is_given_up_and_no_ticket_is_given_twice() {
+    fn memory_of_a_burst_is_released_and_tickets_stay_unique() {
         const MANY: u32 = 50_000;
         let mut deadlines = Deadlines::new();
         let mut seen = HashSet::new();

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_run_here_is_the_workers() {
+    fn tasks_that_may_not_continue_go_to_the_workers() {
         let here = std::thread::current().id();
         for (permits, priority) in [(0, Priority::Normal), (1, Priority::High), (1, Priority::Low)] {
             let (machine, mut worker) = Machine::new(2, permits);
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_computes_goes_to_the_workers() {
+    fn tasks_that_only_compute_go_to_the_workers() {
         let here = std::thread::current().id();
         let (machine, mut worker) = Machine::new(2, 1);
         let reader = Arc::new(Reader { slices: 3, ..machine.reader(1) });

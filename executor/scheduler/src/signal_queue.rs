@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_back_to_a_queue_keeps_its_signals() {
+    fn a_requeued_process_keeps_its_signals() {
         let queue = SignalQueue::new();
         drop(queue.take());
         assert!(queue.push(Queued::new(1)).is_ok());

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_late_fires_in_order() {
+    fn late_timers_fire_in_order() {
         let timers = Timers::new();
         // More than one timer in each shard, in no order.
         let deadlines: Vec<u32> = (0..100).map(|number| number * 37 % 101).collect();

@@ -321,7 +321,7 @@ fn two_tasks_find_two_workers() {
 
 /// While one searches, it is that one's work: nobody else is woken.
 #[test]
-fn work_wakes_no_one_while_somebody_searches() {
+fn no_worker_is_woken_while_another_searches() {
     check(5, || {
         let node = Node::new(2, 0);
         let sleeping = node.clone();

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_says_what_happens() {
+    fn faults_are_parsed_from_text() {
         let faults: Faults = "kill=0.5,jump=0".parse().unwrap();
         assert_eq!(faults.kill, Probability::ratio(1, 2));
         assert_eq!((faults.jump, faults.pause), (Some(Probability::NEVER), None));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sure_happens_and_what_is_impossible_does_not() {
+    fn certain_faults_happen_and_impossible_ones_do_not() {
         let mut rng = Rng::seeded(1);
         let mut count = |probability: f64| {
             let probability = Probability::new(probability).unwrap();

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_says_so_in_one_line() {
+    fn a_blocked_process_is_described_in_one_line() {
         let says = |name: Option<&str>, waits_for, tags: &[i64]| {
             BlockedProcess { process: 7, name: name.map(ToOwned::to_owned), waits_for, tags: tags.to_vec() }
                 .to_string()

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_slices_come_whatever_the_seed_and_none_is_empty() {
+    fn every_seed_gives_full_slices_and_no_empty_ones() {
         for (seed, whole) in (0..100).zip([1, 2, 15, 1000, u64::MAX].into_iter().cycle()) {
             let mut rng = Rng::seeded(seed);
             let profile = Profile::draw(&mut rng, &Faults::default(), whole);

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_given_back() {
+    fn charged_bytes_are_released() {
         let account = Account::new(100, None);
         let mut taken = Taken::nothing(account.clone());
         assert!(taken.more(60) && !taken.more(41) && taken.more(40));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_processes_may_take_counts_too() {
+    fn the_node_total_limits_accounts() {
         let total = lunatic_resources::FixedTotal::new(50);
         let (one, other) = (
             Account::new(100, Some(total.clone() as Arc<dyn MemoryTotal>)),

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_searched_is_in_order() {
+    fn searched_lists_are_sorted() {
         assert!(PRAGMAS.is_sorted() && DENIED_FUNCTIONS.is_sorted());
     }
 

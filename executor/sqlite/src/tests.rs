@@ -72,7 +72,7 @@ fn number(connection: &mut Connection, sql: &str) -> i64 {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn written_rows_are_read_back() {
     let mut connection = memory();
     connection.execute("CREATE TABLE t (a, b); INSERT INTO t VALUES (1, 'x'), (2, 'y')").unwrap();
     assert_eq!((connection.changes(), number(&mut connection, "SELECT sum(a) FROM t")), (2, 3));
@@ -116,7 +116,7 @@ fn memory_has_a_limit_of_its_own() {
 }
 
 #[test]
-fn what_a_guest_calls_a_file() {
+fn guest_paths_map_to_files_of_directories() {
     let dir = tempfile::tempdir().unwrap();
     let names = ["data", "./data/deep", "/", "../up"];
     let owner = owner_of(&names.map(|name| (name, dir.path())));
@@ -193,7 +193,7 @@ fn connections_of_several_processes_share_a_file() {
 }
 
 #[test]
-fn who_waits_for_a_lock_waits_no_longer_than_its_process_lives() {
+fn waiting_for_a_lock_ends_with_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let [holder, waiter] = [(); 2].map(|()| owner_of(&[(".", dir.path())]));
     let mut first = Connection::open(&holder, "a.db").unwrap();
@@ -258,7 +258,7 @@ fn deep() -> Vec<String> {
 
 /// The stack size of a test's thread and of a simulation; database threads have four times as much.
 #[test]
-fn what_nests_deeply_fits_on_a_stack() {
+fn the_deepest_statements_fit_on_the_stack() {
     const STACK: usize = 2 << 20;
     let run = || {
         let mut connection = memory();
@@ -271,7 +271,7 @@ fn what_nests_deeply_fits_on_a_stack() {
 }
 
 #[test]
-fn locks_of_who_is_gone_are_waited_for() {
+fn locks_of_ended_processes_are_awaited() {
     let dir = tempfile::tempdir().unwrap();
     let [gone, alive] = [(); 2].map(|()| owner_of(&[(".", dir.path())]));
     let mut first = Connection::open(&gone, "a.db").unwrap();
@@ -347,7 +347,7 @@ fn long_texts_are_searched_in_no_time() {
 }
 
 #[test]
-fn what_is_never_interrupted_is_refused() {
+fn uninterruptible_functions_are_refused() {
     let mut connection = memory();
     for sql in [
         "CREATE VIRTUAL TABLE f USING fts5(a)",

@@ -309,7 +309,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_bincode_writes_is_read(list in prop::collection::vec((key(), value()), 0..6), cut in 1usize..9) {
+        fn bincode_output_is_decoded(list in prop::collection::vec((key(), value()), 0..6), cut in 1usize..9) {
             let bytes = bincode::serialize(&list).unwrap();
             let read: Vec<_> = Binds::new(&bytes).unwrap().map(Result::unwrap).collect();
             let meant: Vec<_> = list.iter().map(|(key, value)| (read_key(key), read_value(value))).collect();
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn bincode_reads_what_is_written() {
+    fn bincode_decodes_our_output() {
         let values =
             [Value::Null, Value::Blob(b"\xff"), Value::Text("ä"), Value::Double(0.5), Value::Integer(-7)];
         let mut row = Row::with_columns(values.len());

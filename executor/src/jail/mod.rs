@@ -115,7 +115,7 @@ mod tests {
 
     /// The harness has other threads, which would stay outside the jail.
     #[test]
-    fn who_has_threads_does_not_enter() {
+    fn a_process_with_threads_cannot_enter_a_jail() {
         assert!(matches!(enter_jail(&RuntimeConfig::default(), None), Err(JailError::Threads)));
     }
 }

@@ -96,14 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn who_has_too_many_has_any() {
+    fn too_many_ports_become_any_port() {
         assert_eq!(Network::new(&rules("*:*", None), None).connect, Ports::Any);
         assert_eq!(Network::new(&rules("*:1-1024 *:2000", None), None).connect, Ports::Any);
         assert!(matches!(Network::new(&rules("*:1-1024", None), None).connect, Ports::These(_)));
     }
 
     #[test]
-    fn sockets_are_for_who_may_use_them() {
+    fn sockets_require_a_network_rule() {
         assert!(Network::new(&NetworkRules::default(), None).has_sockets());
         assert!(!Network::new(&rules("", None), None).has_sockets());
         let metrics = Network::new(&rules("", None), Some(([127, 0, 0, 1], 9000).into()));

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_what_is_kept() {
+    fn captured_output_is_bounded() {
         let capture = Capture::default();
         let streams = capture.streams(true);
         streams.stdout.write(vec![b'x'; MAX_KEPT - 1], true);

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_says_what_the_attributes_said() {
+    fn names_contain_the_attributes_of_tests() {
         for (export, name, is_ignored, should_panic) in [
             ("#lunatic_test_a::b::c", "a::b::c", false, None),
             ("#lunatic_test_#ignore_a::c", "a::c", true, None),

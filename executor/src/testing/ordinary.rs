@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_harness_says_what_became_of_a_test() {
+    fn verdicts_are_read_from_the_output_of_the_harness() {
         let end = "\n\ntest result: ok. 1 passed; …\n\n";
         assert_eq!(of(0, &format!("\nrunning 1 test\nout\n.{end}")), (Verdict::Passed, "out\n".into()));
         assert_eq!(of(0, &format!("\nrunning 1 test\ni{end}")), (Verdict::Ignored, "".into()));

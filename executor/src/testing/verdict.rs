@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_should_panic_passes_if_it_does_and_says_what_is_expected() {
+    fn a_should_panic_test_passes_with_the_expected_message() {
         for expected in ["", "one", "this \"one\""] {
             assert_eq!(note(134, Some(expected), PANIC), None);
             let not = "note: test did not panic as expected";
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trap_is_a_panic_whose_message_is_its_reason() {
+    fn a_trap_counts_as_a_panic_with_its_reason_as_message() {
         let trap = "process 1 (a) trapped: integer divide by zero\n";
         assert_eq!(note(134, Some("divide by zero"), trap), None);
         assert_eq!(note(134, Some(""), ""), None);

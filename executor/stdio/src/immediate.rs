@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_is_told_unless_nobody_reads() {
+    fn a_write_error_is_reported_unless_the_reader_is_gone() {
         let output = Immediate::new(Box::new(Fails(ErrorKind::StorageFull)));
         output.write(b"ab");
         output.write(b"c");

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_comes_behind_what_was_read_and_is_no_end() {
+    fn a_read_error_follows_the_data_and_is_not_the_end() {
         let stream = Stream::new();
         stream.pieces.send(Ok(b"one".to_vec())).unwrap();
         assert_eq!(stream.take(3), b"one");

@@ -645,7 +645,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_of_many_are_whole_and_each_ones_are_in_order() {
+    fn concurrent_writes_are_atomic_and_ordered_per_writer() {
         const WRITERS: u32 = 4;
         const WRITES: u32 = 5000;
         let kept = Kept::default();
@@ -701,7 +701,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_behind_a_writer_is_told_once_to_the_next_write_or_flush() {
+    fn a_deferred_error_is_reported_once_by_the_next_write_or_flush() {
         let (permit, permits) = mpsc::channel();
         let output = Queued::start("test", Slow(permits, Arc::default())).unwrap();
         drop(permit);
@@ -721,7 +721,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_stuck_reader_is_gone_with_its_process() {
+    fn a_pending_write_is_dropped_with_its_process() {
         let (permit, permits) = mpsc::channel();
         let written = Arc::new(Mutex::new(Vec::new()));
         let output = Queued::start("test", Slow(permits, written.clone())).unwrap();
@@ -765,7 +765,7 @@ mod tests {
         }
 
         #[test]
-        fn a_write_beyond_what_a_pipe_has_room_for_waits_for_its_reader_and_arrives_whole() {
+        fn a_write_larger_than_a_pipe_waits_and_arrives_whole() {
             let (mut reader, writer) = std::io::pipe().unwrap();
             let [output] = Queued::start_for("test", [to(writer)]).unwrap();
             let content: Vec<u8> = (0..300_000u32).map(|index| index as u8).collect();
@@ -783,7 +783,7 @@ mod tests {
         }
 
         #[test]
-        fn room_in_a_pipe_is_told_when_its_reader_reads() {
+        fn a_writer_is_notified_when_a_pipe_is_read() {
             let (mut reader, writer) = std::io::pipe().unwrap();
             let [output] = Queued::start_for("test", [to(writer)]).unwrap();
             while output.write(vec![0; 4096], false).is_taken() {}

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_read_returns_depends_on_the_content_alone() {
+    fn reads_depend_only_on_the_content() {
         for piece in [1, 2, 5, 100] {
             assert_eq!(reads(piece, 100), ["one\n", "two three\n", "\n", "four"]);
             assert_eq!(reads(piece, 5), ["one\n", "two t", "hree\n", "\n", "four"]);

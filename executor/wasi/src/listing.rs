@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_in_pieces_is_the_whole() {
+    fn a_listing_read_in_parts_is_complete() {
         let temporary = tempfile::tempdir().unwrap();
         for number in 0..1000 {
             std::fs::write(temporary.path().join(format!("file.{number}")), "").unwrap();

@@ -240,7 +240,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_opened_has_no_more_than_its_directory_passes_on(
+        fn opened_files_have_at_most_the_inheriting_rights(
             parent in any::<(u64, u64)>(), asked in any::<(u64, u64)>(), kind in any::<u64>(),
         ) {
             let granted = |(base, inheriting)| Granted { base: Rights(base), inheriting: Rights(inheriting) };
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_directory_passes_on_is_what_is_asked_for_if_that_is_of_use() {
+    fn directories_pass_on_the_requested_useful_rights() {
         let whole = Granted::of_preopen(false);
         let ask = |inheriting| {
             whole.below(Granted { base: Rights::NONE, inheriting }, Rights::DIRECTORY).inheriting

@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_versions_have_what_follows_the_links_in_other_places() {
+    fn stat_layouts_of_both_versions_differ_after_the_link_count() {
         let status =
             Status { device: 1, inode: 2, kind: REGULAR_FILE, links: 1 << 40, size: 3, times: [4, 5, 6] };
         let (first, second) = (Version::Unstable.encode(&status), Version::Preview1.encode(&status));

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_known_as_what_takes_long_to_close() {
+    fn open_files_are_slow_to_close() {
         let config = everything();
         let mut table = FdTable::new(&config);
         assert!(!table.has_files());

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_thread_has_too_many_of_another_one_takes() {
+    fn surplus_entries_of_one_thread_are_used_by_another() {
         let keep_and_count = || {
             envelopes((MAX_BATCHES + 4) * BATCH).for_each(keep);
             (lock_shelf().len(), SPARE.with_borrow(Vec::len))

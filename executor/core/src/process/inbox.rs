@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_dropped_does_not_count() {
+    fn dropped_messages_do_not_count() {
         const SIZE: u64 = MESSAGE_OVERHEAD as u64;
         for inbox in [inbox(1 << 20, 2), inbox(2 * SIZE, u64::MAX)] {
             inbox.set_drops(true);
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_counts_in_the_total_until_it_is_received() {
+    fn waiting_messages_count_in_the_total_until_received() {
         let total = TotalMemory::new(64 << 10);
         let config = ProcessConfig { max_mailbox: Some(1 << 20), ..everything() };
         let inbox = Inbox::new(&config, Some(total.clone()));
@@ -475,7 +475,7 @@ mod tests {
 
     /// Bytes that are taken and released while a sender counts must not look like more than there are.
     #[test]
-    fn senders_who_race_with_the_owner_never_count_too_much() {
+    fn racing_senders_never_count_too_much() {
         const EACH: usize = if cfg!(miri) { 100 } else { 20_000 };
         let inbox = inbox(3 * MESSAGE_OVERHEAD as u64 * EACH as u64, 3 * EACH as u64);
         std::thread::scope(|scope| {

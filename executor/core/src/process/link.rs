@@ -518,7 +518,7 @@ mod tests {
     /// signals.
     #[test]
     #[cfg_attr(miri, ignore = "its very many worlds take very long")]
-    fn a_link_is_whole_or_none_whoever_makes_and_undoes_it_when() {
+    fn a_link_is_on_both_sides_or_none_in_every_interleaving() {
         let (mut seen, mut open) = (HashSet::new(), vec![World::new()]);
         let (mut linked, mut apart) = (0, 0);
         while let Some(world) = open.pop() {

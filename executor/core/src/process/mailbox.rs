@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_mailbox_gives_back_what_a_burst_took() {
+    fn an_empty_mailbox_releases_the_memory_of_a_burst() {
         let mut mailbox = mailbox(&[1; 10_000]);
         assert_eq!(take(&mut mailbox, &[2]), None);
         while take(&mut mailbox, &[]).is_some() {}
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_passes_those_that_wait_only_if_none_of_them_matches() {
+    fn a_new_message_is_matched_after_the_waiting_ones() {
         let envelope = |tag| Envelope::new(Message::Data(DataMessage::new(tag, 0)));
         let mut mailbox = mailbox(&[1, 2]);
         let mut pattern = Pattern::new(Tags::One(3));
@@ -619,7 +619,7 @@ mod tests {
 
         #[test]
         #[cfg_attr(miri, ignore = "hundreds of cases take an hour")]
-        fn a_waiting_pattern_finds_what_a_fresh_search_would(arrivals in prop::collection::vec(0i64..5, 0..40), wanted in 0i64..5) {
+        fn a_resumed_search_finds_the_same_as_a_new_one(arrivals in prop::collection::vec(0i64..5, 0..40), wanted in 0i64..5) {
             let mut mailbox = Mailbox::default();
             let mut pattern = Pattern::new(Tags::One(wanted));
             for (index, tag) in arrivals.iter().enumerate() {

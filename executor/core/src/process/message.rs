@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_is_taken_once_and_only_as_what_it_is() {
+    fn a_resource_is_taken_once_and_only_as_its_own_kind() {
         let mut message = DataMessage::new(0, 0);
         let index = message.push_resource(Arc::new(7u32)) as u64;
         assert!(message.take_resource::<u64>(index).is_none());

@@ -159,7 +159,7 @@ mod tests {
     use crate::tests::owner;
 
     #[test]
-    fn blocks_count_for_whom_they_were_taken() {
+    fn blocks_are_charged_to_the_account_that_allocated_them() {
         let owner = owner(1000);
         let account = owner.account();
         let entered = owner.enter();
