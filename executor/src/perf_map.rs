@@ -5,7 +5,8 @@
 
 use std::fs::{File, OpenOptions, remove_file};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+
+use lunatic_resources::sync::Mutex;
 
 use lunatic_jit::Module;
 
@@ -27,7 +28,7 @@ impl PerfMap {
 
     /// Appends the functions of a module.
     pub(crate) fn add(&self, module: &Module) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.lock();
         // A missing name in a profile is no reason to end the program.
         let _ = module.write_perf_map(&mut *file);
     }

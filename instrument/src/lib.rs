@@ -52,6 +52,8 @@ mod rewrite;
 #[cfg(test)]
 mod testing;
 mod unroll;
+#[doc(hidden)] // For the JIT's tables.
+pub mod varint;
 mod verify;
 
 pub use container::{Manifest, inspect, is_prepared};

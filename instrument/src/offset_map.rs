@@ -18,6 +18,7 @@ use wasm_encoder::{CustomSection, Encode, Section};
 use wasmparser::{Parser, Payload};
 
 use crate::abi::{DEBUG_SECTIONS, KEPT_DEBUG_PREFIX, OFFSETS_SECTION, PLAIN_DEBUG_PREFIX};
+use crate::varint::{read_number, unzigzag, zigzag};
 
 /// Returns the original offset of the operator at an offset of a prepared module's code. Both are relative to
 /// the content of their code sections. `map` is the content of [`OFFSETS_SECTION`].
@@ -175,27 +176,6 @@ impl<'a> DebugSections<'a> {
 /// Returns the name without prefix of a section that is kept.
 pub(crate) fn kept_name(name: &str) -> Option<&str> {
     name.strip_prefix(PLAIN_DEBUG_PREFIX).filter(|name| DEBUG_SECTIONS.contains(name))
-}
-
-fn zigzag(difference: i32) -> u32 {
-    ((difference << 1) ^ (difference >> 31)) as u32
-}
-
-fn unzigzag(number: u32) -> i32 {
-    (number >> 1) as i32 ^ -((number & 1) as i32)
-}
-
-fn read_number(bytes: &mut &[u8]) -> Option<u32> {
-    let mut number = 0;
-    for shift in (0..32).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u32::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

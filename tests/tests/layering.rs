@@ -22,7 +22,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("executor/core", &["jit", "resources", "metrics", "scheduler", "stdio"]),
     ("executor/host", &["jit", "resources", "metrics", "scheduler", "net", "sqlite", "core"]),
     ("executor/wasi", &["jit", "resources", "scheduler", "net", "stdio", "core", "host"]),
-    ("executor/simulation", &["scheduler", "stdio", "core"]),
+    ("executor/simulation", &["resources", "scheduler", "stdio", "core"]),
     (
         "executor",
         &[

@@ -5,7 +5,9 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
+
+use lunatic_resources::sync::{Condvar, Mutex};
 
 use lunatic_jit::{FuncIndex, TotalMemory};
 
@@ -522,19 +524,19 @@ impl Events for Node {
 impl Status {
     /// Sets the status, unless it is set already.
     fn decide(&self, status: i32) {
-        self.value.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(status);
+        self.value.lock().get_or_insert(status);
         self.decided.notify_all();
     }
 
     /// Returns the status, if it is set.
     pub fn get(&self) -> Option<i32> {
-        *self.value.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.value.lock()
     }
 
     /// Blocks until the status is set, and returns it.
     pub fn wait(&self) -> i32 {
-        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = self.value.lock();
         let value = self.decided.wait_while(value, |value| value.is_none());
-        value.unwrap_or_else(PoisonError::into_inner).expect("the condition was waited for")
+        value.expect("the condition was waited for")
     }
 }

@@ -7,7 +7,9 @@
 //! process table, never while one of them is held.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use crate::process::ProcessId;
 use lunatic_resources::Charge;
@@ -51,7 +53,7 @@ impl Registry {
     /// Locks the names, to look up and change them in one step.
     pub fn lock(&self) -> MutexGuard<'_, Names> {
         // The methods change two maps, and neither change can fail half-way.
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.lock()
     }
 }
 

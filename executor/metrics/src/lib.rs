@@ -16,8 +16,10 @@ mod value;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 pub use value::Update;
 
@@ -107,7 +109,7 @@ impl Metrics {
     fn shard(&self, name: &str) -> MutexGuard<'_, Names> {
         let shard = &self.shards[self.hasher.hash_one(name) as usize % SHARDS];
         // Only whole entries are added under the lock.
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        shard.lock()
     }
 
     /// Returns a line for each value, for operators. Of histograms, only the count and the sum are shown.
@@ -125,7 +127,7 @@ impl Metrics {
     pub fn texts(&self) -> impl Iterator<Item = String> + Send + 'static {
         let mut values: Vec<(Arc<str>, Arc<Value>)> = Vec::new();
         for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let shard = shard.lock();
             values.extend(shard.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
         values.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));

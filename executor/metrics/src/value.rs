@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use lunatic_resources::sync::Mutex;
 
 /// A change of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +69,7 @@ impl Value {
             }
             (Value::Histogram(histogram), Update::Observe(value)) if value.is_finite() => {
                 // Only numbers change under the lock.
-                histogram.lock().unwrap_or_else(PoisonError::into_inner).observe(value);
+                histogram.lock().observe(value);
                 true
             }
             _ => false,
@@ -87,7 +88,7 @@ impl Value {
                 write!(text, "# TYPE {name} gauge\n{name} {}\n", number(value))
             }
             Value::Histogram(histogram) => {
-                histogram.lock().unwrap_or_else(PoisonError::into_inner).write(text, name);
+                histogram.lock().write(text, name);
                 Ok(())
             }
         };

@@ -7,7 +7,9 @@
 //! A waiter is woken once, and tries again. A change wakes all waiters of a direction: a stream may have been cloned
 //! into several processes, and they settle who reads first.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use smallvec::SmallVec;
 
@@ -63,7 +65,7 @@ impl Source {
     /// # Errors
     /// Returns an error if the account has as many as it may. Then nothing changes.
     pub fn count(&self, account: &Arc<Account>) -> Result<(), Full> {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.counted.lock();
         if !counted.as_ref().is_some_and(|opened| opened.is_of(account)) {
             *counted = Some(account.open()?);
         }
@@ -145,7 +147,7 @@ impl Source {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics under the lock, and every state is valid.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

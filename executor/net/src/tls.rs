@@ -13,7 +13,9 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -209,7 +211,7 @@ impl TlsStream {
         // A session that panicked is in no known state. Its next use will fail with an error or another panic, which
         // ends a process.
         // ends a process.
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+        self.session.lock()
     }
 }
 

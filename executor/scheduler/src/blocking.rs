@@ -6,9 +6,11 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use lunatic_resources::sync::{Condvar, Mutex, MutexGuard};
 
 use lunatic_resources::sys;
 
@@ -106,7 +108,7 @@ impl BlockingPool {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Jobs run outside the lock, and the queue is always consistent.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     /// Updates the hint. To be called whenever the number of jobs or of idle threads changes.
@@ -127,8 +129,7 @@ impl Shared {
             }
             queue.waiting += 1;
             self.note_pressure(&queue);
-            let (woken, timeout) =
-                self.arrived.wait_timeout(queue, KEEP_ALIVE).unwrap_or_else(PoisonError::into_inner);
+            let (woken, timeout) = self.arrived.wait_timeout(queue, KEEP_ALIVE);
             queue = woken;
             queue.waiting -= 1;
             self.note_pressure(&queue);

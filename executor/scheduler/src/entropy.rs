@@ -1,6 +1,6 @@
 //! Randomness, injected: for guests, and for the scheduler.
 
-use std::sync::{Mutex, PoisonError};
+use lunatic_resources::sync::Mutex;
 
 /// The source of random bytes for guests.
 pub trait Entropy: Send + Sync {
@@ -39,7 +39,7 @@ impl SeededEntropy {
 impl Entropy for SeededEntropy {
     fn fill(&self, buffer: &mut [u8]) -> bool {
         // A sequence of numbers has no inconsistent state.
-        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sequence = self.sequence.lock();
         for chunk in buffer.chunks_mut(8) {
             chunk.copy_from_slice(&sequence.draw().to_le_bytes()[..chunk.len()]);
         }

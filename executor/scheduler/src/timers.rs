@@ -13,7 +13,8 @@
 //! - `next` is never later than the shard's earliest deadline while the lock is free.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use super::deadlines::{Deadlines, MAX_SLOTS, Ticket};
 
@@ -148,7 +149,7 @@ impl<T> Timers<T> {
 impl<T> Shard<T> {
     fn lock(&self) -> MutexGuard<'_, Deadlines<T>> {
         // Only additions and removals of timers happen under the lock, and they do not panic half-way.
-        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.deadlines.lock()
     }
 
     fn publish(&self, deadlines: &Deadlines<T>) {

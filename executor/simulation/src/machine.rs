@@ -4,7 +4,9 @@
 //! work. The driver decides which worker runs, and what time it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use lunatic_core::machine::{Machine, Plan, TurnEnd};
 use lunatic_core::process::{ProcessId, Signal, Signals};
@@ -148,7 +150,7 @@ impl SimulatedMachine {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state consists of numbers and two vectors that grow by whole elements, so a panic leaves it valid.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

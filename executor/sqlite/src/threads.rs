@@ -19,8 +19,10 @@
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use lunatic_resources::sync::{Condvar, Mutex, MutexGuard};
 
 use lunatic_resources::sys;
 
@@ -191,7 +193,7 @@ impl Threads {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Jobs run without holding the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Ensures that a thread runs the queued jobs, within the limits.
@@ -256,8 +258,7 @@ impl Shared {
                 state.leave(&tenant);
             } else {
                 state.idle += 1;
-                let (woken, timeout) =
-                    self.arrived.wait_timeout(state, KEEP_ALIVE).unwrap_or_else(PoisonError::into_inner);
+                let (woken, timeout) = self.arrived.wait_timeout(state, KEEP_ALIVE);
                 state = woken;
                 state.idle -= 1;
                 if timeout.timed_out() && !state.has_work(self.limits) {
@@ -299,7 +300,7 @@ impl Shared {
         loop {
             let has_none = |state: &mut State| !state.leases[&lease].has_permit;
             let waited = waiter.granted.wait_timeout_while(state, WATCH, has_none);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = waited.0;
             if state.leases[&lease].has_permit {
                 return;
             }

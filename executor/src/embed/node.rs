@@ -1,8 +1,10 @@
 //! Nodes inside a Rust program.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
+
+use lunatic_resources::sync::Mutex;
 
 use lunatic_core::Extensions;
 use lunatic_core::config::ProcessConfig;
@@ -470,7 +472,7 @@ impl NodeBuilder {
 impl Drop for Running {
     fn drop(&mut self) {
         self.node.scheduler().stop();
-        let workers = std::mem::take(self.workers.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let workers = std::mem::take(self.workers.get_mut());
         for worker in workers {
             // An observer may hold the last clone. Its thread is one of the node's, and a thread cannot wait for
             // itself.

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use lunatic_resources::sync::Mutex;
 
 use crate::error::RuntimeError;
 use crate::program::Program;
@@ -59,7 +60,7 @@ impl Simulator {
             let threads: Vec<_> = (0..threads.max(1)).map(|_| on_a_worker(scope, work)).collect();
             threads.into_iter().try_for_each(|thread| thread?.join().unwrap_or_else(resume))
         })?;
-        Ok(shared.failed.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok(shared.failed.into_inner())
     }
 }
 
@@ -85,7 +86,7 @@ impl Shared {
             return;
         }
         self.end.fetch_min(seed, Ordering::Relaxed);
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock();
         if failed.as_ref().is_none_or(|(first, _)| seed < *first) {
             *failed = Some((seed, outcome));
         }

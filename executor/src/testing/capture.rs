@@ -5,7 +5,9 @@
 //! is passed on, and waits for its reader, so both streams stay in order.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use crate::runtime::StandardStreams;
 use lunatic_core::node::Terminals;
@@ -60,7 +62,7 @@ impl Capture {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         // Nothing panics under this lock.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

@@ -4,10 +4,12 @@
 //! tests share one node: a server that the first test starts answers the others.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use crate::error::RuntimeError;
 use lunatic_core::node::ExitStatus;
@@ -66,7 +68,7 @@ impl Rest {
 
     fn lock(&self) -> MutexGuard<'_, Vec<LeftBehind>> {
         // Only whole nodes are added or removed under it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

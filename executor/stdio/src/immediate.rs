@@ -5,7 +5,8 @@
 //! the end, except for a closed reader, which is the reader's choice.
 
 use std::io::{ErrorKind, Write};
-use std::sync::{Mutex, PoisonError};
+
+use lunatic_resources::sync::Mutex;
 
 use super::output::{Failure, write_all};
 
@@ -28,7 +29,7 @@ impl Immediate {
     /// Writes all bytes, unless an earlier write failed.
     pub(super) fn write(&self, bytes: &[u8]) {
         // A panic of the sink is the embedder's fault; the sink stays in use.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         match &mut *state {
             State::Open(sink) => {
                 if let Err(error) = write_all(sink, bytes) {
@@ -43,7 +44,7 @@ impl Immediate {
 
     /// Takes the failure to report, if any.
     pub(super) fn take_failure(&self) -> Option<Failure> {
-        match &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *self.state.lock() {
             State::Open(_) => None,
             State::Failed(failure) => failure.take(),
         }

@@ -9,8 +9,10 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Once};
 use std::time::Duration;
+
+use lunatic_resources::sync::{Condvar, Mutex, MutexGuard};
 
 use super::Resume;
 use super::waiters::{Owner, Waiters};
@@ -123,7 +125,7 @@ impl Awaited {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The thread reads without holding the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn work(&self, mut source: impl Read) {
@@ -156,7 +158,7 @@ impl Shared {
         let mut state = self.lock();
         state.is_ahead = may_read_ahead && state.bytes >= AHEAD;
         let is_unwanted = |state: &mut State| state.waiters.is_empty() && (state.is_ahead || !may_read_ahead);
-        let mut state = self.wanted.wait_while(state, is_unwanted).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.wanted.wait_while(state, is_unwanted);
         state.is_ahead = false;
         state.spare.pop().unwrap_or_else(|| Box::new([0; CHUNK]))
     }

@@ -25,8 +25,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+use lunatic_resources::sync::{Condvar, Mutex, MutexGuard};
 
 use super::Resume;
 use super::pending::Pending;
@@ -267,9 +269,9 @@ impl Queued {
         let mut queue = match patience {
             Some(patience) => {
                 let waited = written.wait_timeout_while(queue, patience, is_busy);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+                waited.0
             }
-            None => written.wait_while(queue, is_busy).unwrap_or_else(PoisonError::into_inner),
+            None => written.wait_while(queue, is_busy),
         };
         queue.failed[self.stream].take()
     }
@@ -365,7 +367,7 @@ impl Queue {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Code under this lock does not panic.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     fn wake(&self, queue: &mut Queue) {
@@ -424,7 +426,7 @@ impl Shared {
                 queue.is_gathering = true;
                 let gathers = |queue: &mut Queue| queue.is_gathering;
                 let waited = self.arrived.wait_timeout_while(queue, GATHER, gathers);
-                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                queue = waited.0;
                 queue.is_gathering = false;
             }
             if let Some(piece) = queue.pieces.pop_front() {
@@ -448,7 +450,7 @@ impl Shared {
                 None => {
                     queue.is_idle = true;
                     let is_idle = |queue: &mut Queue| queue.is_idle;
-                    self.arrived.wait_while(queue, is_idle).unwrap_or_else(PoisonError::into_inner)
+                    self.arrived.wait_while(queue, is_idle)
                 }
             };
         }
@@ -584,7 +586,7 @@ mod tests {
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.recv().map_err(|_| ErrorKind::BrokenPipe)?;
-            self.1.lock().unwrap().extend_from_slice(bytes);
+            self.1.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -613,7 +615,7 @@ mod tests {
         (0..2).for_each(|_| resumes.recv_timeout(Duration::from_secs(30)).unwrap());
         assert_eq!(pending.take().unwrap().unwrap(), 1);
         assert!(output.flush(None).is_none());
-        let written = written.lock().unwrap();
+        let written = written.lock();
         assert_eq!((written.len(), &written[MAX_SINK..]), (MAX_SINK + 2, &[2, 3][..]));
     }
 
@@ -623,7 +625,7 @@ mod tests {
 
     impl Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -640,7 +642,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(20));
             output.write(vec![b'a'], true);
             output.flush(Some(Duration::from_secs(30)));
-            assert_eq!(kept.0.lock().unwrap().len(), round);
+            assert_eq!(kept.0.lock().len(), round);
         }
     }
 
@@ -661,7 +663,7 @@ mod tests {
             }
         });
         output.flush(None);
-        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(kept.0.lock().clone()).unwrap();
         for writer in 0..WRITERS {
             let prefix = format!("{writer} ");
             let numbers = text.lines().filter_map(|line| line.strip_prefix(&prefix)?.parse::<u32>().ok());
@@ -684,7 +686,7 @@ mod tests {
         output.flush(None);
         output.report(b"the last\n");
         output.flush(None);
-        let written = written.lock().unwrap();
+        let written = written.lock();
         let text = String::from_utf8_lossy(&written[written.len().saturating_sub(100)..]);
         assert!(
             text.contains("messages of the runtime: the output was not read in time)\nthe last\n"),
@@ -716,7 +718,7 @@ mod tests {
 
     impl Shared {
         fn wait_until_idle(&self) {
-            drop(self.written.wait_while(self.lock(), |queue| queue.is_busy()).unwrap());
+            drop(self.written.wait_while(self.lock(), |queue| queue.is_busy()));
         }
     }
 
@@ -735,7 +737,7 @@ mod tests {
         assert!(held < 1000, "{held} pieces of dead processes");
         permit.send(()).unwrap();
         output.flush(None);
-        assert_eq!(written.lock().unwrap().len(), 2 * MAX_SINK);
+        assert_eq!(written.lock().len(), 2 * MAX_SINK);
     }
 
     #[cfg(unix)]

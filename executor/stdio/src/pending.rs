@@ -3,7 +3,8 @@
 //! The process owns the bytes. If it dies, the thread skips the write.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use super::Resume;
 
@@ -60,6 +61,6 @@ impl Pending {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 /// Maximum bytes of recorded input. The stream ends after them; the rest is not read.
 const MAX_BYTES: usize = 256 << 20;
@@ -39,7 +41,7 @@ impl Script {
 
     fn lock(&self) -> MutexGuard<'_, Source> {
         // A panic of the source is the embedder's fault; the recorded bytes stay consistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -56,7 +58,7 @@ impl Replay {
 
     /// Copies the next input into `buffer`. Returns the number of bytes, 0 at the end.
     pub(super) fn take(&self, buffer: &mut [u8]) -> usize {
-        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut position = self.position.lock();
         let mut source = self.script.lock();
         let count = loop {
             let there = &source.bytes[*position..];

@@ -6,8 +6,10 @@
 //! directly.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Mutex, PoisonError};
+
 use std::time::Duration;
+
+use lunatic_resources::sync::Mutex;
 
 /// Target of a stream. Several threads use a target, but never two for writing at the same time.
 pub(super) trait Target: Send + Sync {
@@ -61,11 +63,11 @@ impl<W: Write + Send> Target for Sink<W> {
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         // A panic of the sink is the embedder's fault; the sink stays in use.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        self.0.lock().write(bytes)
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+        self.0.lock().flush()
     }
 
     fn wait(&self, patience: Duration) -> bool {

@@ -9,7 +9,9 @@
 //! Names that are not UTF-8 are left out: no function of WASI could use them.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use cap_std::fs::Dir;
 use lunatic_jit::HostCall;
@@ -105,7 +107,7 @@ impl Listing {
 
     fn lock(&self) -> MutexGuard<'_, Option<system::Again>> {
         // The current position does not matter: each call sets its own.
-        self.again.lock().unwrap_or_else(PoisonError::into_inner)
+        self.again.lock()
     }
 }
 

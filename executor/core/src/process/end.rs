@@ -20,8 +20,10 @@
 //! panics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+
+use lunatic_resources::sync::Mutex;
 
 use crate::node::Node;
 use crate::report::Report;
@@ -184,7 +186,7 @@ impl End {
 
 impl Task for Unfinished {
     fn run(&self) -> Step {
-        let end = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let end = self.0.lock().take();
         // If something is left after this portion, it becomes another task.
         if let Some(end) = end {
             end.go_on(true);

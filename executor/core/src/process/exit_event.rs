@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+use lunatic_resources::sync::{Condvar, Mutex, MutexGuard};
 
 use lunatic_jit::Value;
 
@@ -98,7 +100,7 @@ impl ExitWatch {
     /// Waits until the process has ended. Blocks the thread.
     pub fn wait(&self) -> Arc<ProcessExit> {
         let state = self.ended.wait_while(self.lock(), |state| state.exit.is_none());
-        state.unwrap_or_else(PoisonError::into_inner).exit.clone().expect("that is what was waited for")
+        state.exit.clone().expect("that is what was waited for")
     }
 
     /// Waits until the process has ended, at most for `patience`.
@@ -110,7 +112,7 @@ impl ExitWatch {
             if left.is_zero() {
                 return None;
             }
-            state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.ended.wait_timeout(state, left).0;
         }
         state.exit.clone()
     }
@@ -126,7 +128,7 @@ impl ExitWatch {
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
         // A poisoned lock is safe to use: every state is valid.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -206,6 +208,6 @@ impl Exits {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ProcessId, Arc<ExitWatch>>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        self.watched.lock()
     }
 }

@@ -5,7 +5,8 @@
 //! many free envelopes puts a batch into a shared list, from which a thread without any takes it.
 
 use std::cell::RefCell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use super::message::Envelope;
 
@@ -66,7 +67,7 @@ fn hand_on(spare: &mut Vec<Envelope>) {
 
 fn lock_shelf() -> MutexGuard<'static, Vec<Vec<Envelope>>> {
     // Only whole batches are added and removed, so a panic leaves the list valid.
-    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+    FREE.lock()
 }
 
 #[cfg(test)]

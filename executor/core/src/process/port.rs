@@ -4,9 +4,11 @@
 //! functions and under the same limits. It runs no code. In its turn, it wakes threads that wait for messages. The
 //! messages stay in its mailbox, and count against its limits, until the embedder takes them.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
+
+use lunatic_resources::sync::{Condvar, Mutex};
 
 use super::data::ProcessData;
 use super::mailbox::{Pattern, Tags};
@@ -48,7 +50,7 @@ struct Rung {
 
 impl Doorbell {
     pub(super) fn ring(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.count += 1;
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
@@ -132,7 +134,7 @@ impl PortHandle {
                 Err(NoMessage::Empty) => {}
                 done => return done,
             }
-            let mut state = self.bell.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.bell.state.lock();
             while state.count == seen {
                 let now = std::time::Instant::now();
                 let left = match end {
@@ -141,7 +143,7 @@ impl PortHandle {
                     None => Duration::MAX,
                 };
                 let waited = self.bell.rung.wait_timeout(state, left);
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                state = waited.0;
             }
         }
     }
@@ -151,7 +153,7 @@ impl PortHandle {
     /// # Errors
     /// Returns [`NoMessage::Empty`] if the waker was registered and there is no message yet.
     pub fn poll_receive(&self, waker: &Waker) -> Result<PortMessage, NoMessage> {
-        let mut state = self.bell.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.bell.state.lock();
         if !state.wakers.iter().any(|known| known.will_wake(waker)) {
             state.wakers.push(waker.clone());
         }
@@ -161,6 +163,6 @@ impl PortHandle {
     }
 
     fn rung(&self) -> u64 {
-        self.bell.state.lock().unwrap_or_else(PoisonError::into_inner).count
+        self.bell.state.lock().count
     }
 }

@@ -4,7 +4,10 @@
 //! lock is held for a few instructions. Looking up the identifier of a process that has ended finds nothing, even if
 //! the slot has a new owner: the generation differs.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
+use lunatic_resources::{SlotKey, SlotTable};
 
 use super::id::ProcessId;
 
@@ -20,18 +23,11 @@ pub struct ProcessTable<T> {
 #[repr(align(128))]
 struct Apart<T>(T);
 
-struct Shard<T> {
-    // Unbounded: by default there is no limit on processes but memory.
-    slots: Vec<Slot<T>>,
-    free: Vec<u32>,
-    /// Slots that are never used again.
-    retired: usize,
-}
+/// By default, only memory limits the number of processes.
+type Shard<T> = SlotTable<Arc<T>>;
 
-struct Slot<T> {
-    generation: u32,
-    owner: Option<Arc<T>>,
-}
+/// The slots of a shard, so that all slot numbers fit 32 bits.
+const SHARD_SLOTS: u32 = 1 << (u32::BITS - SHARDS.ilog2());
 
 /// The table has no free slot: 2^32 processes are alive, or slots were retired.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +43,15 @@ impl<T> Default for ProcessTable<T> {
 impl<T> ProcessTable<T> {
     /// Creates a table without processes.
     pub fn new() -> ProcessTable<T> {
-        let shard = || Apart(Mutex::new(Shard { slots: Vec::new(), free: Vec::new(), retired: 0 }));
-        ProcessTable { shards: (0..SHARDS).map(|_| shard()).collect() }
+        let shards = (0..SHARDS).map(|number| {
+            let mut shard = SlotTable::new(SHARD_SLOTS);
+            // The very first slot is skipped, so that 0 is no process and the first process is 1.
+            if number == 0 {
+                shard.retire_first();
+            }
+            Apart(Mutex::new(shard))
+        });
+        ProcessTable { shards: shards.collect() }
     }
 
     /// Adds a process, which `make` creates for its identifier. `hint` spreads processes over the shards.
@@ -61,39 +64,26 @@ impl<T> ProcessTable<T> {
         make: impl FnOnce(ProcessId) -> Arc<T>,
     ) -> Result<Arc<T>, ProcessTableFull> {
         let number = hint % SHARDS;
-        let mut shard = self.lock(number);
-        let local = match shard.free.pop() {
-            Some(local) => local,
-            None => shard.grow(number)?,
-        };
-        let slot = &mut shard.slots[local as usize];
-        let process = make(ProcessId::new(local * SHARDS + number, slot.generation));
-        slot.owner = Some(process.clone());
-        Ok(process)
+        let mut process = None;
+        self.lock(number)
+            .insert_with(|key| {
+                let made = make(ProcessId::new(key.index * SHARDS + number, key.generation));
+                process.insert(made).clone()
+            })
+            .ok_or(ProcessTableFull)?;
+        process.ok_or(ProcessTableFull)
     }
 
     /// Returns the process with this identifier, if it is alive.
     pub fn get(&self, id: ProcessId) -> Option<Arc<T>> {
-        let shard = self.lock(id.slot() % SHARDS);
-        let slot = shard.slots.get((id.slot() / SHARDS) as usize)?;
-        if slot.generation == id.generation() { slot.owner.clone() } else { None }
+        let (number, key) = place(id);
+        self.lock(number).get(key).cloned()
     }
 
     /// Removes a process. Its identifier is invalid from now on.
     pub fn remove(&self, id: ProcessId) -> Option<Arc<T>> {
-        let mut shard = self.lock(id.slot() % SHARDS);
-        let local = id.slot() / SHARDS;
-        let slot = shard.slots.get_mut(local as usize).filter(|slot| slot.generation == id.generation())?;
-        let owner = slot.owner.take()?;
-        // A slot that has had 2^32 processes is never used again.
-        match slot.generation.checked_add(1) {
-            Some(generation) => {
-                slot.generation = generation;
-                shard.free.push(local);
-            }
-            None => shard.retired += 1,
-        }
-        Some(owner)
+        let (number, key) = place(id);
+        self.lock(number).remove(key)
     }
 
     /// Returns all live processes, shard by shard.
@@ -101,7 +91,7 @@ impl<T> ProcessTable<T> {
         (0..SHARDS)
             .flat_map(|number| {
                 let shard = self.lock(number);
-                shard.slots.iter().filter_map(|slot| slot.owner.clone()).collect::<Vec<_>>()
+                shard.iter().cloned().collect::<Vec<_>>()
             })
             .collect()
     }
@@ -117,27 +107,13 @@ impl<T> ProcessTable<T> {
     }
 
     fn lock(&self, number: u32) -> MutexGuard<'_, Shard<T>> {
-        // Under the lock, only the two vectors change, one slot at a time.
-        self.shards[number as usize].0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[number as usize].0.lock()
     }
 }
 
-impl<T> Shard<T> {
-    fn len(&self) -> usize {
-        self.slots.len() - self.free.len() - self.retired
-    }
-
-    /// Adds a slot. The very first slot is skipped, so that 0 is no process and the first process is 1.
-    fn grow(&mut self, number: u32) -> Result<u32, ProcessTableFull> {
-        if number == 0 && self.slots.is_empty() {
-            self.slots.push(Slot { generation: 0, owner: None });
-            self.retired += 1;
-        }
-        let local = u32::try_from(self.slots.len()).map_err(|_| ProcessTableFull)?;
-        local.checked_mul(SHARDS).and_then(|slot| slot.checked_add(number)).ok_or(ProcessTableFull)?;
-        self.slots.push(Slot { generation: 0, owner: None });
-        Ok(local)
-    }
+/// Returns the shard of an identifier, and its key there.
+fn place(id: ProcessId) -> (u32, SlotKey) {
+    (id.slot() % SHARDS, SlotKey { index: id.slot() / SHARDS, generation: id.generation() })
 }
 
 #[cfg(test)]
@@ -202,10 +178,5 @@ mod tests {
             assert_eq!(table.len(), ids.len());
         }
         assert_eq!(table.all().len(), ids.len());
-        // A retired slot must not count as a live process.
-        let last = ids[0];
-        table.lock(last.slot() % SHARDS).slots[(last.slot() / SHARDS) as usize].generation = u32::MAX;
-        table.remove(ProcessId::new(last.slot(), u32::MAX)).unwrap();
-        assert_eq!(table.len(), ids.len() - 1);
     }
 }

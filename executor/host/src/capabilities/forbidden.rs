@@ -11,7 +11,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::Mutex;
 
 use lunatic_jit::{HostError, nearest};
 
@@ -82,7 +84,7 @@ impl Forbidden {
             return Ok(code.clone());
         }
         // Only whole entries are added and removed, so a panic leaves the list valid.
-        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut codes = self.codes.lock();
         if let Some((_, without)) = codes.iter().find(|(with, _)| with.is(code)) {
             return Ok(without.clone());
         }

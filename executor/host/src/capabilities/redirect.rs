@@ -13,7 +13,9 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::Mutex;
 
 use cap_std::fs::{Dir, File, Metadata, MetadataExt};
 
@@ -247,7 +249,7 @@ impl Connection {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
         // No code panics while the lock is held.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 }
 

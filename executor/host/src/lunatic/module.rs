@@ -1,7 +1,9 @@
 //! `lunatic::process::{compile_module, drop_module}`: modules at run time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use lunatic_resources::sync::Mutex;
 
 use lunatic_jit::{Cancellation, CompileError, Deadline, HostCall, RawValue};
 
@@ -58,7 +60,7 @@ impl Drop for Compiling {
 }
 
 fn take(source: &Source) -> Option<(Vec<u8>, Charge)> {
-    source.lock().unwrap_or_else(PoisonError::into_inner).take()
+    source.lock().take()
 }
 
 /// Prepares, verifies and compiles a module on a pool of its own, within limits.

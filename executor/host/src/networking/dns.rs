@@ -5,7 +5,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::Mutex;
 
 use lunatic_jit::HostCall;
 
@@ -97,7 +99,7 @@ pub(super) fn with_addresses(
         let found = found.clone();
         Box::new(move |memory: &mut [u8], data: &mut ProcessData| {
             let memory = &mut GuestMemory(memory);
-            let result = found.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let result = found.lock().take();
             let called = match result {
                 Some(Ok(addresses)) => then(memory, data, addresses.into_iter())?,
                 Some(Err(error)) => HostCall::Return(failed(memory, data, error, place)?),
@@ -130,7 +132,7 @@ fn look_up(data: &ProcessData, name: String, found: Found, wait: u64, kept: Char
     let net: Arc<Net> = net(data.node()).clone();
     net.resolvers.submit(Box::new(move || {
         let result = lunatic_net::resolve(&name);
-        *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        *found.lock() = Some(result);
         drop(kept);
         // A process that has ended does not need the result.
         let _ = process.send(Signal::Ready { wait });

@@ -1,7 +1,9 @@
 //! Connections and statements of a process.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use lunatic_resources::sync::{Mutex, MutexGuard};
 
 use lunatic_core::Fault;
 use lunatic_core::process::ResourceTable;
@@ -108,7 +110,7 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         // After a panic of the runtime, SQLite is in a state between two calls.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

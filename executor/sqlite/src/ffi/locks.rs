@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Mutex, PoisonError};
+
+use lunatic_resources::sync::Mutex;
 
 use nix::errno::Errno;
 use rustix::fs::{OFlags, fcntl_getfl, fstat};
@@ -88,7 +89,7 @@ pub(super) unsafe extern "C" fn close(fd: c_int) -> c_int {
 
 fn with_locks<T>(f: impl FnOnce(&mut Locks) -> T) -> T {
     // Code under this lock leaves the state consistent at each step.
-    f(LOCKS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+    f(LOCKS.lock().get_or_insert_default())
 }
 
 impl Locks {
