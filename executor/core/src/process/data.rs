@@ -34,7 +34,14 @@ use lunatic_scheduler::Signals;
 const RECEIVED_DATA: u64 = 0;
 const RECEIVED_LINK_DIED: u64 = 1;
 const RECEIVED_PROCESS_DIED: u64 = 2;
-const TIMED_OUT: u64 = 9027;
+/// The result of a function that waits when its time is over.
+pub const TIMED_OUT: u64 = 9027;
+
+/// The timeout that never passes.
+pub const FOREVER: u64 = u64::MAX;
+
+/// What error messages call an entry of the table of configurations.
+pub const CONFIGURATION: &str = "configuration";
 
 /// Steps that a search in the mailbox takes in one turn: a fraction of a millisecond.
 const STEPS_PER_TURN: u64 = 2048;
@@ -218,22 +225,21 @@ impl ProcessData {
 
     /// Returns the bytes that changing a configuration copies first: 0, unless a child shares the configuration.
     pub fn bytes_to_copy(&self, id: u64) -> u64 {
-        let config = self.configs.get("configuration", id).ok();
+        let config = self.configs.get(CONFIGURATION, id).ok();
         config.filter(|config| Arc::strong_count(config) > 1).map_or(0, |config| config.bytes())
     }
 
     /// Returns a configuration of the process for changes. If a child shares it, the process gets a copy first and is
     /// charged for it.
     pub fn config_mut(&mut self, id: u64) -> Result<&mut ProcessConfig, Fault> {
-        const KIND: &str = "configuration";
-        if Arc::get_mut(self.configs.get_mut(KIND, id)?).is_none() {
-            let shared = self.configs.get(KIND, id)?.clone();
+        if Arc::get_mut(self.configs.get_mut(CONFIGURATION, id)?).is_none() {
+            let shared = self.configs.get(CONFIGURATION, id)?.clone();
             let bytes = shared.bytes();
             self.unpaid += bytes / 32;
             let copy = shared.charged_copy(self.keep(bytes)?);
-            *self.configs.get_mut(KIND, id)? = Arc::new(copy);
+            *self.configs.get_mut(CONFIGURATION, id)? = Arc::new(copy);
         }
-        Ok(Arc::get_mut(self.configs.get_mut(KIND, id)?)
+        Ok(Arc::get_mut(self.configs.get_mut(CONFIGURATION, id)?)
             .expect("it was just made sure that nobody else has it"))
     }
 

@@ -52,7 +52,7 @@ use lunatic_scheduler::{Events, Priority, Step, Task, Wake};
 
 pub use alias::Use as AliasUse;
 pub use body::{EntryPoint, SpawnParams};
-pub use data::{ProcessData, ResourceTable, SEARCH_STEP};
+pub use data::{CONFIGURATION, FOREVER, ProcessData, ResourceTable, SEARCH_STEP, TIMED_OUT};
 pub use exit::ExitReason;
 pub use exit_event::{ExitFuture, ExitKind, ExitObserver, ExitWatch, Exits, ProcessExit};
 pub use id::ProcessId;

@@ -24,9 +24,9 @@ use crate::memory::parts;
 use crate::{Guest, charge_for_config};
 use lunatic_core::Fault;
 use lunatic_core::config::ProcessConfig;
+use lunatic_core::process::CONFIGURATION;
 
 const MODULE: &str = "lunatic::ext::config";
-const KIND: &str = "configuration";
 
 /// Reductions for a pattern, which is compared with the names of all host functions.
 const FORBID: Declaration = Declaration::costs(20_000);
@@ -106,7 +106,7 @@ pub(super) fn register(host: &mut Host) {
     // Returns how many processes live with a configuration that limits them, and with those made from it; otherwise
     // 0.
     func!(host, MODULE, "processes", LOOK, |guest: &mut Guest<'_>, id: u64| {
-        let config = guest.data().configs.get(KIND, id)?;
+        let config = guest.data().configs.get(CONFIGURATION, id)?;
         Ok::<_, Fault>(config.quota.as_ref().map_or(0, |quota| quota.used()))
     });
 }
@@ -125,7 +125,7 @@ fn limit(
         set(data.config_mut(id)?, &parent, value)
     });
     func!(host, MODULE, getter, LOOK, move |guest: &mut Guest<'_>, id: u64| {
-        guest.data().configs.get(KIND, id).map(|config| get(config))
+        guest.data().configs.get(CONFIGURATION, id).map(|config| get(config))
     });
 }
 

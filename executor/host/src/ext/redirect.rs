@@ -20,6 +20,7 @@ use crate::capabilities::redirect::{BYTES_OF_NAMES, Connection, Sink};
 use crate::declare::{CALL, Host, func, limits};
 use lunatic_core::Fault;
 use lunatic_core::config::ProcessConfig;
+use lunatic_core::process::CONFIGURATION;
 use lunatic_core::process::ProcessId;
 use lunatic_resources::sys::{self, files};
 
@@ -30,7 +31,6 @@ use crate::memory::{GuestMemory, parts};
 use crate::networking::{TCP_STREAM, failed};
 
 const MODULE: &str = "lunatic::ext::redirect";
-const KIND: &str = "configuration";
 
 /// What is redirected.
 const PATH: u32 = 0;
@@ -135,7 +135,7 @@ fn to_file(
     let what = What::new(&memory, what, path, length)?;
     let file = memory.str(file, file_len)?;
     memory.check(place, 8)?;
-    data.configs.get(KIND, config)?;
+    data.configs.get(CONFIGURATION, config)?;
     let found = below(&data.process.config().caps().dirs, file).filter(|(dir, _)| !dir.is_read_only);
     let counted = data.open()?;
     data.wait_for_job(move || {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use lunatic_jit::{HostCall, RawValue};
 
 use lunatic_core::config::ProcessConfig;
+use lunatic_core::process::CONFIGURATION;
 use lunatic_resources::GuestDir;
 
 use crate::Capable;
@@ -25,13 +26,11 @@ use crate::{Guest, charge_for_config};
 /// The result of [`create_config`] without the permission.
 const NOT_PERMITTED: i64 = -1;
 
-const KIND: &str = "configuration";
-
 pub(crate) fn register(host: &mut Host) {
     const MODULE: &str = "lunatic::process";
     func!(host, MODULE, "create_config", CALL.needs(&[Permission::Configs]), create_config);
     func!(host, MODULE, "drop_config", CALL, |guest: &mut Guest<'_>, id: u64| {
-        guest.data_mut().configs.remove(KIND, id).map(drop)
+        guest.data_mut().configs.remove(CONFIGURATION, id).map(drop)
     });
     set(host, "config_set_max_memory", |config, parent, value: u64| config.limit_memory(parent, value));
     get(host, "config_get_max_memory", |config| config.max_memory);
@@ -96,7 +95,7 @@ fn get<V: lunatic_jit::WasmValue + 'static>(
     read: impl Fn(&ProcessConfig) -> V + Send + Sync + 'static,
 ) {
     func!(host, "lunatic::process", name, LOOK, move |guest: &mut Guest<'_>, id: u64| {
-        guest.data().configs.get(KIND, id).map(|config| read(config))
+        guest.data().configs.get(CONFIGURATION, id).map(|config| read(config))
     });
 }
 
@@ -161,7 +160,7 @@ pub(crate) fn give_dir(
     name: String,
     read_only: bool,
 ) -> Result<HostCall<()>, Fault> {
-    data.configs.get(KIND, id)?;
+    data.configs.get(CONFIGURATION, id)?;
     let (GuestDir { dir: parent, is_read_only, opened: inherited, .. }, rest) =
         below(&data.process.config().caps().dirs, path).ok_or(Fault::NotAllowed("pass this directory on"))?;
     let is_read_only = is_read_only || read_only;

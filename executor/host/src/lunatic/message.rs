@@ -13,8 +13,8 @@ use crate::declare::{CALL, Host, LOOK, func, overload};
 use lunatic_core::Fault;
 use lunatic_core::code::Code;
 use lunatic_core::process::{
-    DataMessage, Envelope, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason, SEARCH_STEP,
-    Signal, Tags,
+    DataMessage, Envelope, FOREVER, MAX_TAGS, Message, NO_TAG, Pattern, ProcessData, ProcessId, Reason,
+    SEARCH_STEP, Signal, Tags,
 };
 
 use super::process::deadline;
@@ -23,9 +23,6 @@ use crate::memory::{GuestMemory, parts};
 #[cfg(feature = "tls")]
 use crate::networking::TLS_STREAM;
 use crate::networking::{Kind, TCP_STREAM, UDP_SOCKET};
-
-/// The timeout that never passes.
-const FOREVER: u64 = u64::MAX;
 
 /// Bytes that a guest may have reserved for a message before it writes. More is allocated as the guest writes.
 const MAX_RESERVED: u64 = 64 << 10;

@@ -12,7 +12,7 @@ use crate::Capable;
 use crate::declare::{HEAVY, Host, Permission, func, limits};
 use lunatic_core::node::{NODE_ID, Spawn};
 use lunatic_core::process::{
-    EntryPoint, ProcessData, ProcessId, ProcessTableFull, ProcessTemplate, SHARDS, Unstarted,
+    CONFIGURATION, EntryPoint, ProcessData, ProcessId, ProcessTableFull, ProcessTemplate, SHARDS, Unstarted,
 };
 use lunatic_core::registry::{Registration, bytes_of_name};
 use lunatic_core::{Fault, HostState};
@@ -78,6 +78,26 @@ enum SpawnError {
     ProcessTableFull(#[from] ProcessTableFull),
 }
 
+/// Why a request to spawn has no process.
+enum SpawnFailure {
+    /// The caller made a mistake, which ends it.
+    Trap(Fault),
+    /// The caller gets an error.
+    Refused(SpawnError),
+}
+
+impl From<Fault> for SpawnFailure {
+    fn from(fault: Fault) -> SpawnFailure {
+        SpawnFailure::Trap(fault)
+    }
+}
+
+impl From<SpawnError> for SpawnFailure {
+    fn from(error: SpawnError) -> SpawnFailure {
+        SpawnFailure::Refused(error)
+    }
+}
+
 /// A request to spawn a process, as the guest passes it.
 pub(super) struct Request {
     pub(super) link: i64,
@@ -120,13 +140,14 @@ pub(super) fn spawn_request(
     id: u32,
 ) -> Result<u32, Fault> {
     memory.check(id, 8)?;
-    let (result, value) = match request.enter(memory, data)? {
+    let (result, value) = match request.enter(memory, data) {
         Ok(child) => {
             let id = child.id().to_guest();
             child.start();
             (SPAWNED, id)
         }
-        Err(error) => (FAILED, data.add_error(error)?),
+        Err(SpawnFailure::Trap(fault)) => return Err(fault),
+        Err(SpawnFailure::Refused(error)) => (FAILED, data.add_error(error)?),
     };
     memory.write_u64(id, value)?;
     Ok(result)
@@ -159,7 +180,7 @@ fn get_or_spawn(
     let (result, node_of, value) = match found {
         Some(owner) => (NAME_IS_TAKEN, owner.node, owner.process.to_guest()),
         None => match request.enter_named(&memory, data, name)? {
-            Named::LastSpawn(id) => (SPAWNED, NODE_ID, id.to_guest()),
+            Named::Spawned(id) => (SPAWNED, NODE_ID, id.to_guest()),
             Named::Taken(owner) => (NAME_IS_TAKEN, owner.node, owner.process.to_guest()),
             Named::Failed(error) => (FAILED, NODE_ID, data.add_error(error)?),
         },
@@ -171,7 +192,7 @@ fn get_or_spawn(
 
 /// The result of a spawn with a name.
 enum Named {
-    LastSpawn(ProcessId),
+    Spawned(ProcessId),
     /// Another process got the name meanwhile.
     Taken(Registration),
     Failed(SpawnError),
@@ -213,10 +234,11 @@ impl Request {
     ) -> Result<Named, Fault> {
         let node = data.node().clone();
         let kept = data.keep(bytes_of_name(name.len()))?;
-        let child = match self.enter(memory, data)? {
+        let child = match self.enter(memory, data) {
             Ok(child) => child,
+            Err(SpawnFailure::Trap(fault)) => return Err(fault),
             // The winner of a race may have taken the last permit.
-            Err(error) => {
+            Err(SpawnFailure::Refused(error)) => {
                 let owner = node.registry.lock().get(name);
                 return Ok(owner.map_or(Named::Failed(error), Named::Taken));
             }
@@ -236,30 +258,21 @@ impl Request {
         names.put(name.into(), Registration { node: NODE_ID, process: id }, Some(kept));
         drop(names);
         child.start();
-        Ok(Named::LastSpawn(id))
+        Ok(Named::Spawned(id))
     }
 
     /// Adds the process, linked and prepared, but not started.
-    fn enter(
-        &self,
-        memory: &GuestMemory<'_>,
-        data: &mut ProcessData,
-    ) -> Result<Result<Unstarted, SpawnError>, Fault> {
+    fn enter(&self, memory: &GuestMemory<'_>, data: &mut ProcessData) -> Result<Unstarted, SpawnFailure> {
         if !data.process.config().can_spawn_processes {
-            return Err(Fault::NotAllowed("spawn processes"));
+            return Err(Fault::NotAllowed("spawn processes").into());
         }
         if self.link != 0 {
-            data.charge_for_relation()?;
+            data.charge_for_relation().map_err(Fault::from)?;
         }
         let args = decode_params(memory.bytes(self.params.0, self.params.1)?)?;
-        let (template, function) = match self.find(memory, data, &args)? {
-            Ok(found) => found,
-            Err(error) => return Ok(Err(error)),
-        };
-        let place = match template.config.quota.as_ref().map(Quota::take).transpose() {
-            Ok(place) => place,
-            Err(error) => return Ok(Err(error.into())),
-        };
+        let (template, function) = self.find(memory, data, &args)?;
+        let quota = template.config.quota.as_ref();
+        let place = quota.map(Quota::take).transpose().map_err(SpawnError::from)?;
         data.children = data.children.wrapping_add(1);
         let spawn = Spawn {
             template,
@@ -270,14 +283,11 @@ impl Request {
             hint: hint(data.id(), data.children),
             extensions: None,
         };
-        let child = match data.node().spawn(spawn) {
-            Ok(child) => child,
-            Err(error) => return Ok(Err(error.into())),
-        };
+        let child = data.node().spawn(spawn).map_err(SpawnError::from)?;
         if self.link != 0 {
             data.relations.link(child.id(), self.link);
         }
-        Ok(Ok(child))
+        Ok(child)
     }
 
     /// Returns the function and the template for it. A process mostly spawns the same function again, so the last one
@@ -287,11 +297,11 @@ impl Request {
         memory: &GuestMemory<'_>,
         data: &mut ProcessData,
         args: &[Value],
-    ) -> Result<Result<(Arc<ProcessTemplate>, FuncIndex), SpawnError>, Fault> {
+    ) -> Result<(Arc<ProcessTemplate>, FuncIndex), SpawnFailure> {
         // If functions are forbidden, the code may have to be linked again. The caller is charged for that.
         let is_restricted = match self.config {
             INHERIT => data.process.config(),
-            id => data.configs.get("configuration", id as u64)?,
+            id => data.configs.get(CONFIGURATION, id as u64)?,
         }
         .caps()
         .forbidden
@@ -299,7 +309,7 @@ impl Request {
         let account = is_restricted.then(|| data.account().clone());
         let config = match self.config {
             INHERIT => data.process.config(),
-            id => data.configs.get("configuration", id as u64)?,
+            id => data.configs.get(CONFIGURATION, id as u64)?,
         };
         let code = match self.module {
             INHERIT => data.process.code(),
@@ -312,7 +322,7 @@ impl Request {
                 let mut linked = 0;
                 restricted = forbidden.without(code, |bytes| {
                     linked = bytes;
-                    account.keep(bytes).map(Some)
+                    account.keep(bytes).map(Some).map_err(Fault::from)
                 })?;
                 data.unpaid += linked / 8;
                 &restricted
@@ -325,13 +335,10 @@ impl Request {
             && *last.name == *name
             && fits(code.module(), last.function, args)
         {
-            return Ok(Ok((last.template(), last.function)));
+            return Ok((last.template(), last.function));
         }
         let name = memory.str(self.function.0, self.function.1)?;
-        let function = match find(code.module(), name, args) {
-            Ok(function) => function,
-            Err(error) => return Ok(Err(error)),
-        };
+        let function = find(code.module(), name, args)?;
         let (own, is_own) = (data.process.template(), !data.process.template().is_of(code, config));
         let template = if is_own {
             Arc::new(ProcessTemplate { node: own.node.clone(), code: code.clone(), config: config.clone() })
@@ -340,7 +347,7 @@ impl Request {
         };
         let last = LastSpawn { name: name.as_bytes().into(), function, template: template.clone(), is_own };
         data.extensions.insert(last);
-        Ok(Ok((template, function)))
+        Ok((template, function))
     }
 }
 

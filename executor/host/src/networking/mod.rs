@@ -31,6 +31,7 @@ use lunatic_jit::{HostCall, RawValue};
 
 use crate::declare::Host;
 use lunatic_core::ProcessData;
+use lunatic_core::process::{self, FOREVER};
 use lunatic_core::{Fault, HostState};
 use lunatic_net::{Source, Stream, TcpListener, TcpStream, TryIo, UdpSocket};
 #[cfg(feature = "tls")]
@@ -50,10 +51,7 @@ const DONE: u32 = 0;
 /// The result of a function that failed. The identifier of the error is in place of its result.
 const FAILED: u32 = 1;
 /// The result when the time is over.
-const TIMED_OUT: u32 = 9027;
-
-/// The timeout that never passes.
-const FOREVER: u64 = u64::MAX;
+const TIMED_OUT: u32 = process::TIMED_OUT as u32;
 
 /// The sockets of a process, and the iterators over addresses.
 #[derive(Default)]
@@ -191,7 +189,14 @@ trait Operation: Sized + Send + 'static {
 fn begin(guest: &mut Guest<'_>, operation: impl Operation) -> Result<HostCall<u32>, Fault> {
     let (mut memory, data) = parts(guest)?;
     memory.check(operation.place(), 8)?;
-    go_on(&mut memory, data, operation, None)
+    go_on(&mut memory, data, operation, Attempt::First)
+}
+
+/// An attempt of an operation.
+enum Attempt {
+    First,
+    /// A later attempt, with the deadline of the first one. `None` is no deadline.
+    Until(Option<u64>),
 }
 
 /// Tries an operation. If it would block, tries again when it may not.
@@ -199,7 +204,7 @@ fn go_on<O: Operation>(
     memory: &mut GuestMemory<'_>,
     data: &mut ProcessData,
     mut operation: O,
-    begun: Option<Option<u64>>,
+    attempt: Attempt,
 ) -> Result<HostCall<u32>, Fault> {
     let direction = match operation.attempt(memory, data)? {
         Ok(TryIo::Blocked(direction)) => direction,
@@ -209,7 +214,10 @@ fn go_on<O: Operation>(
         Err(error) => return failed(memory, data, error, operation.place()).map(HostCall::Return),
     };
     // The deadline is computed once the operation has to wait, which most do not.
-    let deadline = begun.unwrap_or_else(|| deadline(data, operation.timeout_ms()));
+    let deadline = match attempt {
+        Attempt::First => deadline(data, operation.timeout_ms()),
+        Attempt::Until(deadline) => deadline,
+    };
     if deadline.is_some_and(|deadline| deadline <= data.node().clock.now()) {
         return match operation.at_timeout() {
             Some(value) => answered(memory, data, Ok(value), operation.place()).map(HostCall::Return),
@@ -219,7 +227,7 @@ fn go_on<O: Operation>(
     }
     let (source, needs) = (operation.source().clone(), operation.needs(memory));
     let again = Box::new(move |memory: &mut [u8], data: &mut ProcessData| {
-        go_on(&mut GuestMemory(memory), data, operation, Some(deadline)).map(returned)
+        go_on(&mut GuestMemory(memory), data, operation, Attempt::Until(deadline)).map(returned)
     });
     data.wait_until_ready(|waiter| source.wait(direction, waiter), deadline, needs, again);
     Ok(HostCall::Suspend)

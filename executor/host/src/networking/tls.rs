@@ -20,7 +20,7 @@ use super::address::AddrIn;
 use super::dns;
 use super::listener;
 use super::stream::{self, Known, enter_stream};
-use super::{Kind, MODULE, Operation, TLS_LISTENER, TLS_STREAM, deadline, go_on};
+use super::{Attempt, Kind, MODULE, Operation, TLS_LISTENER, TLS_STREAM, deadline, go_on};
 
 /// Texts of certificates that a client may pass. A text may contain many certificates.
 const MAX_CERTIFICATES: u32 = 64;
@@ -132,7 +132,7 @@ fn connect(
     };
     dns::with_addresses(&mut memory, data, name, deadline, place, move |memory, data, addresses| {
         let connect = Connect { host, config, addresses, stage: Stage::Begin, place, timeout_ms };
-        go_on(memory, data, connect, Some(deadline))
+        go_on(memory, data, connect, Attempt::Until(deadline))
     })
 }
 
