@@ -1,15 +1,15 @@
 //! The embedding API: guarantees for programs that run a node of their own.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use lunatic_executor::embed::host::{CALL, Extensions, Fault, Guest, GuestState, State, parts};
+use lunatic_executor::embed::host::{CALL, Extensions, Fault, Guest, GuestState, Host, State, parts};
 use lunatic_executor::embed::{
-    CallError, Ended, Engine, ExitKind, Node, ReceiveError, Sandbox, SpawnError, Value,
+    CallError, Ended, Engine, ExitKind, Function, Node, ReceiveError, Sandbox, SpawnError, Value,
 };
 use lunatic_executor::{Program, func};
 
@@ -480,4 +480,134 @@ fn output_and_arguments_are_the_embedders() {
     assert_eq!(node.call(&program, "say", &[], &sandbox).unwrap(), [Value::I32(0)]);
     drop((node, program));
     assert_eq!(*sink.0.lock().unwrap(), b"hello");
+}
+
+/// Declares `app.go`, which runs `go`.
+fn node_that_runs(workers: usize, go: impl Fn() -> i32 + Send + Sync + 'static) -> Node {
+    let declare = |host: &mut Host| func!(host, "app", "go", CALL, move |_: &mut Guest<'_>| go());
+    Node::builder().workers(workers).host(declare).build().unwrap()
+}
+
+/// Calls `app.go`.
+const GO: &str = r#"(module
+  (import "app" "go" (func $go (result i32)))
+  (memory (export "memory") 1)
+  (func (export "go") (result i32) (call $go)))"#;
+
+#[test]
+fn calls_nested_without_end_are_refused() {
+    static FUNCTION: OnceLock<Function> = OnceLock::new();
+    static REFUSED: AtomicUsize = AtomicUsize::new(0);
+    let node = node_that_runs(1, || {
+        let result = FUNCTION.get().unwrap().call(&[]);
+        if matches!(result, Err(CallError::TooDeep)) {
+            REFUSED.fetch_add(1, Ordering::Relaxed);
+        }
+        1
+    });
+    let program = node.load(&wasm(GO)).unwrap();
+    assert!(FUNCTION.set(node.function(&program, "go", &Sandbox::new()).unwrap()).is_ok());
+    let function = FUNCTION.get().unwrap();
+    assert_eq!(function.call(&[]).unwrap(), [Value::I32(1)]);
+    assert!(function.spawn(&[]).unwrap().wait_for(PATIENCE).unwrap().kind.is_normal());
+    assert_eq!(REFUSED.load(Ordering::Relaxed), 2, "once on this thread and once on a worker");
+}
+
+#[test]
+fn a_node_can_be_dropped_by_a_host_function() {
+    for workers in [1, 2] {
+        static NODE: Mutex<Option<Node>> = Mutex::new(None);
+        let node = node_that_runs(workers, || {
+            drop(NODE.lock().unwrap().take());
+            1
+        });
+        let program = node.load(&wasm(GO)).unwrap();
+        let waiting = node.load(&wasm(PLUGIN)).unwrap();
+        let sandbox = Sandbox::new();
+        let other = node.spawn(&waiting, "sleeper", &[Value::I64(600_000)], &sandbox).unwrap();
+        let function = node.function(&program, "go", &sandbox).unwrap();
+        *NODE.lock().unwrap() = Some(node);
+        let process = function.spawn(&[]).unwrap();
+        drop(function);
+        assert!(process.wait_for(PATIENCE).is_some(), "with {workers} workers");
+        assert_eq!(other.wait_for(PATIENCE).unwrap().kind, ExitKind::Stopped);
+    }
+}
+
+#[test]
+fn a_nested_call_returns_the_result_of_a_process_that_is_slow_to_end() {
+    static FUNCTION: OnceLock<Function> = OnceLock::new();
+    let node = node_that_runs(1, || match FUNCTION.get().unwrap().call(&[]).as_deref() {
+        Ok([Value::I32(number)]) => *number,
+        other => panic!("{other:?}"),
+    });
+    // 64 MiB of written memory, and more names than an end frees in one portion.
+    let slow = r#"(module
+      (import "lunatic::process" "process_id" (func $process_id (result i64)))
+      (import "lunatic::registry" "put" (func $put (param i32 i32 i64 i64)))
+      (memory (export "memory") 1)
+      (func (export "run") (result i32) (local $i i32)
+        (loop $more
+          (i32.store8 (i32.const 0) (i32.add (i32.and (local.get $i) (i32.const 63)) (i32.const 32)))
+          (i32.store8 (i32.const 1) (i32.add (i32.shr_u (local.get $i) (i32.const 6)) (i32.const 32)))
+          (call $put (i32.const 0) (i32.const 2) (i64.const 0) (call $process_id))
+          (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 2000))))
+        (drop (memory.grow (i32.const 1024)))
+        (memory.fill (i32.const 0) (i32.const 7) (i32.const 67108864))
+        (i32.const 3)))"#;
+    let slow = node.load(&wasm(slow)).unwrap();
+    assert!(FUNCTION.set(node.function(&slow, "run", &Sandbox::new()).unwrap()).is_ok());
+    let program = node.load(&wasm(GO)).unwrap();
+    let process = node.spawn(&program, "go", &[], &Sandbox::new()).unwrap();
+    let exit = process.wait_for(PATIENCE).unwrap();
+    assert_eq!((&exit.kind, &*exit.results), (&ExitKind::Normal, &[Value::I32(3)][..]), "{exit:?}");
+}
+
+#[test]
+fn a_dropped_future_leaves_no_waker() {
+    struct Flag;
+    impl Wake for Flag {
+        fn wake(self: Arc<Flag>) {}
+    }
+    let node = Node::builder().workers(1).build().unwrap();
+    let plugin = node.load(&wasm(PLUGIN)).unwrap();
+    let process = node.spawn(&plugin, "sleeper", &[Value::I64(600_000)], &Sandbox::new()).unwrap();
+    let mailbox = node.mailbox().unwrap();
+    let flag = Arc::new(Flag);
+    let waker = Waker::from(flag.clone());
+    let mut context = Context::from_waker(&waker);
+    for _ in 0..10 {
+        assert!(pin!(mailbox.next()).poll(&mut context).is_pending());
+        assert!(pin!((&process).into_future()).poll(&mut context).is_pending());
+    }
+    drop(waker);
+    assert_eq!(Arc::strong_count(&flag), 1);
+    // A second future of the same task does not take the place of the first one.
+    let waker = Waker::from(flag.clone());
+    let mut context = Context::from_waker(&waker);
+    let mut first = pin!(mailbox.next());
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    assert!(pin!(mailbox.next()).poll(&mut context).is_pending());
+    drop(waker);
+    assert_eq!(Arc::strong_count(&flag), 2);
+}
+
+#[test]
+fn a_declaration_that_does_not_fit_its_function_is_refused() {
+    let refused = |declare: fn(&mut Host)| {
+        let build = || Engine::builder().host(declare).build().map(drop);
+        let panic = std::panic::catch_unwind(build).expect_err("it is refused");
+        panic.downcast_ref::<String>().cloned().unwrap()
+    };
+    let text = refused(|host| func!(host, "app", "f", CALL.range(0, 9, "x"), |_: &mut Guest<'_>, _: u32| ()));
+    assert!(text.contains("app::f"), "{text}");
+    let text = refused(|host| func!(host, "app", "f", CALL.place(0, 8), |_: &mut Guest<'_>, _: u64| ()));
+    assert!(text.contains("app::f"), "{text}");
+    let text = refused(|host| {
+        func!(host, "app", "f", CALL, |_: &mut Guest<'_>| ());
+        func!(host, "app", "f", CALL, |_: &mut Guest<'_>| ());
+    });
+    assert!(text.contains("app::f"), "{text}");
+    let text = refused(|host| func!(host, "lunatic::process", "kill", CALL, |_: &mut Guest<'_>, _: u64| ()));
+    assert!(text.contains("lunatic::process::kill"), "{text}");
 }

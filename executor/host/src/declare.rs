@@ -8,9 +8,10 @@
 //!
 //! Unit tests compare the declarations with `executor/ABI.md`, argument by argument, and write its generated columns.
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
 
-use lunatic_jit::{Check, HostError, IntoHostFunc, Linker, RawValue};
+use lunatic_jit::{Check, HostError, IntoHostFunc, Linker, RawValue, ValType};
 
 use lunatic_core::Fault;
 use lunatic_core::ProcessData;
@@ -176,6 +177,18 @@ impl Declaration {
         &self.arguments[..self.count]
     }
 
+    /// Checks that pointers and lengths are parameters of 32 bits. Otherwise every call would fail.
+    fn assert_fits(&self, module: &str, name: &str, params: &[ValType]) {
+        let is_i32 = |at: usize| params.get(at) == Some(&ValType::I32);
+        for argument in self.arguments() {
+            let fits = match *argument {
+                Argument::Range { at, .. } => is_i32(at) && is_i32(at + 1),
+                Argument::Place { at, .. } => is_i32(at),
+            };
+            assert!(fits, "the declaration of {module}::{name} does not fit its parameters {params:?}");
+        }
+    }
+
     /// Charges a call and checks its arguments.
     #[inline(always)]
     fn before(&self, guest: &mut Guest<'_>, values: &[RawValue]) -> Result<(), HostError> {
@@ -260,6 +273,7 @@ impl<This: Declared> Check<ProcessData> for Before<This> {
 pub struct Host {
     linker: Linker<ProcessData>,
     declared: Vec<Entry>,
+    names: HashSet<(String, String)>,
 }
 
 /// A host function as it was declared.
@@ -310,7 +324,7 @@ impl Default for Host {
 impl Host {
     /// Creates a set without functions.
     pub fn new() -> Host {
-        Host { linker: Linker::new(), declared: Vec::new() }
+        Host { linker: Linker::new(), declared: Vec::new(), names: HashSet::new() }
     }
 
     /// Returns all declared functions. A name with several types occurs once for each.
@@ -319,17 +333,25 @@ impl Host {
     }
 
     /// Registers a function. See [`func`].
+    ///
+    /// # Panics
+    /// Panics if there is a function of this name, if the declaration does not fit the function's type, or if the
+    /// function takes or returns function references.
     pub fn declare<This: Declared, P, R>(
         &mut self,
         module: &str,
         name: &str,
         f: impl IntoHostFunc<ProcessData, P, R>,
     ) {
-        self.note::<This, P, R, _>(module, name, &f);
+        let is_new = self.note::<This, P, R, _>(module, name, &f);
+        assert!(is_new, "{module}::{name} is declared twice");
         self.linker.checked_func::<Before<This>, P, R>(module, name, f);
     }
 
     /// Registers a function beside others of the same name. See [`overload`].
+    ///
+    /// # Panics
+    /// Panics as [`Host::declare`] does, but for functions of the same name.
     pub fn declare_beside<This: Declared, P, R>(
         &mut self,
         module: &str,
@@ -340,14 +362,18 @@ impl Host {
         self.linker.checked_overload::<Before<This>, P, R>(module, name, f);
     }
 
+    /// Records a function. Returns whether it is the first one of its name.
     fn note<This: Declared, P, R, F: IntoHostFunc<ProcessData, P, R>>(
         &mut self,
         module: &str,
         name: &str,
         _: &F,
-    ) {
+    ) -> bool {
+        let is_new = self.names.insert((module.into(), name.into()));
+        This::DECLARATION.assert_fits(module, name, F::PARAMS);
         let (module, name, declaration) = (module.into(), name.into(), This::DECLARATION);
         self.declared.push(Entry { module, name, declaration, may_wait: F::MAY_SUSPEND });
+        is_new
     }
 
     /// Returns all functions in the form that the engine takes.

@@ -68,7 +68,7 @@ impl IntoFuture for &ProcessHandle {
     type IntoFuture = ExitFuture;
 
     fn into_future(self) -> ExitFuture {
-        ExitFuture(self.watch.clone())
+        ExitFuture::new(self.watch.clone())
     }
 }
 
@@ -77,7 +77,7 @@ impl IntoFuture for ProcessHandle {
     type IntoFuture = ExitFuture;
 
     fn into_future(self) -> ExitFuture {
-        ExitFuture(self.watch)
+        ExitFuture::new(self.watch)
     }
 }
 

@@ -1,8 +1,6 @@
 //! Mailboxes: receive messages from processes.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use lunatic_core::process::{NoMessage, PortHandle};
@@ -88,11 +86,7 @@ impl Mailbox {
     /// # Errors
     /// Returns [`ReceiveError::Closed`] if the mailbox is closed.
     pub async fn next(&self) -> Result<Message, ReceiveError> {
-        poll_fn(|context| match self.open.port.poll_receive(context.waker()) {
-            Err(NoMessage::Empty) => Poll::Pending,
-            done => Poll::Ready(done.map(from_port).map_err(ReceiveError::from)),
-        })
-        .await
+        Ok(self.open.port.next().await.map(from_port)?)
     }
 }
 

@@ -33,7 +33,8 @@
 //! The engine installs handlers for the signals by which guest code traps (SIGSEGV, SIGBUS, SIGILL, SIGFPE). Faults of
 //! other code are passed on to the previous handlers. With the feature `sqlite`, the first database that a guest opens
 //! configures the SQLite library of the whole program: its allocator and its file system. Everything else belongs to a
-//! node: its threads end when it is dropped, and it leaves limits and standard streams of the program unchanged.
+//! node: its workers end when it is dropped (idle threads for blocking work within the ten seconds after it), and it
+//! leaves limits and standard streams of the program unchanged.
 
 mod engine;
 mod handle;

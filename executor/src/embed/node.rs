@@ -1,5 +1,6 @@
 //! Nodes inside a Rust program.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -124,6 +125,34 @@ pub enum SpawnError {
     TableFull(#[from] ProcessTableFull),
 }
 
+/// Calls on one thread at a time, each made by a host function of the one before it. A level takes some kilobytes of the
+/// thread's stack, and what the host function takes.
+const MAX_NESTED: u32 = 16;
+
+thread_local! {
+    static NESTED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A call on this thread, counted until it is dropped.
+struct Level;
+
+impl Level {
+    fn enter() -> Result<Level, CallError> {
+        let levels = NESTED.get();
+        if levels >= MAX_NESTED {
+            return Err(CallError::TooDeep);
+        }
+        NESTED.set(levels + 1);
+        Ok(Level)
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        NESTED.set(NESTED.get() - 1);
+    }
+}
+
 /// Reason why a call has no results.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -138,6 +167,10 @@ pub enum CallError {
     /// process was killed. Spawn the function instead, and let it send its result.
     #[error("a call that a host function makes cannot wait")]
     Waits,
+    /// The call was made from a host function that a call from a host function runs, and so on, more than 16 deep. Each
+    /// level uses stack of this thread, which no limit of a guest would bound.
+    #[error("calls of host functions are nested more than {MAX_NESTED} deep")]
+    TooDeep,
 }
 
 impl Node {
@@ -302,7 +335,7 @@ impl Function {
     /// The process runs on this thread until it ends or first waits; after a wait, the node's workers run it. A call
     /// that never waits therefore involves no other thread. The call blocks until the process has ended. Signals are
     /// blocked on this thread while guest code runs. A host function may also call, as long as the called process
-    /// does not wait.
+    /// does not wait, and at most 16 levels deep.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -315,6 +348,7 @@ impl Function {
     /// # Errors
     /// See [`CallError`].
     pub fn call_with(&self, args: &[Value], state: Extensions) -> Result<Vec<Value>, CallError> {
+        let _level = Level::enter()?;
         let process = self.enter(args, state)?;
         let watch = process.watch();
         let process = sys::with_signals_blocked(|| process.run_here());
@@ -439,7 +473,7 @@ impl NodeBuilder {
     }
 
     /// Sets an observer of every end of a process, normal or not. It runs on the thread that ends the process and
-    /// must not block.
+    /// must not block. Processes that end because the node is dropped are not observed.
     pub fn on_exit(mut self, observer: impl Fn(&ProcessExit) + Send + Sync + 'static) -> NodeBuilder {
         self.on_exit = Some(Box::new(observer));
         self
@@ -464,24 +498,40 @@ impl NodeBuilder {
         if let Some(observer) = self.on_exit {
             node.exits.observe(observer);
         }
-        let workers = Mutex::new(start_workers(workers)?);
-        Ok(Node { running: Arc::new(Running { node, engine, workers, ports }) })
+        match start_workers(workers) {
+            Ok(workers) => {
+                let workers = Mutex::new(workers);
+                Ok(Node { running: Arc::new(Running { node, engine, workers, ports }) })
+            }
+            Err(error) => {
+                // Some workers may have started.
+                node.scheduler().stop();
+                settle(&node);
+                Err(error.into())
+            }
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.node.scheduler().stop();
-        let workers = std::mem::take(self.workers.get_mut());
-        for worker in workers {
-            // An observer may hold the last clone. Its thread is one of the node's, and a thread cannot wait for
-            // itself.
-            if worker.thread().id() != std::thread::current().id() {
+        let (node, workers) = (self.node.clone(), std::mem::take(self.workers.get_mut()));
+        let end = move || {
+            for worker in workers {
                 // A panic of a worker is a bug of ours, and its message has been printed.
                 let _ = worker.join();
             }
+            settle(&node);
+        };
+        // A host function, an observer or a waker may hold the last clone. Its thread is one of the node's and may be in
+        // a turn of a process, so another thread has to wait for it and release the process.
+        if !lunatic_scheduler::is_worker() {
+            end();
+        } else if std::thread::Builder::new().name("node end".into()).spawn(end).is_err() {
+            // Without a thread the processes are not released, but nobody waits for them in vain.
+            self.node.exits.stop();
         }
-        settle(&self.node);
     }
 }
 

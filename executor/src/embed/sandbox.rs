@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lunatic_core::config::{MAX_RESOURCES, ProcessConfig, USUAL_STACK};
+use lunatic_core::config::{MAX_RESOURCES, MIN_STACK, ProcessConfig, USUAL_STACK};
 use lunatic_host::Capabilities;
 use lunatic_host::capabilities::forbidden::Forbidden;
 use lunatic_net::{NetworkRules, Policy};
@@ -97,7 +97,8 @@ impl Sandbox {
         self
     }
 
-    /// Sets the size of the native stack, from 64 KiB to the engine's maximum. Default: 256 KiB.
+    /// Sets the size of the native stack, in bytes. Sizes below 64 KiB and above the engine's maximum count as these.
+    /// Default: 256 KiB.
     pub fn stack(mut self, bytes: usize) -> Sandbox {
         self.stack = Some(bytes);
         self
@@ -168,7 +169,7 @@ impl Sandbox {
             max_memory: self.memory,
             max_reductions: self.reductions,
             max_mailbox: self.mailbox,
-            stack_size: self.stack.unwrap_or(USUAL_STACK).min(max_stack),
+            stack_size: self.stack.unwrap_or(USUAL_STACK).max(MIN_STACK).min(max_stack),
             max_stack,
             quota: quota.transpose().expect("there is none above it"),
             can_compile_modules: self.can_compile,

@@ -19,6 +19,7 @@
 //! wait for ever for a process whose end is half announced. So each step that runs code of other parts catches
 //! panics.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -65,6 +66,24 @@ enum Stage {
 /// Requests that are to be answered: those that had arrived, then those that arrived while the inbox was being
 /// closed.
 type Late = std::iter::Chain<std::iter::Flatten<std::option::IntoIter<Backlog>>, Signals<Signal>>;
+
+thread_local! {
+    static ENDS_HERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets every process that ends in `run` end completely on this thread: nothing is left to a task or another thread.
+/// For a caller that waits for the end and may be the only thread that could do the rest.
+pub(super) fn ending_here<R>(run: impl FnOnce() -> R) -> R {
+    /// Restores the flag, also after a panic.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            ENDS_HERE.set(self.0);
+        }
+    }
+    let _before = Before(ENDS_HERE.replace(true));
+    run()
+}
 
 /// An end that continues as a task; `None` once it has continued.
 struct Unfinished(Mutex<Option<End>>);
@@ -119,48 +138,58 @@ impl Process {
 }
 
 impl End {
-    /// Does one portion. A task or another thread does the rest, if there is one.
-    fn go_on(mut self, is_named: bool) {
-        let mut left = PORTION;
-        if let Stage::Named(body) = &mut self.stage {
-            if is_named && !self.node.registry.lock().remove_some(self.process, &mut left) {
-                return self.go_on_later();
+    /// Does one portion. A task or another thread does the rest, if there is one, unless this thread has to.
+    fn go_on(self, is_named: bool) {
+        let mut unfinished = self.portion(is_named);
+        while let Some(end) = unfinished {
+            if !ENDS_HERE.get() {
+                return end.schedule();
             }
-            let Some(body) = body.take() else { return self.tell(Relations::default(), left) };
-            return self.drop_body(body, left);
-        }
-        if !self.tell_some(left) {
-            self.go_on_later();
+            unfinished = end.portion(is_named);
         }
     }
 
-    fn go_on_later(self) {
+    fn schedule(self) {
         let node = self.node.clone();
         node.scheduler().schedule(Arc::new(Unfinished(Mutex::new(Some(self)))));
     }
 
+    /// Does one portion. Returns the end if something is left to do.
+    fn portion(mut self, is_named: bool) -> Option<End> {
+        let mut left = PORTION;
+        if let Stage::Named(body) = &mut self.stage {
+            if is_named && !self.node.registry.lock().remove_some(self.process, &mut left) {
+                return Some(self);
+            }
+            let Some(body) = body.take() else { return self.tell(Relations::default(), left) };
+            return self.drop_body(body, left);
+        }
+        if self.tell_some(left) { None } else { Some(self) }
+    }
+
     /// Drops everything but the links and monitors, and then notifies others.
-    fn drop_body(self, mut body: Body, left: usize) {
+    fn drop_body(self, mut body: Body, left: usize) -> Option<End> {
         let relations = body.take_relations();
         survive(|| body.end_wait());
         // Only the end of the node depends on the end of the first process, so a worker may drop it.
-        if body.is_large() && self.status.is_none() {
+        if body.is_large() && self.status.is_none() && !ENDS_HERE.get() {
             let node = self.node.clone();
-            return node.reclaim_then(body, move || self.tell(relations, PORTION));
+            node.reclaim_then(body, move || {
+                let _ = self.tell(relations, PORTION).map(End::schedule);
+            });
+            return None;
         }
         survive(|| drop(body));
-        self.tell(relations, left);
+        self.tell(relations, left)
     }
 
-    fn tell(mut self, relations: Relations, left: usize) {
+    fn tell(mut self, relations: Relations, left: usize) -> Option<End> {
         self.node.table.remove(self.process);
         if let Some(exit) = self.exit.take() {
             self.node.exits.tell(self.process, exit);
         }
         self.stage = Stage::Telling(relations.announcements(self.process, self.termination));
-        if !self.tell_some(left) {
-            self.go_on_later();
-        }
+        if self.tell_some(left) { None } else { Some(self) }
     }
 
     /// Notifies and answers at most `left` other processes. Returns whether nothing is left to do.

@@ -17,6 +17,7 @@ use lunatic_jit::Value;
 
 use super::ProcessId;
 use super::exit::ExitReason;
+use super::wakers::{WakerSlot, Wakers};
 
 /// End of a process.
 #[derive(Clone, Debug)]
@@ -88,7 +89,7 @@ pub struct ExitWatch {
 #[derive(Debug, Default)]
 struct Watched {
     exit: Option<Arc<ProcessExit>>,
-    wakers: Vec<Waker>,
+    wakers: Wakers,
 }
 
 impl ExitWatch {
@@ -120,10 +121,10 @@ impl ExitWatch {
     fn complete(&self, exit: Arc<ProcessExit>) {
         let mut state = self.lock();
         state.exit.get_or_insert(exit);
-        let wakers = std::mem::take(&mut state.wakers);
+        let wakers = state.wakers.take();
         drop(state);
         self.ended.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.for_each(Waker::wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
@@ -133,27 +134,44 @@ impl ExitWatch {
 }
 
 /// Future of a process's end, for any async executor.
-#[derive(Clone, Debug)]
-pub struct ExitFuture(pub Arc<ExitWatch>);
+#[derive(Debug)]
+pub struct ExitFuture {
+    watch: Arc<ExitWatch>,
+    slot: WakerSlot,
+}
+
+impl ExitFuture {
+    /// Creates the future of the process that `watch` watches.
+    pub fn new(watch: Arc<ExitWatch>) -> ExitFuture {
+        ExitFuture { watch, slot: WakerSlot::default() }
+    }
+}
+
+impl Drop for ExitFuture {
+    fn drop(&mut self) {
+        let waker = self.watch.lock().wakers.remove(&self.slot);
+        drop(waker);
+    }
+}
 
 impl Future for ExitFuture {
     type Output = Arc<ProcessExit>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Arc<ProcessExit>> {
-        let mut state = self.0.lock();
-        match &state.exit {
-            Some(exit) => Poll::Ready(exit.clone()),
-            None => {
-                if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-                    state.wakers.push(context.waker().clone());
-                }
-                Poll::Pending
-            }
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Arc<ProcessExit>> {
+        let this = &mut *self;
+        let mut state = this.watch.lock();
+        if let Some(exit) = &state.exit {
+            return Poll::Ready(exit.clone());
         }
+        let replaced = state.wakers.set(&mut this.slot, context.waker());
+        drop(state);
+        drop(replaced);
+        Poll::Pending
     }
 }
 
-/// Function that is called for each end, on the thread that ends the process. It must not block.
+/// Function that is called for each end, on the thread that ends the process. It must not block. It is not called for
+/// processes that end because the node stops.
 pub type ExitObserver = Box<dyn Fn(&ProcessExit) + Send + Sync>;
 
 /// Watchers and the observer of a node.
@@ -194,7 +212,7 @@ impl Exits {
     }
 
     /// Completes all watches, because the node has stopped.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         let watched = std::mem::take(&mut *self.lock());
         for (process, watch) in watched {
             let (kind, results) = (ExitKind::Stopped, Vec::new());

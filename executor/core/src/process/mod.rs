@@ -37,6 +37,7 @@ mod table;
 mod template;
 mod turn;
 mod wait;
+mod wakers;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -61,7 +62,7 @@ pub use link::Relations;
 pub use lunatic_scheduler::Signals;
 pub use mailbox::{MAX_TAGS, Pattern, Tags};
 pub use message::{DataMessage, Death, Envelope, Message, NO_TAG};
-pub use port::{NoMessage, PortHandle, PortMessage};
+pub use port::{NextMessage, NoMessage, PortHandle, PortMessage};
 pub use signal::{Signal, SignalNode};
 pub use table::{ProcessTable, ProcessTableFull, SHARDS};
 pub use template::ProcessTemplate;
@@ -118,13 +119,13 @@ impl Unstarted {
     }
 
     /// Runs the process on this thread instead of scheduling it, until it ends or waits for something. From then on
-    /// it behaves as if it had been scheduled from the beginning. It runs slice after slice: this thread has no other
-    /// process to run.
+    /// it behaves as if it had been scheduled from the beginning. It runs slice after slice, and if it ends, it ends
+    /// completely: this thread has no other process to run.
     pub fn run_here(mut self) -> Arc<Process> {
         let process = self.0.take().expect("only starting it takes the process out");
         // This thread stands for a worker that has just taken the process out of a run queue. Nothing else runs it,
         // and a wake that arrives while it runs is noticed when it rests.
-        while let Step::Again = Task::run(&*process) {}
+        end::ending_here(|| while let Step::Again = Task::run(&*process) {});
         if !process.is_over() {
             // The process may have set a timer, which sleeping workers do not know about.
             let node = process.node();

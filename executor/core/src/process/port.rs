@@ -4,8 +4,10 @@
 //! functions and under the same limits. It runs no code. In its turn, it wakes threads that wait for messages. The
 //! messages stay in its mailbox, and count against its limits, until the embedder takes them.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use lunatic_resources::sync::{Condvar, Mutex};
@@ -14,6 +16,7 @@ use super::data::ProcessData;
 use super::mailbox::{Pattern, Tags};
 use super::message::Message;
 use super::signal::Signal;
+use super::wakers::{WakerSlot, Wakers};
 use super::{Process, ProcessId};
 
 /// A message that a port has received.
@@ -45,17 +48,17 @@ pub(super) struct Doorbell {
 struct Rung {
     /// The number of times that it was rung. A wait that starts from an older number does not block.
     count: u64,
-    wakers: Vec<Waker>,
+    wakers: Wakers,
 }
 
 impl Doorbell {
     pub(super) fn ring(&self) {
         let mut state = self.state.lock();
         state.count += 1;
-        let wakers = std::mem::take(&mut state.wakers);
+        let wakers = state.wakers.take();
         drop(state);
         self.rung.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.for_each(Waker::wake);
     }
 }
 
@@ -148,21 +151,40 @@ impl PortHandle {
         }
     }
 
-    /// Takes the oldest message, or registers the waker for the next one.
-    ///
-    /// # Errors
-    /// Returns [`NoMessage::Empty`] if the waker was registered and there is no message yet.
-    pub fn poll_receive(&self, waker: &Waker) -> Result<PortMessage, NoMessage> {
-        let mut state = self.bell.state.lock();
-        if !state.wakers.iter().any(|known| known.will_wake(waker)) {
-            state.wakers.push(waker.clone());
-        }
-        drop(state);
-        // The waker is registered first: a message that arrives from now on wakes it.
-        self.try_receive()
+    /// Returns a future of the oldest message.
+    pub fn next(&self) -> NextMessage<'_> {
+        NextMessage { port: self, slot: WakerSlot::default() }
     }
 
     fn rung(&self) -> u64 {
         self.bell.state.lock().count
+    }
+}
+
+/// The future of a message, for any async executor.
+pub struct NextMessage<'a> {
+    port: &'a PortHandle,
+    slot: WakerSlot,
+}
+
+impl Future for NextMessage<'_> {
+    type Output = Result<PortMessage, NoMessage>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let replaced = this.port.bell.state.lock().wakers.set(&mut this.slot, context.waker());
+        drop(replaced);
+        // The waker is registered first: a message that arrives from now on wakes it.
+        match this.port.try_receive() {
+            Err(NoMessage::Empty) => Poll::Pending,
+            done => Poll::Ready(done),
+        }
+    }
+}
+
+impl Drop for NextMessage<'_> {
+    fn drop(&mut self) {
+        let waker = self.port.bell.state.lock().wakers.remove(&self.slot);
+        drop(waker);
     }
 }

@@ -166,6 +166,8 @@ impl<T> Check<T> for Unchecked {
 pub trait IntoHostFunc<T, P, R> {
     /// Whether the function may suspend its caller: its result type says so.
     const MAY_SUSPEND: bool;
+    /// The types of its parameters.
+    const PARAMS: &'static [ValType];
 
     /// Returns the function with its type, to be called after a check.
     fn into_host_func<C: Check<T>>(self) -> HostFunc<T>;
@@ -180,6 +182,7 @@ macro_rules! into_host_func {
             $($p: WasmValue),*
         {
             const MAY_SUSPEND: bool = R::MAY_SUSPEND;
+            const PARAMS: &'static [ValType] = &[$($p::TYPE),*];
 
             #[allow(non_snake_case, unused_mut, unused_variables)]
             fn into_host_func<Before: Check<T>>(self) -> HostFunc<T> {
