@@ -66,7 +66,7 @@ pub struct Connection {
     /// The names of statements bound by name.
     names: BTreeMap<StatementId, Names>,
     prepared: u64,
-    handlers: Box<Handlers>,
+    handlers: Arc<Handlers>,
 }
 
 // SAFETY: by the module's invariants, one thread at a time uses the objects behind the pointers, and SQLite, which
@@ -122,8 +122,8 @@ impl Connection {
     }
 
     fn configure(&self) -> Result<(), SqlError> {
-        // SAFETY: `db` is open. These options take an integer and a pointer that may be null. The handlers are boxed,
-        // and the connection closes `db` before it drops them.
+        // SAFETY: `db` is open. These options take an integer and a pointer that may be null. The connection
+        // closes `db` before it drops the handlers.
         unsafe {
             for (limit, value) in LIMITS {
                 c::sqlite3_limit(self.db, limit, value);

@@ -20,7 +20,8 @@ const NAP: Duration = Duration::from_millis(5);
 /// before the thread pool closes the connections.
 const CLOSING_MS: u64 = 1000;
 
-/// The callbacks' context. SQLite holds its address.
+/// The callbacks' context. SQLite holds its address, so it is in an `Arc`: moving a `Box` would assert that there is no
+/// other pointer to its content.
 pub(super) struct Handlers {
     owner: Arc<Owner>,
     /// Lock timeout of a statement. Orders no other memory accesses.
@@ -28,8 +29,8 @@ pub(super) struct Handlers {
 }
 
 impl Handlers {
-    pub(super) fn new(owner: Arc<Owner>) -> Box<Handlers> {
-        Box::new(Handlers { owner, busy_ms: AtomicU32::new(0) })
+    pub(super) fn new(owner: Arc<Owner>) -> Arc<Handlers> {
+        Arc::new(Handlers { owner, busy_ms: AtomicU32::new(0) })
     }
 
     /// Returns the connection's owner.
@@ -40,9 +41,9 @@ impl Handlers {
     /// Installs the callbacks.
     ///
     /// # Safety
-    /// `db` is an open connection, and is closed before `self` is dropped or moved.
-    pub(super) unsafe fn install(&self, db: *mut c::sqlite3) {
-        let context = std::ptr::from_ref(self).cast_mut().cast();
+    /// `db` is an open connection, and is closed before the caller drops its reference to `self`.
+    pub(super) unsafe fn install(self: &Arc<Self>, db: *mut c::sqlite3) {
+        let context = Arc::as_ptr(self).cast_mut().cast();
         // SAFETY: by the contract, the context outlives the connection; each callback expects this type.
         unsafe {
             c::sqlite3_set_authorizer(db, Some(authorize), context);
