@@ -43,6 +43,8 @@ mod reactor;
 mod run_queue;
 #[allow(unsafe_code)] // A list of senders without a lock; its header says why it is sound.
 mod signal_queue;
+#[cfg(test)]
+mod signal_queue_tests;
 mod timers;
 mod wake;
 mod worker;
