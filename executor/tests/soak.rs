@@ -19,7 +19,7 @@ const PROCESSES: u32 = 600;
 /// The default duration.
 const SECONDS: u64 = 12;
 
-/// After so many runs, everything that is kept for later runs exists (the allocator's arenas, cached stacks).
+/// After this number of runs, everything that is kept for later runs exists (the allocator's arenas, cached stacks).
 const WARM_UP: u64 = 2;
 
 /// The mappings that the allocator may add after that, independently of the number of runs.

@@ -35,7 +35,7 @@ pub fn command(name: &str) -> Command {
     command
 }
 
-/// After so many seconds a guest is killed, so that a test fails instead of hanging.
+/// After this number of seconds a guest is killed, so that a test fails instead of hanging.
 pub const PATIENCE: &str = "60";
 
 /// Runs a module. Returns its output and status.

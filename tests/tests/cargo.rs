@@ -10,7 +10,7 @@ use lunatic_tests::guests::{TARGET, cargo, install_target, test_binary};
 
 const PROJECT: &str = "tests/guests/tested";
 
-/// After so many seconds, builds included, a command is killed, so that a test fails instead of hanging.
+/// After this number of seconds, builds included, a command is killed, so that a test fails instead of hanging.
 const PATIENCE: &str = "600";
 
 /// Runs Cargo in the project, with the runner that a user sets in `.cargo/config.toml`.

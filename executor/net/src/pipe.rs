@@ -99,7 +99,7 @@ impl Pipe {
     }
 }
 
-/// Returns whether there was a writer and is none any more.
+/// Returns whether there was a writer and the last one is gone.
 fn has_ended(pipe: &Watched) -> io::Result<bool> {
     let mut polled = [PollFd::new(pipe, PollFlags::IN)];
     rustix::event::poll(&mut polled, Some(&rustix::event::Timespec::default()))?;

@@ -91,7 +91,7 @@ impl TlsListener {
 }
 
 /// Returns the configuration of a client that trusts these certificates (PEM), or those that browsers trust if there
-/// are none. A text that is no certificate adds none.
+/// are none. A text that contains no certificate adds nothing.
 pub fn client_config(certificates: &[Vec<u8>]) -> Arc<ClientConfig> {
     static USUAL: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if certificates.is_empty() {

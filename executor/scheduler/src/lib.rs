@@ -199,7 +199,7 @@ impl Scheduler {
         Ok((scheduler, workers))
     }
 
-    /// Makes a task runnable: next on the calling worker, or on any worker if the caller is none.
+    /// Makes a task runnable: next on the calling worker, or on any worker if the caller is not a worker.
     pub fn schedule(&self, task: Arc<dyn Task>) {
         let Some(task) = self.push_special(task) else { return };
         let elsewhere = CURRENT.with_borrow(|current| match current {

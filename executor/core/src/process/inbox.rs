@@ -247,7 +247,7 @@ impl Inbox {
         }
     }
 
-    /// Returns whether so many messages wait that senders should yield to the owner. The answer may be late by what
+    /// Returns whether enough messages wait that senders should yield to the owner. The answer may be late by what
     /// is sent between two reads of the owner's counter.
     pub fn is_congested(&self) -> bool {
         let pushed = self.pushed.load(Ordering::Relaxed);
